@@ -1,0 +1,59 @@
+"""jobs: work to be done later, written in the transaction of its cause. workers: who is there to do it."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, Json, UtcTime, new_id
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        sa.Index(
+            "ix_jobs_open_run_at",
+            "run_at",
+            "id",
+            sqlite_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
+            postgresql_where=sa.text("done_at IS NULL AND failed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("job"))
+    kind: Mapped[str]
+    payload: Mapped[dict] = mapped_column(Json)
+    dedupe: Mapped[str | None] = mapped_column(unique=True)
+    """A name under which this work exists once and for all."""
+    run_at: Mapped[datetime] = mapped_column(UtcTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease: Mapped[str | None]
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    """By the wall clock: a lease outlives a worker, not a jump of the sandbox's clock."""
+    done_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    failed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """Set when the last retry failed: a dead letter, kept to be looked at."""
+    last_error: Mapped[str | None]
+
+
+class Worker(Base):
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("wkr"))
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class IdempotencyKey(Base):
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (sa.Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """Hash of the owner and the key that was sent."""
+    fingerprint: Mapped[str]
+    """Hash of method, path and body: the same key for another request is refused."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    status: Mapped[int | None]
+    content_type: Mapped[str | None]
+    body: Mapped[str | None]

@@ -1,0 +1,31 @@
+"""What exists in the sandbox only: a clock that can be moved and the mails that would have been sent."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, new_id
+
+
+class SandboxClock(Base):
+    __tablename__ = "sandbox_clock"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    offset_us: Mapped[int] = mapped_column(sa.BigInteger)
+    """Microseconds from the wall clock to the sandbox's."""
+    moving_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    """Somebody moves the clock and runs what falls due; by the wall clock, so that a crash does not last."""
+
+
+class SandboxEmail(Base):
+    __tablename__ = "sandbox_emails"
+    __table_args__ = (sa.Index("ix_sandbox_emails_to", "to", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("eml"))
+    to: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
+    html: Mapped[str | None]
+    kind: Mapped[str]
+    sent_at: Mapped[datetime] = mapped_column(UtcTime)

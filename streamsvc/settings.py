@@ -1,0 +1,155 @@
+"""Every `STREAMSVC_*` variable: its name, its type, its default and one sentence. Read once, at start."""
+
+import os
+import secrets
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+PREFIX = "STREAMSVC_"
+SHORTEST_SECRET = 32
+
+
+class SettingsError(Exception):
+    """The environment asks for something that cannot be; the message names the variable and the mend."""
+
+
+def flag(text: str) -> bool:
+    if text.lower() not in ("0", "1", "false", "true", "no", "yes", "off", "on"):
+        raise ValueError("give 1 or 0")
+    return text.lower() in ("1", "true", "yes", "on")
+
+
+def whole(lowest: int, highest: int):
+    def read(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or not lowest <= int(text) <= highest:
+            raise ValueError(f"give a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return read
+
+
+def one_of(*words: str):
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError("give one of " + ", ".join(words))
+        return text
+
+    return read
+
+
+def moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError("give a time such as 2026-01-31T12:00:00Z")
+    return at.astimezone(UTC)
+
+
+def database(text: str) -> str:
+    text = text.replace("postgres://", "postgresql://", 1)
+    if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        raise ValueError("give sqlite:///path or postgresql://user:password@host/name")
+    return text
+
+
+def secret_keys(text: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    if not keys or min(map(len, keys)) < SHORTEST_SECRET:
+        raise ValueError(f"give at least {SHORTEST_SECRET} characters; the first of several keys, by commas, signs")
+    return keys
+
+
+def url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("give an address that starts with http:// or https://")
+    return text.rstrip("/")
+
+
+def setting(default, read, about: str, secret: bool = False):
+    return field(default=default, metadata={"read": read, "about": about, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator decided. Times in seconds where the name ends in `_s`."""
+
+    env: str = setting("development", one_of("development", "production"), "`production` refuses unsafe defaults.")
+    data_dir: str = setting("instance", str, "Folder of the SQLite file and the generated development secret.")
+    database_url: str = setting("", database, "Database; empty means SQLite in the data folder.", secret=True)
+    secret_key: tuple[str, ...] = setting(
+        (), secret_keys, "Signs cursors and playback grants; several by commas, the first signs.", secret=True
+    )
+    host: str = setting("127.0.0.1", str, "Address that `serve` listens on.")
+    port: int = setting(8000, whole(1, 65535), "Port that `serve` listens on; `PORT` is honoured too.")
+    workers: int = setting(2, whole(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` is honoured too.")
+    threads: int = setting(16, whole(1, 128), "Threads of each web process.")
+    public_url: str = setting("http://127.0.0.1:8000", url, "Where viewers reach the service; links in mail start so.")
+    trusted_proxies: int = setting(0, whole(0, 8), "How many reverse proxies stand before the service.")
+    country_header: str = setting(
+        "", str, "Header in which a trusted proxy tells the viewer's country; empty: the account's country counts."
+    )
+    signup: str = setting("open", one_of("open", "confirm"), "`confirm` never tells whether an e-mail is taken.")
+    login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
+    session_epoch: int = setting(0, whole(0, 2**31 - 1), "Raise it to end every session signed in before.")
+    payment_provider: str = setting("sandbox", one_of("sandbox"), "Who moves the money.")
+    sandbox: bool = setting(False, flag, "Opens `/v1/sandbox`: a clock to move, mails to read, declines on demand.")
+    sandbox_clock: datetime | None = setting(None, moment, "Where the sandbox's clock starts; else the wall clock.")
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "How much the log tells.")
+    argon2_memory_kib: int = setting(19_456, whole(19_456, 1_048_576), "Memory of one password hash, in KiB.")
+    argon2_time_cost: int = setting(2, whole(2, 16), "Passes of one password hash.")
+
+    @classmethod
+    def from_env(cls, env=os.environ) -> "Settings":
+        """The settings that `env` asks for. Raises SettingsError on an unknown name or a bad value."""
+        known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        unknown = [n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_")]
+        if unknown:
+            raise SettingsError(f"{', '.join(sorted(unknown))}: there is no such setting; `streamsvc config` lists all")
+        given = {name: env[name] for name in known if env.get(name)}
+        for alias, name in (("PORT", "PORT"), ("WEB_CONCURRENCY", "WORKERS"), ("DATABASE_URL", "DATABASE_URL")):
+            if env.get(alias):
+                given.setdefault(PREFIX + name, env[alias])
+        values = {}
+        for name, text in given.items():
+            try:
+                values[known[name].name] = known[name].metadata["read"](text)
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}") from None
+        return cls(**values).completed()
+
+    def completed(self) -> "Settings":
+        """The same with what development fills in by itself. Raises SettingsError where that would be unsafe."""
+        if self.env == "production" and not self.secret_key:
+            raise SettingsError(f"{PREFIX}SECRET_KEY: production needs one; `openssl rand -hex 32` makes one")
+        if self.env == "production" and self.payment_provider == "sandbox" and not self.sandbox:
+            raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: `sandbox` takes no money; production needs a real one")
+        if not self.login_throttle and not self.sandbox:
+            raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
+        if self.sandbox_clock and not self.sandbox:
+            raise SettingsError(f"{PREFIX}SANDBOX_CLOCK: only the sandbox (`{PREFIX}SANDBOX=1`) has a clock to set")
+        folder = Path(self.data_dir).resolve()
+        return self.but(
+            database_url=self.database_url or f"sqlite:///{folder / 'streamsvc.sqlite3'}",
+            secret_key=self.secret_key or (_kept_secret(folder / "secret.key"),),
+        )
+
+    def but(self, **changes) -> "Settings":
+        return type(self)(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+
+def _kept_secret(path: Path) -> str:
+    """Development's own secret: made once, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        pass
+    return path.read_text()
