@@ -1,0 +1,1 @@
+"""What is owed, when, and why. Values and civil dates in; lines, totals and states out."""

@@ -1,0 +1,127 @@
+"""From lines to an invoice: discounts and tax once per invoice and group, shared so that lines add up to totals."""
+
+from dataclasses import dataclass, replace
+
+from streamsvc.rules.money import round_half_up, share
+
+PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Tax:
+    """A rate in parts per million of the net amount (20 % is 200_000); inclusive means the price holds it already."""
+
+    rate_ppm: int = 0
+    inclusive: bool = False
+
+    def on(self, amount_minor):
+        whole = PPM + self.rate_ppm if self.inclusive else PPM
+        return round_half_up(amount_minor * self.rate_ppm, whole)
+
+
+@dataclass(frozen=True)
+class Coupon:
+    """Takes off a percentage (in ppm) or an amount; `left_minor` is what remains of an amount used once."""
+
+    id: str
+    percent_ppm: int | None = None
+    left_minor: int | None = None
+
+    def off(self, amount_minor):
+        if self.percent_ppm is not None:
+            return round_half_up(amount_minor * self.percent_ppm, PPM)
+        return min(self.left_minor, amount_minor)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A line with its share of discount and tax. Tax of a credit comes with it, from the line it credits."""
+
+    key: str
+    amount_minor: int
+    tax: Tax
+    discount_minor: int = 0
+    tax_minor: int = 0
+
+    @property
+    def net_minor(self):
+        return self.amount_minor - self.discount_minor
+
+    @property
+    def total_minor(self):
+        return self.net_minor + (0 if self.tax.inclusive else self.tax_minor)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """subtotal - discount + tax on top = total; what account credit does not cover is due."""
+
+    positions: tuple[Position, ...]
+    discounts: tuple[tuple[str, int], ...]
+    credit_applied_minor: int = 0
+
+    @property
+    def subtotal_minor(self):
+        return sum(one.amount_minor for one in self.positions)
+
+    @property
+    def discount_minor(self):
+        return sum(amount for _, amount in self.discounts)
+
+    @property
+    def tax_minor(self):
+        return sum(one.tax_minor for one in self.positions)
+
+    @property
+    def total_minor(self):
+        return sum(one.total_minor for one in self.positions)
+
+    @property
+    def amount_due_minor(self):
+        return max(0, self.total_minor - self.credit_applied_minor)
+
+
+def total(positions, coupons=(), balance_minor=0):
+    """Discount, tax and add up the positions; apply up to `balance_minor` of account credit to what is owed."""
+    positions, discounts = discounted(positions, coupons)
+    positions = taxed(positions)
+    totals = Totals(tuple(positions), tuple(discounts))
+    return replace(totals, credit_applied_minor=max(0, min(balance_minor, totals.total_minor)))
+
+
+def discounted(positions, coupons):
+    """Coupons one after the other, each on what the one before left; a coupon that finds nothing is not used."""
+    discounts = []
+    for coupon in coupons:
+        open_minor = [max(0, one.net_minor) for one in positions]
+        off = coupon.off(sum(open_minor))
+        if off <= 0:
+            continue
+        parts = share(off, open_minor)
+        positions = [
+            replace(one, discount_minor=one.discount_minor + part) for one, part in zip(positions, parts, strict=True)
+        ]
+        discounts.append((coupon.id, off))
+    return positions, discounts
+
+
+def taxed(positions):
+    """Tax per rate on the sum of what is charged, shared by largest remainder; credits bring their own."""
+    result = list(positions)
+    for tax in {one.tax: None for one in positions}:
+        charged = [i for i, one in enumerate(positions) if one.tax == tax and one.amount_minor > 0]
+        net = [positions[i].net_minor for i in charged]
+        for i, part in zip(charged, share(tax.on(sum(net)), net), strict=True):
+            result[i] = replace(positions[i], tax_minor=part)
+    return result
+
+
+def tax_to_return(tax_minor, net_minor, credited_minor, returned_minor=0):
+    """The tax that goes back with `credited_minor` of a line's net: in proportion, and all the rest with the last cent.
+
+    All arguments are amounts of the one line: its tax, its net, what is credited of it by now (this credit
+    included), and the tax that went back before.
+    """
+    if net_minor == 0:
+        return 0
+    return round_half_up(tax_minor * credited_minor, net_minor) - returned_minor

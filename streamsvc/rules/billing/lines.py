@@ -1,0 +1,18 @@
+"""lines_due: from what happened to the lines that should exist. What exists is subtracted, never edited."""
+
+from streamsvc.rules.billing.timeline import Timeline
+
+
+def replay(facts, until):
+    """What the facts amount to on the civil day `until`: a Timeline with every line up to that day."""
+    timeline = Timeline(facts.booked)
+    for event in facts.events:
+        timeline.bill(event.on)
+        timeline.apply(event)
+    timeline.bill(until)
+    return timeline
+
+
+def lines_due(facts, until):
+    """The lines that should exist by `until` and do not yet, oldest first."""
+    return [line for line in replay(facts, until).lines if line.identity not in facts.booked]

@@ -1,0 +1,67 @@
+"""Money is a whole number of minor units and a currency; it never meets a float."""
+
+MINOR_DIGITS = {
+    **dict.fromkeys(
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
+    ),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+    **dict.fromkeys(["CLF", "UYW"], 4),
+}
+
+
+def minor_digits(currency):
+    """How many digits of an ISO 4217 currency stand after the point: 2, unless it is one of the few."""
+    return MINOR_DIGITS.get(currency, 2)
+
+
+def decimal_text(amount_minor, currency):
+    """1999 USD -> '19.99', 1999 JPY -> '1999', -5 KWD -> '-0.005'."""
+    digits = minor_digits(currency)
+    sign, figures = "-" if amount_minor < 0 else "", str(abs(amount_minor)).rjust(digits + 1, "0")
+    return f"{sign}{figures[:-digits]}.{figures[-digits:]}" if digits else sign + figures
+
+
+def round_half_up(numerator, denominator):
+    """numerator / denominator as a whole number, halves away from zero; integers all the way."""
+    if denominator <= 0:
+        raise ValueError(f"denominator {denominator} is not positive")
+    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return quotient if numerator >= 0 else -quotient
+
+
+def share(total, weights):
+    """`total` cut into whole parts in proportion to `weights`, by largest remainder: the parts add up to it.
+
+    Equal remainders go to the earlier part, so that the same invoice is always cut the same way.
+    """
+    whole = sum(weights)
+    if whole == 0:
+        if total:
+            raise ValueError(f"nothing to share {total} over")
+        return [0] * len(weights)
+    if total < 0:
+        return [-part for part in share(-total, weights)]
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
