@@ -1,0 +1,26 @@
+"""The whole service, put together in one function. Nothing is decided here."""
+
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate
+
+from streamsvc import blueprints, clock, database, login, web
+from streamsvc.operations.sandbox import sandbox_now
+from streamsvc.settings import Settings
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def create_app(settings: Settings | None = None, now=None) -> Flask:
+    """The WSGI application. `settings` come from the environment unless given; `now` is the clock, for tests."""
+    settings = settings or Settings.from_env()
+    app = Flask("streamsvc", static_folder=None)
+    app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall))
+    app.config["SECRET_KEY"] = settings.secret_key[0]
+    database.configure(app, settings)
+    Migrate(app, database.db, directory=str(MIGRATIONS))
+    web.register(app, settings.trusted_proxies)
+    login.register(app)
+    blueprints.register(app, settings)
+    return app

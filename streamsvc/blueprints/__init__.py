@@ -1,0 +1,29 @@
+"""Where a request arrives: the endpoints, one module per part of the API, and the document that describes them."""
+
+from streamsvc import __version__
+from streamsvc.blueprints import admin, catalog, operations, playback, sandbox, sessions, subscriptions
+from streamsvc.web import Api
+
+TITLE = "streamsvc"
+DESCRIPTION = "The back end of a video-streaming service: sessions, catalog, subscriptions, playback."
+SECURITY = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A session token (`sst_…`) or an API key (`sk_…`)."}
+}
+
+
+def register(app, settings) -> None:
+    """Register every endpoint and its description."""
+    app.config.update(API_TITLE=TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
+    api = Api(
+        app,
+        spec_kwargs={
+            "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "security": [{"token": []}],
+            "components": {"securitySchemes": SECURITY},
+        },
+    )
+    app.extensions["api"] = api
+    parts = [operations, sessions, catalog, subscriptions, playback, admin]
+    for part in parts + ([sandbox] if settings.sandbox else []):
+        for blueprint in part.BLUEPRINTS:
+            api.register_blueprint(blueprint)

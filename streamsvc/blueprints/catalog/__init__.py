@@ -1,0 +1,3 @@
+"""catalog: what there is to watch, and how it is found."""
+
+BLUEPRINTS = ()

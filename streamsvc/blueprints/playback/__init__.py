@@ -1,0 +1,3 @@
+"""playback: may this be played, here and now, and by how many at once."""
+
+BLUEPRINTS = ()

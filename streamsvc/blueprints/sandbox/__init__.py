@@ -1,0 +1,5 @@
+"""sandbox: a clock to move and mails to read. Registered only where the sandbox is on."""
+
+from streamsvc.blueprints.sandbox import clock
+
+BLUEPRINTS = (clock.bp,)

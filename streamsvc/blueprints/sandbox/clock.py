@@ -1,0 +1,26 @@
+"""GET·PUT /v1/sandbox/clock."""
+
+from streamsvc.login import operator
+from streamsvc.operations.sandbox import move_clock, sandbox_now
+from streamsvc.schemas.sandbox import ClockIn, ClockOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description="Time, as the sandbox has it.")
+
+
+@bp.route("/clock")
+@operator("admin")
+@bp.response(200, ClockOut)
+def read_clock():
+    """What time the service thinks it is."""
+    return {"now": sandbox_now()}
+
+
+@bp.route("/clock", methods=["PUT"])
+@bp.arguments(ClockIn)
+@operator("admin")
+@bp.response(200, ClockOut)
+def put_clock(asked):
+    """Move the clock forward; answers when all that fell due on the way is done, in time order."""
+    ran = move_clock(asked["now"])
+    return {"now": asked["now"], "jobs_run": ran}

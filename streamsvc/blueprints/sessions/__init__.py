@@ -1,0 +1,3 @@
+"""sessions: who signs in, with what, as which profile."""
+
+BLUEPRINTS = ()

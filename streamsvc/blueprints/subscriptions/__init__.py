@@ -1,0 +1,3 @@
+"""subscriptions: what is sold, who has it, and the money."""
+
+BLUEPRINTS = ()

@@ -1,0 +1,1 @@
+"""The world outside: payment providers and mail."""

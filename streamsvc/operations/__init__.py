@@ -1,0 +1,1 @@
+"""Steps that an endpoint, the worker and the command line share."""

@@ -1,0 +1,90 @@
+"""The sandbox's clock: it runs on from where it was put, and all that fell due on the way happens in time order."""
+
+import time
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from streamsvc import clock, jobs
+from streamsvc.database import affected, insert, one_row
+from streamsvc.models import SandboxClock
+from streamsvc.rules.refusals import Refusal
+
+MICROSECOND = timedelta(microseconds=1)
+MOVE_LEASE = timedelta(seconds=30)
+READ = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where(SandboxClock.id == 1)
+
+
+class ClockMovesForward(Refusal):
+    code = "clock_moves_forward"
+    status = 422
+    detail = "The sandbox's clock only moves forward."
+
+
+class ClockIsMoving(Refusal):
+    code = "clock_is_moving"
+    status = 409
+    detail = "Another request moves the clock just now; wait for its answer."
+
+
+def sandbox_now() -> datetime:
+    """What the sandbox's clock shows."""
+    found = one_row(READ)
+    return clock.wall() + (found.offset_us if found else 0) * MICROSECOND
+
+
+def start_clock(at: datetime | None) -> None:
+    """Put a new sandbox's clock at `at`; one that already runs is left alone."""
+    offset = (at - clock.wall()) // MICROSECOND if at else 0
+    affected(insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"]))
+
+
+def is_moving() -> bool:
+    """Whether somebody moves the clock: workers then leave the jobs to them."""
+    found = one_row(READ)
+    return bool(found and found.moving_until and found.moving_until > clock.wall())
+
+
+def move_clock(to: datetime) -> int:
+    """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
+    start_clock(None)
+    if not affected(
+        sa.update(SandboxClock)
+        .where(SandboxClock.id == 1, sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < clock.wall()))
+        .values(moving_until=clock.wall() + MOVE_LEASE)
+    ):
+        raise ClockIsMoving
+    try:
+        if to < sandbox_now():
+            raise ClockMovesForward
+        ran = _run_until(to)
+        _show(to)
+        return ran
+    finally:
+        affected(sa.update(SandboxClock).values(moving_until=None))
+
+
+def _run_until(to: datetime) -> int:
+    ran, shown = 0, sandbox_now()
+    while (due := jobs.next_due(to)) is not None:
+        job = jobs.take(to)
+        if job is None:  # a worker that began before the move still holds it
+            time.sleep(0.02)
+            _show(shown)
+            continue
+        shown = max(shown, job.run_at)
+        if shown == job.run_at or ran == 0:
+            _show(shown)
+        jobs.run(job, shown)
+        ran += 1
+    return ran
+
+
+def _show(moment: datetime) -> None:
+    """Let the clock show `moment` from now on, and keep the right to move it."""
+    wall = clock.wall()
+    affected(
+        sa.update(SandboxClock)
+        .where(SandboxClock.id == 1)
+        .values(offset_us=(moment - wall) // MICROSECOND, moving_until=wall + MOVE_LEASE)
+    )

@@ -1,0 +1,55 @@
+"""Keyset pages: the next page starts after the last row seen, however many rows came since.
+
+A cursor is the last row's sort values, signed together with the list it belongs to: it cannot be made up, nor carried
+to another list or another sort.
+"""
+
+import sqlalchemy as sa
+from flask import current_app
+from itsdangerous import BadData, URLSafeSerializer
+
+from streamsvc.database import db
+from streamsvc.rules.refusals import Invalid
+
+
+def encode(scope: str, values: list) -> str:
+    """The cursor that stands after the row with these sort values (text, int, None) in the list named `scope`."""
+    return _signer(scope).dumps(values)
+
+
+def decode(scope: str, cursor: str | None) -> list | None:
+    """The sort values in a cursor of the list `scope`; None for the first page. Raises Invalid."""
+    if cursor is None:
+        return None
+    try:
+        return _signer(scope).loads(cursor)
+    except BadData:
+        raise Invalid(errors={"cursor": ["Send the next_cursor of an earlier page of this very list."]}) from None
+
+
+def page(rows: list, limit: int, scope: str, key) -> dict:
+    """One page from up to `limit` + 1 rows; `key(row)` gives the sort values of a row."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return {"items": shown, "next_cursor": encode(scope, key(shown[-1])) if more else None}
+
+
+def rows_page(select, column, asked: dict, scope: str, descending: bool = True) -> dict:
+    """One page of ORM rows in the order of `column` (unique, text), for lists that one account owns.
+
+    `asked` is a loaded PageQuery. With `include_total` the page has `total`.
+    """
+    after = decode(scope, asked["cursor"])
+    kept = select
+    if after:
+        kept = kept.where(column < after[0] if descending else column > after[0])
+    kept = kept.order_by(column.desc() if descending else column).limit(asked["limit"] + 1)
+    answer = page(db.session.scalars(kept).all(), asked["limit"], scope, lambda row: [getattr(row, column.key)])
+    if asked["include_total"]:
+        answer["total"] = db.session.scalar(sa.select(sa.func.count()).select_from(select.subquery()))
+    return answer
+
+
+def _signer(scope: str) -> URLSafeSerializer:
+    keys = current_app.extensions["settings"].secret_key
+    return URLSafeSerializer(list(reversed(keys)), salt=f"cursor:{scope}")

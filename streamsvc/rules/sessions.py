@@ -1,0 +1,50 @@
+"""How a session lives, and how its token is kept."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+TOKEN_PREFIX = "sst_"
+API_KEY_PREFIX = "sk_"
+REAUTHENTICATION_WINDOW = timedelta(minutes=10)
+LAST_SEEN_GRAIN = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """The longest that a session lasts at all, and unused."""
+
+    absolute: timedelta
+    idle: timedelta
+
+
+LIFETIMES = {
+    "tv": Lifetime(timedelta(days=365), timedelta(days=60)),
+    "app": Lifetime(timedelta(days=365), timedelta(days=60)),
+    "browser": Lifetime(timedelta(days=90), timedelta(days=14)),
+    "visit": Lifetime(timedelta(days=1), timedelta(hours=2)),
+}
+
+
+def lifetime_of(device_kind: str, remember: bool) -> str:
+    """The name of the lifetime class: a device at home stays signed in, a browser less, a visit hardly."""
+    if not remember:
+        return "visit"
+    return {"tv": "tv", "console": "tv", "phone": "app", "tablet": "app"}.get(device_kind, "browser")
+
+
+def expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:
+    """When the session ends by itself; at once for a class that no longer exists."""
+    known = LIFETIMES.get(lifetime)
+    return min(created_at + known.absolute, last_seen_at + known.idle) if known else created_at
+
+
+def new_token(prefix: str = TOKEN_PREFIX) -> str:
+    """256 bits of chance, behind a prefix that secret scanners can know."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def fingerprint(token: str) -> str:
+    """What is kept of a token: enough to recognise it, not enough to use it."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,210 @@
+"""The schema class and the fields that every schema shares. What they let in, both databases can hold."""
+
+import re
+import zoneinfo
+from datetime import UTC, date, datetime
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+LARGEST = 2**63 - 1
+EMAIL = re.compile(r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}")
+
+
+class StrictSchema(Schema):
+    """Refuses a field that it does not know, so that a client's typing error is told, not swallowed."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Text(fields.String):
+    """Text without NUL or lone surrogates; stripped unless `strip=False`."""
+
+    def __init__(self, *, longest: int = 200, shortest: int = 1, strip: bool = True, **kwargs):
+        validators = [validate.Length(shortest, longest), *kwargs.pop("validators", ())]
+        super().__init__(validate=validators, **kwargs)
+        self.strip = strip
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if "\x00" in text:
+            raise ValidationError("It may not contain NUL.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValidationError("It is not well-formed Unicode.") from None
+        return text.strip() if self.strip else text
+
+
+class Word(Text):
+    """One of a few words: `Word("movie", "series")`."""
+
+    def __init__(self, *words: str, **kwargs):
+        super().__init__(longest=100, validators=[validate.OneOf(words)], **kwargs)
+
+
+class Int(fields.Integer):
+    """A whole number in JSON: neither text, nor a float, nor true."""
+
+    def __init__(self, *, least: int = -LARGEST, most: int = LARGEST, **kwargs):
+        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
+
+    def _validated(self, value):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class QueryInt(fields.Integer):
+    """A whole number in a query string."""
+
+    def __init__(self, *, least: int = -LARGEST, most: int = LARGEST, **kwargs):
+        super().__init__(validate=validate.Range(least, most), **kwargs)
+
+    def _validated(self, value):
+        if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class Bool(fields.Boolean):
+    """true or false in JSON, nothing that merely looks so."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class QueryBool(fields.Boolean):
+    """`true` or `false` in a query string."""
+
+    truthy = {"true"}
+    falsy = {"false"}
+
+
+class Moment(fields.Field):
+    """A point in time, RFC 3339; leaves in UTC with Z."""
+
+    def _serialize(self, value, attr, obj, **kwargs):
+        return value and value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        try:
+            at = datetime.fromisoformat(value)
+            if at.tzinfo is None or not 1900 <= at.year <= 9000:
+                raise ValueError
+            return at.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise ValidationError("Give a time with its zone, such as 2026-01-31T12:00:00Z.") from None
+
+
+class Day(fields.Field):
+    """A civil date, YYYY-MM-DD."""
+
+    def _serialize(self, value, attr, obj, **kwargs):
+        return value and value.isoformat()
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        try:
+            day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).date()
+        except (TypeError, ValueError):
+            day = date.min
+        if not 1900 <= day.year <= 9000:
+            raise ValidationError("Give a date such as 2026-01-31.")
+        return day
+
+
+class Email(Text):
+    """An address that mail can go to; international ones too."""
+
+    def __init__(self, **kwargs):
+        super().__init__(longest=320, shortest=3, **kwargs)
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        email = super()._deserialize(value, attr, data, **kwargs)
+        if not EMAIL.fullmatch(email):
+            raise ValidationError("Give an e-mail address.")
+        return email
+
+
+class Pattern(Text):
+    """Text that follows a regular expression; `hint` says which, in words."""
+
+    def __init__(self, pattern: str, hint: str, *, longest: int = 200, **kwargs):
+        super().__init__(longest=longest, validators=[validate.Regexp(rf"(?:{pattern})\Z", error=hint)], **kwargs)
+
+
+class Country(Pattern):
+    """ISO 3166-1 alpha-2."""
+
+    def __init__(self, **kwargs):
+        super().__init__("[A-Z]{2}", "Give a country such as DE.", **kwargs)
+
+
+class Currency(Pattern):
+    """ISO 4217."""
+
+    def __init__(self, **kwargs):
+        super().__init__("[A-Z]{3}", "Give a currency such as EUR.", **kwargs)
+
+
+class Language(Pattern):
+    """BCP 47."""
+
+    def __init__(self, **kwargs):
+        super().__init__(
+            "[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "Give a language such as en or pt-BR.", longest=35, **kwargs
+        )
+
+
+class TimeZone(Text):
+    """A zone of the IANA database."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        name = super()._deserialize(value, attr, data, **kwargs)
+        if name not in zoneinfo.available_timezones():
+            raise ValidationError("Give an IANA time zone such as Europe/Berlin.")
+        return name
+
+
+class Slug(Pattern):
+    """A name that people choose for a thing: `premium-4k`."""
+
+    def __init__(self, **kwargs):
+        super().__init__("[a-z0-9][a-z0-9._-]*", "Use a–z, 0–9, dot, dash and underscore.", longest=64, **kwargs)
+
+
+class PageQuery(StrictSchema):
+    """What every list understands."""
+
+    limit = QueryInt(least=1, most=100, load_default=24)
+    cursor = Text(longest=1000, load_default=None, metadata={"description": "The `next_cursor` of the page before."})
+    include_total = QueryBool(load_default=False, metadata={"description": "Also count the whole list."})
+
+
+def page_of(item_schema: type[Schema]) -> type[Schema]:
+    """The schema of one page of items."""
+    return StrictSchema.from_dict(
+        {
+            "items": fields.List(fields.Nested(item_schema), required=True),
+            "next_cursor": fields.String(allow_none=True, required=True),
+            "total": fields.Integer(),
+        },
+        name=f"PageOf{item_schema.__name__}",
+    )
+
+
+class Problem(StrictSchema):
+    """RFC 9457, with a stable `code` to match on."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    code = fields.String(required=True)
+    request_id = fields.String(required=True)
+    errors = fields.Dict(keys=fields.String(), values=fields.List(fields.String()))
+
+    class Meta:
+        unknown = "include"

@@ -1,0 +1,28 @@
+"""The sandbox's shapes."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.base import Email, Moment, PageQuery, StrictSchema
+
+
+class ClockIn(StrictSchema):
+    now = Moment(required=True)
+
+
+class ClockOut(StrictSchema):
+    now = Moment(required=True)
+    jobs_run = fields.Integer(metadata={"description": "How much work fell due on the way."})
+
+
+class EmailQuery(PageQuery):
+    to = Email(load_default=None)
+
+
+class EmailOut(StrictSchema):
+    id = fields.String(required=True)
+    to = fields.String(required=True)
+    kind = fields.String(required=True)
+    subject = fields.String(required=True)
+    text = fields.String(required=True)
+    html = fields.String(allow_none=True)
+    sent_at = Moment(required=True)

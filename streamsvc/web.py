@@ -1,0 +1,224 @@
+"""The HTTP edge: a body or a query comes in through a schema, an answer or a problem goes out. All errors leave here."""
+
+import json
+import logging
+import re
+import secrets
+from http import HTTPStatus
+
+import flask_smorest
+import msgspec
+from flask import Response, current_app, g, request
+from flask.json.provider import JSONProvider
+from flask.sessions import NullSession, SessionInterface
+from flask_smorest.utils import prepare_response
+from marshmallow import RAISE
+from sqlalchemy.exc import SQLAlchemyError
+from webargs.core import missing
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from streamsvc.database import is_away
+from streamsvc.rules.refusals import Invalid, Malformed, NotFound, Refusal, Unavailable, WrongMediaType
+from streamsvc.schemas.base import Problem
+
+PROBLEM = "application/problem+json"
+LARGEST_BODY_BYTES = 256 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+log = logging.getLogger("streamsvc")
+
+
+class FastJson(JSONProvider):
+    """JSON by msgspec: compact UTF-8, moments in RFC 3339 with Z, keys in the order that they were given."""
+
+    def dumps(self, obj, **kwargs):
+        return msgspec.json.encode(obj).decode()
+
+    def loads(self, s, **kwargs):
+        return msgspec.json.decode(s)
+
+    def response(self, *args, **kwargs):
+        return json_response(msgspec.json.encode(self._prepare_response_obj(args, kwargs)))
+
+
+def json_response(body: bytes, status: int = 200) -> Response:
+    """A ready JSON document as an answer."""
+    return Response(body, status, content_type="application/json")
+
+
+def strict_json(raw: bytes):
+    """The value that `raw` holds. Raises Malformed on anything that two readers could understand differently."""
+    try:
+        return json.loads(raw.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Malformed from None
+
+
+def _each_key_once(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key stands twice")
+    return members
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is no number")
+
+
+class StrictParser(FlaskParser):
+    """Reads bodies and queries, and refuses what no schema asked for."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {
+        "json": RAISE,
+        "query": RAISE,
+        "form": RAISE,
+    }
+
+    def _raw_load_json(self, req):
+        if not req.content_length and "Transfer-Encoding" not in req.headers:
+            return missing
+        if req.mimetype != "application/json":
+            raise WrongMediaType
+        if req.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+            raise WrongMediaType(detail="Send the body in UTF-8.")
+        return strict_json(req.get_data())
+
+    def load_form(self, req, schema):
+        if req.mimetype != "application/x-www-form-urlencoded":
+            raise WrongMediaType(detail="Send the body as application/x-www-form-urlencoded.")
+        return _one_value_each(req.form)
+
+    def load_querystring(self, req, schema):
+        return _one_value_each(req.args)
+
+    def handle_error(self, error, req, schema, *, error_status_code, error_headers):
+        by_location = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
+        raise Invalid(errors={name: said for messages in by_location.values() for name, said in flat(messages)})
+
+
+def _one_value_each(given) -> dict[str, str]:
+    if repeated := [name for name in given if len(given.getlist(name)) > 1]:
+        raise Invalid(errors={name: ["Give it once."] for name in repeated})
+    return given.to_dict()
+
+
+def flat(messages, path: str = ""):
+    """marshmallow's nested messages as pairs of a dotted path and its sentences."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            yield from flat(inner, f"{path}.{name}" if path else str(name))
+    else:
+        yield path or "_", [str(m) for m in (messages if isinstance(messages, list) else [messages])]
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """flask-smorest's blueprint with the strict parser; a schema class is made an instance once, not per request."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+    def arguments(self, schema, *, location="json", **kwargs):
+        decorate = super().arguments(schema() if isinstance(schema, type) else schema, location=location, **kwargs)
+
+        def arguments_of(view):
+            decorated = decorate(view)
+            decorated.reads_query = location == "query" or getattr(view, "reads_query", False)
+            return decorated
+
+        return arguments_of
+
+    def response(self, status_code, schema=None, **kwargs):
+        return super().response(status_code, schema() if isinstance(schema, type) else schema, **kwargs)
+
+
+class Api(flask_smorest.Api):
+    """flask-smorest's registry of the OpenAPI document, with problem documents for every error."""
+
+    ERROR_SCHEMA = Problem
+
+    def _register_responses(self):
+        for name, phrase in [(s.name, s.phrase) for s in HTTPStatus] + [("DEFAULT_ERROR", "What went wrong")]:
+            answer = {"description": phrase, "schema": self.ERROR_SCHEMA}
+            prepare_response(answer, self.spec, PROBLEM)
+            self.spec.components.response(name, answer, lazy=True)
+
+    def handle_http_exception(self, error):
+        if error.response is not None:
+            return error.response
+        code = "internal_error" if error.code == 500 else re.sub(r"\W+", "_", error.name.lower())
+        return problem(error.code, code, error.description or error.name, headers=dict(error.get_headers()))
+
+
+def problem(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
+    """A problem document (RFC 9457)."""
+    body = {
+        "type": f"urn:streamsvc:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": g.get("request_id", ""),
+        **members,
+    }
+    response = Response(msgspec.json.encode(body), status, content_type=PROBLEM)
+    response.headers.extend({k: v for k, v in (headers or {}).items() if k.lower() != "content-type"})
+    return response
+
+
+def refused(refusal: Refusal) -> Response:
+    return problem(refusal.status, refusal.code, refusal.detail, refusal.headers, **refusal.members)
+
+
+class NoFlaskSession(SessionInterface):
+    """Flask's own cookie session is not used: neither read nor written."""
+
+    def open_session(self, app, request):
+        return NullSession()
+
+    def save_session(self, app, session, response):
+        pass
+
+
+def register(app, trusted_proxies: int) -> None:
+    """Put the edge on the app: JSON, errors, ids and headers of every answer."""
+    app.json = FastJson(app)
+    app.session_interface = NoFlaskSession()
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
+    if trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)
+    app.before_request(_receive)
+    app.after_request(_send)
+    app.register_error_handler(Refusal, refused)
+    app.register_error_handler(SQLAlchemyError, _database_failed)
+
+
+def _receive():
+    """Name the request; refuse what no view could use."""
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else "req_" + secrets.token_hex(10)
+    if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
+        raise NotFound
+    view = current_app.view_functions.get(request.endpoint)
+    if request.query_string and view and not getattr(view, "reads_query", False):
+        raise Invalid(errors={name: ["Unknown field."] for name in request.args})
+
+
+def _send(response):
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _database_failed(error):
+    if is_away(error):
+        log.warning("database away: %s", type(error).__name__, extra={"request_id": g.get("request_id")})
+        return refused(Unavailable())
+    log.exception("database error", extra={"request_id": g.get("request_id")})
+    return current_app.handle_user_exception(InternalServerError())

@@ -1,0 +1,146 @@
+"""Every test that asks for `app` runs on each database, through HTTP, with a clock that stands still."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from streamsvc.app import create_app
+from streamsvc.database import STATEMENTS, db
+from streamsvc.settings import Settings
+from tests import postgres
+
+DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
+SERVER = "STREAMSVC_TEST_DATABASE_URL"
+SECRET = "a secret for tests alone, 32 characters at least"
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+CHEAP = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
+_running = []
+
+
+def pytest_configure(config):
+    """One PostgreSQL for the whole run, however many processes test."""
+    if "postgresql" in DATABASES and SERVER not in os.environ and not hasattr(config, "workerinput"):
+        running = postgres.server()
+        os.environ[SERVER] = running.__enter__()
+        _running.append(running)
+
+
+def pytest_unconfigure(config):
+    for running in _running:
+        running.__exit__(None, None, None)
+        del os.environ[SERVER]
+    _running.clear()
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.at = NOON
+
+    def __call__(self):
+        return self.at
+
+    def advance(self, **by):
+        self.at += timedelta(**by)
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory, worker_id):
+    """Make an empty database: `new_database("postgresql", "name")` gives its URL."""
+
+    def make(kind, name):
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path_factory.mktemp(name)}/{name}.sqlite3"
+        server = sa.create_engine(os.environ[SERVER].format("postgres"), isolation_level="AUTOCOMMIT")
+        with server.connect() as connection:
+            connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}_{worker_id}" WITH (FORCE)'))
+            connection.execute(sa.text(f'CREATE DATABASE "{name}_{worker_id}"'))
+        server.dispose()
+        return os.environ[SERVER].format(f"{name}_{worker_id}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_app(new_database):
+    """Make an app on a migrated database of its own: `new_app("sqlite", "name", sandbox=False)`; closed at the end."""
+    made = []
+
+    def make(kind, name, clock=None, **settings):
+        values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP, **settings}
+        app = create_app(Settings(database_url=new_database(kind, name), **values).completed(), now=clock)
+        forbid_writes_on_reads(app)
+        with app.app_context():
+            flask_migrate.upgrade()
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        close(app)
+
+
+def close(app):
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dispose()
+
+
+def forbid_writes_on_reads(app):
+    """A GET that writes fails its test; only the mark of when a session was last seen is allowed."""
+    from flask import has_request_context, request
+
+    def check(connection, cursor, text, *rest):
+        writes = text.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE")
+        if writes and has_request_context() and request.method in ("GET", "HEAD"):
+            assert text.startswith("UPDATE sessions SET last_seen_at"), f"{request.path} writes: {text}"
+
+    with app.app_context():
+        event.listen(db.engines[STATEMENTS], "before_cursor_execute", check)
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def database(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def shared_app(database, new_app):
+    return new_app(database, "shared", clock=Clock())
+
+
+@pytest.fixture
+def app(shared_app):
+    """The sandbox's app on an empty database, with the clock at noon."""
+    shared_app.extensions["clock"].at = NOON
+    with shared_app.app_context():
+        empty(db.engine)
+    yield shared_app
+    with shared_app.app_context():
+        db.session.remove()
+
+
+def empty(engine):
+    tables = [table.name for table in db.metadata.sorted_tables]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("TRUNCATE " + ", ".join(f'"{name}"' for name in tables))
+        else:
+            connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+            for name in reversed(tables):
+                connection.exec_driver_sql(f'DELETE FROM "{name}"')
+
+
+@pytest.fixture
+def clock(app):
+    return app.extensions["clock"]
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
