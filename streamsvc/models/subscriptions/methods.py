@@ -1,0 +1,50 @@
+"""payment_methods: what can be charged, by the provider's reference; no card number is ever here."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, db, new_id
+
+
+class PaymentMethod(Base):
+    __tablename__ = "payment_methods"
+    __table_args__ = (
+        sa.Index("ix_payment_methods_account_id", "account_id", "id"),
+        sa.Index("ix_payment_methods_fingerprint", "fingerprint"),
+        sa.Index(
+            "uq_payment_methods_default",
+            "account_id",
+            unique=True,
+            sqlite_where=sa.text("is_default"),
+            postgresql_where=sa.text("is_default"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pme"))
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    provider: Mapped[str]
+    reference: Mapped[str]
+    kind: Mapped[str]
+    brand: Mapped[str | None]
+    last4: Mapped[str | None]
+    exp_month: Mapped[int | None]
+    exp_year: Mapped[int | None]
+    fingerprint: Mapped[str | None]
+    """The same for the same card, whoever holds it: one trial for each."""
+    is_default: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    @classmethod
+    def of(cls, account_id: str, method_id: str) -> "PaymentMethod | None":
+        return db.session.scalar(cls.kept(account_id).where(cls.id == method_id))
+
+    @classmethod
+    def kept(cls, account_id: str):
+        return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
+
+    @classmethod
+    def default_of(cls, account_id: str) -> "PaymentMethod | None":
+        return db.session.scalar(cls.kept(account_id).where(cls.is_default))

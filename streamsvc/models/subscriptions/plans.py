@@ -1,0 +1,85 @@
+"""plans: what is sold. prices: what it costs, one row for each version; a price is never edited, only superseded."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from streamsvc.database import Base, Json, UtcTime, db, new_id
+from streamsvc.rules.billing.calendar import Interval
+from streamsvc.rules.billing.facts import Intro
+from streamsvc.rules.billing.facts import Price as PriceFacts
+
+
+class Plan(Base):
+    __tablename__ = "plans"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pln"))
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    description: Mapped[str | None]
+    features: Mapped[dict] = mapped_column(Json)
+    """{max_streams, max_height, max_profiles, max_devices, downloads, ads}."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    prices: Mapped[list["Price"]] = relationship(
+        order_by="Price.id", primaryjoin="and_(Price.plan_id == Plan.id, Price.retired_at.is_(None))", viewonly=True
+    )
+
+    @classmethod
+    def by_code(cls, code: str) -> "Plan | None":
+        return db.session.scalar(sa.select(cls).where(cls.code == code))
+
+    @classmethod
+    def on_sale(cls) -> "list[Plan]":
+        """Every plan, as it was first put on sale; one whose prices are all retired is not sold."""
+        return [plan for plan in db.session.scalars(sa.select(cls).order_by(cls.id)) if plan.prices]
+
+
+class Price(Base):
+    __tablename__ = "prices"
+    __table_args__ = (
+        sa.CheckConstraint("amount_minor >= 0", name="amount"),
+        sa.CheckConstraint("interval IN ('day', 'week', 'month', 'year')", name="interval"),
+        sa.CheckConstraint("tax IN ('inclusive', 'exclusive')", name="tax"),
+        sa.Index("ix_prices_plan_id", "plan_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pri"))
+    plan_id: Mapped[str] = mapped_column(sa.ForeignKey("plans.id"))
+    currency: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    interval: Mapped[str]
+    interval_count: Mapped[int]
+    trial_days: Mapped[int]
+    intro_amount_minor: Mapped[int | None] = mapped_column(sa.BigInteger)
+    intro_periods: Mapped[int | None]
+    tax: Mapped[str]
+    countries: Mapped[list | None] = mapped_column(Json)
+    """Where it is sold; None: everywhere."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    retired_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """No longer sold; who bought it keeps it."""
+
+    plan: Mapped[Plan] = relationship()
+
+    @classmethod
+    def on_sale(cls, price_id: str, country: str) -> "Price | None":
+        """The price under this id, if somebody in the country may buy it today."""
+        price = db.session.get(cls, price_id)
+        sold = price and price.retired_at is None and (price.countries is None or country in price.countries)
+        return price if sold else None
+
+    @property
+    def intro(self) -> dict | None:
+        if self.intro_periods is None:
+            return None
+        return {"amount_minor": self.intro_amount_minor, "periods": self.intro_periods}
+
+    @property
+    def terms(self) -> PriceFacts:
+        """What the rules of billing need to know of it."""
+        intro = Intro(self.intro_amount_minor, self.intro_periods) if self.intro_periods else None
+        interval = Interval(self.interval, self.interval_count)
+        return PriceFacts(self.id, self.amount_minor, interval, self.trial_days, intro)

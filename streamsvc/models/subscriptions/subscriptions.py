@@ -1,0 +1,99 @@
+"""subscriptions: who has what, as of now. subscription_events: what happened, from which all else is computed.
+
+Login asks only `account_id`, `status`, `access_until` and the plan's `features`: see rules/billing/access.py.
+"""
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from streamsvc.database import Base, Json, UtcTime, db, new_id
+from streamsvc.rules.billing.access import LIVE, STATUSES
+
+if TYPE_CHECKING:
+    from streamsvc.models.subscriptions.plans import Plan, Price
+
+
+def in_words(column, words):
+    return sa.text(f"{column} IN ({', '.join(repr(word) for word in words)})")
+
+
+class Subscription(Base):
+    __tablename__ = "subscriptions"
+    __table_args__ = (
+        sa.CheckConstraint(in_words("status", STATUSES), name="status"),
+        sa.Index(
+            "uq_subscriptions_live_account",
+            "account_id",
+            unique=True,
+            sqlite_where=in_words("status", LIVE),
+            postgresql_where=in_words("status", LIVE),
+        ),
+        sa.Index("ix_subscriptions_account_id", "account_id", "id"),
+        sa.Index("ix_subscriptions_price_id", "price_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("sub"))
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    plan_id: Mapped[str] = mapped_column(sa.ForeignKey("plans.id"))
+    price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
+    status: Mapped[str]
+    currency: Mapped[str]
+    time_zone: Mapped[str]
+    """The zone whose civil days are billed: the account's when it began."""
+    payment_method_id: Mapped[str | None] = mapped_column(sa.ForeignKey("payment_methods.id"))
+    """None: the account's default one."""
+    started_on: Mapped[date]
+    anchor_day: Mapped[int | None]
+    period_start: Mapped[date | None]
+    period_end: Mapped[date | None]
+    trial_end: Mapped[date | None]
+    access_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    """No access from then on; None where no end is known."""
+    cancel_at: Mapped[date | None]
+    canceled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    cancel_reason: Mapped[str | None]
+    cancel_feedback: Mapped[str | None]
+    paused_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    resumes_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    pending_price_id: Mapped[str | None] = mapped_column(sa.ForeignKey("prices.id"))
+    pending_on: Mapped[date | None]
+    past_due_since: Mapped[date | None]
+    """The civil day on which the earliest unpaid invoice first failed."""
+    latest_invoice_id: Mapped[str | None]
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When there is next something to do; a job is written for it."""
+    parked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    parked_reason: Mapped[str | None]
+    """An invariant broke: it is not billed on until somebody looked."""
+    request_key: Mapped[str | None] = mapped_column(unique=True)
+    """The idempotency key that made it, so that a request cut short is taken up where it stopped."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    plan: Mapped["Plan"] = relationship()
+    price: Mapped["Price"] = relationship(foreign_keys=[price_id])
+
+    @classmethod
+    def of(cls, account_id: str, subscription_id: str) -> "Subscription | None":
+        return db.session.scalar(sa.select(cls).where(cls.id == subscription_id, cls.account_id == account_id))
+
+    @classmethod
+    def live_of(cls, account_id: str) -> "Subscription | None":
+        return db.session.scalar(sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE)))
+
+
+class SubscriptionEvent(Base):
+    """Append-only. `kind` and `data` make one of the events of rules/billing/facts.py."""
+
+    __tablename__ = "subscription_events"
+
+    subscription_id: Mapped[str] = mapped_column(sa.ForeignKey("subscriptions.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    on: Mapped[date]
+    data: Mapped[dict] = mapped_column(Json)
+    actor: Mapped[str | None]
+    """Who: an account, an API key, or None for the passing of time."""
+    at: Mapped[datetime] = mapped_column(UtcTime)
