@@ -6,6 +6,7 @@ from flask import Flask
 from flask_migrate import Migrate
 
 from streamsvc import blueprints, clock, database, login, web
+from streamsvc.operations import handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.settings import Settings
 

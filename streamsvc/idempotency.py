@@ -122,5 +122,5 @@ def _release(key: str) -> None:
 
 
 def forget_old() -> int:
-    """Drop the answers that are older than the promised time; how many."""
-    return affected(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < clock.wall() - KEPT))
+    """Drop the answers that are older than the promised time, in the caller's unit of work; how many."""
+    return db.session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < clock.wall() - KEPT)).rowcount

@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -17,13 +17,16 @@ from streamsvc import clock
 from streamsvc.database import affected, db, insert, is_away, one_row
 from streamsvc.models import Job
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
+KEPT = timedelta(days=30)
 MOST_ATTEMPTS = 12
 SHORTEST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(hours=1)
 
 Handler = Callable[[dict, datetime], None]
 _handlers: dict[str, Handler] = {}
+_recurring: dict[str, timedelta] = {}
 log = logging.getLogger("streamsvc.jobs")
 
 
@@ -43,6 +46,25 @@ def handler(kind: str):
         return function
 
     return register
+
+
+def recurring(kind: str, every: timedelta):
+    """Name the function that does this kind of work again and again, at whole multiples of `every`."""
+    _recurring[kind] = every
+    return handler(kind)
+
+
+def schedule_recurring() -> None:
+    """Make sure that each kind of recurring work has its next run; commits."""
+    for kind in _recurring:
+        _schedule_next(kind, clock.now())
+    db.session.commit()
+
+
+def _schedule_next(kind: str, after: datetime) -> None:
+    every = _recurring[kind]
+    at = after + every - (after - EPOCH) % every
+    enqueue(kind, {}, at, dedupe=f"{kind} {at:%Y-%m-%dT%H:%M}")
 
 
 def enqueue(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:
@@ -84,6 +106,8 @@ def run(job: sa.Row, now: datetime) -> bool:
     try:
         with clock.held(now):
             _handlers[job.kind](job.payload, now)
+            if job.kind in _recurring:
+                _schedule_next(job.kind, now)
             _finish(job, done_at=now)
         return True
     except Retry as again:
@@ -129,3 +153,8 @@ def run_due(until: datetime, most: int = 1_000) -> int:
             return count
         run(job, clock.now())
     return most
+
+
+def forget_done(now: datetime) -> int:
+    """Drop the jobs that were done longer ago than they are kept; how many. Dead letters stay."""
+    return db.session.execute(sa.delete(Job).where(Job.done_at < now - KEPT)).rowcount

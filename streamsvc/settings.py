@@ -1,6 +1,7 @@
 """Every `STREAMSVC_*` variable: its name, its type, its default and one sentence. Read once, at start."""
 
 import os
+import re
 import secrets
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 
 PREFIX = "STREAMSVC_"
 SHORTEST_SECRET = 32
+PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*@")
 
 
 class SettingsError(Exception):
@@ -78,7 +80,7 @@ class Settings:
 
     env: str = setting("development", one_of("development", "production"), "`production` refuses unsafe defaults.")
     data_dir: str = setting("instance", str, "Folder of the SQLite file and the generated development secret.")
-    database_url: str = setting("", database, "Database; empty means SQLite in the data folder.", secret=True)
+    database_url: str = setting("", database, "Database; empty means SQLite in the data folder.")
     secret_key: tuple[str, ...] = setting(
         (), secret_keys, "Signs cursors and playback grants; several by commas, the first signs.", secret=True
     )
@@ -153,3 +155,19 @@ def _kept_secret(path: Path) -> str:
     except FileExistsError:
         pass
     return path.read_text()
+
+
+def described(settings: Settings) -> list[tuple[str, str, str]]:
+    """(variable, value in force, what it does) of every setting; secrets are masked."""
+    rows = []
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        shown = "(set)" if f.metadata["secret"] and value else PASSWORD_IN_URL.sub(r"\1***@", _shown(value))
+        rows.append((PREFIX + f.name.upper(), shown, f.metadata["about"]))
+    return rows
+
+
+def _shown(value) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""The HTTP edge: a body or a query comes in through a schema, an answer or a problem goes out. All errors leave here."""
+"""The HTTP edge: a body or a query comes in through a schema, an answer or a problem goes out."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from marshmallow import RAISE
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from streamsvc.database import is_away

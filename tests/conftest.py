@@ -129,11 +129,11 @@ def empty(engine):
     tables = [table.name for table in db.metadata.sorted_tables]
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("TRUNCATE " + ", ".join(f'"{name}"' for name in tables))
+            connection.exec_driver_sql("TRUNCATE " + ", ".join(f'"{name}"' for name in tables) + " CASCADE")
         else:
             connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
             for name in reversed(tables):
-                connection.exec_driver_sql(f'DELETE FROM "{name}"')
+                connection.execute(sa.delete(db.metadata.tables[name]))
 
 
 @pytest.fixture

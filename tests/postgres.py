@@ -21,7 +21,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def server():
-    """Start a server and give the URL under which a database NAME is `url.format(NAME)`. Raises where none can be had."""
+    """Start a server; gives the URL of its database NAME as `url.format(NAME)`. Raises where none can be had."""
     found = programs()
     if found is None:
         raise RuntimeError(

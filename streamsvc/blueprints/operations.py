@@ -1,18 +1,33 @@
-"""Is the service there? Liveness, readiness, and the description of the API."""
+"""Is the service there, and what does it offer? /livez, /readyz, /openapi.json, /docs."""
 
+import secrets
+from functools import cache
+from pathlib import Path
+
+import flask_swagger_ui
+import msgspec
+from flask import Response, current_app, render_template, send_from_directory
 from marshmallow import fields
 
+from streamsvc.etags import etag_of, stamped, unchanged
 from streamsvc.login import public
+from streamsvc.operations.health import checks
 from streamsvc.schemas.base import StrictSchema
-from streamsvc.web import Blueprint
+from streamsvc.web import Blueprint, json_response, problem
 
-bp = Blueprint("operations", __name__, description="Health and description.")
-
+bp = Blueprint("operations", __name__, template_folder="../pages/templates", description="Health and description.")
 BLUEPRINTS = (bp,)
+VIEWER_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+A_DAY = "public, max-age=86400"
+REVALIDATE = "public, no-cache"
 
 
 class Health(StrictSchema):
     status = fields.String(required=True)
+
+
+class Readiness(Health):
+    checks = fields.Dict(keys=fields.String(), values=fields.Boolean(), required=True)
 
 
 @bp.route("/livez")
@@ -21,3 +36,58 @@ class Health(StrictSchema):
 def livez():
     """The process answers. Touches nothing else."""
     return {"status": "ok"}
+
+
+@bp.route("/readyz")
+@public
+@bp.response(200, Readiness)
+def readyz():
+    """The database takes writes, its schema is current, a worker is alive; otherwise 503."""
+    found = checks()
+    if all(found.values()):
+        return {"status": "ok", "checks": found}
+    missing = ", ".join(name for name, passed in found.items() if not passed)
+    return problem(503, "not_ready", f"Not ready: {missing}.", {"Retry-After": "2"}, checks=found)
+
+
+@bp.route("/openapi.json")
+@public
+@bp.response(200, {"type": "object"}, description="OpenAPI 3.1")
+def openapi():
+    """This API, described for machines."""
+    document = _document()
+    etag = etag_of(document)
+    return unchanged(etag, REVALIDATE) or stamped(json_response(document), etag, REVALIDATE)
+
+
+@bp.route("/docs")
+@public
+@bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
+def docs():
+    """This API, described for people. The page asks no other host for anything."""
+    nonce = secrets.token_urlsafe(16)
+    page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
+    page.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+        " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    return page
+
+
+@bp.route("/docs/<path:name>")
+@public
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
+def docs_file(name):
+    """A part of the page of docs."""
+    response = send_from_directory(VIEWER_FILES, name)
+    response.headers["Cache-Control"] = A_DAY
+    return response
+
+
+def _document() -> bytes:
+    return _encoded(current_app.extensions["api"])
+
+
+@cache
+def _encoded(api) -> bytes:
+    return msgspec.json.encode(api.spec.to_dict())

@@ -48,15 +48,14 @@ def is_moving() -> bool:
 def move_clock(to: datetime) -> int:
     """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
     start_clock(None)
-    if not affected(
-        sa.update(SandboxClock)
-        .where(SandboxClock.id == 1, sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < clock.wall()))
-        .values(moving_until=clock.wall() + MOVE_LEASE)
-    ):
+    wall = clock.wall()
+    still = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
+    if not affected(sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)):
         raise ClockIsMoving
     try:
         if to < sandbox_now():
             raise ClockMovesForward
+        jobs.schedule_recurring()
         ran = _run_until(to)
         _show(to)
         return ran
@@ -66,7 +65,7 @@ def move_clock(to: datetime) -> int:
 
 def _run_until(to: datetime) -> int:
     ran, shown = 0, sandbox_now()
-    while (due := jobs.next_due(to)) is not None:
+    while jobs.next_due(to):
         job = jobs.take(to)
         if job is None:  # a worker that began before the move still holds it
             time.sleep(0.02)

@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 LARGEST = 2**63 - 1
-EMAIL = re.compile(r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}")
+EMAIL = re.compile(
+    r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}"
+)
 
 
 class StrictSchema(Schema):

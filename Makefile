@@ -1,0 +1,47 @@
+# What a person types. `make run` and `make test` need nothing before them but Python 3.11 and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install run test lint bench clean
+
+help:
+	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
+	@echo "make test     install what the tests need, test on SQLite and PostgreSQL"
+	@echo "make install  make .venv with the streamsvc command"
+	@echo "make lint     check style and types"
+	@echo "make bench    measure the hot paths against a bare Flask constant"
+	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
+
+install: .venv/installed
+
+run: install
+	$(BIN)/streamsvc demo
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-test
+	$(BIN)/ruff check --output-format concise .
+	$(BIN)/ruff format --check .
+
+bench: .venv/installed-test
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "streamsvc needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[postgres]'
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[postgres,test,dev]'
+	@touch $@

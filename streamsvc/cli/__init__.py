@@ -1,0 +1,44 @@
+"""The command line: `streamsvc …`; each command is known to `flask` too."""
+
+import sys
+
+import click
+from flask.cli import FlaskGroup
+from flask_migrate.cli import db as database_commands
+from sqlalchemy.exc import OperationalError
+
+from streamsvc.app import create_app
+from streamsvc.cli.accounts import api_keys
+from streamsvc.cli.billing import billing
+from streamsvc.cli.catalog import catalog
+from streamsvc.cli.demo import demo
+from streamsvc.cli.serving import config, serve, worker
+from streamsvc.settings import SettingsError
+
+COMMANDS = (serve, worker, demo, database_commands, catalog, api_keys, billing, config)
+
+
+@click.group(
+    cls=FlaskGroup,
+    create_app=create_app,
+    add_default_commands=False,
+    add_version_option=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="streamsvc")
+def group():
+    """The back end of a video-streaming service: sessions, catalog, subscriptions, playback."""
+
+
+for command in COMMANDS:
+    group.add_command(command)
+
+
+def main() -> None:
+    """Run a command; what stops it is one sentence, not a traceback."""
+    try:
+        group()
+    except SettingsError as error:
+        sys.exit(f"streamsvc cannot start: {error}")
+    except OperationalError as error:
+        sys.exit(f"streamsvc: the database refused: {error.orig}")

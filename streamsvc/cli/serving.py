@@ -1,0 +1,76 @@
+"""serve, worker, config."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from streamsvc.cli.supervisor import supervise
+from streamsvc.operations.health import schema_is_current
+from streamsvc.operations.worker import work
+from streamsvc.settings import PREFIX, Settings, described
+
+NOT_MIGRATED = "the database is not at the newest migration: run `streamsvc db upgrade` first"
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+@click.option("--workers", type=int, help="Web processes.")
+@click.option("--no-worker", is_flag=True, help="Serve requests only; run `streamsvc worker` elsewhere.")
+def serve(host, port, workers, no_worker):
+    """Serve the API with gunicorn, and one worker beside it. A part that dies is replaced; SIGTERM drains."""
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
+        if value is not None:
+            os.environ[PREFIX + name] = str(value)
+    _refuse_unready()
+    parts = {"web": [sys.executable, "-m", "gunicorn", "-c", GUNICORN_CONF, "streamsvc.app:create_app()"]}
+    if not no_worker:
+        parts["worker"] = [sys.executable, "-m", "streamsvc.cli", "worker"]
+    sys.exit(supervise(parts))
+
+
+GUNICORN_CONF = os.path.join(os.path.dirname(__file__), "..", "..", "gunicorn.conf.py")
+
+
+@with_appcontext
+def _refuse_unready():
+    if not schema_is_current():
+        raise click.ClickException(NOT_MIGRATED)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what is due now, then stop: for cron.")
+@with_appcontext
+def worker(once):
+    """Do the jobs that fall due: renewals, retries, mails."""
+    from streamsvc import clock, jobs
+
+    _log_to_stderr()
+    if once:
+        jobs.schedule_recurring()
+        click.echo(f"{jobs.run_due(clock.now(), most=1_000_000)} jobs run")
+        return
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    work(stop)
+
+
+def _log_to_stderr():
+    level = current_app.extensions["settings"].log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+@click.command()
+def config():
+    """Show every setting: its variable, its value in force, what it does. Secrets are masked."""
+    rows = described(Settings.from_env())
+    width = max(len(name) for name, *_ in rows)
+    for name, value, about in rows:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}\n{' ' * width}  {about}")

@@ -1,0 +1,42 @@
+"""Is the service fit to serve? What `/readyz` and `serve` look at."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+from flask import current_app
+
+from streamsvc.database import db, one_row
+from streamsvc.models import Worker
+from streamsvc.operations.worker import is_alive
+
+
+def schema_is_current() -> bool:
+    """Whether the database has the newest migration."""
+    if not sa.inspect(db.engine).has_table("alembic_version"):
+        return False
+    found = one_row(sa.text("SELECT version_num FROM alembic_version"))
+    return found is not None and found[0] == newest_revision(current_app.extensions["migrate"].directory)
+
+
+def newest_revision(folder: str) -> str | None:
+    return ScriptDirectory(str(Path(folder))).get_current_head()
+
+
+def is_writable() -> bool:
+    """Whether the database takes writes just now."""
+    with db.engine.connect() as connection:
+        connection.execute(sa.delete(Worker).where(Worker.id == ""))
+        connection.rollback()
+    return True
+
+
+def checks() -> dict[str, bool]:
+    """Each check by name, and whether it passed. Never raises."""
+    found = {}
+    for name, check in (("database", is_writable), ("schema", schema_is_current), ("worker", is_alive)):
+        try:
+            found[name] = check()
+        except sa.exc.SQLAlchemyError:
+            found[name] = False
+    return found

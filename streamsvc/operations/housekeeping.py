@@ -1,0 +1,12 @@
+"""What is kept for a time only, and what is looked after every day."""
+
+from datetime import datetime, timedelta
+
+from streamsvc import idempotency, jobs
+
+
+@jobs.recurring("housekeeping", every=timedelta(days=1))
+def forget(payload: dict, now: datetime) -> None:
+    """Drop old idempotency keys and jobs done long ago."""
+    idempotency.forget_old()
+    jobs.forget_done(now)

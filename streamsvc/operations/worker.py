@@ -1,0 +1,67 @@
+"""The worker: it does the jobs that fall due, one after the other, until it is told to stop."""
+
+import logging
+import random
+import threading
+from datetime import timedelta
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc import clock, jobs
+from streamsvc.database import affected, db, one_row
+from streamsvc.models import Worker
+from streamsvc.operations.sandbox import is_moving
+
+SHORTEST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 1.0
+SEEN_EVERY = timedelta(seconds=5)
+GONE_AFTER = timedelta(seconds=20)
+log = logging.getLogger("streamsvc.worker")
+
+
+def is_alive() -> bool:
+    """Whether some worker was seen just now."""
+    return one_row(sa.select(Worker.id).where(Worker.seen_at > clock.wall() - GONE_AFTER).limit(1)) is not None
+
+
+def work(stop: threading.Event) -> None:
+    """Do jobs as they fall due until `stop` is set; the job at hand is finished first. Outlives a lost database."""
+    signed_on = None
+    while not stop.is_set():
+        try:
+            signed_on = signed_on or _sign_on()
+            _report(signed_on)
+            if not _one_round():
+                stop.wait(random.uniform(SHORTEST_PAUSE_S, LONGEST_PAUSE_S))
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("the database is away: %r", error)
+            db.session.remove()
+            stop.wait(LONGEST_PAUSE_S)
+    if signed_on:
+        affected(sa.delete(Worker).where(Worker.id == signed_on))
+
+
+def _sign_on() -> str:
+    wall = clock.wall()
+    affected(sa.delete(Worker).where(Worker.seen_at < wall - 10 * GONE_AFTER))
+    worker = Worker(started_at=wall, seen_at=wall)
+    db.session.add(worker)
+    db.session.commit()
+    jobs.schedule_recurring()
+    return worker.id
+
+
+def _report(worker_id: str) -> None:
+    wall = clock.wall()
+    affected(sa.update(Worker).where(Worker.id == worker_id, Worker.seen_at < wall - SEEN_EVERY).values(seen_at=wall))
+
+
+def _one_round() -> bool:
+    """Do the next due job; False when there is none. Who moves the sandbox's clock does the jobs meanwhile."""
+    if current_app.extensions["settings"].sandbox and is_moving():
+        return False
+    job = jobs.take(clock.now())
+    if job:
+        jobs.run(job, clock.now())
+    return job is not None

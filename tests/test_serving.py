@@ -1,0 +1,139 @@
+"""`streamsvc serve` as an operator runs it: real processes over TCP, on both databases, with parts that die."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+PATIENCE_S = 20
+
+
+class Service:
+    """A running `streamsvc serve`, its processes, and a client for it."""
+
+    def __init__(self, url, folder):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("STREAMSVC_")},
+            "STREAMSVC_DATABASE_URL": url,
+            "STREAMSVC_DATA_DIR": str(folder),
+            "STREAMSVC_PORT": str(self.port),
+            "STREAMSVC_WORKERS": "2",
+            "STREAMSVC_SANDBOX": "1",
+        }
+
+    def command(self, *words):
+        command = [sys.executable, "-m", "streamsvc.cli", *words]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+
+    def start(self):
+        self.process = subprocess.Popen([sys.executable, "-m", "streamsvc.cli", "serve"], env=self.env)
+
+    def get(self, path, **headers):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read())
+        except OSError:
+            return 0, {}
+
+    def children(self, word):
+        """The processes below `serve` whose command line has `word`."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        return [p for p in below if p.is_running() and any(word in part for part in p.cmdline())]
+
+    def is_ready(self):
+        return self.get("/readyz")[0] == 200
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def service(database, new_database, tmp_path):
+    running = Service(new_database(database, "served"), tmp_path)
+    assert running.command("db", "upgrade").returncode == 0
+    running.start()
+    try:
+        until(running.is_ready)
+        yield running
+    finally:
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(PATIENCE_S)
+
+
+def test_serve_refuses_a_database_that_was_not_migrated(database, new_database, tmp_path):
+    answer = Service(new_database(database, "unmigrated"), tmp_path).command("serve")
+    assert answer.returncode == 1
+    assert "streamsvc db upgrade" in answer.stderr
+
+
+def test_a_wrong_setting_is_one_sentence_not_a_traceback(tmp_path):
+    service = Service("sqlite:///x", tmp_path)
+    service.env["STREAMSVC_WORKERS"] = "many"
+    answer = service.command("serve")
+    assert answer.returncode == 1
+    assert answer.stderr.strip().splitlines() == [
+        "streamsvc cannot start: STREAMSVC_WORKERS: give a whole number from 1 to 64"
+    ]
+
+
+def test_web_processes_and_the_worker_are_replaced_when_killed(service):
+    for word in ("gunicorn", "worker"):
+        before = {p.pid for p in service.children(word)}
+        victim = max(before)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda w=word, v=victim, n=len(before): v not in (now := {p.pid for p in service.children(w)}) and len(now) == n)
+    until(service.is_ready)
+
+
+def test_a_request_under_way_is_answered_before_the_service_stops(service):
+    """A client holds its request open, SIGTERM comes, the rest is sent, the answer arrives; then all are gone."""
+    below = psutil.Process(service.process.pid).children(recursive=True)
+    body = json.dumps({"email": "ann@example.com", "password": "wrong horse battery"}).encode()
+    head = f"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as held:
+        held.sendall(head.encode() + body[:10])
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        held.sendall(body[10:])
+        assert held.recv(12) == b"HTTP/1.1 401"
+    assert service.process.wait(PATIENCE_S) == 0
+    assert psutil.wait_procs(below, timeout=5)[1] == []
+
+
+def test_liveness_needs_nothing_and_readiness_tells_what_is_missing(service):
+    assert service.get("/livez") == (200, {"status": "ok"})
+    assert service.get("/readyz")[1]["checks"] == {"database": True, "schema": True, "worker": True}
+
+
+@pytest.fixture
+def key(service):
+    made = service.command("api-keys", "create", "--scope", "admin", "--name", "test")
+    assert made.returncode == 0, made.stderr
+    return made.stdout.split()[-1]
+
+
+def test_a_key_made_on_the_command_line_is_its_last_word_and_works(service, key):
+    assert service.get("/v1/sandbox/clock", Authorization=f"Bearer {key}")[0] == 200
+    assert service.get("/v1/sandbox/clock")[0] == 401
+
+
