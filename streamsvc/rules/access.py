@@ -98,7 +98,7 @@ def checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[Ch
     unfinished = [window for window in here if not window.is_over(now)]
     is_open = any(window.has_begun(now) for window in unfinished)
     yield Check("begun", is_open or not unfinished, "not_yet_available")
-    yield Check("not_over", bool(unfinished), "no_longer_available")
+    yield Check("not_over", bool(unfinished) or not here, "no_longer_available")
 
 
 def verdict(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Verdict:

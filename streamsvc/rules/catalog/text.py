@@ -6,6 +6,7 @@ what a person types finds what the catalogue says, whichever way either of them 
 
 import re
 import unicodedata
+from itertools import pairwise
 
 _LETTERS = str.maketrans(
     {
@@ -17,7 +18,9 @@ _LETTERS = str.maketrans(
 _ACRONYM = re.compile(r"\b(?:\w\.){2,}")  # R.E.M., E.T.
 _SEPARATORS = re.compile(r"[\W_]+")
 # Scripts that are written without spaces: each character is a word of its own.
-_UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])")
+_UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])"
+)
 _ROMAN = {
     "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10",
     "xi": "11", "xii": "12", "xiii": "13", "xiv": "14", "xv": "15",
@@ -26,7 +29,8 @@ _ROMAN = {
 
 def fold(text: str) -> str:
     """Lower-case words parted by single spaces. Text of symbols alone becomes their code points, so `$` is found."""
-    lowered = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS)).translate(_LETTERS)
+    lowered = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
+    lowered = unicodedata.normalize("NFKD", lowered).casefold().translate(_LETTERS)
     plain = "".join(letter for letter in lowered if not "\u0300" <= letter <= "\u036f")
     plain = _ACRONYM.sub(lambda found: found[0].replace(".", "") + " ", unicodedata.normalize("NFC", plain))
     folded = _SEPARATORS.sub(" ", _UNSPACED.sub(r" \1 ", _kept_marks(plain))).strip()
@@ -48,7 +52,7 @@ def compact(folded: str) -> str:
 def joined(folded: str) -> list[str]:
     """Each word joined to the next, and Roman numerals as digits: other ways in which people write these words."""
     words = folded.split()
-    pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
+    pairs = [first + second for first, second in pairwise(words)]
     return pairs + [_ROMAN[word] for word in words[1:] if word in _ROMAN]
 
 

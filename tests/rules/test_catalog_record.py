@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from streamsvc.rules.catalog.record import Flawed, converted, decoded, encoded
+
+FILM = {"external_id": "x:1", "kind": "movie", "title": "A film"}
+
+
+def flaws_of(**more):
+    with pytest.raises(Flawed) as refused:
+        converted(FILM | more)
+    return [(flaw.field, flaw.code) for flaw in refused.value.flaws]
+
+
+def test_three_fields_are_enough():
+    assert json.loads(encoded(converted(FILM))) == FILM
+
+
+@pytest.mark.parametrize("missing", FILM)
+def test_without_one_of_them_a_record_is_refused(missing):
+    with pytest.raises(Flawed) as refused:
+        converted({name: value for name, value in FILM.items() if name != missing})
+    assert refused.value.flaws[0][:2] == (missing, "missing")
+
+
+@pytest.mark.parametrize(
+    ("more", "flaw"),
+    [
+        ({"genre": "drama"}, ("genre", "unknown_field")),
+        ({"kind": "film"}, ("kind", "invalid")),
+        ({"year": "1994"}, ("year", "wrong_type")),
+        ({"year": 1994.5}, ("year", "wrong_type")),
+        ({"year": 1492}, ("year", "out_of_range")),
+        ({"year": 10**30}, ("year", "out_of_range")),
+        ({"title": ""}, ("title", "out_of_range")),
+        ({"title": "a\x00b"}, ("", "control_character")),
+        ({"age_rating": "US:PG13"}, ("age_rating", "unknown_rating")),
+        ({"languages": ["english"]}, ("languages", "unknown_language")),
+        ({"countries": ["QQ"]}, ("countries", "unknown_country")),
+        ({"genres": [str(n) for n in range(10_000)]}, ("genres", "out_of_range")),
+        ({"windows": [{"starts_at": "yesterday"}]}, ("windows[0].starts_at", "invalid")),
+        ({"windows": [{"starts_at": "2026-01-01T00:00:00"}]}, ("windows[0].starts_at", "wrong_type")),
+        (
+            {"windows": [{"starts_at": "2026-01-02T00:00:00Z", "ends_at": "2026-01-02T01:00:00+01:00"}]},
+            ("windows[0].ends_at", "out_of_range"),
+        ),
+        ({"artwork": [{"role": "poster", "url": "javascript:alert(1)"}]}, ("artwork[0].url", "invalid")),
+        ({"seasons": [{"number": 1}]}, ("seasons", "not_allowed")),
+        ({"kind": "series", "seasons": [{"number": 1}, {"number": 1}]}, ("seasons", "duplicate")),
+    ],
+)
+def test_a_flaw_is_told_with_its_field_and_a_code(more, flaw):
+    assert flaw in flaws_of(**more)
+
+
+@pytest.mark.parametrize("line", [b"{", b"\xff\xfe{}", b'{"title": "\\ud800"}', b"[" * 100_000, b"null", b"7"])
+def test_a_line_that_is_no_record_is_refused(line):
+    with pytest.raises(Flawed):
+        decoded(line)
+
+
+def test_several_flaws_are_told_together():
+    assert len(flaws_of(age_rating="R", languages=["x"], countries=["QQ"])) == 3
+
+
+def test_one_meaning_has_one_form():
+    loose = FILM | {"genres": ["Sci-Fi", "sci-fi"], "languages": ["PT-br"], "countries": ["us"], "age_rating": "us:r"}
+    loose["windows"] = [{"countries": ["us", "CA"], "starts_at": "2026-01-01T01:00:00+01:00", "ends_at": None}]
+    exact = FILM | {"genres": ["sci-fi"], "languages": ["pt-BR"], "countries": ["US"], "age_rating": "US:R"}
+    exact["windows"] = [{"countries": ["CA", "US"], "starts_at": "2026-01-01T00:00:00Z"}]
+    assert encoded(converted(loose)) == encoded(converted(exact))
+    assert json.loads(encoded(converted(exact))) == exact
+
+
+def test_no_windows_and_nowhere_are_kept_apart():
+    assert json.loads(encoded(converted(FILM | {"windows": [], "plans": []})))["windows"] == []
+    assert "windows" not in json.loads(encoded(converted(FILM | {"windows": None})))
+    assert converted(FILM | {"windows": []}).facts.windows == ()
+    assert converted(FILM).facts.windows is None
+    assert converted(FILM | {"plans": []}).facts.plans == frozenset()

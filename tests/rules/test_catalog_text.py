@@ -1,0 +1,90 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamsvc.rules.catalog.text import compact, fold, joined, slug
+from streamsvc.rules.catalog.typos import one_slip_away
+
+
+@pytest.mark.parametrize(
+    ("title", "typed"),
+    [
+        ("Léon: The Professional", "leon the professional"),
+        ("Amélie", "AMELIE"),
+        ("Œuvre", "oeuvre"),
+        ("Die Straße", "die strasse"),
+        ("Ørsted", "orsted"),
+        ("Don’t Look Now", "dont look now"),
+        ("Don't Look Now", "Don’t look now"),
+        ("Fast & Furious", "fast and furious"),
+        ("R.E.M.", "rem"),
+        ("E.T. the Extra-Terrestrial", "et the extra terrestrial"),
+        ("Ｗｉｄｅ", "wide"),
+        ("Αθήνα", "αθηνα"),
+        ("İstanbul", "istanbul"),
+        ("$", "$"),
+    ],
+)
+def test_a_title_and_what_is_typed_for_it_fold_alike(title, typed):
+    assert fold(title) == fold(typed)
+
+
+@pytest.mark.parametrize("written", ["Spider-Man", "spider man", "SpiderMan", "Spider Man", "spider.man"])
+def test_spider_man_is_one_word_when_compact(written):
+    assert compact(fold(written)) == "spiderman"
+
+
+def test_wall_e_is_found_joined():
+    assert compact(fold("WALL·E")) == compact(fold("wall e")) == "walle"
+    assert joined(fold("x men two")) == ["xmen", "mentwo"]
+
+
+def test_roman_numerals_are_found_as_digits_except_at_the_start():
+    assert "2" in joined(fold("Rocky II"))
+    assert "5" not in joined(fold("V for Vendetta"))
+
+
+def test_scripts_without_spaces_become_single_characters():
+    assert fold("東京物語") == "東 京 物 語"
+    assert fold("기생충") == "기생충"
+
+
+def test_quotes_and_operators_are_plain_text():
+    assert fold('"AND" OR NOT (star*)') == "and or not star"
+
+
+def test_kana_keep_the_marks_that_make_another_letter():
+    assert fold("ガンダム") != fold("カンタム")
+
+
+def test_a_slug_names_a_genre_in_an_address():
+    assert slug("Science Fiction") == "science-fiction"
+
+
+@given(st.text(max_size=80))
+def test_folding_twice_changes_nothing_more(text):
+    assert fold(fold(text)) == fold(text)
+
+
+@given(st.text(max_size=80))
+def test_folded_text_is_words_and_single_spaces(text):
+    folded = fold(text)
+    assert folded == " ".join(folded.split())
+    assert folded == folded.lower() or not folded.isascii()
+
+
+@pytest.mark.parametrize("typed", ["matrx", "matirx", "mattrix", "matrox", "atrix"])
+def test_one_slip_is_undone(typed):
+    assert "matrix" in one_slip_away(typed)
+
+
+def test_two_slips_are_not():
+    assert "matrix" not in one_slip_away("matroxx")
+
+
+def test_short_words_are_not_guessed():
+    assert one_slip_away("up") == set()
+
+
+def test_slips_in_other_alphabets_are_undone():
+    assert "москва" in one_slip_away("масква")
