@@ -1,6 +1,21 @@
 """The model layer's face: import tables from here."""
 
 from streamsvc.models.accounts import Account, ApiKey, Profile
+from streamsvc.models.catalog.facets import Facet, TitleFacet
+from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle, ImportRejection
+from streamsvc.models.catalog.people import Person, TitleCredit
+from streamsvc.models.catalog.rows import Collection, CollectionItem, HomeRow
+from streamsvc.models.catalog.search import SearchDoc, SearchWord
+from streamsvc.models.catalog.series import Episode, Season
+from streamsvc.models.catalog.titles import (
+    CatalogState,
+    Title,
+    TitleCard,
+    TitleDetail,
+    TitlePlan,
+    TitleRecord,
+    TitleWindow,
+)
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
@@ -8,12 +23,34 @@ from streamsvc.models.sessions import Device, Session
 __all__ = [
     "Account",
     "ApiKey",
+    "CatalogState",
+    "Collection",
+    "CollectionItem",
     "Device",
+    "Episode",
+    "Facet",
+    "HomeRow",
     "IdempotencyKey",
+    "Import",
+    "ImportChunk",
+    "ImportRejection",
+    "ImportedTitle",
     "Job",
+    "Person",
     "Profile",
     "SandboxClock",
     "SandboxEmail",
+    "SearchDoc",
+    "SearchWord",
+    "Season",
     "Session",
+    "Title",
+    "TitleCard",
+    "TitleCredit",
+    "TitleDetail",
+    "TitleFacet",
+    "TitlePlan",
+    "TitleRecord",
+    "TitleWindow",
     "Worker",
 ]

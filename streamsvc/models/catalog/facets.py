@@ -1,0 +1,34 @@
+"""facets: what lists can be narrowed to. The link table carries the sort keys, so each list walks one index."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base
+from streamsvc.models.catalog import Sortable
+
+
+class Facet(Base):
+    """A genre, a language, a country, a kind or a collection."""
+
+    __tablename__ = "facets"
+    __table_args__ = (sa.UniqueConstraint("kind", "code"),)
+
+    pk: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    code: Mapped[str]
+
+
+class TitleFacet(Base):
+    __tablename__ = "title_facets"
+    __table_args__ = (
+        sa.Index("ix_title_facets_sort_title", "facet_pk", "sort_title", "title_pk"),
+        sa.Index("ix_title_facets_year_key", "facet_pk", "year_key", "title_pk"),
+        sa.Index("ix_title_facets_rank", "facet_pk", "rank"),
+        sa.Index("ix_title_facets_title_pk", "title_pk"),
+    )
+
+    facet_pk: Mapped[int] = mapped_column(sa.ForeignKey("facets.pk"), primary_key=True, autoincrement=False)
+    title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
+    sort_title: Mapped[str] = mapped_column(Sortable)
+    year_key: Mapped[int]
+    rank: Mapped[int] = mapped_column(sa.BigInteger)

@@ -1,0 +1,63 @@
+"""imports: files of titles, how far each has come, and which of their lines were refused."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, new_id
+
+
+class Import(Base):
+    __tablename__ = "imports"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("imp"))
+    status: Mapped[str]
+    """queued, running, done, failed"""
+    format: Mapped[str]
+    dry_run: Mapped[bool]
+    remove_missing: Mapped[bool]
+    """Titles that the file does not name are taken out of the catalogue."""
+    most_removals_percent: Mapped[int]
+    lines_done: Mapped[int] = mapped_column(default=0)
+    """Where an interrupted import goes on."""
+    added: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(default=0)
+    unchanged: Mapped[int] = mapped_column(default=0)
+    rejected: Mapped[int] = mapped_column(default=0)
+    removed: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class ImportChunk(Base):
+    """A piece of the file, until the import is done."""
+
+    __tablename__ = "import_chunks"
+
+    import_id: Mapped[str] = mapped_column(sa.ForeignKey("imports.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    body: Mapped[bytes]
+
+
+class ImportRejection(Base):
+    __tablename__ = "import_rejections"
+
+    import_id: Mapped[str] = mapped_column(sa.ForeignKey("imports.id"), primary_key=True)
+    line: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """A line may have several flaws."""
+    external_id: Mapped[str | None]
+    field: Mapped[str]
+    code: Mapped[str]
+    reason: Mapped[str]
+
+
+class ImportedTitle(Base):
+    """Which titles the file of a running import has named: with `remove_missing` the others go."""
+
+    __tablename__ = "imported_titles"
+
+    import_id: Mapped[str] = mapped_column(sa.ForeignKey("imports.id"), primary_key=True)
+    title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
