@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test lint bench clean
+.PHONY: help install run test lint openapi bench clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
 	@echo "make test     install what the tests need, test on SQLite and PostgreSQL"
 	@echo "make install  make .venv with the streamsvc command"
 	@echo "make lint     check style and types"
+	@echo "make openapi  write openapi.json anew from the code"
 	@echo "make bench    measure the hot paths against a bare Flask constant"
 	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
 
@@ -24,6 +25,9 @@ test: .venv/installed-test
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
+
+openapi: .venv/installed-test
+	$(BIN)/flask openapi write openapi.json
 
 bench: .venv/installed-test
 	$(BIN)/python -m bench
