@@ -27,7 +27,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 
 openapi: .venv/installed-test
-	$(BIN)/flask openapi write openapi.json
+	STREAMSVC_SANDBOX=1 $(BIN)/flask openapi write openapi.json
 
 bench: .venv/installed-test
 	$(BIN)/python -m bench

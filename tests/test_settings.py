@@ -46,7 +46,7 @@ def test_an_unknown_name_refuses_the_start_and_is_named(tmp_path):
 )
 def test_a_bad_value_refuses_the_start_and_names_its_variable(tmp_path, name, value):
     with pytest.raises(SettingsError, match=f"STREAMSVC_{name}: "):
-        read(tmp_path, STREAMSVC_SANDBOX="1", **{f"STREAMSVC_{name}": value})
+        read(tmp_path, **{"STREAMSVC_SANDBOX": "1", f"STREAMSVC_{name}": value})
 
 
 def test_production_needs_a_secret_of_its_own(tmp_path):

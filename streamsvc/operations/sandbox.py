@@ -4,6 +4,7 @@ import time
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from flask import current_app
 
 from streamsvc import clock, jobs
 from streamsvc.database import affected, insert, one_row
@@ -28,15 +29,16 @@ class ClockIsMoving(Refusal):
 
 
 def sandbox_now() -> datetime:
-    """What the sandbox's clock shows."""
-    found = one_row(READ)
-    return clock.wall() + (found.offset_us if found else 0) * MICROSECOND
+    """What the sandbox's clock shows. A new sandbox's starts here, where the settings put it."""
+    found = one_row(READ) or _started()
+    return clock.wall() + found.offset_us * MICROSECOND
 
 
-def start_clock(at: datetime | None) -> None:
-    """Put a new sandbox's clock at `at`; one that already runs is left alone."""
+def _started() -> sa.Row:
+    at = current_app.extensions["settings"].sandbox_clock
     offset = (at - clock.wall()) // MICROSECOND if at else 0
     affected(insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"]))
+    return one_row(READ)
 
 
 def is_moving() -> bool:
@@ -47,13 +49,12 @@ def is_moving() -> bool:
 
 def move_clock(to: datetime) -> int:
     """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
-    start_clock(None)
-    wall = clock.wall()
+    before, wall = sandbox_now(), clock.wall()
     still = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
     if not affected(sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)):
         raise ClockIsMoving
     try:
-        if to < sandbox_now():
+        if to < before:
             raise ClockMovesForward
         jobs.schedule_recurring()
         ran = _run_until(to)
