@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import flask_smorest
 import msgspec
-from flask import Response, current_app, g, request
+from flask import Response, current_app, request
 from flask.json.provider import JSONProvider
 from flask.sessions import NullSession, SessionInterface
 from flask_smorest.utils import prepare_response
@@ -26,11 +26,12 @@ from streamsvc.schemas.base import Problem
 PROBLEM = "application/problem+json"
 LARGEST_BODY_BYTES = 256 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+EVERY_ANSWER = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+)
 log = logging.getLogger("streamsvc")
 
 
@@ -162,7 +163,7 @@ def problem(status: int, code: str, detail: str, headers: dict | None = None, **
         "status": status,
         "detail": detail,
         "code": code,
-        "request_id": g.get("request_id", ""),
+        "request_id": request_id(),
         **members,
     }
     response = Response(msgspec.json.encode(body), status, content_type=PROBLEM)
@@ -184,23 +185,45 @@ class NoFlaskSession(SessionInterface):
         pass
 
 
+class Envelope:
+    """What every request gets on its way in, and every answer on its way out: an id, and the headers."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __call__(self, environ, start_response):
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else "req_" + secrets.token_hex(10)
+        environ["streamsvc.request_id"] = request_id
+
+        def start(status, headers, exc_info=None):
+            present = {name.lower() for name, _ in headers}
+            headers.extend(header for header in EVERY_ANSWER if header[0].lower() not in present)
+            headers.append(("X-Request-Id", request_id))
+            return start_response(status, headers, exc_info)
+
+        return self.inner(environ, start)
+
+
+def request_id() -> str:
+    return request.environ["streamsvc.request_id"]
+
+
 def register(app, trusted_proxies: int) -> None:
     """Put the edge on the app: JSON, errors, ids and headers of every answer."""
     app.json = FastJson(app)
     app.session_interface = NoFlaskSession()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
+    app.wsgi_app = Envelope(app.wsgi_app)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)
-    app.before_request(_receive)
-    app.after_request(_send)
+    app.before_request(_refuse_unusable)
     app.register_error_handler(Refusal, refused)
     app.register_error_handler(SQLAlchemyError, _database_failed)
 
 
-def _receive():
-    """Name the request; refuse what no view could use."""
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else "req_" + secrets.token_hex(10)
+def _refuse_unusable():
+    """Refuse what no view could use: a path that no database could hold, a query that no view reads."""
     if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
         raise NotFound
     view = current_app.view_functions.get(request.endpoint)
@@ -208,17 +231,9 @@ def _receive():
         raise Invalid(errors={name: ["Unknown field."] for name in request.args})
 
 
-def _send(response):
-    response.headers["X-Request-Id"] = g.get("request_id", "")
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
-
-
 def _database_failed(error):
     if is_away(error):
-        log.warning("database away: %s", type(error).__name__, extra={"request_id": g.get("request_id")})
+        log.warning("database away: %s (%s)", type(error).__name__, request_id())
         return refused(Unavailable())
-    log.exception("database error", extra={"request_id": g.get("request_id")})
+    log.exception("database error (%s)", request_id())
     return current_app.handle_user_exception(InternalServerError())
