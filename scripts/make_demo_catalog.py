@@ -81,7 +81,7 @@ Songhay=son;Tuareg=tmh;Samoan=sm;Ukrainian Sign Language=ukl;Cameroon Pidgin=wes
 Maltese=mt;Basque=eu;Nepali=ne;Aka=axk;Yaka=yaf;Sesotho=st;Kashmiri=ks""".split(";"))  # fmt: skip
 
 FILMS = """
-    SELECT imdbID, Title, Year, omdb.Rating, Runtime, Genre, Director, Writer, "Cast", Language, Country,
+    SELECT ID, imdbID, Title, Year, omdb.Rating, Runtime, Genre, Director, Writer, "Cast", Language, Country,
            Oscars, tomatoes.Reviews, tomatoes.BoxOffice
     FROM omdb JOIN tomatoes USING (ID)
     ORDER BY Released, imdbID
@@ -94,9 +94,10 @@ def main():
     arguments.add_argument("--out", type=Path, default=OUT)
     given = arguments.parse_args()
 
-    counts = Counter()
+    counts, seen = Counter(), set()
     lines = [
-        json.dumps(line_of(*film, counts), ensure_ascii=False, separators=(",", ":")) for film in films_in(given.wheel)
+        json.dumps(line_of(*film, seen, counts), ensure_ascii=False, separators=(",", ":"))
+        for film in films_in(given.wheel)
     ]
     if len(lines) != TITLES:
         sys.exit(f"expected {TITLES} films, found {len(lines)}")
@@ -123,11 +124,11 @@ def write(path, text):
     path.write_bytes(packed.getvalue())
 
 
-def line_of(imdb_id, title, year, rating, runtime, genres, directors, writers, cast, languages, countries,
-            oscars, reviews, box_office, counts):  # fmt: skip
+def line_of(wikidata_id, imdb_id, title, year, rating, runtime, genres, directors, writers, cast, languages, countries,
+            oscars, reviews, box_office, seen, counts):  # fmt: skip
     """One film in the catalogue file's form; a field that the source leaves empty is left out."""
     line = {
-        "external_id": f"imdb:{imdb_id}",
+        "external_id": external_id(imdb_id, wikidata_id, seen, counts),
         "kind": "movie",
         "title": title,
         "year": year,
@@ -137,10 +138,19 @@ def line_of(imdb_id, title, year, rating, runtime, genres, directors, writers, c
         "languages": codes(LANGUAGES, "language", languages, counts),
         "countries": codes(COUNTRIES, "country", countries, counts),
         "credits": credits(directors, writers, cast, counts),
-        "external_ids": {"imdb": imdb_id},
+        "external_ids": {"imdb": imdb_id, "wikidata": f"Q{wikidata_id}"},
         "popularity": popularity(reviews, box_office, oscars),
     }
     return {name: value for name, value in line.items() if value}
+
+
+def external_id(imdb_id, wikidata_id, seen, counts):
+    """The IMDb id; two films of which the source says the same one are told apart by Wikidata's for the later."""
+    if imdb_id not in seen:
+        seen.add(imdb_id)
+        return f"imdb:{imdb_id}"
+    counts["external id: one IMDb id for two cuts of a film, the later cut named by its Wikidata id"] += 1
+    return f"wikidata:Q{wikidata_id}"
 
 
 def runtime_s(minutes, counts):

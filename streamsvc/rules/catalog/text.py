@@ -6,6 +6,7 @@ what a person types finds what the catalogue says, whichever way either of them 
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import pairwise
 
 _LETTERS = str.maketrans(
@@ -21,27 +22,35 @@ _SEPARATORS = re.compile(r"[\W_]+")
 _UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])"
 )
-_ROMAN = {
+ROMAN = {
     "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10",
     "xi": "11", "xii": "12", "xiii": "13", "xiv": "14", "xv": "15",
 }  # fmt: skip
 
 
+@lru_cache(maxsize=50_000)
 def fold(text: str) -> str:
     """Lower-case words parted by single spaces. Text of symbols alone becomes their code points, so `$` is found."""
-    lowered = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
-    lowered = unicodedata.normalize("NFKD", lowered).casefold().translate(_LETTERS)
-    plain = "".join(letter for letter in lowered if not "\u0300" <= letter <= "\u036f")
-    plain = _ACRONYM.sub(lambda found: found[0].replace(".", "") + " ", unicodedata.normalize("NFC", plain))
-    folded = _SEPARATORS.sub(" ", _UNSPACED.sub(r" \1 ", _kept_marks(plain))).strip()
+    plain = _ACRONYM.sub(lambda found: found[0].replace(".", "") + " ", _lowered(text))
+    if not plain.isascii():
+        plain = _UNSPACED.sub(r" \1 ", _without_vowel_signs(plain))
+    folded = _SEPARATORS.sub(" ", plain).strip()
     return folded or " ".join(f"u{ord(symbol):x}" for symbol in text if not symbol.isspace() and symbol.isprintable())
 
 
-def _kept_marks(text):
-    """Vowel signs of Indic and other scripts belong to the word; `re` takes them for separators."""
+def _lowered(text):
+    """Small letters without accents; the marks of other scripts, which make another letter, stay."""
     if text.isascii():
-        return text
-    return "".join("" if unicodedata.category(letter) in ("Mn", "Mc", "Me", "Cf") else letter for letter in text)
+        return text.lower().translate(_LETTERS)
+    lowered = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
+    lowered = unicodedata.normalize("NFKD", lowered).casefold().translate(_LETTERS)
+    plain = "".join(letter for letter in lowered if not "\u0300" <= letter <= "\u036f")
+    return unicodedata.normalize("NFC", plain)
+
+
+def _without_vowel_signs(text):
+    """Vowel signs of Indic and other scripts belong to the word; `re` takes them for separators."""
+    return "".join(letter for letter in text if unicodedata.category(letter) not in ("Mn", "Mc", "Me", "Cf"))
 
 
 def compact(folded: str) -> str:
@@ -53,7 +62,7 @@ def joined(folded: str) -> list[str]:
     """Each word joined to the next, and Roman numerals as digits: other ways in which people write these words."""
     words = folded.split()
     pairs = [first + second for first, second in pairwise(words)]
-    return pairs + [_ROMAN[word] for word in words[1:] if word in _ROMAN]
+    return pairs + [ROMAN[word] for word in words[1:] if word in ROMAN]
 
 
 def slug(text: str) -> str:

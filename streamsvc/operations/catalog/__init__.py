@@ -1,0 +1,1 @@
+"""What the endpoints, the worker and the command line do with the catalogue."""

@@ -1,0 +1,72 @@
+"""Many rows at once, in the caller's unit of work: COPY on PostgreSQL, one prepared statement on SQLite."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from streamsvc.database import db
+
+MOST_PARAMETERS = 500
+
+
+def add(model, columns: Sequence[str], rows: list[tuple]) -> None:
+    """Insert tuples in the order of `columns`. JSON comes as text, moments in UTC."""
+    if not rows:
+        return
+    connection = db.session.connection()
+    table = model.__table__
+    if connection.dialect.name == "postgresql":
+        with connection.connection.cursor() as cursor:
+            names = ", ".join(f'"{name}"' for name in columns)
+            with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
+                for row in rows:
+                    copy.write_row(row)
+        return
+    statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
+    ordered = statement.positiontup
+    values = [
+        _as_stored(table.c[name], connection.dialect, [row[columns.index(name)] for row in rows]) for name in ordered
+    ]
+    connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
+
+
+def _as_stored(column, dialect, values):
+    """A column's values as SQLite keeps them: its driver knows numbers and text only."""
+    process = column.type.dialect_impl(dialect).bind_processor(dialect)
+    return [process(value) for value in values] if process else values
+
+
+def add_missing(model, column: str, values: Iterable[str]) -> None:
+    """Insert the values that are not there yet. The caller is alone in writing to the table."""
+    wanted = set(values)
+    attribute = getattr(model, column)
+    known = {row[0] for row in rows_by(sa.select(attribute), attribute, sorted(wanted))}
+    add(model, (column,), [(value,) for value in sorted(wanted - known)])
+
+
+def remove(model, column: str, keys: list) -> None:
+    """Delete the rows whose `column` is one of `keys`."""
+    for some in slices(keys):
+        db.session.execute(sa.delete(model).where(getattr(model, column).in_(some)))
+
+
+def rows_by(select: sa.Select, column, keys: Iterable) -> Iterable[sa.Row]:
+    """The rows of `select` whose `column` is one of `keys`, however many."""
+    for some in slices(list(keys)):
+        yield from db.session.execute(select.where(column.in_(some)))
+
+
+def new_pks(model, count: int) -> range | list[int]:
+    """As many fresh primary keys, growing. The caller is alone in writing to the table."""
+    column = model.__table__.c.pk
+    if db.session.connection().dialect.name == "postgresql":
+        sequence = sa.func.pg_get_serial_sequence(model.__tablename__, "pk")
+        return sorted(
+            db.session.scalars(sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count)))
+        )
+    last = db.session.scalar(sa.select(sa.func.max(column))) or 0
+    return range(last + 1, last + count + 1)
+
+
+def slices(rows: list) -> Iterable[list]:
+    return (rows[at : at + MOST_PARAMETERS] for at in range(0, len(rows), MOST_PARAMETERS))

@@ -1,0 +1,80 @@
+"""A title as it is sent: the card that lists show, and what the page of one title adds.
+
+A card holds only what is the same for every viewer. It is made when the title changes, never when it is read.
+"""
+
+import msgspec
+
+from streamsvc.rules.catalog.record import Title
+
+_encode = msgspec.json.encode
+
+
+def cards(record: Title, title_id: str) -> dict[str, str]:
+    """The card in each language, `""` being the title's own: locale → JSON."""
+    return {"": _card(record, title_id, None)} | {
+        locale: _card(record, title_id, localization) for locale, localization in record.localizations.items()
+    }
+
+
+def _card(record, title_id, localization):
+    rating = record.rating
+    return _text(
+        {
+            "id": title_id,
+            "kind": record.kind,
+            "title": (localization and localization.title) or record.title,
+            "original_title": record.original_title,
+            "year": record.year,
+            "runtime_s": record.runtime_s,
+            "age_rating": rating and {"system": rating.system, "label": rating.label, "min_age": rating.min_age},
+            "genres": record.genres,
+            "languages": record.languages,
+            "countries": record.countries,
+            "synopsis": (localization and localization.synopsis) or record.synopsis,
+            "artwork": _artwork(record.artwork),
+            "external_ids": record.external_ids,
+        }
+    )
+
+
+def detail(record: Title, people: dict[str, tuple[int, str]]) -> str:
+    """What the page of one title adds to its card; `people` gives each name's key and id."""
+    credits = [
+        {"person_id": people[credit.name][1], "name": credit.name, "role": credit.role, "character": credit.character}
+        for credit in record.credits
+    ]
+    extras = [{"kind": extra.kind, "title": extra.title, "runtime_s": extra.runtime_s} for extra in record.extras]
+    return _text(
+        {
+            "credits": credits,
+            "markers": record.markers or {},
+            "tracks": [{"kind": track.kind, "language": track.language} for track in record.tracks],
+            "extras": extras,
+        }
+    )
+
+
+def _artwork(pictures):
+    return [
+        {"role": p.role, "url": p.url, "width": p.width, "height": p.height, "language": p.language} for p in pictures
+    ]
+
+
+def artwork_json(pictures) -> str:
+    return _text(_artwork(pictures))
+
+
+def joined(card: str, *members: str) -> str:
+    """One JSON object from several: `{"a":1}` and `{"b":2}` become `{"a":1,"b":2}`."""
+    inner = [body[1:-1] for body in (card, *members)]
+    return "{" + ",".join(part for part in inner if part) + "}"
+
+
+def member(name: str, value) -> str:
+    """`{"name": value}` as JSON."""
+    return _text({name: value})
+
+
+def _text(value):
+    return _encode(value).decode()
