@@ -9,7 +9,7 @@ help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
 	@echo "make test     install what the tests need, test on SQLite and PostgreSQL"
 	@echo "make install  make .venv with the streamsvc command"
-	@echo "make lint     check style and types"
+	@echo "make lint     check style"
 	@echo "make openapi  write openapi.json anew from the code"
 	@echo "make bench    measure the hot paths against a bare Flask constant"
 	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"

@@ -4,79 +4,17 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import psutil
 import pytest
 
-PATIENCE_S = 20
-
-
-class Service:
-    """A running `streamsvc serve`, its processes, and a client for it."""
-
-    def __init__(self, url, folder):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("STREAMSVC_")},
-            "STREAMSVC_DATABASE_URL": url,
-            "STREAMSVC_DATA_DIR": str(folder),
-            "STREAMSVC_PORT": str(self.port),
-            "STREAMSVC_WORKERS": "2",
-            "STREAMSVC_SANDBOX": "1",
-        }
-
-    def command(self, *words):
-        command = [sys.executable, "-m", "streamsvc.cli", *words]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
-
-    def start(self):
-        self.process = subprocess.Popen([sys.executable, "-m", "streamsvc.cli", "serve"], env=self.env)
-
-    def get(self, path, **headers):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as refused:
-            return refused.code, json.loads(refused.read())
-        except OSError:
-            return 0, {}
-
-    def children(self, word):
-        """The processes below `serve` whose command line has `word`."""
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in below if p.is_running() and any(word in part for part in p.cmdline())]
-
-    def is_ready(self):
-        return self.get("/readyz")[0] == 200
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
-    return found
-
+from tests.service import PATIENCE_S, Service, serving, until
 
 @pytest.fixture
 def service(database, new_database, tmp_path):
-    running = Service(new_database(database, "served"), tmp_path)
-    assert running.command("db", "upgrade").returncode == 0
-    running.start()
-    try:
-        until(running.is_ready)
+    with serving(new_database(database, "served"), tmp_path) as running:
         yield running
-    finally:
-        running.process.send_signal(signal.SIGTERM)
-        running.process.wait(PATIENCE_S)
 
 
 def test_serve_refuses_a_database_that_was_not_migrated(database, new_database, tmp_path):
@@ -100,8 +38,13 @@ def test_web_processes_and_the_worker_are_replaced_when_killed(service):
         before = {p.pid for p in service.children(word)}
         victim = max(before)
         os.kill(victim, signal.SIGKILL)
-        until(lambda w=word, v=victim, n=len(before): v not in (now := {p.pid for p in service.children(w)}) and len(now) == n)
+        until(lambda word=word, before=before, victim=victim: replaced(service.children(word), before, victim))
     until(service.is_ready)
+
+
+def replaced(processes, before, victim):
+    now = {process.pid for process in processes}
+    return victim not in now and len(now) == len(before)
 
 
 def test_a_request_under_way_is_answered_before_the_service_stops(service):
@@ -133,7 +76,5 @@ def key(service):
 
 
 def test_a_key_made_on_the_command_line_is_its_last_word_and_works(service, key):
-    assert service.get("/v1/sandbox/clock", Authorization=f"Bearer {key}")[0] == 200
+    assert service.get("/v1/sandbox/clock", key)[0] == 200
     assert service.get("/v1/sandbox/clock")[0] == 401
-
-
