@@ -1,0 +1,34 @@
+"""billing run."""
+
+import click
+import sqlalchemy as sa
+from flask.cli import with_appcontext
+
+from streamsvc import clock
+from streamsvc.cli.progress import progress
+from streamsvc.database import all_rows
+from streamsvc.models import Subscription
+from streamsvc.operations.billing.renewal import attend
+
+DUE = sa.select(Subscription.id).where(Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None))
+
+
+@click.group()
+def billing():
+    """Invoices and payments."""
+
+
+@billing.command()
+@click.option("--dry-run", is_flag=True, help="Only tell how many subscriptions are due.")
+@with_appcontext
+def run(dry_run):
+    """Renew, charge and end what is due now, without waiting for the worker. Doing it twice does it once."""
+    due = [row.id for row in all_rows(DUE.order_by(Subscription.due_at), {"now": clock.now()})]
+    if dry_run:
+        click.echo(f"{len(due)} subscriptions are due (dry run: nothing was done)")
+        return
+    with progress(len(due), "Billing") as bar:
+        for subscription_id in due:
+            attend(subscription_id, clock.now())
+            bar.update(1)
+    click.echo(f"{len(due)} subscriptions attended to")

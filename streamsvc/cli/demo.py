@@ -1,0 +1,77 @@
+"""demo, demo seed."""
+
+import os
+import socket
+import sys
+
+import click
+import flask_migrate
+from flask import current_app
+from flask.cli import with_appcontext
+
+from streamsvc import clock
+from streamsvc.cli.catalog import import_with_progress, summary
+from streamsvc.cli.serving import serve
+from streamsvc.operations import demo as operation
+from streamsvc.settings import PREFIX, Settings
+
+WELCOME = """
+streamsvc serves on {url}  (documentation: {url}/docs, Ctrl-C stops)
+
+  viewer    {email}  {password}
+  operator  {key}
+
+  curl -s {url}/v1/sessions -H 'Content-Type: application/json' -d '{{"email":"{email}","password":"{password}"}}'
+  curl -s '{url}/v1/catalog/search?q=spider+man&limit=3' -H 'Authorization: Bearer {key}'
+  curl -s '{url}/v1/plans?country=DE&currency=EUR'
+"""
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def demo(context):
+    """Migrate, seed and serve a demo: a real catalogue, a few plans, a viewer, an operator. In the sandbox."""
+    os.environ.setdefault(PREFIX + "SANDBOX", "1")
+    if context.invoked_subcommand is None:
+        settings = Settings.from_env()
+        _refuse_taken(settings)
+        context.invoke(prepare)
+        context.invoke(seed)
+        context.invoke(welcome)
+        context.invoke(serve)
+
+
+def _refuse_taken(settings):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError:
+            where = f"{settings.host}:{settings.port}"
+            raise click.ClickException(f"{where} is taken; choose another, such as {PREFIX}PORT=8001") from None
+
+
+@click.command()
+@with_appcontext
+def prepare():
+    flask_migrate.upgrade()
+
+
+@demo.command()
+@with_appcontext
+def seed():
+    """Put the demo's titles, plans, viewer and operator there. Doing it twice changes nothing."""
+    report = import_with_progress(operation.CATALOG)
+    operation.seed_people_and_plans(clock.now())
+    click.echo("Demo catalogue: " + summary(report))
+    if report.rejected:
+        sys.exit(1)
+
+
+@click.command()
+@with_appcontext
+def welcome():
+    settings = current_app.extensions["settings"]
+    url = f"http://{settings.host}:{settings.port}"
+    people = {"email": operation.EMAIL, "password": operation.password(), "key": operation.operator_token()}
+    click.echo(WELCOME.format(url=url, **people))

@@ -1,0 +1,11 @@
+"""A progress bar on a terminal, silence elsewhere: the summary line is enough for a log."""
+
+import sys
+
+import click
+
+
+def progress(length: int, label: str):
+    """click's bar over `length` steps, on standard error."""
+    hidden = not sys.stderr.isatty()
+    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, show_pos=True)

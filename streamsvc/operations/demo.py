@@ -1,0 +1,50 @@
+"""The demo: real films, a few plans, one viewer and one operator. Seeding twice changes nothing."""
+
+import base64
+import hmac
+import json
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc.database import db
+from streamsvc.models import Account, ApiKey
+from streamsvc.operations.accounts import register
+from streamsvc.operations.api_keys import create_api_key
+from streamsvc.operations.billing.plans import put_plan
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
+from streamsvc.schemas.subscriptions import PlanIn
+
+FOLDER = Path(__file__).parent.parent / "demo"
+CATALOG = FOLDER / "catalog.ndjson.gz"
+EMAIL = "viewer@example.com"
+
+
+def password() -> str:
+    """The demo viewer's password: this installation's own, and the same at each start."""
+    return "demo-" + _derived("viewer's password")[:12]
+
+
+def operator_token() -> str:
+    """The demo operator's key: this installation's own, and the same at each start."""
+    return API_KEY_PREFIX + "demo_" + _derived("operator's key")
+
+
+def _derived(purpose: str) -> str:
+    secret = current_app.extensions["settings"].secret_key[0]
+    digest = hmac.digest(secret.encode(), f"streamsvc demo: {purpose}".encode(), "sha256")
+    return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+def seed_people_and_plans(now: datetime) -> None:
+    """Plans, a viewer and an operator's key, where they are not there yet. Commits."""
+    for plan in json.loads((FOLDER / "plans.json").read_text()):
+        put_plan(plan["code"], PlanIn().load(plan), now)
+    if Account.by_email_key(email_key(EMAIL)) is None:
+        register(EMAIL, password(), "US", now, name="Demo Viewer", verified=True)
+    if not db.session.scalar(sa.select(ApiKey.id).where(ApiKey.token_hash == fingerprint(operator_token()))):
+        create_api_key("demo operator", ["admin"], operator_token())
+    db.session.commit()
