@@ -155,7 +155,8 @@ def one_row(clause, parameters=None) -> sa.Row | None:
 def affected(clause, parameters=None) -> int:
     """How many rows one writing statement, in a transaction of its own, touched."""
     with db.engines[STATEMENTS].connect() as connection:
-        return connection.execute(clause, parameters).rowcount
+        # an INSERT's count is kept only where asked for; without, PostgreSQL's says -1
+        return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def lock(row_type, key):

@@ -101,7 +101,8 @@ class InsufficientScope(Refusal):
     detail = "This API key does not carry the scope that this call needs."
 
     def __init__(self, scope: str):
-        super().__init__(scope=scope, headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'})
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        super().__init__(scope=scope, headers={"WWW-Authenticate": challenge})
 
 
 # --- sessions and accounts ---------------------------------------------------------------------------------------
@@ -128,10 +129,217 @@ class EmailTaken(Refusal):
     detail = "There is an account with this e-mail; sign in instead."
 
 
+class SecondFactorRequired(Refusal):
+    """`methods`: which second proofs this account takes: totp, recovery_code, email_code."""
+
+    code = "second_factor_required"
+    status = 401
+    detail = "The password is right; a second proof is needed."
+
+
+class ReauthenticationRequired(Refusal):
+    code = "reauthentication_required"
+    status = 403
+    detail = (
+        "Prove once more who you are: POST /v1/sessions/current/reauthentication, then repeat this within ten minutes."
+    )
+
+
+class CsrfTokenInvalid(Refusal):
+    code = "csrf_token_invalid"
+    status = 403
+    detail = "A cookie alone does not change anything: send the X-CSRF-Token that GET /v1/sessions/current hands out."
+
+
+class TokenInvalid(Refusal):
+    code = "token_invalid"
+    status = 422
+    detail = "This token is unknown, used or too old; ask for a new one."
+
+
+class PinRequired(Refusal):
+    code = "pin_required"
+    status = 403
+    detail = "This profile opens with its PIN."
+
+
+class PinInvalid(Refusal):
+    code = "pin_invalid"
+    status = 403
+    detail = "The PIN is wrong."
+
+
+class PinLocked(Refusal):
+    code = "pin_locked"
+    status = 429
+    detail = "Too many wrong PINs; wait before the next one."
+
+    def __init__(self, retry_after_s: int):
+        super().__init__(headers={"Retry-After": str(max(1, retry_after_s))})
+
+
+class ProfileLimit(Refusal):
+    """`limit`: how many profiles the plan allows."""
+
+    code = "profile_limit"
+    status = 409
+    detail = "There is no room for another profile."
+
+
+class LastProfile(Refusal):
+    code = "last_profile"
+    status = 409
+    detail = "An account keeps at least one profile."
+
+
 # --- subscriptions and payments ----------------------------------------------------------------------------------
+
+
+class PaymentFailed(Refusal):
+    """`decline_code`: why, in the words of the banks: insufficient_funds, generic_decline, …"""
+
+    code = "payment_failed"
+    status = 402
+    detail = "The payment was declined; try another payment method."
+
+
+class AuthenticationRequired(Refusal):
+    """`next_action`: what the payer's bank asks for before it pays."""
+
+    code = "authentication_required"
+    status = 402
+    detail = "The payer's bank asks for confirmation; follow `next_action`."
+
+
+class AlreadySubscribed(Refusal):
+    code = "already_subscribed"
+    status = 409
+    detail = "This account has a live subscription; change its plan instead."
+
+
+class CouponInvalid(Refusal):
+    code = "coupon_invalid"
+    status = 422
+    detail = "This coupon does not exist, has expired, is used up, or is not for this price."
+
+
+class GiftCodeInvalid(Refusal):
+    code = "gift_code_invalid"
+    status = 422
+    detail = "This gift code does not exist, has expired or was redeemed."
+
+
+class WrongState(Refusal):
+    code = "wrong_state"
+    status = 409
+    detail = "The subscription is not in a state that allows this."
+
+
+class PaymentOverdue(Refusal):
+    code = "payment_overdue"
+    status = 409
+    detail = "An invoice is overdue; pay it first."
+
+
+class InvoiceNotOpen(Refusal):
+    code = "invoice_not_open"
+    status = 409
+    detail = "This invoice is not open; there is nothing to pay."
+
+
+class PaymentInProgress(Refusal):
+    code = "payment_in_progress"
+    status = 409
+    detail = "A payment of this invoice is under way; its outcome will be known within a minute."
 
 
 # --- catalog -----------------------------------------------------------------------------------------------------
 
 
 # --- playback ----------------------------------------------------------------------------------------------------
+
+
+class ProfileRequired(Refusal):
+    code = "profile_required"
+    status = 403
+    detail = "Choose who is watching: PATCH /v1/sessions/current."
+
+
+class SubscriptionRequired(Refusal):
+    code = "subscription_required"
+    status = 403
+    detail = "Watching needs a subscription that is paid for."
+
+
+class NotInPlan(Refusal):
+    code = "not_in_plan"
+    status = 403
+    detail = "This title is not part of your plan."
+
+
+class CountryUnknown(Refusal):
+    code = "country_unknown"
+    status = 403
+    detail = "We cannot tell which country you are in, and this title is licensed by country."
+
+
+class NotAvailableInCountry(Refusal):
+    code = "not_available_in_country"
+    status = 403
+    detail = "This title is not available in your country."
+
+
+class NotYetAvailable(Refusal):
+    code = "not_yet_available"
+    status = 403
+    detail = "This title is not available yet."
+
+
+class NoLongerAvailable(Refusal):
+    code = "no_longer_available"
+    status = 403
+    detail = "This title is no longer available."
+
+
+class DeviceLimit(Refusal):
+    """`limit`, `devices`: [{id, name, kind, first_played_at}]."""
+
+    code = "device_limit"
+    status = 409
+    detail = "Your plan plays on no more devices; remove one to use another."
+
+
+class StreamLimit(Refusal):
+    """`limit`, `streams`: [{stream_id, …}], the oldest first; start again with one of them as `replace`."""
+
+    code = "stream_limit"
+    status = 409
+    detail = "As many streams as your plan allows are playing; stop one, or replace it."
+
+
+class StreamEnded(Refusal):
+    """`reason`: stopped, stopped_by_viewer, replaced, taken_over, expired, signed_out, or why it may not be played."""
+
+    code = "stream_ended"
+    status = 410
+    detail = "This stream is over."
+
+
+class EntitlementUnavailable(Unavailable):
+    code = "entitlement_unavailable"
+    detail = "We cannot find out just now whether this may be played; try again shortly."
+
+
+class GrantInvalid(Refusal):
+    code = "grant_invalid"
+    status = 401
+    detail = "Send a playback grant that is still valid."
+
+    def __init__(self):
+        super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+class GrantForbids(Refusal):
+    code = "grant_forbids"
+    status = 403
+    detail = "This playback grant does not open this path."

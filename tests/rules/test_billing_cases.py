@@ -24,8 +24,27 @@ OURS = {
 }
 # What the timeline cannot tell: the ladder, a goodwill credit, a void; they have tests of their own.
 LIFE = [
-    "KB-001", "KB-006", "KB-007", "KB-009", "KB-017", "KB-018", "KB-019", "KB-045", "KB-049", "KB-051", "KB-053",
-    "KB-055", "KB-058", "LG-002", "LG-008", "LG-012", "LG-018", "LG-019", "LG-020", "ST-001", "ST-007",
+    "KB-001",
+    "KB-006",
+    "KB-007",
+    "KB-009",
+    "KB-017",
+    "KB-018",
+    "KB-019",
+    "KB-045",
+    "KB-049",
+    "KB-051",
+    "KB-053",
+    "KB-055",
+    "KB-058",
+    "LG-002",
+    "LG-008",
+    "LG-012",
+    "LG-018",
+    "LG-019",
+    "LG-020",
+    "ST-001",
+    "ST-007",
 ]
 
 
@@ -58,7 +77,9 @@ class Life:
     def book(self, until):
         due = lines_due(self.facts, until)
         self.lines += due
-        booked = {line.identity: fact.Booked(abs(line.amount_minor) * (1 if line.kind != "credit" else -1)) for line in due}
+        booked = {
+            line.identity: fact.Booked(abs(line.amount_minor) * (1 if line.kind != "credit" else -1)) for line in due
+        }
         self.facts = fact.Facts(self.facts.events, {**self.facts.booked, **booked})
 
     def happen(self, kind, on, *details, **more):
@@ -165,7 +186,10 @@ def test_the_new_price_waits_for_a_period_that_starts_after_its_day():
     moved = fact.PriceScheduled("e1", date(2022, 4, 1), new, date(2022, 5, 15), only_from="v1")
     lines = replay(fact.Facts((started, moved)), date(2022, 6, 5)).lines
     assert [(str(line.period.start), line.price_id) for line in lines] == [
-        ("2022-03-05", "v1"), ("2022-04-05", "v1"), ("2022-05-05", "v1"), ("2022-06-05", "v2"),
+        ("2022-03-05", "v1"),
+        ("2022-04-05", "v1"),
+        ("2022-05-05", "v1"),
+        ("2022-06-05", "v2"),
     ]
 
 
@@ -178,5 +202,7 @@ def test_days_without_access_are_credited_when_the_ladder_is_climbed_back():
     credit = next(line for line in lines if line.kind == "credit")
     assert (credit.amount_minor, str(credit.period.start), credit.full_days) == (-8063, "2012-07-10", 31)
     assert [str(line.period.start) for line in lines if line.kind == "charge"] == [
-        "2012-05-31", "2012-06-30", "2012-07-31",
+        "2012-05-31",
+        "2012-06-30",
+        "2012-07-31",
     ]

@@ -1,3 +1,5 @@
 """subscriptions: what is sold, who has it, and the money."""
 
-BLUEPRINTS = ()
+from streamsvc.blueprints.subscriptions import invoices, payment_methods, plans, subscriptions
+
+BLUEPRINTS = (plans.bp, payment_methods.bp, subscriptions.bp, invoices.bp)

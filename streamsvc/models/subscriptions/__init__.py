@@ -1,7 +1,34 @@
 """What is sold, who has it, and the money. Import tables from here."""
 
+from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLine
+from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
+from streamsvc.models.subscriptions.ledger import LedgerEntry
 from streamsvc.models.subscriptions.methods import PaymentMethod
+from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
+from streamsvc.models.subscriptions.payments import Payment, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
+from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlan
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
+from streamsvc.models.subscriptions.taxes import TaxRate
 
-__all__ = ["PaymentMethod", "Plan", "Price", "Subscription", "SubscriptionEvent"]
+__all__ = [
+    "Coupon",
+    "CreditNote",
+    "CreditNoteLine",
+    "Discount",
+    "GiftCode",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceNumber",
+    "LedgerEntry",
+    "Payment",
+    "PaymentMethod",
+    "Plan",
+    "Price",
+    "Refund",
+    "SandboxCharge",
+    "SandboxPlan",
+    "Subscription",
+    "SubscriptionEvent",
+    "TaxRate",
+]

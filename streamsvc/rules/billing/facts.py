@@ -81,9 +81,10 @@ class Resumed(Event):
 
 @dataclass(frozen=True)
 class EndScheduled(Event):
-    """`at` a date, or None: where the paid time ends."""
+    """`at` a date, or None: where the paid time ends. With `credit`, days paid beyond it are given back then."""
 
     at: date | None = None
+    credit: bool = True
 
 
 @dataclass(frozen=True)

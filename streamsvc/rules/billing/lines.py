@@ -1,5 +1,6 @@
 """lines_due: from what happened to the lines that should exist. What exists is subtracted, never edited."""
 
+from streamsvc.rules.billing.facts import Canceled
 from streamsvc.rules.billing.timeline import Timeline
 
 
@@ -7,7 +8,8 @@ def replay(facts, until):
     """What the facts amount to on the civil day `until`: a Timeline with every line up to that day."""
     timeline = Timeline(facts.booked)
     for event in facts.events:
-        timeline.bill(event.on)
+        over_from = event.effective if isinstance(event, Canceled) else None
+        timeline.bill(event.on, over_from)
         timeline.apply(event)
     timeline.bill(until)
     return timeline
@@ -15,4 +17,5 @@ def replay(facts, until):
 
 def lines_due(facts, until):
     """The lines that should exist by `until` and do not yet, oldest first."""
-    return [line for line in replay(facts, until).lines if line.identity not in facts.booked]
+    due = [line for line in replay(facts, until).lines if line.bill_on <= until]
+    return [line for line in due if line.identity not in facts.booked]

@@ -86,24 +86,30 @@ class Timeline:
         start = self.paid_through or self.paid_from
         return None if self.ends_on and start >= self.ends_on else due
 
-    def bill(self, until):
-        """Charge every period that falls due up to and on the day `until`."""
-        while (due := self.next_bill_on) and due <= until:
-            self._charge_period(due)
+    def bill(self, until, over_from=None):
+        """Charge every period that falls due up to and on the day `until`.
 
-    def _charge_period(self, due):
+        `over_from`: the subscription turned out to have ended then; periods from there on count only where they were
+        invoiced already, and so have to be credited.
+        """
+        while (due := self.next_bill_on) and due <= until:
+            lines = self._next_period(due)
+            if over_from and lines[0].period.start >= over_from and lines[0].identity not in self.booked:
+                return
+            for line in lines:
+                self._add_charge(line)
+            self.period, self.paid_through = lines[0].period, lines[0].period.end
+            self.bill_early_on, self.cause = None, RENEWAL
+
+    def _next_period(self, due):
         start = self.paid_through or self.paid_from
         self._take_scheduled_price(start)
         if self.grid is None:
             self.grid = Grid.from_first(start, self.anchor_day, self.price.interval)
             self.anchor_day = self.grid.day
         full = self.grid.around(start)
-        end = min(full.end, self.ends_on or full.end)
-        for item in self.prices:
-            self._charge(item, Period(start, end), full, due, self.cause)
-        self.period = Period(start, end)
-        self.paid_through = end
-        self.bill_early_on, self.cause = None, RENEWAL
+        period = Period(start, min(full.end, self.ends_on or full.end))
+        return [self._charge(item, period, full, due, self.cause) for item in self.prices]
 
     def _take_scheduled_price(self, start):
         for change in [one for one in self.scheduled if one.not_before <= start]:
@@ -120,12 +126,13 @@ class Timeline:
         price = self.prices[item]
         base = self._amount_of(item, price, full.start)
         amount = round_half_up(base * period.days, full.days)
-        line = Line("charge", item, price.id, period, bill_on, amount, full.days, cause)
-        booked = self.booked.get(line.identity, fact.Booked(amount))
+        return Line("charge", item, price.id, period, bill_on, amount, full.days, cause)
+
+    def _add_charge(self, line):
+        booked = self.booked.get(line.identity, fact.Booked(line.amount_minor))
+        left = booked.net_minor - booked.adjusted_minor
         self.lines.append(line)
-        self.live.append(
-            Live(line, period.start, period.end, booked.net_minor, booked.net_minor - booked.adjusted_minor)
-        )
+        self.live.append(Live(line, line.period.start, line.period.end, booked.net_minor, left))
 
     def _amount_of(self, item, price, period_start):
         if price.intro is None:
@@ -194,7 +201,7 @@ class Timeline:
 
     def _charge_rest(self, line, tail, event):
         full = Period(tail.start, add_days(tail.start, line.full_days))
-        self._charge(line.item, tail, full, event.on, event.ref)
+        self._add_charge(self._charge(line.item, tail, full, event.on, event.ref))
 
     def _change_in_trial(self, event):
         """The new plan's trial counts from the original start; it may not end in the past."""
@@ -276,7 +283,7 @@ class Timeline:
         grid = self.grid or Grid.from_first(end, self.anchor_day, self.price.interval)
         full = grid.around(event.on)
         if end > event.on:
-            self._charge(event.item, Period(event.on, end), full, event.on, event.ref)
+            self._add_charge(self._charge(event.item, Period(event.on, end), full, event.on, event.ref))
 
     @apply.register
     def _(self, event: fact.AddonRemoved):

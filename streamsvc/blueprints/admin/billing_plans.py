@@ -1,0 +1,24 @@
+"""PUT /v1/admin/plans/{code}."""
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.login import operator
+from streamsvc.operations.billing.plans import put_plan
+from streamsvc.rules.refusals import Invalid
+from streamsvc.schemas.subscriptions import PlanIn, PlanOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="What is sold, for operators.")
+
+
+@bp.route("/<code>", methods=["PUT"])
+@bp.arguments(PlanIn)
+@operator("billing")
+@bp.response(200, PlanOut)
+def put(asked, code):
+    """Put a whole plan with its prices. A price once sold is never edited: other terms make a new one."""
+    if asked["code"] not in (None, code) or PlanIn._declared_fields["code"].deserialize(code) != code:
+        raise Invalid(errors={"code": ["It is the one in the address."]})
+    plan = put_plan(code, asked, clock.now())
+    db.session.commit()
+    return plan

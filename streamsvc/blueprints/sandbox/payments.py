@@ -1,0 +1,47 @@
+"""GET·PUT /v1/sandbox/payments."""
+
+from streamsvc import clock
+from streamsvc.gateways.payments.sandbox import SandboxProvider
+from streamsvc.login import operator
+from streamsvc.operations.billing.charging import authenticate
+from streamsvc.schemas.subscriptions_invoices import (
+    PaymentOut,
+    SandboxAuthenticationIn,
+    SandboxPaymentIn,
+    SandboxPaymentsOut,
+)
+from streamsvc.web import Blueprint
+
+bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The provider's side.")
+
+
+@bp.route("")
+@operator("admin")
+@bp.response(200, SandboxPaymentsOut)
+def read_journal():
+    """What reached the provider, latest first."""
+    return state()
+
+
+@bp.route("", methods=["PUT"])
+@bp.arguments(SandboxPaymentIn)
+@operator("admin")
+@bp.response(200, SandboxPaymentsOut)
+def shape_next(asked):
+    """Shape the next charge: decline it, take it and lose the reply, or break before it arrives."""
+    SandboxProvider().plan(asked["next"])
+    return state()
+
+
+@bp.route("/<payment_id>/authentication", methods=["POST"])
+@bp.arguments(SandboxAuthenticationIn)
+@operator("admin")
+@bp.response(200, PaymentOut)
+def confirm(asked, payment_id):
+    """Be the payer's bank: say yes, or no, to a charge that waits."""
+    return authenticate(payment_id, asked["approve"], clock.now())
+
+
+def state():
+    provider = SandboxProvider()
+    return {"items": provider.journal(), "next": provider.planned(), "next_cursor": None}

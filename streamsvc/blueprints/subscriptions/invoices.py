@@ -1,0 +1,50 @@
+"""GET /v1/invoices · POST /v1/invoices/{id}/payments."""
+
+from sqlalchemy import select
+
+from streamsvc import clock
+from streamsvc.idempotency import idempotent
+from streamsvc.login import viewer
+from streamsvc.models.subscriptions import Invoice
+from streamsvc.operations.billing.paying import pay
+from streamsvc.operations.billing.views import invoice_view
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PaymentOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(InvoiceOut))
+def list_invoices(asked):
+    """The account's invoices, latest first."""
+    mine = select(Invoice).where(Invoice.account_id == viewer().account_id)
+    page = rows_page(mine, Invoice.id, asked, "invoices")
+    return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
+
+
+@bp.route("/<invoice_id>")
+@bp.response(200, InvoiceOut)
+def get_invoice(invoice_id):
+    """One invoice with its lines and payments."""
+    return invoice_view(mine(invoice_id))
+
+
+@bp.route("/<invoice_id>/payments", methods=["POST"])
+@bp.arguments(InvoicePaymentIn)
+@idempotent(required=True)
+@bp.response(201, PaymentOut)
+def pay_invoice(asked, invoice_id):
+    """Pay an open invoice now, with the default method or another."""
+    return pay(mine(invoice_id).id, asked["payment_method_id"], clock.now())
+
+
+def mine(invoice_id):
+    found = Invoice.of(viewer().account_id, invoice_id)
+    if found is None:
+        raise NotFound
+    return found

@@ -1,0 +1,63 @@
+"""GET·POST /v1/payment-methods · DELETE …/{id} · PUT …/{id}/default."""
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import viewer
+from streamsvc.models.subscriptions import PaymentMethod
+from streamsvc.operations.billing import methods
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="What can be charged.")
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(PaymentMethodOut))
+def list_payment_methods(asked):
+    """The account's payment methods, latest first."""
+    kept = PaymentMethod.kept(viewer().account_id)
+    return rows_page(kept, PaymentMethod.id, asked, "payment methods")
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(PaymentMethodIn)
+@idempotent()
+@bp.response(201, PaymentMethodOut)
+def add_payment_method(given):
+    """Keep a method under the provider's token. The first becomes the default; what is overdue is tried at once."""
+    me, now = viewer().account_id, clock.now()
+    method = methods.attach(me, given["token"], now)
+    db.session.commit()
+    methods.collect_overdue(me, now)
+    return method
+
+
+@bp.route("/<method_id>", methods=["DELETE"])
+@bp.response(204)
+def remove_payment_method(method_id):
+    """Forget a method."""
+    methods.remove(mine(method_id), clock.now())
+    db.session.commit()
+
+
+@bp.route("/<method_id>/default", methods=["PUT"])
+@bp.response(200, PaymentMethodOut)
+def choose_default(method_id):
+    """Charge this one from now on; what is overdue is tried at once."""
+    method = mine(method_id)
+    methods.make_default(method)
+    db.session.commit()
+    methods.collect_overdue(method.account_id, clock.now())
+    return method
+
+
+def mine(method_id):
+    method = PaymentMethod.of(viewer().account_id, method_id)
+    if method is None:
+        raise NotFound
+    return method

@@ -1,0 +1,56 @@
+"""GET·POST /v1/subscriptions."""
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from streamsvc import clock
+from streamsvc.idempotency import current_key, idempotent
+from streamsvc.login import viewer
+from streamsvc.models.subscriptions import Subscription
+from streamsvc.operations.billing.subscribe import subscribe
+from streamsvc.operations.billing.views import subscription_view
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import AlreadySubscribed, NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.subscriptions import SubscriptionIn, SubscriptionOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", description="Who has what.")
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(SubscriptionOut))
+def list_subscriptions(asked):
+    """The account's subscriptions, latest first."""
+    mine = select(Subscription).where(Subscription.account_id == viewer().account_id)
+    page = rows_page(mine, Subscription.id, asked, "subscriptions")
+    return page | {"items": [subscription_view(row) for row in page["items"]]}
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(SubscriptionIn)
+@idempotent(required=True)
+@bp.response(201, SubscriptionOut)
+def create_subscription(asked):
+    """Subscribe, with a trial or paid at once. A payment that was declined or needs its payer is a 402."""
+    me = viewer().account_id
+    try:
+        subscription = subscribe(me, asked, clock.now(), me, current_key())
+    except IntegrityError:  # two requests at once: the database has the last word
+        raise AlreadySubscribed from None
+    return subscription_view(subscription)
+
+
+@bp.route("/<subscription_id>")
+@bp.response(200, SubscriptionOut)
+def get_subscription(subscription_id):
+    """One subscription."""
+    return subscription_view(mine(subscription_id))
+
+
+def mine(subscription_id):
+    found = Subscription.of(viewer().account_id, subscription_id)
+    if found is None:
+        raise NotFound
+    return found

@@ -1,0 +1,56 @@
+"""What a payment provider must be able to do. Amounts in minor units; every request carries its idempotency key."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+SUCCEEDED, DECLINED, REQUIRES_ACTION, UNKNOWN = "succeeded", "declined", "requires_action", "unknown"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A payment method as the provider keeps it; `reference` is all that is needed to charge it."""
+
+    reference: str
+    kind: str
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a charge or a refund came out. UNKNOWN: the reply was lost; ask again with `find` under the same key."""
+
+    status: str
+    reference: str | None = None
+    decline_code: str | None = None
+    next_action: dict | None = None
+
+
+class MethodRefused(Exception):
+    """The provider does not know the token, or will not attach it."""
+
+    def __init__(self, decline_code: str):
+        super().__init__(decline_code)
+        self.decline_code = decline_code
+
+
+class PaymentProvider(Protocol):
+    name: str
+
+    def attach(self, token: str, account_id: str) -> Card:
+        """Keep the method behind a one-time token for this customer. Raises MethodRefused."""
+
+    def detach(self, reference: str) -> None:
+        """Forget the method."""
+
+    def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
+        """Take the money, once for each key however often it is asked. Never raises for what the provider did."""
+
+    def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
+        """Give back part or all of a charge, once for each key."""
+
+    def find(self, key: str) -> Outcome | None:
+        """What became of the request sent under `key`; None where it never arrived."""

@@ -1,0 +1,104 @@
+"""A payment provider in the box: deterministic, with a journal of its own, and failing on demand.
+
+It keeps its journal by single statements of its own, as a bank would: were it called inside one of our transactions,
+SQLite would make it wait for ever, and the tests would tell.
+"""
+
+import hashlib
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.database import affected, all_rows, insert, new_id, one_row
+from streamsvc.gateways.payments.interface import (
+    DECLINED,
+    REQUIRES_ACTION,
+    SUCCEEDED,
+    UNKNOWN,
+    Card,
+    MethodRefused,
+    Outcome,
+)
+from streamsvc.models.subscriptions import SandboxCharge, SandboxPlan
+
+TOKENS = {
+    # token: last four digits, what every charge of it comes to
+    "pm_card_visa": ("4242", None),
+    "pm_card_chargeDeclined": ("0002", "generic_decline"),
+    "pm_card_chargeDeclinedInsufficientFunds": ("9995", "insufficient_funds"),
+    "pm_card_chargeDeclinedStolenCard": ("9979", "stolen_card"),
+    "pm_card_authenticationRequired": ("3184", "authentication_required"),
+    "pm_card_chargeCustomerFail": ("0341", "generic_decline"),
+}
+NEXT = ("decline", "timeout", "error")
+
+
+class SandboxProvider:
+    name = "sandbox"
+
+    def attach(self, token: str, account_id: str) -> Card:
+        """`pm_card_visa:7` is a card whose fingerprint is the same for all who attach it; without, each has its own."""
+        name, _, shared = token.partition(":")
+        if name not in TOKENS:
+            raise MethodRefused("invalid_token")
+        fingerprint = hashlib.sha256(f"{name}:{shared or account_id}".encode()).hexdigest()[:16]
+        reference = f"{name}/{new_id('pm')}"
+        return Card(reference, "card", "visa", TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
+
+    def detach(self, reference: str) -> None:
+        """Nothing to forget: the reference says it all."""
+
+    def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
+        if (found := self.find(key)) is not None:
+            again = sa.update(SandboxCharge).where(SandboxCharge.key == key)
+            affected(again.values(requests=SandboxCharge.requests + 1))
+            return found
+        planned = self._next()
+        if planned == "error":
+            return Outcome(UNKNOWN)  # it broke before it did anything
+        decline = "generic_decline" if planned == "decline" else TOKENS[method.partition("/")[0]][1]
+        status = SUCCEEDED if decline is None else DECLINED
+        if decline == "authentication_required" and on_session:
+            status, decline = REQUIRES_ACTION, None
+        self._write(key, "charge", method, amount_minor, currency, status, decline)
+        return Outcome(UNKNOWN) if planned == "timeout" else self.find(key)
+
+    def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
+        self._write(key, "refund", charge, amount_minor, currency, SUCCEEDED, None)
+        return self.find(key)
+
+    def find(self, key: str) -> Outcome | None:
+        row = one_row(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key == key))
+        if row is None:
+            return None
+        waits = row.status == REQUIRES_ACTION
+        action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{key}/authentication"}
+        return Outcome(row.status, row.id, row.decline_code, action if waits else None)
+
+    def authenticate(self, key: str, approve: bool) -> Outcome | None:
+        """What the bank's page does in the world outside: the payer says yes, or no."""
+        values = {"status": SUCCEEDED} if approve else {"status": DECLINED, "decline_code": "authentication_failed"}
+        waiting = sa.and_(SandboxCharge.key == key, SandboxCharge.status == REQUIRES_ACTION)
+        affected(sa.update(SandboxCharge).where(waiting).values(**values))
+        return self.find(key)
+
+    def plan(self, what: str) -> None:
+        """Shape the next charge: `decline`; `timeout`, taken but the reply is lost; `error`, it never arrived."""
+        affected(sa.insert(SandboxPlan).values(id=new_id("nxt"), what=what, details={}))
+
+    def planned(self) -> list[str]:
+        return [row.what for row in all_rows(sa.select(SandboxPlan.what).order_by(SandboxPlan.id))]
+
+    def journal(self) -> list[sa.Row]:
+        """Everything that arrived, latest first."""
+        return all_rows(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
+
+    def _next(self) -> str | None:
+        first = sa.select(SandboxPlan.id).order_by(SandboxPlan.id).limit(1).scalar_subquery()
+        row = one_row(sa.delete(SandboxPlan).where(SandboxPlan.id == first).returning(SandboxPlan.what))
+        return row and row.what
+
+    def _write(self, key, kind, method, amount_minor, currency, status, decline_code):
+        row = {"id": new_id("ch"), "key": key, "kind": kind, "method": method, "currency": currency}
+        row |= {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
+        affected(insert(SandboxCharge).values(**row, requests=1).on_conflict_do_nothing(index_elements=["key"]))

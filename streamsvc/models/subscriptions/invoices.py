@@ -1,0 +1,146 @@
+"""invoices and their lines: what was asked for, and why. Once issued, only what is paid of them changes."""
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from streamsvc.database import Base, Json, UtcTime, db, insert, new_id
+
+if TYPE_CHECKING:
+    from streamsvc.models.subscriptions.credit_notes import CreditNote
+    from streamsvc.models.subscriptions.payments import Payment
+
+
+class Invoice(Base):
+    __tablename__ = "invoices"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('draft', 'open', 'paid', 'void', 'uncollectible')", name="status"),
+        sa.Index("ix_invoices_account_id", "account_id", "id"),
+        sa.Index("ix_invoices_subscription_id", "subscription_id", "id"),
+        sa.Index(
+            "ix_invoices_open",
+            "account_id",
+            "id",
+            sqlite_where=sa.text("status = 'open'"),
+            postgresql_where=sa.text("status = 'open'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("inv"))
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
+    number: Mapped[str | None] = mapped_column(unique=True)
+    """Given when it is issued, without gaps; a first invoice that was never paid has none."""
+    status: Mapped[str]
+    reason: Mapped[str]
+    """Why it came: start, renewal, change, cancellation, one_off, …"""
+    currency: Mapped[str]
+    customer: Mapped[dict] = mapped_column(Json)
+    """Name, e-mail, country and language as they were when it was issued."""
+    tax_name: Mapped[str | None]
+    subtotal_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    discount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    tax_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    total_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    credit_applied_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    amount_paid_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """Payments less refunds that were not credit notes."""
+    balance_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """What is still owed on it: its side of the ledger's receivables."""
+    issued_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    due_date: Mapped[date]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    first_failed_on: Mapped[date | None]
+    next_attempt_on: Mapped[date | None]
+
+    lines: Mapped[list["InvoiceLine"]] = relationship(order_by="InvoiceLine.position", lazy="selectin")
+    payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id", viewonly=True)
+    credit_notes: Mapped[list["CreditNote"]] = relationship(order_by="CreditNote.id", viewonly=True)
+
+    @property
+    def amount_due_minor(self) -> int:
+        """What the payer is asked for: the total less what account credit covered."""
+        return max(0, self.total_minor - self.credit_applied_minor)
+
+    @classmethod
+    def of(cls, account_id: str, invoice_id: str) -> "Invoice | None":
+        return db.session.scalar(sa.select(cls).where(cls.id == invoice_id, cls.account_id == account_id))
+
+    @classmethod
+    def open_of(cls, account_id: str) -> "list[Invoice]":
+        """What the account owes, oldest first."""
+        return list(
+            db.session.scalars(
+                sa.select(cls).where(cls.account_id == account_id, cls.status == "open").order_by(cls.id)
+            )
+        )
+
+
+class InvoiceLine(Base):
+    __tablename__ = "invoice_lines"
+    __table_args__ = (
+        sa.CheckConstraint("kind IN ('charge', 'credit', 'trial', 'discount', 'one_off')", name="kind"),
+        sa.Index("uq_invoice_lines_identity", "subscription_id", "identity", unique=True),
+        sa.Index(
+            "uq_invoice_lines_renewal",
+            "subscription_id",
+            "item",
+            "period_start",
+            unique=True,
+            sqlite_where=sa.text("kind = 'charge' AND cause = 'renewal'"),
+            postgresql_where=sa.text("kind = 'charge' AND cause = 'renewal'"),
+        ),
+        sa.Index("ix_invoice_lines_invoice_id", "invoice_id", "position"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("lin"))
+    invoice_id: Mapped[str] = mapped_column(sa.ForeignKey("invoices.id"))
+    position: Mapped[int]
+    kind: Mapped[str]
+    description: Mapped[str]
+    subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
+    identity: Mapped[str | None]
+    """What the rules of billing call it; unique in its subscription, so that running twice bills once."""
+    cause: Mapped[str | None]
+    item: Mapped[str | None]
+    price_id: Mapped[str | None] = mapped_column(sa.ForeignKey("prices.id"))
+    coupon_id: Mapped[str | None] = mapped_column(sa.ForeignKey("coupons.id"))
+    credits_line_id: Mapped[str | None] = mapped_column(sa.ForeignKey("invoice_lines.id"))
+    period_start: Mapped[date | None]
+    period_end: Mapped[date | None]
+    days: Mapped[int | None]
+    full_days: Mapped[int | None]
+    quantity: Mapped[int] = mapped_column(default=1)
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    discount_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """Its share of the invoice's discounts."""
+    tax_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    tax_ppm: Mapped[int] = mapped_column(default=0)
+    tax_inclusive: Mapped[bool] = mapped_column(default=False)
+
+    @property
+    def net_minor(self) -> int:
+        return self.amount_minor - self.discount_minor
+
+
+class InvoiceNumber(Base):
+    """The last number given in each series; taken in the invoice's own transaction, so that none is lost."""
+
+    __tablename__ = "invoice_numbers"
+
+    series: Mapped[str] = mapped_column(primary_key=True)
+    last: Mapped[int]
+
+    @classmethod
+    def take(cls, series: str) -> str:
+        row = {"series": series, "last": 1}
+        number = db.session.scalar(
+            insert(cls)
+            .values(row)
+            .on_conflict_do_update(index_elements=["series"], set_={"last": cls.last + 1})
+            .returning(cls.last)
+        )
+        return f"{series}-{number:06d}"

@@ -1,0 +1,52 @@
+"""ledger_entries: double entry, in the transaction of what they tell of. Each journal sums to zero."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, db, new_id
+
+BOOKS = (
+    "receivable",  # what customers owe on invoices
+    "customer_credit",  # what is owed to customers: account credit
+    "revenue",
+    "tax",
+    "cash",  # what the provider holds for us
+    "goodwill",  # credit given away: promotions, gifts, apologies
+    "written_off",
+    "disputed",  # taken back by a bank and not decided
+)
+
+
+class LedgerEntry(Base):
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        sa.CheckConstraint(sa.text("book IN ({})".format(", ".join(map(repr, BOOKS)))), name="book"),
+        sa.Index("ix_ledger_entries_journal_id", "journal_id"),
+        sa.Index("ix_ledger_entries_account_book", "account_id", "book", "currency", "id"),
+        sa.Index("ix_ledger_entries_invoice_id", "invoice_id", "book"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("led"))
+    journal_id: Mapped[str]
+    kind: Mapped[str]
+    """What happened: invoice, credit_applied, payment, refund, credit, write_off, dispute, …"""
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    book: Mapped[str]
+    currency: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    """Debits positive, credits negative."""
+    invoice_id: Mapped[str | None] = mapped_column(sa.ForeignKey("invoices.id"))
+    payment_id: Mapped[str | None] = mapped_column(sa.ForeignKey("payments.id"))
+    note: Mapped[str | None]
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @classmethod
+    def balance(cls, account_id: str, book: str, currency: str) -> int:
+        """The sum of one book of one account; credit that the account has is negative in `customer_credit`."""
+        return db.session.scalar(
+            sa.select(sa.func.coalesce(sa.func.sum(cls.amount_minor), 0)).where(
+                cls.account_id == account_id, cls.book == book, cls.currency == currency
+            )
+        )

@@ -1,0 +1,95 @@
+"""coupons and their redemptions, gift codes: what makes a subscription cost less."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from streamsvc.database import Base, UtcTime, db, new_id
+
+if TYPE_CHECKING:
+    from streamsvc.models.subscriptions.subscriptions import Subscription
+
+
+class Coupon(Base):
+    __tablename__ = "coupons"
+    __table_args__ = (
+        sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name="one_way_off"),
+        sa.CheckConstraint("duration IN ('once', 'repeating', 'forever')", name="duration"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cou"))
+    code: Mapped[str] = mapped_column(unique=True)
+    percent_ppm: Mapped[int | None]
+    amount_off_minor: Mapped[int | None] = mapped_column(sa.BigInteger)
+    currency: Mapped[str | None]
+    duration: Mapped[str]
+    periods: Mapped[int | None]
+    max_redemptions: Mapped[int | None]
+    redeemed: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @classmethod
+    def by_code(cls, code: str) -> "Coupon | None":
+        return db.session.scalar(sa.select(cls).where(cls.code == code))
+
+    @classmethod
+    def redeem(cls, coupon_id: str) -> bool:
+        """Take one of the redemptions that are left; False where none is."""
+        left = sa.or_(cls.max_redemptions.is_(None), cls.redeemed < cls.max_redemptions)
+        taken = sa.update(cls).where(cls.id == coupon_id, left).values(redeemed=cls.redeemed + 1)
+        return db.session.execute(taken).rowcount == 1
+
+
+class Discount(Base):
+    """A coupon on a subscription, and how much of it is used."""
+
+    __tablename__ = "discounts"
+    __table_args__ = (sa.Index("uq_discounts_subscription_coupon", "subscription_id", "coupon_id", unique=True),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("dis"))
+    subscription_id: Mapped[str] = mapped_column(sa.ForeignKey("subscriptions.id"))
+    coupon_id: Mapped[str] = mapped_column(sa.ForeignKey("coupons.id"))
+    periods_used: Mapped[int] = mapped_column(default=0)
+    used_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    coupon: Mapped["Coupon"] = relationship(lazy="joined")
+    subscription: Mapped["Subscription"] = relationship()
+
+    @classmethod
+    def running(cls, subscription_id: str) -> "list[Discount]":
+        """In the order in which they were given: each takes off what the one before left."""
+        return list(
+            db.session.scalars(
+                sa.select(cls).where(cls.subscription_id == subscription_id, cls.ended_at.is_(None)).order_by(cls.id)
+            )
+        )
+
+
+class GiftCode(Base):
+    """A code somebody paid for: whoever redeems it has the amount as account credit."""
+
+    __tablename__ = "gift_codes"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("gif"))
+    code: Mapped[str] = mapped_column(unique=True)
+    currency: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    redeemed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    redeemed_by: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
+
+    @classmethod
+    def by_code(cls, code: str) -> "GiftCode | None":
+        return db.session.scalar(sa.select(cls).where(cls.code == code))
+
+    @classmethod
+    def redeem(cls, gift_id: str, account_id: str, now: datetime) -> bool:
+        """Take it; False where somebody was faster."""
+        free = sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None))
+        return db.session.execute(free.values(redeemed_at=now, redeemed_by=account_id)).rowcount == 1

@@ -1,0 +1,82 @@
+"""payments and refunds: recorded before they are sent, settled after; an outcome that is not known is a state."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from streamsvc.database import Base, Json, UtcTime, new_id
+
+if TYPE_CHECKING:
+    from streamsvc.models.subscriptions.methods import PaymentMethod
+
+MOVING = ("pending", "unknown", "requires_action")
+IN_FLIGHT = f"status IN {MOVING}"
+
+
+class Payment(Base):
+    """One try to collect an invoice. Its id is the idempotency key under which the provider hears of it."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        sa.CheckConstraint(
+            "status IN ('pending', 'unknown', 'requires_action', 'succeeded', 'failed', 'disputed')", name="status"
+        ),
+        sa.Index(
+            "uq_payments_in_flight",
+            "invoice_id",
+            unique=True,
+            sqlite_where=sa.text(IN_FLIGHT),
+            postgresql_where=sa.text(IN_FLIGHT),
+        ),
+        sa.Index("ix_payments_invoice_id", "invoice_id", "id"),
+        sa.Index("ix_payments_account_id", "account_id", "id"),
+        sa.Index("ix_payments_provider_reference", "provider_reference"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pay"))
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    invoice_id: Mapped[str] = mapped_column(sa.ForeignKey("invoices.id"))
+    payment_method_id: Mapped[str] = mapped_column(sa.ForeignKey("payment_methods.id"))
+    status: Mapped[str]
+    on_session: Mapped[bool]
+    """Whether the payer is there to authenticate."""
+    currency: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    refunded_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    provider: Mapped[str]
+    provider_reference: Mapped[str | None]
+    decline_code: Mapped[str | None]
+    next_action: Mapped[dict | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    method: Mapped["PaymentMethod"] = relationship()
+
+    @property
+    def is_in_flight(self) -> bool:
+        return self.status in MOVING
+
+
+class Refund(Base):
+    __tablename__ = "refunds"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('pending', 'unknown', 'succeeded', 'failed')", name="status"),
+        sa.Index("ix_refunds_payment_id", "payment_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ref"))
+    payment_id: Mapped[str] = mapped_column(sa.ForeignKey("payments.id"))
+    invoice_id: Mapped[str] = mapped_column(sa.ForeignKey("invoices.id"))
+    credit_note_id: Mapped[str | None] = mapped_column(sa.ForeignKey("credit_notes.id"))
+    """The credit note it settles; without one, the invoice is owed again."""
+    status: Mapped[str]
+    currency: Mapped[str]
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    reason: Mapped[str | None]
+    provider_reference: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    payment: Mapped["Payment"] = relationship()

@@ -1,0 +1,188 @@
+"""Money is moved in three steps: recorded, sent outside any transaction under the record's id, settled.
+
+Whatever dies in between, the record stands: reconcile() asks the provider what became of it, and sends it again under
+the same key only where it never arrived.
+"""
+
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+
+from streamsvc import clock, jobs
+from streamsvc.database import db, lock, new_id
+from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
+from streamsvc.gateways.payments.sandbox import SandboxProvider
+from streamsvc.models import Account, Job
+from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
+from streamsvc.operations.billing import issuing, ledger
+from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.rules.billing.dunning import DEFAULT
+from streamsvc.rules.refusals import NotFound
+
+JOB = "payment.reconcile"
+RECONCILE_AFTER = timedelta(seconds=30)
+NO_METHOD = "payment_method_required"
+
+
+def method_for(invoice: Invoice) -> PaymentMethod | None:
+    """What the invoice is charged to: the subscription's own method where it has one, else the account's default."""
+    own = invoice.subscription_id and db.session.get(Subscription, invoice.subscription_id).payment_method_id
+    found = PaymentMethod.of(invoice.account_id, own) if own else None
+    return found or PaymentMethod.default_of(invoice.account_id)
+
+
+def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool) -> Payment:
+    """Write down that the invoice's balance is about to be charged; somebody looks after it if we do not."""
+    payment = Payment(
+        id=new_id("pay"),
+        account_id=invoice.account_id,
+        invoice_id=invoice.id,
+        payment_method_id=method.id,
+        status="pending",
+        on_session=on_session,
+        currency=invoice.currency,
+        amount_minor=invoice.balance_minor,
+        provider=method.provider,
+        created_at=now,
+    )
+    db.session.add(payment)
+    db.session.flush()
+    jobs.enqueue(JOB, {"payment_id": payment.id}, now + RECONCILE_AFTER, f"reconcile {payment.id}")
+    return payment
+
+
+def send(payment_id: str) -> Payment:
+    """Send a recorded payment and settle it. Not to be called inside a unit of work."""
+    payment = db.session.get(Payment, payment_id)
+    method = payment.method.reference
+    request = (payment.id, method, payment.amount_minor, payment.currency, payment.on_session)
+    db.session.commit()
+    outcome = provider().charge(*request)
+    if outcome.status == UNKNOWN:  # perhaps only the reply was lost
+        outcome = provider().find(payment_id) or outcome
+    return settle(payment_id, outcome, clock.now())
+
+
+def settle(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
+    """Book what came of a payment; a second time changes nothing. Commits."""
+    owner = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
+    lock(Account, owner)
+    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    invoice = db.session.get(Invoice, payment.invoice_id, populate_existing=True)
+    at = stand(invoice.subscription_id, now) if invoice.subscription_id else None
+    if payment.is_in_flight:
+        payment.provider_reference = outcome.reference or payment.provider_reference
+        _settle(payment, invoice, outcome, now, at)
+    if at:
+        at.show()
+    db.session.commit()
+    return payment
+
+
+def _settle(payment, invoice, outcome, now, at):
+    if outcome.status == UNKNOWN:
+        payment.status = "unknown"
+        return
+    payment.status = {SUCCEEDED: "succeeded", DECLINED: "failed", REQUIRES_ACTION: "requires_action"}[outcome.status]
+    payment.decline_code, payment.next_action = outcome.decline_code, outcome.next_action
+    if outcome.status == REQUIRES_ACTION:
+        return
+    payment.settled_at = now
+    db.session.execute(sa.delete(Job).where(Job.dedupe == f"reconcile {payment.id}", Job.lease.is_(None)))
+    if outcome.status == SUCCEEDED:
+        receive(payment, invoice, now, at)
+    else:
+        decline(invoice, outcome.decline_code, now, at)
+
+
+def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | None) -> None:
+    """The money is there."""
+    ledger.post("payment", invoice, now, payment.id, cash=payment.amount_minor, receivable=-payment.amount_minor)
+    invoice.amount_paid_minor += payment.amount_minor
+    invoice.balance_minor -= payment.amount_minor
+    issuing.number(invoice, now)
+    issuing.settle_if_paid(invoice)
+    if at and at.subscription.status == "incomplete":
+        at.subscription.status = "active"
+
+
+def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Standing | None) -> None:
+    """It was declined: a first invoice goes, with its subscription; any other climbs the ladder."""
+    if at and at.subscription.status == "incomplete":
+        give_up_start(at, "payment_failed")
+        return
+    today = at.today if at else now.date()
+    invoice.attempts += 1
+    invoice.first_failed_on = invoice.first_failed_on or today
+    invoice.next_attempt_on = next_try(invoice, today, decline_code)
+
+
+def next_try(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
+    return DEFAULT.next_try(invoice.first_failed_on, today, decline_code)
+
+
+def give_up_start(at: Standing, reason: str) -> None:
+    """A subscription that was never paid for ends: its invoices are void, coupon and account credit are given back."""
+    now = at.now
+    for invoice in Invoice.open_of(at.account.id):
+        if invoice.subscription_id == at.subscription.id:
+            void(invoice, now)
+    for discount in at.discounts():
+        discount.coupon.redeemed -= 1
+        discount.ended_at = now
+    at.subscription.status = "canceled"
+    at.subscription.cancel_reason = reason
+    at.subscription.canceled_at = now
+
+
+def void(invoice: Invoice, now: datetime) -> None:
+    """Take back what the invoice asked for; what account credit had paid of it goes back to the account."""
+    on_total = invoice.total_minor
+    ledger.post("void", invoice, now, receivable=-on_total, revenue=on_total - invoice.tax_minor, tax=invoice.tax_minor)
+    if invoice.credit_applied_minor:
+        part = invoice.credit_applied_minor
+        ledger.post("credit_returned", invoice, now, receivable=part, customer_credit=-part)
+    invoice.status, invoice.balance_minor, invoice.next_attempt_on = "void", 0, None
+
+
+@jobs.handler(JOB)
+def reconcile(payload: dict, now: datetime) -> None:
+    """Find out what became of a payment whose outcome we do not know, and settle it."""
+    payment = db.session.get(Payment, payload["payment_id"])
+    if not payment.is_in_flight or payment.status == "requires_action":
+        return
+    db.session.commit()
+    found = provider().find(payload["payment_id"])
+    payment = settle(payload["payment_id"], found, now) if found else send(payload["payment_id"])
+    if payment.status == "unknown":
+        raise jobs.Retry(now + RECONCILE_AFTER)
+
+
+def charge_open(at: Standing, on_session: bool = False, all_of_them: bool = False) -> list[Payment]:
+    """Record a payment for each open invoice of the subscription whose time has come; the caller commits and sends.
+
+    `all_of_them`: also those whose next try is not due, for the moment a new card is there.
+    """
+    payments = []
+    for invoice in Invoice.open_of(at.account.id):
+        if invoice.subscription_id != at.subscription.id or any(one.is_in_flight for one in invoice.payments):
+            continue
+        due = invoice.attempts == 0 or (invoice.next_attempt_on and invoice.next_attempt_on <= at.today)
+        if not due and not all_of_them:
+            continue
+        method = method_for(invoice)
+        if method:
+            payments.append(record(invoice, method, at.now, on_session))
+        elif due:
+            decline(invoice, NO_METHOD, at.now, at)
+    return payments
+
+
+def authenticate(payment_id: str, approve: bool, now: datetime) -> Payment:
+    """The sandbox's bank asked its customer, and tells us what they said. Raises NotFound."""
+    payment = db.session.get(Payment, payment_id)
+    if payment is None or payment.status != "requires_action":
+        raise NotFound
+    db.session.commit()
+    return settle(payment_id, SandboxProvider().authenticate(payment_id, approve), now)

@@ -1,0 +1,259 @@
+"""Lines become an invoice: discounted, taxed, numbered, booked, and paid from account credit as far as that goes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import db, new_id
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import (
+    CreditNoteLine,
+    Discount,
+    Invoice,
+    InvoiceLine,
+    InvoiceNumber,
+    Price,
+    Subscription,
+    TaxRate,
+)
+from streamsvc.operations.billing import ledger
+from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
+from streamsvc.rules.billing.timeline import RENEWAL, Line
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An invoice worked out and not written: what a preview shows, what issue() writes."""
+
+    account: Account
+    subscription: Subscription | None
+    currency: str
+    lines: tuple[Line, ...]
+    discounts: tuple[Discount, ...]
+    totals: Totals
+    tax_name: str | None
+
+
+def draft(account: Account, subscription: Subscription, lines: Iterable[Line], discounts, credit_minor: int) -> Draft:
+    """Work out the invoice of these lines. `discounts` are the running ones, in order."""
+    lines = tuple(lines)
+    rate = db.session.get(TaxRate, account.country)
+    positions = [_position(subscription, line, rate, i) for i, line in enumerate(lines)]
+    renews = any(line.kind == "charge" for line in lines)
+    coupons = [_coupon(discount) for discount in discounts] if renews else []
+    totals = total(positions, coupons, credit_minor)
+    return Draft(account, subscription, subscription.currency, lines, tuple(discounts), totals, rate and rate.name)
+
+
+def _position(subscription: Subscription, line: Line, rate: TaxRate | None, index: int) -> Position:
+    if line.kind == "credit":
+        return _credit_position(subscription, line, index)
+    price = db.session.get(Price, line.price_id)
+    return Position(str(index), line.amount_minor, Tax(rate.rate_ppm if rate else 0, price.tax == "inclusive"))
+
+
+def _credit_position(subscription: Subscription, line: Line, index: int) -> Position:
+    """A credit gives back the tax of the line it credits, in proportion, and all of it with the last cent."""
+    original = line_by_identity(subscription.id, line.of)
+    if original is None:  # credited before it was ever invoiced: a preview of two steps at once
+        return Position(str(index), line.amount_minor, Tax())
+    net, tax = given_back(original.id)
+    returned = tax_to_return(original.tax_minor, original.net_minor, net - line.amount_minor, tax)
+    taxed = Tax(original.tax_ppm, original.tax_inclusive)
+    return Position(str(index), line.amount_minor, taxed, tax_minor=-returned)
+
+
+def line_by_identity(subscription_id: str, identity: str) -> InvoiceLine | None:
+    return db.session.scalar(
+        sa.select(InvoiceLine).where(InvoiceLine.subscription_id == subscription_id, InvoiceLine.identity == identity)
+    )
+
+
+def given_back(line_id: str) -> tuple[int, int]:
+    """What credits and credit notes took off a line so far: (net, tax), both positive."""
+    credits = db.session.execute(
+        sa.select(
+            sa.func.coalesce(-sa.func.sum(InvoiceLine.amount_minor), 0),
+            sa.func.coalesce(-sa.func.sum(InvoiceLine.tax_minor), 0),
+        ).where(InvoiceLine.credits_line_id == line_id)
+    ).one()
+    notes = db.session.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(CreditNoteLine.net_minor), 0),
+            sa.func.coalesce(sa.func.sum(CreditNoteLine.tax_minor), 0),
+        ).where(CreditNoteLine.line_id == line_id)
+    ).one()
+    return int(credits[0] + notes[0]), int(credits[1] + notes[1])
+
+
+def _coupon(discount: Discount) -> Coupon:
+    coupon = discount.coupon
+    if coupon.percent_ppm is not None:
+        return Coupon(discount.id, percent_ppm=coupon.percent_ppm)
+    left = coupon.amount_off_minor - (discount.used_minor if coupon.duration == "once" else 0)
+    return Coupon(discount.id, left_minor=left)
+
+
+def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: bool = False) -> Invoice:
+    """Write it. `gated`: it gets its number only when it is paid, and goes if it is not."""
+    totals = worked_out.totals
+    invoice = Invoice(
+        id=new_id("inv"),
+        account_id=worked_out.account.id,
+        subscription_id=worked_out.subscription and worked_out.subscription.id,
+        status="open",
+        reason=reason,
+        currency=worked_out.currency,
+        customer=customer_of(worked_out.account),
+        tax_name=worked_out.tax_name,
+        subtotal_minor=totals.subtotal_minor,
+        discount_minor=totals.discount_minor,
+        tax_minor=totals.tax_minor,
+        total_minor=totals.total_minor,
+        balance_minor=totals.total_minor,
+        due_date=today,
+        created_at=now,
+    )
+    db.session.add(invoice)
+    db.session.flush()
+    _write_lines(invoice, worked_out)
+    ledger.post(
+        "invoice",
+        invoice,
+        now,
+        receivable=totals.total_minor,
+        revenue=totals.tax_minor - totals.total_minor,
+        tax=-totals.tax_minor,
+    )
+    _use_discounts(worked_out, now)
+    if totals.total_minor < 0:
+        ledger.post("credit", invoice, now, receivable=-totals.total_minor, customer_credit=totals.total_minor)
+        invoice.balance_minor = 0
+    apply_credit(invoice, totals.credit_applied_minor, now)
+    if not gated or invoice.balance_minor == 0:
+        number(invoice, now)
+    settle_if_paid(invoice)
+    if worked_out.subscription:
+        worked_out.subscription.latest_invoice_id = invoice.id
+    return invoice
+
+
+def customer_of(account: Account) -> dict:
+    return {
+        "name": account.name,
+        "email": account.email,
+        "country": account.country,
+        "locale": account.locale,
+    }
+
+
+def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
+    rows = []
+    for line, position in zip(worked_out.lines, worked_out.totals.positions, strict=True):
+        rows.append(_row(invoice, worked_out.subscription, line, position))
+    by_id = {discount.id: discount for discount in worked_out.discounts}
+    for discount_id, off in worked_out.totals.discounts:
+        coupon = by_id[discount_id].coupon
+        rows.append(
+            InvoiceLine(
+                kind="discount",
+                description=f"Coupon {coupon.code}",
+                coupon_id=coupon.id,
+                amount_minor=-off,
+                tax_minor=0,
+            )
+        )
+    for place, row in enumerate(rows):
+        row.invoice_id, row.position = invoice.id, place
+        invoice.lines.append(row)
+    db.session.flush()
+
+
+def _row(invoice: Invoice, subscription: Subscription, line: Line, position: Position) -> InvoiceLine:
+    credited = line.of and line_by_identity(subscription.id, line.of)
+    return InvoiceLine(
+        kind=line.kind,
+        description=describe(line),
+        subscription_id=subscription.id,
+        identity=line.identity,
+        cause=line.cause,
+        item=line.item,
+        price_id=line.price_id,
+        credits_line_id=credited.id if credited else None,
+        period_start=line.period.start,
+        period_end=line.period.end,
+        days=line.days,
+        full_days=line.full_days,
+        amount_minor=line.amount_minor,
+        discount_minor=position.discount_minor,
+        tax_minor=position.tax_minor,
+        tax_ppm=position.tax.rate_ppm,
+        tax_inclusive=position.tax.inclusive,
+    )
+
+
+def describe(line: Line) -> str:
+    """One phrase that explains the line: the plan, and how much of the period it is."""
+    plan = db.session.get(Price, line.price_id).plan
+    if line.kind == "trial":
+        return f"{plan.name}: free trial"
+    part = "" if line.days == line.full_days else f", {line.days} of {line.full_days} days"
+    return f"{plan.name}: unused time{part}" if line.kind == "credit" else f"{plan.name}{part}"
+
+
+def _use_discounts(worked_out: Draft, now: datetime) -> None:
+    """A coupon is used by the period it was taken off; `once` by the first invoice, a fixed one until it is spent."""
+    renews = any(line.kind == "charge" and line.cause == RENEWAL for line in worked_out.lines)
+    used = dict(worked_out.totals.discounts)
+    for discount in worked_out.discounts:
+        if discount.id not in used:
+            continue
+        coupon = discount.coupon
+        discount.used_minor += used[discount.id]
+        discount.periods_used += renews or coupon.duration == "once"
+        if coupon.duration == "once":
+            spent = coupon.percent_ppm is not None or discount.used_minor >= coupon.amount_off_minor
+        else:
+            spent = coupon.duration == "repeating" and discount.periods_used >= coupon.periods
+        if spent:
+            discount.ended_at = now
+
+
+def apply_credit(invoice: Invoice, amount_minor: int, now: datetime) -> None:
+    """Pay that much of an invoice from account credit."""
+    if amount_minor <= 0:
+        return
+    ledger.post("credit_applied", invoice, now, customer_credit=amount_minor, receivable=-amount_minor)
+    invoice.credit_applied_minor += amount_minor
+    invoice.balance_minor -= amount_minor
+
+
+def number(invoice: Invoice, now: datetime) -> None:
+    """Issue it: from here on it never changes, and its number follows the last one."""
+    if invoice.number is None:
+        invoice.number = InvoiceNumber.take(str(now.year))
+        invoice.issued_at = now
+
+
+def settle_if_paid(invoice: Invoice) -> None:
+    if invoice.status == "open" and invoice.balance_minor == 0:
+        invoice.status = "paid"
+        invoice.next_attempt_on = None
+
+
+def spend_credit(account_id: str, currency: str, now: datetime) -> None:
+    """Account credit pays open invoices, oldest first; one that is being paid just now is left alone."""
+    credit = ledger.account_credit(account_id, currency)
+    for invoice in Invoice.open_of(account_id):
+        if credit <= 0:
+            return
+        if invoice.currency != currency or any(one.is_in_flight for one in invoice.payments):
+            continue
+        part = min(credit, invoice.balance_minor)
+        apply_credit(invoice, part, now)
+        credit -= part
+        if invoice.balance_minor == 0:
+            number(invoice, now)
+        settle_if_paid(invoice)

@@ -1,0 +1,72 @@
+"""Payment methods: attached at the provider first, kept here after; a working card pays what is overdue at once."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import db, lock
+from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments.interface import MethodRefused
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import PaymentMethod, Subscription
+from streamsvc.operations.billing import charging
+from streamsvc.operations.billing.standing import stand
+from streamsvc.rules.refusals import Invalid
+
+
+def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
+    """Keep the method behind a provider's token; the first one becomes the default. Raises Invalid."""
+    bank = provider()
+    try:
+        card = bank.attach(token, account_id)
+    except MethodRefused as refused:
+        raise Invalid(errors={"token": [f"The payment provider refused it: {refused.decline_code}."]}) from None
+    lock(Account, account_id)
+    first = PaymentMethod.default_of(account_id) is None
+    method = PaymentMethod(
+        account_id=account_id,
+        provider=bank.name,
+        reference=card.reference,
+        kind=card.kind,
+        brand=card.brand,
+        last4=card.last4,
+        exp_month=card.exp_month,
+        exp_year=card.exp_year,
+        fingerprint=card.fingerprint,
+        is_default=first,
+        created_at=now,
+    )
+    db.session.add(method)
+    db.session.flush()
+    return method
+
+
+def make_default(method: PaymentMethod) -> None:
+    everyone = sa.update(PaymentMethod).where(PaymentMethod.account_id == method.account_id, PaymentMethod.is_default)
+    db.session.execute(everyone.values(is_default=False))
+    db.session.flush()
+    method.is_default = True
+    db.session.flush()
+
+
+def remove(method: PaymentMethod, now: datetime) -> None:
+    """Forget it; the one added last takes its place as the default."""
+    was_default, method.is_default, method.removed_at = method.is_default, False, now
+    db.session.flush()
+    last = PaymentMethod.kept(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
+    heir = db.session.scalar(last)
+    if was_default and heir:
+        heir.is_default = True
+
+
+def collect_overdue(account_id: str, now: datetime) -> None:
+    """Try what is overdue at once: a new card is there. Commits."""
+    live = Subscription.live_of(account_id)
+    if live is None or live.past_due_since is None:
+        return
+    at = stand(live.id, now)
+    payments = charging.charge_open(at, on_session=True, all_of_them=True)
+    at.show()
+    db.session.commit()
+    for payment in payments:
+        charging.send(payment.id)

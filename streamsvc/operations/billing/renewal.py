@@ -1,0 +1,79 @@
+"""subscription.due: everything that time alone brings about, at the moment it falls due."""
+
+from datetime import datetime
+
+from streamsvc import jobs
+from streamsvc.database import db
+from streamsvc.models.subscriptions import Invoice, PaymentMethod
+from streamsvc.operations.billing import charging, ledger
+from streamsvc.operations.billing.standing import JOB, Standing, stand
+from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.dunning import DEFAULT
+
+
+@jobs.handler(JOB)
+def fall_due(payload: dict, now: datetime) -> None:
+    attend(payload["subscription_id"], now)
+
+
+def attend(subscription_id: str, now: datetime) -> None:
+    """Do all that is due for one subscription; doing it twice does it once. Commits."""
+    at = stand(subscription_id, now)
+    row = at.subscription
+    starts = row.status == "incomplete" and at.timeline.started <= at.today and row.latest_invoice_id is None
+    if row.parked_at or row.status == "canceled" or (row.status == "incomplete" and not starts):
+        return
+    pass_time(at)
+    at.bill("start" if starts else "renewal", gated=starts)
+    if starts and not Invoice.open_of(at.account.id):
+        row.status = "active"
+    payments = [] if at.timeline.ended_on else charging.charge_open(at)
+    at.show()
+    db.session.commit()
+    for payment in payments:
+        charging.send(payment.id)
+
+
+def pass_time(at: Standing) -> None:
+    """Pauses, subscriptions, trials and patience that end today."""
+    row = at.subscription
+    if at.timeline.paused_on and row.resumes_at and row.resumes_at <= at.now:
+        at.happen(fact.Resumed, on=civil_day(row.resumes_at, row.time_zone))
+        row.paused_at = row.resumes_at = None
+    if at.timeline.ends_on and at.timeline.ends_on <= at.today:
+        scheduled = at.timeline.end_scheduled
+        end(at, at.timeline.ends_on, credit=bool(scheduled and scheduled.credit))
+    elif trial_ends_unpaid(at):
+        end(at, at.timeline.trial_end, credit=False, reason="trial_without_payment_method")
+    elif row.past_due_since and DEFAULT.step(row.past_due_since, at.today) == "over":
+        end(at, DEFAULT.suspends_on(row.past_due_since), credit=True, reason="payment_failed")
+        at.bill("cancellation")
+        write_off(at)
+
+
+def trial_ends_unpaid(at: Standing) -> bool:
+    """A trial without a card ends where it would have to be paid."""
+    timeline = at.timeline
+    first = [line for line in timeline.lines if line.kind == "charge" and line.identity not in at.facts.booked]
+    if not timeline.trial_end or len(first) < len([line for line in timeline.lines if line.kind == "charge"]):
+        return False
+    own = at.subscription.payment_method_id
+    card = (own and PaymentMethod.of(at.account.id, own)) or PaymentMethod.default_of(at.account.id)
+    return bool(first and at.draft(first).totals.amount_due_minor and not card)
+
+
+def end(at: Standing, effective, credit: bool, reason: str | None = None, actor: str | None = None) -> None:
+    """The subscription is over from `effective` on."""
+    at.happen(fact.Canceled, effective, credit, actor=actor)
+    at.subscription.canceled_at = at.now
+    at.subscription.cancel_reason = reason or at.subscription.cancel_reason
+
+
+def write_off(at: Standing) -> None:
+    """What is still owed on a subscription that ended unpaid is given up."""
+    for invoice in Invoice.open_of(at.account.id):
+        if invoice.subscription_id == at.subscription.id:
+            owed = invoice.balance_minor
+            ledger.post("write_off", invoice, at.now, written_off=owed, receivable=-owed)
+            invoice.status, invoice.balance_minor, invoice.next_attempt_on = "uncollectible", 0, None

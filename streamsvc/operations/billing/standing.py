@@ -1,0 +1,154 @@
+"""Where a subscription stands: its row is worked out anew from its history, and its next due moment gets a job."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+from streamsvc import jobs
+from streamsvc.database import db, lock
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Discount, Invoice, Price, Subscription
+from streamsvc.operations.billing import history, issuing, ledger
+from streamsvc.rules.billing.calendar import civil_day, starts_at
+from streamsvc.rules.billing.dunning import DEFAULT, Ladder
+from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.timeline import Timeline
+
+JOB = "subscription.due"
+
+
+@dataclass
+class Standing:
+    """One subscription under its account's lock, and what its history amounts to today."""
+
+    account: Account
+    subscription: Subscription
+    now: datetime
+    today: date
+    facts: history.fact.Facts
+    timeline: Timeline
+
+    def happen(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
+        """Record an event and count it in."""
+        event = event_type(history.next_ref(self.facts), on or self.today, *details, **more)
+        history.record(self.subscription, event, actor, self.now)
+        self.facts = self.facts.plus(event)
+        self.timeline = replay(self.facts, self.today)
+
+    def bill(self, reason: str, gated: bool = False) -> list[Invoice]:
+        """Invoice every line that should exist and does not: one invoice for each day on which lines fell due."""
+        booked = self.facts.booked
+        due = [one for one in self.timeline.lines if one.bill_on <= self.today and one.identity not in booked]
+        invoices = []
+        for day in sorted({line.bill_on for line in due}):
+            lines = [line for line in due if line.bill_on == day]
+            invoices.append(self._issue(lines, reason, gated))
+        if invoices:
+            self.facts = history.facts_of(self.subscription)
+            self.timeline = replay(self.facts, self.today)
+            issuing.spend_credit(self.account.id, self.subscription.currency, self.now)
+        return invoices
+
+    def draft(self, lines) -> issuing.Draft:
+        credit = ledger.account_credit(self.account.id, self.subscription.currency)
+        return issuing.draft(self.account, self.subscription, lines, Discount.running(self.subscription.id), credit)
+
+    def discounts(self) -> list[Discount]:
+        """Every coupon the subscription ever had."""
+        return list(db.session.scalars(sa.select(Discount).where(Discount.subscription_id == self.subscription.id)))
+
+    def _issue(self, lines, reason, gated):
+        return issuing.issue(self.draft(lines), reason, self.now, self.today, gated)
+
+    def show(self) -> None:
+        """Bring the row up to date with the history, and see that somebody comes when there is next something to do.
+
+        Whoever climbs back from a suspension is credited the days without access.
+        """
+        since = self.subscription.past_due_since
+        project(self)
+        if since and self.subscription.status in ("active", "trialing") and DEFAULT.suspends_on(since) < self.today:
+            self.happen(history.fact.Suspended, DEFAULT.suspends_on(since), self.today)
+            self.bill("recovery")
+            project(self)
+        db.session.flush()
+
+
+def stand(subscription_id: str, now: datetime) -> Standing:
+    """Take the account's lock, read the subscription, replay its history up to today."""
+    owner = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
+    account = lock(Account, owner)
+    subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
+    today = civil_day(now, subscription.time_zone)
+    facts = history.facts_of(subscription)
+    return Standing(account, subscription, now, today, facts, replay(facts, today))
+
+
+def project(at: Standing, ladder: Ladder = DEFAULT) -> None:
+    """Write what the timeline and the open invoices say onto the row."""
+    row, timeline = at.subscription, at.timeline
+    row.price_id, row.plan_id = timeline.price.id, db.session.get(Price, timeline.price.id).plan_id
+    row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
+    if timeline.period:
+        row.period_start, row.period_end = timeline.period.start, timeline.period.end
+    row.cancel_at = timeline.ends_on
+    pending = timeline.scheduled[0] if timeline.scheduled else None
+    row.pending_price_id = pending and pending.price.id
+    row.pending_on = pending and max(pending.not_before, timeline.paid_through or timeline.paid_from)
+    overdue = overdue_invoices(row)
+    row.past_due_since = min((one.first_failed_on for one in overdue), default=None)
+    row.status = status_of(row, timeline, at.today)
+    row.access_until = access_until(row, ladder)
+    row.due_at = next_due(at, ladder)
+    if row.due_at:
+        jobs.enqueue(JOB, {"subscription_id": row.id}, row.due_at, f"{row.id}@{row.due_at.isoformat()}")
+
+
+def overdue_invoices(row: Subscription) -> list[Invoice]:
+    """Open invoices of the subscription that could not be collected at the first try."""
+    return list(
+        db.session.scalars(
+            sa.select(Invoice)
+            .where(Invoice.subscription_id == row.id, Invoice.status == "open", Invoice.first_failed_on.is_not(None))
+            .order_by(Invoice.id)
+        )
+    )
+
+
+def status_of(row: Subscription, timeline: Timeline, today: date) -> str:
+    if timeline.ended_on or row.status == "canceled":
+        return "canceled"
+    if timeline.paused_on:
+        return "paused"
+    if row.status == "incomplete" or timeline.started > today:
+        return "incomplete"
+    if row.past_due_since:
+        return "past_due"
+    return "trialing" if timeline.paid_through is None else "active"
+
+
+def access_until(row: Subscription, ladder: Ladder) -> datetime | None:
+    """The earliest known end of access, as a moment."""
+    ends = [row.cancel_at] if row.cancel_at else []
+    if row.past_due_since:
+        ends.append(ladder.suspends_on(row.past_due_since))
+    return starts_at(min(ends), row.time_zone) if ends else None
+
+
+def next_due(at: Standing, ladder: Ladder) -> datetime | None:
+    """When time alone next changes something: a period, an end, a resumption, a retry, a step of the ladder."""
+    row, timeline = at.subscription, at.timeline
+    if row.status == "canceled" or row.parked_at:
+        return None
+    if row.status == "incomplete":
+        return starts_at(timeline.started, row.time_zone) if timeline.started > at.today else None
+    days = [timeline.next_bill_on, timeline.ends_on]
+    for invoice in overdue_invoices(row):
+        days.append(invoice.next_attempt_on)
+    if row.past_due_since:
+        days.append(ladder.cancels_on(row.past_due_since))
+    moments = [starts_at(day, row.time_zone) for day in days if day]
+    if row.resumes_at and timeline.paused_on:
+        moments.append(row.resumes_at)
+    return min(moments, default=None)

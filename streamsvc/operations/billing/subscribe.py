@@ -1,0 +1,189 @@
+"""A subscription's first day: the price, the trial, coupon and gift, the first invoice, the first payment."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import db, lock, new_id
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import (
+    Coupon,
+    Discount,
+    GiftCode,
+    Invoice,
+    Payment,
+    PaymentMethod,
+    Price,
+    Subscription,
+)
+from streamsvc.operations.billing import charging, ledger
+from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.refusals import (
+    AlreadySubscribed,
+    AuthenticationRequired,
+    CouponInvalid,
+    GiftCodeInvalid,
+    Invalid,
+    PaymentFailed,
+)
+
+
+def subscribe(account_id: str, asked: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
+    """Start a subscription; the answer once its first payment is settled. Commits on the way.
+
+    Raises AlreadySubscribed, CouponInvalid, GiftCodeInvalid, Invalid, PaymentFailed, AuthenticationRequired.
+    """
+    account = lock(Account, account_id)
+    begun = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
+    if begun:  # the request was cut short before it could answer
+        return pay_start(begun.id)
+    at = start(account, asked, now, actor, request_key)
+    payments = charging.charge_open(at, on_session=True) if at.subscription.status == "incomplete" else []
+    at.show()
+    db.session.commit()
+    for payment in payments:
+        charging.send(payment.id)
+    return pay_start(at.subscription.id)
+
+
+def start(account: Account, asked: dict, now: datetime, actor: str, request_key: str | None = None) -> Standing:
+    """Everything up to the first payment; nothing is committed."""
+    make_room(account, now)
+    price = Price.on_sale(asked["price_id"], account.country)
+    if price is None:
+        raise Invalid(errors={"price_id": ["There is no such price on sale in this account's country."]})
+    method = chosen_method(account, asked.get("payment_method_id"))
+    today = civil_day(now, account.time_zone)
+    subscription = Subscription(
+        id=new_id("sub"),
+        account_id=account.id,
+        plan_id=price.plan_id,
+        price_id=price.id,
+        status="incomplete",
+        currency=price.currency,
+        time_zone=account.time_zone,
+        payment_method_id=method.id if method and asked.get("payment_method_id") else None,
+        started_on=asked.get("start_date") or today,
+        request_key=request_key,
+        created_at=now,
+    )
+    db.session.add(subscription)
+    db.session.flush()
+    if asked.get("gift_code"):
+        redeem_gift(account, asked["gift_code"], now)
+    if asked.get("coupon"):
+        give_coupon(subscription, asked["coupon"], now)
+    trial_days = price.trial_days if may_try(account, method) else 0
+    at = stand(subscription.id, now)
+    check_anchor(price, asked.get("anchor_day"))
+    at.happen(fact.Started, price.terms, subscription.started_on, asked.get("anchor_day"), trial_days, actor=actor)
+    at.bill("start", gated=True)
+    owing = [one for one in Invoice.open_of(account.id) if one.subscription_id == subscription.id]
+    if owing and method is None:
+        raise PaymentFailed(decline_code=charging.NO_METHOD)
+    if not owing and subscription.started_on <= today:
+        subscription.status = "active"
+    return at
+
+
+def make_room(account: Account, now: datetime) -> None:
+    """One live subscription for each account; a start that still waits for the payer gives way to a new one."""
+    live = Subscription.live_of(account.id)
+    if live is None:
+        return
+    waits = live.status == "incomplete" and db.session.scalar(
+        sa.select(sa.func.count()).where(
+            Payment.status == "requires_action", Payment.invoice_id == Invoice.id, Invoice.subscription_id == live.id
+        )
+    )
+    if not waits:
+        raise AlreadySubscribed
+    give_up(stand(live.id, now))
+
+
+def give_up(at: Standing) -> None:
+    """Take back a start whose payer never confirmed."""
+    for invoice in Invoice.open_of(at.account.id):
+        for payment in invoice.payments:
+            if payment.status == "requires_action":
+                payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", at.now
+    charging.give_up_start(at, "abandoned")
+    at.show()
+
+
+def check_anchor(price: Price, day: int | None) -> None:
+    if day and price.terms.interval.months == 0:
+        raise Invalid(errors={"anchor_day": ["Only prices by the month or year have an anchor day."]})
+
+
+def chosen_method(account: Account, method_id: str | None) -> PaymentMethod | None:
+    if method_id is None:
+        return PaymentMethod.default_of(account.id)
+    method = PaymentMethod.of(account.id, method_id)
+    if method is None:
+        raise Invalid(errors={"payment_method_id": ["There is no such payment method."]})
+    return method
+
+
+def may_try(account: Account, method: PaymentMethod | None) -> bool:
+    """One trial for each customer and for each card."""
+    tried = sa.select(Subscription.id).where(Subscription.trial_end.is_not(None))
+    if db.session.scalar(tried.where(Subscription.account_id == account.id).limit(1)):
+        return False
+    if method is None or method.fingerprint is None:
+        return True
+    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint == method.fingerprint)
+    return db.session.scalar(tried.where(Subscription.account_id.in_(holders)).limit(1)) is None
+
+
+def give_coupon(subscription: Subscription, code: str, now: datetime) -> Discount:
+    """Put a coupon on the subscription. Raises CouponInvalid."""
+    coupon = Coupon.by_code(code)
+    expired = coupon and coupon.expires_at and coupon.expires_at <= now
+    foreign = coupon and coupon.currency and coupon.currency != subscription.currency
+    if coupon is None or expired or foreign or not Coupon.redeem(coupon.id):
+        raise CouponInvalid
+    discount = Discount(subscription_id=subscription.id, coupon_id=coupon.id, created_at=now)
+    db.session.add(discount)
+    db.session.flush()
+    return discount
+
+
+def redeem_gift(account: Account, code: str, now: datetime) -> GiftCode:
+    """Turn a gift code into account credit. Raises GiftCodeInvalid."""
+    gift = GiftCode.by_code(code)
+    if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
+        raise GiftCodeInvalid
+    amount = gift.amount_minor
+    ledger.post_for(
+        account.id, gift.currency, "gift", now, note=f"Gift {code}", goodwill=amount, customer_credit=-amount
+    )
+    return gift
+
+
+def pay_start(subscription_id: str) -> Subscription:
+    """The subscription, once its first payments are settled. Raises what the payer has to hear."""
+    subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
+    if subscription.status == "canceled" or subscription.status == "incomplete":
+        tell(last_payment(subscription_id))
+    return subscription
+
+
+def last_payment(subscription_id: str) -> Payment | None:
+    return db.session.scalar(
+        sa.select(Payment)
+        .join(Invoice, Invoice.id == Payment.invoice_id)
+        .where(Invoice.subscription_id == subscription_id)
+        .order_by(Payment.id.desc())
+        .limit(1)
+    )
+
+
+def tell(payment: Payment | None) -> None:
+    """Raise what the payer has to do, if anything."""
+    if payment and payment.status == "failed":
+        raise PaymentFailed(decline_code=payment.decline_code)
+    if payment and payment.status == "requires_action":
+        raise AuthenticationRequired(next_action=payment.next_action, payment_id=payment.id)

@@ -1,0 +1,184 @@
+"""Plans, subscriptions, payment methods: what crosses the wire."""
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from streamsvc.schemas.base import (
+    Bool,
+    Country,
+    Currency,
+    Day,
+    Int,
+    Moment,
+    PageQuery,
+    Slug,
+    StrictSchema,
+    Text,
+    Word,
+)
+
+MOST_MINOR = 10**12
+
+
+class Money(Int):
+    """Minor units, never negative, and small enough that years of them add up safely."""
+
+    def __init__(self, *, least: int = 0, **kwargs):
+        super().__init__(least=least, most=MOST_MINOR, **kwargs)
+
+
+class Features(StrictSchema):
+    max_streams = Int(least=0, most=1000, load_default=1)
+    max_height = Int(least=0, most=100_000, load_default=1080)
+    max_profiles = Int(least=1, most=100, load_default=5)
+    max_devices = Int(least=1, most=10_000, load_default=10)
+    downloads = Bool(load_default=False)
+    ads = Bool(load_default=False)
+
+
+class Intro(StrictSchema):
+    amount_minor = Money(required=True)
+    periods = Int(least=1, most=1000, required=True)
+
+
+class PriceIn(StrictSchema):
+    id = Text(load_default=None, allow_none=True, metadata={"description": "Ignored: a price is known by its terms."})
+    currency = Currency(required=True)
+    amount_minor = Money(required=True)
+    interval = Word("day", "week", "month", "year", load_default="month")
+    interval_count = Int(least=1, most=366, load_default=1)
+    trial_days = Int(least=0, most=730, load_default=0)
+    intro = fields.Nested(Intro, load_default=None, allow_none=True)
+    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    countries = fields.List(
+        Country(), load_default=None, allow_none=True, validate=validate.Length(1, 300), metadata={"uniqueItems": True}
+    )
+
+
+class PlanIn(StrictSchema):
+    code = Slug(load_default=None)
+    name = Text(required=True)
+    description = Text(load_default=None, allow_none=True, longest=2000)
+    features = fields.Nested(Features, load_default=lambda: Features().load({}))
+    prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
+
+
+class PriceOut(StrictSchema):
+    id = fields.String()
+    currency = fields.String()
+    amount_minor = fields.Integer()
+    interval = fields.String()
+    interval_count = fields.Integer()
+    trial_days = fields.Integer()
+    intro = fields.Nested(Intro, allow_none=True)
+    tax = fields.String()
+    countries = fields.List(fields.String(), allow_none=True)
+
+
+class PlanBrief(StrictSchema):
+    code = fields.String()
+    name = fields.String()
+    features = fields.Nested(Features)
+
+
+class PlanOut(PlanBrief):
+    description = fields.String(allow_none=True)
+    prices = fields.List(fields.Nested(PriceOut))
+
+
+class PlanQuery(PageQuery):
+    country = Country(load_default=None)
+    currency = Currency(load_default=None)
+
+
+class PaymentMethodIn(StrictSchema):
+    token = Text(required=True)
+
+
+class PaymentMethodOut(StrictSchema):
+    id = fields.String()
+    kind = fields.String()
+    brand = fields.String(allow_none=True)
+    last4 = fields.String(allow_none=True)
+    exp_month = fields.Integer(allow_none=True)
+    exp_year = fields.Integer(allow_none=True)
+    is_default = fields.Boolean()
+    created_at = Moment()
+
+
+class SubscriptionIn(StrictSchema):
+    price_id = Text(required=True)
+    payment_method_id = Text(load_default=None, allow_none=True)
+    coupon = Text(load_default=None, allow_none=True)
+    gift_code = Text(load_default=None, allow_none=True)
+    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    start_date = Day(load_default=None, allow_none=True)
+
+
+class PeriodOut(StrictSchema):
+    start = Day()
+    end = Day()
+
+
+class PendingChange(StrictSchema):
+    price_id = fields.String()
+    effective = Day()
+
+
+class DiscountOut(StrictSchema):
+    coupon = fields.String()
+    percent_off = fields.Float(allow_none=True)
+    amount_off_minor = fields.Integer(allow_none=True)
+    currency = fields.String(allow_none=True)
+    duration = fields.String()
+    periods = fields.Integer(allow_none=True)
+    periods_used = fields.Integer()
+
+
+class SubscriptionOut(StrictSchema):
+    id = fields.String()
+    status = fields.String()
+    plan = fields.Nested(PlanBrief)
+    price = fields.Nested(PriceOut)
+    anchor_day = fields.Integer(allow_none=True)
+    started_on = Day()
+    period = fields.Nested(PeriodOut, allow_none=True)
+    trial_end = Day(allow_none=True)
+    cancel_at = Day(allow_none=True)
+    canceled_at = Moment(allow_none=True)
+    cancel_reason = fields.String(allow_none=True)
+    paused_at = Moment(allow_none=True)
+    resumes_at = Moment(allow_none=True)
+    access_until = Moment(allow_none=True)
+    past_due_since = Day(allow_none=True)
+    pending_change = fields.Nested(PendingChange, allow_none=True)
+    discount = fields.Nested(DiscountOut, allow_none=True)
+    payment_method_id = fields.String(allow_none=True)
+    latest_invoice_id = fields.String(allow_none=True)
+    created_at = Moment()
+
+
+class PlanChangeIn(StrictSchema):
+    price_id = Text(required=True)
+    when = Word("auto", "now", "period_end", load_default="auto")
+    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+
+
+class AnchorIn(StrictSchema):
+    day = Int(least=1, most=31, required=True)
+
+
+class CancellationIn(StrictSchema):
+    when = Word("period_end", "now", load_default="period_end")
+    effective_date = Day(load_default=None, allow_none=True)
+    credit = Word("none", "prorated", load_default=None, allow_none=True)
+    reason = Text(load_default=None, allow_none=True)
+    feedback = Text(load_default=None, allow_none=True, longest=2000)
+
+    @validates_schema
+    def the_date_goes_with_now(self, data, **kwargs):
+        if data.get("effective_date") and data["when"] == "period_end":
+            raise ValidationError("A date goes with when: now.", "effective_date")
+
+
+class PauseIn(StrictSchema):
+    resumes_at = Moment(load_default=None, allow_none=True)

@@ -1,0 +1,162 @@
+"""Invoices, payments, credit: what crosses the wire."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.base import Day, Int, Moment, StrictSchema, Text, Word
+from streamsvc.schemas.subscriptions import PeriodOut
+
+
+class LineOut(StrictSchema):
+    id = fields.String()
+    kind = fields.String()
+    description = fields.String()
+    price_id = fields.String(allow_none=True)
+    period = fields.Nested(PeriodOut, allow_none=True)
+    quantity = fields.Integer()
+    amount_minor = fields.Integer()
+    discount_minor = fields.Integer()
+    tax_minor = fields.Integer()
+    days = fields.Integer(allow_none=True)
+    full_days = fields.Integer(allow_none=True)
+
+
+class PaymentOut(StrictSchema):
+    id = fields.String()
+    invoice_id = fields.String()
+    payment_method_id = fields.String()
+    status = fields.String()
+    currency = fields.String()
+    amount_minor = fields.Integer()
+    refunded_minor = fields.Integer()
+    decline_code = fields.String(allow_none=True)
+    next_action = fields.Dict(allow_none=True)
+    created_at = Moment()
+    settled_at = Moment(allow_none=True)
+
+
+class CreditNoteLineOut(StrictSchema):
+    line_id = fields.String()
+    net_minor = fields.Integer()
+    tax_minor = fields.Integer()
+
+
+class CreditNoteOut(StrictSchema):
+    id = fields.String()
+    number = fields.String()
+    invoice_id = fields.String()
+    currency = fields.String()
+    reason = fields.String(allow_none=True)
+    net_minor = fields.Integer()
+    tax_minor = fields.Integer()
+    total_minor = fields.Integer()
+    lines = fields.List(fields.Nested(CreditNoteLineOut))
+    issued_at = Moment()
+
+
+class InvoiceOut(StrictSchema):
+    id = fields.String()
+    number = fields.String(allow_none=True)
+    status = fields.String()
+    reason = fields.String()
+    subscription_id = fields.String(allow_none=True)
+    currency = fields.String()
+    lines = fields.List(fields.Nested(LineOut))
+    subtotal_minor = fields.Integer()
+    discount_minor = fields.Integer()
+    tax_minor = fields.Integer()
+    tax_name = fields.String(allow_none=True)
+    total_minor = fields.Integer()
+    credit_applied_minor = fields.Integer()
+    amount_due_minor = fields.Integer()
+    amount_paid_minor = fields.Integer()
+    balance_minor = fields.Integer()
+    issued_at = Moment(allow_none=True)
+    due_date = Day()
+    next_attempt_on = Day(allow_none=True)
+    payments = fields.List(fields.Nested(PaymentOut))
+    credit_notes = fields.List(fields.Nested(CreditNoteOut))
+
+
+class InvoicePaymentIn(StrictSchema):
+    payment_method_id = Text(load_default=None, allow_none=True)
+
+
+class PreviewIn(StrictSchema):
+    """The body of a subscription, plan change, anchor, cancellation or pause; without any, the next renewal."""
+
+    subscription_id = Text(load_default=None, allow_none=True)
+    price_id = Text(load_default=None, allow_none=True)
+    coupon = Text(load_default=None, allow_none=True)
+    gift_code = Text(load_default=None, allow_none=True)
+    payment_method_id = Text(load_default=None, allow_none=True)
+    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    start_date = Day(load_default=None, allow_none=True)
+    when = Word("auto", "now", "period_end", load_default=None, allow_none=True)
+    effective_date = Day(load_default=None, allow_none=True)
+    credit = Word("none", "prorated", load_default=None, allow_none=True)
+    day = Int(least=1, most=31, load_default=None, allow_none=True)
+    reason = Text(load_default=None, allow_none=True)
+    feedback = Text(load_default=None, allow_none=True, longest=2000)
+    resumes_at = Moment(load_default=None, allow_none=True)
+
+
+class EntryOut(StrictSchema):
+    id = fields.String()
+    kind = fields.String()
+    amount_minor = fields.Integer()
+    currency = fields.String()
+    invoice_id = fields.String(allow_none=True)
+    note = fields.String(allow_none=True)
+    at = Moment()
+
+
+class BalanceOut(StrictSchema):
+    """What the account has with us, by currency; each entry adds (positive) or spends (negative)."""
+
+    balances = fields.List(
+        fields.Nested(StrictSchema.from_dict({"currency": fields.String(), "amount_minor": fields.Integer()}))
+    )
+    items = fields.List(fields.Nested(EntryOut))
+    next_cursor = fields.String(allow_none=True)
+    total = fields.Integer()
+
+
+class GiftRedemptionIn(StrictSchema):
+    code = Text(required=True)
+
+
+class GiftOut(StrictSchema):
+    code = fields.String()
+    currency = fields.String()
+    amount_minor = fields.Integer()
+    redeemed_at = Moment(allow_none=True)
+    expires_at = Moment(allow_none=True)
+
+
+class SandboxPaymentIn(StrictSchema):
+    next = Word("decline", "timeout", "error", required=True)
+
+
+class SandboxAuthenticationIn(StrictSchema):
+    approve = fields.Boolean(load_default=True)
+
+
+class SandboxChargeOut(StrictSchema):
+    id = fields.String()
+    key = fields.String()
+    kind = fields.String()
+    method = fields.String()
+    currency = fields.String()
+    amount_minor = fields.Integer()
+    status = fields.String()
+    decline_code = fields.String(allow_none=True)
+    requests = fields.Integer()
+    at = Moment()
+
+
+class SandboxPaymentsOut(StrictSchema):
+    """What arrived at the provider, latest first, and what is planned for the charges to come."""
+
+    items = fields.List(fields.Nested(SandboxChargeOut))
+    next = fields.List(fields.String())
+    next_cursor = fields.String(allow_none=True)

@@ -1,0 +1,149 @@
+"""People, plans and the passing of time, for the tests of subscriptions and money; all through HTTP but the sign-up."""
+
+import itertools
+import secrets
+from datetime import UTC, datetime
+
+from streamsvc import jobs
+from streamsvc.database import db
+from streamsvc.models import Account, ApiKey, Device, Session
+from streamsvc.operations import handlers
+from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
+
+assert handlers
+_numbers = itertools.count(1)
+FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 5, "downloads": True, "ads": False}
+
+
+class World:
+    """The service with an operator who sells plans, and a clock that does what falls due on its way."""
+
+    def __init__(self, app):
+        self.app, self.clock = app, app.extensions["clock"]
+        self.operator = Caller(app, self._api_key("admin"))
+
+    def _api_key(self, *scopes):
+        token = API_KEY_PREFIX + secrets.token_urlsafe(32)
+        with self.app.app_context():
+            db.session.add(
+                ApiKey(name="tests", token_hash=fingerprint(token), scopes=list(scopes), created_at=self.clock())
+            )
+            db.session.commit()
+        return token
+
+    def person(self, country="US", zone="UTC", card="pm_card_visa"):
+        """Somebody with an account, signed in, with a card unless None."""
+        person = Person(self, country, zone)
+        if card:
+            person.add_card(card)
+        return person
+
+    def plan(self, code, *amounts, currency="USD", **terms):
+        """Put a plan that costs the first amount; the prices' ids, in the order of the amounts."""
+        prices = [{"currency": currency, "amount_minor": amount, "tax": "exclusive", **terms} for amount in amounts]
+        return self.put_plan(code, prices)
+
+    def put_plan(self, code, prices):
+        plan = {"name": code.title(), "features": FEATURES, "prices": prices}
+        shown = self.operator.put(f"/v1/admin/plans/{code}", plan).json["prices"]
+        found = {price["amount_minor"]: price["id"] for price in shown}
+        ids = [found[price["amount_minor"]] for price in prices]
+        return ids[0] if len(ids) == 1 else ids
+
+    def go_to(self, moment):
+        """Let time pass until then, doing what falls due at the moment it falls due."""
+        to = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
+        with self.app.app_context():
+            while (due := jobs.next_due(to)) is not None:
+                self.clock.at = max(self.clock.at, due.run_at)
+                job = jobs.take(to)
+                assert jobs.run(job, self.clock.at), f"{job.kind} failed"
+        self.clock.at = max(self.clock.at, to)
+
+    def charges(self, status="succeeded"):
+        """What the provider took, oldest first."""
+        journal = self.operator.get("/v1/sandbox/payments").json["items"]
+        return [one["amount_minor"] for one in reversed(journal) if one["status"] == status and one["kind"] == "charge"]
+
+    def next_charge(self, what):
+        assert self.operator.put("/v1/sandbox/payments", {"next": what}).status_code == 200
+
+
+class Caller:
+    """An HTTP client with a token, that sends a fresh idempotency key with each POST unless told one."""
+
+    def __init__(self, app, token):
+        self.client, self.token = app.test_client(), token
+
+    def headers(self, **more):
+        return {"Authorization": f"Bearer {self.token}", **more}
+
+    def get(self, path):
+        return self.client.get(path, headers=self.headers())
+
+    def put(self, path, body=None):
+        return self.client.put(path, json=body, headers=self.headers())
+
+    def delete(self, path):
+        return self.client.delete(path, headers=self.headers())
+
+    def post(self, path, body=None, key=None):
+        key = key or secrets.token_hex(8)
+        return self.client.post(path, json=body or {}, headers=self.headers(**{"Idempotency-Key": key}))
+
+
+class Person(Caller):
+    def __init__(self, world, country, zone):
+        self.world, self.signed_in_at, n = world, None, next(_numbers)
+        with world.app.app_context():
+            email = f"viewer{n}@example.com"
+            account = Account(
+                email=email, email_key=email, country=country, time_zone=zone, locale="en", created_at=world.clock()
+            )
+            db.session.add(account)
+            db.session.flush()
+            now = world.clock()
+            device = Device(account_id=account.id, name="TV", kind="tv", created_at=now, last_seen_at=now)
+            db.session.add(device)
+            db.session.commit()
+            self.id, self.device_id = account.id, device.id
+        super().__init__(world.app, None)
+
+    def headers(self, **more):
+        if self.signed_in_at != self.world.clock.at:
+            self.sign_in()
+        return super().headers(**more)
+
+    def sign_in(self):
+        """A session of this very moment: time passes in months here."""
+        self.token, now = TOKEN_PREFIX + secrets.token_urlsafe(32), self.world.clock()
+        with self.world.app.app_context():
+            times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}
+            kept = {"token_hash": fingerprint(self.token), "lifetime": "tv", "epoch": 0}
+            db.session.add(Session(account_id=self.id, device_id=self.device_id, **kept, **times))
+            db.session.commit()
+        self.signed_in_at = now
+
+    def add_card(self, token="pm_card_visa"):
+        answer = self.post("/v1/payment-methods", {"token": token})
+        assert answer.status_code == 201, answer.json
+        return answer.json["id"]
+
+    def subscribe(self, price_id, **more):
+        return self.post("/v1/subscriptions", {"price_id": price_id, **more})
+
+    def subscription(self):
+        return self.get("/v1/subscriptions").json["items"][0]
+
+    def invoices(self):
+        """Oldest first."""
+        return self.get("/v1/invoices?limit=100").json["items"][::-1]
+
+    def lines(self):
+        """(kind, start, end, amount) of every line, oldest first."""
+        return [
+            (line["kind"], line["period"]["start"], line["period"]["end"], line["amount_minor"])
+            for invoice in self.invoices()
+            for line in invoice["lines"]
+            if line["period"]
+        ]

@@ -1,0 +1,36 @@
+from datetime import date
+
+import pytest
+
+from streamsvc.rules.billing.dunning import Ladder
+
+EIGHT_DAYS = Ladder(retry_days=(8, 16, 24, 32, 40), warn_day=30, suspend_day=40, cancel_day=50)
+FAILED = date(2012, 5, 31)
+
+
+@pytest.mark.parametrize(
+    ("today", "step"),
+    [
+        (date(2012, 6, 29), "grace"),
+        (date(2012, 6, 30), "warned"),
+        (date(2012, 7, 10), "suspended"),
+        (date(2012, 7, 20), "over"),
+    ],
+)
+def test_the_step_follows_the_age_of_the_earliest_unpaid_invoice(today, step):
+    """KB-027."""
+    assert EIGHT_DAYS.step(FAILED, today) == step
+    assert EIGHT_DAYS.step(None, today) == "clear"
+
+
+def test_a_soft_decline_is_tried_again_on_the_days_of_the_schedule():
+    tried, today = [], FAILED
+    while (today := EIGHT_DAYS.next_try(FAILED, today, "insufficient_funds")) is not None:
+        tried.append(str(today))
+    assert tried == ["2012-06-08", "2012-06-16", "2012-06-24", "2012-07-02", "2012-07-10"]
+
+
+@pytest.mark.parametrize("code", ["stolen_card", "authentication_required", "payment_method_required"])
+def test_a_hard_decline_waits_for_the_payer(code):
+    """ST-011."""
+    assert EIGHT_DAYS.next_try(FAILED, FAILED, code) is None
