@@ -1,3 +1,5 @@
 """catalog: what there is to watch, and how it is found."""
 
-BLUEPRINTS = ()
+from streamsvc.blueprints.catalog import browse, search, titles
+
+BLUEPRINTS = (titles.bp, search.bp, browse.bp)

@@ -3,11 +3,8 @@
 A card holds only what is the same for every viewer. It is made when the title changes, never when it is read.
 """
 
-import msgspec
-
+from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog.record import Title
-
-_encode = msgspec.json.encode
 
 
 def cards(record: Title, title_id: str) -> dict[str, str]:
@@ -19,7 +16,7 @@ def cards(record: Title, title_id: str) -> dict[str, str]:
 
 def _card(record, title_id, localization):
     rating = record.rating
-    return _text(
+    return dumped(
         {
             "id": title_id,
             "kind": record.kind,
@@ -45,7 +42,7 @@ def detail(record: Title, people: dict[str, tuple[int, str]]) -> str:
         for credit in record.credits
     ]
     extras = [{"kind": extra.kind, "title": extra.title, "runtime_s": extra.runtime_s} for extra in record.extras]
-    return _text(
+    return dumped(
         {
             "credits": credits,
             "markers": record.markers or {},
@@ -62,19 +59,4 @@ def _artwork(pictures):
 
 
 def artwork_json(pictures) -> str:
-    return _text(_artwork(pictures))
-
-
-def joined(card: str, *members: str) -> str:
-    """One JSON object from several: `{"a":1}` and `{"b":2}` become `{"a":1,"b":2}`."""
-    inner = [body[1:-1] for body in (card, *members)]
-    return "{" + ",".join(part for part in inner if part) + "}"
-
-
-def member(name: str, value) -> str:
-    """`{"name": value}` as JSON."""
-    return _text({name: value})
-
-
-def _text(value):
-    return _encode(value).decode()
+    return dumped(_artwork(pictures))

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-import msgspec
 import sqlalchemy as sa
 
 from streamsvc.database import db, insert, new_id
 from streamsvc.models import Episode, Season
 from streamsvc.operations.catalog import bulk
 from streamsvc.operations.catalog.cards import artwork_json
+from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog.record import Title as Record
 
 CHANGING = ("title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "removed_at")
@@ -63,4 +63,4 @@ def _put(model, rows, key, changing):
 
 
 def _json(value):
-    return msgspec.json.encode(value).decode() if value else None
+    return dumped(value) if value else None

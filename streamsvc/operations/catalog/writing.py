@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import msgspec
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.database import db, insert, lock, new_id
 from streamsvc.models import (
     CatalogState,
@@ -25,6 +25,7 @@ from streamsvc.models import (
     TitleWindow,
 )
 from streamsvc.operations.catalog import bulk, cards, series
+from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog import ratings, search
 from streamsvc.rules.catalog.ranks import rank
 from streamsvc.rules.catalog.record import Title as Record
@@ -76,7 +77,7 @@ class Memory:
 
 def begin() -> None:
     """Be alone in changing the catalogue until the unit of work ends."""
-    db.session.execute(insert(CatalogState).values(id=1, version=0).on_conflict_do_nothing())
+    db.session.execute(insert(CatalogState).values(id=1, version=clock.wall_ms()).on_conflict_do_nothing())
     lock(CatalogState, 1)
 
 
@@ -197,8 +198,9 @@ def _add_rights(rows):
 
 
 def _add_facets(rows, memory):
-    wanted = [(row, _facets_of(row.record)) for row in rows]
-    pks = facet_pks({facet for _, facets in wanted for facet in facets}, memory)
+    wanted = [(row, list(_facets_of(row.record))) for row in rows]
+    locales = {("locale", locale) for row in rows for locale in row.record.localizations}
+    pks = facet_pks({facet for _, facets in wanted for facet in facets} | locales, memory)
     bulk.add(
         TitleFacet,
         ("facet_pk", "title_pk", *SORT_KEYS),
@@ -266,4 +268,4 @@ def search_text(tokens: set[str]) -> str:
 
 
 def _json(value):
-    return msgspec.json.encode(value).decode() if value else None
+    return dumped(value) if value else None

@@ -1,0 +1,169 @@
+"""Lists of titles: each walks one index in the order of the sort and stops at the page's end.
+
+What narrows a list most is what it walks: the titles asked for by id, one person's titles, else the links of one
+facet (a genre, a language, …), which carry the sort keys; else all titles. Other conditions are looked up row by row.
+Statements are made once for each shape of question and run with its values.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from streamsvc import pagination
+from streamsvc.database import all_rows, one_row
+from streamsvc.models import Person, Title, TitleCard, TitleCredit, TitleFacet
+from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog.state import Known
+from streamsvc.rules.refusals import Invalid
+
+SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
+KEYS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
+FACETS = ("collection", "genre", "language", "country", "kind")
+"""From what usually narrows a list most to what narrows it least."""
+RANGES = {
+    "year_gte": Title.year >= sa.bindparam("year_gte"),
+    "year_lte": Title.year <= sa.bindparam("year_lte"),
+    "runtime_lte": Title.runtime_s <= sa.bindparam("runtime_lte"),
+    "age_lte": Title.min_age <= sa.bindparam("age_lte"),
+}
+
+
+class Shape(NamedTuple):
+    """All that makes one list's statement another's."""
+
+    sort: str
+    facets: int = 0
+    ranges: tuple[str, ...] = ()
+    person: bool = False
+    ids: bool = False
+    after: bool = False
+    sees_all: bool = False
+
+
+def page(asked: dict, audience: Audience, known: Known) -> tuple[list[str], str | None, int | None]:
+    """Cards as JSON, the next page's cursor, the total where it was asked for. Raises Invalid."""
+    shape, parameters = question(asked, audience, known)
+    scope = f"titles:{asked['sort']}"
+    after = pagination.decode(scope, asked["cursor"])
+    places = {f"after_{at}": value for at, value in enumerate(after or ())}
+    rows = all_rows(
+        statement(shape._replace(after=after is not None)), {**parameters, **places, "limit": asked["limit"] + 1}
+    )
+    shown = pagination.page(rows, asked["limit"], scope, lambda row: list(row[2:]))
+    total = one_row(count(shape), parameters)[0] if asked["include_total"] else None
+    return told(shown["items"], asked["locale"] or audience.language, known), shown["next_cursor"], total
+
+
+def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict]:
+    """The shape of a list and its values."""
+    parameters = audience.parameters()
+    wanted = [(kind, asked[kind]) for kind in FACETS if asked.get(kind)]
+    for at, facet in enumerate(wanted):
+        pk = known.facets.get(facet)
+        if pk is None and facet[0] in ("genre", "collection"):
+            raise Invalid(errors={facet[0]: ["There is none of this name."]})
+        parameters[f"facet_{at}"] = pk or 0
+    ranges = tuple(name for name in RANGES if asked.get(name) is not None)
+    parameters |= {name: asked[name] for name in ranges}
+    if asked.get("person"):
+        parameters["person"] = _person_pk(asked["person"])
+    if asked.get("ids") is not None:
+        parameters["ids"] = asked["ids"]
+    shape = Shape(
+        asked["sort"],
+        facets=len(wanted),
+        ranges=ranges,
+        person=bool(asked.get("person")),
+        ids=asked.get("ids") is not None,
+        sees_all=audience.sees_all,
+    )
+    return shape, parameters
+
+
+def _person_pk(person_id):
+    found = one_row(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
+    if found is None:
+        raise Invalid(errors={"person": ["There is none of this name."]})
+    return found.pk
+
+
+@lru_cache(maxsize=1_000)
+def statement(shape: Shape) -> sa.Select:
+    """The list of this shape: the title's key, its card, then the values that a cursor holds."""
+    walked, conditions = _narrowed(shape)
+    keys = _keys(shape, walked)
+    select = sa.select(Title.pk, TitleCard.body, *keys).select_from(_source(walked)).where(*conditions)
+    descending = shape.sort.startswith("-")
+    if shape.after:
+        places = [sa.bindparam(f"after_{at}", type_=key.type) for at, key in enumerate(keys)]
+        here, there = (keys[0], places[0]) if len(keys) == 1 else (sa.tuple_(*keys), sa.tuple_(*places))
+        select = select.where(here < there if descending else here > there)
+        if walked is TitleFacet and len(keys) == 1 and shape.sort.endswith("added"):
+            # PostgreSQL does not carry the bound across the join by itself, and would walk all titles before it
+            select = select.where(Title.pk < places[0] if descending else Title.pk > places[0])
+    order = [key.desc() if descending else key.asc() for key in keys]
+    return select.order_by(*order).limit(sa.bindparam("limit"))
+
+
+@lru_cache(maxsize=1_000)
+def count(shape: Shape) -> sa.Select:
+    """How many titles the whole list has: reads them all, so only where it is asked for."""
+    walked, conditions = _narrowed(shape)
+    return sa.select(sa.func.count()).select_from(_source(walked, with_cards=False)).where(*conditions)
+
+
+def _narrowed(shape):
+    """What is walked, and every condition."""
+    alone = shape.ids or shape.person
+    walked = TitleFacet if shape.facets and not alone else Title
+    conditions = [IN_CATALOG if shape.sees_all else VISIBLE, *(RANGES[name] for name in shape.ranges)]
+    for at in range(shape.facets):
+        facet = sa.bindparam(f"facet_{at}", type_=sa.Integer())
+        if at == 0 and walked is TitleFacet:
+            conditions.append(TitleFacet.facet_pk == facet)
+        else:
+            link = sa.alias(TitleFacet.__table__)
+            conditions.append(sa.exists().where(link.c.facet_pk == facet, link.c.title_pk == Title.pk))
+    if shape.ids:
+        conditions.append(Title.id.in_(sa.bindparam("ids", expanding=True)))
+    if shape.person:
+        theirs = sa.select(TitleCredit.title_pk).where(TitleCredit.person_pk == sa.bindparam("person"))
+        conditions.append(Title.pk.in_(theirs))
+    return walked, conditions
+
+
+def _source(walked, with_cards=True):
+    source = Title.__table__
+    if walked is TitleFacet:
+        source = sa.join(TitleFacet, Title, Title.pk == TitleFacet.title_pk)
+    if with_cards:
+        source = sa.join(source, TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
+    return source
+
+
+def _keys(shape, walked):
+    names = KEYS[shape.sort.removeprefix("-")]
+    own = TitleFacet.title_pk if walked is TitleFacet else Title.pk
+    keys = [getattr(walked, name) for name in names]
+    return keys if names == ("rank",) else [*keys, own]
+
+
+def told(rows, language: str | None, known: Known) -> list[str]:
+    """The cards of these rows (title's key, card) in the language that comes closest, else in the title's own."""
+    wanted = known.told_in(language)
+    if not wanted or not rows:
+        return [row[1] for row in rows]
+    localized = cards_in([row[0] for row in rows], wanted)
+    return [next((localized[row[0], tag] for tag in wanted if (row[0], tag) in localized), row[1]) for row in rows]
+
+
+IN_LANGUAGES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.body).where(
+    TitleCard.title_pk.in_(sa.bindparam("pks", expanding=True)),
+    TitleCard.locale.in_(sa.bindparam("locales", expanding=True)),
+)
+
+
+def cards_in(pks: list[int], locales: list[str]) -> dict[tuple[int, str], str]:
+    return {(pk, tag): body for pk, tag, body in all_rows(IN_LANGUAGES, {"pks": pks, "locales": locales})}

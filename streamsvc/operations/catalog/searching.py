@@ -1,0 +1,128 @@
+"""Search: stage after stage, each walks the index from the most popular title down and stops at the page's end."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSQUERY
+
+from streamsvc import pagination
+from streamsvc.database import all_rows, db
+from streamsvc.models import SearchDoc, SearchWord, Title, TitleCard
+from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog.json import dumped, joined, json_page
+from streamsvc.operations.catalog.lists import told
+from streamsvc.operations.catalog.state import Known
+from streamsvc.rules.catalog import search
+from streamsvc.rules.catalog.typos import one_slip_away
+
+MOST_CORRECTIONS = 20
+FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
+KNOWN_WORDS = sa.select(SearchWord.word).where(SearchWord.word.in_(sa.bindparam("words", expanding=True)))
+
+
+class Hit(NamedTuple):
+    pk: int
+    body: str
+    rank: int
+    match: str
+
+
+class Place(NamedTuple):
+    """Where a page starts: the stage, the rank after which it goes on, and how many hits came before."""
+
+    stage: int = 0
+    rank: int = 2**63 - 1
+    seen: int = 0
+
+
+FIRST = Place()
+
+
+def page(asked: dict, audience: Audience, known: Known) -> tuple[list[tuple[str, str]], str | None]:
+    """(match, card) of a page's hits, best first, and the next page's cursor."""
+    words = search.words_of(asked["q"])
+    scope = "search:" + " ".join(words)
+    place = Place(*(pagination.decode(scope, asked["cursor"]) or FIRST))
+    hits, ends = find(words, audience, asked["limit"] + 1, place)
+    shown = hits[: asked["limit"]]
+    bodies = told(shown, asked["locale"] or audience.language, known)
+    cursor = pagination.encode(scope, list(ends[len(shown) - 1])) if len(hits) > len(shown) else None
+    return [(hit.match, body) for hit, body in zip(shown, bodies, strict=True)], cursor
+
+
+def answer(asked: dict, audience: Audience, known: Known) -> str:
+    """A page of hits as JSON."""
+    hits, cursor = page(asked, audience, known)
+    return json_page([joined(card, dumped({"match": match})) for match, card in hits], cursor)
+
+
+def suggestions(asked: dict, audience: Audience, known: Known) -> str:
+    """What the typed letters may become, as JSON: id, kind, title, year, match."""
+    hits, _ = page({"cursor": None, **asked}, audience, known)
+    items = []
+    for match, card in hits:
+        whole = msgspec.json.decode(card)
+        items.append({name: whole[name] for name in ("id", "kind", "title", "year")} | {"match": match})
+    return dumped({"items": items})
+
+
+def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) -> tuple[list[Hit], list[Place]]:
+    """Up to `most` hits from `place` on, and the place after each."""
+    hits: list[Hit] = []
+    ends: list[Place] = []
+    for at, stage in _stages(words, place, lambda: place.seen + len(hits)):
+        after = place.rank if at == place.stage else FIRST.rank
+        for row in _matching(stage.expression, audience, after, most - len(hits)):
+            hits.append(Hit(*row, stage.match))
+            ends.append(Place(at, row.rank, place.seen + len(hits)))
+        if len(hits) == most:
+            break
+    return hits, ends
+
+
+def _stages(words: list[str], place: Place, seen: Callable[[], int]) -> Iterator[tuple[int, search.Stage]]:
+    """The stages from a place on; guesses only where what is certain gave few hits."""
+    if not words:
+        return
+    certain = search.stages(words)
+    yield from list(enumerate(certain))[place.stage :]
+    if place.stage >= len(certain) or seen() < search.FEW:
+        yield from list(enumerate(search.stages(words, corrections(words))))[max(place.stage, len(certain)) :]
+
+
+def corrections(words: list[str]) -> dict[str, list[str]]:
+    """For each word of a query the known words that are one slip away from it."""
+    found = {}
+    for word in set(words):
+        slips = sorted(one_slip_away(word))
+        found[word] = [row.word for row in all_rows(KNOWN_WORDS, {"words": slips})][:MOST_CORRECTIONS] if slips else []
+    return found
+
+
+def _matching(expression: tuple, audience: Audience, after: int, limit: int) -> list[sa.Row]:
+    """Titles that match, from the most popular one below `after` down."""
+    sqlite = db.engine.dialect.name == "sqlite"
+    wanted = search.fts5(expression) if sqlite else search.tsquery(expression)
+    parameters = {**audience.parameters(), "wanted": wanted, "after": after, "limit": limit}
+    return all_rows(STATEMENTS[sqlite, audience.sees_all], parameters)
+
+
+def _statement(sqlite: bool, sees_all: bool) -> sa.Select:
+    wanted, after = sa.bindparam("wanted", type_=sa.Text()), sa.bindparam("after", type_=sa.BigInteger())
+    source, rank = (FTS, FTS.c.rowid) if sqlite else (SearchDoc.__table__, SearchDoc.rank)
+    matches = FTS.c.search_fts.op("MATCH")(wanted) if sqlite else SearchDoc.words.op("@@")(sa.cast(wanted, TSQUERY()))
+    return (
+        sa.select(Title.pk, TitleCard.body, rank.label("rank"))
+        .select_from(source)
+        .join(Title, Title.rank == rank)
+        .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
+        .where(matches, rank < after, IN_CATALOG if sees_all else VISIBLE)
+        .order_by(rank.desc())
+        .limit(sa.bindparam("limit"))
+    )
+
+
+STATEMENTS = {(sqlite, all_): _statement(sqlite, all_) for sqlite in (True, False) for all_ in (True, False)}

@@ -1,0 +1,72 @@
+"""More like this: the titles that share most genres and people with one, the more popular first among equals.
+
+A shared person weighs as much as three shared genres. Of each genre only the most popular titles are weighed, so the
+work is the same in a catalogue of any size.
+"""
+
+from collections import Counter
+
+import sqlalchemy as sa
+
+from streamsvc.database import all_rows
+from streamsvc.models import Facet, Title, TitleCard, TitleCredit, TitleFacet
+from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.operations.catalog.audience import Audience
+
+SHOWN = 12
+MOST_OF_GENRE = 200
+MOST_CANDIDATES = 100
+WEIGHT_OF_PERSON = 3
+
+GENRES = (
+    sa.select(TitleFacet.facet_pk)
+    .join(Facet, Facet.pk == TitleFacet.facet_pk)
+    .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind == "genre")
+)
+OF_GENRE = (
+    sa.select(TitleFacet.title_pk)
+    .where(TitleFacet.facet_pk == sa.bindparam("facet"))
+    .order_by(TitleFacet.rank.desc())
+    .limit(MOST_OF_GENRE)
+)
+_other = sa.alias(TitleCredit.__table__)
+BY_PEOPLE = (
+    sa.select(_other.c.title_pk, sa.func.count(_other.c.person_pk.distinct()).label("shared"))
+    .join(TitleCredit, TitleCredit.person_pk == _other.c.person_pk)
+    .where(TitleCredit.title_pk == sa.bindparam("pk"))
+    .group_by(_other.c.title_pk)
+)
+
+
+def _cards(shown):
+    return (
+        sa.select(Title.pk, TitleCard.body, Title.rank)
+        .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
+        .where(Title.pk.in_(sa.bindparam("pks", expanding=True)), shown)
+    )
+
+
+CARDS = {True: _cards(IN_CATALOG), False: _cards(VISIBLE)}
+
+
+def to_title(title_pk: int, audience: Audience) -> list[tuple[int, str]]:
+    """(key, card) of up to twelve titles like this one that the audience may see, the most alike first."""
+    return weighed(likeness(title_pk), {title_pk}, audience)
+
+
+def likeness(title_pk: int) -> Counter:
+    """How much other titles have in common with one: title's key → weight."""
+    weights: Counter = Counter()
+    for (facet,) in all_rows(GENRES, {"pk": title_pk}):
+        weights.update(row.title_pk for row in all_rows(OF_GENRE, {"facet": facet}))
+    for row in all_rows(BY_PEOPLE, {"pk": title_pk}):
+        weights[row.title_pk] += WEIGHT_OF_PERSON * row.shared
+    return weights
+
+
+def weighed(weights: Counter, without: set[int], audience: Audience) -> list[tuple[int, str]]:
+    """(key, card) of the weightiest titles that the audience may see, the more popular first among equals."""
+    pks = [pk for pk, _ in weights.most_common(MOST_CANDIDATES + len(without)) if pk not in without]
+    rows = all_rows(CARDS[audience.sees_all], {**audience.parameters(), "pks": pks}) if pks else []
+    rows.sort(key=lambda row: (weights[row.pk], row.rank), reverse=True)
+    return [(row.pk, row.body) for row in rows[:SHOWN]]

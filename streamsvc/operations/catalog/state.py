@@ -1,0 +1,53 @@
+"""The catalogue's version, and what can be known of it until the version changes."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc import clock
+from streamsvc.database import UtcTime, all_rows, one_row
+from streamsvc.models import CatalogState, Facet, TitleWindow
+from streamsvc.rules.catalog.codes import fallbacks
+
+_now = sa.bindparam("now", type_=UtcTime())
+STATE = sa.select(
+    sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
+    sa.select(sa.func.max(TitleWindow.starts_at))
+    .where(TitleWindow.starts_at <= _now)
+    .scalar_subquery()
+    .label("opened"),
+    sa.select(sa.func.max(TitleWindow.ends_at)).where(TitleWindow.ends_at <= _now).scalar_subquery().label("closed"),
+)
+FACETS = sa.select(Facet.kind, Facet.code, Facet.pk)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one version of the catalogue has: the keys of its facets by kind and code."""
+
+    version: int
+    facets: dict[tuple[str, str], int]
+
+    def codes(self, kind: str) -> list[str]:
+        return sorted(code for of, code in self.facets if of == kind)
+
+    def told_in(self, language: str | None) -> list[str]:
+        """The locales to look for a title's card in, best first; none where no title has them."""
+        return [tag for tag in fallbacks(language) if ("locale", tag) in self.facets]
+
+
+def moment() -> tuple:
+    """What a list depends on besides the question and the audience: the version, and the last window that opened or
+    closed. Three look-ups in indexes."""
+    return tuple(one_row(STATE, {"now": clock.now()}))
+
+
+def known(version: int | None) -> Known:
+    """What this version has; read once for each version and process."""
+    kept = current_app.extensions.get("catalog")
+    if kept is None or kept.version != version:
+        kept = Known(version or 0, {(kind, code): pk for kind, code, pk in all_rows(FACETS)})
+        if version is not None:
+            current_app.extensions["catalog"] = kept
+    return kept

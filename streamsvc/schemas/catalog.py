@@ -1,0 +1,220 @@
+"""What the catalogue is asked, and what it answers."""
+
+from marshmallow import ValidationError, fields, validate
+
+from streamsvc.rules.catalog.codes import COUNTRIES, language
+from streamsvc.schemas.base import PageQuery, QueryInt, StrictSchema, Text, Word, page_of
+
+MOST_IDS = 100
+
+
+class KnownCountry(Text):
+    """ISO 3166-1 alpha-2, of a country that there is."""
+
+    def __init__(self, **kwargs):
+        super().__init__(
+            longest=2, validators=[validate.OneOf(COUNTRIES, error="Give a country such as DE.")], **kwargs
+        )
+
+
+class Locale(Text):
+    """BCP 47."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        try:
+            return language(super()._deserialize(value, attr, data, **kwargs))
+        except ValueError:
+            raise ValidationError("Give a language such as en or pt-BR.") from None
+
+
+class Ids(Text):
+    """Ids, by commas."""
+
+    def __init__(self, **kwargs):
+        super().__init__(longest=40 * MOST_IDS, **kwargs)
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        ids = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
+        if len(ids) > MOST_IDS:
+            raise ValidationError(f"Give at most {MOST_IDS}.")
+        return ids
+
+
+class TitlesQuery(PageQuery):
+    kind = Word("movie", "series", load_default=None)
+    genre = Text(longest=64, load_default=None)
+    language = Locale(load_default=None)
+    country = KnownCountry(load_default=None, metadata={"description": "Where the title was made."})
+    person = Text(longest=64, load_default=None)
+    collection = Text(longest=64, load_default=None, metadata={"description": "A collection's id or code."})
+    ids = Ids(load_default=None, metadata={"description": "Up to 100 ids, by commas."})
+    sort = Word(
+        "-added", "added", "title", "-title", "year", "-year", "-popularity",
+        load_default="-added", metadata={"description": "`-` is descending."},
+    )  # fmt: skip
+    locale = Locale(load_default=None, metadata={"description": "The language of titles; else the profile's."})
+    year_gte = QueryInt(least=0, most=9999, data_key="year.gte", load_default=None)
+    year_lte = QueryInt(least=0, most=9999, data_key="year.lte", load_default=None)
+    runtime_lte = QueryInt(least=0, most=10**9, data_key="runtime.lte", load_default=None)
+    age_lte = QueryInt(least=0, most=99, data_key="age.lte", load_default=None)
+
+
+class SearchQuery(PageQuery):
+    q = Text(longest=200, shortest=0, required=True)
+    locale = Locale(load_default=None)
+
+    class Meta:
+        exclude = ("include_total",)
+
+
+class SuggestionsQuery(StrictSchema):
+    q = Text(longest=200, shortest=0, required=True)
+    limit = QueryInt(least=1, most=20, load_default=8)
+    locale = Locale(load_default=None)
+
+
+class TitleQuery(StrictSchema):
+    expand = Text(load_default="", metadata={"description": "seasons, credits, similar; several by commas."})
+    locale = Locale(load_default=None)
+    country = KnownCountry(load_default=None, metadata={"description": "Where an operator asks for."})
+
+
+class EpisodesQuery(StrictSchema):
+    season = QueryInt(least=0, most=100_000, load_default=None)
+
+
+class AgeRating(StrictSchema):
+    system = fields.String(required=True)
+    label = fields.String(required=True)
+    min_age = fields.Integer(required=True, allow_none=True)
+
+
+class Artwork(StrictSchema):
+    role = fields.String(required=True)
+    url = fields.String(required=True)
+    width = fields.Integer(required=True, allow_none=True)
+    height = fields.Integer(required=True, allow_none=True)
+    language = fields.String(required=True, allow_none=True)
+
+
+class TitleCard(StrictSchema):
+    """A title in a list: the same for everybody who may see it."""
+
+    id = fields.String(required=True)
+    kind = fields.String(required=True, validate=validate.OneOf(("movie", "series")))
+    title = fields.String(required=True)
+    original_title = fields.String(required=True, allow_none=True)
+    year = fields.Integer(required=True, allow_none=True)
+    runtime_s = fields.Integer(required=True, allow_none=True)
+    age_rating = fields.Nested(AgeRating, required=True, allow_none=True)
+    genres = fields.List(fields.String(), required=True)
+    languages = fields.List(fields.String(), required=True)
+    countries = fields.List(fields.String(), required=True)
+    synopsis = fields.String(required=True, allow_none=True)
+    artwork = fields.List(fields.Nested(Artwork), required=True)
+    external_ids = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+class Credit(StrictSchema):
+    person_id = fields.String(required=True)
+    name = fields.String(required=True)
+    role = fields.String(required=True)
+    character = fields.String(required=True, allow_none=True)
+
+
+class Availability(StrictSchema):
+    """`reason` is null where the title may be played now, else the code with which playing would be refused."""
+
+    playable = fields.Boolean(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    starts_at = fields.DateTime(required=True, allow_none=True)
+    ends_at = fields.DateTime(required=True, allow_none=True)
+
+
+class Track(StrictSchema):
+    kind = fields.String(required=True)
+    language = fields.String(required=True)
+
+
+class Extra(StrictSchema):
+    kind = fields.String(required=True)
+    title = fields.String(required=True)
+    runtime_s = fields.Integer(required=True, allow_none=True)
+
+
+class Episode(StrictSchema):
+    id = fields.String(required=True)
+    title_id = fields.String(required=True)
+    season = fields.Integer(required=True)
+    number = fields.Integer(required=True)
+    title = fields.String(required=True, allow_none=True)
+    synopsis = fields.String(required=True, allow_none=True)
+    runtime_s = fields.Integer(required=True, allow_none=True)
+    released_on = fields.Date(required=True, allow_none=True)
+    markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
+    artwork = fields.List(fields.Nested(Artwork), required=True)
+
+
+class EpisodeDetail(Episode):
+    availability = fields.Nested(Availability, required=True)
+
+
+class Season(StrictSchema):
+    id = fields.String(required=True)
+    number = fields.Integer(required=True)
+    title = fields.String(required=True, allow_none=True)
+    episode_count = fields.Integer(required=True)
+
+
+class SeasonWithEpisodes(Season):
+    episodes = fields.List(fields.Nested(Episode), required=True)
+
+
+class TitleDetail(TitleCard):
+    credits = fields.List(fields.Nested(Credit), required=True)
+    markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
+    tracks = fields.List(fields.Nested(Track), required=True)
+    extras = fields.List(fields.Nested(Extra), required=True)
+    availability = fields.Nested(Availability, required=True)
+    seasons = fields.List(fields.Nested(SeasonWithEpisodes), metadata={"description": "With `expand=seasons`."})
+    similar = fields.List(fields.Nested(TitleCard), metadata={"description": "With `expand=similar`."})
+
+
+class SearchHit(TitleCard):
+    match = fields.String(required=True, validate=validate.OneOf(("exact", "prefix", "words", "fuzzy")))
+
+
+class Suggestion(StrictSchema):
+    id = fields.String(required=True)
+    kind = fields.String(required=True)
+    title = fields.String(required=True)
+    year = fields.Integer(required=True, allow_none=True)
+    match = fields.String(required=True)
+
+
+class Suggestions(StrictSchema):
+    items = fields.List(fields.Nested(Suggestion), required=True)
+
+
+class Seasons(StrictSchema):
+    items = fields.List(fields.Nested(Season), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class SeasonEpisodes(StrictSchema):
+    items = fields.List(fields.Nested(Episode), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class Genre(StrictSchema):
+    code = fields.String(required=True)
+    name = fields.String(required=True)
+
+
+class Genres(StrictSchema):
+    items = fields.List(fields.Nested(Genre), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+PageOfTitles = page_of(TitleCard)
+PageOfHits = page_of(SearchHit)
