@@ -3,18 +3,26 @@
 The first request leases the key, acts, and commits its effects together with its answer. A second one hears the
 answer again, is told to wait, or is told that the key was for something else. A key whose first request died is taken
 over when its lease ends: the view then runs again, so its own constraints must make a second run harmless.
+
+Nothing secret is kept. What tells the same request again is a keyed hash, since bodies hold passwords. A secret in the
+answer (a new token) comes from `new_secret`: it is derived from the key as the client sent it, which is not kept, and
+the answer is kept with a gap in its place; only who sends the same request again can have it filled.
 """
 
+import base64
 import hashlib
-from datetime import timedelta
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import wraps
 
 import sqlalchemy as sa
-from flask import Response, g, make_response, request
+from flask import Response, current_app, g, make_response, request
 from flask_login import current_user
 
 from streamsvc import clock
-from streamsvc.database import affected, db, insert, one_row
+from streamsvc.database import affected, db, insert, one_row, utc_text
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.refusals import (
     IdempotencyKeyInUse,
@@ -30,6 +38,33 @@ KEPT = timedelta(hours=48)
 LONGEST_KEY = 255
 
 
+GAP = "[secret shown once]"
+
+
+@dataclass
+class SentKey:
+    """The key that a request carries. `body`: what it was sent with. `taken_at`: when it was first seen."""
+
+    id: str
+    sent: str
+    body: bytes
+    taken_at: datetime | None = None
+    secret: str | None = None
+
+    def fingerprint(self, signing_key: str) -> str:
+        """Tells the same request again, and nothing about it to who has the database alone."""
+        return self._digest(signing_key, "fingerprint").hex()
+
+    def derived_secret(self, signing_key: str) -> str:
+        """256 bits that the same request gives again for as long as its answer is kept."""
+        moment = utc_text(self.taken_at)
+        return base64.urlsafe_b64encode(self._digest(signing_key, f"secret {moment}")).decode().rstrip("=")
+
+    def _digest(self, signing_key: str, purpose: str) -> bytes:
+        parts = (purpose, self.id, self.sent, request.method, request.path)
+        return hmac.digest(signing_key.encode(), b"\n".join([*(p.encode() for p in parts), self.body]), "sha256")
+
+
 def idempotent(required: bool = False):
     """Let a view's POST be retried. Stands above `@bp.response`; the view itself leaves the last commit to it."""
 
@@ -43,6 +78,7 @@ def idempotent(required: bool = False):
                 return response
             return _lease(key) or _act(key, lambda: view(*args, **kwargs))
 
+        acting.takes_idempotency_key = True
         return acting
 
     return decorate
@@ -50,10 +86,24 @@ def idempotent(required: bool = False):
 
 def current_key() -> str | None:
     """The id under which this request's answer will be kept; None where no key was sent."""
-    return g.get("idempotency_key")
+    key = g.get("idempotency_key")
+    return key and key.id
 
 
-def _key_of_request(required: bool) -> str | None:
+def new_secret() -> str:
+    """256 bits for a token in this answer, at most one: chance; under a key, what the same request gives again."""
+    key = g.get("idempotency_key")
+    if key is None:
+        return secrets.token_urlsafe(32)
+    key.secret = key.derived_secret(_signing_keys()[0])
+    return key.secret
+
+
+def _signing_keys() -> tuple[str, ...]:
+    return current_app.extensions["settings"].secret_key
+
+
+def _key_of_request(required: bool) -> SentKey | None:
     sent = request.headers.get("Idempotency-Key")
     if sent is None:
         if required:
@@ -63,29 +113,32 @@ def _key_of_request(required: bool) -> str | None:
         raise Invalid(errors={"Idempotency-Key": [f"Send 1 to {LONGEST_KEY} printable ASCII characters."]})
     owner = current_user.get_id() if current_user.is_authenticated else request.remote_addr
     owner = getattr(current_user, "account_id", owner)
-    g.idempotency_key = hashlib.sha256(f"{owner}\n{sent}".encode()).hexdigest()
+    g.idempotency_key = SentKey(hashlib.sha256(f"{owner}\n{sent}".encode()).hexdigest(), sent, request.get_data())
     return g.idempotency_key
 
 
-def _lease(key: str) -> Response | None:
+def _lease(key: SentKey) -> Response | None:
     """Take the key, or give the answer that stands under it. Raises where it is busy or belongs to another request."""
-    wall, body = clock.wall(), request.get_data()
-    fingerprint = hashlib.sha256(b"\n".join((request.method.encode(), request.path.encode(), body))).hexdigest()
-    row = {"id": key, "fingerprint": fingerprint, "created_at": wall, "leased_until": wall + LEASE}
+    key.taken_at = wall = clock.wall()
+    row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": wall}
+    row["leased_until"] = wall + LEASE
     if affected(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
         return None
-    kept = one_row(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key))
+    kept = one_row(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
     if kept is None:  # the first request was refused without effect just now
         raise IdempotencyKeyInUse
-    if kept.fingerprint != fingerprint:
+    signed_by = next((k for k in _signing_keys() if key.fingerprint(k) == kept.fingerprint), None)
+    if signed_by is None:
         raise IdempotencyKeyReused
+    key.taken_at = kept.created_at
     if kept.status is not None:
-        replay = Response(kept.body, kept.status, content_type=kept.content_type)
+        replay = Response(kept.body.replace(GAP, key.derived_secret(signed_by)), kept.status)
+        replay.content_type = kept.content_type
         replay.headers["Idempotency-Replayed"] = "true"
         return replay
     taken_over = (
         sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == key, IdempotencyKey.status.is_(None), IdempotencyKey.leased_until < wall)
+        .where(IdempotencyKey.id == key.id, IdempotencyKey.status.is_(None), IdempotencyKey.leased_until < wall)
         .values(leased_until=wall + LEASE)
     )
     if not affected(taken_over):
@@ -93,23 +146,24 @@ def _lease(key: str) -> Response | None:
     return None
 
 
-def _act(key: str, view) -> Response:
+def _act(key: SentKey, view) -> Response:
     try:
         response = make_response(view())
     except Refusal as refusal:
         db.session.rollback()
         response = refused(refusal)
         if response.status_code >= 500:
-            _release(key)
+            _release(key.id)
             return response
     except BaseException:
         db.session.rollback()
-        _release(key)
+        _release(key.id)
         raise
-    answer = {"status": response.status_code, "body": response.get_data(as_text=True)}
+    body = response.get_data(as_text=True)
+    answer = {"status": response.status_code, "body": body.replace(key.secret, GAP) if key.secret else body}
     db.session.execute(
         sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == key)
+        .where(IdempotencyKey.id == key.id)
         .values(content_type=response.content_type, leased_until=None, **answer)
     )
     db.session.commit()

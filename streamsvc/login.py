@@ -1,5 +1,9 @@
-"""Who is asking: a token becomes a viewer or an operator. Every endpoint is closed unless it says for whom it opens."""
+"""Who is asking: a token becomes a viewer or an operator. Every endpoint is closed unless it says for whom it opens.
 
+Nothing is cached: a session that ended a moment ago, on whatever worker, is not found by the next request.
+"""
+
+import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -8,13 +12,25 @@ import sqlalchemy as sa
 from flask import current_app, request
 from flask_login import LoginManager, UserMixin, current_user
 
-from streamsvc import clock
-from streamsvc.database import affected, all_rows, one_row
-from streamsvc.models import Account, ApiKey, Profile, Session
-from streamsvc.rules.refusals import InsufficientScope, NotSignedIn
-from streamsvc.rules.sessions import API_KEY_PREFIX, LAST_SEEN_GRAIN, TOKEN_PREFIX, expires_at, fingerprint
+from streamsvc import clock, passwords
+from streamsvc.database import SAFE_METHODS, affected, all_rows, db, one_row
+from streamsvc.models import Account, ApiKey, Device, Profile, Session
+from streamsvc.models.subscriptions import Plan, Subscription
+from streamsvc.models.subscriptions.subscriptions import in_words
+from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.entitlements import entitlements
+from streamsvc.rules.refusals import CsrfTokenInvalid, InsufficientScope, NotSignedIn, ReauthenticationRequired
+from streamsvc.rules.sessions import (
+    API_KEY_PREFIX,
+    LAST_SEEN_GRAIN,
+    REAUTHENTICATION_WINDOW,
+    TOKEN_PREFIX,
+    expires_at,
+    fingerprint,
+)
 
-SCOPES = ("admin", "billing", "catalog", "support", "playback")
+COOKIE = "__Host-sst"
+CSRF_HEADER = "X-CSRF-Token"
 
 
 @dataclass(frozen=True)
@@ -56,9 +72,11 @@ def _open(access):
 class Viewer(UserMixin):
     """One consistent read of who watches: the session, its account, the profiles, the live subscription."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, csrf_token: str | None = None):
         self.row = rows[0]
         self.rows = rows
+        self.csrf_token = csrf_token
+        """What unsafe requests must carry; None where no cookie is in play."""
 
     def get_id(self):
         return self.row.session_id
@@ -76,6 +94,17 @@ class Viewer(UserMixin):
     def profiles(self) -> list:
         """The rows of the account's profiles, oldest first."""
         return [r for r in self.rows if r.profile_id]
+
+    @cached_property
+    def entitlements(self) -> dict:
+        """What the live subscription allows now: see rules/entitlements.py."""
+        row = self.row
+        return entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
+
+    def read_again(self) -> "Viewer":
+        """The same viewer as the unit of work sees them now."""
+        rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": self.row.token_hash}).all()
+        return Viewer(rows, self.csrf_token)
 
     @property
     def session_expires_at(self) -> datetime:
@@ -97,6 +126,7 @@ class Operator(UserMixin):
 VIEWER_BY_TOKEN = (
     sa.select(
         Session.id.label("session_id"),
+        Session.token_hash,
         Session.device_id,
         Session.lifetime,
         Session.epoch,
@@ -104,6 +134,8 @@ VIEWER_BY_TOKEN = (
         Session.authenticated_at,
         Session.last_seen_at,
         Session.profile_id.label("selected_profile_id"),
+        Device.name.label("device_name"),
+        Device.kind.label("device_kind"),
         Account.id.label("account_id"),
         Account.email,
         Account.email_verified_at,
@@ -120,13 +152,31 @@ VIEWER_BY_TOKEN = (
         Profile.max_age,
         Profile.autoplay,
         (Profile.pin_hash.is_not(None)).label("has_pin"),
+        Subscription.id.label("subscription_id"),
+        Subscription.status.label("subscription_status"),
+        Subscription.price_id,
+        Subscription.access_until,
+        Subscription.period_start,
+        Subscription.period_end,
+        Subscription.trial_end,
+        Subscription.cancel_at,
+        Subscription.paused_at,
+        Subscription.resumes_at,
+        Plan.code.label("plan_code"),
+        Plan.features,
     )
     .join(Account, sa.and_(Account.id == Session.account_id, Account.status == "active"))
+    .join(Device, Device.id == Session.device_id)
     .outerjoin(Profile, Profile.account_id == Account.id)
+    .outerjoin(
+        Subscription,
+        sa.and_(Subscription.account_id == Account.id, in_words("subscriptions.status", LIVE)),
+    )
+    .outerjoin(Plan, Plan.id == Subscription.plan_id)
     .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))
     .order_by(Profile.id)
 )
-OPERATOR_BY_TOKEN = sa.select(ApiKey).where(
+OPERATOR_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
     ApiKey.token_hash == sa.bindparam("token_hash"), ApiKey.revoked_at.is_(None)
 )
 SEEN = (
@@ -140,21 +190,22 @@ login_manager = LoginManager()
 
 @login_manager.request_loader
 def user_of(request):
-    """The viewer or operator whose live token the request carries, else None."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return None
-    token = token.strip()
-    if token.startswith(TOKEN_PREFIX):
-        return _viewer(token)
-    return _operator(token) if token.startswith(API_KEY_PREFIX) else None
+    """The viewer or operator whose live token the request carries, else None. A header goes before a cookie."""
+    if "Authorization" in request.headers:
+        scheme, _, token = request.headers["Authorization"].partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        if token.startswith(API_KEY_PREFIX):
+            return _operator(token)
+        return _viewer(token) if token.startswith(TOKEN_PREFIX) else None
+    token = request.cookies.get(COOKIE, "")
+    return _viewer(token, csrf_token_of(token)) if token.startswith(TOKEN_PREFIX) else None
 
 
-def _viewer(token: str) -> Viewer | None:
+def _viewer(token: str, csrf_token: str | None = None) -> Viewer | None:
     rows = all_rows(VIEWER_BY_TOKEN, {"token_hash": fingerprint(token)})
     if not rows:
         return None
-    found, now = Viewer(rows), clock.now()
+    found, now = Viewer(rows, csrf_token), clock.now()
     if found.row.epoch < current_app.extensions["settings"].session_epoch or found.session_expires_at <= now:
         return None
     if now - found.row.last_seen_at > LAST_SEEN_GRAIN:
@@ -163,8 +214,13 @@ def _viewer(token: str) -> Viewer | None:
 
 
 def _operator(token: str) -> Operator | None:
-    key = one_row(OPERATOR_BY_TOKEN.with_only_columns(*ApiKey.__table__.c), {"token_hash": fingerprint(token)})
+    key = one_row(OPERATOR_BY_TOKEN, {"token_hash": fingerprint(token)})
     return Operator(key) if key and (key.expires_at is None or key.expires_at > clock.now()) else None
+
+
+def csrf_token_of(token: str) -> str:
+    """What a page of ours can read and send along, and a page of somebody else cannot: bound to the session's token."""
+    return hmac.digest(token.encode(), b"csrf", "sha256").hex()
 
 
 def viewer() -> Viewer:
@@ -176,6 +232,12 @@ def asking_operator() -> Operator | None:
     """The operator that asks, or None where a viewer does."""
     found = current_user._get_current_object()
     return found if isinstance(found, Operator) else None
+
+
+def require_recent_proof() -> None:
+    """Raises ReauthenticationRequired unless the viewer proved who they are within the last ten minutes."""
+    if clock.now() - viewer().row.authenticated_at > REAUTHENTICATION_WINDOW:
+        raise ReauthenticationRequired
 
 
 def _guard():
@@ -192,8 +254,16 @@ def _guard():
             raise InsufficientScope(access.scope)
     elif not (isinstance(who, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)
+    elif who.csrf_token and request.method not in SAFE_METHODS:
+        _check_csrf(who.csrf_token)
+
+
+def _check_csrf(csrf_token: str) -> None:
+    if not hmac.compare_digest(request.headers.get(CSRF_HEADER, "").encode(), csrf_token.encode()):
+        raise CsrfTokenInvalid
 
 
 def register(app) -> None:
+    passwords.register(app, app.extensions["settings"])
     login_manager.init_app(app)
     app.before_request(_guard)

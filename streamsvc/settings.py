@@ -70,6 +70,18 @@ def url(text: str) -> str:
     return text.rstrip("/")
 
 
+def mail_target(text: str) -> str:
+    if not text.startswith(("console:", "file:/", "smtp://", "smtps://")):
+        raise ValueError("give console:, file:/folder, smtp://host:port or smtps://host:port")
+    return text
+
+
+def media_pattern(text: str) -> str:
+    if "{item_id}" not in text or not text.startswith(("http://", "https://", "/")):
+        raise ValueError("give an address, or a path below the public one, with {item_id} in it")
+    return text
+
+
 def setting(default, read, about: str, secret: bool = False):
     return field(default=default, metadata={"read": read, "about": about, "secret": secret})
 
@@ -93,9 +105,16 @@ class Settings:
     country_header: str = setting(
         "", str, "Header in which a trusted proxy tells the viewer's country; empty: the account's country counts."
     )
+    media_url: str = setting(
+        "/media/{item_id}/master.m3u8", media_pattern, "Where a title's manifest lies if the catalogue names none."
+    )
     signup: str = setting("open", one_of("open", "confirm"), "`confirm` never tells whether an e-mail is taken.")
     login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
     session_epoch: int = setting(0, whole(0, 2**31 - 1), "Raise it to end every session signed in before.")
+    mail_url: str = setting(
+        "console:", mail_target, "Where mail goes: `console:`, `file:/folder`, `smtp://user:word@host:587`.", secret=True
+    )
+    mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Who mail says it is from.")
     payment_provider: str = setting("sandbox", one_of("sandbox"), "Who moves the money.")
     sandbox: bool = setting(False, flag, "Opens `/v1/sandbox`: a clock to move, mails to read, declines on demand.")
     sandbox_clock: datetime | None = setting(None, moment, "Where the sandbox's clock starts; else the wall clock.")

@@ -26,6 +26,8 @@ def upgrade():
         sa.Column("time_zone", sa.String(), nullable=False),
         sa.Column("locale", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
+        sa.Column("status_reason", sa.String()),
+        sa.Column("disabled_until", UtcTime()),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.CheckConstraint("status IN ('active', 'disabled', 'deleted')", name=op.f("ck_accounts_status")),
     )
@@ -63,6 +65,7 @@ def upgrade():
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("last_seen_at", UtcTime(), nullable=False),
+        sa.Column("removed_at", UtcTime()),
     )
     op.create_index("ix_devices_account_id", "devices", ["account_id", "id"])
     op.create_table(
@@ -82,8 +85,51 @@ def upgrade():
         sa.Column("user_agent", sa.String()),
     )
     op.create_index("ix_sessions_account_id", "sessions", ["account_id", "id"])
+    create_proofs()
+    create_security_tables()
     create_background_tables()
     create_sandbox_tables()
+
+
+def create_proofs():
+    op.create_table(
+        "proofs",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id")),
+        sa.Column("email", sa.String(), nullable=False),
+        sa.Column("token_hash", sa.String(), unique=True),
+        sa.Column("data", Json, nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("expires_at", UtcTime(), nullable=False),
+        sa.Column("used_at", UtcTime()),
+    )
+    op.create_index("ix_proofs_account_id", "proofs", ["account_id", "kind"])
+    op.create_index("ix_proofs_expires_at", "proofs", ["expires_at"])
+
+
+def create_security_tables():
+    op.create_table(
+        "throttles",
+        sa.Column("key", sa.String(), primary_key=True),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("until_s", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("ix_throttles_until_s", "throttles", ["until_s"])
+    op.create_table(
+        "audit_events",
+        sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String()),
+        sa.Column("actor", sa.String()),
+        sa.Column("details", Json),
+        sa.Column("details_digest", sa.String(), nullable=False),
+        sa.Column("previous", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+    )
+    op.create_index("ix_audit_events_account_id", "audit_events", ["account_id", "seq"])
+    op.create_index("ix_audit_events_action", "audit_events", ["action", "seq"])
 
 
 def create_background_tables():
@@ -101,9 +147,7 @@ def create_background_tables():
         sa.Column("failed_at", UtcTime()),
         sa.Column("last_error", sa.String()),
     )
-    op.create_index(
-        "ix_jobs_open_run_at", "jobs", ["run_at", "id"], sqlite_where=OPEN_JOB, postgresql_where=OPEN_JOB
-    )
+    op.create_index("ix_jobs_open_run_at", "jobs", ["run_at", "id"], sqlite_where=OPEN_JOB, postgresql_where=OPEN_JOB)
     op.create_table(
         "workers",
         sa.Column("id", sa.String(), primary_key=True),
@@ -150,6 +194,9 @@ def downgrade():
         "idempotency_keys",
         "workers",
         "jobs",
+        "audit_events",
+        "throttles",
+        "proofs",
         "sessions",
         "devices",
         "api_keys",

@@ -3,8 +3,8 @@
 import click
 from flask.cli import with_appcontext
 
-from streamsvc.login import SCOPES
 from streamsvc.operations.api_keys import create_api_key
+from streamsvc.rules.sessions import SCOPES
 
 
 @click.group("api-keys")

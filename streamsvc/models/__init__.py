@@ -1,6 +1,7 @@
 """The model layer's face: import tables from here."""
 
 from streamsvc.models.accounts import Account, ApiKey, Profile
+from streamsvc.models.audit import AuditEvent
 from streamsvc.models.catalog.facets import Facet, TitleFacet
 from streamsvc.models.catalog.imports import Import, ImportChunk, ImportedTitle, ImportRejection
 from streamsvc.models.catalog.people import Person, TitleCredit
@@ -17,12 +18,15 @@ from streamsvc.models.catalog.titles import (
     TitleWindow,
 )
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
+from streamsvc.models.proofs import Proof
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
+from streamsvc.models.throttles import Throttle
 
 __all__ = [
     "Account",
     "ApiKey",
+    "AuditEvent",
     "CatalogState",
     "Collection",
     "CollectionItem",
@@ -38,12 +42,14 @@ __all__ = [
     "Job",
     "Person",
     "Profile",
+    "Proof",
     "SandboxClock",
     "SandboxEmail",
     "SearchDoc",
     "SearchWord",
     "Season",
     "Session",
+    "Throttle",
     "Title",
     "TitleCard",
     "TitleCredit",

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, Json, UtcTime, db, new_id
+from streamsvc.database import Base, Json, UtcTime, db, new_id, one_row
 
 
 class Account(Base):
@@ -26,6 +26,9 @@ class Account(Base):
     time_zone: Mapped[str]
     locale: Mapped[str]
     status: Mapped[str] = mapped_column(default="active")
+    status_reason: Mapped[str | None]
+    disabled_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    """None: until somebody enables it."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     @classmethod
@@ -48,6 +51,34 @@ class Profile(Base):
     autoplay: Mapped[bool] = mapped_column(default=True)
     pin_hash: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @classmethod
+    def of(cls, account_id: str, profile_id: str) -> "Profile | None":
+        return db.session.scalar(sa.select(cls).where(cls.id == profile_id, cls.account_id == account_id))
+
+    @classmethod
+    def facts_of(cls, account_id: str, profile_id: str) -> sa.Row | None:
+        """The columns of the account's profile, read without beginning a unit of work."""
+        own = (cls.id == profile_id, cls.account_id == account_id)
+        return one_row(sa.select(*cls.__table__.c).where(*own))
+
+    @classmethod
+    def all_of(cls, account_id: str) -> "list[Profile]":
+        return list(db.session.scalars(cls.owned_by(account_id).order_by(cls.id)))
+
+    @classmethod
+    def owned_by(cls, account_id: str):
+        return sa.select(cls).where(cls.account_id == account_id)
+
+    @property
+    def has_pin(self) -> bool:
+        return self.pin_hash is not None
+
+    @classmethod
+    def only_open_one(cls, account_id: str) -> str | None:
+        """The id of the account's profile where it has just one, without a PIN: there is nothing to choose."""
+        found = cls.all_of(account_id)
+        return found[0].id if len(found) == 1 and found[0].pin_hash is None else None
 
 
 class ApiKey(Base):

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.database import Base, UtcTime, new_id
+from streamsvc.database import Base, UtcTime, db, new_id
+from streamsvc.rules.sessions import LIFETIMES, expires_at
 
 
 class Device(Base):
@@ -18,6 +19,15 @@ class Device(Base):
     kind: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    @classmethod
+    def kept(cls, account_id: str):
+        return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
+
+    @classmethod
+    def of(cls, account_id: str, device_id: str) -> "Device | None":
+        return db.session.scalar(cls.kept(account_id).where(cls.id == device_id))
 
 
 class Session(Base):
@@ -40,3 +50,38 @@ class Session(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]
     user_agent: Mapped[str | None]
+
+    device: Mapped[Device] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def expires_at(self) -> datetime:
+        return expires_at(self.lifetime, self.created_at, self.last_seen_at)
+
+    @classmethod
+    def live(cls, account_id: str, now: datetime):
+        """The account's sessions that nobody ended and that did not run out."""
+        return sa.select(cls).where(cls.account_id == account_id, *cls.lives(now))
+
+    @classmethod
+    def lives(cls, now: datetime) -> tuple:
+        """The conditions under which a session lives: the same as `expires_at` in rules/sessions.py."""
+        classes = (
+            sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
+            for name, life in LIFETIMES.items()
+        )
+        return (cls.ended_at.is_(None), sa.or_(*classes))
+
+    @classmethod
+    def of(cls, account_id: str, session_id: str, now: datetime) -> "Session | None":
+        return db.session.scalar(cls.live(account_id, now).where(cls.id == session_id))
+
+    @classmethod
+    def end_all(cls, account_id: str, now: datetime, *conditions) -> list[str]:
+        """End the account's sessions that meet the conditions; their ids. Counts from the very next request."""
+        ended = (
+            sa.update(cls)
+            .where(cls.account_id == account_id, cls.ended_at.is_(None), *conditions)
+            .values(ended_at=now)
+            .returning(cls.id)
+        )
+        return list(db.session.scalars(ended))

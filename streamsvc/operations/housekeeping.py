@@ -2,11 +2,12 @@
 
 from datetime import datetime, timedelta
 
-from streamsvc import idempotency, jobs
+from streamsvc import idempotency, jobs, throttle
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))
 def forget(payload: dict, now: datetime) -> None:
-    """Drop old idempotency keys and jobs done long ago."""
+    """Drop old idempotency keys, throttles that count for nothing, and jobs done long ago."""
     idempotency.forget_old()
     jobs.forget_done(now)
+    throttle.forget_old()

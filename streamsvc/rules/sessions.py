@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 TOKEN_PREFIX = "sst_"
 API_KEY_PREFIX = "sk_"
+SCOPES = ("admin", "billing", "catalog", "support", "playback")
+"""What an API key may be for; `admin` includes all."""
 REAUTHENTICATION_WINDOW = timedelta(minutes=10)
 LAST_SEEN_GRAIN = timedelta(minutes=5)
 
@@ -31,7 +33,7 @@ def lifetime_of(device_kind: str, remember: bool) -> str:
     """The name of the lifetime class: a device at home stays signed in, a browser less, a visit hardly."""
     if not remember:
         return "visit"
-    return {"tv": "tv", "console": "tv", "phone": "app", "tablet": "app"}.get(device_kind, "browser")
+    return {"tv": "tv", "console": "tv", "web": "browser"}.get(device_kind, "app")
 
 
 def expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:

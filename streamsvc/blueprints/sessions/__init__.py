@@ -1,3 +1,5 @@
 """sessions: who signs in, with what, as which profile."""
 
-BLUEPRINTS = ()
+from streamsvc.blueprints.sessions import accounts, devices, passwords, profiles, sessions
+
+BLUEPRINTS = (accounts.bp, sessions.bp, profiles.bp, devices.bp, passwords.bp)

@@ -1,0 +1,54 @@
+"""POST·GET·DELETE /v1/admin/api-keys."""
+
+import sqlalchemy as sa
+
+from streamsvc import clock, idempotency
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import asking_operator, operator
+from streamsvc.models import ApiKey
+from streamsvc.operations import audit
+from streamsvc.operations.api_keys import add_api_key
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.sessions import API_KEY_PREFIX
+from streamsvc.schemas.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.web import Blueprint
+
+bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", description="Who operates.")
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(NewApiKey)
+@operator("admin")
+@idempotent()
+@bp.response(201, CreatedApiKey)
+def create_key(given):
+    """Make a key. Its token is shown this once."""
+    if given["expires_at"] and given["expires_at"] <= clock.now():
+        raise Invalid(errors={"expires_at": ["It lies in the past."]})
+    token = API_KEY_PREFIX + idempotency.new_secret()
+    key = add_api_key(given["name"], given["scopes"], token, given["expires_at"], actor=asking_operator().id)
+    return {name: getattr(key, name) for name in ApiKeyOut().fields} | {"token": token}
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@operator("admin")
+@bp.response(200, page_of(ApiKeyOut))
+def list_keys(asked):
+    """Every key, ended ones too, the newest first."""
+    return rows_page(sa.select(ApiKey), ApiKey.id, asked, "api_keys")
+
+
+@bp.route("/<key_id>", methods=["DELETE"])
+@operator("admin")
+@bp.response(204)
+def delete_key(key_id):
+    """End a key. Its very next use is refused."""
+    ended = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
+    if db.session.execute(ended).rowcount == 0:
+        raise NotFound
+    audit.record("api_key_revoked", actor=asking_operator().id, key=key_id)
+    db.session.commit()

@@ -1,0 +1,25 @@
+"""GET /v1/sandbox/emails."""
+
+import sqlalchemy as sa
+
+from streamsvc.login import operator
+from streamsvc.models import SandboxEmail
+from streamsvc.pagination import rows_page
+from streamsvc.rules.emails import email_key
+from streamsvc.schemas.base import page_of
+from streamsvc.schemas.sandbox import EmailOut, EmailQuery
+from streamsvc.web import Blueprint
+
+bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description="Mail, as the sandbox keeps it.")
+
+
+@bp.route("/emails")
+@bp.arguments(EmailQuery, location="query")
+@operator("admin")
+@bp.response(200, page_of(EmailOut))
+def list_emails(asked):
+    """What would have been sent, the newest first."""
+    sent = sa.select(SandboxEmail)
+    if asked["to"]:
+        sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(asked["to"]))
+    return rows_page(sent, SandboxEmail.id, asked, "emails")

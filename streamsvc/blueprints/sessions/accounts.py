@@ -1,0 +1,75 @@
+"""POST /v1/accounts, and the caller's own account."""
+
+from flask import current_app
+
+from streamsvc import clock, idempotency, passwords
+from streamsvc.blueprints.sessions.cookies import token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.documents import account, signed_in
+from streamsvc.database import db, lock
+from streamsvc.idempotency import idempotent
+from streamsvc.login import public, viewer
+from streamsvc.models import Account
+from streamsvc.operations import accounts, audit, sign_in
+from streamsvc.operations.attempts import count_by_address
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, NewAccount
+from streamsvc.schemas.sessions import SignedIn
+from streamsvc.web import Blueprint, json_response
+
+bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
+
+
+@bp.route("/accounts", methods=["POST"])
+@bp.arguments(NewAccount)
+@public
+@token_as_cookie_if_asked
+@idempotent()
+@bp.response(201, SignedIn)
+@bp.alt_response(
+    202,
+    schema=Accepted(),
+    description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
+)
+def create_account(given):
+    """Sign up: an account with one profile, signed in at once."""
+    count_by_address(limits.SIGN_UP_ADDRESS)
+    accounts.check_password(given["password"], given["email"], given["name"])
+    told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    new, now = accounts.NewAccount(password_hash=passwords.hashed(given["password"]), **told), clock.now()
+    if current_app.extensions["settings"].signup == "confirm":
+        accounts.ask_to_confirm(new, now)
+        return json_response(b'{"status":"accepted"}', 202)
+    account_id = accounts.open_account(new, now, verified=False)
+    token = TOKEN_PREFIX + idempotency.new_secret()
+    sign_in.open_session(account_id, given["device"], given["remember"], token, now, notify=False)
+    return signed_in(token, given["cookie"])
+
+
+@bp.route("/account")
+@bp.response(200, AccountOut)
+def read_account():
+    """The caller's own account."""
+    return account(viewer().row)
+
+
+@bp.route("/account", methods=["PATCH"])
+@bp.arguments(AccountPatch)
+@bp.response(200, AccountOut)
+def patch_account(given):
+    """Change what is told about the caller. The e-mail and the password have calls of their own."""
+    row = lock(Account, viewer().account_id)
+    for name, value in given.items():
+        setattr(row, name, value)
+    audit.record("account_changed", row.id, fields=sorted(given))
+    db.session.commit()
+    return {
+        "id": row.id,
+        "email": row.email,
+        "email_verified": row.email_verified_at is not None,
+        "name": row.name,
+        "country": row.country,
+        "time_zone": row.time_zone,
+        "locale": row.locale,
+        "created_at": row.created_at,
+    }

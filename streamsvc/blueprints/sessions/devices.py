@@ -1,0 +1,74 @@
+"""What a viewer signs in with."""
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.login import viewer
+from streamsvc.models import Device, Session
+from streamsvc.operations import audit
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.devices import DeviceOut, DevicePatch
+from streamsvc.web import Blueprint
+
+bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(DeviceOut))
+def list_devices(asked):
+    """The account's devices, the newest first."""
+    page = rows_page(Device.kept(viewer().account_id), Device.id, asked, "devices")
+    return page | {"items": _told(page["items"])}
+
+
+@bp.route("/<device_id>", methods=["PATCH"])
+@bp.arguments(DevicePatch)
+@bp.response(200, DeviceOut)
+def patch_device(given, device_id):
+    """Give a device another name."""
+    device = _own(device_id)
+    device.name = given["name"]
+    db.session.commit()
+    return _told([device])[0]
+
+
+@bp.route("/<device_id>", methods=["DELETE"])
+@bp.response(204)
+def delete_device(device_id):
+    """Forget a device: its sessions and streams end, and its next sign-in is that of a stranger."""
+    device, now = _own(device_id), clock.now()
+    device.removed_at = now
+    Session.end_all(device.account_id, now, Session.device_id == device.id)
+    audit.record("device_removed", device.account_id, device=device.id)
+    db.session.commit()
+
+
+def _own(device_id: str) -> Device:
+    device = Device.of(viewer().account_id, device_id)
+    if device is None:
+        raise NotFound
+    return device
+
+
+def _told(devices: list[Device]) -> list[dict]:
+    """Each with when it was last seen and how many live sessions it has, from one statement for all."""
+    ids = [device.id for device in devices]
+    used = (
+        sa.select(
+            Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
+        )
+        .where(Session.device_id.in_(ids), *Session.lives(clock.now()))
+        .group_by(Session.device_id)
+    )
+    seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
+    return [_device(device, *seen.get(device.id, (0, device.last_seen_at))) for device in devices]
+
+
+def _device(device: Device, sessions: int, seen_at) -> dict:
+    told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
+    current = device.id == viewer().row.device_id
+    return told | {"last_seen_at": max(seen_at, device.last_seen_at), "current": current, "sessions": sessions}

@@ -1,0 +1,82 @@
+"""The answer to "who is this, and what may they do?": built from one read, plain and fast."""
+
+import msgspec
+from flask import Response
+
+from streamsvc.database import db
+from streamsvc.login import VIEWER_BY_TOKEN, Viewer, csrf_token_of
+from streamsvc.rules.sessions import fingerprint
+from streamsvc.web import json_response
+
+
+def current_session(viewer: Viewer) -> dict:
+    """The document of schemas/sessions.py `CurrentSession`."""
+    row = viewer.row
+    document = {"csrf_token": viewer.csrf_token} if viewer.csrf_token else {}
+    return document | {
+        "session": {
+            "id": row.session_id,
+            "device": {"id": row.device_id, "name": row.device_name, "kind": row.device_kind},
+            "profile_id": row.selected_profile_id,
+            "created_at": row.session_created_at,
+            "authenticated_at": row.authenticated_at,
+            "last_seen_at": row.last_seen_at,
+            "expires_at": viewer.session_expires_at,
+            "current": True,
+        },
+        "account": account(row),
+        "profiles": [profile(each) for each in viewer.profiles],
+        "profile": profile(viewer.profile) if viewer.profile else None,
+        "subscription": subscription(row),
+        "entitlements": viewer.entitlements,
+    }
+
+
+def account(row) -> dict:
+    return {
+        "id": row.account_id,
+        "email": row.email,
+        "email_verified": row.email_verified_at is not None,
+        "name": row.account_name,
+        "country": row.country,
+        "time_zone": row.time_zone,
+        "locale": row.locale,
+        "created_at": row.account_created_at,
+    }
+
+
+def profile(row) -> dict:
+    return {
+        "id": row.profile_id,
+        "name": row.profile_name,
+        "avatar": row.avatar,
+        "language": row.language,
+        "kids": row.kids,
+        "max_age": row.max_age,
+        "autoplay": row.autoplay,
+        "has_pin": row.has_pin,
+    }
+
+
+def subscription(row) -> dict | None:
+    """The live subscription in short; GET /v1/subscriptions tells the rest."""
+    if row.subscription_id is None:
+        return None
+    return {
+        "id": row.subscription_id,
+        "status": row.subscription_status,
+        "plan": row.plan_code,
+        "price_id": row.price_id,
+        "period": {"start": row.period_start, "end": row.period_end},
+        "trial_end": row.trial_end,
+        "cancel_at": row.cancel_at,
+        "paused_at": row.paused_at,
+        "resumes_at": row.resumes_at,
+    }
+
+
+def signed_in(token: str, by_cookie: bool) -> Response:
+    """201 with the token and who it stands for, read within the unit of work that makes the session."""
+    rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": fingerprint(token)}).all()
+    viewer = Viewer(rows, csrf_token_of(token) if by_cookie else None)
+    return json_response(msgspec.json.encode({"token": token} | current_session(viewer)), 201)

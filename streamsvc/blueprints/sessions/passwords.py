@@ -1,0 +1,60 @@
+"""The password: changed by who knows it, reset by who reads the mailbox."""
+
+from streamsvc import clock, passwords
+from streamsvc.database import db
+from streamsvc.login import public, viewer
+from streamsvc.operations import accounts, credentials, reauthentication
+from streamsvc.operations.attempts import count_by_address
+from streamsvc.rules import throttle as limits
+from streamsvc.schemas.accounts import Accepted, PasswordChange, PasswordReset, ProofToken, ResetRequest
+from streamsvc.web import Blueprint
+
+bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
+
+
+@bp.route("/account/password", methods=["PUT"])
+@bp.arguments(PasswordChange)
+@bp.response(204)
+def put_password(given):
+    """Change the password. Every other session ends."""
+    row = viewer().row
+    accounts.check_password(given["password"], row.email, row.account_name)
+    reauthentication.prove_password(row.account_id, given["current_password"])
+    new_hash = passwords.hashed(given["password"])
+    credentials.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
+    db.session.commit()
+
+
+@bp.route("/password-resets", methods=["POST"])
+@bp.arguments(ResetRequest)
+@public
+@bp.response(202, Accepted)
+def request_reset(given):
+    """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
+    credentials.ask_for_reset(given["email"], clock.now())
+    db.session.commit()
+    return {"status": "accepted"}
+
+
+@bp.route("/password-resets", methods=["PUT"])
+@bp.arguments(PasswordReset)
+@public
+@bp.response(204)
+def put_reset(given):
+    """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    credentials.check_reset(given["token"], given["password"], clock.now())
+    new_hash = passwords.hashed(given["password"])
+    credentials.reset_password(given["token"], new_hash, clock.now())
+    db.session.commit()
+
+
+@bp.route("/email-verifications", methods=["PUT"])
+@bp.arguments(ProofToken)
+@public
+@bp.response(204)
+def put_verification(given):
+    """Confirm an address with a mailed token: a new account's, or one that an account changes to."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    credentials.confirm_email(given["token"], clock.now())
+    db.session.commit()

@@ -1,0 +1,95 @@
+"""Who watches within a household."""
+
+from streamsvc import clock, passwords
+from streamsvc.database import db, lock
+from streamsvc.idempotency import idempotent
+from streamsvc.login import require_recent_proof, viewer
+from streamsvc.models import Account, Profile
+from streamsvc.operations import audit, profiles
+from streamsvc.pagination import rows_page
+from streamsvc.rules.profiles import loosens
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
+from streamsvc.web import Blueprint
+
+bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who watches.")
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(ListedProfile))
+def list_profiles(asked):
+    """The account's profiles, the oldest first."""
+    own = Profile.owned_by(viewer().account_id)
+    return rows_page(own, Profile.id, asked, "profiles", descending=False)
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(NewProfile)
+@idempotent()
+@bp.response(201, ListedProfile)
+def create_profile(given):
+    """Add a profile, as far as the plan allows."""
+    me = viewer()
+    return profiles.add(me.account_id, given, me.entitlements["max_profiles"], clock.now())
+
+
+@bp.route("/<profile_id>")
+@bp.response(200, ListedProfile)
+def read_profile(profile_id):
+    """One of the account's profiles."""
+    return _own(profile_id)
+
+
+@bp.route("/<profile_id>", methods=["PATCH"])
+@bp.arguments(ProfilePatch)
+@bp.response(200, ListedProfile)
+def patch_profile(given, profile_id):
+    """Change a profile. To let it see more than before needs a recent proof of who asks."""
+    profile = _own(profile_id)
+    if loosens(profile.max_age, profile.kids, given):
+        require_recent_proof()
+    for name, value in given.items():
+        setattr(profile, name, value)
+    audit.record("profile_changed", profile.account_id, profile=profile.id, fields=sorted(given))
+    db.session.commit()
+    return profile
+
+
+@bp.route("/<profile_id>", methods=["DELETE"])
+@bp.response(204)
+def delete_profile(profile_id):
+    """Remove a profile and what it watched; the last one stays."""
+    lock(Account, viewer().account_id)
+    profiles.remove(_own(profile_id), clock.now())
+    db.session.commit()
+
+
+@bp.route("/<profile_id>/pin", methods=["PUT"])
+@bp.arguments(PinIn)
+@bp.response(204)
+def put_pin(given, profile_id):
+    """From now on the profile opens with this PIN."""
+    require_recent_proof()
+    if Profile.facts_of(viewer().account_id, profile_id) is None:
+        raise NotFound
+    pin_hash = passwords.hashed(given["pin"])
+    profiles.set_pin(_own(profile_id), pin_hash)
+    db.session.commit()
+
+
+@bp.route("/<profile_id>/pin", methods=["DELETE"])
+@bp.response(204)
+def delete_pin(profile_id):
+    """From now on the profile opens without a PIN."""
+    require_recent_proof()
+    profiles.set_pin(_own(profile_id), None)
+    db.session.commit()
+
+
+def _own(profile_id: str) -> Profile:
+    profile = Profile.of(viewer().account_id, profile_id)
+    if profile is None:
+        raise NotFound
+    return profile

@@ -1,0 +1,135 @@
+"""POST /v1/sessions, and the sessions of the caller."""
+
+import msgspec
+from flask import Response
+
+from streamsvc import clock, idempotency
+from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.documents import current_session, signed_in
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import public, viewer
+from streamsvc.models import Profile, Session
+from streamsvc.operations import audit, pins, reauthentication, sign_in
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import Invalid, InvalidCredentials, NotFound
+from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.sessions import (
+    CurrentSession,
+    ListedSession,
+    NewSession,
+    Reauthentication,
+    SessionPatch,
+    SignedIn,
+)
+from streamsvc.web import Blueprint, json_response
+
+bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(NewSession)
+@public
+@token_as_cookie_if_asked
+@idempotent()
+@bp.response(201, SignedIn)
+def create_session(given):
+    """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
+    device = given["device"]
+    proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"))
+    now = clock.now()
+    if not sign_in.still_stands(proved, now):
+        raise InvalidCredentials
+    token = TOKEN_PREFIX + idempotency.new_secret()
+    sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True)
+    return signed_in(token, given["cookie"])
+
+
+@bp.route("/current")
+@bp.response(200, CurrentSession)
+def read_current():
+    """The credential check of a front end: session, account, profiles, subscription, entitlements, in one read."""
+    return json_response(msgspec.json.encode(current_session(viewer())))
+
+
+@bp.route("/current", methods=["DELETE"])
+@bp.response(204)
+def delete_current():
+    """Sign out. The very next use of the token is refused, on every worker."""
+    me = viewer()
+    Session.end_all(me.account_id, clock.now(), Session.id == me.row.session_id)
+    audit.record("session_ended", me.account_id, session=me.row.session_id)
+    db.session.commit()
+    response = Response(status=204)
+    drop_cookie(response)
+    return response
+
+
+@bp.route("/current", methods=["PATCH"])
+@bp.arguments(SessionPatch)
+@bp.response(200, CurrentSession)
+def patch_current(given):
+    """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back."""
+    me, chosen = viewer(), given["profile_id"]
+    if chosen is not None:
+        profile = Profile.facts_of(me.account_id, chosen)
+        if profile is None:
+            raise NotFound
+        pins.check(profile, given.get("pin"))
+    db.session.get(Session, me.row.session_id).profile_id = chosen
+    audit.record("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
+    db.session.flush()
+    answer = current_session(me.read_again())
+    db.session.commit()
+    return json_response(msgspec.json.encode(answer))
+
+
+@bp.route("/current/reauthentication", methods=["POST"])
+@bp.arguments(Reauthentication)
+@bp.response(204)
+def reauthenticate(given):
+    """Prove once more who you are; for ten minutes this session may do what is sensitive."""
+    me = viewer()
+    if given.keys() != {"password"} and given.keys() != {"totp"}:
+        raise Invalid(errors={"_": ["Send either password or totp."]})
+    reauthentication.prove(me.account_id, given)
+    reauthentication.open_window(me.row.session_id, me.account_id)
+    db.session.commit()
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(ListedSession))
+def list_sessions(asked):
+    """Where the account is signed in, the newest first."""
+    me = viewer()
+    page = rows_page(Session.live(me.account_id, clock.now()), Session.id, asked, "sessions")
+    return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
+
+
+@bp.route("", methods=["DELETE"])
+@bp.response(204)
+def delete_others():
+    """End every session but this one."""
+    me = viewer()
+    for ended in Session.end_all(me.account_id, clock.now(), Session.id != me.row.session_id):
+        audit.record("session_ended", me.account_id, session=ended)
+    db.session.commit()
+
+
+@bp.route("/<session_id>", methods=["DELETE"])
+@bp.response(204)
+def delete_session(session_id):
+    """End one session."""
+    me, now = viewer(), clock.now()
+    if not Session.end_all(me.account_id, now, Session.id == session_id, *Session.lives(now)):
+        raise NotFound
+    audit.record("session_ended", me.account_id, session=session_id)
+    db.session.commit()
+
+
+def listed(session: Session, current_id: str) -> dict:
+    names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
+    told = {name: getattr(session, name) for name in (*names, "address", "user_agent")}
+    return told | {"current": session.id == current_id}

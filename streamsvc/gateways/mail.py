@@ -1,0 +1,57 @@
+"""Mail leaves here: to the console, into a folder, or by SMTP, as `STREAMSVC_MAIL_URL` says."""
+
+import smtplib
+import ssl
+import sys
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+SMTP_TIMEOUT_S = 10
+
+
+def message_of(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
+    """Text with an HTML twin. A line feed in a header is refused by the standard library itself."""
+    message = EmailMessage(policy=SMTP)
+    message["From"], message["To"], message["Subject"] = sender, to, subject
+    message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip(" >"))
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    message.add_alternative(html, subtype="html")
+    return message
+
+
+def send(url: str, message: EmailMessage) -> None:
+    """Hand one message over. Raises OSError or SMTPException where nobody took it."""
+    target = urlsplit(url)
+    if target.scheme == "console":
+        sys.stderr.write(f"--- mail to {message['To']}: {message['Subject']}\n{_text_of(message)}\n---\n")
+    elif target.scheme == "file":
+        folder = Path(unquote(target.path))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{message['Message-ID'].strip('<>').partition('@')[0]}.eml").write_bytes(bytes(message))
+    else:
+        _by_smtp(target, message)
+
+
+def _by_smtp(target, message: EmailMessage) -> None:
+    """`smtp://` asks for STARTTLS unless the server is this machine; `smtps://` speaks TLS from the first byte."""
+    secure = ssl.create_default_context()
+    host = target.hostname or "localhost"
+    if target.scheme == "smtps":
+        server = smtplib.SMTP_SSL(host, target.port or 465, timeout=SMTP_TIMEOUT_S, context=secure)
+    else:
+        server = smtplib.SMTP(host, target.port or 587, timeout=SMTP_TIMEOUT_S)
+    with server:
+        if target.scheme == "smtp" and host not in ("localhost", "127.0.0.1", "::1"):
+            server.starttls(context=secure)
+        if target.username:
+            server.login(unquote(target.username), unquote(target.password or ""))
+        server.send_message(message)
+
+
+def _text_of(message: EmailMessage) -> str:
+    part = message.get_body(("plain",))
+    return part.get_content() if part else ""

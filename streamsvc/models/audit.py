@@ -1,0 +1,28 @@
+"""audit_events: who did what, written with what they did. Each row's hash covers the one before."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, Json, UtcTime
+
+
+class AuditEvent(Base):
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        sa.Index("ix_audit_events_account_id", "account_id", "seq"),
+        sa.Index("ix_audit_events_action", "action", "seq"),
+    )
+
+    seq: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    action: Mapped[str]
+    account_id: Mapped[str | None]
+    actor: Mapped[str | None]
+    """Who did it: an account, an API key, or None for a stranger or the passing of time."""
+    details: Mapped[dict | None] = mapped_column(Json)
+    """Address, client and the like. Erasure empties it; the chain holds, for it covers the digest."""
+    details_digest: Mapped[str]
+    previous: Mapped[str]
+    hash: Mapped[str]

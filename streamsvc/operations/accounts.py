@@ -1,0 +1,93 @@
+"""Accounts: opened by a viewer, by a confirmed mail, or by the one who seeds a demo."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import current_app
+
+from streamsvc import jobs, passwords
+from streamsvc.database import db, insert, new_id
+from streamsvc.models import Account, Profile, Proof
+from streamsvc.operations import audit, mail
+from streamsvc.rules.emails import email_key, shown
+from streamsvc.rules.passwords import faults, names_of
+from streamsvc.rules.refusals import EmailTaken, Invalid
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    """What a sign-up tells; the password only as its hash."""
+
+    email: str
+    password_hash: str
+    country: str
+    time_zone: str = "UTC"
+    locale: str = "en"
+    name: str | None = None
+
+
+def check_password(password: str, email: str, name: str | None = None, field: str = "password") -> None:
+    """Raises Invalid where a new password is too short, known to attackers, or the owner's own name."""
+    if found := faults(password, passwords.is_breached, names_of(email, name)):
+        raise Invalid(errors={field: found})
+
+
+def register(
+    email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **more
+) -> str:
+    """Make an account with its first profile, in the caller's unit of work; its id. Raises EmailTaken, Invalid."""
+    check_password(password, email, name)
+    return open_account(NewAccount(email, passwords.hashed(password), country, name=name, **more), now, verified)
+
+
+def open_account(new: NewAccount, now: datetime, verified: bool) -> str:
+    """The id of a new account with one profile. Raises EmailTaken, also when two come at the same moment."""
+    row = {
+        "id": new_id("acc"),
+        "email": shown(new.email),
+        "email_key": email_key(new.email),
+        "email_verified_at": now if verified else None,
+        "password_hash": new.password_hash,
+        "name": new.name,
+        "country": new.country,
+        "time_zone": new.time_zone,
+        "locale": new.locale,
+        "status": "active",
+        "created_at": now,
+    }
+    made = insert(Account).values(row).on_conflict_do_nothing(index_elements=["email_key"]).returning(Account.id)
+    if db.session.execute(made).first() is None:
+        raise EmailTaken
+    first = (new.name or "").split(" ")[0] or "Me"
+    db.session.add(Profile(account_id=row["id"], name=first[:50], language=new.locale, created_at=now))
+    audit.record("account_created", row["id"])
+    if not verified:
+        mail.post_proof("email_verification", row["email"], row["id"], now)
+    return row["id"]
+
+
+def ask_to_confirm(new: NewAccount, now: datetime) -> None:
+    """Leave a sign-up to the worker: whoever asked learns nothing, not even by the time it takes."""
+    jobs.enqueue("accounts.sign_up", {**vars(new)}, now)
+
+
+@jobs.handler("accounts.sign_up")
+def sign_up(payload: dict, now: datetime) -> None:
+    """Write to the owner of the address: to confirm, or that there already is an account."""
+    if Account.by_email_key(email_key(payload["email"])):
+        mail.post("sign_up_again", shown(payload["email"]), now)
+    else:
+        mail.post_proof("sign_up", shown(payload["email"]), None, now, **payload)
+
+
+def confirm_sign_up(proof: Proof, now: datetime) -> str:
+    """The account that a confirmed mail opens; its id. Raises EmailTaken where it was confirmed twice over."""
+    return open_account(NewAccount(**proof.data), now, verified=True)
+
+
+def may_sign_in(account, now: datetime) -> bool:
+    """Whether the account's owner may come in at all: not disabled, and confirmed where that is asked for."""
+    if account.status == "disabled":
+        return account.disabled_until is not None and account.disabled_until <= now
+    confirmed = account.email_verified_at or current_app.extensions["settings"].signup == "open"
+    return account.status == "active" and bool(confirmed)

@@ -1,0 +1,34 @@
+"""Keys for operators and front ends: made, listed, ended. Two may live at once, so that one can follow the other."""
+
+from datetime import datetime
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.models import ApiKey
+from streamsvc.operations import audit
+from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint, new_token
+
+
+def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = None) -> str:
+    """A new key, committed; its token, which is shown this once and never kept."""
+    token = new_token(API_KEY_PREFIX)
+    add_api_key(name, scopes, token, expires_at)
+    db.session.commit()
+    return token
+
+
+def add_api_key(
+    name: str, scopes: list[str], token: str, expires_at: datetime | None, actor: str | None = None
+) -> ApiKey:
+    """Keep a new key under the hash of `token`, in the caller's unit of work."""
+    key = ApiKey(
+        name=name,
+        scopes=sorted(set(scopes)),
+        token_hash=fingerprint(token),
+        expires_at=expires_at,
+        created_at=clock.now(),
+    )
+    db.session.add(key)
+    db.session.flush()
+    audit.record("api_key_created", actor=actor, key=key.id, scopes=key.scopes)
+    return key

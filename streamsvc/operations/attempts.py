@@ -1,0 +1,75 @@
+"""One try to sign in, counted before it is made.
+
+A device that the account knows has a count of its own, and no other count stops it: however long strangers try, the
+owner comes in at home. Everybody else is counted by address, by how many identifiers the address fails on, and by the
+identifier, which counts the same whether or not there is such an account.
+"""
+
+from dataclasses import dataclass
+
+from flask import current_app, request
+
+from streamsvc import throttle
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.refusals import TooManyAttempts
+
+
+@dataclass
+class Attempt:
+    identifier: str
+    known_device: str | None
+    source: str
+    is_on: bool
+    sprayed: bool = False
+    """Whether this was the address's first try at the identifier within the hour."""
+
+    @classmethod
+    def counted(cls, identifier: str, known_device: str | None) -> "Attempt":
+        """Raises TooManyAttempts where there is none left."""
+        is_on = current_app.extensions["settings"].login_throttle
+        attempt = cls(identifier, known_device, limits.network(request.remote_addr), is_on)
+        if is_on:
+            attempt._count()
+        return attempt
+
+    def _count(self) -> None:
+        if self.known_device:
+            throttle.take(limits.SIGN_IN_DEVICE, self.known_device)
+            return
+        throttle.take(limits.SIGN_IN_ADDRESS, self.source)
+        throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source)
+        self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
+        if self.sprayed:
+            throttle.take(limits.SPRAYED_ADDRESS, self.source)
+        throttle.take(limits.SIGN_IN_ACCOUNT, self.identifier)
+
+    def succeeded(self) -> None:
+        """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
+        if not self.is_on:
+            return
+        if self.known_device:
+            throttle.clear(limits.SIGN_IN_DEVICE, self.known_device)
+            return
+        throttle.give_back(limits.SIGN_IN_ADDRESS, self.source)
+        throttle.give_back(limits.SIGN_IN_ADDRESS_DAY, self.source)
+        if self.sprayed:
+            throttle.clear(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
+            throttle.give_back(limits.SPRAYED_ADDRESS, self.source)
+        throttle.clear(limits.SIGN_IN_ACCOUNT, self.identifier)
+
+
+def count_by_address(limit: limits.Window) -> None:
+    """Count one call of whatever `limit` limits, by the caller's address. Raises TooManyAttempts."""
+    if current_app.extensions["settings"].login_throttle:
+        throttle.take(limit, limits.network(request.remote_addr))
+
+
+def is_within(limit: limits.Window, subject: str) -> bool:
+    """Count what is dropped in silence where it is too much, by `subject` and by address; whether it is not."""
+    try:
+        count_by_address(limits.MAIL_FROM_ADDRESS)
+        if current_app.extensions["settings"].login_throttle:
+            throttle.take(limit, subject)
+    except TooManyAttempts:
+        return False
+    return True

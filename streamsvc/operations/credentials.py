@@ -1,0 +1,83 @@
+"""What proves who somebody is, when it changes: the password, the confirmed e-mail address."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc import jobs, throttle
+from streamsvc.database import lock, one_row
+from streamsvc.models import Account, Proof, Session
+from streamsvc.operations import accounts, audit, mail
+from streamsvc.operations.attempts import is_within
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import TokenInvalid
+from streamsvc.rules.sessions import fingerprint
+
+
+def set_password(account_id: str, new_hash: str, now: datetime, kept_session: str | None) -> None:
+    """Set the password, end every session but `kept_session`, withdraw open resets, tell the owner."""
+    account = lock(Account, account_id)
+    account.password_hash = new_hash
+    ended = Session.end_all(account_id, now, Session.id != (kept_session or ""))
+    Proof.withdraw(account_id, now, "password_reset", "magic_link", "sign_in_code")
+    throttle.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
+    audit.record("authn_password_change", account_id, sessions_ended=len(ended))
+    mail.post("password_changed", account.email, now)
+
+
+def ask_for_reset(email: str, now: datetime) -> None:
+    """Leave the request to the worker; one step, whoever is asked for. Too many are dropped without a word."""
+    key = email_key(email)
+    if is_within(limits.MAIL_TO_ADDRESS, f"password_reset {key}"):
+        jobs.enqueue("accounts.password_reset", {"email_key": key}, now)
+
+
+@jobs.handler("accounts.password_reset")
+def send_reset(payload: dict, now: datetime) -> None:
+    """Mail a reset to the account's own address, if there is one."""
+    account = Account.by_email_key(payload["email_key"])
+    if account and account.status == "active":
+        mail.post_proof("password_reset", account.email, account.id, now)
+        audit.record("authn_password_reset_asked", account.id)
+
+
+def check_reset(token: str, password: str, now: datetime) -> None:
+    """Raises TokenInvalid, or Invalid for the password; the token is still good then."""
+    found = one_row(
+        sa.select(Account.email, Account.name)
+        .join(Proof, Proof.account_id == Account.id)
+        .where(Proof.kind == "password_reset", Proof.token_hash == fingerprint(token))
+        .where(Proof.used_at.is_(None), Proof.expires_at > now)
+    )
+    if found is None:
+        raise TokenInvalid
+    accounts.check_password(password, found.email, found.name)
+
+
+def reset_password(token: str, new_hash: str, now: datetime) -> None:
+    """Use the token up and set the password. Raises TokenInvalid."""
+    proof = Proof.use("password_reset", fingerprint(token), now)
+    if proof is None:
+        raise TokenInvalid
+    set_password(proof.account_id, new_hash, now, kept_session=None)
+    _confirm(proof, now)
+
+
+def confirm_email(token: str, now: datetime) -> None:
+    """Use up a token that proves an address. Raises TokenInvalid, EmailTaken."""
+    kept = fingerprint(token)
+    if proof := Proof.use("email_verification", kept, now):
+        _confirm(proof, now)
+    elif proof := Proof.use("sign_up", kept, now):
+        accounts.confirm_sign_up(proof, now)
+    else:
+        raise TokenInvalid
+
+
+def _confirm(proof: Proof, now: datetime) -> None:
+    """Who used the mail reads the mailbox: the address is confirmed, if it still is the account's."""
+    account = lock(Account, proof.account_id)
+    if account.email == proof.email and account.email_verified_at is None:
+        account.email_verified_at = now
+        audit.record("email_verified", account.id)

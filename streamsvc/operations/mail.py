@@ -1,0 +1,102 @@
+"""Mail: asked for in the transaction of its cause, written and sent by the worker.
+
+A request never sends, so its time tells nobody whether a mail went out. A secret that goes by mail is made when the
+mail is: until then only an open `proofs` row exists, afterwards only the secret's hash.
+"""
+
+import re
+import secrets
+from datetime import datetime
+from functools import cache
+
+from flask import current_app
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from streamsvc import jobs
+from streamsvc.database import db
+from streamsvc.gateways import mail
+from streamsvc.models import Proof, SandboxEmail
+from streamsvc.rules.proofs import LIFETIMES
+from streamsvc.rules.sessions import fingerprint
+
+PAGES = {
+    "sign_up": "confirm-email",
+    "email_verification": "confirm-email",
+    "password_reset": "reset-password",
+    "email_change": "confirm-email",
+    "email_undo": "undo-email-change",
+    "magic_link": "sign-in",
+}
+CODE_DIGITS = 8
+
+
+def post(kind: str, to: str, now: datetime, **facts) -> None:
+    """Ask for the mail `kind` (its template's name). No fact may be a secret: it waits in the job table."""
+    jobs.enqueue("mail.send", {"kind": kind, "to": to, "facts": facts}, now)
+
+
+def post_proof(kind: str, to: str, account_id: str | None, now: datetime, **data) -> None:
+    """Ask for a mail with a new single-use secret; earlier ones of its kind are withdrawn."""
+    if account_id:
+        Proof.withdraw(account_id, now, kind)
+    proof = Proof(
+        kind=kind, account_id=account_id, email=to, data=data, created_at=now, expires_at=now + LIFETIMES[kind]
+    )
+    db.session.add(proof)
+    db.session.flush()
+    jobs.enqueue("mail.proof", {"proof_id": proof.id}, now)
+
+
+@jobs.handler("mail.send")
+def send(payload: dict, now: datetime) -> None:
+    """Write and send one mail."""
+    _deliver(payload["kind"], payload["to"], payload["facts"], now)
+
+
+@jobs.handler("mail.proof")
+def send_proof(payload: dict, now: datetime) -> None:
+    """Make the secret, keep its hash, send it. A repeated try makes a new secret: the one before was never read."""
+    proof = db.session.get(Proof, payload["proof_id"])
+    if proof is None or proof.used_at or proof.expires_at <= now:
+        return
+    is_code = proof.kind not in PAGES
+    secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}" if is_code else secrets.token_urlsafe(32)
+    proof.token_hash = fingerprint(f"{proof.account_id}:{secret}" if is_code else secret)
+    facts = {"code": secret} if is_code else {"link": _link(proof.kind, secret)}
+    minutes = int((proof.expires_at - proof.created_at).total_seconds() // 60)
+    _deliver(proof.kind, proof.email, facts | {"minutes": minutes}, now)
+
+
+def _link(kind: str, secret: str) -> str:
+    """Where the mail leads: the secret stands behind the #, which no browser sends to any server."""
+    return f"{current_app.extensions['settings'].public_url}/#/{PAGES[kind]}?token={secret}"
+
+
+def _deliver(kind: str, to: str, facts: dict, now: datetime) -> None:
+    settings = current_app.extensions["settings"]
+    subject, text, html = written(kind, facts)
+    if settings.sandbox:
+        db.session.add(SandboxEmail(to=to, subject=subject, text=text, html=html, kind=kind, sent_at=now))
+        return
+    message = mail.message_of(settings.mail_from, to, subject, text, html)
+    db.session.commit()  # the secret's hash is kept before anybody can read the secret
+    mail.send(settings.mail_url, message)
+
+
+def written(kind: str, facts: dict) -> tuple[str, str, str]:
+    """Subject, text and HTML. The template's first line is the subject; a line that is a link becomes a button."""
+    text = _templates().get_template(f"{kind}.txt").render(facts)
+    subject, _, body = text.partition("\n")
+    paragraphs = [p.strip() for p in re.split(r"\n\s*\n", body.strip())]
+    html = _templates().get_template("layout.html").render(subject=subject, paragraphs=paragraphs)
+    return subject.strip(), "\n\n".join(paragraphs) + "\n", html
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("streamsvc", "mails"),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        keep_trailing_newline=False,
+    )

@@ -1,0 +1,21 @@
+"""A profile's PIN: hashed like a password, and five wrong ones close it for a while."""
+
+from streamsvc import passwords, throttle
+from streamsvc.models import Profile
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.refusals import PinInvalid, PinLocked, PinRequired, TooManyAttempts
+
+
+def check(profile: Profile, pin: str | None) -> None:
+    """Raises PinRequired, PinInvalid, PinLocked where the profile does not open. Holds no unit of work meanwhile."""
+    if profile.pin_hash is None:
+        return
+    if pin is None:
+        raise PinRequired
+    try:
+        throttle.take(limits.PIN, profile.id)
+    except TooManyAttempts as closed:
+        raise PinLocked(int(closed.headers["Retry-After"])) from None
+    if not passwords.matches(profile.pin_hash, pin):
+        raise PinInvalid
+    throttle.clear(limits.PIN, profile.id)

@@ -1,0 +1,105 @@
+"""Sign-in by password, in the same steps whoever is asked for: look, count, hash, tell.
+
+An unknown e-mail, a wrong password, a disabled account and one without a password cost the same statements and the
+same one hash, and hear the same words.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from flask import current_app, request
+
+from streamsvc import clock, passwords
+from streamsvc.database import db, lock, one_row
+from streamsvc.models import Account, Device, Profile, Session
+from streamsvc.operations import audit, mail
+from streamsvc.operations.accounts import may_sign_in
+from streamsvc.operations.attempts import Attempt
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import InvalidCredentials
+from streamsvc.rules.sessions import fingerprint, lifetime_of
+
+CANDIDATE = (
+    sa.select(
+        Account.id,
+        Account.email,
+        Account.password_hash,
+        Account.status,
+        Account.disabled_until,
+        Account.email_verified_at,
+        Device.id.label("device_id"),
+    )
+    .outerjoin(
+        Device,
+        sa.and_(Device.account_id == Account.id, Device.id == sa.bindparam("device_id"), Device.removed_at.is_(None)),
+    )
+    .where(Account.email_key == sa.bindparam("email_key"))
+)
+
+
+@dataclass(frozen=True)
+class Proved:
+    """Somebody who knew the password: the account's row, and whether the device is one that it knows."""
+
+    account: sa.Row
+    email_key: str
+    device_known: bool
+
+
+def by_password(email: str, password: str, device_id: str | None) -> Proved:
+    """Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once."""
+    key, now = email_key(email), clock.now()
+    found = one_row(CANDIDATE, {"email_key": key, "device_id": device_id or ""})
+    known_device = found.device_id if found else None
+    attempt = Attempt.counted(key, known_device)
+    right = passwords.matches(found.password_hash if found else None, password)
+    if not (right and found and may_sign_in(found, now)):
+        audit.record("authn_login_fail", found.id if found else None, actor="anonymous")
+        db.session.commit()
+        raise InvalidCredentials
+    attempt.succeeded()
+    return Proved(found, key, known_device is not None)
+
+
+def open_session(account_id: str, device: dict | None, remember: bool, token: str, now: datetime, notify: bool) -> None:
+    """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
+
+    `device` is {id, name, kind}; an id that the account does not know makes a new device.
+    """
+    asked = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
+    kept = Device.of(account_id, asked["id"]) if asked["id"] else None
+    if kept is None:
+        kept = Device(account_id=account_id, name=asked["name"], kind=asked["kind"], created_at=now, last_seen_at=now)
+        db.session.add(kept)
+        db.session.flush()
+        if notify:
+            tell_of_new_device(account_id, kept, now)
+    kept.last_seen_at = now
+    session = Session(
+        account_id=account_id,
+        device_id=kept.id,
+        profile_id=Profile.only_open_one(account_id),
+        token_hash=fingerprint(token),
+        lifetime=lifetime_of(kept.kind, remember),
+        epoch=current_app.extensions["settings"].session_epoch,
+        created_at=now,
+        authenticated_at=now,
+        last_seen_at=now,
+        address=request.remote_addr,
+        user_agent=request.headers.get("User-Agent", "")[:300],
+    )
+    db.session.add(session)
+    db.session.flush()
+    audit.record("authn_login_success", account_id, session=session.id, device=kept.id)
+
+
+def tell_of_new_device(account_id: str, device: Device, now: datetime) -> None:
+    account = db.session.get(Account, account_id)
+    mail.post("new_device", account.email, now, device=device.name, address=request.remote_addr or "an unknown place")
+
+
+def still_stands(proved: Proved, now: datetime) -> bool:
+    """Lock the account and look whether it may still sign in with the password that was just proved."""
+    account = lock(Account, proved.account.id)
+    return account.password_hash == proved.account.password_hash and may_sign_in(account, now)

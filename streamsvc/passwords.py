@@ -1,0 +1,93 @@
+"""Password hashing: argon2id, so many at a time as there are cores, a short queue, then an honest 503.
+
+A hash takes 19 MiB and a core for some 25 ms. Without a bound, a storm of sign-ins takes every thread and gigabytes of
+memory; with it, half of the threads always stay free for requests that hash nothing.
+"""
+
+import gzip
+import os
+import secrets
+import threading
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+from flask import current_app
+
+from streamsvc.rules.passwords import normal
+from streamsvc.rules.refusals import Unavailable
+
+BREACHED = Path(__file__).parent / "data" / "breached_passwords.txt.gz"
+LONGEST_WAIT_S = 1.0
+
+
+class Hashing:
+    """One process's right to hash: `slots` at a time, `queue` waiting."""
+
+    def __init__(self, settings):
+        self.hasher = PasswordHasher(
+            time_cost=settings.argon2_time_cost,
+            memory_cost=settings.argon2_memory_kib,
+            parallelism=1,
+            hash_len=32,
+            salt_len=16,
+            type=Type.ID,
+        )
+        self.slots = max(1, (os.cpu_count() or 1) // settings.workers)
+        self.places = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 2))
+        self.running = threading.BoundedSemaphore(self.slots)
+        self.dummy = self.hasher.hash(secrets.token_hex(16))
+        """What is verified where there is no account, so that none costs as much as one."""
+
+    @contextmanager
+    def turn(self):
+        """Wait for a slot, not long. Raises Unavailable where the queue is full or does not move."""
+        if not self.places.acquire(blocking=False):
+            raise Unavailable(retry_after_s=1)
+        try:
+            if not self.running.acquire(timeout=LONGEST_WAIT_S):
+                raise Unavailable(retry_after_s=1)
+            try:
+                yield
+            finally:
+                self.running.release()
+        finally:
+            self.places.release()
+
+
+def register(app, settings) -> None:
+    app.extensions["hashing"] = Hashing(settings)
+
+
+def hashed(password: str) -> str:
+    """The argon2id hash of a password, in PHC form. Raises Unavailable when too many ask at once."""
+    hashing = current_app.extensions["hashing"]
+    with hashing.turn():
+        return hashing.hasher.hash(normal(password))
+
+
+def matches(kept: str | None, password: str) -> bool:
+    """Whether this is the password behind `kept`; one hash is computed whether or not there is anything to match."""
+    hashing = current_app.extensions["hashing"]
+    with hashing.turn():
+        try:
+            return hashing.hasher.verify(kept or hashing.dummy, normal(password)) and kept is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def is_outdated(kept: str) -> bool:
+    """Whether `kept` was made with other costs than are asked for today."""
+    return current_app.extensions["hashing"].hasher.check_needs_rehash(kept)
+
+
+def is_breached(password: str) -> bool:
+    """Whether attackers try this password early; capitals do not make another of it."""
+    return normal(password).casefold() in _breached()
+
+
+@cache
+def _breached() -> frozenset[str]:
+    return frozenset(gzip.decompress(BREACHED.read_bytes()).decode().splitlines())

@@ -1,0 +1,13 @@
+"""Single-use secrets that prove who reads a mailbox: how long each kind lives."""
+
+from datetime import timedelta
+
+LIFETIMES = {
+    "sign_up": timedelta(hours=24),
+    "email_verification": timedelta(hours=24),
+    "password_reset": timedelta(minutes=30),
+    "email_change": timedelta(hours=24),
+    "email_undo": timedelta(days=7),
+    "magic_link": timedelta(minutes=10),
+    "sign_in_code": timedelta(minutes=10),
+}

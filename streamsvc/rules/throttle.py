@@ -1,0 +1,75 @@
+"""How many attempts somebody has, and how long they wait after that.
+
+A `Window` allows so many in so long. A `Ladder` allows a few freely; from then on each attempt opens only after a
+wait, and the waits grow. Attempts are counted before they are made, so that a hundred at once are not one.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+
+MINUTE_S = 60
+HOUR_S = 60 * MINUTE_S
+DAY_S = 24 * HOUR_S
+
+
+@dataclass(frozen=True)
+class Window:
+    """At most `most` attempts in `window_s` seconds, counted from the first."""
+
+    name: str
+    most: int
+    window_s: int
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """`free` attempts in a row, then one after each of `waits_s` (the last repeats), and after `cap` none for long.
+
+    A success starts it anew, and so do `calm_s` seconds without an attempt.
+    """
+
+    name: str
+    free: int = 5
+    waits_s: tuple[int, ...] = (MINUTE_S, 2 * MINUTE_S, 4 * MINUTE_S, 8 * MINUTE_S, 15 * MINUTE_S)
+    cap: int = 100
+    capped_s: int = 30 * DAY_S
+    calm_s: int = 7 * DAY_S
+
+    def wait_s(self, count: int) -> int:
+        """How long after attempt number `count` the next one opens."""
+        if count >= self.cap:
+            return self.capped_s
+        step = count - self.free
+        return 0 if step < 0 else self.waits_s[min(step, len(self.waits_s) - 1)]
+
+
+SIGN_IN_ACCOUNT = Ladder("sign_in.account")
+"""One identifier, known or not, tried from devices that the account does not know."""
+SIGN_IN_DEVICE = Ladder("sign_in.device", free=10)
+"""One device that the account knows: nobody else's attempts close this door."""
+SIGN_IN_ADDRESS = Window("sign_in.address", 20, 10 * MINUTE_S)
+SIGN_IN_ADDRESS_DAY = Window("sign_in.address_day", 100, DAY_S)
+SPRAYED_IDENTIFIER = Window("sign_in.sprayed_identifier", 1, HOUR_S)
+SPRAYED_ADDRESS = Window("sign_in.sprayed_address", 10, HOUR_S)
+"""How many different identifiers may fail from one address in an hour."""
+SIGN_UP_ADDRESS = Window("sign_up.address", 1_000, HOUR_S)
+PIN = Ladder("pin", waits_s=(15 * MINUTE_S,))
+REAUTHENTICATION = Ladder("reauthentication")
+SECRET_BY_ADDRESS = Window("secret.address", 100, HOUR_S)
+"""Tokens and codes tried from one address."""
+MAIL_TO_ADDRESS = Window("mail.to", 5, HOUR_S)
+"""Mails that anybody may have sent to one e-mail address."""
+MAIL_FROM_ADDRESS = Window("mail.from", 100, HOUR_S)
+
+
+def network(address: str | None) -> str:
+    """What counts as one source: an IPv4 address, or the /64 that an IPv6 customer is given."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

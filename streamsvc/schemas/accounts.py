@@ -1,0 +1,68 @@
+"""Accounts and what proves whose they are."""
+
+from marshmallow import fields
+
+from streamsvc.rules.passwords import LONGEST_BYTES
+from streamsvc.schemas.base import Bool, Country, Email, Language, Moment, StrictSchema, Text, TimeZone
+from streamsvc.schemas.devices import DeviceIn
+
+
+class Password(Text):
+    """Taken as it is: spaces count, nothing is cut."""
+
+    def __init__(self, **kwargs):
+        super().__init__(longest=LONGEST_BYTES, strip=False, **kwargs)
+
+
+class NewAccount(StrictSchema):
+    email = Email(required=True)
+    password = Password(required=True)
+    country = Country(required=True)
+    time_zone = TimeZone(load_default="UTC")
+    locale = Language(load_default="en")
+    name = Text(longest=100, load_default=None)
+    cookie = Bool(load_default=False)
+    remember = Bool(load_default=True)
+    device = fields.Nested(DeviceIn(), load_default=None)
+
+
+class AccountPatch(StrictSchema):
+    name = Text(longest=100, allow_none=True)
+    country = Country()
+    time_zone = TimeZone()
+    locale = Language()
+
+
+class AccountOut(StrictSchema):
+    id = fields.String(required=True)
+    email = fields.String(required=True)
+    email_verified = fields.Boolean(required=True)
+    name = fields.String(required=True, allow_none=True)
+    country = fields.String(required=True)
+    time_zone = fields.String(required=True)
+    locale = fields.String(required=True)
+    created_at = Moment(required=True)
+
+
+class ResetRequest(StrictSchema):
+    email = Email(required=True)
+
+
+class ProofToken(StrictSchema):
+    token = Text(longest=200, required=True)
+
+
+class PasswordChange(StrictSchema):
+    current_password = Password(required=True)
+    password = Password(required=True)
+
+
+class PasswordReset(StrictSchema):
+    token = Text(longest=200, required=True)
+    password = Password(required=True)
+
+
+class Accepted(StrictSchema):
+    """What is done about it comes by mail, if it comes."""
+
+    status = fields.String(required=True)

@@ -1,0 +1,26 @@
+"""API keys, as operators see them."""
+
+from marshmallow import fields, validate
+
+from streamsvc.rules.sessions import SCOPES
+from streamsvc.schemas.base import Moment, StrictSchema, Text, Word
+
+
+class NewApiKey(StrictSchema):
+    name = Text(longest=100, required=True)
+    scopes = fields.List(Word(*SCOPES), required=True, validate=validate.Length(1, len(SCOPES)))
+    expires_at = Moment(load_default=None, allow_none=True)
+
+
+class ApiKeyOut(StrictSchema):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    scopes = fields.List(fields.String(), required=True)
+    created_at = Moment(required=True)
+    expires_at = Moment(required=True, allow_none=True)
+    last_used_at = Moment(required=True, allow_none=True)
+    revoked_at = Moment(required=True, allow_none=True)
+
+
+class CreatedApiKey(ApiKeyOut):
+    token = fields.String(required=True, metadata={"description": "Shown this once."})

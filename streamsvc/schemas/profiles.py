@@ -1,0 +1,49 @@
+"""Profiles: who watches within a household."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, StrictSchema, Text
+
+
+class Pin(Pattern):
+    """Four to eight digits."""
+
+    def __init__(self, **kwargs):
+        super().__init__("[0-9]{4,8}", "Give four to eight digits.", longest=8, **kwargs)
+
+
+class ProfilePatch(StrictSchema):
+    name = Text(longest=50)
+    avatar = Text(longest=200, allow_none=True)
+    language = Language(allow_none=True)
+    max_age = Int(
+        least=0,
+        most=21,
+        allow_none=True,
+        metadata={"description": "The oldest minimum age it may see; null: no limit."},
+    )
+    kids = Bool()
+    autoplay = Bool()
+
+
+class NewProfile(ProfilePatch):
+    name = Text(longest=50, required=True)
+
+
+class PinIn(StrictSchema):
+    pin = Pin(required=True)
+
+
+class ProfileOut(StrictSchema):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    avatar = fields.String(required=True, allow_none=True)
+    language = fields.String(required=True, allow_none=True)
+    kids = fields.Boolean(required=True)
+    max_age = fields.Integer(required=True, allow_none=True)
+    autoplay = fields.Boolean(required=True)
+    has_pin = fields.Boolean(required=True)
+
+
+class ListedProfile(ProfileOut):
+    created_at = Moment(required=True)

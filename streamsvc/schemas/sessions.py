@@ -1,0 +1,101 @@
+"""Sign-in and sessions, as they cross the wire."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.accounts import AccountOut, Password
+from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
+from streamsvc.schemas.devices import DEVICE_KINDS, DeviceIn
+from streamsvc.schemas.profiles import Pin, ProfileOut
+
+
+class NewSession(StrictSchema):
+    email = Email(required=True)
+    password = Password(required=True)
+    totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
+    recovery_code = Text(longest=40)
+    email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+    cookie = Bool(load_default=False, metadata={"description": "The token comes as a cookie, not in the answer."})
+    remember = Bool(load_default=True, metadata={"description": "False: signed out after two hours without use."})
+    device = fields.Nested(DeviceIn(), load_default=None)
+
+
+class SessionPatch(StrictSchema):
+    profile_id = Text(longest=64, required=True, allow_none=True)
+    pin = Pin()
+
+
+class SessionDevice(StrictSchema):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    kind = Word(*DEVICE_KINDS, required=True)
+
+
+class SessionOut(StrictSchema):
+    id = fields.String(required=True)
+    device = fields.Nested(SessionDevice(), required=True)
+    profile_id = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    authenticated_at = Moment(required=True)
+    last_seen_at = Moment(required=True)
+    expires_at = Moment(required=True)
+    current = fields.Boolean(required=True)
+
+
+class ListedSession(SessionOut):
+    address = fields.String(required=True, allow_none=True)
+    user_agent = fields.String(required=True, allow_none=True)
+
+
+class SessionPeriod(StrictSchema):
+    start = fields.String(required=True, allow_none=True)
+    end = fields.String(required=True, allow_none=True)
+
+
+class LiveSubscription(StrictSchema):
+    id = fields.String(required=True)
+    status = Word("incomplete", "trialing", "active", "past_due", "paused", required=True)
+    plan = fields.String(required=True)
+    price_id = fields.String(required=True)
+    period = fields.Nested(SessionPeriod(), required=True)
+    trial_end = fields.String(required=True, allow_none=True)
+    cancel_at = fields.String(required=True, allow_none=True)
+    paused_at = Moment(required=True, allow_none=True)
+    resumes_at = Moment(required=True, allow_none=True)
+
+
+class Entitlements(StrictSchema):
+    """What the plan allows now; a plan may tell more than these."""
+
+    class Meta:
+        unknown = "include"
+
+    active = fields.Boolean(required=True)
+    plan = fields.String(required=True, allow_none=True)
+    until = Moment(required=True, allow_none=True)
+    max_streams = fields.Integer(required=True)
+    max_height = fields.Integer(required=True)
+    max_profiles = fields.Integer(required=True)
+    max_devices = fields.Integer(required=True)
+    downloads = fields.Boolean(required=True)
+    ads = fields.Boolean(required=True)
+
+
+class CurrentSession(StrictSchema):
+    """Who is signed in, as whom, with what."""
+
+    csrf_token = fields.String(metadata={"description": "Only where the session came by cookie: send as X-CSRF-Token."})
+    session = fields.Nested(SessionOut(), required=True)
+    account = fields.Nested(AccountOut(), required=True)
+    profiles = fields.List(fields.Nested(ProfileOut()), required=True)
+    profile = fields.Nested(ProfileOut(), required=True, allow_none=True)
+    subscription = fields.Nested(LiveSubscription(), required=True, allow_none=True)
+    entitlements = fields.Nested(Entitlements(), required=True)
+
+
+class SignedIn(CurrentSession):
+    token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
+
+
+class Reauthentication(StrictSchema):
+    password = Password()
+    totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)

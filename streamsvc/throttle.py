@@ -1,0 +1,107 @@
+"""Throttles: each attempt is one guarded statement that counts it or finds the door closed, exact across workers.
+
+Nothing is read first and written after, so a thousand attempts at once are a thousand attempts. The limits themselves
+stand in rules/throttle.py.
+"""
+
+import hmac
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc import clock
+from streamsvc.database import affected, db, insert, one_row
+from streamsvc.models import Throttle
+from streamsvc.rules.refusals import TooManyAttempts
+from streamsvc.rules.throttle import Ladder, Window
+
+KEPT_S = 30 * 24 * 3600
+
+
+def take(limit: Window | Ladder, subject: str) -> int:
+    """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left."""
+    now_s, key = _now_s(), key_of(limit, subject)
+    if isinstance(limit, Window):
+        counted = one_row(_window_step(limit, key, now_s))
+        if counted.count > limit.most:
+            raise TooManyAttempts(counted.until_s - now_s)
+        return counted.count
+    counted = one_row(_ladder_step(limit, key, now_s))
+    if counted is None:
+        until = one_row(sa.select(Throttle.until_s).where(Throttle.key == key))
+        raise TooManyAttempts(until.until_s - now_s if until else 1)
+    return counted.count
+
+
+def seen_first(limit: Window, subject: str) -> bool:
+    """Whether this is the subject's first time within the window; counts it."""
+    return one_row(_window_step(limit, key_of(limit, subject), _now_s())).count == 1
+
+
+def give_back(limit: Window | Ladder, subject: str) -> None:
+    """Uncount one attempt that turned out well."""
+    affected(
+        sa.update(Throttle)
+        .where(Throttle.key == key_of(limit, subject), Throttle.count > 0)
+        .values(count=Throttle.count - 1)
+    )
+
+
+def clear(limit: Window | Ladder, subject: str) -> None:
+    """Begin anew for this subject. Not within a unit of work, which on SQLite would wait for itself."""
+    affected(sa.delete(Throttle).where(Throttle.key == key_of(limit, subject)))
+
+
+def clear_within(limit: Window | Ladder, subject: str) -> None:
+    """Begin anew for this subject when the caller's unit of work commits."""
+    db.session.execute(sa.delete(Throttle).where(Throttle.key == key_of(limit, subject)))
+
+
+def key_of(limit: Window | Ladder, subject: str) -> str:
+    """The row that counts this subject; from the row nobody learns whom it counts."""
+    secret = current_app.extensions["settings"].secret_key[0]
+    return f"{limit.name}:{hmac.digest(secret.encode(), subject.encode(), 'sha256').hex()[:40]}"
+
+
+def forget_old() -> int:
+    """Drop the counters that count for nothing any more, in the caller's unit of work; how many."""
+    return db.session.execute(sa.delete(Throttle).where(Throttle.until_s < _now_s() - KEPT_S)).rowcount
+
+
+def _now_s() -> int:
+    return int(clock.now().timestamp())
+
+
+def _window_step(limit: Window, key: str, now_s: int):
+    is_over = Throttle.until_s <= now_s
+    return (
+        insert(Throttle)
+        .values(key=key, count=1, until_s=now_s + limit.window_s)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={
+                "count": sa.case((is_over, 1), else_=Throttle.count + 1),
+                "until_s": sa.case((is_over, now_s + limit.window_s), else_=Throttle.until_s),
+            },
+        )
+        .returning(Throttle.count, Throttle.until_s)
+    )
+
+
+def _ladder_step(limit: Ladder, key: str, now_s: int):
+    """Counts where the step is open, touches nothing where it is not."""
+    is_calm = Throttle.until_s <= now_s - limit.calm_s
+    count = sa.case((is_calm, 1), else_=Throttle.count + 1)
+    steps = range(limit.free, limit.free + len(limit.waits_s))
+    waits = [(count >= limit.cap, limit.capped_s), (count < limit.free, 0)]
+    waits += [(count == step, limit.wait_s(step)) for step in steps]
+    return (
+        insert(Throttle)
+        .values(key=key, count=1, until_s=now_s + limit.wait_s(1))
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={"count": count, "until_s": now_s + sa.case(*waits, else_=limit.waits_s[-1])},
+            where=Throttle.until_s <= now_s,
+        )
+        .returning(Throttle.count, Throttle.until_s)
+    )
