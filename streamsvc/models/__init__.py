@@ -18,6 +18,8 @@ from streamsvc.models.catalog.titles import (
     TitleWindow,
 )
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
+from streamsvc.models.playback import Stream, StreamDevice
+from streamsvc.models.progress import Progress, Rated, Watchlisted
 from streamsvc.models.proofs import Proof
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
@@ -42,13 +44,17 @@ __all__ = [
     "Job",
     "Person",
     "Profile",
+    "Progress",
     "Proof",
+    "Rated",
     "SandboxClock",
     "SandboxEmail",
     "SearchDoc",
     "SearchWord",
     "Season",
     "Session",
+    "Stream",
+    "StreamDevice",
     "Throttle",
     "Title",
     "TitleCard",
@@ -58,5 +64,6 @@ __all__ = [
     "TitlePlan",
     "TitleRecord",
     "TitleWindow",
+    "Watchlisted",
     "Worker",
 ]

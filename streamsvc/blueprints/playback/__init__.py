@@ -1,3 +1,5 @@
-"""playback: may this be played, here and now, and by how many at once."""
+"""playback: may this be played, here and now, and by how many at once; and how far everybody got."""
 
-BLUEPRINTS = ()
+from streamsvc.blueprints.playback import playback, verify
+
+BLUEPRINTS = (playback.bp, verify.bp)

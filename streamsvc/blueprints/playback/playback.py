@@ -1,0 +1,64 @@
+"""/v1/playback: start, keep up, list, stop."""
+
+import msgspec
+
+from streamsvc import clock, pagination
+from streamsvc.idempotency import idempotent
+from streamsvc.login import viewer
+from streamsvc.operations.playback import playing, streams
+from streamsvc.schemas.base import PageQuery
+from streamsvc.schemas.playback import HeartbeatIn, HeartbeatOut, OthersQuery, PlaybackIn, PlaybackOut, StreamPage
+from streamsvc.web import Blueprint, json_response
+
+bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="May this be played, here and now?")
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(PlaybackIn)
+@idempotent()
+@bp.response(201, PlaybackOut)
+def start_playback(asked):
+    """Start to play a film or an episode, or hear why not: the first reason, in a fixed order.
+
+    401 · 404 · 403 `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`,
+    `not_available_in_country`, `not_yet_available`, `no_longer_available` · 409 `device_limit` {limit, devices},
+    `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The same device starting the same item again takes
+    over its own place.
+    """
+    return json_response(msgspec.json.encode(playing.start(viewer(), asked, clock.now())), 201)
+
+
+@bp.route("/<stream_id>/heartbeat", methods=["POST"])
+@bp.arguments(HeartbeatIn)
+@bp.response(200, HeartbeatOut)
+def beat(told, stream_id):
+    """Tell how far the player is, every `interval_s`; 410 `stream_ended` {reason} when it must stop."""
+    return json_response(msgspec.json.encode(playing.beat(viewer(), stream_id, told, clock.now())))
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, StreamPage)
+def list_streams(asked):
+    """What plays on the account just now, the oldest first."""
+    live = streams.live_streams(viewer().account_id, clock.now())
+    after = pagination.decode("streams", asked["cursor"])
+    rows = [stream for stream in live if after is None or stream.id > after[0]]
+    page = pagination.page(rows, asked["limit"], "streams", lambda stream: [stream.id])
+    total = {"total": len(live)} if asked["include_total"] else {}
+    return page | total | {"items": [streams.told(stream) for stream in page["items"]]}
+
+
+@bp.route("/<stream_id>", methods=["DELETE"])
+@bp.response(204)
+def stop_stream(stream_id):
+    """Stop one stream; its place is free at once."""
+    playing.stop(viewer(), stream_id, clock.now())
+
+
+@bp.route("", methods=["DELETE"])
+@bp.arguments(OthersQuery, location="query")
+@bp.response(204)
+def stop_other_streams(asked):
+    """Stop every stream of the account but `except`."""
+    playing.stop_others(viewer(), asked["kept_id"], clock.now())

@@ -1,0 +1,45 @@
+"""GET /v1/playback/verify: the question that nginx's `auth_request` asks before it hands out a segment."""
+
+from urllib.parse import parse_qs, urlsplit
+
+from flask import current_app, request
+
+from streamsvc import clock, grants
+from streamsvc.login import public
+from streamsvc.rules.grants import has_expired, opens
+from streamsvc.rules.refusals import GrantForbids, GrantInvalid
+from streamsvc.schemas.playback import VerifyQuery
+from streamsvc.web import Blueprint
+
+bp = Blueprint("playback verify", __name__, url_prefix="/v1/playback", description="For media servers.")
+
+COOKIE = "playback_grant"
+ASKED_FOR = ("X-Original-URI", "X-Forwarded-Uri")
+"""Where nginx, and where Caddy and Traefik, say what the viewer asked them for."""
+
+
+@bp.route("/verify")
+@public
+@bp.arguments(VerifyQuery, location="query")
+@bp.response(204)
+def verify(asked):
+    """204 where the grant is signed by us, not expired, and opens the path asked for; else 401 or 403.
+
+    The grant comes as a bearer token, in the cookie `playback_grant`, or as `grant` in the query of what was asked
+    for; that comes in `X-Original-URI` or `X-Forwarded-Uri`. Asks no database: a stream that was stopped is shut out
+    when its last grant expires.
+    """
+    target = urlsplit(next((request.headers[name] for name in ASKED_FOR if name in request.headers), ""))
+    token = asked["grant"] or _token_sent(target.query)
+    claims = token and grants.claims_of(token, grants.media_keys(current_app.extensions["settings"].secret_key))
+    if not claims or has_expired(claims, clock.now()):
+        raise GrantInvalid
+    if target.path and not opens(claims, target.path):
+        raise GrantForbids
+
+
+def _token_sent(query: str) -> str | None:
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return bearer.strip()
+    return request.cookies.get(COOKIE) or parse_qs(query).get("grant", [None])[0]

@@ -1,0 +1,63 @@
+"""streams: who plays what, and until when without another heartbeat. stream_devices: what an account plays on."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, new_id
+
+OPEN = sa.text("ended_at IS NULL")
+
+
+class Stream(Base):
+    """One playback, from its start to its end. It is live while it is open, unexpired, and its session is."""
+
+    __tablename__ = "streams"
+    __table_args__ = (
+        sa.Index(
+            "uq_streams_open_item_on_device",
+            "account_id",
+            "device_id",
+            "item_id",
+            unique=True,
+            sqlite_where=OPEN,
+            postgresql_where=OPEN,
+        ),
+        sa.Index("ix_streams_open_account_id", "account_id", "expires_at", sqlite_where=OPEN, postgresql_where=OPEN),
+        sa.Index("ix_streams_open_expires_at", "expires_at", "id", sqlite_where=OPEN, postgresql_where=OPEN),
+        sa.Index("ix_streams_started_at", "started_at"),
+        sa.Index("ix_streams_profile_id", "profile_id", "item_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("str"))
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    profile_id: Mapped[str | None] = mapped_column(sa.ForeignKey("profiles.id", ondelete="SET NULL"))
+    session_id: Mapped[str | None] = mapped_column(sa.ForeignKey("sessions.id", ondelete="SET NULL"))
+    device_id: Mapped[str]
+    """Kept as told: the device may be gone before the record of what it played."""
+    title_id: Mapped[str]
+    item_id: Mapped[str]
+    """What is played: the film itself, or the episode of the series `title_id`."""
+    country: Mapped[str | None]
+    max_height: Mapped[int | None]
+    state: Mapped[str]
+    position_s: Mapped[int]
+    watched_s: Mapped[int]
+    """How long it really played, as far as heartbeats tell."""
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    end_reason: Mapped[str | None]
+
+
+class StreamDevice(Base):
+    """A device that an account plays on, by the player's own name for it."""
+
+    __tablename__ = "stream_devices"
+
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(primary_key=True)
+    first_played_at: Mapped[datetime] = mapped_column(UtcTime)
+    last_played_at: Mapped[datetime] = mapped_column(UtcTime)

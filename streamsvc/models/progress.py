@@ -1,0 +1,88 @@
+"""What a profile did with the catalogue: how far it got, what it wants to see, what it thought of it."""
+
+from datetime import datetime
+from functools import cache
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, db, insert, one_row
+from streamsvc.rules.progress import Item, Report
+
+
+class Progress(Base):
+    """How far a profile got in one film or episode. `season` and `episode` outlive the episode itself."""
+
+    __tablename__ = "progress"
+    __table_args__ = (
+        sa.Index("ix_progress_at", "profile_id", "at", "item_id"),
+        sa.Index("ix_progress_title_id", "profile_id", "title_id"),
+    )
+
+    profile_id: Mapped[str] = mapped_column(sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    title_id: Mapped[str]
+    season: Mapped[int | None]
+    episode: Mapped[int | None]
+    position_s: Mapped[int]
+    duration_s: Mapped[int | None]
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    claimed_at: Mapped[datetime] = mapped_column(UtcTime)
+    watched_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    restarted_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    hidden_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """Taken out of "continue watching"; a newer report brings it back."""
+
+
+class Watchlisted(Base):
+    __tablename__ = "watchlist"
+    __table_args__ = (sa.Index("ix_watchlist_added_at", "profile_id", "added_at", "title_id"),)
+
+    profile_id: Mapped[str] = mapped_column(sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
+    title_id: Mapped[str] = mapped_column(primary_key=True)
+    added_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class Rated(Base):
+    __tablename__ = "ratings"
+
+    profile_id: Mapped[str] = mapped_column(sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
+    title_id: Mapped[str] = mapped_column(primary_key=True)
+    rating: Mapped[str]
+    rated_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+def save(profile_id: str, item: Item, told: Report) -> sa.Row:
+    """Merge a report into the profile's progress; the row as it then stands.
+
+    One statement, and the same row whatever the order in which reports come: see rules/progress.py.
+    """
+    row = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
+    row |= {"season": item.season, "episode": item.episode, **vars(told)}
+    return one_row(_merge(db.engine.dialect.name), row)
+
+
+@cache
+def _merge(dialect: str):
+    old, statement = Progress, insert(Progress)
+    new = statement.excluded
+    newer = _order(new, old, of=new) > _order(new, old, of=old)
+    latest = {name: sa.case((newer, new[name]), else_=getattr(old, name)) for name in NEWEST_COUNTS}
+    merged = latest | {name: _later(new[name], getattr(old, name)) for name in LATEST_COUNTS}
+    return statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged).returning(
+        *Progress.__table__.c
+    )
+
+
+NEWEST_COUNTS = ("position_s", "duration_s", "at", "claimed_at")
+LATEST_COUNTS = ("watched_at", "restarted_at")
+
+
+def _order(new, old, of):
+    """What makes a report newer: its time, or the players' own where both run ahead; then how far it got."""
+    both_ahead = sa.and_(new.claimed_at > new.at, old.claimed_at > old.at)
+    return sa.tuple_(sa.case((both_ahead, of.claimed_at), else_=of.at), of.position_s)
+
+
+def _later(a, b):
+    return sa.case((a.is_(None), b), (b.is_(None), a), (a > b, a), else_=b)

@@ -1,0 +1,109 @@
+"""What can be played: a film or an episode, with all that deciding and starting need, in one read."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+import sqlalchemy as sa
+
+from streamsvc.database import one_row
+from streamsvc.models import Episode, Progress, Title, TitleDetail
+from streamsvc.operations.catalog.facts import title_facts
+from streamsvc.rules.access import TitleFacts
+from streamsvc.rules.progress import Item
+
+EPISODE_PREFIX = "epi_"
+
+
+class _Detail(msgspec.Struct):
+    markers: dict = {}
+
+
+@dataclass(frozen=True)
+class Playable:
+    """One row of FILM or EPISODE, read."""
+
+    row: sa.Row
+
+    @property
+    def is_series(self) -> bool:
+        return self.row.kind == "series" and self.row.season is None
+
+    @cached_property
+    def markers(self) -> dict:
+        """{"credits_s": 8300, …}"""
+        row = self.row
+        if row.season is None:
+            return msgspec.json.decode(row.detail, type=_Detail).markers if row.detail else {}
+        return msgspec.json.decode(row.markers) if row.markers else {}
+
+    @cached_property
+    def media(self) -> dict:
+        """{"hls": url, …}; empty where the catalogue names none."""
+        return msgspec.json.decode(self.row.media) if self.row.media else {}
+
+    @cached_property
+    def item(self) -> Item:
+        row = self.row
+        credits_s = self.markers.get("credits_s")
+        return Item(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
+
+    @cached_property
+    def facts(self) -> TitleFacts:
+        """What the decision about access needs. Windows and plans are read only where there are any."""
+        return title_facts(self.row)
+
+
+def find(item_id: str, profile_id: str | None = None) -> Playable | None:
+    """The item under this public id with the profile's progress in it; None where the catalogue has none."""
+    row = one_row(
+        EPISODE if item_id.startswith(EPISODE_PREFIX) else FILM, {"item_id": item_id, "profile_id": profile_id}
+    )
+    return row and Playable(row)
+
+
+_OF_TITLE = (
+    Title.pk,
+    Title.id.label("title_id"),
+    Title.kind,
+    Title.title,
+    Title.min_age,
+    Title.windowed,
+    Title.plan_limited,
+)
+_PROGRESS = (Progress.position_s, Progress.duration_s, Progress.watched_at, Progress.restarted_at)
+_ITEM_ID, _PROFILE_ID = sa.bindparam("item_id"), sa.bindparam("profile_id", type_=sa.String)
+
+
+def _with_progress(select):
+    mine = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
+    return select.add_columns(*_PROGRESS).outerjoin(Progress, mine)
+
+
+FILM = _with_progress(
+    sa.select(
+        *_OF_TITLE,
+        Title.id.label("item_id"),
+        Title.runtime_s,
+        TitleDetail.media,
+        TitleDetail.body.label("detail"),
+        sa.null().label("markers"),
+        sa.null().label("season"),
+        sa.null().label("episode"),
+    )
+    .outerjoin(TitleDetail, TitleDetail.title_pk == Title.pk)
+    .where(Title.id == _ITEM_ID, Title.removed_at.is_(None))
+)
+EPISODE = _with_progress(
+    sa.select(
+        *_OF_TITLE,
+        Episode.id.label("item_id"),
+        Episode.runtime_s,
+        Episode.media,
+        Episode.markers,
+        Episode.season,
+        Episode.number.label("episode"),
+    )
+    .join(Title, Title.pk == Episode.title_pk)
+    .where(Episode.id == _ITEM_ID, Episode.removed_at.is_(None), Title.removed_at.is_(None))
+)

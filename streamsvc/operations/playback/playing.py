@@ -1,0 +1,188 @@
+"""A playback from its start to its end: decided by rules/access.py, held in a place, kept up by heartbeats."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc import grants
+from streamsvc.database import affected
+from streamsvc.login import Viewer
+from streamsvc.models import Stream
+from streamsvc.models.progress import save
+from streamsvc.operations.catalog.audience import viewer_facts
+from streamsvc.operations.playback import items, streams
+from streamsvc.operations.playback.items import Playable
+from streamsvc.rules import playback, progress
+from streamsvc.rules.access import ViewerFacts, verdict
+from streamsvc.rules.grants import Grant, path_opened_by
+from streamsvc.rules.refusals import EntitlementUnavailable, Invalid, NotFound, StreamEnded
+
+
+def start(who: Viewer, asked: dict, now: datetime) -> dict:
+    """Start to play what was `asked` (a loaded PlaybackIn). Raises why not, in the order of the contract.
+
+    Fails closed: where anything cannot be found out, nothing plays.
+    """
+    try:
+        return _start(who, asked, now)
+    except sa.exc.SQLAlchemyError as error:
+        current_app.logger.warning("playback not decided: %r", error)
+        raise EntitlementUnavailable from error
+
+
+def _start(who: Viewer, asked: dict, now: datetime) -> dict:
+    facts = viewer_facts()
+    playable = items.find(asked["item_id"], who.profile.profile_id if who.profile else None)
+    _check(playable, facts, now)
+    if playable.is_series:
+        raise Invalid(errors={"item_id": ["A series is played episode by episode; give the id of one."]})
+    granted = who.entitlements
+    wish = streams.Wish(
+        account_id=who.account_id,
+        profile_id=who.profile.profile_id,
+        session_id=who.row.session_id,
+        device_id=asked["device_id"] or who.row.device_id,
+        title_id=playable.row.title_id,
+        item_id=playable.row.item_id,
+        country=facts.country,
+        max_height=playback.height_allowed(granted["max_height"], asked["max_height"]),
+    )
+    limits = streams.Limits(granted["max_streams"], granted["max_devices"])
+    stream_id, current = streams.claim(wish, limits, asked["replace"], now)
+    return _started(stream_id, current, wish, limits, playable, now)
+
+
+def _check(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None:
+    """Raises the refusal, if the item may not be played."""
+    if playable is None:
+        raise NotFound
+    if reason := verdict(playable.facts, facts, now).reason:
+        raise playback.refusal(reason)
+
+
+def _started(stream_id, current, wish, limits, playable, now) -> dict:
+    manifests = manifests_of(playable)
+    row = playable.row
+    return {
+        "stream_id": stream_id,
+        "manifests": manifests,
+        "grant": grant_for(stream_id, wish, manifests, now),
+        "resume_s": progress.resume_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
+        "heartbeat": {
+            "interval_s": int(playback.HEARTBEAT.total_seconds()),
+            "ttl_s": int(playback.TTL.total_seconds()),
+        },
+        "limits": {"max": limits.streams, "current": current, "max_height": wish.max_height},
+        "markers": playable.markers,
+        "cmcd": {"sid": stream_id, "cid": wish.item_id},
+    }
+
+
+def manifests_of(playable: Playable) -> list[dict]:
+    """Where the media are: as the catalogue says, else where STREAMSVC_MEDIA_URL says that they lie."""
+    settings = current_app.extensions["settings"]
+    media = playable.media or {"hls": settings.media_url.replace("{item_id}", playable.row.item_id)}
+    return [
+        {"type": kind, "url": settings.public_url + url if url.startswith("/") else url} for kind, url in media.items()
+    ]
+
+
+def grant_for(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
+    """A fresh grant for a stream (a Wish or a row of one): {token, expires_at}."""
+    expires_at = now + playback.TTL
+    paths = tuple(dict.fromkeys(path_opened_by(manifest["url"]) for manifest in manifests))
+    grant = Grant(
+        stream_id,
+        stream.account_id,
+        stream.profile_id,
+        stream.item_id,
+        stream.country,
+        paths,
+        stream.max_height,
+        expires_at,
+    )
+    keys = grants.media_keys(current_app.extensions["settings"].secret_key)
+    return {"token": grants.signed(grant, keys), "expires_at": expires_at}
+
+
+def beat(who: Viewer, stream_id: str, told: dict, now: datetime) -> dict:
+    """Keep a stream alive and note how far it is (`told` is a loaded HeartbeatIn); decides afresh whether it may go on.
+
+    Raises NotFound, or StreamEnded with the reason.
+    """
+    stream = streams.find(who.account_id, stream_id, now)
+    if stream is None:
+        raise NotFound
+    playable = items.find(stream.item_id)
+    if playable and stream.profile_id:
+        said = progress.report(playable.item, told["position_s"], None, told["at"], now, restarted_at=stream.started_at)
+        save(stream.profile_id, playable.item, said)
+    if reason := streams.end_reason(stream, now):
+        raise StreamEnded(reason=reason)
+    if reason := _why_not(who, stream, playable, now):
+        streams.end(who.account_id, now, reason, Stream.id == stream_id)
+        raise StreamEnded(reason=reason)
+    _keep(stream, told, now)
+    answer = {"interval_s": int(playback.HEARTBEAT.total_seconds()), "max": who.entitlements["max_streams"]}
+    if told["state"] in playback.FINAL_STATES:
+        return answer | {"current": stream.current - 1}
+    return answer | {"grant": grant_for(stream_id, stream, manifests_of(playable), now), "current": stream.current}
+
+
+def _why_not(who: Viewer, stream: sa.Row, playable: Playable | None, now: datetime) -> str | None:
+    """Why a stream may not go on, by the facts of the profile that it was started for; None: it may."""
+    if playable is None:
+        return playback.GONE
+    profile = next((p for p in who.profiles if p.profile_id == stream.profile_id), None)
+    facts = replace(viewer_facts(), has_profile=profile is not None, max_age=profile.max_age if profile else None)
+    return verdict(playable.facts, facts, now).reason
+
+
+def _keep(stream: sa.Row, told: dict, now: datetime) -> None:
+    """Raises StreamEnded where the stream ended just now."""
+    values = {
+        "stream_id": stream.id,
+        "now": now,
+        "kept_position_s": told["position_s"],
+        "kept_state": told["state"],
+        "until": now + playback.TTL,
+        "more_s": playback.watched_since(stream.state, stream.seen_at, now),
+    }
+    final = told["state"] in playback.FINAL_STATES
+    if not affected(LAST_BEAT if final else BEAT, values):
+        stream = streams.find(stream.account_id, stream.id, now)
+        raise StreamEnded(reason=streams.end_reason(stream, now))
+
+
+BEAT = (
+    sa.update(Stream)
+    .where(Stream.id == sa.bindparam("stream_id"), Stream.ended_at.is_(None), Stream.expires_at > streams.NOW)
+    .values(
+        position_s=sa.bindparam("kept_position_s"),
+        state=sa.bindparam("kept_state"),
+        seen_at=streams.NOW,
+        expires_at=sa.bindparam("until", type_=Stream.expires_at.type),
+        watched_s=Stream.watched_s + sa.bindparam("more_s"),
+    )
+)
+"""Guarded: what ended or expired meanwhile stays so."""
+LAST_BEAT = BEAT.values(ended_at=streams.NOW, end_reason=playback.STOPPED)
+
+
+def stop(who: Viewer, stream_id: str, now: datetime) -> None:
+    """End one stream of the viewer's account; one that is over stays so. Raises NotFound."""
+    stream = streams.find(who.account_id, stream_id, now)
+    if stream is None:
+        raise NotFound
+    reason = playback.STOPPED if stream.session_id == who.row.session_id else playback.STOPPED_BY_VIEWER
+    streams.end(who.account_id, now, reason, Stream.id == stream_id)
+
+
+def stop_others(who: Viewer, kept_id: str | None, now: datetime) -> None:
+    """End all streams of the viewer's account but one. Raises NotFound where that one is not live."""
+    kept = kept_id and streams.find(who.account_id, kept_id, now)
+    if kept_id and (kept is None or streams.end_reason(kept, now)):
+        raise NotFound
+    streams.end(who.account_id, now, playback.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else []))

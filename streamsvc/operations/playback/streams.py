@@ -1,0 +1,235 @@
+"""Places: a stream takes one when it starts, and gives it back when it ends, expires, or its session does.
+
+The limit holds whoever asks at the same time. SQLite lets one statement write at a time, so there the claim is one
+statement that counts and inserts; PostgreSQL counts from a snapshot, so there an account's claims wait for each other
+(an advisory lock, not the account's row: nobody waits for an invoice to be written). What cannot be said in that one
+statement — a place to be freed first, a device to be let in — is done in a unit of work, behind the same lock.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+
+import sqlalchemy as sa
+
+from streamsvc.database import UtcTime, affected, all_rows, db, insert, new_id, one_row
+from streamsvc.models import Device, Session, Stream, StreamDevice
+from streamsvc.models.playback import OPEN
+from streamsvc.rules import playback
+from streamsvc.rules.refusals import DeviceLimit, StreamLimit
+
+NOW = sa.bindparam("now", type_=UtcTime)
+ACCOUNT_ID = sa.bindparam("account_id")
+SESSION_LIVES = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
+LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_LIVES)
+LIVE_COUNT = (
+    sa.select(sa.func.count()).select_from(Stream).where(Stream.account_id == ACCOUNT_ID, LIVE).scalar_subquery()
+)
+LIVE_OF_ACCOUNT = (
+    sa.select(*Stream.__table__.c, Device.name.label("device_name"), Device.kind.label("device_kind"))
+    .outerjoin(Device, sa.and_(Device.id == Stream.device_id, Device.account_id == Stream.account_id))
+    .where(Stream.account_id == ACCOUNT_ID, LIVE)
+    .order_by(Stream.id)
+)
+FOUND = sa.select(*Stream.__table__.c, SESSION_LIVES.label("session_lives"), LIVE_COUNT.label("current")).where(
+    Stream.id == sa.bindparam("stream_id"), Stream.account_id == ACCOUNT_ID
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A stream that somebody wants to start."""
+
+    account_id: str
+    profile_id: str
+    session_id: str
+    device_id: str
+    title_id: str
+    item_id: str
+    country: str | None
+    max_height: int | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many streams and devices the plan allows; None: any number of devices."""
+
+    streams: int
+    devices: int | None
+
+
+STANDING = sa.select(
+    LIVE_COUNT.label("current"),
+    sa.exists()
+    .where(
+        StreamDevice.account_id == ACCOUNT_ID,
+        StreamDevice.device_id == sa.bindparam("device_id"),
+        StreamDevice.last_played_at > sa.bindparam("yesterday", type_=UtcTime),
+    )
+    .label("device_known"),
+)
+
+
+def live_streams(account_id: str, now: datetime) -> list[sa.Row]:
+    """The account's live streams, the oldest first."""
+    return all_rows(LIVE_OF_ACCOUNT, {"account_id": account_id, "now": now})
+
+
+def find(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
+    """One stream of the account, live or over, with `current`, the number of live ones."""
+    return one_row(FOUND, {"account_id": account_id, "stream_id": stream_id, "now": now})
+
+
+def end_reason(stream: sa.Row, now: datetime) -> str | None:
+    """Why the stream is over; None while it is live."""
+    if stream.ended_at is not None:
+        return stream.end_reason
+    if stream.expires_at <= now:
+        return playback.EXPIRED
+    return None if stream.session_lives else playback.SIGNED_OUT
+
+
+def claim(wish: Wish, limits: Limits, replace: str | None, now: datetime) -> tuple[str, int]:
+    """Take a place; the new stream's id and how many are live with it. Raises DeviceLimit or StreamLimit."""
+    row = _row(wish, now)
+    keys = {"account_id": wish.account_id, "device_id": wish.device_id, "now": now}
+    standing = one_row(STANDING, keys | {"yesterday": now - playback.DEVICE_GRAIN})
+    one_statement_is_enough = standing.device_known and replace is None and db.engine.dialect.name == "sqlite"
+    if one_statement_is_enough and one_row(_claim("sqlite"), row | {"now": now, "limit": limits.streams}):
+        return row["id"], standing.current + 1
+    return row["id"], _claim_alone(wish, row, limits, replace, now)
+
+
+def _row(wish: Wish, now: datetime) -> dict:
+    return asdict(wish) | {
+        "id": new_id("str"),
+        "state": "starting",
+        "position_s": 0,
+        "watched_s": 0,
+        "started_at": now,
+        "seen_at": now,
+        "expires_at": now + playback.TTL,
+        "ended_at": None,
+        "end_reason": None,
+    }
+
+
+@cache
+def _claim(dialect: str):
+    """Takes a place if one is free; gives the stream's id if it did.
+
+    What the same device has open of the same item is in the way, live or not: that place is taken over, not doubled.
+    """
+    columns = Stream.__table__.c
+    row = sa.select(*(sa.bindparam(column.name, type_=column.type) for column in columns))
+    return (
+        insert(Stream)
+        .from_select(
+            [column.name for column in columns], row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT)
+        )
+        .on_conflict_do_nothing(index_elements=["account_id", "device_id", "item_id"], index_where=OPEN)
+        .returning(Stream.id)
+    )
+
+
+def _claim_alone(wish: Wish, row: dict, limits: Limits, replace: str | None, now: datetime) -> int:
+    """The same in a unit of work that no other claim of the account runs beside; how many are live with it."""
+    try:
+        _hold_claims(wish.account_id)
+        _let_in(wish, limits.devices, now)
+        live = db.session.execute(LIVE_OF_ACCOUNT, {"account_id": wish.account_id, "now": now}).all()
+        own = Stream.device_id == wish.device_id, Stream.item_id == wish.item_id
+        _end_within(wish.account_id, now, playback.TAKEN_OVER, *own)
+        _end_within(wish.account_id, now, playback.REPLACED, Stream.id == replace)
+        left = [s for s in live if s.id != replace and (s.device_id, s.item_id) != (wish.device_id, wish.item_id)]
+        if len(left) >= limits.streams:
+            raise StreamLimit(limit=limits.streams, streams=[told(stream) for stream in left])
+        db.session.execute(sa.insert(Stream).values(row))
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+    return len(left) + 1
+
+
+def _hold_claims(account_id: str) -> None:
+    """Until the commit no other claim of the account runs. On SQLite every unit of work is alone in writing."""
+    if db.session.get_bind().dialect.name == "postgresql":
+        key = sa.func.hashtextextended(f"streams of {account_id}", 0)
+        db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def _let_in(wish: Wish, most: int | None, now: datetime) -> None:
+    """Note that the device plays. Raises DeviceLimit where it is one too many."""
+    since = now - playback.DEVICE_KEPT
+    known = db.session.execute(DEVICES, {"account_id": wish.account_id, "since": since}).all()
+    is_known = any(device.device_id == wish.device_id for device in known)
+    if most is not None and len(known) >= most and not is_known:
+        raise DeviceLimit(limit=most, devices=[device_told(device) for device in known])
+    row = {"account_id": wish.account_id, "device_id": wish.device_id, "first_played_at": now, "last_played_at": now}
+    db.session.execute(
+        insert(StreamDevice)
+        .values(row)
+        .on_conflict_do_update(index_elements=["account_id", "device_id"], set_={"last_played_at": now})
+    )
+
+
+DEVICES = (
+    sa.select(
+        StreamDevice.device_id, StreamDevice.first_played_at, StreamDevice.last_played_at, Device.name, Device.kind
+    )
+    .outerjoin(Device, sa.and_(Device.id == StreamDevice.device_id, Device.account_id == StreamDevice.account_id))
+    .where(
+        StreamDevice.account_id == ACCOUNT_ID,
+        StreamDevice.last_played_at > sa.bindparam("since", type_=UtcTime),
+        Device.removed_at.is_(None),
+    )
+    .order_by(StreamDevice.first_played_at, StreamDevice.device_id)
+)
+
+
+def _end_within(account_id: str, now: datetime, reason: str, *which) -> None:
+    db.session.execute(_ending(account_id, now, reason, *which))
+
+
+def end(account_id: str, now: datetime, reason: str, *which) -> int:
+    """End the account's live streams that `which` means; how many there were."""
+    return affected(_ending(account_id, now, reason, Stream.expires_at > now, *which))
+
+
+def _ending(account_id, now, reason, *which):
+    """Ends open streams. One that had expired before ends as that, at the time when it did."""
+    late = Stream.expires_at <= now
+    return (
+        sa.update(Stream)
+        .where(Stream.account_id == account_id, Stream.ended_at.is_(None), *which)
+        .values(
+            ended_at=sa.case((late, Stream.expires_at), else_=now),
+            end_reason=sa.case((late, playback.EXPIRED), else_=reason),
+        )
+    )
+
+
+def told(stream: sa.Row) -> dict:
+    """A live stream as its account sees it."""
+    return {
+        "stream_id": stream.id,
+        "item_id": stream.item_id,
+        "title_id": stream.title_id,
+        "profile_id": stream.profile_id,
+        "device": {"id": stream.device_id, "name": stream.device_name, "kind": stream.device_kind},
+        "state": stream.state,
+        "position_s": stream.position_s,
+        "started_at": stream.started_at,
+        "seen_at": stream.seen_at,
+    }
+
+
+def device_told(device: sa.Row) -> dict:
+    return {
+        "id": device.device_id,
+        "name": device.name,
+        "kind": device.kind,
+        "first_played_at": device.first_played_at,
+        "last_played_at": device.last_played_at,
+    }

@@ -1,0 +1,64 @@
+"""Streams: how long one lives, why it ends, and what a refusal to play says."""
+
+from datetime import datetime, timedelta
+
+from streamsvc.rules import refusals
+
+HEARTBEAT = timedelta(seconds=30)
+TTL = timedelta(seconds=90)
+"""A stream that has not been heard of for so long is over: three heartbeats."""
+DEVICE_KEPT = timedelta(days=30)
+"""A device that has not played for so long gives its place to another."""
+DEVICE_GRAIN = timedelta(days=1)
+"""How exactly it is noted when a device last played."""
+KEPT = timedelta(days=400)
+"""How long ended streams are kept for the reports of usage."""
+
+STATES = ("starting", "playing", "paused", "buffering", "seeking", "stopped", "ended")
+FINAL_STATES = ("stopped", "ended")
+
+STOPPED = "stopped"
+"""By its own player."""
+STOPPED_BY_VIEWER = "stopped_by_viewer"
+"""From another device of the account."""
+STOPPED_BY_OPERATOR = "stopped_by_operator"
+REPLACED = "replaced"
+"""A new stream was to take its place."""
+TAKEN_OVER = "taken_over"
+"""The same device started the same item again."""
+EXPIRED = "expired"
+"""No heartbeat came in time."""
+SIGNED_OUT = "signed_out"
+"""Its session ended."""
+GONE = "no_longer_available"
+"""What it plays was taken out of the catalogue."""
+
+
+def watched_since(state: str, seen_at: datetime, now: datetime) -> int:
+    """How many seconds really played since the last heartbeat, which told `state`."""
+    return int(min(max(now - seen_at, timedelta()), TTL).total_seconds()) if state in ("starting", "playing") else 0
+
+
+def height_allowed(plan: int | None, asked: int | None) -> int | None:
+    """The tallest picture, in lines: what the plan gives, and no more than was asked for; None: no limit."""
+    return min((height for height in (plan, asked) if height is not None), default=None)
+
+
+def refusal(code: str) -> refusals.Refusal:
+    """The refusal that carries a code of rules/access.py."""
+    return REFUSAL_BY_CODE[code]()
+
+
+REFUSAL_BY_CODE = {
+    kind.code: kind
+    for kind in (
+        refusals.NotFound,
+        refusals.ProfileRequired,
+        refusals.SubscriptionRequired,
+        refusals.NotInPlan,
+        refusals.CountryUnknown,
+        refusals.NotAvailableInCountry,
+        refusals.NotYetAvailable,
+        refusals.NoLongerAvailable,
+    )
+}

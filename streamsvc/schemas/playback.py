@@ -1,0 +1,113 @@
+"""The shapes of playing."""
+
+from marshmallow import fields
+
+from streamsvc.rules.playback import STATES
+from streamsvc.schemas.base import Int, Moment, StrictSchema, Text, Word, page_of
+
+LONGEST_S = 10_000_000
+
+
+class Id(Text):
+    """An opaque id."""
+
+    def __init__(self, **kwargs):
+        super().__init__(longest=64, **kwargs)
+
+
+class PlaybackIn(StrictSchema):
+    item_id = Id(required=True, metadata={"description": "A film or an episode."})
+    device_id = Id(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "What plays; else what the session signed in with."},
+    )
+    max_height = Int(
+        least=1,
+        most=100_000,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Lines the player can show."},
+    )
+    replace = Id(
+        load_default=None, allow_none=True, metadata={"description": "A stream to end so that this may start."}
+    )
+
+
+class HeartbeatIn(StrictSchema):
+    position_s = Int(required=True, least=0, most=LONGEST_S)
+    state = Word(*STATES, required=True, metadata={"description": "`stopped` and `ended` give the place back."})
+    at = Moment(required=True, metadata={"description": "When, by the player's clock."})
+
+
+class ManifestOut(StrictSchema):
+    type = fields.String(required=True, metadata={"description": "hls, dash, …"})
+    url = fields.String(required=True)
+
+
+class GrantOut(StrictSchema):
+    token = fields.String(required=True)
+    expires_at = Moment(required=True)
+
+
+class HeartbeatPaceOut(StrictSchema):
+    interval_s = fields.Integer(required=True)
+    ttl_s = fields.Integer(required=True, metadata={"description": "Without a heartbeat for so long it is over."})
+
+
+class StreamLimitsOut(StrictSchema):
+    max = fields.Integer(required=True)
+    current = fields.Integer(required=True)
+    max_height = fields.Integer(required=True, allow_none=True)
+
+
+class CmcdOut(StrictSchema):
+    sid = fields.String(required=True)
+    cid = fields.String(required=True)
+
+
+class PlaybackOut(StrictSchema):
+    stream_id = fields.String(required=True)
+    manifests = fields.List(fields.Nested(ManifestOut), required=True)
+    grant = fields.Nested(GrantOut, required=True)
+    resume_s = fields.Integer(required=True)
+    heartbeat = fields.Nested(HeartbeatPaceOut, required=True)
+    limits = fields.Nested(StreamLimitsOut, required=True)
+    markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
+    cmcd = fields.Nested(CmcdOut, required=True)
+
+
+class HeartbeatOut(StrictSchema):
+    grant = fields.Nested(GrantOut, metadata={"description": "Use it from now on; absent when the stream is over."})
+    interval_s = fields.Integer(required=True)
+    current = fields.Integer(required=True)
+    max = fields.Integer(required=True)
+
+
+class StreamDeviceOut(StrictSchema):
+    id = fields.String(required=True)
+    name = fields.String(required=True, allow_none=True)
+    kind = fields.String(required=True, allow_none=True)
+
+
+class StreamOut(StrictSchema):
+    stream_id = fields.String(required=True)
+    item_id = fields.String(required=True)
+    title_id = fields.String(required=True)
+    profile_id = fields.String(required=True, allow_none=True)
+    device = fields.Nested(StreamDeviceOut, required=True)
+    state = fields.String(required=True)
+    position_s = fields.Integer(required=True)
+    started_at = Moment(required=True)
+    seen_at = Moment(required=True)
+
+
+StreamPage = page_of(StreamOut)
+
+
+class OthersQuery(StrictSchema):
+    kept_id = Id(data_key="except", load_default=None, metadata={"description": "The stream that goes on."})
+
+
+class VerifyQuery(StrictSchema):
+    grant = Text(longest=4000, load_default=None)

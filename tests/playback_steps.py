@@ -1,0 +1,164 @@
+"""What tests of playing stand on: plans, titles and households, over HTTP; accounts as rows where only rows matter."""
+
+import io
+import itertools
+import json
+import secrets
+
+import sqlalchemy as sa
+
+from streamsvc.database import db, new_id, one_row
+from streamsvc.models import Account, Device, Profile, Session, Title
+from streamsvc.operations.api_keys import create_api_key
+from streamsvc.operations.catalog.importing import import_entries, ndjson
+from streamsvc.operations.playback.streams import Limits, Wish
+
+TWO = Limits(streams=2, devices=None)
+FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 4, "downloads": False, "ads": False}
+FILM = {"external_id": "film", "kind": "movie", "title": "A Film", "runtime_s": 6000, "age_rating": "US:R"}
+CARTOON = {"external_id": "cartoon", "kind": "movie", "title": "A Cartoon", "runtime_s": 5400, "age_rating": "US:G"}
+_numbers = itertools.count(1)
+
+
+class World:
+    """The service with an operator, a plan to buy, and titles."""
+
+    def __init__(self, app):
+        self.app, self.clock = app, app.extensions["clock"]
+        with app.app_context():
+            self.operator = Caller(app.test_client(), create_api_key("tests", ["admin"]))
+        self.ids = {}
+
+    def put_plan(self, code="standard", **features):
+        prices = [{"currency": "EUR", "amount_minor": 999, "interval": "month", "tax": "inclusive"}]
+        plan = {"name": code.title(), "features": FEATURES | features, "prices": prices}
+        answer = self.operator.put(f"/v1/admin/plans/{code}", plan)
+        assert answer.status_code in (200, 201), answer.json
+        return answer.json["prices"][0]["id"]
+
+    def put_titles(self, *records):
+        """Import these records; their ids are then in `ids` by external id, those of episodes as `show/1/2`."""
+        with self.app.app_context():
+            report = import_entries(ndjson(io.BytesIO("\n".join(map(json.dumps, records)).encode())))
+        assert not report.rejected, report.rejections
+        for title in self.operator.get("/v1/catalog/titles?limit=100").json["items"]:
+            external_id = self.external_id_of(title["id"])
+            self.ids[external_id] = title["id"]
+            if title["kind"] == "series":
+                for episode in self.operator.get(f"/v1/catalog/titles/{title['id']}/episodes").json["items"]:
+                    self.ids[f"{external_id}/{episode['season']}/{episode['number']}"] = episode["id"]
+
+    def external_id_of(self, title_id):
+        with self.app.app_context():
+            return one_row(sa.select(Title.external_id).where(Title.id == title_id)).external_id
+
+    def household(self, plan=None, **account):
+        """A signed-up viewer on a TV; subscribed where a price is given."""
+        body = {"email": f"viewer{next(_numbers)}@example.com", "password": "seven red herons", "country": "DE"}
+        body |= {"device": {"name": "Living room", "kind": "tv"}, **account}
+        answer = self.app.test_client().post("/v1/accounts", json=body)
+        assert answer.status_code == 201, answer.json
+        viewer = Viewer(self, answer.json, body)
+        if plan:
+            viewer.subscribe(plan)
+        return viewer
+
+
+class Caller:
+    """An HTTP client with a token."""
+
+    def __init__(self, client, token):
+        self.client, self.token = client, token
+
+    def call(self, method, path, body=None, **headers):
+        sent = {"Authorization": f"Bearer {self.token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        return self.client.open(path, method=method, json=body, headers=sent)
+
+    def get(self, path):
+        return self.call("GET", path)
+
+    def put(self, path, body=None):
+        return self.call("PUT", path, body)
+
+    def patch(self, path, body=None):
+        return self.call("PATCH", path, body)
+
+    def delete(self, path):
+        return self.call("DELETE", path)
+
+    def post(self, path, body=None, **headers):
+        return self.call("POST", path, body, **headers)
+
+
+class Viewer(Caller):
+    """Somebody signed in on one device."""
+
+    def __init__(self, world, signed_in, account):
+        super().__init__(world.app.test_client(), signed_in["token"])
+        self.world, self.account = world, account
+        self.account_id = signed_in["account"]["id"]
+        self.profile_id = signed_in["profile"]["id"]
+
+    def subscribe(self, price_id):
+        assert self.post("/v1/payment-methods", {"token": "pm_card_visa"}).status_code == 201
+        order = {"price_id": price_id}
+        answer = self.post("/v1/subscriptions", order, Idempotency_Key=secrets.token_hex(8))
+        assert answer.status_code == 201, answer.json
+        return answer.json
+
+    def on_another_device(self, kind="phone"):
+        """The same household, signed in once more."""
+        body = {name: self.account[name] for name in ("email", "password")}
+        body["device"] = {"name": f"Device {next(_numbers)}", "kind": kind}
+        answer = self.world.app.test_client().post("/v1/sessions", json=body)
+        assert answer.status_code == 201, answer.json
+        return Viewer(self.world, answer.json, self.account)
+
+    def play(self, item, **more):
+        """Start to play what was put under this external id."""
+        return self.post("/v1/playback", {"item_id": self.world.ids.get(item, item), **more})
+
+    def beat(self, stream_id, position_s=60, state="playing", at=None):
+        at = (at or self.world.clock()).isoformat()
+        return self.post(f"/v1/playback/{stream_id}/heartbeat", {"position_s": position_s, "state": state, "at": at})
+
+
+def told(answer):
+    """A refusal in short: (status, code)."""
+    return answer.status_code, answer.json["code"]
+
+
+def new_account(now, profiles=1):
+    """An account as rows: its id, and the ids of its profiles."""
+    account = Account(
+        email=f"{new_id('mail')}@example.com", email_key=new_id("key"), country="DE", time_zone="UTC", locale="en"
+    )
+    account.created_at = now
+    db.session.add(account)
+    db.session.flush()
+    made = [Profile(account_id=account.id, name=f"Profile {n}", created_at=now) for n in range(profiles)]
+    db.session.add_all(made)
+    db.session.flush()
+    ids = account.id, [profile.id for profile in made]
+    db.session.commit()
+    return ids
+
+
+def new_session(account_id, now, kind="tv"):
+    """A device that is signed in: the id of its session and its own."""
+    device = Device(account_id=account_id, name="A device", kind=kind, created_at=now, last_seen_at=now)
+    db.session.add(device)
+    db.session.flush()
+    times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}
+    session = Session(
+        account_id=account_id, device_id=device.id, token_hash=new_id("hash"), lifetime="tv", epoch=0, **times
+    )
+    db.session.add(session)
+    db.session.flush()
+    ids = session.id, device.id
+    db.session.commit()
+    return ids
+
+
+def wish(account_id, profile_id, session_id, device_id, item_id="ttl_1"):
+    return Wish(account_id, profile_id, session_id, device_id, item_id, item_id, "DE", 1080)
