@@ -249,7 +249,13 @@ def create_search():
     )
     op.create_table("search_words", sa.Column("word", Sortable, primary_key=True))
     if op.get_bind().dialect.name == "postgresql":
-        op.create_index("ix_search_docs_fts", "search_docs", ["words"], postgresql_using="gin")
+        op.create_index(
+            "ix_search_docs_fts",
+            "search_docs",
+            ["words"],
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+        )
     else:
         for statement in (FTS, *FTS_TRIGGERS):
             op.execute(statement)

@@ -19,6 +19,7 @@ from streamsvc.rules.catalog import search
 from streamsvc.rules.catalog.typos import one_slip_away
 
 MOST_CORRECTIONS = 20
+SHORTEST_RARE = 4  # letters
 FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
 KNOWN_WORDS = sa.select(SearchWord.word).where(SearchWord.word.in_(sa.bindparam("words", expanding=True)))
 
@@ -75,7 +76,7 @@ def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) 
     ends: list[Place] = []
     for at, stage in _stages(words, place, lambda: place.seen + len(hits)):
         after = place.rank if at == place.stage else FIRST.rank
-        for row in _matching(stage.expression, audience, after, most - len(hits)):
+        for row in _matching(stage.expression, words, audience, after, most - len(hits)):
             hits.append(Hit(*row, stage.match))
             ends.append(Place(at, row.rank, place.seen + len(hits)))
         if len(hits) == most:
@@ -102,27 +103,40 @@ def corrections(words: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _matching(expression: tuple, audience: Audience, after: int, limit: int) -> list[sa.Row]:
+def _matching(expression: tuple, words: list[str], audience: Audience, after: int, limit: int) -> list[sa.Row]:
     """Titles that match, from the most popular one below `after` down."""
-    sqlite = db.engine.dialect.name == "sqlite"
-    wanted = search.fts5(expression) if sqlite else search.tsquery(expression)
-    parameters = {**audience.parameters(), "wanted": wanted, "after": after, "limit": limit}
-    return all_rows(STATEMENTS[sqlite, audience.sees_all], parameters)
+    parameters = {**audience.parameters(), "after": after, "limit": limit}
+    if db.engine.dialect.name == "sqlite":
+        statement, wanted = ON_SQLITE, search.fts5(expression)
+    else:
+        rare = any(len(word) >= SHORTEST_RARE for word in words)
+        statement, wanted = ON_POSTGRESQL_RARE if rare else ON_POSTGRESQL, search.tsquery(expression)
+    return all_rows(statement[audience.sees_all], {**parameters, "wanted": wanted})
 
 
-def _statement(sqlite: bool, sees_all: bool) -> sa.Select:
-    wanted, after = sa.bindparam("wanted", type_=sa.Text()), sa.bindparam("after", type_=sa.BigInteger())
-    source, rank = (FTS, FTS.c.rowid) if sqlite else (SearchDoc.__table__, SearchDoc.rank)
-    matches = FTS.c.search_fts.op("MATCH")(wanted) if sqlite else SearchDoc.words.op("@@")(sa.cast(wanted, TSQUERY()))
+_wanted = sa.bindparam("wanted", type_=sa.Text())
+_in_docs = SearchDoc.words.op("@@")(sa.cast(_wanted, TSQUERY()))
+_found = sa.select(SearchDoc.rank).where(_in_docs).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def _statement(source, rank, *matches, shown):
     return (
         sa.select(Title.pk, TitleCard.body, rank.label("rank"))
         .select_from(source)
         .join(Title, Title.rank == rank)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
-        .where(matches, rank < after, IN_CATALOG if sees_all else VISIBLE)
+        .where(*matches, rank < sa.bindparam("after", type_=sa.BigInteger()), shown)
         .order_by(rank.desc())
         .limit(sa.bindparam("limit"))
     )
 
 
-STATEMENTS = {(sqlite, all_): _statement(sqlite, all_) for sqlite in (True, False) for all_ in (True, False)}
+def _for_all(*parts):
+    return {True: _statement(*parts, shown=IN_CATALOG), False: _statement(*parts, shown=VISIBLE)}
+
+
+ON_SQLITE = _for_all(FTS, FTS.c.rowid, FTS.c.search_fts.op("MATCH")(_wanted))
+ON_POSTGRESQL = _for_all(SearchDoc.__table__, SearchDoc.rank, _in_docs)
+"""PostgreSQL may walk the ranks and test each title: right for short words, which many titles have."""
+ON_POSTGRESQL_RARE = _for_all(_found, _found.c.rank)
+"""The word index gives the few titles, which are then sorted: right as soon as one word is long."""

@@ -1,0 +1,84 @@
+"""A catalogue, the operator who keeps it and the people who watch, for the tests of the catalogue; through HTTP."""
+
+import itertools
+import secrets
+from urllib.parse import urlencode
+
+from streamsvc.database import db
+from streamsvc.models import ApiKey
+from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
+
+_numbers = itertools.count(1)
+PASSWORD = "seven red herons at noon"
+
+
+class Caller:
+    """An HTTP client with a token."""
+
+    def __init__(self, app, token):
+        self.client = app.test_client()
+        self.client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+
+    def get(self, path, **query):
+        words = {name.replace("__", "."): value for name, value in query.items()}
+        return self.client.get(path + ("?" + urlencode(words) if words else ""))
+
+    def titles(self, **query):
+        """The titles of a list, by name."""
+        answer = self.get("/v1/catalog/titles", **query)
+        assert answer.status_code == 200, answer.json
+        return [item["title"] for item in answer.json["items"]]
+
+    def hits(self, q, **query):
+        """(match, title) of a search."""
+        answer = self.get("/v1/catalog/search", q=q, **query)
+        assert answer.status_code == 200, answer.json
+        return [(item["match"], item["title"]) for item in answer.json["items"]]
+
+    def found(self, q, **query):
+        return [title for _, title in self.hits(q, **query)]
+
+    def walk(self, path, **query):
+        """The pages of a list, to its end."""
+        while True:
+            answer = self.get(path, **query)
+            assert answer.status_code == 200, answer.json
+            yield answer.json["items"]
+            if answer.json["next_cursor"] is None:
+                return
+            query["cursor"] = answer.json["next_cursor"]
+
+
+class Catalog(Caller):
+    """The operator, who sees all and changes it."""
+
+    def __init__(self, app):
+        token = API_KEY_PREFIX + secrets.token_urlsafe(32)
+        with app.app_context():
+            key = ApiKey(
+                name="tests", token_hash=fingerprint(token), scopes=["admin"], created_at=app.extensions["clock"]()
+            )
+            db.session.add(key)
+            db.session.commit()
+        super().__init__(app, token)
+        self.app = app
+
+    def put(self, title, **record):
+        """Put a title and give its id."""
+        external_id = record.pop("external_id", f"test:{title}")
+        answer = self.client.put(f"/v1/admin/titles/{external_id}", json={"kind": "movie", "title": title, **record})
+        assert answer.status_code == 200, answer.json
+        return answer.json["id"]
+
+    def viewer(self, country="DE", max_age=None, language=None):
+        """Somebody signed in, who watches with one profile."""
+        email = f"viewer{next(_numbers)}@example.com"
+        account = {"email": email, "password": PASSWORD, "country": country, "time_zone": "UTC"}
+        answer = self.app.test_client().post("/v1/accounts", json=account)
+        assert answer.status_code == 201, answer.json
+        viewer = Caller(self.app, answer.json["token"])
+        if max_age is not None or language is not None:
+            terms = {name: v for name, v in (("max_age", max_age), ("language", language)) if v is not None}
+            changed = viewer.client.patch(f"/v1/profiles/{answer.json['profile']['id']}", json=terms)
+            assert changed.status_code == 200, changed.json
+        return viewer
