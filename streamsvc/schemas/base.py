@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from streamsvc.rules.refusals import Invalid
+
 LARGEST = 2**63 - 1
 EMAIL = re.compile(
     r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}"
@@ -210,3 +212,11 @@ class Problem(StrictSchema):
 
     class Meta:
         unknown = "include"
+
+
+def checked(field: fields.Field, name: str, value: str):
+    """A part of the path, as its field reads it. Raises Invalid, naming it."""
+    try:
+        return field.deserialize(value)
+    except ValidationError as error:
+        raise Invalid(errors={name: error.messages}) from None

@@ -100,6 +100,16 @@ class PreviewIn(StrictSchema):
     resumes_at = Moment(load_default=None, allow_none=True)
 
 
+class NextRenewal(StrictSchema):
+    date = Day()
+    total_minor = fields.Integer()
+    amount_due_minor = fields.Integer()
+
+
+class PreviewOut(InvoiceOut):
+    next_renewal = fields.Nested(NextRenewal, allow_none=True)
+
+
 class EntryOut(StrictSchema):
     id = fields.String()
     kind = fields.String()
@@ -110,15 +120,27 @@ class EntryOut(StrictSchema):
     at = Moment()
 
 
+class Credit(StrictSchema):
+    currency = fields.String()
+    amount_minor = fields.Integer()
+
+
 class BalanceOut(StrictSchema):
     """What the account has with us, by currency; each entry adds (positive) or spends (negative)."""
 
-    balances = fields.List(
-        fields.Nested(StrictSchema.from_dict({"currency": fields.String(), "amount_minor": fields.Integer()}))
-    )
+    balances = fields.List(fields.Nested(Credit))
     items = fields.List(fields.Nested(EntryOut))
     next_cursor = fields.String(allow_none=True)
     total = fields.Integer()
+
+
+class CouponOut(StrictSchema):
+    code = fields.String()
+    percent_off = fields.Float(allow_none=True)
+    amount_off_minor = fields.Integer(allow_none=True)
+    currency = fields.String(allow_none=True)
+    duration = fields.String()
+    periods = fields.Integer(allow_none=True)
 
 
 class GiftRedemptionIn(StrictSchema):
@@ -131,6 +153,14 @@ class GiftOut(StrictSchema):
     amount_minor = fields.Integer()
     redeemed_at = Moment(allow_none=True)
     expires_at = Moment(allow_none=True)
+
+
+class GiftCodesOut(StrictSchema):
+    """`code` is the first one's, for who made one alone."""
+
+    code = fields.String()
+    items = fields.List(fields.Nested(GiftOut))
+    next_cursor = fields.String(allow_none=True)
 
 
 class SandboxPaymentIn(StrictSchema):

@@ -5,6 +5,7 @@ from streamsvc.database import db
 from streamsvc.login import operator
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.refusals import Invalid
+from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.subscriptions import PlanIn, PlanOut
 from streamsvc.web import Blueprint
 
@@ -17,7 +18,7 @@ bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", descriptio
 @bp.response(200, PlanOut)
 def put(asked, code):
     """Put a whole plan with its prices. A price once sold is never edited: other terms make a new one."""
-    if asked["code"] not in (None, code) or PlanIn._declared_fields["code"].deserialize(code) != code:
+    if asked["code"] not in (None, checked(Slug(), "code", code)):
         raise Invalid(errors={"code": ["It is the one in the address."]})
     plan = put_plan(code, asked, clock.now())
     db.session.commit()

@@ -35,6 +35,11 @@ class Coupon(Base):
     def by_code(cls, code: str) -> "Coupon | None":
         return db.session.scalar(sa.select(cls).where(cls.code == code))
 
+    def is_usable(self, now: datetime) -> bool:
+        """Whether it can be redeemed just now."""
+        in_time = self.expires_at is None or now < self.expires_at
+        return in_time and (self.max_redemptions is None or self.redeemed < self.max_redemptions)
+
     @classmethod
     def redeem(cls, coupon_id: str) -> bool:
         """Take one of the redemptions that are left; False where none is."""

@@ -17,11 +17,16 @@ from streamsvc.models import Account, Job
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
 from streamsvc.operations.billing import issuing, ledger
 from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.dunning import DEFAULT
+from streamsvc.rules.billing.timeline import RENEWAL
 from streamsvc.rules.refusals import NotFound
 
 JOB = "payment.reconcile"
+EXPIRE_JOB = "payment.expire"
 RECONCILE_AFTER = timedelta(seconds=30)
+PAYER_HAS = timedelta(hours=23)
+"""How long a payer may take to confirm; then the payment counts as declined."""
 NO_METHOD = "payment_method_required"
 
 
@@ -87,6 +92,7 @@ def _settle(payment, invoice, outcome, now, at):
     payment.status = {SUCCEEDED: "succeeded", DECLINED: "failed", REQUIRES_ACTION: "requires_action"}[outcome.status]
     payment.decline_code, payment.next_action = outcome.decline_code, outcome.next_action
     if outcome.status == REQUIRES_ACTION:
+        jobs.enqueue(EXPIRE_JOB, {"payment_id": payment.id}, now + PAYER_HAS, f"expire {payment.id}")
         return
     payment.settled_at = now
     db.session.execute(sa.delete(Job).where(Job.dedupe == f"reconcile {payment.id}", Job.lease.is_(None)))
@@ -108,9 +114,12 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
 
 
 def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Standing | None) -> None:
-    """It was declined: a first invoice goes, with its subscription; any other climbs the ladder."""
+    """It was declined: a first invoice goes, with its subscription; a change is undone; a renewal climbs the ladder."""
     if at and at.subscription.status == "incomplete":
         give_up_start(at, "payment_failed")
+        return
+    if at and invoice.number is None:
+        revert(invoice, at)
         return
     today = at.today if at else now.date()
     invoice.attempts += 1
@@ -136,6 +145,14 @@ def give_up_start(at: Standing, reason: str) -> None:
     at.subscription.canceled_at = now
 
 
+def revert(invoice: Invoice, at: Standing) -> None:
+    """A change that was not paid for did not happen: its invoice is void, its event counts no more."""
+    void(invoice, at.now)
+    refs = {line.cause for line in invoice.lines if line.cause} - {RENEWAL}
+    for ref in sorted(refs):
+        at.happen(fact.Reverted, ref)
+
+
 def void(invoice: Invoice, now: datetime) -> None:
     """Take back what the invoice asked for; what account credit had paid of it goes back to the account."""
     on_total = invoice.total_minor
@@ -157,6 +174,19 @@ def reconcile(payload: dict, now: datetime) -> None:
     payment = settle(payload["payment_id"], found, now) if found else send(payload["payment_id"])
     if payment.status == "unknown":
         raise jobs.Retry(now + RECONCILE_AFTER)
+
+
+@jobs.handler(EXPIRE_JOB)
+def expire(payload: dict, now: datetime) -> None:
+    """Nobody confirmed: the payment is declined, unless the bank meanwhile tells otherwise."""
+    payment = db.session.get(Payment, payload["payment_id"])
+    if payment.status != "requires_action":
+        return
+    db.session.commit()
+    found = provider().find(payload["payment_id"])
+    if found is None or found.status == REQUIRES_ACTION:
+        found = Outcome(DECLINED, decline_code="authentication_abandoned")
+    settle(payload["payment_id"], found, now)
 
 
 def charge_open(at: Standing, on_session: bool = False, all_of_them: bool = False) -> list[Payment]:

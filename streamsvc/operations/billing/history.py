@@ -20,6 +20,7 @@ KINDS = {
     "end_dropped": fact.EndDropped,
     "canceled": fact.Canceled,
     "suspended": fact.Suspended,
+    "reverted": fact.Reverted,
     "addon_added": fact.AddonAdded,
     "addon_removed": fact.AddonRemoved,
 }

@@ -72,12 +72,14 @@ def line_by_identity(subscription_id: str, identity: str) -> InvoiceLine | None:
 
 
 def given_back(line_id: str) -> tuple[int, int]:
-    """What credits and credit notes took off a line so far: (net, tax), both positive."""
+    """What credits and credit notes took off a line so far: (net, tax), both positive. What is void took nothing."""
     credits = db.session.execute(
         sa.select(
             sa.func.coalesce(-sa.func.sum(InvoiceLine.amount_minor), 0),
             sa.func.coalesce(-sa.func.sum(InvoiceLine.tax_minor), 0),
-        ).where(InvoiceLine.credits_line_id == line_id)
+        )
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(InvoiceLine.credits_line_id == line_id, Invoice.status != "void")
     ).one()
     notes = db.session.execute(
         sa.select(

@@ -9,14 +9,14 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     Coupon,
     Discount,
-    GiftCode,
     Invoice,
     Payment,
     PaymentMethod,
     Price,
     Subscription,
 )
-from streamsvc.operations.billing import charging, ledger
+from streamsvc.operations.billing import charging
+from streamsvc.operations.billing.credit import redeem_gift
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
@@ -24,7 +24,6 @@ from streamsvc.rules.refusals import (
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
-    GiftCodeInvalid,
     Invalid,
     PaymentFailed,
 )
@@ -48,7 +47,14 @@ def subscribe(account_id: str, asked: dict, now: datetime, actor: str, request_k
     return pay_start(at.subscription.id)
 
 
-def start(account: Account, asked: dict, now: datetime, actor: str, request_key: str | None = None) -> Standing:
+def start(
+    account: Account,
+    asked: dict,
+    now: datetime,
+    actor: str,
+    request_key: str | None = None,
+    card_needed: bool = True,
+) -> Standing:
     """Everything up to the first payment; nothing is committed."""
     make_room(account, now)
     price = Price.on_sale(asked["price_id"], account.country)
@@ -81,7 +87,7 @@ def start(account: Account, asked: dict, now: datetime, actor: str, request_key:
     at.happen(fact.Started, price.terms, subscription.started_on, asked.get("anchor_day"), trial_days, actor=actor)
     at.bill("start", gated=True)
     owing = [one for one in Invoice.open_of(account.id) if one.subscription_id == subscription.id]
-    if owing and method is None:
+    if owing and method is None and card_needed:
         raise PaymentFailed(decline_code=charging.NO_METHOD)
     if not owing and subscription.started_on <= today:
         subscription.status = "active"
@@ -141,26 +147,13 @@ def may_try(account: Account, method: PaymentMethod | None) -> bool:
 def give_coupon(subscription: Subscription, code: str, now: datetime) -> Discount:
     """Put a coupon on the subscription. Raises CouponInvalid."""
     coupon = Coupon.by_code(code)
-    expired = coupon and coupon.expires_at and coupon.expires_at <= now
     foreign = coupon and coupon.currency and coupon.currency != subscription.currency
-    if coupon is None or expired or foreign or not Coupon.redeem(coupon.id):
+    if coupon is None or not coupon.is_usable(now) or foreign or not Coupon.redeem(coupon.id):
         raise CouponInvalid
     discount = Discount(subscription_id=subscription.id, coupon_id=coupon.id, created_at=now)
     db.session.add(discount)
     db.session.flush()
     return discount
-
-
-def redeem_gift(account: Account, code: str, now: datetime) -> GiftCode:
-    """Turn a gift code into account credit. Raises GiftCodeInvalid."""
-    gift = GiftCode.by_code(code)
-    if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
-        raise GiftCodeInvalid
-    amount = gift.amount_minor
-    ledger.post_for(
-        account.id, gift.currency, "gift", now, note=f"Gift {code}", goodwill=amount, customer_credit=-amount
-    )
-    return gift
 
 
 def pay_start(subscription_id: str) -> Subscription:

@@ -60,3 +60,9 @@ def line_view(line) -> dict:
     shown = {column.key: getattr(line, column.key) for column in type(line).__table__.columns}
     shown["period"] = Period(line.period_start, line.period_end) if line.period_start else None
     return shown
+
+
+def entry_view(entry) -> dict:
+    """An entry of account credit, from the customer's side: what adds is positive."""
+    shown = {name: getattr(entry, name) for name in ("id", "kind", "currency", "invoice_id", "note", "at")}
+    return {**shown, "amount_minor": -entry.amount_minor}

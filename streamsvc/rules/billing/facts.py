@@ -46,10 +46,18 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class PriceChanged(Event):
-    """Now: the day `effective` belongs to the new price."""
+    """Now: the day `effective` belongs to the new price. `anchor_day` counts where the interval changes too."""
 
     price: Price
     effective: date
+    anchor_day: int | None = None
+
+
+@dataclass(frozen=True)
+class Reverted(Event):
+    """The event `of` did not come about after all: its payment was declined."""
+
+    of: str
 
 
 @dataclass(frozen=True)

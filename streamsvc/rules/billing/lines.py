@@ -1,13 +1,16 @@
 """lines_due: from what happened to the lines that should exist. What exists is subtracted, never edited."""
 
-from streamsvc.rules.billing.facts import Canceled
+from streamsvc.rules.billing.facts import Canceled, Reverted
 from streamsvc.rules.billing.timeline import Timeline
 
 
 def replay(facts, until):
     """What the facts amount to on the civil day `until`: a Timeline with every line up to that day."""
     timeline = Timeline(facts.booked)
+    reverted = {event.of for event in facts.events if isinstance(event, Reverted)}
     for event in facts.events:
+        if event.ref in reverted or isinstance(event, Reverted):
+            continue
         over_from = event.effective if isinstance(event, Canceled) else None
         timeline.bill(event.on, over_from)
         timeline.apply(event)

@@ -196,7 +196,7 @@ class Timeline:
         else:
             self._credit_from(event.effective, event)
             self.prices[fact.BASE] = event.price
-            self.grid, self.anchor_day = None, event.effective.day
+            self.grid, self.anchor_day = None, event.anchor_day or event.effective.day
             self.paid_through, self.bill_early_on, self.cause = event.effective, None, event.ref
 
     def _charge_rest(self, line, tail, event):

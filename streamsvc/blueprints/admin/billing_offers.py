@@ -1,0 +1,77 @@
+"""PUT /v1/admin/coupons/{code} · /tax-rates/{country} · POST /v1/admin/gift-codes · /accounts/{id}/credits."""
+
+from streamsvc import clock
+from streamsvc.database import db, lock
+from streamsvc.idempotency import idempotent
+from streamsvc.login import operator
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import TaxRate
+from streamsvc.operations.billing import credit, offers
+from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.schemas.base import Country, checked
+from streamsvc.schemas.subscriptions_admin import (
+    CouponAdminOut,
+    CouponIn,
+    CreditIn,
+    CreditOut,
+    GiftCodesIn,
+    TaxRateIn,
+    TaxRateOut,
+)
+from streamsvc.schemas.subscriptions_invoices import GiftCodesOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Coupons, gifts, taxes, credit.")
+
+
+@bp.route("/coupons/<code>", methods=["PUT"])
+@bp.arguments(CouponIn)
+@operator("billing")
+@bp.response(200, CouponAdminOut)
+def put_coupon(asked, code):
+    """Make a coupon, or change how long and how often it can be redeemed."""
+    coupon = offers.put_coupon(code, asked, clock.now())
+    db.session.commit()
+    return coupon
+
+
+@bp.route("/gift-codes", methods=["POST"])
+@bp.arguments(GiftCodesIn)
+@operator("billing")
+@idempotent()
+@bp.response(201, GiftCodesOut)
+def make_gift_codes(asked):
+    """Make gift codes; each becomes account credit for whoever redeems it."""
+    gifts = offers.make_gifts(asked, clock.now())
+    db.session.flush()
+    return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
+
+
+@bp.route("/tax-rates/<country>", methods=["PUT"])
+@bp.arguments(TaxRateIn)
+@operator("billing")
+@bp.response(200, TaxRateOut)
+def put_tax_rate(asked, country):
+    """What invoices issued from now on add, or contain, for viewers of a country."""
+    checked(Country(), "country", country)
+    rate = db.session.get(TaxRate, country) or TaxRate(country=country)
+    rate.rate_ppm, rate.name, rate.updated_at = asked["percent"], asked["name"], clock.now()
+    db.session.add(rate)
+    db.session.commit()
+    return rate
+
+
+@bp.route("/accounts/<account_id>/credits", methods=["POST"])
+@bp.arguments(CreditIn)
+@operator("billing")
+@idempotent()
+@bp.response(201, CreditOut)
+def give_credit(asked, account_id):
+    """Give an account credit; it pays what is open first. A negative amount takes back what is not spent."""
+    account = lock(Account, account_id)
+    if account is None:
+        raise NotFound
+    if asked["amount_minor"] == 0:
+        raise Invalid(errors={"amount_minor": ["Give an amount."]})
+    credit.give(account, asked["amount_minor"], asked["currency"], asked["reason"], clock.now())
+    return {"balances": credit.balances(account.id)}

@@ -1,0 +1,83 @@
+"""/v1/subscriptions/{id}/plan-change · /anchor · /cancellation · /pause, and /v1/invoice-previews."""
+
+from streamsvc import clock
+from streamsvc.blueprints.subscriptions.subscriptions import mine
+from streamsvc.idempotency import idempotent
+from streamsvc.login import viewer
+from streamsvc.operations.billing import changes
+from streamsvc.operations.billing.preview import preview
+from streamsvc.operations.billing.views import subscription_view
+from streamsvc.schemas.subscriptions import AnchorIn, CancellationIn, PauseIn, PlanChangeIn, SubscriptionOut
+from streamsvc.schemas.subscriptions_invoices import PreviewIn, PreviewOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("changes", __name__, url_prefix="/v1", description="What becomes of a subscription.")
+
+
+def take(subscription_id, step):
+    """Carry out a step on one of the viewer's subscriptions, and show what became of it."""
+    return subscription_view(changes.carry_out(mine(subscription_id).id, step, clock.now()))
+
+
+@bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
+@bp.arguments(PlanChangeIn)
+@idempotent(required=True)
+@bp.response(200, SubscriptionOut)
+def change_plan(asked, subscription_id):
+    """Change the plan: up now, down at the period's end, unless told when. A change that is declined did not happen."""
+    return take(subscription_id, lambda at: changes.change_plan(at, asked, viewer().account_id))
+
+
+@bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
+@bp.response(200, SubscriptionOut)
+def drop_change(subscription_id):
+    """Drop a change that was planned for the period's end."""
+    return take(subscription_id, lambda at: changes.drop_change(at, viewer().account_id))
+
+
+@bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
+@bp.arguments(AnchorIn)
+@bp.response(200, SubscriptionOut)
+def move_anchor(asked, subscription_id):
+    """Move the billing day. What is paid stays paid; a bridge reaches the new day."""
+    return take(subscription_id, lambda at: changes.move_anchor(at, asked["day"], viewer().account_id))
+
+
+@bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
+@bp.arguments(CancellationIn)
+@idempotent(required=True)
+@bp.response(200, SubscriptionOut)
+def cancel(asked, subscription_id):
+    """Cancel at the period's end, or now: then the unused days are credited, today counting as used."""
+    return take(subscription_id, lambda at: changes.cancel(at, asked, viewer().account_id))
+
+
+@bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
+@bp.response(200, SubscriptionOut)
+def keep(subscription_id):
+    """Take a pending cancellation back."""
+    return take(subscription_id, lambda at: changes.keep(at, viewer().account_id))
+
+
+@bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
+@bp.arguments(PauseIn)
+@idempotent()
+@bp.response(200, SubscriptionOut)
+def pause(asked, subscription_id):
+    """Pause. Paid days are frozen, not lost."""
+    return take(subscription_id, lambda at: changes.pause(at, asked["resumes_at"], viewer().account_id))
+
+
+@bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
+@bp.response(200, SubscriptionOut)
+def resume(subscription_id):
+    """Resume. The end of what is paid moves by the days of the pause."""
+    return take(subscription_id, lambda at: changes.resume(at, viewer().account_id))
+
+
+@bp.route("/invoice-previews", methods=["POST"])
+@bp.arguments(PreviewIn)
+@bp.response(200, PreviewOut)
+def preview_invoice(asked):
+    """The invoice that would come, to the cent, and the renewal after it. Changes nothing."""
+    return preview(viewer().account_id, asked, clock.now())

@@ -1,0 +1,53 @@
+"""GET /v1/account/balance · POST /v1/gift-redemptions · GET /v1/coupons/{code}."""
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.database import db, lock
+from streamsvc.idempotency import idempotent
+from streamsvc.login import viewer
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Coupon, LedgerEntry
+from streamsvc.operations.billing.credit import after_credit, balances, redeem_gift
+from streamsvc.operations.billing.views import coupon_view, entry_view
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery
+from streamsvc.schemas.subscriptions_invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
+from streamsvc.web import Blueprint
+
+bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the account has with us.")
+
+
+@bp.route("/account/balance")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, BalanceOut)
+def get_balance(asked):
+    """Account credit by currency, and its entries, latest first."""
+    me = viewer().account_id
+    entries = sa.select(LedgerEntry).where(LedgerEntry.account_id == me, LedgerEntry.book == "customer_credit")
+    page = rows_page(entries, LedgerEntry.id, asked, "account credit")
+    return page | {"balances": balances(me), "items": [entry_view(entry) for entry in page["items"]]}
+
+
+@bp.route("/gift-redemptions", methods=["POST"])
+@bp.arguments(GiftRedemptionIn)
+@idempotent()
+@bp.response(201, GiftOut)
+def redeem(asked):
+    """Turn a gift code into account credit."""
+    account, now = lock(Account, viewer().account_id), clock.now()
+    gift = redeem_gift(account, asked["code"], now)
+    after_credit(account, gift.currency, now)
+    db.session.commit()
+    return gift
+
+
+@bp.route("/coupons/<code>")
+@bp.response(200, CouponOut)
+def get_coupon(code):
+    """What a coupon takes off, if it can still be used."""
+    coupon = Coupon.by_code(code)
+    if coupon is None or not coupon.is_usable(clock.now()):
+        raise NotFound
+    return coupon_view(coupon)

@@ -1,0 +1,52 @@
+"""Account credit: given, redeemed, and spent on what is open before any card is charged."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import db
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
+from streamsvc.operations.billing import issuing, ledger
+from streamsvc.operations.billing.standing import stand
+from streamsvc.rules.refusals import GiftCodeInvalid, Invalid
+
+
+def balances(account_id: str) -> list[dict]:
+    """Account credit by currency, where there is any."""
+    rows = db.session.execute(
+        sa.select(LedgerEntry.currency, -sa.func.sum(LedgerEntry.amount_minor))
+        .where(LedgerEntry.account_id == account_id, LedgerEntry.book == "customer_credit")
+        .group_by(LedgerEntry.currency)
+        .order_by(LedgerEntry.currency)
+    )
+    return [{"currency": currency, "amount_minor": int(amount)} for currency, amount in rows if amount]
+
+
+def give(account: Account, amount_minor: int, currency: str, reason: str | None, now: datetime) -> None:
+    """Give credit away; a negative amount takes back what is not spent. Raises Invalid."""
+    if amount_minor < 0 and -amount_minor > ledger.account_credit(account.id, currency):
+        raise Invalid(errors={"amount_minor": ["The account does not have that much credit left."]})
+    books = {"goodwill": amount_minor, "customer_credit": -amount_minor}
+    ledger.post_for(account.id, currency, "credit", now, note=reason, **books)
+    after_credit(account, currency, now)
+
+
+def redeem_gift(account: Account, code: str, now: datetime) -> GiftCode:
+    """Turn a gift code into account credit. Raises GiftCodeInvalid."""
+    gift = GiftCode.by_code(code)
+    if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
+        raise GiftCodeInvalid
+    db.session.refresh(gift)
+    amount = gift.amount_minor
+    books = {"goodwill": amount, "customer_credit": -amount}
+    ledger.post_for(account.id, gift.currency, "gift", now, note=f"Gift {code}", **books)
+    return gift
+
+
+def after_credit(account: Account, currency: str, now: datetime) -> None:
+    """New credit pays what is open, and whoever owes nothing any more is in good standing."""
+    issuing.spend_credit(account.id, currency, now)
+    live = Subscription.live_of(account.id)
+    if live:
+        stand(live.id, now).show()

@@ -1,0 +1,114 @@
+"""What an invoice would be: the step is taken for real, looked at, and taken back, so that the two cannot differ."""
+
+from datetime import datetime
+
+from streamsvc.database import db, lock
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Invoice, Subscription
+from streamsvc.operations.billing import changes, subscribe
+from streamsvc.operations.billing.issuing import Draft, describe
+from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.operations.billing.views import invoice_view
+from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.refusals import Invalid, NotFound
+
+
+def preview(account_id: str, asked: dict, now: datetime) -> dict:
+    """The invoice that would come of it first, and the renewal after. Leaves nothing behind."""
+    try:
+        at, last = _take(account_id, asked, now)
+        db.session.flush()
+        issued = [invoice_view(one) for one in _issued_since(account_id, last)]
+        upcoming = renewal(at)
+        first = issued[0] if issued else upcoming or empty(at)
+        following = upcoming if issued else renewal(at, beyond=upcoming) if upcoming else None
+        return {**first, "number": None, "next_renewal": following and brief(following)}
+    finally:
+        db.session.rollback()
+
+
+def _take(account_id: str, asked: dict, now: datetime) -> tuple[Standing, str]:
+    """Take the step that the body describes; with the id of the last invoice before it."""
+    if asked.get("subscription_id") is None:
+        if asked.get("price_id") is None:
+            raise Invalid(errors={"price_id": ["Say which price, or which subscription."]})
+        last = _last_invoice(account_id)
+        return subscribe.start(lock(Account, account_id), asked, now, account_id, card_needed=False), last
+    found = Subscription.of(account_id, asked["subscription_id"])
+    if found is None:
+        raise NotFound
+    at = stand(found.id, now)
+    last = _last_invoice(account_id)
+    if asked.get("price_id"):
+        changes.change_plan(at, asked, account_id)
+    elif asked.get("day"):
+        changes.move_anchor(at, asked["day"], account_id)
+    elif asked.get("when") or asked.get("effective_date") or asked.get("credit"):
+        changes.cancel(at, asked, account_id)
+    elif asked.get("resumes_at"):
+        changes.pause(at, asked["resumes_at"], account_id)
+    return at, last
+
+
+def _last_invoice(account_id: str) -> str:
+    newest = db.select(Invoice.id).where(Invoice.account_id == account_id).order_by(Invoice.id.desc()).limit(1)
+    return db.session.scalar(newest) or ""
+
+
+def _issued_since(account_id: str, last: str) -> list[Invoice]:
+    since = db.select(Invoice).where(Invoice.account_id == account_id, Invoice.id > last).order_by(Invoice.id)
+    return list(db.session.scalars(since))
+
+
+def renewal(at: Standing, beyond: dict | None = None) -> dict | None:
+    """The next invoice that time alone brings; None where nothing comes. `beyond`: the one after that."""
+    timeline = replay(at.facts, beyond["due_date"]) if beyond else at.timeline
+    day = timeline.next_bill_on
+    if day is None:
+        return None
+    known = set(at.facts.booked) | {line.identity for line in timeline.lines}
+    due = [line for line in replay(at.facts, day).lines if line.identity not in known]
+    return draft_view(at.draft(due), day) if due else None
+
+
+def draft_view(draft: Draft, day) -> dict:
+    """A draft in the shape of an invoice."""
+    totals = draft.totals
+    lines = [
+        {
+            "kind": line.kind,
+            "description": describe(line),
+            "price_id": line.price_id,
+            "period": line.period,
+            "quantity": 1,
+            "amount_minor": line.amount_minor,
+            "discount_minor": position.discount_minor,
+            "tax_minor": position.tax_minor,
+            "days": line.days,
+            "full_days": line.full_days,
+        }
+        for line, position in zip(draft.lines, totals.positions, strict=True)
+    ]
+    by_id = {discount.id: discount.coupon.code for discount in draft.discounts}
+    for discount_id, off in totals.discounts:
+        said = {"kind": "discount", "description": f"Coupon {by_id[discount_id]}", "quantity": 1}
+        lines.append({**said, "amount_minor": -off, "discount_minor": 0, "tax_minor": 0})
+    names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "credit_applied_minor", "amount_due_minor")
+    return {
+        "status": "draft",
+        "currency": draft.currency,
+        "lines": lines,
+        "due_date": day,
+        "tax_name": draft.tax_name,
+        "amount_paid_minor": 0,
+        "balance_minor": totals.amount_due_minor,
+        **{name: getattr(totals, name) for name in names},
+    }
+
+
+def empty(at: Standing) -> dict:
+    return draft_view(at.draft(()), at.today)
+
+
+def brief(invoice: dict) -> dict:
+    return {"date": invoice["due_date"], **{name: invoice[name] for name in ("total_minor", "amount_due_minor")}}

@@ -1,0 +1,157 @@
+"""What operators send about money."""
+
+from decimal import Decimal, InvalidOperation
+
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+
+from streamsvc.schemas.base import Bool, Currency, Day, Int, Moment, StrictSchema, Text, Word
+from streamsvc.schemas.subscriptions import CancellationIn, Money, SubscriptionIn
+from streamsvc.schemas.subscriptions_invoices import Credit
+
+PPM = 10_000
+
+
+class Percent(fields.Field):
+    """A percentage from 0 to 100 with at most four digits after the point; inside, parts per million."""
+
+    def _serialize(self, value, attr, obj, **kwargs):
+        return None if value is None else value / PPM
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValidationError("Give a number.")
+        try:
+            ppm = Decimal(str(value)) * PPM
+        except InvalidOperation:
+            raise ValidationError("Give a number.") from None
+        if not ppm.is_finite() or not 0 <= ppm <= 100 * PPM or ppm != int(ppm):
+            raise ValidationError("Give a percentage from 0 to 100 with at most four digits after the point.")
+        return int(ppm)
+
+
+class CouponIn(StrictSchema):
+    percent_off = Percent(load_default=None, allow_none=True)
+    amount_off_minor = Money(least=1, load_default=None, allow_none=True)
+    currency = Currency(load_default=None, allow_none=True)
+    duration = Word("once", "repeating", "forever", required=True)
+    periods = Int(least=1, most=1000, load_default=None, allow_none=True)
+    max_redemptions = Int(least=1, most=2**31 - 1, load_default=None, allow_none=True)
+    expires_at = Moment(load_default=None, allow_none=True)
+
+    @validates_schema
+    def it_takes_off_one_thing(self, data, **kwargs):
+        if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
+            raise ValidationError("Give percent_off or amount_off_minor.", "percent_off")
+        if (data.get("amount_off_minor") is None) != (data.get("currency") is None):
+            raise ValidationError("An amount and its currency go together.", "currency")
+        if (data["duration"] == "repeating") != (data.get("periods") is not None):
+            raise ValidationError("A repeating coupon has a number of periods, another has none.", "periods")
+
+    @post_load
+    def in_parts_per_million(self, data, **kwargs):
+        return {**data, "percent_ppm": data["percent_off"]}
+
+
+class CouponAdminOut(StrictSchema):
+    id = fields.String()
+    code = fields.String()
+    percent_off = Percent(attribute="percent_ppm", allow_none=True)
+    amount_off_minor = fields.Integer(allow_none=True)
+    currency = fields.String(allow_none=True)
+    duration = fields.String()
+    periods = fields.Integer(allow_none=True)
+    max_redemptions = fields.Integer(allow_none=True)
+    redeemed = fields.Integer()
+    expires_at = Moment(allow_none=True)
+
+
+class GiftCodesIn(StrictSchema):
+    currency = Currency(required=True)
+    amount_minor = Money(least=1, required=True)
+    quantity = Int(least=1, most=1000, load_default=1)
+    code = Text(longest=64, shortest=4, load_default=None, allow_none=True)
+    expires_at = Moment(load_default=None, allow_none=True)
+
+    @validates_schema
+    def one_code_is_one_gift(self, data, **kwargs):
+        if data.get("code") and data["quantity"] != 1:
+            raise ValidationError("A code of your own is one gift.", "quantity")
+
+
+class TaxRateIn(StrictSchema):
+    percent = Percent(required=True)
+    name = Text(required=True)
+
+
+class TaxRateOut(StrictSchema):
+    country = fields.String()
+    percent = Percent(attribute="rate_ppm")
+    name = fields.String()
+
+
+class CreditIn(StrictSchema):
+    amount_minor = Int(least=-(10**12), most=10**12, required=True)
+    currency = Currency(required=True)
+    reason = Text(load_default=None, allow_none=True)
+
+
+class CreditOut(StrictSchema):
+    balances = fields.List(fields.Nested(Credit))
+
+
+class AdminSubscriptionIn(SubscriptionIn):
+    account_id = Text(required=True)
+
+
+class AdminCancellationIn(CancellationIn):
+    """As a viewer's, and `effective_date` may lie in the past: days since then are credited."""
+
+
+class CreditNoteLineIn(StrictSchema):
+    line_id = Text(required=True)
+    amount_minor = Money(least=1, required=True)
+
+
+class CreditNoteIn(StrictSchema):
+    """Lines with their net amounts, or an amount of the whole invoice, tax included; neither: all that is left."""
+
+    lines = fields.List(
+        fields.Nested(CreditNoteLineIn), load_default=None, allow_none=True, validate=validate.Length(1)
+    )
+    amount_minor = Money(least=1, load_default=None, allow_none=True)
+    refund = Bool(load_default=False)
+    reason = Text(load_default=None, allow_none=True)
+
+    @validates_schema
+    def one_way_to_say_how_much(self, data, **kwargs):
+        if data.get("lines") and data.get("amount_minor"):
+            raise ValidationError("Give lines or amount_minor.", "amount_minor")
+
+
+class RefundIn(StrictSchema):
+    """`credit_note` false: the money goes back and the invoice is owed again."""
+
+    amount_minor = Money(least=1, load_default=None, allow_none=True)
+    payment_id = Text(load_default=None, allow_none=True)
+    credit_note = Bool(load_default=True)
+    reason = Text(load_default=None, allow_none=True)
+
+
+class RefundOut(StrictSchema):
+    id = fields.String()
+    payment_id = fields.String()
+    invoice_id = fields.String()
+    credit_note_id = fields.String(allow_none=True)
+    status = fields.String()
+    currency = fields.String()
+    amount_minor = fields.Integer()
+    reason = fields.String(allow_none=True)
+    created_at = Moment()
+    settled_at = Moment(allow_none=True)
+
+
+class PriceMigrationIn(StrictSchema):
+    from_price_id = Text(required=True)
+    to_price_id = Text(required=True)
+    effective = Day(required=True)
+    notice_days = Int(least=0, most=365, load_default=0)
