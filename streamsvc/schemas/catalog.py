@@ -115,7 +115,7 @@ class TitleCard(StrictSchema):
     external_ids = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
-class Credit(StrictSchema):
+class TitleCredit(StrictSchema):
     person_id = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
@@ -171,7 +171,7 @@ class SeasonWithEpisodes(Season):
 
 
 class TitleDetail(TitleCard):
-    credits = fields.List(fields.Nested(Credit), required=True)
+    credits = fields.List(fields.Nested(TitleCredit), required=True)
     markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     tracks = fields.List(fields.Nested(Track), required=True)
     extras = fields.List(fields.Nested(Extra), required=True)
