@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import current_app, request
 from flask_login import LoginManager, UserMixin, current_user
 
-from streamsvc import clock, passwords
+from streamsvc import clock
 from streamsvc.database import SAFE_METHODS, affected, all_rows, db, one_row
 from streamsvc.models import Account, ApiKey, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
@@ -264,6 +264,5 @@ def _check_csrf(csrf_token: str) -> None:
 
 
 def register(app) -> None:
-    passwords.register(app, app.extensions["settings"])
     login_manager.init_app(app)
     app.before_request(_guard)

@@ -57,20 +57,28 @@ class Hashing:
             self.places.release()
 
 
-def register(app, settings) -> None:
-    app.extensions["hashing"] = Hashing(settings)
+_making = threading.Lock()
+
+
+def _hashing() -> Hashing:
+    """The one that this app's threads share; made by the first that hashes."""
+    known = current_app.extensions
+    with _making:
+        if "hashing" not in known:
+            known["hashing"] = Hashing(known["settings"])
+    return known["hashing"]
 
 
 def hashed(password: str) -> str:
     """The argon2id hash of a password, in PHC form. Raises Unavailable when too many ask at once."""
-    hashing = current_app.extensions["hashing"]
+    hashing = _hashing()
     with hashing.turn():
         return hashing.hasher.hash(normal(password))
 
 
 def matches(kept: str | None, password: str) -> bool:
     """Whether this is the password behind `kept`; one hash is computed whether or not there is anything to match."""
-    hashing = current_app.extensions["hashing"]
+    hashing = _hashing()
     with hashing.turn():
         try:
             return hashing.hasher.verify(kept or hashing.dummy, normal(password)) and kept is not None
@@ -80,7 +88,7 @@ def matches(kept: str | None, password: str) -> bool:
 
 def is_outdated(kept: str) -> bool:
     """Whether `kept` was made with other costs than are asked for today."""
-    return current_app.extensions["hashing"].hasher.check_needs_rehash(kept)
+    return _hashing().hasher.check_needs_rehash(kept)
 
 
 def is_breached(password: str) -> bool:

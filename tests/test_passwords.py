@@ -1,0 +1,118 @@
+"""Changing, losing and resetting a password; hashing them one at a time."""
+
+import threading
+
+import pytest
+
+from streamsvc import passwords
+from streamsvc.rules.refusals import Unavailable
+from tests.sessions_steps import Person, code_of, mailed_token, mails, new_person, run_jobs
+
+NEW = "another secret 8"
+
+
+@pytest.fixture
+def ann(client):
+    return new_person(client)
+
+
+def test_a_changed_password_ends_every_other_session_and_is_told(app, ann):
+    other = ann.again()
+    other.sign_in()
+    change = {"current_password": ann.password, "password": NEW}
+    assert ann.put("/v1/account/password", change).status_code == 204
+    assert (ann.get("/v1/account").status_code, other.get("/v1/account").status_code) == (200, 401)
+    assert code_of(ann.again().sign_in()) == (401, "invalid_credentials")
+    assert Person(ann.client, ann.email, NEW).sign_in().status_code == 201
+    assert len(mails(app, ann.email, "password_changed")) == 1
+
+
+def test_a_password_is_not_changed_without_the_one_before(ann):
+    refused = ann.put("/v1/account/password", {"current_password": "wrong", "password": NEW})
+    assert code_of(refused) == (401, "invalid_credentials")
+    assert ann.again().sign_in().status_code == 201
+
+
+def test_a_reset_signs_everybody_out_and_nobody_in(app, ann):
+    ann.post("/v1/password-resets", {"email": ann.email.upper()})
+    token = mailed_token(app, ann.email, "password_reset")
+    weak = ann.client.put("/v1/password-resets", json={"token": token, "password": "password1"})
+    assert weak.status_code == 422 and "password" in weak.json["errors"]
+    done = ann.client.put("/v1/password-resets", json={"token": token, "password": NEW})
+    assert (done.status_code, done.get_data(), "Set-Cookie" in done.headers) == (204, b"", False)
+    assert ann.get("/v1/account").status_code == 401
+    assert Person(ann.client, ann.email, NEW).sign_in().json["account"]["email_verified"]
+    again = ann.client.put("/v1/password-resets", json={"token": token, "password": NEW})
+    assert code_of(again) == (422, "token_invalid")
+
+
+def test_only_the_newest_reset_counts_and_not_for_long(app, ann, clock):
+    tokens = []
+    for _ in range(2):
+        ann.post("/v1/password-resets", {"email": ann.email})
+        tokens.append(mailed_token(app, ann.email, "password_reset"))
+        clock.advance(seconds=1)
+
+    def use(token):
+        return code_of(ann.client.put("/v1/password-resets", json={"token": token, "password": NEW}))
+
+    assert use(tokens[0]) == (422, "token_invalid")
+    clock.advance(minutes=30)
+    assert use(tokens[1]) == (422, "token_invalid")
+
+
+def test_a_changed_password_withdraws_an_open_reset(app, ann):
+    ann.post("/v1/password-resets", {"email": ann.email})
+    token = mailed_token(app, ann.email, "password_reset")
+    ann.put("/v1/account/password", {"current_password": ann.password, "password": NEW})
+    answer = ann.client.put("/v1/password-resets", json={"token": token, "password": "a third secret"})
+    assert code_of(answer) == (422, "token_invalid")
+
+
+def test_asking_for_a_reset_tells_nobody_who_has_an_account(app, client, ann):
+    run_jobs(app)
+    known = client.post("/v1/password-resets", json={"email": ann.email})
+    unknown = client.post("/v1/password-resets", json={"email": "nobody@example.com"})
+    assert (known.status_code, known.get_data()) == (unknown.status_code, unknown.get_data()) == (202, known.get_data())
+    assert mails(app, "nobody@example.com") == []
+
+
+def test_one_mailbox_is_not_flooded(app, ann):
+    for _ in range(10):
+        assert ann.client.post("/v1/password-resets", json={"email": ann.email}).status_code == 202
+        run_jobs(app)
+    assert len(mails(app, ann.email, "password_reset")) == 5
+
+
+def test_hashes_wait_their_turn_in_a_short_queue_and_then_are_refused(app):
+    """The queue is full while the one slot is held: whoever comes is told to come back, at once."""
+    with app.app_context():
+        hashing = passwords.Hashing(app.extensions["settings"].but(workers=64, threads=4))
+        assert hashing.slots == 1
+        inside, leave = threading.Event(), threading.Event()
+
+        def hold():
+            with hashing.turn():
+                inside.set()
+                leave.wait(5)
+
+        threads = [threading.Thread(target=hold) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        inside.wait(5)
+        while hashing.places._value:
+            pass
+        with pytest.raises(Unavailable) as refused, hashing.turn():
+            pass
+        assert refused.value.headers["Retry-After"] == "1"
+        leave.set()
+        for thread in threads:
+            thread.join()
+        with hashing.turn():
+            pass
+
+
+def test_the_cost_of_a_hash_is_what_the_settings_say(database, new_app):
+    app = new_app(database, "costly", argon2_memory_kib=19_456, argon2_time_cost=2)
+    with app.app_context():
+        assert passwords.hashed("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
