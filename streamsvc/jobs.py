@@ -56,8 +56,9 @@ def recurring(kind: str, every: timedelta):
 
 def schedule_recurring() -> None:
     """Make sure that each kind of recurring work has its next run; commits."""
+    now = clock.now()
     for kind in _recurring:
-        _schedule_next(kind, clock.now())
+        _schedule_next(kind, now)
     db.session.commit()
 
 

@@ -61,10 +61,18 @@ class Service:
     def children(self, word):
         """The processes below `serve` whose command line has `word`."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in below if p.is_running() and any(word in part for part in p.cmdline())]
+        return [p for p in below if word in command_of(p)]
 
     def is_ready(self):
         return self.get("/readyz")[0] == 200
+
+
+def command_of(process):
+    """Its command line; empty for one that has just died."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def until(condition):

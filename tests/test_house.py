@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "schemas": {"schemas", "rules"},
     "etags": set(),
     "web": {"rules", "schemas", "database"},
-    "login": {"models", "rules", "database", "clock"},
+    "login": {"models", "rules", "database", "clock", "passwords"},
     "pagination": {"database", "rules"},
     "jobs": {"models", "database", "clock"},
     "idempotency": {"models", "database", "clock", "rules", "web", "login"},
@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "blueprints": {"blueprints", "operations", "models", "database", "rules", "settings", "passwords", "search"} | EDGE,
     "pages": set(),
     "app": {"blueprints", "operations", "pages", "database", "clock", "login", "web", "settings"},
-    "cli": {"cli", "app", "operations", "login", "settings", "database", "clock", "jobs", "models"},
+    "cli": {"cli", "app", "operations", "login", "settings", "database", "clock", "jobs", "models", "rules"},
 }
 OUTSIDE_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
 
@@ -52,6 +52,8 @@ def test_imports_run_downhill(path):
     if room == "__init__":
         return
     ours = {name.split(".")[1] for name in imported(path) if name.startswith("streamsvc.")}
+    if path.parent.name == "sandbox":  # the window into the sandbox's own payment provider
+        ours -= {"gateways"}
     assert ours - {"__version__"} <= MAY_IMPORT[room]
     if room == "rules":
         assert not {name.split(".")[0] for name in imported(path)} & OUTSIDE_RULES

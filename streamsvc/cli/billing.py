@@ -7,7 +7,7 @@ from flask.cli import with_appcontext
 from streamsvc import clock
 from streamsvc.cli.progress import progress
 from streamsvc.database import all_rows
-from streamsvc.models import Subscription
+from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.renewal import attend
 
 DUE = sa.select(Subscription.id).where(Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None))

@@ -12,7 +12,7 @@ from flask import current_app
 from streamsvc.database import db
 from streamsvc.models import Account, ApiKey
 from streamsvc.operations.accounts import register
-from streamsvc.operations.api_keys import create_api_key
+from streamsvc.operations.api_keys import add_api_key
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
@@ -46,5 +46,5 @@ def seed_people_and_plans(now: datetime) -> None:
     if Account.by_email_key(email_key(EMAIL)) is None:
         register(EMAIL, password(), "US", now, name="Demo Viewer", verified=True)
     if not db.session.scalar(sa.select(ApiKey.id).where(ApiKey.token_hash == fingerprint(operator_token()))):
-        create_api_key("demo operator", ["admin"], operator_token())
+        add_api_key("demo operator", ["admin"], operator_token(), expires_at=None)
     db.session.commit()

@@ -6,14 +6,14 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from flask import current_app
 
-from streamsvc.database import db, one_row
+from streamsvc.database import STATEMENTS, db, one_row
 from streamsvc.models import Worker
 from streamsvc.operations.worker import is_alive
 
 
 def schema_is_current() -> bool:
     """Whether the database has the newest migration."""
-    if not sa.inspect(db.engine).has_table("alembic_version"):
+    if not sa.inspect(db.engines[STATEMENTS]).has_table("alembic_version"):
         return False
     found = one_row(sa.text("SELECT version_num FROM alembic_version"))
     return found is not None and found[0] == newest_revision(current_app.extensions["migrate"].directory)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock, jobs
-from streamsvc.database import affected, db, one_row
+from streamsvc.database import affected, db, new_id, one_row
 from streamsvc.models import Worker
 from streamsvc.operations.sandbox import is_moving
 
@@ -45,11 +45,10 @@ def work(stop: threading.Event) -> None:
 def _sign_on() -> str:
     wall = clock.wall()
     affected(sa.delete(Worker).where(Worker.seen_at < wall - 10 * GONE_AFTER))
-    worker = Worker(started_at=wall, seen_at=wall)
-    db.session.add(worker)
-    db.session.commit()
+    worker_id = new_id("wkr")
+    affected(sa.insert(Worker).values(id=worker_id, started_at=wall, seen_at=wall))
     jobs.schedule_recurring()
-    return worker.id
+    return worker_id
 
 
 def _report(worker_id: str) -> None:
