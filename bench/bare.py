@@ -1,0 +1,21 @@
+"""The floor: a Flask view that sends the same number of bytes and does nothing else. BENCH_SAMPLES names the bodies."""
+
+import json
+import os
+from pathlib import Path
+
+from flask import Flask, Response, request
+
+app = Flask("bare", static_folder=None)
+SAMPLES = json.loads(Path(os.environ["BENCH_SAMPLES"]).read_text()) if "BENCH_SAMPLES" in os.environ else {}
+
+
+@app.get("/<path>")
+def constant(path):
+    return Response(SAMPLES[path], content_type="application/json")
+
+
+@app.post("/<path>")
+def constant_for_json(path):
+    request.get_json()
+    return Response(SAMPLES[path], content_type="application/json")

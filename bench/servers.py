@@ -1,0 +1,50 @@
+"""Servers under load: gunicorn as the product ships it, for streamsvc and for the bare Flask view alike."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+WORKERS, THREADS = "2", "16"
+PATIENCE_S = 30
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@contextmanager
+def gunicorn(app: str, env: dict):
+    """Serve `app`; gives host:port. `env` is what the app needs."""
+    port = free_port()
+    given = env | {"STREAMSVC_PORT": str(port), "STREAMSVC_WORKERS": WORKERS, "STREAMSVC_THREADS": THREADS}
+    given |= {"STREAMSVC_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), app]
+    process = subprocess.Popen(command, env=given, cwd=ROOT)
+    try:
+        _wait_for(port, process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def _wait_for(port, process):
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the server did not start")
+
+
+def clean_env() -> dict:
+    """The environment without what somebody set for a service of their own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("STREAMSVC_")}

@@ -1,0 +1,119 @@
+"""What the load falls on: the demo catalogue, and viewers who are signed in, subscribed, and watching."""
+
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from streamsvc.app import create_app
+from streamsvc.database import db, new_id
+from streamsvc.models import Account, Device, Profile, Session, Stream, StreamDevice, Title
+from streamsvc.models.subscriptions import Plan, Price, Subscription
+from streamsvc.rules.sessions import fingerprint, new_token
+from streamsvc.settings import Settings
+
+VIEWERS = 2_000
+ENOUGH_STREAMS = 1_000_000
+"""The plan's limit here, so that it is the claim that is measured and not the refusal."""
+
+
+class World:
+    """A migrated, seeded database and the tokens and ids in it. `env` is what a server on it needs."""
+
+    def __init__(self, env: dict):
+        self.env = env
+        for words in (["db", "upgrade"], ["demo", "seed"]):
+            subprocess.run(
+                [sys.executable, "-m", "streamsvc.cli", *words], env=env, check=True, stdout=subprocess.DEVNULL
+            )
+        self.app = create_app(Settings.from_env(env))
+        with self.app.app_context():
+            self.titles = db.session.scalars(sa.select(Title.id).order_by(Title.id).limit(5_000)).all()
+            self.tokens = self._settle_viewers(datetime.now(UTC))
+            db.session.commit()
+            if db.engine.dialect.name == "postgresql":
+                with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.exec_driver_sql("ANALYZE")
+            for engine in db.engines.values():
+                engine.dispose()
+
+    def _settle_viewers(self, now: datetime) -> list[str]:
+        plan = db.session.scalar(sa.select(Plan).where(Plan.code == "premium"))
+        price = db.session.scalar(sa.select(Price).where(Price.plan_id == plan.id).limit(1))
+        plan.features = plan.features | {"max_streams": ENOUGH_STREAMS}
+        rows = {kind: [] for kind in (Account, Profile, Device, Session, Subscription, StreamDevice, Stream)}
+        tokens = [new_token() for _ in range(VIEWERS)]
+        self.streams = []
+        for number, token in enumerate(tokens):
+            ids = {prefix: new_id(prefix) for prefix in ("acc", "pro", "dev", "ses", "sub", "str")}
+            for kind, row in _viewer(number, token, ids, plan, price, random.choice(self.titles), now).items():
+                rows[kind].append(row)
+            self.streams.append(ids["str"])
+        for kind, of_kind in rows.items():
+            db.session.execute(sa.insert(kind), of_kind)
+        return tokens
+
+
+def _viewer(number, token, ids, plan, price, title_id, now) -> dict:
+    email = f"viewer{number}@bench.example"
+    theirs = {"account_id": ids["acc"]}
+    tomorrow = now + timedelta(days=1)
+    return {
+        Account: {
+            "id": ids["acc"],
+            "email": email,
+            "email_key": email,
+            "country": "DE",
+            "time_zone": "Europe/Berlin",
+            "locale": "en",
+            "status": "active",
+            "created_at": now,
+        },
+        Profile: theirs | {"id": ids["pro"], "name": "Viewer", "kids": False, "autoplay": True, "created_at": now},
+        Device: theirs | {"id": ids["dev"], "name": "TV", "kind": "tv", "created_at": now, "last_seen_at": now},
+        Session: theirs
+        | {
+            "id": ids["ses"],
+            "device_id": ids["dev"],
+            "profile_id": ids["pro"],
+            "token_hash": fingerprint(token),
+            "lifetime": "tv",
+            "epoch": 0,
+            "created_at": now,
+            "authenticated_at": now,
+            "last_seen_at": now,
+        },
+        Subscription: theirs
+        | {
+            "id": ids["sub"],
+            "plan_id": plan.id,
+            "price_id": price.id,
+            "status": "active",
+            "currency": price.currency,
+            "time_zone": "Europe/Berlin",
+            "started_on": now.date(),
+            "period_start": now.date(),
+            "period_end": now.date() + timedelta(days=30),
+            "created_at": now,
+        },
+        StreamDevice: theirs | {"device_id": ids["dev"], "first_played_at": now, "last_played_at": tomorrow},
+        Stream: theirs
+        | {
+            "id": ids["str"],
+            "profile_id": ids["pro"],
+            "session_id": ids["ses"],
+            "device_id": ids["dev"],
+            "title_id": title_id,
+            "item_id": title_id,
+            "country": "DE",
+            "max_height": 2160,
+            "state": "playing",
+            "position_s": 0,
+            "watched_s": 0,
+            "started_at": now,
+            "seen_at": now,
+            "expires_at": tomorrow,
+        },
+    }
