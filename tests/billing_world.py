@@ -8,6 +8,7 @@ from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations import handlers
+from streamsvc.operations.billing.audit import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
 
 assert handlers
@@ -64,6 +65,14 @@ class World:
         """What the provider took, oldest first."""
         journal = self.operator.get("/v1/sandbox/payments").json["items"]
         return [one["amount_minor"] for one in reversed(journal) if one["status"] == status and one["kind"] == "charge"]
+
+    def differences(self):
+        """What the billing audit finds."""
+        with self.app.app_context():
+            try:
+                return audit(self.clock.at)
+            finally:
+                db.session.rollback()
 
     def next_charge(self, what):
         assert self.operator.put("/v1/sandbox/payments", {"next": what}).status_code == 200

@@ -5,7 +5,10 @@ from tests.billing_world import World
 
 @pytest.fixture
 def world(app):
-    return World(app)
+    """Every test ends with an audit of the books."""
+    world = World(app)
+    yield world
+    assert world.differences() == []
 
 
 @pytest.fixture

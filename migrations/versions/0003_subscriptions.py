@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 
-BOOKS = ("receivable", "customer_credit", "revenue", "tax", "cash", "goodwill", "written_off", "disputed")
+BOOKS = ("receivable", "customer_credit", "revenue", "tax", "cash", "goodwill", "written_off")
 
 
 def where(condition):

@@ -1,4 +1,4 @@
-"""billing run."""
+"""billing run, billing audit."""
 
 import click
 import sqlalchemy as sa
@@ -6,8 +6,9 @@ from flask.cli import with_appcontext
 
 from streamsvc import clock
 from streamsvc.cli.progress import progress
-from streamsvc.database import all_rows
+from streamsvc.database import all_rows, db
 from streamsvc.models.subscriptions import Subscription
+from streamsvc.operations.billing.audit import audit as differences
 from streamsvc.operations.billing.renewal import attend
 
 DUE = sa.select(Subscription.id).where(Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None))
@@ -32,3 +33,16 @@ def run(dry_run):
             attend(subscription_id, clock.now())
             bar.update(1)
     click.echo(f"{len(due)} subscriptions attended to")
+
+
+@billing.command()
+@with_appcontext
+def audit():
+    """Recompute every invoice, balance and number from what happened; report and park what differs."""
+    found = differences(clock.now())
+    db.session.commit()
+    for one in found:
+        click.echo(f"{one.check}: {one.subject}: expected {one.expected}, found {one.found}")
+    click.echo(f"{len(found)} differences")
+    if found:
+        raise SystemExit(1)

@@ -155,3 +155,9 @@ class PriceMigrationIn(StrictSchema):
     to_price_id = Text(required=True)
     effective = Day(required=True)
     notice_days = Int(least=0, most=365, load_default=0)
+
+
+class PriceMigrationOut(PriceMigrationIn):
+    """`effective` after the days of notice; `subscriptions`: how many had the old price."""
+
+    subscriptions = fields.Integer()

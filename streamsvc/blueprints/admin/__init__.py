@@ -1,5 +1,19 @@
 """admin: what operators do; every view names the scope that its key needs."""
 
-from streamsvc.blueprints.admin import api_keys, billing_offers, billing_plans, catalog_titles
+from streamsvc.blueprints.admin import (
+    api_keys,
+    billing_invoices,
+    billing_offers,
+    billing_plans,
+    billing_subscriptions,
+    catalog_imports, catalog_titles,
+)
 
-BLUEPRINTS = (api_keys.bp, billing_offers.bp, billing_plans.bp, catalog_titles.bp)
+BLUEPRINTS = (
+    api_keys.bp,
+    billing_invoices.bp,
+    billing_offers.bp,
+    billing_plans.bp,
+    billing_subscriptions.bp,
+    catalog_imports.bp, catalog_titles.bp,
+)

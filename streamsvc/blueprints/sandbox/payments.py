@@ -1,9 +1,13 @@
 """GET·PUT /v1/sandbox/payments."""
 
 from streamsvc import clock
+from streamsvc.database import db
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.login import operator
+from streamsvc.models.subscriptions import Payment
+from streamsvc.operations.billing import corrections
 from streamsvc.operations.billing.charging import authenticate
+from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import (
     PaymentOut,
     SandboxAuthenticationIn,
@@ -40,6 +44,28 @@ def shape_next(asked):
 def confirm(asked, payment_id):
     """Be the payer's bank: say yes, or no, to a charge that waits."""
     return authenticate(payment_id, asked["approve"], clock.now())
+
+
+@bp.route("/<payment_id>/dispute", methods=["POST"])
+@operator("admin")
+@bp.response(200, PaymentOut)
+def open_dispute(payment_id):
+    """Be the payer's bank: take the money back."""
+    return corrections.dispute(existing(payment_id), clock.now())
+
+
+@bp.route("/<payment_id>/dispute", methods=["DELETE"])
+@operator("admin")
+@bp.response(200, PaymentOut)
+def win_dispute(payment_id):
+    """Be the payer's bank: decide for the merchant."""
+    return corrections.dispute_won(existing(payment_id), clock.now())
+
+
+def existing(payment_id):
+    if db.session.get(Payment, payment_id) is None:
+        raise NotFound
+    return payment_id
 
 
 def state():

@@ -15,7 +15,6 @@ BOOKS = (
     "cash",  # what the provider holds for us
     "goodwill",  # credit given away: promotions, gifts, apologies
     "written_off",
-    "disputed",  # taken back by a bank and not decided
 )
 
 

@@ -1,0 +1,201 @@
+"""Everything recomputed from what happened, and compared with what is written: the books must agree with themselves.
+
+A difference parks the subscription: it is reported and never billed on until somebody looked.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from streamsvc import jobs
+from streamsvc.database import db
+from streamsvc.models.subscriptions import (
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    InvoiceNumber,
+    LedgerEntry,
+    Payment,
+    Refund,
+    Subscription,
+)
+from streamsvc.operations.billing import history
+from streamsvc.operations.sandbox import is_moving
+from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.lines import replay
+
+AMOUNT = LedgerEntry.amount_minor
+
+
+class Difference(NamedTuple):
+    """What should be and what is; `subject` is the id of the row it is about."""
+
+    check: str
+    subject: str
+    expected: object
+    found: object
+
+
+def audit(now: datetime) -> list[Difference]:
+    """Every difference there is; none is the only good answer."""
+    checks = (journals, invoices_add_up, invoices_and_ledger, payments_and_ledger, credits_are_bounded, numbers)
+    found = [difference for check in checks for difference in check()]
+    return found + list(lives(now))
+
+
+def journals() -> Iterator[Difference]:
+    """Every journal sums to zero."""
+    wrong = sa.select(LedgerEntry.journal_id, sa.func.sum(AMOUNT)).group_by(LedgerEntry.journal_id)
+    for journal, amount in db.session.execute(wrong.having(sa.func.sum(AMOUNT) != 0)):
+        yield Difference("journal sums to zero", journal, 0, int(amount))
+
+
+def invoices_add_up() -> Iterator[Difference]:
+    """The lines of an invoice add up to its totals."""
+    on_top = sa.case((InvoiceLine.tax_inclusive, 0), else_=InvoiceLine.tax_minor)
+    sums = (
+        sa.select(
+            InvoiceLine.invoice_id,
+            sa.func.sum(InvoiceLine.amount_minor + on_top).label("total"),
+            sa.func.sum(InvoiceLine.tax_minor).label("tax"),
+            sa.func.sum(InvoiceLine.discount_minor).label("discount"),
+        )
+        .group_by(InvoiceLine.invoice_id)
+        .subquery()
+    )
+    rows = sa.select(Invoice.id, Invoice.total_minor, Invoice.tax_minor, Invoice.discount_minor, sums)
+    for row in db.session.execute(rows.join(sums, sums.c.invoice_id == Invoice.id)):
+        expected = (row.total_minor, row.tax_minor, row.discount_minor)
+        found = (int(row.total), int(row.tax), int(row.discount))
+        if expected != found:
+            yield Difference("lines add up to the invoice", row.id, expected, found)
+
+
+def invoices_and_ledger() -> Iterator[Difference]:
+    """What is owed on an invoice is its side of the receivables; what is not open owes nothing."""
+    owed = (
+        sa.select(LedgerEntry.invoice_id, sa.func.sum(AMOUNT).label("owed"))
+        .where(LedgerEntry.book == "receivable", LedgerEntry.invoice_id.is_not(None))
+        .group_by(LedgerEntry.invoice_id)
+        .subquery()
+    )
+    refunding = sa.select(Refund.invoice_id).where(Refund.status.in_(("pending", "unknown")))
+    rows = (
+        sa.select(Invoice.id, Invoice.status, Invoice.balance_minor, sa.func.coalesce(owed.c.owed, 0).label("owed"))
+        .outerjoin(owed, owed.c.invoice_id == Invoice.id)
+        .where(Invoice.id.not_in(refunding))
+    )
+    for row in db.session.execute(rows):
+        if row.balance_minor != row.owed:
+            yield Difference("the invoice's balance is the ledger's", row.id, int(row.owed), row.balance_minor)
+        if (row.status == "open") != (row.balance_minor > 0):
+            yield Difference("an open invoice is owed, another is not", row.id, row.status, row.balance_minor)
+
+
+def payments_and_ledger() -> Iterator[Difference]:
+    """The cash of an account is what its payments brought less what its refunds took."""
+    cash = dict(
+        db.session.execute(
+            sa.select(LedgerEntry.payment_id, sa.func.sum(AMOUNT))
+            .where(LedgerEntry.book == "cash")
+            .group_by(LedgerEntry.payment_id)
+        ).all()
+    )
+    refunded = dict(
+        db.session.execute(
+            sa.select(Refund.payment_id, sa.func.sum(Refund.amount_minor))
+            .where(Refund.status == "succeeded")
+            .group_by(Refund.payment_id)
+        ).all()
+    )
+    for payment in db.session.execute(sa.select(Payment.id, Payment.status, Payment.amount_minor)):
+        kept = payment.amount_minor - int(refunded.get(payment.id, 0)) if payment.status == "succeeded" else 0
+        if kept != int(cash.get(payment.id, 0)):
+            yield Difference("the payment's cash is the ledger's", payment.id, kept, int(cash.get(payment.id, 0)))
+
+
+def credits_are_bounded() -> Iterator[Difference]:
+    """No line is given back more than once, and no account has less than no credit."""
+    credited = (
+        sa.select(InvoiceLine.credits_line_id.label("line_id"), sa.func.sum(-InvoiceLine.amount_minor).label("amount"))
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(InvoiceLine.credits_line_id.is_not(None), Invoice.status != "void")
+        .group_by(InvoiceLine.credits_line_id)
+        .subquery()
+    )
+    rows = sa.select(InvoiceLine.id, InvoiceLine.amount_minor - InvoiceLine.discount_minor, credited.c.amount)
+    for line, net, amount in db.session.execute(rows.join(credited, credited.c.line_id == InvoiceLine.id)):
+        if amount > net:
+            yield Difference("a line is credited at most once", line, net, int(amount))
+    balances = (
+        sa.select(LedgerEntry.account_id, sa.func.sum(AMOUNT))
+        .where(LedgerEntry.book == "customer_credit")
+        .group_by(LedgerEntry.account_id, LedgerEntry.currency)
+    )
+    for account, owed in db.session.execute(balances.having(sa.func.sum(AMOUNT) > 0)):
+        yield Difference("an account's credit is never negative", account, 0, -int(owed))
+
+
+def numbers() -> Iterator[Difference]:
+    """Each series of numbers has every number once."""
+    used: dict[str, list[int]] = {}
+    given = [*db.session.scalars(sa.select(Invoice.number)), *db.session.scalars(sa.select(CreditNote.number))]
+    for text in given:
+        if text:
+            series, _, last = text.rpartition("-")
+            used.setdefault(series, []).append(int(last))
+    for series, last in db.session.execute(sa.select(InvoiceNumber.series, InvoiceNumber.last)):
+        if sorted(used.get(series, [])) != list(range(1, last + 1)):
+            yield Difference("numbers have no gap", series, last, len(used.get(series, [])))
+
+
+def lives(now: datetime) -> Iterator[Difference]:
+    """Each subscription's history, replayed, gives the lines that are invoiced, and the dates that are shown."""
+    for subscription_id in db.session.scalars(sa.select(Subscription.id)).all():
+        row = db.session.get(Subscription, subscription_id)
+        differences = list(life(row, now))
+        if differences and row.parked_at is None:
+            park(row, str(differences[0]), now)
+        yield from differences
+
+
+def life(row: Subscription, now: datetime) -> Iterator[Difference]:
+    facts = history.facts_of(row)
+    timeline = replay(facts, civil_day(now, row.time_zone))
+    lines = {line.identity: line for line in timeline.lines}
+    booked = db.session.execute(
+        sa.select(InvoiceLine.identity, InvoiceLine.amount_minor, Invoice.status)
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(InvoiceLine.subscription_id == row.id, InvoiceLine.identity.is_not(None))
+    )
+    for identity, amount, status in booked:
+        line = lines.pop(identity, None)
+        if line is None and status != "void":
+            yield Difference("a line has its reason", f"{row.id} {identity}", None, amount)
+        elif line and line.amount_minor != amount:
+            yield Difference("a line is what it should be", f"{row.id} {identity}", line.amount_minor, amount)
+    late = civil_day(now - timedelta(days=2), row.time_zone)
+    for line in lines.values():
+        if line.bill_on <= late and row.status not in ("canceled", "incomplete") and not row.parked_at:
+            yield Difference("a line that fell due is invoiced", f"{row.id} {line.identity}", line.amount_minor, None)
+    if row.status not in ("canceled", "incomplete") and row.due_at and row.due_at > now:
+        shown = (row.price_id, row.period_start, row.period_end)
+        told = (timeline.price.id, timeline.period and timeline.period.start, timeline.period and timeline.period.end)
+        if shown != told:
+            yield Difference("the row shows its history", row.id, told, shown)
+
+
+def park(row: Subscription, reason: str, now: datetime) -> None:
+    """Bill it no more until somebody looked."""
+    row.parked_at, row.parked_reason = now, reason[:500]
+
+
+@jobs.recurring("billing.audit", timedelta(days=1))
+def audit_daily(payload: dict, now: datetime) -> None:
+    """Once a day; differences go to the log, and park what they are about. Not for each day the sandbox skips."""
+    if is_moving():
+        return
+    for difference in audit(now):
+        jobs.log.error("billing audit: %s", difference)

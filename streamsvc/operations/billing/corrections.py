@@ -1,0 +1,277 @@
+"""Putting an issued invoice right without touching it: credit notes, refunds, voids, disputes.
+
+A credit note takes back part of what was charged; what was paid of it becomes account credit, or goes back by refund.
+A refund without a credit note leaves the invoice owed again.
+"""
+
+from datetime import datetime
+
+from streamsvc import clock, jobs
+from streamsvc.database import db, lock, new_id
+from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import (
+    CreditNote,
+    CreditNoteLine,
+    Invoice,
+    InvoiceLine,
+    InvoiceNumber,
+    Payment,
+    Refund,
+)
+from streamsvc.operations.billing import charging, issuing, ledger
+from streamsvc.operations.billing.credit import after_credit
+from streamsvc.operations.billing.standing import stand
+from streamsvc.rules.billing.invoicing import tax_to_return
+from streamsvc.rules.money import share
+from streamsvc.rules.refusals import Invalid, WrongState
+
+JOB = "refund.reconcile"
+
+
+def locked(invoice_id: str) -> tuple[Account, Invoice]:
+    """The invoice, under its account's lock."""
+    account = lock(Account, db.session.get(Invoice, invoice_id).account_id)
+    return account, db.session.get(Invoice, invoice_id, populate_existing=True)
+
+
+def credit_note(invoice: Invoice, asked: dict, now: datetime, to_credit: bool = True) -> CreditNote:
+    """Write a credit note over lines, or an amount, or all that is left. Raises Invalid, WrongState."""
+    if invoice.number is None or invoice.status == "void":
+        raise WrongState(detail="Only an issued invoice can be credited.")
+    note = CreditNote(
+        id=new_id("crn"),
+        account_id=invoice.account_id,
+        invoice_id=invoice.id,
+        number=InvoiceNumber.take(f"CN-{now.year}"),
+        currency=invoice.currency,
+        reason=asked.get("reason"),
+        issued_at=now,
+    )
+    note.lines = [_note_line(note, line, net) for line, net in _parts(invoice, asked)]
+    note.net_minor, note.tax_minor = sum(one.net_minor for one in note.lines), sum(one.tax_minor for one in note.lines)
+    inclusive = {line.id: line.tax_inclusive for line in invoice.lines}
+    note.total_minor = sum(one.net_minor + (0 if inclusive[one.line_id] else one.tax_minor) for one in note.lines)
+    if not note.total_minor:
+        raise Invalid(errors={"amount_minor": ["There is nothing left to credit on this invoice."]})
+    db.session.add(note)
+    db.session.flush()
+    ledger.post(
+        "credit_note",
+        invoice,
+        now,
+        revenue=note.total_minor - note.tax_minor,
+        tax=note.tax_minor,
+        receivable=-note.total_minor,
+    )
+    invoice.balance_minor -= note.total_minor
+    if to_credit:
+        surplus_to_credit(invoice, now)
+    issuing.settle_if_paid(invoice)
+    return note
+
+
+def surplus_to_credit(invoice: Invoice, now: datetime) -> None:
+    """What was paid and is no longer owed becomes account credit."""
+    surplus = -invoice.balance_minor
+    if surplus > 0:
+        ledger.post("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
+        invoice.balance_minor = 0
+
+
+def _parts(invoice: Invoice, asked: dict) -> list[tuple[InvoiceLine, int]]:
+    """Which lines are credited, and how much of each, net of tax on top."""
+    left = {line.id: left_of(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
+    lines = {line.id: line for line in invoice.lines if line.id in left}
+    if asked.get("lines"):
+        wanted = {one["line_id"]: one["amount_minor"] for one in asked["lines"]}
+        if not wanted.keys() <= left.keys() or any(amount > left[line] for line, amount in wanted.items()):
+            raise Invalid(errors={"lines": ["A line is not of this invoice, or has less left than that."]})
+        return [(lines[line], amount) for line, amount in wanted.items()]
+    if asked.get("amount_minor") is None:
+        return [(lines[line], amount) for line, amount in left.items() if amount]
+    return _spread(invoice, asked["amount_minor"], lines, left)
+
+
+def _spread(invoice, amount_minor, lines, left):
+    """Share an amount, tax included, over what is left of the lines, in proportion."""
+    gross = {
+        line: amount + (0 if lines[line].tax_inclusive else _tax(lines[line], amount)) for line, amount in left.items()
+    }
+    if amount_minor > sum(gross.values()):
+        raise Invalid(errors={"amount_minor": ["That is more than is left of this invoice."]})
+    parts = []
+    for line, part in zip(gross, share(amount_minor, list(gross.values())), strict=True):
+        if part:
+            net = part if lines[line].tax_inclusive else _net_of(lines[line], part, left[line])
+            parts.append((lines[line], net))
+    return parts
+
+
+def _tax(line: InvoiceLine, net_minor: int) -> int:
+    given, returned = issuing.given_back(line.id)
+    return tax_to_return(line.tax_minor, line.net_minor, given + net_minor, returned)
+
+
+def _net_of(line: InvoiceLine, gross_minor: int, left_minor: int) -> int:
+    """The net amount whose tax on top makes it `gross_minor`; found from below, since tax is rounded."""
+    low, high = 0, left_minor
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if middle + _tax(line, middle) <= gross_minor else (low, middle - 1)
+    return low
+
+
+def left_of(line: InvoiceLine) -> int:
+    """What of a line was not given back yet."""
+    return max(0, line.net_minor - issuing.given_back(line.id)[0])
+
+
+def _note_line(note: CreditNote, line: InvoiceLine, net_minor: int) -> CreditNoteLine:
+    return CreditNoteLine(credit_note_id=note.id, line_id=line.id, net_minor=net_minor, tax_minor=_tax(line, net_minor))
+
+
+def refund(invoice_id: str, asked: dict, now: datetime) -> Refund:
+    """Give money back, with a credit note unless told otherwise. Commits. Raises Invalid, WrongState."""
+    _, invoice = locked(invoice_id)
+    payment = _refundable(invoice, asked.get("payment_id"))
+    amount = asked.get("amount_minor")
+    note = None
+    if asked.get("credit_note", True):
+        note = credit_note(invoice, asked | {"amount_minor": amount}, now, to_credit=False)
+        amount = note.total_minor
+    left = payment.amount_minor - payment.refunded_minor
+    amount = left if amount is None else amount
+    if amount > left:
+        raise Invalid(errors={"amount_minor": ["That is more than is left of the payment."]})
+    row = Refund(
+        id=new_id("ref"),
+        payment_id=payment.id,
+        invoice_id=invoice.id,
+        credit_note_id=note and note.id,
+        status="pending",
+        currency=payment.currency,
+        amount_minor=amount,
+        reason=asked.get("reason"),
+        created_at=now,
+    )
+    payment.refunded_minor += amount
+    db.session.add(row)
+    db.session.flush()
+    jobs.enqueue(JOB, {"refund_id": row.id}, now + charging.RECONCILE_AFTER, f"reconcile {row.id}")
+    db.session.commit()
+    return send(row.id)
+
+
+def _refundable(invoice: Invoice, payment_id: str | None) -> Payment:
+    paid = [one for one in invoice.payments if one.status == "succeeded" and payment_id in (None, one.id)]
+    paid = [one for one in paid if one.refunded_minor < one.amount_minor]
+    if not paid:
+        raise WrongState(detail="No payment of this invoice can be refunded.")
+    return paid[-1]
+
+
+def send(refund_id: str) -> Refund:
+    """Send a recorded refund and settle it. Not to be called inside a unit of work."""
+    row = db.session.get(Refund, refund_id)
+    request = (row.id, row.payment.provider_reference, row.amount_minor, row.currency)
+    db.session.commit()
+    outcome = provider().refund(*request)
+    if outcome.status == UNKNOWN:
+        outcome = provider().find(refund_id) or outcome
+    return settle(refund_id, outcome, clock.now())
+
+
+def settle(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
+    """Book what came of a refund; a second time changes nothing. Commits."""
+    _, invoice = locked(db.session.get(Refund, refund_id).invoice_id)
+    row = db.session.get(Refund, refund_id, populate_existing=True)
+    if row.status in ("pending", "unknown"):
+        row.provider_reference = outcome.reference
+        row.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
+        if row.status == "succeeded":
+            _paid_back(row, invoice, now)
+        elif row.status == "failed":
+            row.payment.refunded_minor -= row.amount_minor
+            surplus_to_credit(invoice, now)
+    if invoice.subscription_id:
+        stand(invoice.subscription_id, now).show()
+    db.session.commit()
+    return row
+
+
+def _paid_back(row: Refund, invoice: Invoice, now: datetime) -> None:
+    amount, row.settled_at = row.amount_minor, now
+    ledger.post("refund", invoice, now, row.payment_id, cash=-amount, receivable=amount)
+    invoice.amount_paid_minor -= amount
+    invoice.balance_minor += amount
+    surplus_to_credit(invoice, now)
+    if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, and charged only when somebody asks
+        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
+
+
+@jobs.handler(JOB)
+def reconcile(payload: dict, now: datetime) -> None:
+    """Find out what became of a refund whose outcome we do not know."""
+    row = db.session.get(Refund, payload["refund_id"])
+    if row.status not in ("pending", "unknown"):
+        return
+    db.session.commit()
+    found = provider().find(payload["refund_id"])
+    row = settle(payload["refund_id"], found, now) if found else send(payload["refund_id"])
+    if row.status == "unknown":
+        raise jobs.Retry(now + charging.RECONCILE_AFTER)
+
+
+def void(invoice_id: str, now: datetime) -> Invoice:
+    """Take an open invoice back. Raises WrongState where something was paid or is being paid."""
+    account, invoice = locked(invoice_id)
+    moving = any(one.is_in_flight for one in invoice.payments)
+    if invoice.status != "open" or invoice.amount_paid_minor or invoice.credit_notes or moving:
+        raise WrongState(detail="Only an open invoice of which nothing was paid or credited can be made void.")
+    charging.void(invoice, now)
+    after_credit(account, invoice.currency, now)
+    return invoice
+
+
+def dispute(payment_id: str, now: datetime) -> Payment:
+    """The payer's bank took the money back: the invoice is owed again, and only the payer can mend it."""
+    _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
+    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    if payment.status != "succeeded":
+        raise WrongState(detail="Only a payment that succeeded can be disputed.")
+    amount = payment.amount_minor - payment.refunded_minor
+    ledger.post("dispute", invoice, now, payment.id, cash=-amount, receivable=amount)
+    payment.status = "disputed"
+    invoice.amount_paid_minor -= amount
+    invoice.balance_minor += amount
+    if invoice.status == "paid":
+        at = invoice.subscription_id and stand(invoice.subscription_id, now)
+        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
+        invoice.first_failed_on = invoice.first_failed_on or (at.today if at else now.date())
+    return _shown(payment, invoice, now)
+
+
+def dispute_won(payment_id: str, now: datetime) -> Payment:
+    """The bank gave the money back to us."""
+    _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
+    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    if payment.status != "disputed":
+        raise WrongState(detail="This payment is not disputed.")
+    amount = payment.amount_minor - payment.refunded_minor
+    ledger.post("dispute_won", invoice, now, payment.id, cash=amount, receivable=-amount)
+    payment.status = "succeeded"
+    invoice.amount_paid_minor += amount
+    invoice.balance_minor -= amount
+    surplus_to_credit(invoice, now)
+    issuing.settle_if_paid(invoice)
+    return _shown(payment, invoice, now)
+
+
+def _shown(payment: Payment, invoice: Invoice, now: datetime) -> Payment:
+    db.session.flush()
+    if invoice.subscription_id:
+        stand(invoice.subscription_id, now).show()
+    db.session.commit()
+    return payment
