@@ -74,7 +74,7 @@ class SuggestionsQuery(StrictSchema):
 
 
 class TitleQuery(StrictSchema):
-    expand = Text(load_default="", metadata={"description": "seasons, credits, similar; several by commas."})
+    expand = Text(shortest=0, load_default="", metadata={"description": "seasons, credits, similar; several by commas."})
     locale = Locale(load_default=None)
     country = KnownCountry(load_default=None, metadata={"description": "Where an operator asks for."})
 

@@ -79,3 +79,11 @@ def test_no_windows_and_nowhere_are_kept_apart():
     assert converted(FILM | {"windows": []}).facts.windows == ()
     assert converted(FILM).facts.windows is None
     assert converted(FILM | {"plans": []}).facts.plans == frozenset()
+
+
+def test_null_says_as_little_as_leaving_it_out():
+    nulls = dict.fromkeys(("genres", "seasons", "credits", "external_ids", "media", "original_title"))
+    assert encoded(converted(FILM | nulls)) == encoded(converted(FILM))
+    season = {"number": 1, "episodes": [{"number": 1, "artwork": None}]}
+    series = FILM | {"kind": "series", "seasons": [season, {"number": 2, "episodes": None}]}
+    assert json.loads(encoded(converted(series)))["seasons"][1] == {"number": 2}

@@ -6,7 +6,8 @@ from streamsvc.blueprints.admin import (
     billing_offers,
     billing_plans,
     billing_subscriptions,
-    catalog_imports, catalog_titles,
+    catalog_imports,
+    catalog_titles,
 )
 
 BLUEPRINTS = (
@@ -15,5 +16,6 @@ BLUEPRINTS = (
     billing_offers.bp,
     billing_plans.bp,
     billing_subscriptions.bp,
-    catalog_imports.bp, catalog_titles.bp,
+    catalog_imports.bp,
+    catalog_titles.bp,
 )

@@ -69,6 +69,11 @@ class Memory:
     people: dict[str, tuple[int, str]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
 
+    def forget(self) -> None:
+        """What was remembered was taken back."""
+        for known in (self.facets, self.people, self.words):
+            known.clear()
+
     def forget_much(self) -> None:
         for known in (self.people, self.words):
             if len(known) > MOST_REMEMBERED:

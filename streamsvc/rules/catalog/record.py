@@ -84,13 +84,13 @@ class Episode(_Part):
     released_on: date | None = None
     media: Media | None = None
     markers: Markers | None = None
-    artwork: Annotated[list[Artwork], Meta(max_length=50)] = []
+    artwork: Annotated[list[Artwork], Meta(max_length=50)] | None = []
 
 
 class Season(_Part):
     number: Number
     title: Line | None = None
-    episodes: Annotated[list[Episode], Meta(max_length=5_000)] = []
+    episodes: Annotated[list[Episode], Meta(max_length=5_000)] | None = []
 
 
 class Title(_Part):
@@ -102,22 +102,22 @@ class Title(_Part):
     original_title: Line | None = None
     year: Year | None = None
     runtime_s: Seconds | None = None
-    genres: Annotated[list[Code], Meta(max_length=50)] = []
+    genres: Annotated[list[Code], Meta(max_length=50)] | None = []
     synopsis: Prose | None = None
     age_rating: Code | None = None
-    languages: Annotated[list[Code], Meta(max_length=50)] = []
-    countries: Annotated[list[Country], Meta(max_length=100)] = []
-    localizations: Annotated[dict[Code, Localization], Meta(max_length=200)] = {}
+    languages: Annotated[list[Code], Meta(max_length=50)] | None = []
+    countries: Annotated[list[Country], Meta(max_length=100)] | None = []
+    localizations: Annotated[dict[Code, Localization], Meta(max_length=200)] | None = {}
     windows: Annotated[list[Window], Meta(max_length=500)] | None = None
     plans: Annotated[list[Code], Meta(max_length=100)] | None = None
-    credits: Annotated[list[Credit], Meta(max_length=2_000)] = []
-    artwork: Annotated[list[Artwork], Meta(max_length=200)] = []
-    external_ids: Annotated[dict[Code, Key], Meta(max_length=50)] = {}
+    credits: Annotated[list[Credit], Meta(max_length=2_000)] | None = []
+    artwork: Annotated[list[Artwork], Meta(max_length=200)] | None = []
+    external_ids: Annotated[dict[Code, Key], Meta(max_length=50)] | None = {}
     media: Media | None = None
     markers: Markers | None = None
-    seasons: Annotated[list[Season], Meta(max_length=500)] = []
-    tracks: Annotated[list[Track], Meta(max_length=300)] = []
-    extras: Annotated[list[Extra], Meta(max_length=200)] = []
+    seasons: Annotated[list[Season], Meta(max_length=500)] | None = []
+    tracks: Annotated[list[Track], Meta(max_length=300)] | None = []
+    extras: Annotated[list[Extra], Meta(max_length=200)] | None = []
     popularity: Annotated[int, Meta(ge=0, le=MOST_POPULAR)] | None = None
 
     @property
@@ -165,10 +165,10 @@ def decoded(line: bytes) -> Title:
         raise Flawed(Flaw("", "malformed", f"The line is not JSON in UTF-8: {str(error)[:200]}")) from None
 
 
-def converted(value: Any) -> Title:
-    """The record in a JSON value that was read before. Raises Flawed."""
+def converted(value: Any, from_text: bool = False) -> Title:
+    """The record in a JSON value that was read before; `from_text` takes "1994" for a number. Raises Flawed."""
     try:
-        return settled(msgspec.convert(value, Title))
+        return settled(msgspec.convert(value, Title, strict=not from_text))
     except msgspec.ValidationError as error:
         raise Flawed(_flaw(str(error))) from None
 
@@ -203,6 +203,7 @@ def _flaw(message):
 def settled(given: Title) -> Title:
     """The same record in its settled spelling: codes in their usual letters, nothing twice. Raises Flawed."""
     flaws: list[Flaw] = []
+    given = _filled(given)
     record = msgspec.structs.replace(
         given,
         title=_plain(given.title),
@@ -219,11 +220,30 @@ def settled(given: Title) -> Title:
         plans=given.plans and _unique(given.plans),
     )
     _check_seasons(flaws, record)
-    if "\\u0000" in encoded(record):
-        flaws.append(Flaw("", "control_character", "Text may not contain NUL."))
+    try:
+        if "\\u0000" in encoded(record):
+            flaws.append(Flaw("", "control_character", "Text may not contain NUL."))
+    except UnicodeEncodeError:
+        flaws.append(Flaw("", "malformed", "The text is not well-formed Unicode."))
     if flaws:
         raise Flawed(*flaws)
     return record
+
+
+def _filled(part):
+    """The same with empty lists in place of nulls; seasons and episodes too."""
+    nulls = {f.name: f.default_factory() for f in _LISTS[type(part)] if getattr(part, f.name) is None}
+    if isinstance(part, Title) and part.seasons:
+        nulls["seasons"] = [_filled(season) for season in part.seasons]
+    if isinstance(part, Season) and part.episodes:
+        nulls["episodes"] = [_filled(episode) for episode in part.episodes]
+    return msgspec.structs.replace(part, **nulls) if nulls else part
+
+
+_LISTS = {
+    part: [f for f in msgspec.structs.fields(part) if f.default_factory is not msgspec.NODEFAULT]
+    for part in (Title, Season, Episode)
+}
 
 
 def _window(flaws, field, window):

@@ -1,0 +1,43 @@
+"""What operators ask of the catalogue, and what they are told."""
+
+from marshmallow import fields, validate
+
+from streamsvc.schemas.base import Moment, QueryBool, QueryInt, StrictSchema, Word
+
+FORMATS = ("ndjson", "csv", "imdb", "roku")
+
+
+class ImportQuery(StrictSchema):
+    format = Word(*FORMATS, load_default="ndjson", metadata={"description": "What the body is; plain or gzip."})
+    dry_run = QueryBool(load_default=False, metadata={"description": "Only tell what would happen."})
+    remove_missing = QueryBool(
+        load_default=False, metadata={"description": "Take out the titles that the file does not name."}
+    )
+    most_removals_percent = QueryInt(
+        least=0, most=100, load_default=10, metadata={"description": "Where more would go, none goes."}
+    )
+
+
+class ImportOut(StrictSchema):
+    id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(("queued", "running", "done", "failed")))
+    format = fields.String(required=True)
+    dry_run = fields.Boolean(required=True)
+    remove_missing = fields.Boolean(required=True)
+    lines_done = fields.Integer(required=True)
+    added = fields.Integer(required=True)
+    changed = fields.Integer(required=True)
+    unchanged = fields.Integer(required=True)
+    rejected = fields.Integer(required=True)
+    removed = fields.Integer(required=True)
+    error = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    finished_at = Moment(required=True, allow_none=True)
+
+
+class RejectionOut(StrictSchema):
+    line = fields.Integer(required=True)
+    external_id = fields.String(required=True, allow_none=True)
+    field = fields.String(required=True)
+    code = fields.String(required=True)
+    reason = fields.String(required=True)
