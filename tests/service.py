@@ -22,6 +22,7 @@ class Service:
     def __init__(self, url, folder):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
+        self.log = folder / "serve.log"
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("STREAMSVC_")},
             "STREAMSVC_DATABASE_URL": url,
@@ -36,7 +37,9 @@ class Service:
         return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
 
     def start(self):
-        self.process = subprocess.Popen([sys.executable, "-m", "streamsvc.cli", "serve"], env=self.env)
+        command = [sys.executable, "-m", "streamsvc.cli", "serve"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, env=self.env, stderr=log)
 
     def call(self, method, path, body=None, token=None, **headers):
         """(status, document) of one request; (0, {}) where nobody answers."""
@@ -97,3 +100,6 @@ def serving(url, folder, **env):
     finally:
         running.process.send_signal(signal.SIGTERM)
         running.process.wait(2 * PATIENCE_S)
+        told = running.log.read_text()
+        print(told)
+        assert "database is" not in told
