@@ -9,11 +9,11 @@ from datetime import datetime
 from functools import cached_property
 
 import sqlalchemy as sa
-from flask import current_app, request
+from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin, current_user
 
 from streamsvc import clock
-from streamsvc.database import SAFE_METHODS, affected, all_rows, db, one_row
+from streamsvc.database import SAFE_METHODS, Prepared, affected, db, one_row
 from streamsvc.models import Account, ApiKey, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
@@ -176,6 +176,7 @@ VIEWER_BY_TOKEN = (
     .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))
     .order_by(Profile.id)
 )
+LIVE_VIEWER = Prepared(VIEWER_BY_TOKEN)
 OPERATOR_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
     ApiKey.token_hash == sa.bindparam("token_hash"), ApiKey.revoked_at.is_(None)
 )
@@ -202,7 +203,7 @@ def user_of(request):
 
 
 def _viewer(token: str, csrf_token: str | None = None) -> Viewer | None:
-    rows = all_rows(VIEWER_BY_TOKEN, {"token_hash": fingerprint(token)})
+    rows = LIVE_VIEWER.all(token_hash=fingerprint(token))
     if not rows:
         return None
     found, now = Viewer(rows, csrf_token), clock.now()
@@ -225,7 +226,7 @@ def csrf_token_of(token: str) -> str:
 
 def viewer() -> Viewer:
     """Who watches; only in views that open for viewers."""
-    return current_user._get_current_object()
+    return g._login_user
 
 
 def asking_operator() -> Operator | None:
@@ -246,7 +247,8 @@ def _guard():
     access = getattr(view, "access", VIEWER_ONLY)
     if view is None or access.public:
         return
-    who = current_user._get_current_object()
+    who = user_of(request)
+    login_manager._update_request_context_with_user(who)
     if isinstance(who, Operator):
         if access.scope is None:
             raise NotSignedIn(presented=True)
@@ -264,5 +266,6 @@ def _check_csrf(csrf_token: str) -> None:
 
 
 def register(app) -> None:
+    login_manager.session_protection = None  # sessions are rows here, not Flask's cookie
     login_manager.init_app(app)
     app.before_request(_guard)
