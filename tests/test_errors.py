@@ -1,0 +1,122 @@
+"""Bad input is told apart, in one form, and never breaks anything: RFC 9457 for every error."""
+
+import json
+
+import pytest
+
+SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
+DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+def post(client, body, content_type="application/json", path="/v1/sessions"):
+    return client.post(path, data=body, content_type=content_type)
+
+
+def is_problem(answer, status, code):
+    assert (answer.status_code, answer.json["code"]) == (status, code), answer.text
+    assert answer.content_type == "application/problem+json"
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= set(answer.json)
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+    return answer.json
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"",
+        b'{"email": NaN}',
+        b'{"email": Infinity}',
+        b'{"email": "a", "email": "b"}',
+        b'{"email": ' + b"9" * 5000 + b"}",
+        b"\xff\xfe{\x00}\x00",
+        b'\xef\xbb\xbf{"email": "a"}',
+        b'{"email": "\xff"}',
+        DEEP,
+    ],
+    ids=["cut", "empty", "nan", "infinity", "twice", "huge int", "utf-16", "bom", "not utf-8", "deep"],
+)
+def test_what_is_no_plain_json_is_malformed(client, body):
+    if body:
+        is_problem(post(client, body), 400, "malformed_json")
+    else:
+        assert set(is_problem(post(client, body), 422, "invalid")["errors"]) == {"email", "password"}
+
+
+@pytest.mark.parametrize("value", [None, [], {}, True, 1, 1.5, 2**63, -1, "", "\x00", "\ud800", "x" * 300_000])
+@pytest.mark.parametrize("field", ["email", "password"])
+def test_a_value_of_the_wrong_kind_is_named(client, field, value):
+    answer = post(client, json.dumps({**SIGN_IN, field: value}))
+    if answer.status_code == 413:
+        is_problem(answer, 413, "request_entity_too_large")
+    elif answer.status_code == 401:
+        assert (field, value) == ("password", "\x00")
+    else:
+        assert field in is_problem(answer, 422, "invalid")["errors"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b'"text"', b"null", b"true"])
+def test_a_body_that_is_no_object_is_invalid(client, body):
+    is_problem(post(client, body), 422, "invalid")
+
+
+def test_an_unknown_field_is_refused_and_named(client):
+    answer = post(client, json.dumps({**SIGN_IN, "pasword": "x"}))
+    assert is_problem(answer, 422, "invalid")["errors"] == {"pasword": ["Unknown field."]}
+
+
+def test_an_unknown_query_parameter_is_refused_and_named(client):
+    answer = client.get("/v1/plans?contry=DE")
+    assert list(is_problem(answer, 422, "invalid")["errors"]) == ["contry"]
+    is_problem(client.get("/livez?x=1"), 422, "invalid")
+
+
+def test_a_query_parameter_given_twice_is_refused(client):
+    assert "country" in is_problem(client.get("/v1/plans?country=DE&country=FR"), 422, "invalid")["errors"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/xml"])
+def test_another_media_type_is_refused(client, content_type):
+    is_problem(post(client, json.dumps(SIGN_IN), content_type), 415, "unsupported_media_type")
+
+
+def test_an_unknown_charset_is_refused(client):
+    is_problem(post(client, b"{}", "application/json; charset=utf-16"), 415, "unsupported_media_type")
+
+
+def test_too_large_a_body_is_refused(client):
+    is_problem(post(client, b"x" * 300_000), 413, "request_entity_too_large")
+
+
+def test_an_unknown_path_and_a_wrong_method_are_told_apart(client):
+    is_problem(client.get("/v1/nowhere"), 404, "not_found")
+    wrong = client.delete("/v1/plans")
+    is_problem(wrong, 405, "method_not_allowed")
+    assert "GET" in wrong.headers["Allow"]
+
+
+@pytest.mark.parametrize("given", ["abc-123", "A.b_c"])
+def test_a_well_formed_request_id_is_taken_over(client, given):
+    assert client.get("/livez", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 200, "<script>", ""])
+def test_an_ill_formed_request_id_is_replaced(client, given):
+    answer = client.get("/livez", headers={"X-Request-Id": given})
+    assert answer.headers["X-Request-Id"].startswith("req_")
+
+
+def test_every_answer_carries_the_headers_that_keep_browsers_out_of_trouble(client):
+    for path in ("/livez", "/v1/nowhere", "/v1/plans"):
+        headers = client.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "Set-Cookie" not in headers
+
+
+def test_a_view_is_closed_unless_it_says_otherwise(client):
+    answer = client.get("/v1/sessions/current")
+    is_problem(answer, 401, "not_signed_in")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    answer = client.get("/v1/sessions/current", headers={"Authorization": "Bearer sst_wrong"})
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
