@@ -1,0 +1,92 @@
+"""The shapes of what a profile watched, wants to watch, and thought of it."""
+
+from marshmallow import fields, validate
+
+from streamsvc.schemas.base import Bool, Int, Moment, StrictSchema, Word, page_of
+from streamsvc.schemas.catalog import Ids, TitleCard
+from streamsvc.schemas.playback import LONGEST_S, Id
+
+MOST_REPORTS = 200
+RATINGS = ("up", "down")
+
+
+class ProgressIn(StrictSchema):
+    position_s = Int(required=True, least=0, most=LONGEST_S)
+    duration_s = Int(required=True, least=1, most=LONGEST_S, metadata={"description": "As the player has it."})
+    at = Moment(required=True, metadata={"description": "When, by the player's clock; the newest report counts."})
+    restart = Bool(load_default=False, metadata={"description": "The viewer began again."})
+
+
+class ReportIn(ProgressIn):
+    item_id = Id(required=True)
+
+
+class ProgressBatchIn(StrictSchema):
+    items = fields.List(fields.Nested(ReportIn), required=True, validate=validate.Length(1, MOST_REPORTS))
+
+
+class ProgressOut(StrictSchema):
+    item_id = fields.String(required=True)
+    title_id = fields.String(required=True)
+    position_s = fields.Integer(required=True)
+    duration_s = fields.Integer(required=True, allow_none=True)
+    resume_s = fields.Integer(required=True, metadata={"description": "Where to go on; 0: from the beginning."})
+    watched = fields.Boolean(required=True, metadata={"description": "Seen to the end at least once."})
+    finished = fields.Boolean(required=True, metadata={"description": "Seen to the end and not begun again since."})
+    at = Moment(required=True)
+
+
+class ReportOut(StrictSchema):
+    item_id = fields.String(required=True)
+    applied = fields.Boolean(required=True, metadata={"description": "False: something newer was known."})
+    reason = fields.String(allow_none=True, metadata={"description": "not_found, where it was not taken at all."})
+    progress = fields.Nested(ProgressOut, allow_none=True)
+
+
+class ProgressBatchOut(StrictSchema):
+    items = fields.List(fields.Nested(ReportOut), required=True)
+
+
+class EpisodeOut(StrictSchema):
+    id = fields.String(required=True)
+    season = fields.Integer(required=True)
+    number = fields.Integer(required=True)
+    title = fields.String(allow_none=True, required=True)
+    runtime_s = fields.Integer(allow_none=True, required=True)
+
+
+class WatchedOut(StrictSchema):
+    """A title in a row of the viewer's own."""
+
+    item_id = fields.String(required=True)
+    title = fields.Nested(TitleCard, required=True)
+    episode = fields.Nested(EpisodeOut, allow_none=True, required=True)
+    progress = fields.Nested(ProgressOut, allow_none=True, required=True)
+
+
+class WantedOut(StrictSchema):
+    title = fields.Nested(TitleCard, required=True)
+    added_at = Moment(required=True)
+
+
+class RatingIn(StrictSchema):
+    rating = Word(*RATINGS, required=True)
+
+
+class StateOut(StrictSchema):
+    id = fields.String(required=True)
+    progress = fields.Nested(ProgressOut, allow_none=True, required=True)
+    in_watchlist = fields.Boolean(required=True)
+    rating = fields.String(allow_none=True, required=True)
+
+
+class StateListOut(StrictSchema):
+    items = fields.List(fields.Nested(StateOut), required=True)
+
+
+class StateQuery(StrictSchema):
+    ids = Ids(required=True)
+
+
+WatchedPage = page_of(WatchedOut)
+WantedPage = page_of(WantedOut)
