@@ -64,6 +64,12 @@ def secret_keys(text: str) -> tuple[str, ...]:
     return keys
 
 
+def dunning_ladder(text: str) -> str:
+    if not re.fullmatch(r"retry=\d+(,\d+)* warn=\d+ suspend=\d+ cancel=\d+", text):
+        raise ValueError("give retry=DAY,… warn=DAY suspend=DAY cancel=DAY")
+    return text
+
+
 def url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("give an address that starts with http:// or https://")
@@ -116,6 +122,11 @@ class Settings:
     )
     mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Who mail says it is from.")
     payment_provider: str = setting("sandbox", one_of("sandbox"), "Who moves the money.")
+    dunning: str = setting(
+        "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
+        dunning_ladder,
+        "Days after a payment failed: when it is tried again, plan changes are refused, access ends, all ends.",
+    )
     sandbox: bool = setting(False, flag, "Opens `/v1/sandbox`: a clock to move, mails to read, declines on demand.")
     sandbox_clock: datetime | None = setting(None, moment, "Where the sandbox's clock starts; else the wall clock.")
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "How much the log tells.")

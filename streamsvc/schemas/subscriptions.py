@@ -112,6 +112,12 @@ class SubscriptionIn(StrictSchema):
     gift_code = Text(load_default=None, allow_none=True)
     anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
+    addons = fields.List(
+        Text(),
+        load_default=list,
+        validate=validate.Length(0, 20),
+        metadata={"description": "Ids of prices that go along with it, on its periods."},
+    )
 
 
 class PeriodOut(StrictSchema):

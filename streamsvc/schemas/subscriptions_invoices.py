@@ -91,6 +91,7 @@ class PreviewIn(StrictSchema):
     payment_method_id = Text(load_default=None, allow_none=True)
     anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
+    addons = fields.List(Text(), load_default=list)
     when = Word("auto", "now", "period_end", load_default=None, allow_none=True)
     effective_date = Day(load_default=None, allow_none=True)
     credit = Word("none", "prorated", load_default=None, allow_none=True)

@@ -13,6 +13,7 @@ from streamsvc.operations.billing import charging, renewal
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.subscribe import give_up, tell
 from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.access import GIVES_ACCESS
 from streamsvc.rules.billing.changes import first_day_without, is_upgrade
 from streamsvc.rules.refusals import Invalid, PaymentFailed, PaymentOverdue, WrongState
 
@@ -143,7 +144,7 @@ def resume(at: Standing, actor: str) -> None:
 
 def running(at: Standing) -> None:
     """Refuse what only a subscription in good standing can do."""
-    if at.subscription.status == "past_due":
+    if at.ladder.step(at.subscription.past_due_since, at.today) not in ("clear", "grace"):
         raise PaymentOverdue
-    if at.subscription.status not in ("trialing", "active"):
+    if at.subscription.status not in GIVES_ACCESS:
         raise WrongState

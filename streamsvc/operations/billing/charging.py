@@ -7,6 +7,7 @@ the same key only where it never arrived.
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
+from flask import current_app
 
 from streamsvc import clock, jobs
 from streamsvc.database import db, lock, new_id
@@ -18,7 +19,7 @@ from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subs
 from streamsvc.operations.billing import issuing, ledger
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.dunning import DEFAULT
+from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.timeline import RENEWAL
 from streamsvc.rules.refusals import NotFound
 
@@ -128,7 +129,8 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
 
 
 def next_try(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
-    return DEFAULT.next_try(invoice.first_failed_on, today, decline_code)
+    ladder = Ladder.parse(current_app.extensions["settings"].dunning)
+    return ladder.next_try(invoice.first_failed_on, today, decline_code)
 
 
 def give_up_start(at: Standing, reason: str) -> None:

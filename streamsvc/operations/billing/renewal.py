@@ -9,7 +9,6 @@ from streamsvc.operations.billing import charging, ledger
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
-from streamsvc.rules.billing.dunning import DEFAULT
 
 
 @jobs.handler(JOB)
@@ -46,8 +45,8 @@ def pass_time(at: Standing) -> None:
         end(at, at.timeline.ends_on, credit=bool(scheduled and scheduled.credit))
     elif trial_ends_unpaid(at):
         end(at, at.timeline.trial_end, credit=False, reason="trial_without_payment_method")
-    elif row.past_due_since and DEFAULT.step(row.past_due_since, at.today) == "over":
-        end(at, DEFAULT.suspends_on(row.past_due_since), credit=True, reason="payment_failed")
+    elif row.past_due_since and at.ladder.step(row.past_due_since, at.today) == "over":
+        end(at, at.ladder.suspends_on(row.past_due_since), credit=True, reason="payment_failed")
         at.bill("cancellation")
         write_off(at)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import sqlalchemy as sa
+from flask import current_app
 
 from streamsvc import jobs
 from streamsvc.database import db, lock
@@ -11,7 +12,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Price, Subscription
 from streamsvc.operations.billing import history, issuing, ledger
 from streamsvc.rules.billing.calendar import civil_day, starts_at
-from streamsvc.rules.billing.dunning import DEFAULT, Ladder
+from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.timeline import Timeline
 
@@ -28,6 +29,11 @@ class Standing:
     today: date
     facts: history.fact.Facts
     timeline: Timeline
+
+    @property
+    def ladder(self) -> Ladder:
+        """What happens to whoever does not pay."""
+        return Ladder.parse(current_app.extensions["settings"].dunning)
 
     def happen(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
         """Record an event and count it in."""
@@ -68,8 +74,9 @@ class Standing:
         """
         since = self.subscription.past_due_since
         project(self)
-        if since and self.subscription.status in ("active", "trialing") and DEFAULT.suspends_on(since) < self.today:
-            self.happen(history.fact.Suspended, DEFAULT.suspends_on(since), self.today)
+        good = self.subscription.status in ("active", "trialing")
+        if since and good and self.ladder.suspends_on(since) < self.today:
+            self.happen(history.fact.Suspended, self.ladder.suspends_on(since), self.today)
             self.bill("recovery")
             project(self)
         db.session.flush()
@@ -85,7 +92,7 @@ def stand(subscription_id: str, now: datetime) -> Standing:
     return Standing(account, subscription, now, today, facts, replay(facts, today))
 
 
-def project(at: Standing, ladder: Ladder = DEFAULT) -> None:
+def project(at: Standing) -> None:
     """Write what the timeline and the open invoices say onto the row."""
     row, timeline = at.subscription, at.timeline
     row.price_id, row.plan_id = timeline.price.id, db.session.get(Price, timeline.price.id).plan_id
@@ -99,8 +106,8 @@ def project(at: Standing, ladder: Ladder = DEFAULT) -> None:
     overdue = overdue_invoices(row)
     row.past_due_since = min((one.first_failed_on for one in overdue), default=None)
     row.status = status_of(row, timeline, at.today)
-    row.access_until = access_until(row, ladder)
-    row.due_at = next_due(at, ladder)
+    row.access_until = access_until(row, at.ladder)
+    row.due_at = next_due(at, at.ladder)
     if row.due_at:
         jobs.enqueue(JOB, {"subscription_id": row.id}, row.due_at, f"{row.id}@{row.due_at.isoformat()}")
 

@@ -85,6 +85,8 @@ def start(
     at = stand(subscription.id, now)
     check_anchor(price, asked.get("anchor_day"))
     at.happen(fact.Started, price.terms, subscription.started_on, asked.get("anchor_day"), trial_days, actor=actor)
+    for addon in addons_of(account, price, asked.get("addons") or ()):
+        at.happen(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
     at.bill("start", gated=True)
     owing = [one for one in Invoice.open_of(account.id) if one.subscription_id == subscription.id]
     if owing and method is None and card_needed:
@@ -117,6 +119,15 @@ def give_up(at: Standing) -> None:
                 payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", at.now
     charging.give_up_start(at, "abandoned")
     at.show()
+
+
+def addons_of(account: Account, base: Price, price_ids) -> list[Price]:
+    """Prices that go along with the base price: same currency, same interval, each plan once."""
+    prices = [Price.on_sale(price_id, account.country) for price_id in price_ids]
+    fits = [p and (p.currency, p.terms.interval) == (base.currency, base.terms.interval) for p in prices]
+    if not all(fits) or len({p.plan_id for p in [base, *prices]}) <= len(prices):
+        raise Invalid(errors={"addons": ["Give prices of other plans, with the currency and interval of this one."]})
+    return prices
 
 
 def check_anchor(price: Price, day: int | None) -> None:

@@ -54,5 +54,9 @@ class Ladder:
     def cancels_on(self, first_failed: date) -> date:
         return first_failed + timedelta(days=self.cancel_day)
 
-
-DEFAULT = Ladder()
+    @classmethod
+    def parse(cls, text: str) -> "Ladder":
+        """From the words of the setting: `retry=1,3 warn=0 suspend=7 cancel=21`."""
+        days = dict(part.split("=") for part in text.split())
+        retry_days = tuple(sorted(map(int, days["retry"].split(","))))
+        return cls(retry_days, int(days["warn"]), int(days["suspend"]), int(days["cancel"]))

@@ -49,6 +49,11 @@ class Live:
     left_minor: int
 
 
+def capped(asked_minor, left_minor):
+    """What can be credited of what is asked: never more than is left of the line, never less than nothing."""
+    return max(0, min(asked_minor, left_minor))
+
+
 class Timeline:
     """Feed it events with apply() and days with bill(); read `lines`, `period`, `next_bill_on` and the rest."""
 
@@ -146,8 +151,7 @@ class Timeline:
     def _credit(self, live, period, event):
         """Give back the days of `period`, from what the line was booked at, and never more than is left of it."""
         of = live.line
-        asked = round_half_up(live.net_minor * period.days, of.days)
-        amount = max(0, min(asked, live.left_minor))
+        amount = capped(round_half_up(live.net_minor * period.days, of.days), live.left_minor)
         line = Line("credit", of.item, of.price_id, period, event.on, -amount, of.days, event.ref, of.identity)
         if line.identity in self.booked:
             line = replace(line, amount_minor=self.booked[line.identity].net_minor)
