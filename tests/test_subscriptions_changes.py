@@ -203,8 +203,19 @@ def test_what_is_overdue_blocks_a_change_until_a_card_works(world, ann):
     assert act(ann, "plan-change", {"price_id": twenty}).json["code"] == "payment_overdue"
     card = ann.add_card()
     assert ann.subscription()["status"] == "active"
-    assert card != ann.invoices()[-1]["payments"][-1]["payment_method_id"]
+    assert card == ann.invoices()[-1]["payments"][-1]["payment_method_id"]
     assert act(ann, "plan-change", {"price_id": twenty}).status_code == 200
+
+
+def test_a_card_that_paid_what_was_overdue_is_charged_from_then_on(world, ann):
+    ann.subscribe(world.plan("p", 1000, trial_days=10))
+    bad = ann.add_card("pm_card_chargeCustomerFail")
+    ann.put(f"/v1/payment-methods/{bad}/default")
+    world.go_to("2026-04-12")
+    assert ann.subscription()["status"] == "past_due"
+    good = ann.add_card()
+    [default] = [one["id"] for one in ann.get("/v1/payment-methods").json["items"] if one["is_default"]]
+    assert (default, ann.subscription()["status"]) == (good, "active")
 
 
 def test_an_unpaid_subscription_loses_access_and_then_ends(world, ann):

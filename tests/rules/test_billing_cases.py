@@ -9,6 +9,7 @@ import pytest
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.lines import lines_due, replay
+from streamsvc.rules.billing.timeline import capped
 
 FILE = Path(__file__).parent.parent / "data" / "billing_cases.json"
 CASES = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}
@@ -206,3 +207,8 @@ def test_days_without_access_are_credited_when_the_ladder_is_climbed_back():
         "2012-06-30",
         "2012-07-31",
     ]
+
+
+@pytest.mark.parametrize("row", CASES["FP-006"]["expect"]["state"])
+def test_a_credit_is_capped_by_what_was_paid_and_not_given_back(row):
+    assert capped(row["potential"], row["paid"] - row["already_credited"]) == row["credit"]

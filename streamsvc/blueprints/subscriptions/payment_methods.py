@@ -33,7 +33,7 @@ def add_payment_method(given):
     me, now = viewer().account_id, clock.now()
     method = methods.attach(me, given["token"], now)
     db.session.commit()
-    methods.collect_overdue(me, now)
+    methods.collect_overdue(method, now)
     return method
 
 
@@ -52,7 +52,7 @@ def choose_default(method_id):
     method = mine(method_id)
     methods.make_default(method)
     db.session.commit()
-    methods.collect_overdue(method.account_id, clock.now())
+    methods.collect_overdue(method, clock.now())
     return method
 
 

@@ -191,22 +191,21 @@ def expire(payload: dict, now: datetime) -> None:
     settle(payload["payment_id"], found, now)
 
 
-def charge_open(at: Standing, on_session: bool = False, all_of_them: bool = False) -> list[Payment]:
+def charge_open(at: Standing, on_session: bool = False, method: PaymentMethod | None = None) -> list[Payment]:
     """Record a payment for each open invoice of the subscription whose time has come; the caller commits and sends.
 
-    `all_of_them`: also those whose next try is not due, for the moment a new card is there.
+    With a `method` in hand, each of them is charged to it, whether its next try is due or not.
     """
     payments = []
     for invoice in Invoice.open_of(at.account.id):
         if invoice.subscription_id != at.subscription.id or any(one.is_in_flight for one in invoice.payments):
             continue
-        due = invoice.attempts == 0 or (invoice.next_attempt_on and invoice.next_attempt_on <= at.today)
-        if not due and not all_of_them:
+        if not method and invoice.attempts and not (invoice.next_attempt_on and invoice.next_attempt_on <= at.today):
             continue
-        method = method_for(invoice)
-        if method:
-            payments.append(record(invoice, method, at.now, on_session))
-        elif due:
+        charged_to = method or method_for(invoice)
+        if charged_to:
+            payments.append(record(invoice, charged_to, at.now, on_session))
+        else:
             decline(invoice, NO_METHOD, at.now, at)
     return payments
 

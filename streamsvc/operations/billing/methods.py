@@ -59,14 +59,18 @@ def remove(method: PaymentMethod, now: datetime) -> None:
         heir.is_default = True
 
 
-def collect_overdue(account_id: str, now: datetime) -> None:
-    """Try what is overdue at once: a new card is there. Commits."""
-    live = Subscription.live_of(account_id)
+def collect_overdue(method: PaymentMethod, now: datetime) -> None:
+    """Charge what is overdue to this method at once; one that pays becomes the default. Commits."""
+    live = Subscription.live_of(method.account_id)
     if live is None or live.past_due_since is None:
         return
     at = stand(live.id, now)
-    payments = charging.charge_open(at, on_session=True, all_of_them=True)
+    payments = charging.charge_open(at, on_session=True, method=method)
     at.show()
     db.session.commit()
-    for payment in payments:
-        charging.send(payment.id)
+    settled = [charging.send(payment.id) for payment in payments]
+    if any(payment.status == "succeeded" for payment in settled):
+        lock(Account, method.account_id)
+        make_default(method)
+        at.subscription.payment_method_id = None
+        db.session.commit()

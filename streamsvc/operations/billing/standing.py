@@ -35,6 +35,12 @@ class Standing:
         """What happens to whoever does not pay."""
         return Ladder.parse(current_app.extensions["settings"].dunning)
 
+    def suspended_from(self) -> date | None:
+        """The first day that the row's debts took access away, if that day has passed."""
+        since = self.subscription.past_due_since
+        day = since and self.ladder.suspends_on(since)
+        return day if day and day < self.today else None
+
     def happen(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
         """Record an event and count it in."""
         event = event_type(history.next_ref(self.facts), on or self.today, *details, **more)
@@ -72,11 +78,11 @@ class Standing:
 
         Whoever climbs back from a suspension is credited the days without access.
         """
-        since = self.subscription.past_due_since
+        before = self.suspended_from()
         project(self)
-        good = self.subscription.status in ("active", "trialing")
-        if since and good and self.ladder.suspends_on(since) < self.today:
-            self.happen(history.fact.Suspended, self.ladder.suspends_on(since), self.today)
+        live = self.subscription.status not in ("canceled", "incomplete")
+        if before and live and not self.suspended_from():
+            self.happen(history.fact.Suspended, before, self.today)
             self.bill("recovery")
             project(self)
         db.session.flush()
