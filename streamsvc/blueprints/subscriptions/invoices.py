@@ -1,11 +1,13 @@
 """GET /v1/invoices · POST /v1/invoices/{id}/payments."""
 
+from flask import Response
 from sqlalchemy import select
 
 from streamsvc import clock
 from streamsvc.idempotency import idempotent
 from streamsvc.login import viewer
 from streamsvc.models.subscriptions import Invoice
+from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.paying import pay
 from streamsvc.operations.billing.views import invoice_view
 from streamsvc.pagination import rows_page
@@ -15,6 +17,8 @@ from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentI
 from streamsvc.web import Blueprint
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
+
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 @bp.route("")
@@ -32,6 +36,25 @@ def list_invoices(asked):
 def get_invoice(invoice_id):
     """One invoice with its lines and payments."""
     return invoice_view(mine(invoice_id))
+
+
+@bp.route("/<invoice_id>/html")
+@bp.response(200, content_type="text/html", description="The invoice as a page, in its customer's language.")
+def get_html(invoice_id):
+    """The invoice as a page."""
+    page = Response(documents.html(mine(invoice_id)), content_type="text/html; charset=utf-8")
+    page.headers["Content-Security-Policy"] = PAGE_POLICY
+    return page
+
+
+@bp.route("/<invoice_id>/pdf")
+@bp.response(200, content_type="application/pdf", description="The invoice on paper, in its customer's language.")
+def get_pdf(invoice_id):
+    """The invoice on paper."""
+    invoice = mine(invoice_id)
+    paper = Response(documents.as_pdf(invoice), content_type="application/pdf")
+    paper.headers["Content-Disposition"] = f'attachment; filename="invoice-{invoice.number or invoice.id}.pdf"'
+    return paper
 
 
 @bp.route("/<invoice_id>/payments", methods=["POST"])

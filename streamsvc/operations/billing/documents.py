@@ -1,0 +1,80 @@
+"""An invoice for people: HTML and PDF, in the language of the customer it was issued to."""
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from streamsvc.models.subscriptions import Invoice
+from streamsvc.rules.billing.paper import MARGIN, WIDTH, pdf
+from streamsvc.rules.billing.words import words_for
+from streamsvc.rules.money import decimal_text
+
+RIGHT = WIDTH - MARGIN
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("streamsvc", "pages/templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+
+
+def facts(invoice: Invoice) -> dict:
+    """What both forms show, as text."""
+    language, words = words_for(invoice.customer.get("locale"))
+    inclusive = any(line.tax_inclusive and line.tax_minor for line in invoice.lines)
+    tax_name = invoice.tax_name or words["tax"]
+    tax = f"{tax_name} {money(invoice, invoice.tax_minor)}"
+    sums = [
+        (words["subtotal"], invoice.subtotal_minor, True),
+        (words["discount"], -invoice.discount_minor, invoice.discount_minor),
+        (tax_name, invoice.tax_minor, invoice.tax_minor and not inclusive),
+        (words["total"], invoice.total_minor, True),
+        (words["credit"], -invoice.credit_applied_minor, invoice.credit_applied_minor),
+        (words["asked"], invoice.amount_due_minor, True),
+        (words["paid"], invoice.amount_paid_minor, True),
+    ]
+    return {
+        "language": language,
+        "words": words,
+        "number": invoice.number or words["draft"],
+        "issued": (invoice.issued_at or invoice.created_at).date().isoformat(),
+        "due": invoice.due_date.isoformat(),
+        "customer": [invoice.customer[name] for name in ("name", "email", "country") if invoice.customer.get(name)],
+        "lines": [line_text(invoice, line) for line in invoice.lines],
+        "sums": [(name, money(invoice, amount)) for name, amount, shown in sums if shown],
+        "contained": words["of_tax"].format(tax=tax) if inclusive else None,
+        "notes": [(note.number, money(invoice, -note.total_minor)) for note in invoice.credit_notes],
+    }
+
+
+def line_text(invoice: Invoice, line) -> tuple[str, str, str]:
+    period = f"{line.period_start} – {line.period_end}" if line.period_start else ""
+    return line.description, period, money(invoice, line.amount_minor)
+
+
+def money(invoice: Invoice, amount_minor: int) -> str:
+    return f"{decimal_text(amount_minor, invoice.currency)} {invoice.currency}"
+
+
+def html(invoice: Invoice) -> str:
+    return _environment().get_template("invoice.html").render(facts(invoice))
+
+
+def as_pdf(invoice: Invoice) -> bytes:
+    """The same on paper."""
+    shown = facts(invoice)
+    words = shown["words"]
+    title = f"{words['invoice']} {shown['number']}"
+    rows = [[(MARGIN, title, 18, True, False)], None]
+    rows.append([(MARGIN, f"{words['date']}: {shown['issued']}   {words['due']}: {shown['due']}", 10, False, False)])
+    rows += [[(MARGIN, part, 10, False, False)] for part in shown["customer"]] + [None, None]
+    rows.append([(MARGIN, words["what"], 10, True, False), (RIGHT, words["amount"], 10, True, True)])
+    for description, period, amount in shown["lines"]:
+        rows.append([(MARGIN, description, 10, False, False), (RIGHT, amount, 10, False, True)])
+        rows += [[(MARGIN + 12, period, 8, False, False)]] if period else []
+    rows.append(None)
+    for name, amount in [*shown["sums"], *shown["notes"]]:
+        rows.append([(WIDTH // 2, name, 10, False, False), (RIGHT, amount, 10, False, True)])
+    if shown["contained"]:
+        rows.append([(WIDTH // 2, shown["contained"], 8, False, False)])
+    return pdf(rows, title)

@@ -1,0 +1,83 @@
+"""A PDF of plain text in columns, written by hand: A4, Helvetica, as many pages as it takes.
+
+The fonts that every reader has know Latin letters only; others are written without their accents or as `?`. The same
+invoice as HTML or JSON knows them all.
+"""
+
+import unicodedata
+
+WIDTH, HEIGHT, MARGIN, LEADING = 595, 842, 56, 16
+DIGIT = 0.556
+"""How wide a digit of Helvetica is, in parts of its size; other signs are near enough for what stands to the right."""
+
+
+def latin(text):
+    """What of a text the standard fonts can show."""
+    shown = []
+    for letter in unicodedata.normalize("NFC", text):
+        plain = letter
+        if not _encodes(letter):
+            bare = unicodedata.normalize("NFKD", letter)
+            plain = "".join(part for part in bare if _encodes(part)) or "?"
+        shown.append(plain)
+    return "".join(shown)
+
+
+def _encodes(letter):
+    try:
+        letter.encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return letter.isprintable()
+
+
+def pdf(rows, title):
+    """`rows`: a list of lines, each a list of (x, text, size, bold, right-aligned); None starts a new paragraph."""
+    pages, commands, y = [], [], HEIGHT - MARGIN
+    for row in rows:
+        if y < MARGIN:
+            pages.append(commands)
+            commands, y = [], HEIGHT - MARGIN
+        for x, text, size, bold, right in row or ():
+            text = latin(text)
+            place = x - (len(text) * size * DIGIT if right else 0)
+            commands.append(f"BT /F{2 if bold else 1} {size} Tf {place:.1f} {y} Td ({_escaped(text)}) Tj ET")
+        y -= LEADING if row else LEADING // 2
+    pages.append(commands)
+    return _document(pages, latin(title))
+
+
+def _escaped(text):
+    return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
+
+
+def _document(pages, title):
+    """The objects of the file: catalogue, page tree, two fonts, the title, then each page and what stands on it."""
+    kids = " ".join(f"{6 + 2 * i} 0 R" for i in range(len(pages)))
+    font = "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>"
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        font.format("Helvetica"),
+        font.format("Helvetica-Bold"),
+        f"<< /Title ({_escaped(title)}) >>",
+    ]
+    for i, commands in enumerate(pages):
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {WIDTH} {HEIGHT}] /Contents {7 + 2 * i} 0 R"
+            " /Resources << /Font << /F1 3 0 R /F2 4 0 R >> >> >>"
+        )
+        stream = "\n".join(commands)
+        objects.append(f"<< /Length {len(stream.encode('cp1252'))} >>\nstream\n{stream}\nendstream")
+    return _file(objects)
+
+
+def _file(objects):
+    out, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode("cp1252")
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    start, size = len(out), len(objects) + 1
+    out += f"xref\n0 {size}\n0000000000 65535 f \n{table}".encode()
+    return out + f"trailer\n<< /Size {size} /Root 1 0 R /Info 5 0 R >>\nstartxref\n{start}\n%%EOF\n".encode()
