@@ -7,7 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "streamsvc"
 FILES = sorted(ROOT.rglob("*.py"))
-EDGE = {"web", "login", "schemas", "pagination", "idempotency", "etags", "throttle", "grants", "jobs", "clock"}
+EDGE = {
+    "web",
+    "login",
+    "schemas",
+    "pagination",
+    "idempotency",
+    "etags",
+    "throttle",
+    "grants",
+    "jobs",
+    "clock",
+    "sealing",
+}
 MAY_IMPORT = {
     "rules": {"rules"},
     "clock": set(),
@@ -22,6 +34,7 @@ MAY_IMPORT = {
     "jobs": {"models", "database", "clock"},
     "idempotency": {"models", "database", "clock", "rules", "web", "login"},
     "throttle": {"models", "database", "clock", "rules", "settings"},
+    "sealing": {"settings"},
     "passwords": {"rules", "settings"},
     "grants": {"rules", "clock", "settings"},
     "gateways": {"gateways", "models", "database", "clock", "rules", "settings"},

@@ -86,6 +86,7 @@ def upgrade():
     )
     op.create_index("ix_sessions_account_id", "sessions", ["account_id", "id"])
     create_proofs()
+    create_factors()
     create_security_tables()
     create_background_tables()
     create_sandbox_tables()
@@ -106,6 +107,25 @@ def create_proofs():
     )
     op.create_index("ix_proofs_account_id", "proofs", ["account_id", "kind"])
     op.create_index("ix_proofs_expires_at", "proofs", ["expires_at"])
+
+
+def create_factors():
+    op.create_table(
+        "totp_factors",
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), primary_key=True),
+        sa.Column("secret_sealed", sa.String(), nullable=False),
+        sa.Column("confirmed_at", UtcTime()),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), nullable=False),
+        sa.Column("code_hash", sa.String(), nullable=False, unique=True),
+        sa.Column("used_at", UtcTime()),
+    )
+    op.create_index("ix_recovery_codes_account_id", "recovery_codes", ["account_id"])
 
 
 def create_security_tables():
@@ -196,6 +216,8 @@ def downgrade():
         "jobs",
         "audit_events",
         "throttles",
+        "recovery_codes",
+        "totp_factors",
         "proofs",
         "sessions",
         "devices",

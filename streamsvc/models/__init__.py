@@ -17,6 +17,7 @@ from streamsvc.models.catalog.titles import (
     TitleRecord,
     TitleWindow,
 )
+from streamsvc.models.factors import RecoveryCode, TotpFactor
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, Rated, Watchlisted
@@ -47,6 +48,7 @@ __all__ = [
     "Progress",
     "Proof",
     "Rated",
+    "RecoveryCode",
     "SandboxClock",
     "SandboxEmail",
     "SearchDoc",
@@ -65,5 +67,6 @@ __all__ = [
     "TitleRecord",
     "TitleWindow",
     "Watchlisted",
+    "TotpFactor",
     "Worker",
 ]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc import jobs, throttle
 from streamsvc.database import lock, one_row
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import accounts, audit, mail
+from streamsvc.operations import accounts, audit, email_changes, mail
 from streamsvc.operations.attempts import is_within
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
@@ -71,6 +71,10 @@ def confirm_email(token: str, now: datetime) -> None:
         _confirm(proof, now)
     elif proof := Proof.use("sign_up", kept, now):
         accounts.confirm_sign_up(proof, now)
+    elif proof := Proof.use("email_change", kept, now):
+        email_changes.confirm(proof, now)
+    elif proof := Proof.use("email_undo", kept, now):
+        email_changes.undo(proof, now)
     else:
         raise TokenInvalid
 

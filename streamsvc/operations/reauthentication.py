@@ -5,14 +5,22 @@ import sqlalchemy as sa
 from streamsvc import clock, passwords, throttle
 from streamsvc.database import db, one_row
 from streamsvc.models import Account, Session
-from streamsvc.operations import audit
+from streamsvc.operations import audit, second_factor
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import InvalidCredentials
+from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid
 
 
 def prove(account_id: str, given: dict) -> None:
-    """By `password` or `totp`. Raises InvalidCredentials, TooManyAttempts."""
-    prove_password(account_id, given["password"])
+    """By `password` or `totp`. Raises InvalidCredentials, SecondFactorInvalid, TooManyAttempts."""
+    if "password" in given:
+        prove_password(account_id, given["password"])
+        return
+    throttle.take(limits.REAUTHENTICATION, account_id)
+    if not second_factor.use_totp(account_id, given["totp"], clock.now()):
+        audit.record("reauthn_fail", account_id)
+        db.session.commit()
+        raise SecondFactorInvalid
+    throttle.clear(limits.REAUTHENTICATION, account_id)
 
 
 def prove_password(account_id: str, password: str) -> None:

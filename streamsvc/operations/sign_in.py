@@ -12,7 +12,7 @@ from flask import current_app, request
 
 from streamsvc import clock, passwords
 from streamsvc.database import db, lock, one_row
-from streamsvc.models import Account, Device, Profile, Session
+from streamsvc.models import Account, Device, Profile, Session, TotpFactor
 from streamsvc.operations import audit, mail
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
@@ -29,11 +29,13 @@ CANDIDATE = (
         Account.disabled_until,
         Account.email_verified_at,
         Device.id.label("device_id"),
+        (TotpFactor.confirmed_at.is_not(None)).label("has_totp"),
     )
     .outerjoin(
         Device,
         sa.and_(Device.account_id == Account.id, Device.id == sa.bindparam("device_id"), Device.removed_at.is_(None)),
     )
+    .outerjoin(TotpFactor, TotpFactor.account_id == Account.id)
     .where(Account.email_key == sa.bindparam("email_key"))
 )
 

@@ -137,6 +137,18 @@ class SecondFactorRequired(Refusal):
     detail = "The password is right; a second proof is needed."
 
 
+class SecondFactorInvalid(Refusal):
+    code = "second_factor_invalid"
+    status = 401
+    detail = "This code is wrong, used or too old."
+
+
+class TotpActive(Refusal):
+    code = "totp_active"
+    status = 409
+    detail = "The account has an authenticator already; remove that one first."
+
+
 class ReauthenticationRequired(Refusal):
     code = "reauthentication_required"
     status = 403

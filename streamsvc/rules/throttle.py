@@ -54,6 +54,7 @@ SPRAYED_ADDRESS = Window("sign_in.sprayed_address", 10, HOUR_S)
 """How many different identifiers may fail from one address in an hour."""
 SIGN_UP_ADDRESS = Window("sign_up.address", 1_000, HOUR_S)
 PIN = Ladder("pin", waits_s=(15 * MINUTE_S,))
+SECOND_FACTOR = Ladder("second_factor")
 REAUTHENTICATION = Ladder("reauthentication")
 SECRET_BY_ADDRESS = Window("secret.address", 100, HOUR_S)
 """Tokens and codes tried from one address."""

@@ -44,7 +44,7 @@ class AccountOut(StrictSchema):
     created_at = Moment(required=True)
 
 
-class ResetRequest(StrictSchema):
+class EmailIn(StrictSchema):
     email = Email(required=True)
 
 

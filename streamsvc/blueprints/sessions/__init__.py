@@ -1,5 +1,5 @@
 """sessions: who signs in, with what, as which profile."""
 
-from streamsvc.blueprints.sessions import accounts, devices, passwords, profiles, sessions
+from streamsvc.blueprints.sessions import accounts, devices, passwords, profiles, sessions, totp
 
-BLUEPRINTS = (accounts.bp, sessions.bp, profiles.bp, devices.bp, passwords.bp)
+BLUEPRINTS = (accounts.bp, sessions.bp, profiles.bp, devices.bp, passwords.bp, totp.bp)

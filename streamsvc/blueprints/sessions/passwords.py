@@ -2,11 +2,11 @@
 
 from streamsvc import clock, passwords
 from streamsvc.database import db
-from streamsvc.login import public, viewer
-from streamsvc.operations import accounts, credentials, reauthentication
+from streamsvc.login import public, require_recent_proof, viewer
+from streamsvc.operations import accounts, credentials, email_changes, reauthentication
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
-from streamsvc.schemas.accounts import Accepted, PasswordChange, PasswordReset, ProofToken, ResetRequest
+from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordChange, PasswordReset, ProofToken
 from streamsvc.web import Blueprint
 
 bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
@@ -25,8 +25,19 @@ def put_password(given):
     db.session.commit()
 
 
+@bp.route("/account/email", methods=["PUT"])
+@bp.arguments(EmailIn)
+@bp.response(202, Accepted)
+def put_email(given):
+    """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
+    require_recent_proof()
+    email_changes.ask(viewer().account_id, given["email"], clock.now())
+    db.session.commit()
+    return {"status": "accepted"}
+
+
 @bp.route("/password-resets", methods=["POST"])
-@bp.arguments(ResetRequest)
+@bp.arguments(EmailIn)
 @public
 @bp.response(202, Accepted)
 def request_reset(given):
@@ -54,7 +65,7 @@ def put_reset(given):
 @public
 @bp.response(204)
 def put_verification(given):
-    """Confirm an address with a mailed token: a new account's, or one that an account changes to."""
+    """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
     count_by_address(limits.SECRET_BY_ADDRESS)
     credentials.confirm_email(given["token"], clock.now())
     db.session.commit()

@@ -10,7 +10,7 @@ from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public, viewer
 from streamsvc.models import Profile, Session
-from streamsvc.operations import audit, pins, reauthentication, sign_in
+from streamsvc.operations import audit, pins, reauthentication, second_factor, sign_in
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import Invalid, InvalidCredentials, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -39,6 +39,7 @@ def create_session(given):
     device = given["device"]
     proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"))
     now = clock.now()
+    second_factor.check(proved, given, now)
     if not sign_in.still_stands(proved, now):
         raise InvalidCredentials
     token = TOKEN_PREFIX + idempotency.new_secret()

@@ -1,0 +1,54 @@
+"""An authenticator app as the second proof."""
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.login import require_recent_proof, viewer
+from streamsvc.operations import second_factor
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpSecret
+from streamsvc.web import Blueprint
+
+bp = Blueprint("second factors", __name__, url_prefix="/v1/account/totp", description="A second proof.")
+
+
+@bp.route("", methods=["POST"])
+@bp.response(201, TotpSecret)
+def create_totp():
+    """Begin with an authenticator app. It counts once a code of it was sent; asking again replaces the secret."""
+    require_recent_proof()
+    row = viewer().row
+    begun = second_factor.begin_totp(row.account_id, row.email, clock.now())
+    db.session.commit()
+    return begun
+
+
+@bp.route("", methods=["PUT"])
+@bp.arguments(TotpCode)
+@bp.response(200, RecoveryCodes)
+def confirm_totp(given):
+    """Show one code: from now on every sign-in asks for one. The recovery codes are shown this once."""
+    require_recent_proof()
+    codes = second_factor.confirm_totp(viewer().account_id, given["code"], clock.now())
+    db.session.commit()
+    return {"recovery_codes": codes}
+
+
+@bp.route("", methods=["DELETE"])
+@bp.response(204)
+def delete_totp():
+    """Sign in by password alone again."""
+    require_recent_proof()
+    second_factor.remove_totp(viewer().account_id, clock.now())
+    db.session.commit()
+
+
+@bp.route("/recovery-codes", methods=["PUT"])
+@bp.response(200, RecoveryCodes)
+def put_recovery_codes():
+    """Ten new recovery codes; those before count no more."""
+    require_recent_proof()
+    if not second_factor.has_totp(viewer().account_id):
+        raise NotFound
+    codes = second_factor.new_codes(viewer().account_id)
+    db.session.commit()
+    return {"recovery_codes": codes}

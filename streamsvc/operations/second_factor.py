@@ -1,0 +1,137 @@
+"""The second proof: an authenticator's code, a recovery code, or a code by mail where the password is a known one.
+
+Each code counts once: a guarded UPDATE uses it up, whoever else sends it at the same moment.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc import passwords, sealing, throttle
+from streamsvc.database import affected, db, one_row
+from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
+from streamsvc.operations import audit, mail
+from streamsvc.operations.attempts import is_within
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive
+from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, step_of, uri
+
+BY_APP = ("totp", "recovery_code")
+BY_MAIL = ("email_code",)
+
+
+def check(proved, given: dict, now: datetime) -> None:
+    """After a right password: whatever else this account asks for. Raises SecondFactorRequired, SecondFactorInvalid.
+
+    An account with an authenticator asks for it everywhere; a password that attackers know asks for a mailed code on a
+    device that the account does not know.
+    """
+    account = proved.account
+    if account.has_totp:
+        methods = BY_APP
+    elif not proved.device_known and passwords.is_breached(given["password"]):
+        methods = BY_MAIL
+    else:
+        return
+    sent = [name for name in methods if given.get(name)]
+    if not sent:
+        if methods == BY_MAIL:
+            _mail_code(account, now)
+        raise SecondFactorRequired(methods=list(methods))
+    throttle.take(limits.SECOND_FACTOR, account.device_id or account.id)
+    if not any(_is_right(account.id, name, given[name], now) for name in sent):
+        audit.record("authn_second_factor_fail", account.id, method=sent[0], actor="anonymous")
+        db.session.commit()
+        raise SecondFactorInvalid
+    throttle.clear(limits.SECOND_FACTOR, account.device_id or account.id)
+
+
+def _is_right(account_id: str, method: str, code: str, now: datetime) -> bool:
+    if method == "totp":
+        return use_totp(account_id, code, now)
+    key = fingerprint(recovery_key(account_id, code))
+    if method == "recovery_code":
+        unused = (RecoveryCode.code_hash == key, RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
+        return affected(sa.update(RecoveryCode).where(*unused).values(used_at=now)) == 1
+    used = Proof.use("sign_in_code", fingerprint(f"{account_id}:{code}"), now) is not None
+    db.session.commit()
+    return used
+
+
+def use_totp(account_id: str, code: str, now: datetime, confirmed: bool = True) -> bool:
+    """Whether this is a code of the account's authenticator that was not used yet; uses it up."""
+    found = one_row(sa.select(*TotpFactor.__table__.c).where(TotpFactor.account_id == account_id))
+    if found is None or (found.confirmed_at is None) == confirmed:
+        return False
+    step = step_of(sealing.unseal(found.secret_sealed), code, now)
+    if step is None:
+        return False
+    unused = (TotpFactor.account_id == account_id, TotpFactor.last_step < step)
+    return affected(sa.update(TotpFactor).where(*unused).values(last_step=step)) == 1
+
+
+def _mail_code(account, now: datetime) -> None:
+    """One statement's worth of mail for each try, and not many."""
+    if is_within(limits.MAIL_TO_ADDRESS, f"sign_in_code {account.id}"):
+        mail.post_proof("sign_in_code", account.email, account.id, now)
+        audit.record("authn_step_up_asked", account.id, actor="anonymous")
+        db.session.commit()
+
+
+def begin_totp(account_id: str, email: str, now: datetime) -> dict:
+    """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it. Raises TotpActive."""
+    kept = db.session.get(TotpFactor, account_id)
+    if kept and kept.confirmed_at:
+        raise TotpActive
+    secret = new_totp_secret()
+    if kept is None:
+        kept = TotpFactor(account_id=account_id, created_at=now)
+        db.session.add(kept)
+    kept.secret_sealed = sealing.seal(secret)
+    return {"secret": secret, "otpauth_uri": uri(secret, email)}
+
+
+def confirm_totp(account_id: str, code: str, now: datetime) -> list[str]:
+    """From now on the account asks for codes; its recovery codes, shown this once. Raises SecondFactorInvalid."""
+    throttle.take(limits.SECOND_FACTOR, account_id)
+    if not use_totp(account_id, code, now, confirmed=False):
+        raise SecondFactorInvalid
+    throttle.clear(limits.SECOND_FACTOR, account_id)
+    db.session.get(TotpFactor, account_id).confirmed_at = now
+    codes = new_codes(account_id)
+    audit.record("authn_factor_added", account_id, factor="totp")
+    mail.post("factor_added", db.session.get(Account, account_id).email, now, factor="An authenticator app")
+    return codes
+
+
+def new_codes(account_id: str) -> list[str]:
+    """Ten new recovery codes; those before count no more."""
+    db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
+    codes = new_recovery_codes()
+    hashes = [fingerprint(recovery_key(account_id, code)) for code in codes]
+    db.session.add_all([RecoveryCode(account_id=account_id, code_hash=kept) for kept in hashes])
+    audit.record("recovery_codes_made", account_id)
+    return codes
+
+
+def remove_totp(account_id: str, now: datetime) -> None:
+    """The account asks for codes no more. Raises NotFound where it did not."""
+    kept = db.session.get(TotpFactor, account_id)
+    if kept is None:
+        raise NotFound
+    db.session.delete(kept)
+    db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
+    audit.record("authn_factor_removed", account_id, factor="totp")
+    mail.post("factor_removed", db.session.get(Account, account_id).email, now, factor="The authenticator app")
+
+
+def has_totp(account_id: str) -> bool:
+    return (
+        db.session.scalar(
+            sa.select(TotpFactor.account_id).where(
+                TotpFactor.account_id == account_id, TotpFactor.confirmed_at.is_not(None)
+            )
+        )
+        is not None
+    )

@@ -1,0 +1,18 @@
+"""Second proofs, as they cross the wire."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.base import Pattern, StrictSchema
+
+
+class TotpCode(StrictSchema):
+    code = Pattern("[0-9]{6}", "Give six digits.", longest=6, required=True)
+
+
+class TotpSecret(StrictSchema):
+    secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
+    otpauth_uri = fields.String(required=True, metadata={"description": "The same, for a QR code."})
+
+
+class RecoveryCodes(StrictSchema):
+    recovery_codes = fields.List(fields.String(), required=True, metadata={"description": "Shown this once."})
