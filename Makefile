@@ -20,7 +20,7 @@ run: install
 	$(BIN)/streamsvc demo
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .

@@ -56,9 +56,12 @@ def json_response(body: bytes, status: int = 200) -> Response:
 def strict_json(raw: bytes):
     """The value that `raw` holds. Raises Malformed on anything that two readers could understand differently."""
     try:
-        return json.loads(raw.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+        value = json.loads(raw.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+        if b"\\u" in raw:  # an escape can spell half a character, which no UTF-8 and no database can hold
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Malformed from None
+    return value
 
 
 def _each_key_once(pairs):

@@ -32,9 +32,24 @@ def is_problem(answer, status, code):
         b"\xff\xfe{\x00}\x00",
         b'\xef\xbb\xbf{"email": "a"}',
         b'{"email": "\xff"}',
+        b'{"email": "\\ud800"}',
+        b'{"\\udfff": 1}',
         DEEP,
     ],
-    ids=["cut", "empty", "nan", "infinity", "twice", "huge int", "utf-16", "bom", "not utf-8", "deep"],
+    ids=[
+        "cut",
+        "empty",
+        "nan",
+        "infinity",
+        "twice",
+        "huge int",
+        "utf-16",
+        "bom",
+        "not utf-8",
+        "half",
+        "half key",
+        "deep",
+    ],
 )
 def test_what_is_no_plain_json_is_malformed(client, body):
     if body:
@@ -43,7 +58,7 @@ def test_what_is_no_plain_json_is_malformed(client, body):
         assert set(is_problem(post(client, body), 422, "invalid")["errors"]) == {"email", "password"}
 
 
-@pytest.mark.parametrize("value", [None, [], {}, True, 1, 1.5, 2**63, -1, "", "\x00", "\ud800", "x" * 300_000])
+@pytest.mark.parametrize("value", [None, [], {}, True, 1, 1.5, 2**63, -1, "", "\x00", "x" * 300_000])
 @pytest.mark.parametrize("field", ["email", "password"])
 def test_a_value_of_the_wrong_kind_is_named(client, field, value):
     answer = post(client, json.dumps({**SIGN_IN, field: value}))
