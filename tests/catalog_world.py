@@ -82,3 +82,19 @@ class Catalog(Caller):
             changed = viewer.client.patch(f"/v1/profiles/{answer.json['profile']['id']}", json=terms)
             assert changed.status_code == 200, changed.json
         return viewer
+
+    def subscribe(self, viewer, plan):
+        """Sell a plan to a viewer."""
+        price = {"currency": "EUR", "amount_minor": 999, "tax": "exclusive"}
+        features = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 5, "downloads": True}
+        made = self.client.put(
+            f"/v1/admin/plans/{plan}", json={"name": plan, "features": {**features, "ads": False}, "prices": [price]}
+        )
+        assert made.status_code == 200, made.json
+        assert viewer.client.post("/v1/payment-methods", json={"token": "pm_card_visa"}).status_code == 201
+        sold = viewer.client.post(
+            "/v1/subscriptions",
+            json={"price_id": made.json["prices"][0]["id"]},
+            headers={"Idempotency-Key": secrets.token_hex(8)},
+        )
+        assert sold.status_code == 201, sold.json

@@ -238,14 +238,9 @@ def test_putting_a_title_tells_each_field_that_is_wrong(catalog):
     )
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {"age_rating", "languages"}
-    for given in (
-        {"external_id": "x:2", "kind": "movie", "title": "A"},
-        {"kind": "movie", "title": "\ud800"},
-        [],
-        None,
-    ):
+    for given in ({"external_id": "x:2", "kind": "movie", "title": "A"}, [], None):
         assert catalog.client.put("/v1/admin/titles/x:1", json=given).status_code in (400, 422)
-    lone = b'{"kind": "movie", "title": "\\ud800"}'
+    lone = rb'{"kind": "movie", "title": "\ud800"}'
     answer = catalog.client.put("/v1/admin/titles/x:1", data=lone, content_type="application/json")
     assert answer.status_code == 422
 

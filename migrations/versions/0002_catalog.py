@@ -61,6 +61,8 @@ def create_titles():
         sa.Column("min_age", sa.Integer()),
         sa.Column("age_gate", sa.Integer(), nullable=False),
         sa.Column("rank", sa.BigInteger(), nullable=False, unique=True),
+        sa.Column("played", sa.Integer(), nullable=False),
+        sa.Column("has_artwork", sa.Boolean(), nullable=False),
         sa.Column("windowed", sa.Boolean(), nullable=False),
         sa.Column("plan_limited", sa.Boolean(), nullable=False),
         sa.Column("added_at", UtcTime(), nullable=False),

@@ -74,7 +74,9 @@ class SuggestionsQuery(StrictSchema):
 
 
 class TitleQuery(StrictSchema):
-    expand = Text(shortest=0, load_default="", metadata={"description": "seasons, credits, similar; several by commas."})
+    expand = Text(
+        shortest=0, load_default="", metadata={"description": "seasons, credits, similar; several by commas."}
+    )
     locale = Locale(load_default=None)
     country = KnownCountry(load_default=None, metadata={"description": "Where an operator asks for."})
 
@@ -203,16 +205,6 @@ class Seasons(StrictSchema):
 
 class SeasonEpisodes(StrictSchema):
     items = fields.List(fields.Nested(Episode), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
-
-
-class Genre(StrictSchema):
-    code = fields.String(required=True)
-    name = fields.String(required=True)
-
-
-class Genres(StrictSchema):
-    items = fields.List(fields.Nested(Genre), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
 
 

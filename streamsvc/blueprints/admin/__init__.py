@@ -7,6 +7,7 @@ from streamsvc.blueprints.admin import (
     billing_plans,
     billing_subscriptions,
     catalog_imports,
+    catalog_rows,
     catalog_titles,
 )
 
@@ -17,5 +18,6 @@ BLUEPRINTS = (
     billing_plans.bp,
     billing_subscriptions.bp,
     catalog_imports.bp,
+    catalog_rows.bp,
     catalog_titles.bp,
 )

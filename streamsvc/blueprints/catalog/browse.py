@@ -1,10 +1,19 @@
-"""GET /v1/catalog/genres and /people/{id}."""
+"""GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
 from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.login import viewer_or_operator
-from streamsvc.operations.catalog import browsing
+from streamsvc.operations.catalog import browsing, collections, home
 from streamsvc.operations.catalog.audience import audience
-from streamsvc.schemas.catalog import Genres
+from streamsvc.schemas.catalog_browse import (
+    CollectionQuery,
+    CollectionWithTitles,
+    Filters,
+    Genres,
+    Home,
+    LocaleQuery,
+    PageOfCollections,
+    PersonOut,
+)
 from streamsvc.web import Blueprint
 
 bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways into the catalogue.")
@@ -16,4 +25,53 @@ bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways i
 def list_genres():
     """The genres in which the viewer may see at least one title."""
     who = audience()
-    return answer(who, lambda known: browsing.genres(who, known))
+    return answer(who, lambda known: browsing.genres(who))
+
+
+@bp.route("/filters")
+@viewer_or_operator("catalog")
+@bp.response(200, Filters)
+def get_filters():
+    """What lists can be narrowed to and sorted by: values under which the viewer finds something."""
+    who = audience()
+    return answer(who, lambda known: browsing.filters(who))
+
+
+@bp.route("/people/<person_id>")
+@viewer_or_operator("catalog")
+@bp.arguments(LocaleQuery, location="query")
+@bp.response(200, PersonOut)
+def get_person(asked, person_id):
+    """Who somebody is and what they did in titles that the viewer may see."""
+    who = audience()
+    return answer(who, lambda known: browsing.person(person_id, asked, who, known))
+
+
+@bp.route("/collections")
+@viewer_or_operator("catalog")
+@bp.arguments(CollectionQuery, location="query")
+@bp.response(200, PageOfCollections)
+def list_collections(asked):
+    """Collections in which the viewer may see at least one title."""
+    who = audience()
+    return answer(who, lambda known: collections.page_of_all(asked, who))
+
+
+@bp.route("/collections/<collection_id>")
+@viewer_or_operator("catalog")
+@bp.arguments(CollectionQuery, location="query")
+@bp.response(200, CollectionWithTitles)
+def get_collection(asked, collection_id):
+    """One collection, by id or code, with its titles in their order."""
+    who = audience()
+    return answer(who, lambda known: collections.page(collection_id, asked, who, known))
+
+
+@bp.route("/home")
+@viewer_or_operator("catalog")
+@bp.response(200, Home)
+def get_home():
+    """The rows of the home page. Those of what the viewer watches are for the profile that is watching."""
+    who = audience()
+    own = home.personal(who)
+    return answer(who, lambda known: home.page(own, who, known), own)

@@ -33,6 +33,9 @@ class Title(Base):
     """What a profile's max_age must reach: `min_age`, or above every limit for an unrated title."""
     rank: Mapped[int] = mapped_column(sa.BigInteger, unique=True)
     """Popularity above, `pk` below (rules/catalog/ranks.py): unique, and in the order of popularity."""
+    played: Mapped[int] = mapped_column(default=0)
+    """What plays of late add to the popularity that the record tells."""
+    has_artwork: Mapped[bool]
     windowed: Mapped[bool]
     """Has licence windows; without any it is shown everywhere, always."""
     plan_limited: Mapped[bool]

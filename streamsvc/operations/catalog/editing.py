@@ -5,14 +5,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.database import db, one_row
-from streamsvc.models import SearchDoc, Title, TitleFacet, TitleRecord
+from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog import writing
 from streamsvc.operations.catalog.json import dumped, joined
 from streamsvc.rules.catalog.record import Flawed, converted
 from streamsvc.rules.refusals import Invalid, NotFound
 
 KEPT = (
-    sa.select(Title.pk, Title.id, Title.rank, TitleRecord.body)
+    sa.select(Title.pk, Title.id, TitleRecord.body)
     .join(TitleRecord, TitleRecord.title_pk == Title.pk)
     .where(Title.external_id == sa.bindparam("external_id"), Title.removed_at.is_(None))
 )
@@ -46,13 +46,10 @@ def remove(external_id: str, now: datetime) -> None:
     row = db.session.execute(KEPT, {"external_id": external_id}).first()
     if row is None:
         raise NotFound
-    withdraw([(row.pk, row.rank)], now)
+    withdraw([row.pk], now)
     writing.touch()
 
 
-def withdraw(titles: list[tuple[int, int]], now: datetime) -> None:
-    """Take titles (pk, rank) out of every list and search."""
-    pks, ranks = [pk for pk, _ in titles], [rank for _, rank in titles]
+def withdraw(pks: list[int], now: datetime) -> None:
+    """Take titles out: no list, search or detail shows what is removed."""
     db.session.execute(sa.update(Title).where(Title.pk.in_(pks)).values(removed_at=now))
-    db.session.execute(sa.delete(TitleFacet).where(TitleFacet.title_pk.in_(pks)))
-    db.session.execute(sa.delete(SearchDoc).where(SearchDoc.rank.in_(ranks)))

@@ -122,15 +122,15 @@ def _remove_missing(made, now):
         return "Some lines were rejected, so no title was removed.", 0
     writing.begin()
     named = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == made.id)
-    present = sa.select(Title.pk, Title.rank).where(Title.removed_at.is_(None))
-    missing = db.session.execute(present.where(Title.pk.not_in(named))).all()
+    present = sa.select(Title.pk).where(Title.removed_at.is_(None))
+    missing = db.session.scalars(present.where(Title.pk.not_in(named))).all()
     total = db.session.scalar(sa.select(sa.func.count()).select_from(present.subquery()))
     if len(missing) * 100 > made.most_removals_percent * total:
         return (
             f"{len(missing)} of {total} titles are not in the file, more than {made.most_removals_percent} %;"
             " none was removed."
         ), 0
-    for some in bulk.slices([(row.pk, row.rank) for row in missing]):
+    for some in bulk.slices(missing):
         editing.withdraw(some, now)
     if missing:
         writing.touch()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from streamsvc import pagination
 from streamsvc.database import all_rows, one_row
-from streamsvc.models import Person, Title, TitleCard, TitleCredit, TitleFacet
+from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.state import Known
@@ -61,7 +61,7 @@ def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict
     parameters = audience.parameters()
     wanted = [(kind, asked[kind]) for kind in FACETS if asked.get(kind)]
     for at, facet in enumerate(wanted):
-        pk = known.facets.get(facet)
+        pk = known.facets.get(facet) or _collection_pk(facet, known)
         if pk is None and facet[0] in ("genre", "collection"):
             raise Invalid(errors={facet[0]: ["There is none of this name."]})
         parameters[f"facet_{at}"] = pk or 0
@@ -80,6 +80,14 @@ def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict
         sees_all=audience.sees_all,
     )
     return shape, parameters
+
+
+def _collection_pk(facet, known):
+    """A collection is asked for by its id too."""
+    if not facet[1].startswith("col_"):
+        return None
+    row = one_row(sa.select(Collection.code).where(Collection.id == sa.bindparam("id")), {"id": facet[1]})
+    return row and known.facets.get(("collection", row.code))
 
 
 def _person_pk(person_id):

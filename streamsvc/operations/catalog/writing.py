@@ -24,19 +24,19 @@ from streamsvc.models import (
     TitleRecord,
     TitleWindow,
 )
+from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.operations.catalog import bulk, cards, series
 from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog import ratings, search
 from streamsvc.rules.catalog.ranks import rank
+from streamsvc.rules.catalog.record import MOST_POPULAR, encoded
 from streamsvc.rules.catalog.record import Title as Record
-from streamsvc.rules.catalog.record import encoded
 from streamsvc.rules.catalog.text import fold
 
-EVERYWHERE = "*"
 MOST_REMEMBERED = 200_000
-BY_RECORD = sa.select(Title.pk, Title.id, Title.external_id, Title.rank, Title.removed_at, TitleRecord.body).join(
-    TitleRecord, TitleRecord.title_pk == Title.pk
-)
+BY_RECORD = sa.select(
+    Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
+).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 OF_TITLE = (TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
@@ -54,7 +54,8 @@ class Row:
 
     @property
     def rank(self) -> int:
-        return rank(self.record.popularity or 0, self.pk)
+        played = self.known.played if self.known else 0
+        return rank(min((self.record.popularity or 0) + played, MOST_POPULAR), self.pk)
 
     @property
     def sort_keys(self) -> tuple:
@@ -163,7 +164,8 @@ def _update(rows, now):
 
 
 COLUMNS = (
-    "external_id", "kind", "title", *SORT_KEYS, "year", "runtime_s", "min_age", "age_gate", "windowed", "plan_limited",
+    "external_id", "kind", "title", *SORT_KEYS, "year", "runtime_s", "min_age", "age_gate", "has_artwork", "windowed",
+    "plan_limited",
 )  # fmt: skip
 
 
@@ -172,15 +174,15 @@ def _columns(row):
     min_age = record.rating.min_age if record.rating else None
     return (
         record.external_id, record.kind, record.title, *row.sort_keys, record.year, record.runtime_s, min_age,
-        ratings.gate(min_age), record.windows is not None, record.plans is not None,
+        ratings.gate(min_age), bool(record.artwork), record.windows is not None, record.plans is not None,
     )  # fmt: skip
 
 
 def _add_titles(rows, now):
     bulk.add(
         Title,
-        ("pk", "id", "added_at", "updated_at", *COLUMNS),
-        [(row.pk, row.id, now, now, *_columns(row)) for row in rows],
+        ("pk", "id", "added_at", "updated_at", "played", *COLUMNS),
+        [(row.pk, row.id, now, now, 0, *_columns(row)) for row in rows],
     )
 
 

@@ -1,0 +1,112 @@
+"""Genres, filters, people, collections and the home page, as they are answered."""
+
+from marshmallow import fields, validate
+
+from streamsvc.schemas.base import PageQuery, Slug, StrictSchema, Text, Word, page_of
+from streamsvc.schemas.catalog import Locale, TitleCard
+
+ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
+MOST_ITEMS = 2_000
+
+
+class LocaleQuery(StrictSchema):
+    locale = Locale(load_default=None)
+
+
+class CollectionQuery(PageQuery):
+    locale = Locale(load_default=None)
+
+    class Meta:
+        exclude = ("include_total",)
+
+
+class Genre(StrictSchema):
+    code = fields.String(required=True)
+    name = fields.String(required=True)
+
+
+class Genres(StrictSchema):
+    items = fields.List(fields.Nested(Genre), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class Years(StrictSchema):
+    min = fields.Integer(required=True, allow_none=True)
+    max = fields.Integer(required=True, allow_none=True)
+
+
+class Filters(StrictSchema):
+    kinds = fields.List(fields.String(), required=True)
+    genres = fields.List(fields.Nested(Genre), required=True)
+    languages = fields.List(fields.String(), required=True)
+    countries = fields.List(fields.String(), required=True)
+    years = fields.Nested(Years, required=True)
+    sorts = fields.List(fields.String(), required=True)
+
+
+class PersonCredit(StrictSchema):
+    role = fields.String(required=True)
+    character = fields.String(required=True, allow_none=True)
+    title = fields.Nested(TitleCard, required=True)
+
+
+class PersonOut(StrictSchema):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    credits = fields.List(fields.Nested(PersonCredit), required=True)
+
+
+class CollectionOut(StrictSchema):
+    id = fields.String(required=True)
+    code = fields.String(required=True)
+    title = fields.String(required=True)
+
+
+class CollectionWithTitles(CollectionOut):
+    items = fields.List(fields.Nested(TitleCard), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+PageOfCollections = page_of(CollectionOut)
+
+
+class HomeItem(TitleCard):
+    """A title; in `continue` and `next_up` also what of it goes on."""
+
+    item_id = fields.String()
+    episode = fields.Dict(allow_none=True)
+    progress = fields.Dict(allow_none=True)
+
+
+class HomeRow(StrictSchema):
+    id = fields.String(required=True)
+    kind = fields.String(required=True, validate=validate.OneOf(ROW_KINDS))
+    title = fields.String(required=True)
+    items = fields.List(fields.Nested(HomeItem), required=True)
+
+
+class Home(StrictSchema):
+    items = fields.List(fields.Nested(HomeRow), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class CollectionIn(StrictSchema):
+    title = Text(required=True)
+    localizations = fields.Dict(keys=Locale(), values=Text(), load_default=dict)
+    items = fields.List(
+        Text(),
+        required=True,
+        validate=validate.Length(max=MOST_ITEMS),
+        metadata={"description": "Titles in their order, each by its id or its external id."},
+    )
+
+
+class HomeRowIn(StrictSchema):
+    kind = Word(*ROW_KINDS, required=True)
+    collection = Slug(load_default=None, metadata={"description": "The code of the collection, for that kind."})
+    title = Text(load_default=None, metadata={"description": "Instead of the usual one."})
+    localizations = fields.Dict(keys=Locale(), values=Text(), load_default=dict)
+
+
+class HomeIn(StrictSchema):
+    items = fields.List(fields.Nested(HomeRowIn), required=True, validate=validate.Length(max=100))
