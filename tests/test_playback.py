@@ -1,5 +1,7 @@
 """May this be played, here and now; kept up by heartbeats; over when it must be."""
 
+from contextlib import contextmanager
+
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -271,21 +273,30 @@ def test_what_makes_no_sense_is_refused(ann, body):
 
 
 @pytest.fixture
-def catalogue_away(app):
-    """The connection breaks whenever the catalogue is read."""
+def breaking_off(app):
+    """The database is there for a request's first question (who asks) and away for all that follow."""
+    asked = []
 
-    def broken(connection, cursor, text, *rest):
-        if " titles" in text:
-            raise OperationalError(text, {}, Exception("connection lost"))
+    def away(*connection):
+        asked.append(connection)
+        if len(asked) > 1:
+            raise OperationalError("connect", {}, Exception("connection refused"))
 
     with app.app_context():
         engine = db.engines[STATEMENTS]
-    event.listen(engine, "before_cursor_execute", broken)
-    yield
-    event.remove(engine, "before_cursor_execute", broken)
+
+    @contextmanager
+    def breaking():
+        event.listen(engine, "checkout", away)
+        yield
+        event.remove(engine, "checkout", away)
+
+    return breaking
 
 
-def test_nothing_plays_when_it_cannot_be_decided(ann, catalogue_away):
-    refused = ann.play("film")
+def test_nothing_plays_when_it_cannot_be_decided(ann, breaking_off):
+    with breaking_off():
+        refused = ann.play("film")
     assert told(refused) == (503, "entitlement_unavailable")
     assert int(refused.headers["Retry-After"]) > 0
+    assert ann.get("/v1/playback").json["items"] == []

@@ -6,7 +6,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, UtcTime, db, insert, one_row
+from streamsvc.database import Base, Prepared, UtcTime, db, insert
 from streamsvc.rules.progress import Item, Report
 
 
@@ -59,19 +59,22 @@ def save(profile_id: str, item: Item, told: Report) -> sa.Row:
     """
     row = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
     row |= {"season": item.season, "episode": item.episode, **vars(told)}
-    return one_row(_merge(db.engine.dialect.name), row)
+    return _merge(db.engine.dialect.name).one(**row)
 
 
 @cache
-def _merge(dialect: str):
-    old, statement = Progress, insert(Progress)
+def _merge(dialect: str) -> Prepared:
+    columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
+    old = Progress
+    statement = insert(Progress).values(
+        {column.name: sa.bindparam(column.name, type_=column.type) for column in columns}
+    )
     new = statement.excluded
     newer = _order(new, old, of=new) > _order(new, old, of=old)
     latest = {name: sa.case((newer, new[name]), else_=getattr(old, name)) for name in NEWEST_COUNTS}
     merged = latest | {name: _later(new[name], getattr(old, name)) for name in LATEST_COUNTS}
-    return statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged).returning(
-        *Progress.__table__.c
-    )
+    statement = statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged)
+    return Prepared(statement.returning(*Progress.__table__.c))
 
 
 NEWEST_COUNTS = ("position_s", "duration_s", "at", "claimed_at")

@@ -6,7 +6,7 @@ from functools import cached_property
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc.database import one_row
+from streamsvc.database import Prepared
 from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.facts import title_facts
 from streamsvc.rules.access import TitleFacts
@@ -23,7 +23,7 @@ class _Detail(msgspec.Struct):
 class Playable:
     """One row of FILM or EPISODE, read."""
 
-    row: sa.Row
+    row: tuple
 
     @property
     def is_series(self) -> bool:
@@ -56,9 +56,7 @@ class Playable:
 
 def find(item_id: str, profile_id: str | None = None) -> Playable | None:
     """The item under this public id with the profile's progress in it; None where the catalogue has none."""
-    row = one_row(
-        EPISODE if item_id.startswith(EPISODE_PREFIX) else FILM, {"item_id": item_id, "profile_id": profile_id}
-    )
+    row = (EPISODE if item_id.startswith(EPISODE_PREFIX) else FILM).one(item_id=item_id, profile_id=profile_id)
     return row and Playable(row)
 
 
@@ -75,9 +73,9 @@ _PROGRESS = (Progress.position_s, Progress.duration_s, Progress.watched_at, Prog
 _ITEM_ID, _PROFILE_ID = sa.bindparam("item_id"), sa.bindparam("profile_id", type_=sa.String)
 
 
-def _with_progress(select):
+def _with_progress(select) -> Prepared:
     mine = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
-    return select.add_columns(*_PROGRESS).outerjoin(Progress, mine)
+    return Prepared(select.add_columns(*_PROGRESS).outerjoin(Progress, mine))
 
 
 FILM = _with_progress(

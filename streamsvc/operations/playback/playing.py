@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import grants
-from streamsvc.database import affected
+from streamsvc.database import Prepared, UtcTime
 from streamsvc.login import Viewer
 from streamsvc.models import Stream
 from streamsvc.models.progress import save
@@ -142,33 +142,38 @@ def _why_not(who: Viewer, stream: sa.Row, playable: Playable | None, now: dateti
 
 def _keep(stream: sa.Row, told: dict, now: datetime) -> None:
     """Raises StreamEnded where the stream ended just now."""
-    values = {
-        "stream_id": stream.id,
-        "now": now,
-        "kept_position_s": told["position_s"],
-        "kept_state": told["state"],
-        "until": now + playback.TTL,
-        "more_s": playback.watched_since(stream.state, stream.seen_at, now),
-    }
     final = told["state"] in playback.FINAL_STATES
-    if not affected(LAST_BEAT if final else BEAT, values):
+    kept = (LAST_BEAT if final else BEAT).affected(
+        stream_id=stream.id,
+        now=now,
+        until=now if final else now + playback.TTL,
+        told_position_s=told["position_s"],
+        told_state=told["state"],
+        more_s=playback.watched_since(stream.state, stream.seen_at, now),
+    )
+    if not kept:
         stream = streams.find(stream.account_id, stream.id, now)
         raise StreamEnded(reason=streams.end_reason(stream, now))
 
 
-BEAT = (
-    sa.update(Stream)
-    .where(Stream.id == sa.bindparam("stream_id"), Stream.ended_at.is_(None), Stream.expires_at > streams.NOW)
-    .values(
-        position_s=sa.bindparam("kept_position_s"),
-        state=sa.bindparam("kept_state"),
-        seen_at=streams.NOW,
-        expires_at=sa.bindparam("until", type_=Stream.expires_at.type),
-        watched_s=Stream.watched_s + sa.bindparam("more_s"),
+def _beat(**more) -> Prepared:
+    """Guarded: what ended or expired meanwhile stays so."""
+    live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
+    statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *live)
+    return Prepared(
+        statement.values(
+            position_s=sa.bindparam("told_position_s", type_=sa.Integer),
+            state=sa.bindparam("told_state", type_=sa.String),
+            seen_at=streams.NOW,
+            expires_at=sa.bindparam("until", type_=UtcTime),
+            watched_s=Stream.watched_s + sa.bindparam("more_s", type_=sa.Integer),
+            **more,
+        )
     )
-)
-"""Guarded: what ended or expired meanwhile stays so."""
-LAST_BEAT = BEAT.values(ended_at=streams.NOW, end_reason=playback.STOPPED)
+
+
+BEAT = _beat()
+LAST_BEAT = _beat(ended_at=streams.NOW, end_reason=playback.STOPPED)
 
 
 def stop(who: Viewer, stream_id: str, now: datetime) -> None:

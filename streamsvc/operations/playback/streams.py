@@ -6,19 +6,20 @@ statement that counts and inserts; PostgreSQL counts from a snapshot, so there a
 statement — a place to be freed first, a device to be let in — is done in a unit of work, behind the same lock.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
 import sqlalchemy as sa
 
-from streamsvc.database import UtcTime, affected, all_rows, db, insert, new_id, one_row
+from streamsvc.database import Prepared, UtcTime, affected, all_rows, db, insert, new_id
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import DeviceLimit, StreamLimit
 
 NOW = sa.bindparam("now", type_=UtcTime)
+SINCE = sa.bindparam("since", type_=UtcTime)
 ACCOUNT_ID = sa.bindparam("account_id")
 SESSION_LIVES = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
 LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_LIVES)
@@ -31,8 +32,10 @@ LIVE_OF_ACCOUNT = (
     .where(Stream.account_id == ACCOUNT_ID, LIVE)
     .order_by(Stream.id)
 )
-FOUND = sa.select(*Stream.__table__.c, SESSION_LIVES.label("session_lives"), LIVE_COUNT.label("current")).where(
-    Stream.id == sa.bindparam("stream_id"), Stream.account_id == ACCOUNT_ID
+FOUND = Prepared(
+    sa.select(*Stream.__table__.c, SESSION_LIVES.label("session_lives"), LIVE_COUNT.label("current")).where(
+        Stream.id == sa.bindparam("stream_id"), Stream.account_id == ACCOUNT_ID
+    )
 )
 
 
@@ -58,18 +61,6 @@ class Limits:
     devices: int | None
 
 
-STANDING = sa.select(
-    LIVE_COUNT.label("current"),
-    sa.exists()
-    .where(
-        StreamDevice.account_id == ACCOUNT_ID,
-        StreamDevice.device_id == sa.bindparam("device_id"),
-        StreamDevice.last_played_at > sa.bindparam("yesterday", type_=UtcTime),
-    )
-    .label("device_known"),
-)
-
-
 def live_streams(account_id: str, now: datetime) -> list[sa.Row]:
     """The account's live streams, the oldest first."""
     return all_rows(LIVE_OF_ACCOUNT, {"account_id": account_id, "now": now})
@@ -77,7 +68,7 @@ def live_streams(account_id: str, now: datetime) -> list[sa.Row]:
 
 def find(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
     """One stream of the account, live or over, with `current`, the number of live ones."""
-    return one_row(FOUND, {"account_id": account_id, "stream_id": stream_id, "now": now})
+    return FOUND.one(account_id=account_id, stream_id=stream_id, now=now)
 
 
 def end_reason(stream: sa.Row, now: datetime) -> str | None:
@@ -92,16 +83,15 @@ def end_reason(stream: sa.Row, now: datetime) -> str | None:
 def claim(wish: Wish, limits: Limits, replace: str | None, now: datetime) -> tuple[str, int]:
     """Take a place; the new stream's id and how many are live with it. Raises DeviceLimit or StreamLimit."""
     row = _row(wish, now)
-    keys = {"account_id": wish.account_id, "device_id": wish.device_id, "now": now}
-    standing = one_row(STANDING, keys | {"yesterday": now - playback.DEVICE_GRAIN})
-    one_statement_is_enough = standing.device_known and replace is None and db.engine.dialect.name == "sqlite"
-    if one_statement_is_enough and one_row(_claim("sqlite"), row | {"now": now, "limit": limits.streams}):
-        return row["id"], standing.current + 1
+    if replace is None and db.engine.dialect.name == "sqlite":
+        since = now - playback.DEVICE_GRAIN
+        if claimed := _claim("sqlite").one(**row, now=now, limit=limits.streams, since=since):
+            return claimed.id, claimed.current
     return row["id"], _claim_alone(wish, row, limits, replace, now)
 
 
 def _row(wish: Wish, now: datetime) -> dict:
-    return asdict(wish) | {
+    return vars(wish) | {
         "id": new_id("str"),
         "state": "starting",
         "position_s": 0,
@@ -115,20 +105,24 @@ def _row(wish: Wish, now: datetime) -> dict:
 
 
 @cache
-def _claim(dialect: str):
-    """Takes a place if one is free; gives the stream's id if it did.
+def _claim(dialect: str) -> Prepared:
+    """Takes a place if one is free and the device a known one; gives the stream's id and how many are live with it.
 
     What the same device has open of the same item is in the way, live or not: that place is taken over, not doubled.
     """
     columns = Stream.__table__.c
+    known = sa.exists().where(
+        StreamDevice.account_id == ACCOUNT_ID,
+        StreamDevice.device_id == sa.bindparam("device_id"),
+        StreamDevice.last_played_at > SINCE,
+    )
     row = sa.select(*(sa.bindparam(column.name, type_=column.type) for column in columns))
-    return (
+    row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, known)
+    return Prepared(
         insert(Stream)
-        .from_select(
-            [column.name for column in columns], row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT)
-        )
+        .from_select([column.name for column in columns], row)
         .on_conflict_do_nothing(index_elements=["account_id", "device_id", "item_id"], index_where=OPEN)
-        .returning(Stream.id)
+        .returning(Stream.id, LIVE_COUNT.label("current"))
     )
 
 
@@ -181,7 +175,7 @@ DEVICES = (
     .outerjoin(Device, sa.and_(Device.id == StreamDevice.device_id, Device.account_id == StreamDevice.account_id))
     .where(
         StreamDevice.account_id == ACCOUNT_ID,
-        StreamDevice.last_played_at > sa.bindparam("since", type_=UtcTime),
+        StreamDevice.last_played_at > SINCE,
         Device.removed_at.is_(None),
     )
     .order_by(StreamDevice.first_played_at, StreamDevice.device_id)
