@@ -121,7 +121,10 @@ class Settings:
         "console:", mail_target, "Where mail goes: `console:`, `file:/folder`, `smtp://user:word@host:587`.", secret=True
     )
     mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Who mail says it is from.")
-    payment_provider: str = setting("sandbox", one_of("sandbox"), "Who moves the money.")
+    payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Who moves the money.")
+    stripe_secret_key: str = setting("", str, "Stripe's secret key; needs the extra `stripe`.", secret=True)
+    stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
+    stripe_url: str = setting("https://api.stripe.com", url, "Where Stripe's API answers.")
     dunning: str = setting(
         "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
         dunning_ladder,
@@ -158,6 +161,10 @@ class Settings:
             raise SettingsError(f"{PREFIX}SECRET_KEY: production needs one; `openssl rand -hex 32` makes one")
         if self.env == "production" and self.payment_provider == "sandbox" and not self.sandbox:
             raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: `sandbox` takes no money; production needs a real one")
+        if self.payment_provider == "stripe" and not (self.stripe_secret_key and self.stripe_webhook_secret):
+            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY and {PREFIX}STRIPE_WEBHOOK_SECRET: Stripe needs both")
+        if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
+            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key moves real money; the sandbox refuses it")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

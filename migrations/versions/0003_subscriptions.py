@@ -52,9 +52,9 @@ def create_offers():
         sa.Column("countries", Json),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("retired_at", UtcTime()),
-        sa.CheckConstraint("interval IN ('day', 'week', 'month', 'year')", name=op.f("ck_prices_interval")),
         sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_prices_amount")),
         sa.CheckConstraint("tax IN ('inclusive', 'exclusive')", name=op.f("ck_prices_tax")),
+        sa.CheckConstraint("interval IN ('day', 'week', 'month', 'year')", name=op.f("ck_prices_interval")),
     )
     op.create_index("ix_prices_plan_id", "prices", ["plan_id", "id"])
     op.create_table(
@@ -70,8 +70,8 @@ def create_offers():
         sa.Column("redeemed", sa.Integer(), nullable=False),
         sa.Column("expires_at", UtcTime()),
         sa.Column("created_at", UtcTime(), nullable=False),
-        sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name=op.f("ck_coupons_one_way_off")),
         sa.CheckConstraint("duration IN ('once', 'repeating', 'forever')", name=op.f("ck_coupons_duration")),
+        sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name=op.f("ck_coupons_one_way_off")),
     )
     op.create_table(
         "gift_codes",
@@ -347,6 +347,15 @@ def create_payments():
     op.create_index("ix_ledger_entries_invoice_id", "ledger_entries", ["invoice_id", "book"])
     op.create_index("ix_ledger_entries_journal_id", "ledger_entries", ["journal_id"])
     op.create_table(
+        "provider_events",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("provider", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("reference", sa.String()),
+        sa.Column("received_at", UtcTime(), nullable=False),
+        sa.Column("done_at", UtcTime()),
+    )
+    op.create_table(
         "sandbox_charges",
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("key", sa.String(), nullable=False),
@@ -372,6 +381,7 @@ def downgrade():
     for table in (
         "sandbox_payment_plans",
         "sandbox_charges",
+        "provider_events",
         "ledger_entries",
         "refunds",
         "payments",

@@ -1,7 +1,7 @@
 """All that the worker can do: importing this module names every handler."""
 
-from streamsvc.operations import accounts, credentials, housekeeping, mail
-from streamsvc.operations.billing import audit, charging, corrections, migrations, renewal
+from streamsvc.operations import accounts, credentials, housekeeping, mail, standing
+from streamsvc.operations.billing import audit, charging, corrections, events, migrations, renewal
 from streamsvc.operations.catalog import imports
 
 __all__ = [
@@ -10,9 +10,11 @@ __all__ = [
     "charging",
     "corrections",
     "credentials",
+    "events",
     "housekeeping",
     "imports",
     "mail",
     "migrations",
     "renewal",
+    "standing",
 ]

@@ -253,6 +253,12 @@ class PaymentOverdue(Refusal):
     detail = "An invoice is overdue; pay it first."
 
 
+class SignatureInvalid(Refusal):
+    code = "signature_invalid"
+    status = 400
+    detail = "The signature is not the provider's, or is too old."
+
+
 class InvoiceNotOpen(Refusal):
     code = "invoice_not_open"
     status = 409

@@ -5,9 +5,11 @@ from flask import current_app
 from streamsvc.gateways.payments.interface import PaymentProvider
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 
-PROVIDERS = {"sandbox": SandboxProvider}
-
 
 def provider() -> PaymentProvider:
-    """The provider that the settings name."""
-    return PROVIDERS[current_app.extensions["settings"].payment_provider]()
+    """The provider that the settings name. Stripe's SDK is loaded only where it is used."""
+    if current_app.extensions["settings"].payment_provider == "stripe":
+        from streamsvc.gateways.payments.stripe import StripeProvider
+
+        return StripeProvider()
+    return SandboxProvider()

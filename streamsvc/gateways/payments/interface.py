@@ -40,8 +40,11 @@ class MethodRefused(Exception):
 class PaymentProvider(Protocol):
     name: str
 
-    def attach(self, token: str, account_id: str) -> Card:
-        """Keep the method behind a one-time token for this customer. Raises MethodRefused."""
+    def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
+        """Keep the method behind a one-time token for this customer, who may have `earlier` ones.
+
+        Raises MethodRefused.
+        """
 
     def detach(self, reference: str) -> None:
         """Forget the method."""

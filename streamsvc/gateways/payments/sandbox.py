@@ -36,7 +36,7 @@ NEXT = ("decline", "timeout", "error")
 class SandboxProvider:
     name = "sandbox"
 
-    def attach(self, token: str, account_id: str) -> Card:
+    def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
         """`pm_card_visa:7` is a card whose fingerprint is the same for all who attach it; without, each has its own."""
         name, _, shared = token.partition(":")
         if name not in TOKENS:

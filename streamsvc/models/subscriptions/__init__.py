@@ -5,7 +5,7 @@ from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, Invoic
 from streamsvc.models.subscriptions.ledger import LedgerEntry
 from streamsvc.models.subscriptions.methods import PaymentMethod
 from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
-from streamsvc.models.subscriptions.payments import Payment, Refund
+from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlan
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
@@ -25,6 +25,7 @@ __all__ = [
     "PaymentMethod",
     "Plan",
     "Price",
+    "ProviderEvent",
     "Refund",
     "SandboxCharge",
     "SandboxPlan",

@@ -80,3 +80,17 @@ class Refund(Base):
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     payment: Mapped["Payment"] = relationship()
+
+
+class ProviderEvent(Base):
+    """A callback of the provider, kept once under its id, in the transaction of the job that acts on it."""
+
+    __tablename__ = "provider_events"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    kind: Mapped[str]
+    reference: Mapped[str | None]
+    """The PaymentIntent or charge that it is about; its present state counts, not what the event says."""
+    received_at: Mapped[datetime] = mapped_column(UtcTime)
+    done_at: Mapped[datetime | None] = mapped_column(UtcTime)

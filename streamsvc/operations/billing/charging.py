@@ -80,6 +80,8 @@ def settle(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
     if payment.is_in_flight:
         payment.provider_reference = outcome.reference or payment.provider_reference
         _settle(payment, invoice, outcome, now, at)
+    elif payment.status == "failed" and outcome.status == SUCCEEDED:
+        paid_late(payment, invoice, outcome, now)
     if at:
         at.show()
     db.session.commit()
@@ -112,6 +114,16 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
     issuing.settle_if_paid(invoice)
     if at and at.subscription.status == "incomplete":
         at.subscription.status = "active"
+
+
+def paid_late(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:
+    """We had given up on it, and the money came all the same: it pays the invoice if that is still open, else it is
+    the customer's credit."""
+    payment.status, payment.decline_code, payment.settled_at = "succeeded", None, now
+    payment.provider_reference = outcome.reference or payment.provider_reference
+    amount = payment.amount_minor
+    ledger.post("payment", invoice, now, payment.id, cash=amount, customer_credit=-amount)
+    issuing.spend_credit(invoice.account_id, invoice.currency, now)
 
 
 def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Standing | None) -> None:

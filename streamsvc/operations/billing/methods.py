@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, lock
+from streamsvc.database import db, lock, one_row
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import MethodRefused
 from streamsvc.models import Account
@@ -18,7 +18,7 @@ def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
     """Keep the method behind a provider's token; the first one becomes the default. Raises Invalid."""
     bank = provider()
     try:
-        card = bank.attach(token, account_id)
+        card = bank.attach(token, account_id, earlier_reference(account_id, bank.name))
     except MethodRefused as refused:
         raise Invalid(errors={"token": [f"The payment provider refused it: {refused.decline_code}."]}) from None
     lock(Account, account_id)
@@ -39,6 +39,12 @@ def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
     db.session.add(method)
     db.session.flush()
     return method
+
+
+def earlier_reference(account_id: str, provider_name: str) -> str | None:
+    """Any method that the account has or had at the provider: it names the customer there."""
+    mine = sa.select(PaymentMethod.reference).where(PaymentMethod.account_id == account_id)
+    return (one_row(mine.where(PaymentMethod.provider == provider_name).limit(1)) or (None,))[0]
 
 
 def make_default(method: PaymentMethod) -> None:

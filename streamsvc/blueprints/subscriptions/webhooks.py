@@ -1,0 +1,22 @@
+"""POST /v1/webhooks/stripe."""
+
+from flask import current_app, request
+
+from streamsvc import clock
+from streamsvc.login import public
+from streamsvc.operations.billing.events import receive
+from streamsvc.rules.refusals import NotFound, SignatureInvalid
+from streamsvc.web import Blueprint
+
+bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="What payment providers tell us.")
+
+
+@bp.route("/stripe", methods=["POST"])
+@public
+@bp.response(204)
+def stripe():
+    """Keep a signed event of Stripe's; it is acted on by the worker, once, in whatever order it came."""
+    if current_app.extensions["settings"].payment_provider != "stripe":
+        raise NotFound
+    if not receive(request.get_data(), request.headers.get("Stripe-Signature"), clock.now()):
+        raise SignatureInvalid

@@ -1,0 +1,132 @@
+"""Stripe, through its official SDK: PaymentIntents confirmed at once, on or off session; refunds; signed events.
+
+`find` always says that nothing is known: Stripe gives the first answer again to the same request under the same key,
+for longer than any outcome of ours stays unknown, so asking again is finding out.
+"""
+
+import stripe
+from flask import current_app
+
+from streamsvc.gateways.payments.interface import (
+    DECLINED,
+    REQUIRES_ACTION,
+    SUCCEEDED,
+    UNKNOWN,
+    Card,
+    MethodRefused,
+    Outcome,
+)
+
+HUNDREDFOLD = ("ISK", "UGX")
+"""Written with two digits by Stripe, though they have none."""
+STATUSES = {
+    "succeeded": SUCCEEDED,
+    "requires_action": REQUIRES_ACTION,
+    "requires_payment_method": DECLINED,
+    "canceled": DECLINED,
+}
+REFUNDS = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLINED, "canceled": DECLINED}
+TIMEOUT_S = 20
+
+
+class StripeProvider:
+    name = "stripe"
+
+    def __init__(self):
+        settings = current_app.extensions["settings"]
+        self.webhook_secret = settings.stripe_webhook_secret
+        self.client = stripe.StripeClient(
+            settings.stripe_secret_key,
+            base_addresses={"api": settings.stripe_url},
+            max_network_retries=1,
+            http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
+        )
+
+    def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
+        """The reference holds customer and method: `cus_…/pm_…`; `earlier` is one of the same customer's."""
+        try:
+            customer = earlier.partition("/")[0] if earlier else self._customer(account_id)
+            method = self.client.v1.payment_methods.attach(token, {"customer": customer})
+        except (stripe.CardError, stripe.InvalidRequestError) as error:
+            raise MethodRefused(_code(error)) from None
+        card = method.card
+        shown = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
+        return Card(f"{customer}/{method.id}", method.type, *shown)
+
+    def _customer(self, account_id: str) -> str:
+        options = {"idempotency_key": f"customer {account_id}"}
+        return self.client.v1.customers.create({"metadata": {"account_id": account_id}}, options).id
+
+    def detach(self, reference: str) -> None:
+        try:
+            self.client.v1.payment_methods.detach(reference.partition("/")[2])
+        except stripe.InvalidRequestError:  # it is gone already
+            return
+
+    def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
+        customer, _, payment_method = method.partition("/")
+        asked = {
+            "amount": stripe_amount(amount_minor, currency),
+            "currency": currency.lower(),
+            "customer": customer,
+            "payment_method": payment_method,
+            "confirm": True,
+            "metadata": {"payment_id": key},
+        }
+        asked |= {"use_stripe_sdk": True} if on_session else {"off_session": True}
+        return self._ask(lambda: self.client.v1.payment_intents.create(asked, {"idempotency_key": key}))
+
+    def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
+        asked = {
+            "payment_intent": charge,
+            "amount": stripe_amount(amount_minor, currency),
+            "metadata": {"refund_id": key},
+        }
+        try:
+            refund = self.client.v1.refunds.create(asked, {"idempotency_key": key})
+        except stripe.InvalidRequestError as error:
+            return Outcome(DECLINED, decline_code=_code(error))
+        except stripe.StripeError:
+            return Outcome(UNKNOWN)
+        return Outcome(REFUNDS.get(refund.status, UNKNOWN), refund.id)
+
+    def find(self, key: str) -> None:
+        return None
+
+    def state(self, reference: str) -> Outcome:
+        """How a PaymentIntent stands now, whatever an event said about it and whenever."""
+        return self._ask(lambda: self.client.v1.payment_intents.retrieve(reference))
+
+    def _ask(self, request) -> Outcome:
+        try:
+            intent = request()
+        except stripe.CardError as error:
+            intent = error.error and error.error.payment_intent
+            return Outcome(DECLINED, intent.id if intent else None, _code(error))
+        except stripe.InvalidRequestError as error:
+            return Outcome(DECLINED, decline_code=_code(error))
+        except stripe.StripeError:  # no answer, or one that says nothing about the money
+            return Outcome(UNKNOWN)
+        status = STATUSES.get(intent.status, UNKNOWN)
+        failure = intent.last_payment_error if status == DECLINED else None
+        code = (failure.decline_code or failure.code) if failure else None
+        action = {"type": "stripe", "client_secret": intent.client_secret} if status == REQUIRES_ACTION else None
+        return Outcome(status, intent.id, code if status == DECLINED else None, action)
+
+    def event(self, body: bytes, signature: str | None) -> dict | None:
+        """The event in a signed callback; None where the signature is not Stripe's, or is too old."""
+        try:
+            return stripe.Webhook.construct_event(body, signature or "", self.webhook_secret).to_dict()
+        except (ValueError, stripe.SignatureVerificationError):
+            return None
+
+
+def stripe_amount(amount_minor: int, currency: str) -> int:
+    """The amount as Stripe writes it."""
+    return amount_minor * 100 if currency in HUNDREDFOLD else amount_minor
+
+
+def _code(error) -> str:
+    """Why it was refused, in the words of the banks."""
+    body = error.error
+    return (body and (body.decline_code or body.code)) or error.code or "invalid_request"

@@ -1,0 +1,141 @@
+"""A local server that speaks as much of Stripe's HTTP interface as we use: its shapes, its keys, its refusals.
+
+Methods are named after Stripe's own test tokens. State is in memory; every request that came is kept in `requests`.
+"""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
+
+DECLINES = {
+    "pm_card_chargeDeclined": "generic_decline",
+    "pm_card_chargeDeclinedInsufficientFunds": "insufficient_funds",
+}
+
+
+class State:
+    def __init__(self):
+        self.lock, self.requests, self.answers = threading.Lock(), [], {}
+        self.intents, self.methods, self.counter = {}, {}, 0
+        self.lose_replies = 0
+        """How many of the answers to come are cut off after the request was carried out."""
+
+    def new_id(self, prefix):
+        self.counter += 1
+        return f"{prefix}_{self.counter:06d}"
+
+    def answer(self, method, path, params, key):
+        """(status, body), the same again for the same key."""
+        with self.lock:
+            self.requests.append((method, path, params, key))
+            if key and (path, key) in self.answers:
+                return self.answers[path, key]
+            answered = self.act(method, path.strip("/").split("/")[1:], params)
+            if key:
+                self.answers[path, key] = answered
+            return answered
+
+    def act(self, method, path, params):
+        match (method, *path):
+            case ("POST", "customers"):
+                return 200, {"id": self.new_id("cus"), "object": "customer"}
+            case ("POST", "payment_methods", token, "attach"):
+                return self.attach(token, params)
+            case ("POST", "payment_methods", name, "detach"):
+                return 200, {"id": name, "object": "payment_method", "type": "card"}
+            case ("POST", "payment_intents"):
+                return self.charge(params)
+            case ("GET", "payment_intents", name):
+                return 200, self.intents[name]
+            case ("POST", "refunds"):
+                body = {
+                    "id": self.new_id("re"),
+                    "object": "refund",
+                    "status": "succeeded",
+                    "amount": int(params["amount"]),
+                }
+                return 200, body
+        return refusal(404, "invalid_request_error", code="resource_missing")
+
+    def attach(self, token, params):
+        if not token.startswith("pm_card_"):
+            return refusal(400, "invalid_request_error", code="resource_missing")
+        name = self.new_id("pm")
+        self.methods[name] = token
+        card = {"brand": "visa", "last4": "4242", "exp_month": 1, "exp_year": 2030, "fingerprint": "f" + name}
+        body = {"id": name, "object": "payment_method", "type": "card", "card": card, "customer": params["customer"]}
+        return 200, body
+
+    def charge(self, params):
+        token = self.methods[params["payment_method"]]
+        intent = {
+            "id": self.new_id("pi"),
+            "object": "payment_intent",
+            "amount": int(params["amount"]),
+            "currency": params["currency"],
+            "status": "succeeded",
+            "client_secret": "secret",
+            "last_payment_error": None,
+            "metadata": {"payment_id": params["metadata[payment_id]"]},
+        }
+        self.intents[intent["id"]] = intent
+        decline = DECLINES.get(token)
+        if token == "pm_card_authenticationRequired":
+            if "off_session" not in params:
+                intent["status"] = "requires_action"
+                return 200, intent
+            decline = "authentication_required"
+        if decline is None:
+            return 200, intent
+        intent["status"] = "requires_payment_method"
+        error = {"code": "card_declined", "decline_code": decline, "type": "card_error"}
+        intent["last_payment_error"] = error
+        return refusal(402, "card_error", code="card_declined", decline_code=decline, payment_intent=intent)
+
+    def charged(self):
+        return [one["amount"] for one in self.intents.values() if one["status"] == "succeeded"]
+
+
+def refusal(status, kind, **more):
+    return status, {"error": {"type": kind, "message": kind, **more}}
+
+
+@contextmanager
+def stripe_server():
+    """Run it on a free port; gives (address, state)."""
+    state = State()
+
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            params = dict(parse_qsl(self.rfile.read(length).decode()))
+            status, body = state.answer(
+                self.command, self.path.split("?")[0], params, self.headers.get("Idempotency-Key")
+            )
+            if state.lose_replies and self.path == "/v1/payment_intents":
+                state.lose_replies -= 1
+                self.connection.close()
+                return
+            raw = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = respond
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,178 @@
+"""Stripe through its own SDK, against a local server that speaks its interface."""
+
+import hashlib
+import hmac
+import itertools
+import json
+
+import pytest
+
+from streamsvc import clock
+from streamsvc.settings import Settings, SettingsError
+from tests.billing_world import World
+from tests.stripe_server import stripe_server
+
+SECRET = "whsec_test"
+
+
+@pytest.fixture
+def stripe(app, monkeypatch):
+    with stripe_server() as (address, state):
+        given = {"payment_provider": "stripe", "stripe_secret_key": "sk_test_1", "stripe_webhook_secret": SECRET}
+        settings = app.extensions["settings"].but(**given, stripe_url=address)
+        monkeypatch.setitem(app.extensions, "settings", settings)
+        yield state
+
+
+@pytest.fixture
+def world(app, stripe):
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+def callback(world, event, secret=SECRET, at=None):
+    """Deliver an event as Stripe does: signed, with the time it was signed at."""
+    body = json.dumps(event).encode()
+    at = at or int(clock.wall().timestamp())
+    signature = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    headers = {"Stripe-Signature": f"t={at},v1={signature}", "Content-Type": "application/json"}
+    return world.operator.client.post("/v1/webhooks/stripe", data=body, headers=headers)
+
+
+def event(number, kind, about):
+    return {"id": f"evt_{number}", "object": "event", "type": kind, "data": {"object": about}}
+
+
+def about_intent(stripe):
+    return next(reversed(stripe.intents.values()))
+
+
+def tick(world):
+    world.go_to(world.clock.at)
+
+
+def test_a_subscription_is_paid_and_renewed_through_stripe(world, stripe):
+    ann = world.person()
+    assert ann.subscribe(world.plan("p", 1000)).json["status"] == "active"
+    world.go_to("2026-02-16")
+    assert stripe.charged() == [1000, 1000]
+    sessions = [params.get("off_session") for _, path, params, _ in stripe.requests if path == "/v1/payment_intents"]
+    assert sessions == [None, "true"]
+
+
+def test_cards_of_one_viewer_belong_to_one_customer(world, stripe):
+    ann = world.person()
+    ann.add_card()
+    assert len([path for _, path, _, _ in stripe.requests if path == "/v1/customers"]) == 1
+
+
+def test_a_decline_says_why_in_the_banks_words(world, stripe):
+    ann = world.person(card="pm_card_chargeDeclinedInsufficientFunds")
+    answer = ann.subscribe(world.plan("p", 1000))
+    assert (answer.status_code, answer.json["decline_code"]) == (402, "insufficient_funds")
+
+
+def test_a_token_that_stripe_does_not_know_is_refused(world, stripe):
+    answer = world.person(card=None).post("/v1/payment-methods", {"token": "nonsense"})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["token"])
+
+
+def test_a_lost_reply_is_asked_for_again_under_the_same_key(world, stripe):
+    ann = world.person()
+    stripe.lose_replies = 2  # the SDK itself tries twice
+    assert ann.subscribe(world.plan("p", 1000)).json["status"] == "incomplete"
+    world.go_to("2026-01-15T12:01:00")
+    assert (ann.subscription()["status"], stripe.charged()) == ("active", [1000])
+
+
+def test_money_comes_back_through_stripe(world, stripe):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    answer = world.operator.post(f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds", {"amount_minor": 400})
+    assert answer.json["status"] == "succeeded"
+
+
+def test_a_payer_who_confirms_is_subscribed_when_stripe_tells(world, stripe):
+    ann = world.person(card="pm_card_authenticationRequired")
+    answer = ann.subscribe(world.plan("p", 1000))
+    assert answer.json["next_action"] == {"type": "stripe", "client_secret": "secret"}
+    intent = about_intent(stripe)
+    intent["status"] = "succeeded"
+    told = event(1, "payment_intent.succeeded", intent)
+    assert [callback(world, told).status_code for _ in range(2)] == [204, 204]
+    tick(world)
+    assert ann.subscription()["status"] == "active"
+    assert len(ann.invoices()[0]["payments"]) == 1
+
+
+def test_events_may_come_in_any_order_and_the_present_state_counts(world, stripe):
+    """WH-001, WH-004: a late or repeated event changes nothing."""
+    numbers = itertools.count(1)
+    price = world.plan("p", 1000)
+    for order in itertools.permutations(("requires_action", "payment_failed", "succeeded")):
+        ann = world.person(card="pm_card_authenticationRequired")
+        ann.subscribe(price)
+        intent = about_intent(stripe)
+        intent["status"] = "succeeded"
+        for kind in order:
+            said = {**intent, "status": {"succeeded": "succeeded"}.get(kind, "requires_payment_method")}
+            callback(world, event(next(numbers), f"payment_intent.{kind}", said))
+            tick(world)
+        assert ann.subscription()["status"] == "active"
+        assert [payment["status"] for payment in ann.invoices()[0]["payments"]] == ["succeeded"]
+
+
+def test_money_that_comes_after_we_gave_up_is_the_customers_credit(world, stripe):
+    ann = world.person(card="pm_card_authenticationRequired")
+    ann.subscribe(world.plan("p", 1000))
+    world.go_to("2026-01-16T12:00:00")
+    assert ann.subscription()["status"] == "canceled"
+    intent = about_intent(stripe)
+    intent["status"] = "succeeded"
+    callback(world, event(1, "payment_intent.succeeded", intent))
+    tick(world)
+    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 1000}]
+
+
+@pytest.mark.parametrize("order", [("created", "closed"), ("closed", "created")])
+def test_a_dispute_that_is_won_leaves_the_invoice_paid_in_whatever_order_it_is_told(world, stripe, order):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    about = {"object": "dispute", "payment_intent": about_intent(stripe)["id"], "status": "won"}
+    for number, kind in enumerate(order):
+        callback(world, event(number, f"charge.dispute.{kind}", about))
+        tick(world)
+    assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("paid", "active")
+
+
+def test_a_dispute_is_owed_until_it_is_decided(world, stripe):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    about = {"object": "dispute", "payment_intent": about_intent(stripe)["id"], "status": "needs_response"}
+    callback(world, event(1, "charge.dispute.created", about))
+    tick(world)
+    assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("open", "past_due")
+
+
+def test_what_is_not_signed_by_stripe_has_no_effect(world, stripe):
+    told = event(1, "payment_intent.succeeded", {"object": "payment_intent", "id": "pi_1", "metadata": {}})
+    old = int(clock.wall().timestamp()) - 600
+    for answer in (callback(world, told, secret="whsec_other"), callback(world, told, at=old)):
+        assert (answer.status_code, answer.json["code"]) == (400, "signature_invalid")
+    assert world.operator.client.post("/v1/webhooks/stripe", json=told).status_code == 400
+
+
+def test_an_event_about_nothing_of_ours_is_taken_and_forgotten(world, stripe):
+    told = event(1, "payment_intent.succeeded", {"object": "payment_intent", "id": "pi_1", "metadata": {}})
+    assert callback(world, told).status_code == 204
+    assert callback(world, event(2, "customer.created", {"object": "customer", "id": "cus_1"})).status_code == 204
+    tick(world)
+
+
+def test_the_sandbox_refuses_to_start_with_a_live_key(tmp_path):
+    given = {"payment_provider": "stripe", "stripe_secret_key": "sk_live_1", "stripe_webhook_secret": SECRET}
+    with pytest.raises(SettingsError, match="live"):
+        Settings(data_dir=str(tmp_path), sandbox=True, **given).completed()
+    with pytest.raises(SettingsError, match="both"):
+        Settings(data_dir=str(tmp_path), payment_provider="stripe").completed()
