@@ -19,10 +19,10 @@ from functools import wraps
 
 import sqlalchemy as sa
 from flask import Response, current_app, g, make_response, request
-from flask_login import current_user
 
 from streamsvc import clock
 from streamsvc.database import affected, db, insert, one_row, utc_text
+from streamsvc.login import asking
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.refusals import (
     IdempotencyKeyInUse,
@@ -111,8 +111,8 @@ def _key_of_request(required: bool) -> SentKey | None:
         return None
     if not 0 < len(sent) <= LONGEST_KEY or not sent.isascii() or not sent.isprintable():
         raise Invalid(errors={"Idempotency-Key": [f"Send 1 to {LONGEST_KEY} printable ASCII characters."]})
-    owner = current_user.get_id() if current_user.is_authenticated else request.remote_addr
-    owner = getattr(current_user, "account_id", owner)
+    who = asking()
+    owner = getattr(who, "account_id", who.get_id()) if who else request.remote_addr
     g.idempotency_key = SentKey(hashlib.sha256(f"{owner}\n{sent}".encode()).hexdigest(), sent, request.get_data())
     return g.idempotency_key
 

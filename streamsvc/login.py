@@ -10,7 +10,7 @@ from functools import cached_property
 
 import sqlalchemy as sa
 from flask import current_app, g, request
-from flask_login import LoginManager, UserMixin, current_user
+from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
 from streamsvc.database import SAFE_METHODS, Prepared, affected, db, one_row
@@ -224,6 +224,11 @@ def csrf_token_of(token: str) -> str:
     return hmac.digest(token.encode(), b"csrf", "sha256").hex()
 
 
+def asking() -> Viewer | Operator | None:
+    """Who asks; None in a view that is open to everybody, whatever token came along."""
+    return g.get("_login_user")
+
+
 def viewer() -> Viewer:
     """Who watches; only in views that open for viewers."""
     return g._login_user
@@ -231,7 +236,7 @@ def viewer() -> Viewer:
 
 def asking_operator() -> Operator | None:
     """The operator that asks, or None where a viewer does."""
-    found = current_user._get_current_object()
+    found = asking()
     return found if isinstance(found, Operator) else None
 
 

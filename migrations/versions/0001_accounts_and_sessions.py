@@ -86,6 +86,7 @@ def upgrade():
     )
     op.create_index("ix_sessions_account_id", "sessions", ["account_id", "id"])
     create_proofs()
+    create_device_codes()
     create_factors()
     create_security_tables()
     create_background_tables()
@@ -107,6 +108,25 @@ def create_proofs():
     )
     op.create_index("ix_proofs_account_id", "proofs", ["account_id", "kind"])
     op.create_index("ix_proofs_expires_at", "proofs", ["expires_at"])
+
+
+def create_device_codes():
+    op.create_table(
+        "device_codes",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("device_code_hash", sa.String(), nullable=False, unique=True),
+        sa.Column("user_code_hash", sa.String(), nullable=False, unique=True),
+        sa.Column("device", Json, nullable=False),
+        sa.Column("address", sa.String()),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id")),
+        sa.Column("interval_s", sa.Integer(), nullable=False),
+        sa.Column("next_poll_at", UtcTime(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("expires_at", UtcTime(), nullable=False),
+        sa.CheckConstraint("status IN ('pending', 'approved', 'denied', 'used')", name=op.f("ck_device_codes_status")),
+    )
+    op.create_index("ix_device_codes_expires_at", "device_codes", ["expires_at"])
 
 
 def create_factors():
@@ -216,6 +236,7 @@ def downgrade():
         "jobs",
         "audit_events",
         "throttles",
+        "device_codes",
         "recovery_codes",
         "totp_factors",
         "proofs",

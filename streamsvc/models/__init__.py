@@ -17,6 +17,7 @@ from streamsvc.models.catalog.titles import (
     TitleRecord,
     TitleWindow,
 )
+from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.factors import RecoveryCode, TotpFactor
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
 from streamsvc.models.playback import Stream, StreamDevice
@@ -34,6 +35,7 @@ __all__ = [
     "Collection",
     "CollectionItem",
     "Device",
+    "DeviceCode",
     "Episode",
     "Facet",
     "HomeRow",

@@ -85,9 +85,7 @@ def confirm_sign_up(proof: Proof, now: datetime) -> str:
     return open_account(NewAccount(**proof.data), now, verified=True)
 
 
-def may_sign_in(account, now: datetime) -> bool:
+def may_sign_in(account) -> bool:
     """Whether the account's owner may come in at all: not disabled, and confirmed where that is asked for."""
-    if account.status == "disabled":
-        return account.disabled_until is not None and account.disabled_until <= now
     confirmed = account.email_verified_at or current_app.extensions["settings"].signup == "open"
     return account.status == "active" and bool(confirmed)

@@ -32,6 +32,7 @@ def record(action: str, account_id: str | None = None, actor: str | None = None,
             "request_id": request.headers.get("X-Request-Id", "")[:128] or None,
         }
     noted = {"action": action, "account_id": account_id, "actor": actor or account_id, "at": clock.now()}
+    db.session.connection()  # begins the unit of work, whose rollback forgets the event
     db.session.info.setdefault("audit", []).append(noted | {"details": details | {"salt": secrets.token_hex(8)}})
 
 
@@ -79,7 +80,7 @@ def _write(session) -> None:
         own = link(previous, seq, row["at"], row["action"], row["account_id"], row["actor"], covered)
         rows.append(row | {"seq": seq, "details_digest": covered, "previous": previous, "hash": own})
         previous = own
-    session.execute(sa.insert(AuditEvent), rows)
+    session.execute(sa.insert(AuditEvent.__table__), rows)
 
 
 @event.listens_for(Session, "after_soft_rollback")

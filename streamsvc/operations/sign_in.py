@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import clock, passwords
+from streamsvc import passwords
 from streamsvc.database import db, lock, one_row
 from streamsvc.models import Account, Device, Profile, Session, TotpFactor
 from streamsvc.operations import audit, mail
@@ -26,7 +26,6 @@ CANDIDATE = (
         Account.email,
         Account.password_hash,
         Account.status,
-        Account.disabled_until,
         Account.email_verified_at,
         Device.id.label("device_id"),
         (TotpFactor.confirmed_at.is_not(None)).label("has_totp"),
@@ -51,12 +50,12 @@ class Proved:
 
 def by_password(email: str, password: str, device_id: str | None) -> Proved:
     """Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once."""
-    key, now = email_key(email), clock.now()
+    key = email_key(email)
     found = one_row(CANDIDATE, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
     attempt = Attempt.counted(key, known_device)
     right = passwords.matches(found.password_hash if found else None, password)
-    if not (right and found and may_sign_in(found, now)):
+    if not (right and found and may_sign_in(found)):
         audit.record("authn_login_fail", found.id if found else None, actor="anonymous")
         db.session.commit()
         raise InvalidCredentials
@@ -101,7 +100,7 @@ def tell_of_new_device(account_id: str, device: Device, now: datetime) -> None:
     mail.post("new_device", account.email, now, device=device.name, address=request.remote_addr or "an unknown place")
 
 
-def still_stands(proved: Proved, now: datetime) -> bool:
+def still_stands(proved: Proved) -> bool:
     """Lock the account and look whether it may still sign in with the password that was just proved."""
     account = lock(Account, proved.account.id)
-    return account.password_hash == proved.account.password_hash and may_sign_in(account, now)
+    return account.password_hash == proved.account.password_hash and may_sign_in(account)

@@ -4,7 +4,7 @@ from marshmallow import fields
 
 from streamsvc.schemas.accounts import AccountOut, Password
 from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
-from streamsvc.schemas.devices import DEVICE_KINDS, DeviceIn
+from streamsvc.schemas.devices import DeviceIn, SessionDevice
 from streamsvc.schemas.profiles import Pin, ProfileOut
 
 
@@ -22,12 +22,6 @@ class NewSession(StrictSchema):
 class SessionPatch(StrictSchema):
     profile_id = Text(longest=64, required=True, allow_none=True)
     pin = Pin()
-
-
-class SessionDevice(StrictSchema):
-    id = fields.String(required=True)
-    name = fields.String(required=True)
-    kind = Word(*DEVICE_KINDS, required=True)
 
 
 class SessionOut(StrictSchema):

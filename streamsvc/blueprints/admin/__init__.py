@@ -1,7 +1,9 @@
 """admin: what operators do; every view names the scope that its key needs."""
 
 from streamsvc.blueprints.admin import (
+    accounts,
     api_keys,
+    audit,
     billing_invoices,
     billing_offers,
     billing_plans,
@@ -12,7 +14,9 @@ from streamsvc.blueprints.admin import (
 )
 
 BLUEPRINTS = (
+    accounts.bp,
     api_keys.bp,
+    audit.bp,
     billing_invoices.bp,
     billing_offers.bp,
     billing_plans.bp,

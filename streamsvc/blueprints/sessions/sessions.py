@@ -40,7 +40,7 @@ def create_session(given):
     proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"))
     now = clock.now()
     second_factor.check(proved, given, now)
-    if not sign_in.still_stands(proved, now):
+    if not sign_in.still_stands(proved):
         raise InvalidCredentials
     token = TOKEN_PREFIX + idempotency.new_secret()
     sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True)

@@ -1,0 +1,78 @@
+"""Accounts, as support sees them: found, disabled, enabled, signed out."""
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.database import db, lock
+from streamsvc.login import asking_operator, operator
+from streamsvc.models import Account, Session
+from streamsvc.operations import audit, standing
+from streamsvc.pagination import rows_page
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch
+from streamsvc.schemas.base import page_of
+from streamsvc.web import Blueprint
+
+bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
+
+
+@bp.route("")
+@bp.arguments(AccountQuery, location="query")
+@operator("support")
+@bp.response(200, page_of(AdminAccount))
+def list_accounts(asked):
+    """Every account, the newest first; or the one with an e-mail address."""
+    found = sa.select(Account)
+    if asked["email"]:
+        found = found.where(Account.email_key == email_key(asked["email"]))
+    return rows_page(found, Account.id, asked, "admin_accounts")
+
+
+@bp.route("/<account_id>")
+@operator("support")
+@bp.response(200, AdminAccount)
+def read_account(account_id):
+    """One account."""
+    return _found(db.session.get(Account, account_id))
+
+
+@bp.route("/<account_id>", methods=["PATCH"])
+@bp.arguments(AdminAccountPatch)
+@operator("support")
+@bp.response(200, AdminAccount)
+def patch_account(given, account_id):
+    """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
+    account = _found(lock(Account, account_id))
+    standing.put(account, given, clock.now(), actor=asking_operator().id)
+    db.session.commit()
+    return account
+
+
+@bp.route("/<account_id>/sessions", methods=["DELETE"])
+@operator("support")
+@bp.response(204)
+def delete_sessions(account_id):
+    """End every session of an account."""
+    account = _found(lock(Account, account_id))
+    ended = Session.end_all(account.id, clock.now())
+    audit.record("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
+    db.session.commit()
+
+
+@bp.route("/<account_id>/sessions/<session_id>", methods=["DELETE"])
+@operator("support")
+@bp.response(204)
+def delete_session(account_id, session_id):
+    """End one session of an account."""
+    account = _found(lock(Account, account_id))
+    if not Session.end_all(account.id, clock.now(), Session.id == session_id):
+        raise NotFound
+    audit.record("session_ended", account.id, actor=asking_operator().id, session=session_id)
+    db.session.commit()
+
+
+def _found(account: Account | None) -> Account:
+    if account is None:
+        raise NotFound
+    return account

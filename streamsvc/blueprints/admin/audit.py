@@ -1,0 +1,37 @@
+"""GET /v1/admin/audit."""
+
+import sqlalchemy as sa
+
+from streamsvc.database import one_row
+from streamsvc.login import operator
+from streamsvc.models import AuditEvent
+from streamsvc.operations import audit
+from streamsvc.pagination import rows_page
+from streamsvc.schemas.admin_accounts import AuditOut, AuditQuery, ChainState
+from streamsvc.schemas.base import page_of
+from streamsvc.web import Blueprint
+
+bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="Who did what.")
+
+
+@bp.route("")
+@bp.arguments(AuditQuery, location="query")
+@operator("admin")
+@bp.response(200, page_of(AuditOut))
+def list_events(asked):
+    """What happened, the newest first."""
+    found = sa.select(AuditEvent)
+    for name in ("account_id", "action"):
+        if asked[name]:
+            found = found.where(getattr(AuditEvent, name) == asked[name])
+    return rows_page(found, AuditEvent.seq, asked, "audit")
+
+
+@bp.route("/chain")
+@operator("admin")
+@bp.response(200, ChainState)
+def read_chain():
+    """Whether every row still is what it was. Keep `head` elsewhere: then nobody can rewrite the whole log either."""
+    newest = one_row(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1))
+    seq, head = newest or (0, None)
+    return {"rows": seq, "head": head, "first_break": audit.first_break()}

@@ -1,0 +1,112 @@
+"""Television sign-in: a code on the screen, a yes on the phone (RFC 8628)."""
+
+import msgspec
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.login import public, viewer
+from streamsvc.models import Account
+from streamsvc.operations import device_codes, sign_in
+from streamsvc.operations.accounts import may_sign_in
+from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.device_codes import TokenRefused
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.device_codes import GRANT_TYPE
+from streamsvc.rules.sessions import LIFETIMES, lifetime_of, new_token
+from streamsvc.schemas.device_codes import (
+    Decision,
+    DeviceAuthorization,
+    DeviceAuthorizationIn,
+    NewDeviceCode,
+    TokenAnswer,
+    TokenError,
+    TokenRequest,
+    UserCode,
+    WaitingDevice,
+)
+from streamsvc.web import Blueprint, json_response
+
+bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
+
+WORDS = {
+    "authorization_pending": "Nobody has decided yet; poll again.",
+    "slow_down": "Poll less often: five seconds more between polls.",
+    "access_denied": "The owner said no.",
+    "expired_token": "The code is too old; begin anew.",
+    "invalid_grant": "This code is unknown or used.",
+    "invalid_request": "Send grant_type and device_code once each.",
+    "unsupported_grant_type": f"Send grant_type={GRANT_TYPE}.",
+}
+
+
+@bp.route("/device-codes", methods=["POST"])
+@bp.arguments(NewDeviceCode)
+@public
+@bp.response(201, DeviceAuthorization)
+def create_device_code(given):
+    """Begin: the device shows `user_code` and polls /v1/token with `device_code`."""
+    return _begin(given["device"])
+
+
+@bp.route("/device-authorizations", methods=["POST"])
+@bp.arguments(DeviceAuthorizationIn, location="form")
+@public
+@bp.response(200, DeviceAuthorization)
+def authorize_device(given):
+    """The same for standard OAuth clients: form-encoded, as RFC 8628, 3.1 says."""
+    return _begin({"name": given["device_name"], "kind": "tv"})
+
+
+@bp.route("/device-code-lookups", methods=["POST"])
+@bp.arguments(UserCode)
+@bp.response(200, WaitingDevice)
+def look_up_device_code(given):
+    """What waits under this code, to be shown before saying yes. A POST, since each try is counted."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    return device_codes.waiting(given["user_code"], clock.now())
+
+
+@bp.route("/device-codes/<user_code>/decision", methods=["PUT"])
+@bp.arguments(Decision)
+@bp.response(204)
+def put_decision(given, user_code):
+    """Let the device sign in to the caller's account, or not."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    device_codes.decide(user_code, viewer().account_id, given["approve"], clock.now())
+    db.session.commit()
+
+
+@bp.route("/token", methods=["POST"])
+@bp.arguments(TokenRequest, location="form")
+@public
+@bp.response(200, TokenAnswer)
+@bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
+def create_token(given):
+    """Poll: the token once the owner said yes, or why there is none."""
+    if given.get("grant_type") != GRANT_TYPE:
+        return _refused("unsupported_grant_type" if "grant_type" in given else "invalid_request")
+    if "device_code" not in given:
+        return _refused("invalid_request")
+    now = clock.now()
+    try:
+        code = device_codes.poll(given["device_code"], now)
+    except TokenRefused as refused:
+        return _refused(refused.error)
+    if not may_sign_in(db.session.get(Account, code.account_id)):
+        return _refused("access_denied")
+    token = new_token()
+    sign_in.open_session(code.account_id, code.device, True, token, now, notify=True)
+    db.session.commit()
+    lifetime = LIFETIMES[lifetime_of(code.device["kind"], True)]
+    return {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+
+
+def _begin(device: dict) -> dict:
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    begun = device_codes.begin(device, clock.now())
+    db.session.commit()
+    return begun
+
+
+def _refused(error: str):
+    return json_response(msgspec.json.encode({"error": error, "error_description": WORDS[error]}), 400)

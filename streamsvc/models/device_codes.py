@@ -1,0 +1,36 @@
+"""device_codes: a television that waits to be signed in from a phone (RFC 8628). Only hashes of both codes are kept."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, Json, UtcTime, db, new_id
+
+
+class DeviceCode(Base):
+    __tablename__ = "device_codes"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('pending', 'approved', 'denied', 'used')", name="status"),
+        sa.Index("ix_device_codes_expires_at", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("dvc"))
+    device_code_hash: Mapped[str] = mapped_column(unique=True)
+    user_code_hash: Mapped[str] = mapped_column(unique=True)
+    device: Mapped[dict] = mapped_column(Json)
+    """{name, kind} as the device tells them."""
+    address: Mapped[str | None]
+    status: Mapped[str] = mapped_column(default="pending")
+    account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
+    """Who decided."""
+    interval_s: Mapped[int]
+    next_poll_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @classmethod
+    def waiting(cls, user_code_hash: str, now: datetime) -> "DeviceCode | None":
+        """The one that waits for a decision under this code."""
+        open_one = (cls.user_code_hash == user_code_hash, cls.status == "pending", cls.expires_at > now)
+        return db.session.scalar(sa.select(cls).where(*open_one))

@@ -1,0 +1,96 @@
+"""A television shows a code; who is signed in on a phone approves it; the television polls and is signed in, once."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from flask import current_app, request
+
+from streamsvc.database import affected, db, one_row
+from streamsvc.models import DeviceCode
+from streamsvc.operations import audit
+from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, new_user_code, user_code_key
+from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.sessions import fingerprint, new_token
+
+DEVICE_CODE_PREFIX = "dvc_"
+
+
+class TokenRefused(Exception):
+    """`error` is one of RFC 6749, 5.2 and RFC 8628, 3.5."""
+
+    def __init__(self, error: str):
+        super().__init__(error)
+        self.error = error
+
+
+def begin(device: dict, now: datetime) -> dict:
+    """What the device shows and keeps (RFC 8628, 3.2), in the caller's unit of work."""
+    device_code, user_code = new_token(DEVICE_CODE_PREFIX), new_user_code()
+    db.session.add(
+        DeviceCode(
+            device_code_hash=fingerprint(device_code),
+            user_code_hash=fingerprint(user_code_key(user_code)),
+            device={"name": device["name"], "kind": device["kind"]},
+            address=request.remote_addr,
+            interval_s=INTERVAL_S,
+            next_poll_at=now,
+            created_at=now,
+            expires_at=now + LIFETIME,
+        )
+    )
+    page = f"{current_app.extensions['settings'].public_url}/#/activate"
+    return {
+        "device_code": device_code,
+        "user_code": user_code,
+        "verification_uri": page,
+        "verification_uri_complete": f"{page}?code={user_code}",
+        "expires_in": int(LIFETIME.total_seconds()),
+        "interval": INTERVAL_S,
+    }
+
+
+def waiting(user_code: str, now: datetime) -> DeviceCode:
+    """What waits under this code, to be shown before anybody says yes. Raises NotFound."""
+    found = DeviceCode.waiting(fingerprint(user_code_key(user_code)), now)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def decide(user_code: str, account_id: str, approve: bool, now: datetime) -> None:
+    """Say yes or no, once. Raises NotFound."""
+    found = waiting(user_code, now)
+    still = (DeviceCode.id == found.id, DeviceCode.status == "pending")
+    values = {"status": "approved" if approve else "denied", "account_id": account_id}
+    if db.session.execute(sa.update(DeviceCode).where(*still).values(**values)).rowcount != 1:
+        raise NotFound
+    audit.record("device_code_approved" if approve else "device_code_denied", account_id, device=found.device["name"])
+
+
+def poll(device_code: str, now: datetime) -> sa.Row:
+    """The approved code's row, used up: who signs in, on what. Raises TokenRefused."""
+    columns = DeviceCode.__table__.c
+    found = one_row(sa.select(*columns).where(columns.device_code_hash == fingerprint(device_code)))
+    if found is None or found.status == "used":
+        raise TokenRefused("invalid_grant")
+    if found.expires_at <= now:
+        raise TokenRefused("expired_token")
+    if found.status == "denied":
+        raise TokenRefused("access_denied")
+    if found.status == "pending":
+        raise TokenRefused(_told_to_wait(found, now))
+    approved = (columns.id == found.id, columns.status == "approved")
+    if affected(sa.update(DeviceCode).where(*approved).values(status="used")) != 1:
+        raise TokenRefused("invalid_grant")
+    return found
+
+
+def _told_to_wait(found, now: datetime) -> str:
+    """`authorization_pending`, or `slow_down` with five seconds more between polls from now on."""
+    too_soon = now < found.next_poll_at
+    interval_s = found.interval_s + SLOW_DOWN_S if too_soon else found.interval_s
+    next_poll_at = now + timedelta(seconds=interval_s)
+    affected(
+        sa.update(DeviceCode).where(DeviceCode.id == found.id).values(interval_s=interval_s, next_poll_at=next_poll_at)
+    )
+    return "slow_down" if too_soon else "authorization_pending"

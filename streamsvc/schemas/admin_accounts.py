@@ -1,0 +1,47 @@
+"""Accounts and the audit log, as operators see them."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.accounts import AccountOut
+from streamsvc.schemas.base import Email, Moment, PageQuery, StrictSchema, Text, Word
+
+
+class AccountQuery(PageQuery):
+    email = Email(load_default=None)
+
+
+class AdminAccount(AccountOut):
+    status = Word("active", "disabled", "deleted", required=True)
+    status_reason = fields.String(required=True, allow_none=True)
+    disabled_until = Moment(required=True, allow_none=True)
+
+
+class AdminAccountPatch(StrictSchema):
+    status = Word("active", "disabled", required=True)
+    reason = Text(longest=300, load_default=None, allow_none=True)
+    until = Moment(load_default=None, allow_none=True, metadata={"description": "When it is enabled by itself."})
+
+
+class AuditQuery(PageQuery):
+    account_id = Text(longest=64, load_default=None)
+    action = Text(longest=64, load_default=None)
+
+
+class AuditOut(StrictSchema):
+    seq = fields.Integer(required=True)
+    at = Moment(required=True)
+    action = fields.String(required=True)
+    account_id = fields.String(required=True, allow_none=True)
+    actor = fields.String(required=True, allow_none=True)
+    details = fields.Dict(required=True, allow_none=True)
+    details_digest = fields.String(required=True)
+    previous = fields.String(required=True)
+    hash = fields.String(required=True)
+
+
+class ChainState(StrictSchema):
+    """`first_break`: the first row that was changed, removed or put in; null where the chain holds."""
+
+    rows = fields.Integer(required=True)
+    head = fields.String(required=True, allow_none=True)
+    first_break = fields.Integer(required=True, allow_none=True)

@@ -1,0 +1,116 @@
+"""Signing in a television from a phone, as RFC 8628 has it."""
+
+import pytest
+
+from streamsvc.rules.device_codes import GRANT_TYPE, LETTERS
+from tests.sessions_steps import Person, code_of, everything, new_person
+
+TV = {"name": "Living room", "kind": "tv"}
+
+
+@pytest.fixture
+def ann(client):
+    return new_person(client)
+
+
+@pytest.fixture
+def shown(client):
+    """What the television got."""
+    answer = client.post("/v1/device-codes", json={"device": TV})
+    assert answer.status_code == 201
+    return answer.json
+
+
+def poll(client, device_code):
+    return client.post("/v1/token", data={"grant_type": GRANT_TYPE, "device_code": device_code, "client_id": "tv"})
+
+
+def decide(ann, user_code, approve=True):
+    return ann.put(f"/v1/device-codes/{user_code}/decision", {"approve": approve})
+
+
+def error_of(answer):
+    return answer.status_code, answer.json["error"]
+
+
+def test_the_television_is_signed_in_once_the_owner_says_yes(client, ann, shown, clock):
+    assert error_of(poll(client, shown["device_code"])) == (400, "authorization_pending")
+    waiting = ann.post("/v1/device-code-lookups", {"user_code": shown["user_code"]}).json
+    assert waiting["device"] == TV
+    assert decide(ann, shown["user_code"].lower().replace("-", " ")).status_code == 204
+    clock.advance(seconds=5)
+    told = poll(client, shown["device_code"])
+    assert (told.status_code, told.json["token_type"]) == (200, "Bearer")
+    tv = Person(client, ann.email, token=told.json["access_token"])
+    session = tv.get("/v1/sessions/current").json
+    assert (session["account"]["email"], session["session"]["device"]["name"]) == (ann.email, "Living room")
+    assert error_of(poll(client, shown["device_code"])) == (400, "invalid_grant")
+
+
+def test_what_is_shown_is_what_the_standard_asks_for(shown):
+    letters = shown["user_code"].replace("-", "")
+    assert len(letters) == 8 and set(letters) <= set(LETTERS)
+    assert shown["verification_uri_complete"].endswith(shown["user_code"])
+    assert (shown["expires_in"], shown["interval"]) == (900, 5)
+
+
+def test_a_standard_client_sends_forms(client):
+    answer = client.post("/v1/device-authorizations", data={"client_id": "tv"})
+    assert answer.status_code == 200
+    assert {"device_code", "user_code", "verification_uri", "expires_in"} <= answer.json.keys()
+
+
+def test_who_polls_too_often_is_slowed_down(client, shown, clock):
+    told = [error_of(poll(client, shown["device_code"]))[1] for _ in range(2)]
+    clock.advance(seconds=9)
+    told.append(error_of(poll(client, shown["device_code"]))[1])
+    clock.advance(seconds=15)
+    told.append(error_of(poll(client, shown["device_code"]))[1])
+    assert told == ["authorization_pending", "slow_down", "slow_down", "authorization_pending"]
+
+
+def test_the_owner_says_no(client, ann, shown):
+    assert decide(ann, shown["user_code"], approve=False).status_code == 204
+    assert error_of(poll(client, shown["device_code"])) == (400, "access_denied")
+    assert code_of(decide(ann, shown["user_code"])) == (404, "not_found")
+
+
+def test_a_code_is_good_for_fifteen_minutes(client, ann, shown, clock):
+    clock.advance(minutes=15)
+    assert error_of(poll(client, shown["device_code"])) == (400, "expired_token")
+    assert code_of(decide(ann, shown["user_code"])) == (404, "not_found")
+
+
+def test_a_decision_is_made_once(client, ann, shown):
+    bob = new_person(client, "bob")
+    assert decide(ann, shown["user_code"]).status_code == 204
+    assert code_of(decide(bob, shown["user_code"])) == (404, "not_found")
+
+
+def test_whoever_is_not_signed_in_decides_nothing(client, shown):
+    assert client.put(f"/v1/device-codes/{shown['user_code']}/decision", json={"approve": True}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "form, error",
+    [
+        ({}, "invalid_request"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": GRANT_TYPE}, "invalid_request"),
+        ({"grant_type": GRANT_TYPE, "device_code": "dvc_x"}, "invalid_grant"),
+    ],
+)
+def test_errors_are_those_of_the_standard(client, form, error):
+    answer = client.post("/v1/token", data=form, content_type="application/x-www-form-urlencoded")
+    assert error_of(answer) == (400, error)
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_neither_code_is_kept(app, shown):
+    kept = everything(app)
+    assert shown["device_code"] not in kept and shown["user_code"] not in kept
+
+
+def test_codes_cannot_be_tried_without_end(client, ann):
+    answers = [decide(ann, "BCDF-GHJK").status_code for _ in range(102)]
+    assert answers[:100] == [404] * 100 and answers[100:] == [429] * 2
