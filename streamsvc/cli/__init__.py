@@ -30,6 +30,7 @@ def group():
     """The back end of a video-streaming service: sessions, catalog, subscriptions, playback."""
 
 
+group.params = [option for option in group.params if option.name == "version"]  # flask's own would only confuse
 for command in COMMANDS:
     group.add_command(command)
 

@@ -30,7 +30,10 @@ streamsvc serves on {url}  (documentation: {url}/docs, Ctrl-C stops)
 @click.group(invoke_without_command=True)
 @click.pass_context
 def demo(context):
-    """Migrate, seed and serve a demo: a real catalogue, a few plans, a viewer, an operator. In the sandbox."""
+    """Migrate, seed and serve a demo, in the sandbox.
+
+    It has a real catalogue, a few plans, a viewer and an operator.
+    """
     os.environ.setdefault(PREFIX + "SANDBOX", "1")
     if context.invoked_subcommand is None:
         settings = Settings.from_env()

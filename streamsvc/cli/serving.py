@@ -69,7 +69,10 @@ def _log_to_stderr():
 
 @click.command()
 def config():
-    """Show every setting: its variable, its value in force, what it does. Secrets are masked."""
+    """Show every setting and its value in force.
+
+    Secrets are masked.
+    """
     rows = described(Settings.from_env())
     width = max(len(name) for name, *_ in rows)
     for name, value, about in rows:
