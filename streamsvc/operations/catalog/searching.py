@@ -16,7 +16,7 @@ from streamsvc.operations.catalog.json import dumped, joined, json_page
 from streamsvc.operations.catalog.lists import told
 from streamsvc.operations.catalog.state import Known
 from streamsvc.rules.catalog import search
-from streamsvc.rules.catalog.typos import one_slip_away
+from streamsvc.rules.catalog.typos import SHORTEST, one_slip_away
 
 MOST_CORRECTIONS = 20
 SHORTEST_RARE = 4  # letters
@@ -85,21 +85,29 @@ def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) 
 
 
 def _stages(words: list[str], place: Place, seen: Callable[[], int]) -> Iterator[tuple[int, search.Stage]]:
-    """The stages from a place on; guesses only where what is certain gave few hits."""
+    """The stages from a place on; guesses only where what is certain gave few hits, the last resort where none."""
     if not words:
         return
     certain = search.stages(words)
     yield from list(enumerate(certain))[place.stage :]
-    if place.stage >= len(certain) or seen() < search.FEW:
-        yield from list(enumerate(search.stages(words, corrections(words))))[max(place.stage, len(certain)) :]
+    if place.stage < len(certain) and seen() >= search.FEW:
+        return
+    corrected = corrections(search.telling(words))
+    whole = search.stages(words, corrected)
+    yield from list(enumerate(whole))[max(place.stage, len(certain)) :]
+    if place.stage >= len(whole) or seen() == 0:
+        yield from enumerate(search.last_resort(words, corrected), len(whole))
 
 
 def corrections(words: list[str]) -> dict[str, list[str]]:
-    """For each word of a query the known words that are one slip away from it."""
+    """For each word of a query the known words that are one slip away from it; short known words are meant as typed."""
     found = {}
     for word in set(words):
         slips = sorted(one_slip_away(word))
-        found[word] = [row.word for row in all_rows(KNOWN_WORDS, {"words": slips})][:MOST_CORRECTIONS] if slips else []
+        if slips:
+            known = [row.word for row in all_rows(KNOWN_WORDS, {"words": [word, *slips]})]
+            certain = len(word) <= SHORTEST and word in known
+            found[word] = [] if certain else [other for other in known if other != word][:MOST_CORRECTIONS]
     return found
 
 
@@ -109,7 +117,7 @@ def _matching(expression: tuple, words: list[str], audience: Audience, after: in
     if db.engine.dialect.name == "sqlite":
         statement, wanted = ON_SQLITE, search.fts5(expression)
     else:
-        rare = any(len(word) >= SHORTEST_RARE for word in words)
+        rare = any(len(word) >= SHORTEST_RARE for word in search.telling(words))
         statement, wanted = ON_POSTGRESQL_RARE if rare else ON_POSTGRESQL, search.tsquery(expression)
     return all_rows(statement[audience.sees_all], {**parameters, "wanted": wanted})
 

@@ -2,7 +2,7 @@
 
 Each token carries its class in its first letter, so that one index with no columns and no positions is enough:
 `c` a whole name run together, `s` a whole name with its words parted by `_`, `n` a word of a name, `j` two words run
-together or a Roman numeral as digits, `p` a word of a person's name.
+together, a Roman numeral as digits, or the year, `p` a word of a person's name.
 
 A query becomes stages, best first; a title belongs to the first stage that it matches, and within a stage the more
 popular one comes first. The same expression is written for SQLite's FTS5 and for PostgreSQL's tsquery, over the same
@@ -18,6 +18,8 @@ LONGEST_QUERY = 200
 MOST_WORDS = 12
 LONGEST_TOKEN = 100
 SHORTEST_RUN_TOGETHER = 5  # letters: below, `them` would begin "The Matrix"
+MOST_RUN_TOGETHER = 4  # words
+COMMON = frozenset("the a an and of in on to le la les de der die das el il".split())
 FEW = 24
 """Guesses are made only where fewer hits than this are certain."""
 
@@ -38,6 +40,8 @@ def tokens(record: Title) -> set[str]:
         found |= {"c" + compact(folded), "s" + "_".join(words)}
         found |= {"n" + word for word in words}
         found |= {"j" + pair for pair in joined(folded)}
+    if record.year:
+        found.add(f"j{record.year}")
     for name in {credit.name for credit in record.credits}:
         found |= {"p" + word for word in fold(name).split()}
     return {token[:LONGEST_TOKEN] for token in found}
@@ -45,12 +49,22 @@ def tokens(record: Title) -> set[str]:
 
 def vocabulary(found: set[str]) -> set[str]:
     """The words among tokens that a misspelt one may have meant."""
-    return {token[1:] for token in found if token[0] in "njp"}
+    return {token[1:] for token in found if token[0] in "njp" and not token[1:].isdigit()}
 
 
 def words_of(query: str) -> list[str]:
     """The words of a query, as the index has them; none for a query of nothing at all."""
     return [word[: LONGEST_TOKEN - 1] for word in fold(query[:LONGEST_QUERY]).split()[:MOST_WORDS]]
+
+
+def telling(words: list[str]) -> list[str]:
+    """The words that tell titles apart, once each: without articles and the like, where there are others.
+
+    A last word of one or two letters stays: it may be the beginning of another.
+    """
+    last = len(words) - 1
+    rest = [word for at, word in enumerate(words) if word not in COMMON or (at == last and len(word) < 3)]
+    return list(dict.fromkeys(rest or words))
 
 
 def certain_stages(words: list[str]) -> list[Stage]:
@@ -59,36 +73,49 @@ def certain_stages(words: list[str]) -> list[Stage]:
     begins = [_prefix("s" + "_".join(words)[: LONGEST_TOKEN - 1])]
     if len(whole) >= SHORTEST_RUN_TOGETHER:
         begins.append(_prefix("c" + whole))
-    run_together = [[*words[:at], words[at] + words[at + 1], *words[at + 2 :]] for at in range(len(words) - 1)]
-    by_name = [_all(_prefix("n" + word) for word in way) for way in [words, *run_together]]
+    ways = _ways(telling(words))
     return _apart(
         Stage("exact", _term("c" + whole)),
         Stage("prefix", _any(begins)),
-        Stage("words", _any(by_name)),
-        Stage("words", _any(_all(map(_anywhere, way)) for way in [words, *run_together])),
+        Stage("words", _any(_all(_prefix("n" + word) for word in way) for way in ways)),
+        Stage("words", _any(_all(map(_anywhere, way)) for way in ways)),
     )
 
 
+def _ways(words):
+    """The words, and again with two neighbours run together: `bat man begins` may be `batman begins`."""
+    joints = range(len(words) - 1) if len(words) <= MOST_RUN_TOGETHER else ()
+    return [words, *([*words[:at], words[at] + words[at + 1], *words[at + 2 :]] for at in joints)]
+
+
 def guesses(words: list[str], corrections: dict[str, list[str]]) -> list[Stage]:
-    """What the query may have meant: words one slip away, then all words but one. After the certain stages."""
-    likely = []
-    if any(corrections.get(word) for word in words):
-        likely.append(Stage("fuzzy", _all(_meant(word, corrections.get(word, ())) for word in words)))
-    if len(words) > 2:
-        rests = [[*words[:at], *words[at + 1 :]] for at in range(len(words))]
-        likely.append(
-            Stage("fuzzy", _any(_all(_meant(word, corrections.get(word, ())) for word in rest) for rest in rests))
-        )
-    return likely
+    """What the query may have meant: one slip in a word of a name, in any word. After the certain stages."""
+    words = telling(words)
+    if not any(corrections.get(word) for word in words):
+        return []
+    return [
+        Stage("fuzzy", _all(_any(_one(word, corrections, "n", _prefix("n" + word))) for word in words)),
+        Stage("fuzzy", _all(_any(_one(word, corrections, "npj", _anywhere(word))) for word in words)),
+    ]
+
+
+def last_resort(words: list[str], corrections: dict[str, list[str]]) -> list[Stage]:
+    """All words but one, where nothing has all of them."""
+    words = telling(words)
+    if len(words) < 2:
+        return []
+    rests = [[*words[:at], *words[at + 1 :]] for at in range(len(words))]
+    return [Stage("fuzzy", _any(_all(_any(_one(w, corrections, "n", _prefix("n" + w))) for w in r) for r in rests))]
 
 
 def stages(words: list[str], corrections: dict[str, list[str]] | None = None) -> list[Stage]:
-    """All stages of a query in their order, no title in two of them."""
+    """The stages of a query in their order, no title in two of them: the certain ones, with corrections all."""
     certain = certain_stages(words)
     if corrections is None:
         return certain
     taken = _any(stage.expression for stage in certain)
-    return certain + [Stage(match, ("not", wanted, taken)) for match, wanted in _apart(*guesses(words, corrections))]
+    likely = _apart(*guesses(words, corrections))
+    return certain + [Stage(match, ("not", wanted, taken)) for match, wanted in likely]
 
 
 def _apart(*all_stages):
@@ -109,8 +136,8 @@ def _anywhere(word):
     return _any(ways)
 
 
-def _meant(word, instead):
-    return _any([_anywhere(word), *(_term(kind + other) for other in instead for kind in "npj")])
+def _one(word, corrections, kinds, as_typed):
+    return [as_typed, *(_term(kind + other) for other in corrections.get(word, ()) for kind in kinds)]
 
 
 def _term(token):

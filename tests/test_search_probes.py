@@ -1,0 +1,66 @@
+"""The shared probe set: what people type on other servers and do not find, asked of the whole demo catalogue."""
+
+import csv
+import time
+from pathlib import Path
+
+import pytest
+
+from streamsvc.operations.catalog import importing
+from tests.catalog_world import Catalog
+
+HERE = Path(__file__).parent
+DEMO = HERE.parent / "streamsvc" / "demo" / "catalog.ndjson.gz"
+FIRST = 5
+SLOWEST_MS = 50
+
+
+def probes():
+    with (HERE / "data" / "searches.tsv").open(encoding="utf-8") as file:
+        return [tuple(row) for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def answers(kind, new_app):
+    """What the first five hits of each probe are, and how long each took."""
+    app = new_app(kind, "probes")
+    with app.app_context():
+        report = importing.import_file(DEMO)
+    assert (report.added, report.rejected) == (17_472, 0)
+    catalog = Catalog(app)
+    found, took_ms = {}, {}
+    for typed, _ in probes():
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            found[typed] = catalog.hits(typed, limit=FIRST)
+            times.append((time.perf_counter() - start) * 1000)
+        took_ms[typed] = min(times)
+    return found, took_ms
+
+
+@pytest.fixture(scope="module")
+def answered(database, new_app):
+    return answers(database, new_app)
+
+
+def test_there_are_enough_probes():
+    assert len({typed for typed, _ in probes()}) >= 120
+
+
+def test_nearly_every_probe_is_among_the_first_five(answered):
+    found, _ = answered
+    missed = [(typed, wanted) for typed, wanted in probes() if wanted not in [title for _, title in found[typed]]]
+    assert len(missed) <= 0.05 * len(probes()), missed
+
+
+def test_no_probe_is_slow(answered):
+    _, took_ms = answered
+    assert {typed: ms for typed, ms in took_ms.items() if ms > SLOWEST_MS} == {}
+
+
+_first: dict = {}
+
+
+def test_both_databases_give_the_same_first_five(database, answered):
+    found, _ = answered
+    assert _first.setdefault("found", found) == found
