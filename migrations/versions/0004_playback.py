@@ -18,8 +18,8 @@ def upgrade():
         "streams",
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), nullable=False),
-        sa.Column("profile_id", sa.String(), sa.ForeignKey("profiles.id", ondelete="SET NULL")),
-        sa.Column("session_id", sa.String(), sa.ForeignKey("sessions.id", ondelete="SET NULL")),
+        sa.Column("profile_id", sa.String(), nullable=False),
+        sa.Column("session_id", sa.String(), nullable=False),
         sa.Column("device_id", sa.String(), nullable=False),
         sa.Column("title_id", sa.String(), nullable=False),
         sa.Column("item_id", sa.String(), nullable=False),
@@ -34,14 +34,14 @@ def upgrade():
         sa.Column("ended_at", UtcTime()),
         sa.Column("end_reason", sa.String()),
     )
-    for name, columns, unique in (
-        ("uq_streams_open_item_on_device", ["account_id", "device_id", "item_id"], True),
-        ("ix_streams_open_account_id", ["account_id", "expires_at"], False),
-        ("ix_streams_open_expires_at", ["expires_at", "id"], False),
-    ):
-        op.create_index(name, "streams", columns, unique=unique, sqlite_where=OPEN, postgresql_where=OPEN)
-    op.create_index("ix_streams_started_at", "streams", ["started_at"])
-    op.create_index("ix_streams_profile_id", "streams", ["profile_id", "item_id"])
+    op.create_index(
+        "uq_streams_open_item_on_device",
+        "streams",
+        ["account_id", "device_id", "item_id"],
+        unique=True,
+        sqlite_where=OPEN,
+        postgresql_where=OPEN,
+    )
     op.create_table(
         "stream_devices",
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), primary_key=True),

@@ -11,7 +11,11 @@ OPEN = sa.text("ended_at IS NULL")
 
 
 class Stream(Base):
-    """One playback, from its start to its end. It is live while it is open, unexpired, and its session is."""
+    """One playback, from its start to its end. It is live while it is open, unexpired, and its session lives.
+
+    The one index besides the key finds an account's open streams, lets a device have an item open once, and is not
+    touched by a heartbeat. Profile, session and device are kept as told: they may be gone before the record is.
+    """
 
     __tablename__ = "streams"
     __table_args__ = (
@@ -24,18 +28,13 @@ class Stream(Base):
             sqlite_where=OPEN,
             postgresql_where=OPEN,
         ),
-        sa.Index("ix_streams_open_account_id", "account_id", "expires_at", sqlite_where=OPEN, postgresql_where=OPEN),
-        sa.Index("ix_streams_open_expires_at", "expires_at", "id", sqlite_where=OPEN, postgresql_where=OPEN),
-        sa.Index("ix_streams_started_at", "started_at"),
-        sa.Index("ix_streams_profile_id", "profile_id", "item_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("str"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
-    profile_id: Mapped[str | None] = mapped_column(sa.ForeignKey("profiles.id", ondelete="SET NULL"))
-    session_id: Mapped[str | None] = mapped_column(sa.ForeignKey("sessions.id", ondelete="SET NULL"))
+    profile_id: Mapped[str]
+    session_id: Mapped[str]
     device_id: Mapped[str]
-    """Kept as told: the device may be gone before the record of what it played."""
     title_id: Mapped[str]
     item_id: Mapped[str]
     """What is played: the film itself, or the episode of the series `title_id`."""

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.database import affected, all_rows, insert
-from streamsvc.models import Progress, Rated, Stream, Watchlisted
+from streamsvc.models import Progress, Rated, Watchlisted
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import stands
 from streamsvc.rules.access import suits
@@ -28,13 +28,9 @@ def hide(profile_id: str, item_id: str, now: datetime) -> None:
 
 
 def forget(profile_id: str, item_id: str | None) -> None:
-    """Drop an item from the history, or all of it; ended streams no longer say which profile it was."""
-    for rows, change in (
-        (Progress, sa.delete(Progress)),
-        (Stream, sa.update(Stream).where(Stream.ended_at.is_not(None)).values(profile_id=None)),
-    ):
-        one = [rows.item_id == item_id] if item_id else []
-        affected(change.where(rows.profile_id == profile_id, *one))
+    """Drop an item from the history, or all of it."""
+    one = [Progress.item_id == item_id] if item_id else []
+    affected(sa.delete(Progress).where(Progress.profile_id == profile_id, *one))
 
 
 def want(profile_id: str, title_id: str, now: datetime) -> None:
