@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc import throttle
 from streamsvc.database import db, lock
 from streamsvc.models import Account, Profile, Session
-from streamsvc.operations import audit
+from streamsvc.operations import audit, personal_data
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import LastProfile, ProfileLimit
 
@@ -29,6 +29,7 @@ def remove(profile: Profile, now: datetime) -> None:
     if len(Profile.all_of(profile.account_id)) == 1:
         raise LastProfile
     db.session.execute(sa.update(Session).where(Session.profile_id == profile.id).values(profile_id=None))
+    personal_data.erase_profile(profile.id)
     audit.record("profile_deleted", profile.account_id, profile=profile.id)
     db.session.delete(profile)
 

@@ -44,6 +44,13 @@ class AccountOut(StrictSchema):
     created_at = Moment(required=True)
 
 
+class Export(StrictSchema):
+    """`tables`: every row about the account, by the name of its table."""
+
+    exported_at = Moment(required=True)
+    tables = fields.Dict(keys=fields.String(), values=fields.List(fields.Dict()), required=True)
+
+
 class EmailIn(StrictSchema):
     email = Email(required=True)
 

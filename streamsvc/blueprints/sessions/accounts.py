@@ -1,19 +1,20 @@
 """POST /v1/accounts, and the caller's own account."""
 
-from flask import current_app
+import msgspec
+from flask import Response, current_app
 
 from streamsvc import clock, idempotency, passwords
-from streamsvc.blueprints.sessions.cookies import token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import account, signed_in
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import public, viewer
+from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Account
-from streamsvc.operations import accounts, audit, sign_in
+from streamsvc.operations import accounts, audit, personal_data, sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
-from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, NewAccount
+from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.web import Blueprint, json_response
 
@@ -51,6 +52,28 @@ def create_account(given):
 def read_account():
     """The caller's own account."""
     return account(viewer().row)
+
+
+@bp.route("/account", methods=["DELETE"])
+@bp.response(204)
+def delete_account():
+    """Delete the caller's account: everything ends now, and only what tax law asks for is kept."""
+    require_recent_proof()
+    personal_data.erase(viewer().account_id, clock.now())
+    db.session.commit()
+    response = Response(status=204)
+    drop_cookie(response)
+    return response
+
+
+@bp.route("/account/export")
+@bp.response(200, Export)
+def export_account():
+    """Everything that is kept about the caller, by table."""
+    require_recent_proof()
+    answer = json_response(msgspec.json.encode(personal_data.export(viewer().account_id, clock.now())))
+    answer.headers["Content-Disposition"] = 'attachment; filename="account.json"'
+    return answer
 
 
 @bp.route("/account", methods=["PATCH"])

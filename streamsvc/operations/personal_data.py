@@ -1,0 +1,125 @@
+"""What is kept about somebody: told to them whole, and erased but for what tax law keeps.
+
+Both walk the tables by their foreign keys, so a table that comes later is in the export by itself; how erasure treats
+it must be said in one of the three lists below, and a test refuses a table that stands in none.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import all_rows, db, lock
+from streamsvc.models import Account, AuditEvent, Device, Proof, Session
+from streamsvc.models.subscriptions import Subscription
+from streamsvc.operations import audit, mail
+from streamsvc.operations.billing import changes
+from streamsvc.operations.billing.standing import stand
+from streamsvc.rules.billing.access import LIVE
+
+KEPT_FOR_TAX = {
+    "accounts",
+    "credit_note_lines",
+    "credit_notes",
+    "discounts",
+    "gift_codes",
+    "invoice_lines",
+    "invoices",
+    "ledger_entries",
+    "payment_methods",
+    "payments",
+    "refunds",
+    "subscription_events",
+    "subscriptions",
+}
+EMPTIED = {"audit_events", "devices", "sessions"}
+"""The row stays, what it tells of the person goes."""
+ERASED = {
+    "device_codes",
+    "passkey_challenges",
+    "passkeys",
+    "profiles",
+    "progress",
+    "proofs",
+    "ratings",
+    "recovery_codes",
+    "stream_devices",
+    "streams",
+    "totp_factors",
+    "watchlist",
+    "federated_identities",
+}
+SECRET_ENDINGS = ("_hash", "_sealed", "fingerprint", "request_key")
+NOT_TOLD = {"proofs", "device_codes", "passkey_challenges"}
+
+
+def owned_by(table: sa.Table, account_id: str):
+    """The condition under which a row of `table` belongs to the account; None where no row of it belongs to any."""
+    if table.name == "accounts":
+        return table.c.id == account_id
+    if "account_id" in table.c:
+        return table.c.account_id == account_id
+    for key in sorted(table.foreign_keys, key=lambda each: each.parent.name):
+        parent = key.column.table
+        theirs = owned_by(parent, account_id) if parent is not table else None
+        if theirs is not None:
+            return key.parent.in_(sa.select(key.column).where(theirs))
+    return None
+
+
+def export(account_id: str, now: datetime) -> dict:
+    """{exported_at, tables: {name: [row]}}: every row about the account, without hashes and sealed secrets."""
+    told = {}
+    for table in db.metadata.sorted_tables:
+        theirs = owned_by(table, account_id)
+        if theirs is None or table.name in NOT_TOLD:
+            continue
+        columns = [column for column in table.c if not column.name.endswith(SECRET_ENDINGS)]
+        found = all_rows(sa.select(*columns).where(theirs).order_by(*table.primary_key.columns))
+        told[table.name] = [dict(row._mapping) for row in found]
+    return {"exported_at": now, "tables": told}
+
+
+def erase(account_id: str, now: datetime) -> None:
+    """End everything, and keep what tax law asks for; in the caller's unit of work."""
+    account = lock(Account, account_id)
+    email = account.email
+    live = sa.select(Subscription.id).where(Subscription.account_id == account_id, Subscription.status.in_(LIVE))
+    for subscription_id in db.session.scalars(live):
+        at = stand(subscription_id, now)
+        changes.cancel(at, {"when": "now", "credit": "none", "reason": "account deleted"}, account_id)
+        at.show()
+    Session.end_all(account_id, now)
+    Proof.withdraw(account_id, now)
+    _forget(account, now)
+    for table in reversed(db.metadata.sorted_tables):
+        if table.name in ERASED:
+            _delete(table, account_id)
+    audit.record("account_deleted", account_id)
+    mail.post("account_deleted", email, now)
+
+
+def _forget(account: Account, now: datetime) -> None:
+    """Empty the rows that stay. The address is free for somebody to sign up with."""
+    account.status, account.status_reason = "deleted", None
+    account.email = f"{account.id}@deleted.invalid"
+    account.email_key, account.email_verified_at = account.email, None
+    account.name = account.password_hash = None
+    db.session.flush()
+    told = {"profile_id": None, "address": None, "user_agent": None}
+    db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**told))
+    db.session.execute(sa.update(Device).where(Device.account_id == account.id).values(name="", removed_at=now))
+    db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
+
+
+def _delete(table: sa.Table, account_id: str) -> None:
+    theirs = owned_by(table, account_id)
+    if theirs is not None:
+        db.session.execute(sa.delete(table).where(theirs))
+
+
+def erase_profile(profile_id: str) -> None:
+    """Delete all that is kept of one profile's watching, in the caller's unit of work."""
+    for table in reversed(db.metadata.sorted_tables):
+        for key in table.foreign_keys:
+            if key.column.table.name == "profiles" and table.name in ERASED:
+                db.session.execute(sa.delete(table).where(key.parent == profile_id))
