@@ -125,6 +125,9 @@ class Settings:
     stripe_secret_key: str = setting("", str, "Stripe's secret key; needs the extra `stripe`.", secret=True)
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
     stripe_url: str = setting("https://api.stripe.com", url, "Where Stripe's API answers.")
+    webhooks_to_private: bool = setting(
+        False, flag, "Lets webhooks reach private addresses and http://; refused outside the sandbox."
+    )
     dunning: str = setting(
         "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
         dunning_ladder,
@@ -165,6 +168,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY and {PREFIX}STRIPE_WEBHOOK_SECRET: Stripe needs both")
         if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key moves real money; the sandbox refuses it")
+        if self.webhooks_to_private and not self.sandbox:
+            raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: webhooks reach private addresses in the sandbox only")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

@@ -24,6 +24,7 @@ def upgrade():
     create_subscriptions()
     create_invoices()
     create_payments()
+    create_webhooks()
 
 
 def create_offers():
@@ -70,8 +71,8 @@ def create_offers():
         sa.Column("redeemed", sa.Integer(), nullable=False),
         sa.Column("expires_at", UtcTime()),
         sa.Column("created_at", UtcTime(), nullable=False),
-        sa.CheckConstraint("duration IN ('once', 'repeating', 'forever')", name=op.f("ck_coupons_duration")),
         sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name=op.f("ck_coupons_one_way_off")),
+        sa.CheckConstraint("duration IN ('once', 'repeating', 'forever')", name=op.f("ck_coupons_duration")),
     )
     op.create_table(
         "gift_codes",
@@ -377,8 +378,50 @@ def create_payments():
     )
 
 
+def create_webhooks():
+    op.create_table(
+        "webhook_endpoints",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("kinds", Json),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("old_secret", sa.String()),
+        sa.Column("old_secret_until", UtcTime()),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("disabled_at", UtcTime()),
+        sa.Column("removed_at", UtcTime()),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id")),
+        sa.Column("data", Json, nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+    )
+    op.create_index("ix_events_account_id", "events", ["account_id", "id"])
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("endpoint_id", sa.String(), sa.ForeignKey("webhook_endpoints.id"), nullable=False),
+        sa.Column("event_id", sa.String(), sa.ForeignKey("events.id"), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("response_status", sa.Integer()),
+        sa.Column("error", sa.String()),
+        sa.Column("next_at", UtcTime()),
+        sa.Column("delivered_at", UtcTime()),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.CheckConstraint("status IN ('pending', 'delivered', 'failed')", name=op.f("ck_webhook_deliveries_status")),
+    )
+    op.create_index("ix_webhook_deliveries_endpoint_id", "webhook_deliveries", ["endpoint_id", "id"])
+
+
 def downgrade():
     for table in (
+        "webhook_deliveries",
+        "events",
+        "webhook_endpoints",
         "sandbox_payment_plans",
         "sandbox_charges",
         "provider_events",

@@ -17,34 +17,42 @@ from streamsvc.models.catalog.titles import (
     TitleRecord,
     TitleWindow,
 )
+from streamsvc.models.ceremonies import Ceremony
 from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.factors import RecoveryCode, TotpFactor
+from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
+from streamsvc.models.passkeys import Passkey
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, Rated, Watchlisted
 from streamsvc.models.proofs import Proof
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
 from streamsvc.models.throttles import Throttle
+from streamsvc.models.webhooks import Event, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "Account",
     "ApiKey",
     "AuditEvent",
     "CatalogState",
+    "Ceremony",
     "Collection",
     "CollectionItem",
     "Device",
     "DeviceCode",
     "Episode",
+    "Event",
     "Facet",
     "HomeRow",
     "IdempotencyKey",
+    "Identity",
     "Import",
     "ImportChunk",
     "ImportRejection",
     "ImportedTitle",
     "Job",
+    "Passkey",
     "Person",
     "Profile",
     "Progress",
@@ -70,5 +78,7 @@ __all__ = [
     "TitleWindow",
     "Watchlisted",
     "TotpFactor",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "Worker",
 ]

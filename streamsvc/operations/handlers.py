@@ -1,8 +1,9 @@
 """All that the worker can do: importing this module names every handler."""
 
-from streamsvc.operations import accounts, credentials, housekeeping, mail, standing
+from streamsvc.operations import accounts, credentials, housekeeping, mail, standing, webhooks
 from streamsvc.operations.billing import audit, charging, corrections, events, migrations, renewal
 from streamsvc.operations.catalog import imports
+from streamsvc.operations.playback import usage
 
 __all__ = [
     "accounts",
@@ -17,4 +18,5 @@ __all__ = [
     "migrations",
     "renewal",
     "standing",
+    "usage",
 ]

@@ -11,6 +11,8 @@ from streamsvc.blueprints.admin import (
     catalog_imports,
     catalog_rows,
     catalog_titles,
+    playback,
+    webhooks,
 )
 
 BLUEPRINTS = (
@@ -24,4 +26,6 @@ BLUEPRINTS = (
     catalog_imports.bp,
     catalog_rows.bp,
     catalog_titles.bp,
+    playback.bp,
+    webhooks.bp,
 )

@@ -13,6 +13,7 @@ from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models.subscriptions import (
     CreditNote,
+    CreditNoteLine,
     Invoice,
     InvoiceLine,
     InvoiceNumber,
@@ -118,17 +119,19 @@ def payments_and_ledger() -> Iterator[Difference]:
 
 def credits_are_bounded() -> Iterator[Difference]:
     """No line is given back more than once, and no account has less than no credit."""
-    credited = (
-        sa.select(InvoiceLine.credits_line_id.label("line_id"), sa.func.sum(-InvoiceLine.amount_minor).label("amount"))
+    taken = sa.union_all(
+        sa.select(InvoiceLine.credits_line_id.label("line_id"), (-InvoiceLine.amount_minor).label("amount"))
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(InvoiceLine.credits_line_id.is_not(None), Invoice.status != "void")
-        .group_by(InvoiceLine.credits_line_id)
-        .subquery()
+        .where(InvoiceLine.credits_line_id.is_not(None), Invoice.status != "void"),
+        sa.select(CreditNoteLine.line_id, CreditNoteLine.net_minor),
+    ).subquery()
+    credited = (
+        sa.select(taken.c.line_id, sa.func.sum(taken.c.amount).label("amount")).group_by(taken.c.line_id).subquery()
     )
     rows = sa.select(InvoiceLine.id, InvoiceLine.amount_minor - InvoiceLine.discount_minor, credited.c.amount)
     for line, net, amount in db.session.execute(rows.join(credited, credited.c.line_id == InvoiceLine.id)):
         if amount > net:
-            yield Difference("a line is credited at most once", line, net, int(amount))
+            yield Difference("a line is given back at most once", line, net, int(amount))
     balances = (
         sa.select(LedgerEntry.account_id, sa.func.sum(AMOUNT))
         .where(LedgerEntry.book == "customer_credit")

@@ -18,6 +18,7 @@ from streamsvc.models import Account, Job
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
 from streamsvc.operations.billing import issuing, ledger
 from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.timeline import RENEWAL
@@ -98,6 +99,8 @@ def _settle(payment, invoice, outcome, now, at):
         jobs.enqueue(EXPIRE_JOB, {"payment_id": payment.id}, now + PAYER_HAS, f"expire {payment.id}")
         return
     payment.settled_at = now
+    words = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
+    publish(f"payment.{payment.status}", payment.account_id, now, **issuing.told(invoice), **words)
     db.session.execute(sa.delete(Job).where(Job.dedupe == f"reconcile {payment.id}", Job.lease.is_(None)))
     if outcome.status == SUCCEEDED:
         receive(payment, invoice, now, at)

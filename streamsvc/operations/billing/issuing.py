@@ -19,6 +19,7 @@ from streamsvc.models.subscriptions import (
     TaxRate,
 )
 from streamsvc.operations.billing import ledger
+from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
 from streamsvc.rules.billing.timeline import RENEWAL, Line
 
@@ -237,6 +238,13 @@ def number(invoice: Invoice, now: datetime) -> None:
     if invoice.number is None:
         invoice.number = InvoiceNumber.take(str(now.year))
         invoice.issued_at = now
+        publish("invoice.issued", invoice.account_id, now, **told(invoice))
+
+
+def told(invoice: Invoice) -> dict:
+    """What an event tells of an invoice."""
+    names = ("number", "subscription_id", "currency", "total_minor", "balance_minor", "status", "reason")
+    return {"invoice_id": invoice.id, **{name: getattr(invoice, name) for name in names}}
 
 
 def settle_if_paid(invoice: Invoice) -> None:

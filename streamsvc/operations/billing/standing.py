@@ -11,6 +11,7 @@ from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Price, Subscription
 from streamsvc.operations.billing import history, issuing, ledger
+from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.calendar import civil_day, starts_at
 from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.lines import replay
@@ -29,6 +30,8 @@ class Standing:
     today: date
     facts: history.fact.Facts
     timeline: Timeline
+    before: tuple
+    """What the world was last told of it."""
 
     @property
     def ladder(self) -> Ladder:
@@ -95,7 +98,7 @@ def stand(subscription_id: str, now: datetime) -> Standing:
     subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
     today = civil_day(now, subscription.time_zone)
     facts = history.facts_of(subscription)
-    return Standing(account, subscription, now, today, facts, replay(facts, today))
+    return Standing(account, subscription, now, today, facts, replay(facts, today), state_of(subscription))
 
 
 def project(at: Standing) -> None:
@@ -113,9 +116,25 @@ def project(at: Standing) -> None:
     row.past_due_since = min((one.first_failed_on for one in overdue), default=None)
     row.status = status_of(row, timeline, at.today)
     row.access_until = access_until(row, at.ladder)
+    if state_of(row) != at.before:
+        publish("subscription.changed", row.account_id, at.now, **told(row))
+        at.before = state_of(row)
     row.due_at = next_due(at, at.ladder)
     if row.due_at:
         jobs.enqueue(JOB, {"subscription_id": row.id}, row.due_at, f"{row.id}@{row.due_at.isoformat()}")
+
+
+def state_of(row: Subscription) -> tuple:
+    """Whatever the world outside wants to hear of when it changes."""
+    return row.status, row.price_id, row.cancel_at, row.pending_price_id
+
+
+def told(row: Subscription) -> dict:
+    """What an event tells of a subscription."""
+    names = ("status", "plan_id", "price_id", "period_start", "period_end", "trial_end", "cancel_at", "cancel_reason")
+    values = {name: getattr(row, name) for name in names}
+    dates = {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+    return {"subscription_id": row.id, **dates}
 
 
 def overdue_invoices(row: Subscription) -> list[Invoice]:

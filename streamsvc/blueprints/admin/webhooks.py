@@ -1,0 +1,114 @@
+"""/v1/admin/webhook-endpoints · /webhook-deliveries · /events."""
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import operator
+from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
+from streamsvc.operations import webhooks
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.webhooks import (
+    EventOut,
+    EventQuery,
+    NewWebhookEndpointOut,
+    WebhookDeliveryOut,
+    WebhookDeliveryQuery,
+    WebhookEndpointIn,
+    WebhookEndpointOut,
+)
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")
+
+
+@bp.route("/webhook-endpoints")
+@bp.arguments(PageQuery, location="query")
+@operator("admin")
+@bp.response(200, page_of(WebhookEndpointOut))
+def list_endpoints(asked):
+    """Who is told, latest first."""
+    kept = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
+    return rows_page(kept, WebhookEndpoint.id, asked, "webhook endpoints")
+
+
+@bp.route("/webhook-endpoints", methods=["POST"])
+@bp.arguments(WebhookEndpointIn)
+@operator("admin")
+@bp.response(201, NewWebhookEndpointOut)
+def add_endpoint(asked):
+    """Tell somebody of what happens from now on. The secret that signs is shown this once."""
+    if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
+        raise Invalid(errors={"url": ["Give an address that starts with https://."]})
+    endpoint = webhooks.new_endpoint(asked["url"], asked["kinds"], clock.now())
+    db.session.commit()
+    return endpoint
+
+
+@bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
+@operator("admin")
+@bp.response(204)
+def remove_endpoint(endpoint_id):
+    """Tell them no more."""
+    kept(endpoint_id).removed_at = clock.now()
+    db.session.commit()
+
+
+@bp.route("/webhook-endpoints/<endpoint_id>/secret", methods=["POST"])
+@operator("admin")
+@bp.response(200, NewWebhookEndpointOut)
+def rotate_secret(endpoint_id):
+    """A new secret; for a day both sign."""
+    endpoint = kept(endpoint_id)
+    webhooks.rotate(endpoint, clock.now())
+    db.session.commit()
+    return endpoint
+
+
+@bp.route("/webhook-deliveries")
+@bp.arguments(WebhookDeliveryQuery, location="query")
+@operator("admin")
+@bp.response(200, page_of(WebhookDeliveryOut))
+def list_deliveries(asked):
+    """What was sent and how it went, latest first."""
+    sent = sa.select(WebhookDelivery)
+    if asked["endpoint_id"]:
+        sent = sent.where(WebhookDelivery.endpoint_id == asked["endpoint_id"])
+    return rows_page(sent, WebhookDelivery.id, asked, "webhook deliveries")
+
+
+@bp.route("/webhook-deliveries/<delivery_id>/redelivery", methods=["POST"])
+@operator("admin")
+@idempotent()
+@bp.response(201, WebhookDeliveryOut)
+def redeliver(delivery_id):
+    """Send an event once more, under its own id."""
+    delivery = db.session.get(WebhookDelivery, delivery_id)
+    if delivery is None:
+        raise NotFound
+    return webhooks.redeliver(delivery, clock.now())
+
+
+@bp.route("/events")
+@bp.arguments(EventQuery, location="query")
+@operator("support")
+@bp.response(200, page_of(EventOut))
+def list_events(asked):
+    """What happened, latest first."""
+    happened = sa.select(Event)
+    if asked["account_id"]:
+        happened = happened.where(Event.account_id == asked["account_id"])
+    if asked["kind"]:
+        happened = happened.where(Event.kind == asked["kind"])
+    return rows_page(happened, Event.id, asked, "events")
+
+
+def kept(endpoint_id):
+    endpoint = db.session.get(WebhookEndpoint, endpoint_id)
+    if endpoint is None or endpoint.removed_at:
+        raise NotFound
+    return endpoint

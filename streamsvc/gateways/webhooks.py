@@ -1,0 +1,68 @@
+"""One HTTP POST to an address that somebody else chose: no redirects, no private networks, no endless answers."""
+
+import http.client
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flask import current_app
+
+from streamsvc.rules.webhooks import is_public
+
+TIMEOUT_S = 15
+MOST_READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `status` None where nothing did, and `error` says why."""
+
+    status: int | None
+    error: str | None = None
+    retry_after_s: int | None = None
+
+
+class Forbidden(Exception):
+    """The address is not one that we call."""
+
+
+def post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
+    """Send it to the very address that was checked, so that a second look-up cannot lead elsewhere."""
+    try:
+        connection, path = _connection(url)
+    except (Forbidden, OSError, ValueError) as error:
+        return Answer(None, str(error)[:300])
+    try:
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        response.read(MOST_READ_BYTES)
+        retry_after = response.headers.get("Retry-After", "")
+        return Answer(response.status, None, int(retry_after) if retry_after.isdecimal() else None)
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(None, f"{type(error).__name__}: {error}"[:300])
+    finally:
+        connection.close()
+
+
+def _connection(url: str):
+    parts = urlsplit(url)
+    private = current_app.extensions["settings"].webhooks_to_private
+    if parts.scheme not in (("https", "http") if private else ("https",)) or not parts.hostname:
+        raise Forbidden("only https:// addresses are called")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = _address(parts.hostname, port, private)
+    raw = socket.create_connection((address, port), timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+    if parts.scheme == "https":
+        raw = ssl.create_default_context().wrap_socket(raw, server_hostname=parts.hostname)
+    connection.sock = raw
+    return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _address(host: str, port: int, private: bool) -> str:
+    """The address of the host; refused where any of its addresses is not public."""
+    found = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    if not private and not all(is_public(address) for address in found):
+        raise Forbidden(f"{host} is not a public address")
+    return sorted(found)[0]

@@ -1,0 +1,117 @@
+"""Each account's monthly rate, day by day, read from the invoices' lines and the subscriptions' events."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import sqlalchemy as sa
+
+from streamsvc.database import all_rows
+from streamsvc.models.subscriptions import Coupon, Invoice, InvoiceLine, Price, Subscription, SubscriptionEvent
+from streamsvc.rules.billing import invoicing
+from streamsvc.rules.billing.calendar import Interval
+from streamsvc.rules.billing.facts import BASE
+from streamsvc.rules.billing.facts import Price as PriceFacts
+from streamsvc.rules.billing.recurring import PAYMENT_FAILED, Movement, Step, monthly, movements
+
+ISSUED = (Invoice.number.is_not(None), Invoice.status != "void")
+STOPS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
+
+
+def all_movements() -> Iterator[tuple[str, str, list[Movement]]]:
+    """(account id, currency, how its rate moved) of every account that ever paid, or was brought along paying."""
+    for (account, currency), steps in _steps().items():
+        if found := movements(steps):
+            yield account, currency, found
+
+
+def _steps() -> dict[tuple[str, str], list[Step]]:
+    found: dict[tuple[str, str], list[Step]] = {}
+    rates = {}
+    for row in all_rows(_changes_of_rate()):
+        key = (row.price_id, row.intro, row.coupons)
+        if key not in rates:
+            rates[key] = _rate(*key)
+        on = max(row.period_start, row.created_at.date())
+        step = Step(on, row.subscription_id, "rate", row.item, rates[key])
+        found.setdefault((row.account_id, row.currency), []).append(step)
+    for row in all_rows(_events()):
+        steps = found.setdefault((row.account_id, row.currency), [])
+        if row.kind == "imported":
+            if row.data["paid_through"]:
+                steps.append(Step(row.on, row.subscription_id, "rate", BASE, _rate(row.data["price"], 0, None)))
+            continue
+        on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
+        involuntary = row.kind == "canceled" and row.cancel_reason in PAYMENT_FAILED
+        steps.append(Step(on, row.subscription_id, STOPS[row.kind], involuntary=involuntary))
+    return found
+
+
+def _changes_of_rate():
+    """The charged lines whose price, intro price or recurring coupons are not those of the line before."""
+    recurring = (
+        sa.select(InvoiceLine.invoice_id, sa.func.aggregate_strings(InvoiceLine.coupon_id, ",").label("coupons"))
+        .join(Coupon, Coupon.id == InvoiceLine.coupon_id)
+        .where(InvoiceLine.kind == "discount", Coupon.duration != "once")
+        .group_by(InvoiceLine.invoice_id)
+        .subquery()
+    )
+    from_list = sa.func.abs(InvoiceLine.amount_minor * InvoiceLine.full_days - Price.amount_minor * InvoiceLine.days)
+    from_intro = sa.func.abs(
+        InvoiceLine.amount_minor * InvoiceLine.full_days - Price.intro_amount_minor * InvoiceLine.days
+    )
+    intro = sa.case((from_intro < from_list, 1), else_=0)
+    coupons = sa.func.coalesce(recurring.c.coupons, "")
+    terms = InvoiceLine.price_id + ":" + sa.cast(intro, sa.String) + ":" + coupons
+    order = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
+    lines = (
+        sa.select(
+            Invoice.account_id,
+            Invoice.currency,
+            Invoice.created_at,
+            InvoiceLine.subscription_id,
+            InvoiceLine.item,
+            InvoiceLine.period_start,
+            InvoiceLine.price_id,
+            intro.label("intro"),
+            coupons.label("coupons"),
+            terms.label("terms"),
+            sa.func.lag(terms).over(**order).label("terms_before"),
+        )
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .join(Price, Price.id == InvoiceLine.price_id)
+        .outerjoin(recurring, recurring.c.invoice_id == InvoiceLine.invoice_id)
+        .where(InvoiceLine.kind == "charge", *ISSUED)
+        .subquery()
+    )
+    changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms)
+    return sa.select(lines).where(changed).order_by(lines.c.period_start)
+
+
+def _events():
+    """Pauses, resumptions, ends; and who was brought along from another system, paying."""
+    return (
+        sa.select(
+            Subscription.account_id,
+            Subscription.currency,
+            Subscription.cancel_reason,
+            SubscriptionEvent.subscription_id,
+            SubscriptionEvent.kind,
+            SubscriptionEvent.on,
+            SubscriptionEvent.data,
+        )
+        .join(Subscription, Subscription.id == SubscriptionEvent.subscription_id)
+        .where(SubscriptionEvent.kind.in_((*STOPS, "imported")))
+        .order_by(SubscriptionEvent.subscription_id, SubscriptionEvent.seq)
+    )
+
+
+def _rate(price_id: str, intro: int, coupon_ids: str | None) -> int:
+    price = all_rows(sa.select(Price.__table__).where(Price.id == price_id))[0]
+    amount = price.intro_amount_minor if intro else price.amount_minor
+    terms = PriceFacts(price.id, amount, Interval(price.interval, price.interval_count))
+    return monthly(terms, [_coupon(one) for one in (coupon_ids or "").split(",") if one])
+
+
+def _coupon(coupon_id: str) -> invoicing.Coupon:
+    row = all_rows(sa.select(Coupon.percent_ppm, Coupon.amount_off_minor).where(Coupon.id == coupon_id))[0]
+    return invoicing.Coupon(coupon_id, row.percent_ppm, row.amount_off_minor)

@@ -1,0 +1,113 @@
+"""Events for the world outside: written with what they tell of, delivered by the worker, tried again for three days."""
+
+import json
+import secrets
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc import clock, jobs
+from streamsvc.database import db, new_id, utc_text
+from streamsvc.gateways import webhooks as outside
+from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
+from streamsvc.rules import webhooks as rules
+
+JOB = "webhook.deliver"
+
+
+def publish(kind: str, account_id: str | None, now: datetime, **data) -> None:
+    """Tell everyone who asked; in the caller's unit of work, so that what is rolled back was never told."""
+    event = Event(id=new_id("evt"), kind=kind, account_id=account_id, data=data, at=now)
+    db.session.add(event)
+    db.session.flush()
+    for endpoint in live_endpoints():
+        if endpoint.kinds is None or kind in endpoint.kinds:
+            _deliver_later(endpoint.id, event.id, now)
+
+
+def live_endpoints() -> list[WebhookEndpoint]:
+    return list(
+        db.session.scalars(
+            sa.select(WebhookEndpoint).where(
+                WebhookEndpoint.disabled_at.is_(None), WebhookEndpoint.removed_at.is_(None)
+            )
+        )
+    )
+
+
+def _deliver_later(endpoint_id: str, event_id: str, now: datetime) -> WebhookDelivery:
+    delivery = WebhookDelivery(
+        id=new_id("whd"), endpoint_id=endpoint_id, event_id=event_id, created_at=now, next_at=now
+    )
+    db.session.add(delivery)
+    db.session.flush()
+    jobs.enqueue(JOB, {"delivery_id": delivery.id}, now)
+    return delivery
+
+
+def redeliver(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
+    """The same event once more, under the same id, as a delivery of its own."""
+    return _deliver_later(delivery.endpoint_id, delivery.event_id, now)
+
+
+def new_endpoint(url: str, kinds: list | None, now: datetime) -> WebhookEndpoint:
+    endpoint = WebhookEndpoint(
+        id=new_id("whe"), url=url, kinds=kinds, secret=rules.new_secret(secrets.token_bytes(32)), created_at=now
+    )
+    db.session.add(endpoint)
+    db.session.flush()
+    return endpoint
+
+
+def rotate(endpoint: WebhookEndpoint, now: datetime) -> None:
+    """A new secret; the old one signs along for a day."""
+    endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now + rules.KEY_CHANGE
+    endpoint.secret = rules.new_secret(secrets.token_bytes(32))
+
+
+@jobs.handler(JOB)
+def deliver(payload: dict, now: datetime) -> None:
+    """Send one delivery, outside any unit of work, and write down how it went."""
+    delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
+    endpoint = db.session.get(WebhookEndpoint, delivery.endpoint_id)
+    event = db.session.get(Event, delivery.event_id)
+    if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
+        return
+    url, (body, headers) = endpoint.url, message(endpoint, event, now)
+    db.session.commit()
+    answer = outside.post(url, body, headers)
+    settle(db.session.get(WebhookDelivery, payload["delivery_id"]), answer, now)
+
+
+def message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[bytes, dict[str, str]]:
+    """The body, and the headers that sign it by the wall clock: receivers refuse what is signed long ago."""
+    told = {"type": event.kind, "timestamp": utc_text(event.at), "data": {"account_id": event.account_id, **event.data}}
+    body = json.dumps(told, separators=(",", ":")).encode()
+    keys = [endpoint.secret]
+    if endpoint.old_secret and endpoint.old_secret_until > now:
+        keys.append(endpoint.old_secret)
+    timestamp = int(clock.wall().timestamp())
+    return body, {
+        "Content-Type": "application/json",
+        "User-Agent": "streamsvc",
+        "webhook-id": event.id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": rules.signatures(keys, event.id, timestamp, body),
+    }
+
+
+def settle(delivery: WebhookDelivery, answer: outside.Answer, now: datetime) -> None:
+    delivery.attempts += 1
+    delivery.response_status, delivery.error, delivery.next_at = answer.status, answer.error, None
+    if answer.status and 200 <= answer.status < 300:
+        delivery.status, delivery.delivered_at = "delivered", now
+        return
+    if answer.status == rules.GONE:
+        db.session.get(WebhookEndpoint, delivery.endpoint_id).disabled_at = now
+        delivery.status = "failed"
+        return
+    delivery.next_at = rules.next_try(delivery.attempts, now, answer.retry_after_s)
+    if delivery.next_at is None:
+        delivery.status = "failed"
+    else:
+        jobs.enqueue(JOB, {"delivery_id": delivery.id}, delivery.next_at)

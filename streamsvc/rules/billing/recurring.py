@@ -1,0 +1,132 @@
+"""What subscriptions bring in a month (MRR), how it moves, and who stays: from each account's rate day by day.
+
+The rate is the price in force, less coupons that recur, without tax, by the month; an introductory price counts as
+what it is. It begins with the first period that is charged, so a trial has none; it rests during a pause; it ends when
+the end of the subscription is known. Nothing that comes later changes a day that has passed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+
+from streamsvc.rules.billing.changes import per_400_years
+from streamsvc.rules.money import round_half_up
+
+MONTHS_IN_400_YEARS = 4_800
+NEW, EXPANSION, CONTRACTION, CHURN, REACTIVATION = "new", "expansion", "contraction", "churn", "reactivation"
+MOVEMENTS = (NEW, EXPANSION, CONTRACTION, CHURN, REACTIVATION)
+PAYMENT_FAILED = ("payment_failed", "trial_without_payment_method")
+"""Reasons to end that the viewer did not choose."""
+
+
+def monthly(price, coupons=()) -> int:
+    """What a price with these coupons, in order, comes to in a month of average length; rounded once, half up."""
+    whole, share_of = per_400_years(price)
+    for coupon in coupons:
+        off = coupon.off(price.amount_minor)
+        whole -= off * whole // price.amount_minor if price.amount_minor else 0
+    return max(0, round_half_up(whole, share_of * MONTHS_IN_400_YEARS))
+
+
+@dataclass(frozen=True)
+class Step:
+    """From the day `on`, a subscription's `item` has this monthly rate, or the whole of it does what `what` says."""
+
+    on: date
+    subscription_id: str
+    what: str
+    """rate, pause, resume, end."""
+    item: str = ""
+    rate_minor: int = 0
+    involuntary: bool = False
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One account's rate went from `before_minor` to `after_minor` on a day."""
+
+    on: date
+    kind: str
+    before_minor: int
+    after_minor: int
+    involuntary: bool = False
+
+    @property
+    def amount_minor(self) -> int:
+        return self.after_minor - self.before_minor
+
+
+@dataclass
+class _Rate:
+    """Where one subscription stands."""
+
+    items: dict
+    paused: bool = False
+    ended: bool = False
+
+    def take(self, step: Step) -> None:
+        if step.what == "rate":
+            self.items[step.item] = step.rate_minor
+        else:
+            self.paused = step.what == "pause"
+            self.ended = self.ended or step.what == "end"
+
+    @property
+    def minor(self) -> int:
+        return 0 if self.paused or self.ended else sum(self.items.values())
+
+
+def movements(steps: Iterable[Step]) -> list[Movement]:
+    """How one account's rate moved, in one currency: at most one movement a day, so that what is undone is not seen."""
+    rates: dict[str, _Rate] = {}
+    found, before, paid_ever = [], 0, False
+    for on, today in groupby(sorted(steps, key=lambda step: step.on), key=lambda step: step.on):
+        was_there, involuntary = any(not one.ended for one in rates.values()), False
+        for step in today:
+            rates.setdefault(step.subscription_id, _Rate({})).take(step)
+            involuntary |= step.involuntary
+        is_there = any(not one.ended for one in rates.values())
+        after = sum(one.minor for one in rates.values())
+        if after != before:
+            kind = _kind(before, after, paid_ever, was_there, is_there)
+            found.append(Movement(on, kind, before, after, kind == CHURN and involuntary))
+        before, paid_ever = after, paid_ever or after > 0
+    return found
+
+
+def _kind(before, after, paid_ever, was_there, is_there) -> str:
+    if before == 0 and not paid_ever:
+        return NEW
+    if before == 0 and not was_there:
+        return REACTIVATION
+    if after == 0 and not is_there:
+        return CHURN
+    return EXPANSION if after > before else CONTRACTION
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of days, `end` not included, under the name that a report gives it."""
+
+    label: str
+    start: date
+    end: date
+
+    def holds(self, day: date) -> bool:
+        return self.start <= day < self.end
+
+
+def spans(start: date, end: date, interval: str) -> list[Span]:
+    """The calendar months, or days, of [start, end); the first and the last may be cut short."""
+    found = []
+    while start < end:
+        label = start.isoformat() if interval == "day" else f"{start:%Y-%m}"
+        following = date.fromordinal(start.toordinal() + 1) if interval == "day" else _next_month(start)
+        found.append(Span(label, start, min(following, end)))
+        start = following
+    return found
+
+
+def _next_month(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)

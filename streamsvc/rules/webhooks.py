@@ -1,0 +1,44 @@
+"""Outgoing webhooks as the Standard Webhooks specification has them: how they are signed, and when tried again."""
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+from datetime import datetime, timedelta
+
+SECRET_PREFIX = "whsec_"
+DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+"""Before each try, counted from the one before; after the last it has failed."""
+GONE, BUSY = 410, (429, 502, 504)
+LONGEST_RETRY_AFTER = timedelta(days=1)
+KEY_CHANGE = timedelta(hours=24)
+
+
+def new_secret(random: bytes) -> str:
+    return SECRET_PREFIX + base64.b64encode(random).decode()
+
+
+def signatures(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:
+    """One signature for each secret, by spaces: who has changed over and who has not both find theirs."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return " ".join("v1," + _sign(secret, signed) for secret in secrets)
+
+
+def _sign(secret: str, signed: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+def next_try(attempts: int, now: datetime, retry_after_s: int | None = None) -> datetime | None:
+    """When to try again after so many attempts; None when that was the last. A receiver may ask for more time."""
+    if attempts >= len(DELAYS_S):
+        return None
+    asked = min(timedelta(seconds=retry_after_s or 0), LONGEST_RETRY_AFTER)
+    return now + max(timedelta(seconds=DELAYS_S[attempts]), asked)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet: neither private, local, shared, reserved, nor multicast."""
+    ip = ipaddress.ip_address(address)
+    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    return ip.is_global and not ip.is_multicast and (inner is None or is_public(str(inner)))

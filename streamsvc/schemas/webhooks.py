@@ -1,0 +1,52 @@
+"""Events and who is told of them."""
+
+from marshmallow import fields, validate
+
+from streamsvc.schemas.base import Moment, PageQuery, Pattern, StrictSchema, Text
+
+
+class WebhookEndpointIn(StrictSchema):
+    url = Pattern("https?://[^\\s]+", "Give an address that starts with https://.", required=True, longest=2000)
+    kinds = fields.List(Text(), load_default=None, allow_none=True, validate=validate.Length(1, 100))
+
+
+class WebhookEndpointOut(StrictSchema):
+    id = fields.String()
+    url = fields.String()
+    kinds = fields.List(fields.String(), allow_none=True)
+    created_at = Moment()
+    disabled_at = Moment(allow_none=True)
+
+
+class NewWebhookEndpointOut(WebhookEndpointOut):
+    secret = fields.String(metadata={"description": "Signs what is sent; shown this once."})
+
+
+class WebhookDeliveryOut(StrictSchema):
+    id = fields.String()
+    endpoint_id = fields.String()
+    event_id = fields.String()
+    status = fields.String()
+    attempts = fields.Integer()
+    response_status = fields.Integer(allow_none=True)
+    error = fields.String(allow_none=True)
+    next_at = Moment(allow_none=True)
+    delivered_at = Moment(allow_none=True)
+    created_at = Moment()
+
+
+class WebhookDeliveryQuery(PageQuery):
+    endpoint_id = Text(load_default=None)
+
+
+class EventOut(StrictSchema):
+    id = fields.String()
+    kind = fields.String()
+    account_id = fields.String(allow_none=True)
+    data = fields.Dict()
+    at = Moment()
+
+
+class EventQuery(PageQuery):
+    account_id = Text(load_default=None)
+    kind = Text(load_default=None)
