@@ -63,7 +63,7 @@ def main():
         kind = url.partition(":")[0]
         if not asked.over_loopback:
             rounds = in_process(world.app, requests, asked)
-            print(f"\nIn process, {kind}; ratio to bare Flask\n{report.in_process(rounds)}", flush=True)
+            print(f"\nIn process, {kind}; processor time, ratio to bare Flask\n{report.in_process(rounds)}", flush=True)
         if not asked.in_process:
             rounds = over_loopback(world, requests, asked, folder)
             shape = f"{servers.WORKERS} workers × {servers.THREADS} threads, {asked.connections} connections"
@@ -121,15 +121,18 @@ def iter_forever(theirs):
 
 
 def spent_us(app, requests) -> float:
-    """Microseconds that one of these requests takes, on average. Making the environments is not counted."""
+    """Microseconds of processor time that one of these requests takes, on average.
+
+    Processor time, because what else the machine does does not count in it. Making the environments is left out.
+    """
     environs, started = [request.environ() for request in requests], []
-    began = time.perf_counter()
+    began = time.process_time()
     for environ in environs:
         body = app.wsgi_app(environ, lambda status, headers, _=None: started.append(status))
         for _ in body:
             pass
         body.close()
-    spent = time.perf_counter() - began
+    spent = time.process_time() - began
     assert all(status[0] == "2" for status in started), next(s for s in started if s[0] != "2")
     return spent / len(requests) * 1e6
 

@@ -42,6 +42,7 @@ def upgrade():
         sqlite_where=OPEN,
         postgresql_where=OPEN,
     )
+    op.create_index("ix_streams_open_id", "streams", ["id"], sqlite_where=OPEN, postgresql_where=OPEN)
     op.create_table(
         "stream_devices",
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), primary_key=True),

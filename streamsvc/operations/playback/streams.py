@@ -157,8 +157,7 @@ def _let_in(wish: Wish, most: int | None, now: datetime) -> None:
     """Note that the device plays. Raises DeviceLimit where it is one too many."""
     since = now - playback.DEVICE_KEPT
     known = db.session.execute(DEVICES, {"account_id": wish.account_id, "since": since}).all()
-    is_known = any(device.device_id == wish.device_id for device in known)
-    if most is not None and len(known) >= most and not is_known:
+    if not has_place(wish.device_id, known, most):
         raise DeviceLimit(limit=most, devices=[device_told(device) for device in known])
     row = {"account_id": wish.account_id, "device_id": wish.device_id, "first_played_at": now, "last_played_at": now}
     db.session.execute(
@@ -166,6 +165,16 @@ def _let_in(wish: Wish, most: int | None, now: datetime) -> None:
         .values(row)
         .on_conflict_do_update(index_elements=["account_id", "device_id"], set_={"last_played_at": now})
     )
+
+
+def known_devices(account_id: str, now: datetime) -> list[sa.Row]:
+    """The devices that take a place of the account's, the oldest first."""
+    return all_rows(DEVICES, {"account_id": account_id, "since": now - playback.DEVICE_KEPT})
+
+
+def has_place(device_id: str, known: list[sa.Row], most: int | None) -> bool:
+    """Whether the device may play beside those that are known."""
+    return most is None or len(known) < most or any(device.device_id == device_id for device in known)
 
 
 DEVICES = (
@@ -202,6 +211,32 @@ def _ending(account_id, now, reason, *which):
             end_reason=sa.case((late, playback.EXPIRED), else_=reason),
         )
     )
+
+
+LIVE_ANYWHERE = (
+    sa.select(*Stream.__table__.c, Device.name.label("device_name"), Device.kind.label("device_kind"))
+    .outerjoin(Device, sa.and_(Device.id == Stream.device_id, Device.account_id == Stream.account_id))
+    .where(LIVE)
+    .order_by(Stream.id.desc())
+)
+"""Every account's live streams, the newest first: a walk of the index of open ones."""
+
+
+def sweep(now: datetime) -> None:
+    """End what expired, and forget what ended long ago; in the caller's unit of work.
+
+    Nothing waits for it: an expired stream takes no place. It keeps the index of open streams short.
+    """
+    expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
+    ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
+    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=playback.EXPIRED))
+    oldest = sa.select(Stream.id).order_by(Stream.id).limit(FORGOTTEN_AT_ONCE)
+    forgetting = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - playback.KEPT)
+    while db.session.execute(forgetting).rowcount == FORGOTTEN_AT_ONCE:
+        continue
+
+
+FORGOTTEN_AT_ONCE = 1_000
 
 
 def told(stream: sa.Row) -> dict:

@@ -1,0 +1,73 @@
+"""POST /v1/admin/explain; GET /v1/admin/streams, DELETE one; GET /v1/admin/reports/usage."""
+
+import sqlalchemy as sa
+
+from streamsvc import clock, pagination
+from streamsvc.database import all_rows, one_row
+from streamsvc.login import operator
+from streamsvc.models import Stream
+from streamsvc.operations.playback import explaining, streams, usage
+from streamsvc.rules import playback
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.playback_admin import (
+    ExplainIn,
+    ExplainOut,
+    StreamsQuery,
+    UsageOut,
+    UsageQuery,
+    WatchedStreamPage,
+)
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="Who plays what, and why not.")
+
+
+@bp.route("/explain", methods=["POST"])
+@operator("support")
+@bp.arguments(ExplainIn)
+@bp.response(200, ExplainOut)
+def explain(asked):
+    """Why can this account not play this title? Every check in order, passed or failed; nothing is started."""
+    explained = explaining.explain(asked, clock.now())
+    explained["facts"]["device_kind"] = asked["device_kind"]
+    return explained
+
+
+@bp.route("/streams")
+@operator("playback")
+@bp.arguments(StreamsQuery, location="query")
+@bp.response(200, WatchedStreamPage)
+def list_streams(asked):
+    """Everything that plays just now, the newest first."""
+    theirs = [Stream.account_id == asked["account_id"]] if asked["account_id"] else []
+    live, now = streams.LIVE_ANYWHERE.where(*theirs), clock.now()
+    after = pagination.decode("admin-streams", asked["cursor"])
+    page_of_live = live.where(Stream.id < after[0]) if after else live
+    rows = all_rows(page_of_live.limit(asked["limit"] + 1), {"now": now})
+    page = pagination.page(rows, asked["limit"], "admin-streams", lambda stream: [stream.id])
+    if asked["include_total"]:
+        counted = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
+        page["total"] = one_row(counted, {"now": now})[0]
+    also = ("account_id", "country")
+    page["items"] = [streams.told(s) | {name: getattr(s, name) for name in also} for s in page["items"]]
+    return page
+
+
+@bp.route("/streams/<stream_id>", methods=["DELETE"])
+@operator("playback")
+@bp.response(204)
+def stop_stream(stream_id):
+    """Stop a stream; its next heartbeat says so, and its grant is not renewed."""
+    found = one_row(sa.select(Stream.account_id).where(Stream.id == stream_id))
+    if found is None:
+        raise NotFound
+    streams.end(found.account_id, clock.now(), playback.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+
+
+@bp.route("/reports/usage")
+@operator("playback")
+@bp.arguments(UsageQuery, location="query")
+@bp.response(200, UsageOut)
+def report_usage(asked):
+    """Starts, minutes and viewers: by day, by title (the hundred most watched), in all."""
+    return usage.usage(asked["since"], asked["until"])

@@ -1,0 +1,104 @@
+"""Why can somebody not play a title? The same checks as a playback makes, all of them, without starting anything."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import all_rows, one_row
+from streamsvc.models import Account, Profile
+from streamsvc.models.subscriptions import Plan, Subscription
+from streamsvc.operations.playback import items, streams
+from streamsvc.rules import playback
+from streamsvc.rules.access import Check, ViewerFacts, checks
+from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.entitlements import entitlements
+from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, Refusal, StreamLimit
+
+STANDING = (
+    sa.select(
+        Account.status.label("account_status"),
+        Account.country,
+        Subscription.status,
+        Subscription.access_until,
+        Plan.code.label("plan"),
+        Plan.features,
+    )
+    .outerjoin(Subscription, sa.and_(Subscription.account_id == Account.id, Subscription.status.in_(LIVE)))
+    .outerjoin(Plan, Plan.id == Subscription.plan_id)
+    .where(Account.id == sa.bindparam("account_id"))
+)
+PROFILES = (
+    sa.select(Profile.id, Profile.max_age).where(Profile.account_id == sa.bindparam("account_id")).order_by(Profile.id)
+)
+
+
+def explain(asked: dict, now: datetime) -> dict:
+    """{allowed, code, facts, checks} for an `asked` (a loaded ExplainIn). Raises NotFound for account and profile."""
+    at = asked["at"] or now
+    account_id = asked["account_id"]
+    account = one_row(STANDING, {"account_id": account_id})
+    if account is None:
+        raise NotFound
+    profile = _profile(account_id, asked["profile_id"])
+    granted = entitlements(account.status, account.access_until, account.plan, account.features, at)
+    viewer = ViewerFacts(
+        max_age=profile.max_age if profile else None,
+        country=asked["country"] or account.country,
+        subscribed=granted["active"],
+        plan=granted["plan"],
+        has_profile=profile is not None,
+    )
+    playable = items.find(asked["item_id"])
+    there = playable is not None and not playable.is_series
+    made = [
+        Check("account", account.account_status == "active", NotSignedIn.code),
+        Check("in_catalogue", there, NotFound.code),
+        *(checks(playable.facts, viewer, at) if there else ()),
+        *_room(account_id, asked["device_id"], granted, at),
+    ]
+    failed = next((check for check in made if not check.passed), None)
+    return {
+        "allowed": failed is None,
+        "code": failed and failed.code,
+        "facts": {
+            "at": at,
+            "country": viewer.country,
+            "profile_id": profile and profile.id,
+            "max_age": viewer.max_age,
+            "subscription_status": account.status,
+            "plan": viewer.plan,
+        },
+        "checks": [_told(check) for check in made],
+    }
+
+
+def _profile(account_id, profile_id):
+    """The profile asked for, else the account's first; None where it has none."""
+    theirs = all_rows(PROFILES, {"account_id": account_id})
+    if profile_id is None:
+        return theirs[0] if theirs else None
+    if (found := next((profile for profile in theirs if profile.id == profile_id), None)) is None:
+        raise NotFound
+    return found
+
+
+def _room(account_id, device_id, granted, at):
+    """Whether the plan has a place for one more stream, and for the device where one is named."""
+    if not granted["active"]:
+        return
+    if device_id:
+        known = streams.known_devices(account_id, at)
+        yield Check("device_limit", streams.has_place(device_id, known, granted["max_devices"]), DeviceLimit.code)
+    playing = len(streams.live_streams(account_id, at))
+    yield Check("stream_limit", playing < granted["max_streams"], StreamLimit.code)
+
+
+def _told(check: Check) -> dict:
+    kinds: dict[str, type[Refusal]] = {kind.code: kind for kind in (NotSignedIn, DeviceLimit, StreamLimit)}
+    refusal = (kinds | playback.REFUSAL_BY_CODE)[check.code]
+    return {
+        "check": check.name,
+        "passed": check.passed,
+        "code": None if check.passed else check.code,
+        "detail": None if check.passed else refusal.detail,
+    }

@@ -1,0 +1,88 @@
+"""What operators ask about playing."""
+
+from marshmallow import ValidationError, fields, validates_schema
+
+from streamsvc.schemas.base import Country, Day, Moment, PageQuery, StrictSchema, Word, page_of
+from streamsvc.schemas.playback import Id, StreamOut
+
+DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
+
+
+class ExplainIn(StrictSchema):
+    account_id = Id(required=True)
+    profile_id = Id(load_default=None, allow_none=True, metadata={"description": "Else the account's first profile."})
+    item_id = Id(required=True)
+    country = Country(load_default=None, allow_none=True, metadata={"description": "Else the account's own."})
+    device_id = Id(load_default=None, allow_none=True, metadata={"description": "Also check its place among devices."})
+    device_kind = Word(
+        *DEVICE_KINDS, load_default=None, allow_none=True, metadata={"description": "Told back; no plan depends on it."}
+    )
+    at = Moment(load_default=None, allow_none=True, metadata={"description": "Else now."})
+
+
+class CheckOut(StrictSchema):
+    check = fields.String(required=True)
+    passed = fields.Boolean(required=True)
+    code = fields.String(required=True, allow_none=True)
+    detail = fields.String(required=True, allow_none=True)
+
+
+class ExplainedFactsOut(StrictSchema):
+    at = Moment(required=True)
+    country = fields.String(required=True, allow_none=True)
+    profile_id = fields.String(required=True, allow_none=True)
+    max_age = fields.Integer(required=True, allow_none=True)
+    subscription_status = fields.String(required=True, allow_none=True)
+    plan = fields.String(required=True, allow_none=True)
+    device_kind = fields.String(required=True, allow_none=True)
+
+
+class ExplainOut(StrictSchema):
+    allowed = fields.Boolean(required=True)
+    code = fields.String(required=True, allow_none=True, metadata={"description": "What the viewer would be told."})
+    facts = fields.Nested(ExplainedFactsOut, required=True)
+    checks = fields.List(fields.Nested(CheckOut), required=True)
+
+
+class StreamsQuery(PageQuery):
+    account_id = Id(load_default=None)
+
+
+class WatchedStreamOut(StreamOut):
+    account_id = fields.String(required=True)
+    country = fields.String(required=True, allow_none=True)
+
+
+WatchedStreamPage = page_of(WatchedStreamOut)
+
+
+class UsageQuery(StrictSchema):
+    since = Day(required=True, data_key="from", metadata={"description": "The first day, in UTC."})
+    until = Day(required=True, data_key="to", metadata={"description": "The day after the last one."})
+
+    @validates_schema
+    def in_order(self, data, **kwargs):
+        if data["since"] >= data["until"]:
+            raise ValidationError("`to` is a day after `from`.", "to")
+
+
+class UsageNumbersOut(StrictSchema):
+    starts = fields.Integer(required=True)
+    minutes = fields.Integer(required=True, metadata={"description": "Really played, as far as heartbeats tell."})
+    profiles = fields.Integer(required=True)
+    accounts = fields.Integer(required=True)
+
+
+class UsageDayOut(UsageNumbersOut):
+    day = fields.String(required=True)
+
+
+class UsageTitleOut(UsageNumbersOut):
+    title_id = fields.String(required=True)
+    title = fields.String(required=True, allow_none=True)
+
+
+class UsageOut(StrictSchema):
+    days = fields.List(fields.Nested(UsageDayOut), required=True)
+    titles = fields.List(fields.Nested(UsageTitleOut), required=True)
+    total = fields.Nested(UsageNumbersOut, required=True)
