@@ -1,8 +1,12 @@
 """Bad input is told apart, in one form, and never breaks anything: RFC 9457 for every error."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
+from marshmallow import ValidationError
+
+from streamsvc.schemas import base
 
 SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
 DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -135,3 +139,29 @@ def test_a_view_is_closed_unless_it_says_otherwise(client):
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     answer = client.get("/v1/sessions/current", headers={"Authorization": "Bearer sst_wrong"})
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_every_401_says_how_to_sign_in(client):
+    answer = post(client, json.dumps(SIGN_IN))
+    is_problem(answer, 401, "invalid_credentials")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_country_that_there_is_not_is_refused(client):
+    stranger = {**SIGN_IN, "country": "ZZ"}
+    assert "country" in is_problem(post(client, json.dumps(stranger), path="/v1/accounts"), 422, "invalid")["errors"]
+    is_problem(client.get("/v1/plans?country=XX"), 422, "invalid")
+
+
+@pytest.mark.parametrize("field", [base.Moment(), base.Day()])
+@pytest.mark.parametrize(
+    "text", ["20260131T120000Z", "2026-W05-6", "2026-W05-6T12:00:00Z", "2026-1-3", "٢٠٢٦-01-31", "0000-01-01", "", 5]
+)
+def test_only_the_documented_forms_of_times_and_dates_are_read(field, text):
+    with pytest.raises(ValidationError):
+        field.deserialize(text)
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T13:00:00+01:00", "2026-01-31t12:00:00.000000000z"])
+def test_every_form_of_rfc_3339_is_read(text):
+    assert base.Moment().deserialize(text) == datetime(2026, 1, 31, 12, tzinfo=UTC)

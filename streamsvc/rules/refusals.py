@@ -13,7 +13,7 @@ class Refusal(Exception):
     def __init__(self, *, detail: str | None = None, headers: dict | None = None, **members):
         super().__init__(detail or self.detail)
         self.detail = detail or self.detail
-        self.headers = headers or {}
+        self.headers = headers or ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
         self.members = members
 
 
@@ -147,6 +147,12 @@ class TotpActive(Refusal):
     code = "totp_active"
     status = 409
     detail = "The account has an authenticator already; remove that one first."
+
+
+class PasskeyInvalid(Refusal):
+    code = "passkey_invalid"
+    status = 422
+    detail = "The authenticator's answer does not fit what it was asked, or was asked too long ago."
 
 
 class ReauthenticationRequired(Refusal):

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.refusals import Invalid
 
 LARGEST = 2**63 - 1
@@ -90,13 +91,17 @@ class QueryBool(fields.Boolean):
 class Moment(fields.Field):
     """A point in time, RFC 3339; leaves in UTC with Z."""
 
+    FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
     def _serialize(self, value, attr, obj, **kwargs):
         return value and value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     def _deserialize(self, value, attr, data, **kwargs):
         try:
-            at = datetime.fromisoformat(value)
-            if at.tzinfo is None or not 1900 <= at.year <= 9000:
+            if not self.FORM.fullmatch(value):
+                raise ValueError
+            at = datetime.fromisoformat(value.upper())
+            if not 1900 <= at.year <= 9000:
                 raise ValueError
             return at.astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
@@ -106,12 +111,14 @@ class Moment(fields.Field):
 class Day(fields.Field):
     """A civil date, YYYY-MM-DD."""
 
+    FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
     def _serialize(self, value, attr, obj, **kwargs):
         return value and value.isoformat()
 
     def _deserialize(self, value, attr, data, **kwargs):
         try:
-            day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).date()
+            day = date.fromisoformat(value) if self.FORM.fullmatch(value) else date.min
         except (TypeError, ValueError):
             day = date.min
         if not 1900 <= day.year <= 9000:
@@ -140,10 +147,18 @@ class Pattern(Text):
 
 
 class Country(Pattern):
-    """ISO 3166-1 alpha-2."""
+    """ISO 3166-1 alpha-2, of a country that there is."""
+
+    HINT = "Give a country such as DE."
 
     def __init__(self, **kwargs):
-        super().__init__("[A-Z]{2}", "Give a country such as DE.", **kwargs)
+        super().__init__("[A-Z]{2}", self.HINT, **kwargs)
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        country = super()._deserialize(value, attr, data, **kwargs)
+        if country not in COUNTRIES:
+            raise ValidationError(self.HINT)
+        return country
 
 
 class Currency(Pattern):

@@ -2,19 +2,10 @@
 
 from marshmallow import ValidationError, fields, validate
 
-from streamsvc.rules.catalog.codes import COUNTRIES, language
-from streamsvc.schemas.base import PageQuery, QueryInt, StrictSchema, Text, Word, page_of
+from streamsvc.rules.catalog.codes import language
+from streamsvc.schemas.base import Country, PageQuery, QueryInt, StrictSchema, Text, Word, page_of
 
 MOST_IDS = 100
-
-
-class KnownCountry(Text):
-    """ISO 3166-1 alpha-2, of a country that there is."""
-
-    def __init__(self, **kwargs):
-        super().__init__(
-            longest=2, validators=[validate.OneOf(COUNTRIES, error="Give a country such as DE.")], **kwargs
-        )
 
 
 class Locale(Text):
@@ -44,7 +35,7 @@ class TitlesQuery(PageQuery):
     kind = Word("movie", "series", load_default=None)
     genre = Text(longest=64, load_default=None)
     language = Locale(load_default=None)
-    country = KnownCountry(load_default=None, metadata={"description": "Where the title was made."})
+    country = Country(load_default=None, metadata={"description": "Where the title was made."})
     person = Text(longest=64, load_default=None)
     collection = Text(longest=64, load_default=None, metadata={"description": "A collection's id or code."})
     ids = Ids(load_default=None, metadata={"description": "Up to 100 ids, by commas."})
@@ -78,7 +69,7 @@ class TitleQuery(StrictSchema):
         shortest=0, load_default="", metadata={"description": "seasons, credits, similar; several by commas."}
     )
     locale = Locale(load_default=None)
-    country = KnownCountry(load_default=None, metadata={"description": "Where an operator asks for."})
+    country = Country(load_default=None, metadata={"description": "Where an operator asks for."})
 
 
 class EpisodesQuery(StrictSchema):
