@@ -17,12 +17,12 @@ class ProgressIn(StrictSchema):
     restart = Bool(load_default=False, metadata={"description": "The viewer began again."})
 
 
-class ReportIn(ProgressIn):
+class ProgressReportIn(ProgressIn):
     item_id = Id(required=True)
 
 
 class ProgressBatchIn(StrictSchema):
-    items = fields.List(fields.Nested(ReportIn), required=True, validate=validate.Length(1, MOST_REPORTS))
+    items = fields.List(fields.Nested(ProgressReportIn), required=True, validate=validate.Length(1, MOST_REPORTS))
 
 
 class ProgressOut(StrictSchema):
@@ -36,7 +36,7 @@ class ProgressOut(StrictSchema):
     at = Moment(required=True)
 
 
-class ReportOut(StrictSchema):
+class MergedReportOut(StrictSchema):
     item_id = fields.String(required=True)
     applied = fields.Boolean(required=True, metadata={"description": "False: something newer was known."})
     reason = fields.String(allow_none=True, metadata={"description": "not_found, where it was not taken at all."})
@@ -44,7 +44,7 @@ class ReportOut(StrictSchema):
 
 
 class ProgressBatchOut(StrictSchema):
-    items = fields.List(fields.Nested(ReportOut), required=True)
+    items = fields.List(fields.Nested(MergedReportOut), required=True)
 
 
 class EpisodeOut(StrictSchema):
