@@ -13,10 +13,16 @@ from streamsvc.settings import Settings
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
+class Service(Flask):
+    def ensure_sync(self, func):
+        """No view here is a coroutine; Flask would ask so at every step of every request."""
+        return func
+
+
 def create_app(settings: Settings | None = None, now=None) -> Flask:
     """The WSGI application. `settings` come from the environment unless given; `now` is the clock, for tests."""
     settings = settings or Settings.from_env()
-    app = Flask("streamsvc", static_folder=None)
+    app = Service("streamsvc", static_folder=None)
     app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall))
     app.config["SECRET_KEY"] = settings.secret_key[0]
     database.configure(app, settings)

@@ -11,7 +11,6 @@ import base64
 import json
 import secrets
 import threading
-from collections import namedtuple
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -158,82 +157,6 @@ def affected(clause, parameters=None) -> int:
     with db.engines[STATEMENTS].connect() as connection:
         # an INSERT's count is kept only where asked for; without, PostgreSQL's says -1
         return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
-
-
-class Prepared:
-    """A fixed statement for the hottest paths: compiled once, handed straight to the driver, at a third of the cost.
-
-    A SELECT, or a single guarded write. Every parameter is given by name; what the statement gives (its RETURNING, for
-    a write) comes as named tuples with the columns' Python values.
-    """
-
-    def __init__(self, statement: sa.Select | sa.Insert | sa.Update):
-        self.statement = statement
-        self.columns = list(statement.exported_columns)
-        self.row_type = namedtuple("Row", [column.key for column in self.columns])
-        self._plans: dict[str, tuple] = {}
-
-    def all(self, **parameters) -> list:
-        """Every row, in a transaction of its own. Raises as Core does, so that an outage is told as one."""
-        return self._run(parameters)[0]
-
-    def one(self, **parameters):
-        """The first row, in a transaction of its own; None where there is none."""
-        found = self.all(**parameters)
-        return found[0] if found else None
-
-    def affected(self, **parameters) -> int:
-        """How many rows a write touched, in a transaction of its own."""
-        return self._run(parameters)[1]
-
-    def _run(self, parameters):
-        engine = db.engines[STATEMENTS]
-        text, names, constants, binders, makers = self._plans.get(engine.dialect.name) or self._prepare(engine.dialect)
-        bound = constants | parameters
-        for name, bind in binders:
-            bound[name] = bind(bound[name])
-        connection = engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
-            found, count = cursor.fetchall() if self.columns else [], cursor.rowcount
-            cursor.close()
-        except engine.dialect.dbapi.Error as error:
-            raise self._told(engine.dialect, connection, text, error) from error
-        finally:
-            connection.close()
-        return [self._row(values, makers) for values in found], count
-
-    def _row(self, values, makers):
-        made = list(values)
-        for place, make in makers:
-            made[place] = make(made[place])
-        return self.row_type._make(made)
-
-    def _prepare(self, dialect) -> tuple:
-        compiled = self.statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        binders = [(name, _of(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()]
-        makers = [(p, _of(column, dialect).result_processor(dialect, None)) for p, column in enumerate(self.columns)]
-        self._plans[dialect.name] = (
-            str(compiled),
-            compiled.positiontup,
-            constants,
-            [(name, bind) for name, bind in binders if bind],
-            [(place, make) for place, make in makers if make],
-        )
-        return self._plans[dialect.name]
-
-    def _told(self, dialect, connection, text, error) -> DBAPIError:
-        lost = dialect.is_disconnect(error, connection.dbapi_connection, None)
-        if lost:
-            connection.invalidate(error)
-        return DBAPIError.instance(text, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect)
-
-
-def _of(element, dialect):
-    """The type of a column or parameter, as the dialect carries it out."""
-    return element.type.dialect_impl(dialect)
 
 
 def lock(row_type, key):

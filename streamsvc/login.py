@@ -13,10 +13,11 @@ from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
-from streamsvc.database import SAFE_METHODS, Prepared, affected, db, one_row
+from streamsvc.database import SAFE_METHODS, affected, db, one_row
 from streamsvc.models import Account, ApiKey, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
+from streamsvc.prepared import Prepared
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
 from streamsvc.rules.refusals import CsrfTokenInvalid, InsufficientScope, NotSignedIn, ReauthenticationRequired

@@ -4,9 +4,13 @@ A cursor is the last row's sort values, signed together with the list it belongs
 to another list or another sort.
 """
 
+import base64
+import json
+from functools import lru_cache
+
 import sqlalchemy as sa
 from flask import current_app
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer
 
 from streamsvc.database import db
 from streamsvc.rules.refusals import Invalid
@@ -14,7 +18,8 @@ from streamsvc.rules.refusals import Invalid
 
 def encode(scope: str, values: list) -> str:
     """The cursor that stands after the row with these sort values (text, int, None) in the list named `scope`."""
-    return _signer(scope).dumps(values)
+    body = base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=")
+    return _signer(_keys(), scope).sign(body).decode()
 
 
 def decode(scope: str, cursor: str | None) -> list | None:
@@ -22,7 +27,8 @@ def decode(scope: str, cursor: str | None) -> list | None:
     if cursor is None:
         return None
     try:
-        return _signer(scope).loads(cursor)
+        body = _signer(_keys(), scope).unsign(cursor)
+        return json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
     except BadData:
         raise Invalid(errors={"cursor": ["Send the next_cursor of an earlier page of this very list."]}) from None
 
@@ -50,6 +56,10 @@ def rows_page(select, column, asked: dict, scope: str, descending: bool = True) 
     return answer
 
 
-def _signer(scope: str) -> URLSafeSerializer:
-    keys = current_app.extensions["settings"].secret_key
-    return URLSafeSerializer(list(reversed(keys)), salt=f"cursor:{scope}")
+def _keys() -> tuple[str, ...]:
+    return current_app.extensions["settings"].secret_key
+
+
+@lru_cache(maxsize=256)
+def _signer(keys: tuple[str, ...], scope: str) -> Signer:
+    return Signer(list(reversed(keys)), salt=f"cursor:{scope}")

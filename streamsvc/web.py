@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import secrets
+from functools import lru_cache
 from http import HTTPStatus
 
 import flask_smorest
@@ -25,6 +26,7 @@ from streamsvc.schemas.base import Problem
 
 PROBLEM = "application/problem+json"
 LARGEST_BODY_BYTES = 256 * 1024
+LONGEST_REMEMBERED = 200
 REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 EVERY_ANSWER = (
     ("X-Content-Type-Options", "nosniff"),
@@ -76,13 +78,26 @@ def _no_constant(name):
 
 
 class StrictParser(FlaskParser):
-    """Reads bodies and queries, and refuses what no schema asked for."""
+    """Reads bodies and queries, and refuses what no schema asked for.
+
+    The same query string is the same question: what short ones mean is remembered.
+    """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {
         "json": RAISE,
         "query": RAISE,
         "form": RAISE,
     }
+
+    def parse(self, argmap, req=None, *, location=None, **kwargs):
+        text = request.query_string
+        if location != "query" or kwargs.get("validate") or len(text) > LONGEST_REMEMBERED or b"cursor" in text:
+            return super().parse(argmap, req, location=location, **kwargs)
+        return dict(self._question(argmap, text))
+
+    @lru_cache(maxsize=2048)  # noqa: B019  (one parser serves the process)
+    def _question(self, schema, text: bytes) -> dict:
+        return super().parse(schema, location="query")
 
     def _raw_load_json(self, req):
         if not req.content_length and "Transfer-Encoding" not in req.headers:

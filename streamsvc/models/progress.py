@@ -6,7 +6,8 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, Prepared, UtcTime, db, insert
+from streamsvc.database import Base, UtcTime, db, insert
+from streamsvc.prepared import Prepared
 from streamsvc.rules.progress import Item, Report
 
 

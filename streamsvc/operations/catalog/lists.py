@@ -16,6 +16,7 @@ from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, 
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.state import Known
+from streamsvc.prepared import Prepared
 from streamsvc.rules.refusals import Invalid
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
@@ -48,12 +49,20 @@ def page(asked: dict, audience: Audience, known: Known) -> tuple[list[str], str 
     scope = f"titles:{asked['sort']}"
     after = pagination.decode(scope, asked["cursor"])
     places = {f"after_{at}": value for at, value in enumerate(after or ())}
-    rows = all_rows(
-        statement(shape._replace(after=after is not None)), {**parameters, **places, "limit": asked["limit"] + 1}
-    )
+    rows = rows_of(shape._replace(after=after is not None), {**parameters, **places, "limit": asked["limit"] + 1})
     shown = pagination.page(rows, asked["limit"], scope, lambda row: list(row[2:]))
     total = one_row(count(shape), parameters)[0] if asked["include_total"] else None
     return told(shown["items"], asked["locale"] or audience.language, known), shown["next_cursor"], total
+
+
+def rows_of(shape: Shape, parameters: dict) -> list:
+    """The rows of the list of this shape; only one asked for by ids has a statement as long as its question."""
+    return all_rows(statement(shape), parameters) if shape.ids else prepared(shape).all(**parameters)
+
+
+@lru_cache(maxsize=1_000)
+def prepared(shape: Shape) -> Prepared:
+    return Prepared(statement(shape))
 
 
 def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict]:
@@ -102,7 +111,8 @@ def statement(shape: Shape) -> sa.Select:
     """The list of this shape: the title's key, its card, then the values that a cursor holds."""
     walked, conditions = _narrowed(shape)
     keys = _keys(shape, walked)
-    select = sa.select(Title.pk, TitleCard.body, *keys).select_from(_source(walked)).where(*conditions)
+    places_in_order = [key.label(f"key_{at}") for at, key in enumerate(keys)]
+    select = sa.select(Title.pk, TitleCard.body, *places_in_order).select_from(_source(walked)).where(*conditions)
     descending = shape.sort.startswith("-")
     if shape.after:
         places = [sa.bindparam(f"after_{at}", type_=key.type) for at, key in enumerate(keys)]

@@ -6,18 +6,24 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.database import UtcTime, all_rows, one_row
+from streamsvc.database import UtcTime, all_rows
 from streamsvc.models import CatalogState, Facet, TitleWindow
+from streamsvc.prepared import Prepared
 from streamsvc.rules.catalog.codes import fallbacks
 
 _now = sa.bindparam("now", type_=UtcTime())
-STATE = sa.select(
-    sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
-    sa.select(sa.func.max(TitleWindow.starts_at))
-    .where(TitleWindow.starts_at <= _now)
-    .scalar_subquery()
-    .label("opened"),
-    sa.select(sa.func.max(TitleWindow.ends_at)).where(TitleWindow.ends_at <= _now).scalar_subquery().label("closed"),
+STATE = Prepared(
+    sa.select(
+        sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
+        sa.select(sa.func.max(TitleWindow.starts_at))
+        .where(TitleWindow.starts_at <= _now)
+        .scalar_subquery()
+        .label("opened"),
+        sa.select(sa.func.max(TitleWindow.ends_at))
+        .where(TitleWindow.ends_at <= _now)
+        .scalar_subquery()
+        .label("closed"),
+    )
 )
 FACETS = sa.select(Facet.kind, Facet.code, Facet.pk)
 
@@ -40,7 +46,7 @@ class Known:
 def moment() -> tuple:
     """What a list depends on besides the question and the audience: the version, and the last window that opened or
     closed. Three look-ups in indexes."""
-    return tuple(one_row(STATE, {"now": clock.now()}))
+    return tuple(STATE.one(now=clock.now()))
 
 
 def known(version: int | None) -> Known:

@@ -6,9 +6,9 @@ from functools import cached_property
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc.database import Prepared
 from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.facts import title_facts
+from streamsvc.prepared import Prepared
 from streamsvc.rules.access import TitleFacts
 from streamsvc.rules.progress import Item
 

@@ -7,13 +7,14 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import grants
-from streamsvc.database import Prepared, UtcTime
+from streamsvc.database import UtcTime
 from streamsvc.login import Viewer
 from streamsvc.models import Stream
 from streamsvc.models.progress import save
 from streamsvc.operations.catalog.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
+from streamsvc.prepared import Prepared
 from streamsvc.rules import playback, progress
 from streamsvc.rules.access import ViewerFacts, verdict
 from streamsvc.rules.grants import Grant, path_opened_by

@@ -12,9 +12,10 @@ from functools import cache
 
 import sqlalchemy as sa
 
-from streamsvc.database import Prepared, UtcTime, affected, all_rows, db, insert, new_id
+from streamsvc.database import UtcTime, affected, all_rows, db, insert, new_id
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
+from streamsvc.prepared import Prepared
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import DeviceLimit, StreamLimit
 
