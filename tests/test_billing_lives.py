@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from streamsvc.database import db
@@ -160,7 +160,12 @@ def steps_of(chance, most):
     return [(name, *(chance.choice(choices) for choices in details)) for _, name, *details in drawn]
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),  # the steps are noted; making them fewer takes minutes
+)
 @given(
     start=st.dates(date(2023, 12, 1), date(2028, 3, 1)),
     zone=st.sampled_from(ZONES),

@@ -101,6 +101,16 @@ class CreditOut(StrictSchema):
 
 class AdminSubscriptionIn(SubscriptionIn):
     account_id = Text(required=True)
+    paid_through = Day(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Already paid elsewhere until that day: nothing is charged before."},
+    )
+
+    @validates_schema
+    def what_is_paid_lies_ahead(self, data, **kwargs):
+        if data.get("paid_through") and data.get("start_date") and data["paid_through"] <= data["start_date"]:
+            raise ValidationError("It must come after start_date.", "paid_through")
 
 
 class AdminCancellationIn(CancellationIn):

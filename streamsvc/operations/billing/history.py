@@ -11,6 +11,7 @@ from streamsvc.rules.billing import facts as fact
 
 KINDS = {
     "started": fact.Started,
+    "imported": fact.Imported,
     "price_changed": fact.PriceChanged,
     "price_scheduled": fact.PriceScheduled,
     "anchor_moved": fact.AnchorMoved,
@@ -25,7 +26,7 @@ KINDS = {
     "addon_removed": fact.AddonRemoved,
 }
 NAMES = {event_type: kind for kind, event_type in KINDS.items()}
-DATES = ("start", "end", "effective", "not_before", "at")
+DATES = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 
 def facts_of(subscription: Subscription) -> fact.Facts:

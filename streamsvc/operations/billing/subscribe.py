@@ -84,7 +84,11 @@ def start(
     trial_days = price.trial_days if may_try(account, method) else 0
     at = stand(subscription.id, now)
     check_anchor(price, asked.get("anchor_day"))
-    at.happen(fact.Started, price.terms, subscription.started_on, asked.get("anchor_day"), trial_days, actor=actor)
+    first = (subscription.started_on, asked.get("anchor_day"))
+    if asked.get("paid_through"):
+        at.happen(fact.Imported, price.terms, first[0], asked["paid_through"], first[1], actor=actor)
+    else:
+        at.happen(fact.Started, price.terms, *first, trial_days, actor=actor)
     for addon in addons_of(account, price, asked.get("addons") or ()):
         at.happen(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
     at.bill("start", gated=True)

@@ -45,6 +45,16 @@ class Started(Event):
 
 
 @dataclass(frozen=True)
+class Imported(Event):
+    """Came from another system, where it is paid for until `paid_through`; nothing was charged for that here."""
+
+    price: Price
+    start: date
+    paid_through: date
+    anchor_day: int | None = None
+
+
+@dataclass(frozen=True)
 class PriceChanged(Event):
     """Now: the day `effective` belongs to the new price. `anchor_day` counts where the interval changes too."""
 

@@ -6,7 +6,7 @@ the end of the subscription is known. Nothing that comes later changes a day tha
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 
@@ -22,11 +22,11 @@ PAYMENT_FAILED = ("payment_failed", "trial_without_payment_method")
 
 def monthly(price, coupons=()) -> int:
     """What a price with these coupons, in order, comes to in a month of average length; rounded once, half up."""
-    whole, share_of = per_400_years(price)
+    amount = price.amount_minor
     for coupon in coupons:
-        off = coupon.off(price.amount_minor)
-        whole -= off * whole // price.amount_minor if price.amount_minor else 0
-    return max(0, round_half_up(whole, share_of * MONTHS_IN_400_YEARS))
+        amount -= coupon.off(amount)
+    whole, length = per_400_years(replace(price, amount_minor=amount))
+    return round_half_up(whole, length * MONTHS_IN_400_YEARS)
 
 
 @dataclass(frozen=True)
@@ -78,31 +78,27 @@ class _Rate:
 
 
 def movements(steps: Iterable[Step]) -> list[Movement]:
-    """How one account's rate moved, in one currency: at most one movement a day, so that what is undone is not seen."""
+    """How one account's rate moved, in one currency: at most one movement a day, so that what is undone is not seen.
+
+    From its first rate to the end of its subscription the account is a subscriber, also while it pauses.
+    """
     rates: dict[str, _Rate] = {}
-    found, before, paid_ever = [], 0, False
+    found, before, subscribed, ever = [], 0, False, False
     for on, today in groupby(sorted(steps, key=lambda step: step.on), key=lambda step: step.on):
-        was_there, involuntary = any(not one.ended for one in rates.values()), False
+        involuntary = False
         for step in today:
             rates.setdefault(step.subscription_id, _Rate({})).take(step)
             involuntary |= step.involuntary
-        is_there = any(not one.ended for one in rates.values())
         after = sum(one.minor for one in rates.values())
-        if after != before:
-            kind = _kind(before, after, paid_ever, was_there, is_there)
+        is_there = after > 0 or (subscribed and not all(one.ended for one in rates.values()))
+        if is_there != subscribed:
+            kind = CHURN if subscribed else REACTIVATION if ever else NEW
+        else:
+            kind = EXPANSION if after > before else CONTRACTION
+        if after != before or is_there != subscribed:
             found.append(Movement(on, kind, before, after, kind == CHURN and involuntary))
-        before, paid_ever = after, paid_ever or after > 0
+        before, subscribed, ever = after, is_there, ever or is_there
     return found
-
-
-def _kind(before, after, paid_ever, was_there, is_there) -> str:
-    if before == 0 and not paid_ever:
-        return NEW
-    if before == 0 and not was_there:
-        return REACTIVATION
-    if after == 0 and not is_there:
-        return CHURN
-    return EXPANSION if after > before else CONTRACTION
 
 
 @dataclass(frozen=True)

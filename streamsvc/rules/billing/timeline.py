@@ -189,6 +189,14 @@ class Timeline:
         self._trial(event.start, RENEWAL)
 
     @apply.register
+    def _(self, event: fact.Imported):
+        self.started = self.paid_from = event.start
+        self.prices = {fact.BASE: event.price}
+        self.anchor_day = event.anchor_day
+        self.paid_through = event.paid_through
+        self.period = Period(event.start, event.paid_through)
+
+    @apply.register
     def _(self, event: fact.PriceChanged):
         self.scheduled = []
         if self.paid_through is None:

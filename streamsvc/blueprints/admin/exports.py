@@ -1,0 +1,20 @@
+"""GET /v1/admin/exports/{name}.ndjson."""
+
+from flask import Response, stream_with_context
+
+from streamsvc.login import operator
+from streamsvc.operations import exports
+from streamsvc.rules.refusals import NotFound
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", description="Everything, to take along.")
+
+
+@bp.route("/<name>.ndjson")
+@operator("admin")
+@bp.response(200, content_type="application/x-ndjson", description="One JSON document a line.")
+def export(name):
+    """All accounts, subscriptions, invoices or ledger entries, oldest first."""
+    if name not in exports.TABLES:
+        raise NotFound
+    return Response(stream_with_context(exports.ndjson(name)), content_type="application/x-ndjson")
