@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Moment, QueryBool, QueryInt, StrictSchema, Word
+from streamsvc.schemas.base import Moment, QueryBool, QueryInt, StrictSchema, Word, page_of
 
 FORMATS = ("ndjson", "csv", "imdb", "roku")
 
@@ -41,3 +41,24 @@ class RejectionOut(StrictSchema):
     field = fields.String(required=True)
     code = fields.String(required=True)
     reason = fields.String(required=True)
+
+
+class Lacking(StrictSchema):
+    id = fields.String(required=True)
+    external_id = fields.String(required=True)
+    title = fields.String(required=True)
+    year = fields.Integer(required=True, allow_none=True)
+
+
+class CoverageIssue(StrictSchema):
+    code = fields.String(required=True)
+    count = fields.Integer(required=True)
+    items = fields.List(fields.Nested(Lacking), required=True)
+
+
+class Coverage(StrictSchema):
+    total = fields.Integer(required=True)
+    issues = fields.List(fields.Nested(CoverageIssue), required=True)
+
+
+PageOfLacking = page_of(Lacking)

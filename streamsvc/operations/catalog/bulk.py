@@ -9,6 +9,18 @@ from streamsvc.database import db
 MOST_PARAMETERS = 500
 
 
+ROOMY = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=10000")
+"""64 MiB of pages in memory, and fewer copies from the log: a large import touches the same pages again and again."""
+
+
+def make_room() -> None:
+    """Prepare the connection of this unit of work for many rows."""
+    connection = db.session.connection()
+    if connection.dialect.name == "sqlite":
+        for pragma in ROOMY:
+            connection.exec_driver_sql(pragma)
+
+
 def add(model, columns: Sequence[str], rows: list[tuple]) -> None:
     """Insert tuples in the order of `columns`. JSON comes as text, moments in UTC."""
     if not rows:

@@ -87,6 +87,7 @@ Also = Callable[[list[Rejection], Iterable[int]], None]
 
 def import_batch(batch: list[Entry], report: Report, memory: writing.Memory, dry_run=False, also: Also | None = None):
     """One transaction: the good entries of a batch, and what `also(rejections, titles' keys)` writes with them."""
+    bulk.make_room()
     whole = _completed(batch)
     told = [rejection for entry in whole if entry.flaws for rejection in report.reject(entry)]
     records = [entry.record for entry in whole if entry.record]

@@ -1,0 +1,43 @@
+"""GET /v1/admin/coverage, /v1/admin/catalog-exports/{format}."""
+
+from flask import Response, current_app, stream_with_context
+
+from streamsvc import clock
+from streamsvc.login import operator
+from streamsvc.operations.catalog import coverage, exporting
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery
+from streamsvc.schemas.catalog_admin import Coverage, PageOfLacking
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="What the catalogue lacks; its files.")
+
+
+@bp.route("/coverage")
+@operator("catalog")
+@bp.response(200, Coverage)
+def get_coverage():
+    """What the catalogue lacks, counted, with the first titles of each kind."""
+    return coverage.report(clock.now())
+
+
+@bp.route("/coverage/<code>")
+@bp.arguments(PageQuery, location="query")
+@operator("catalog")
+@bp.response(200, PageOfLacking)
+def list_lacking(asked, code):
+    """Every title that lacks one thing."""
+    if code not in coverage.LACKS:
+        raise NotFound
+    return coverage.page(code, asked, clock.now())
+
+
+@bp.route("/catalog-exports/<form>")
+@operator("catalog")
+@bp.response(200, description="The catalogue: `ndjson`, `roku` or `schema.org`.")
+def export(form):
+    """The whole catalogue as a file, sent as it is read."""
+    if form not in exporting.FORMATS:
+        raise NotFound
+    pieces = exporting.FORMATS[form](current_app.extensions["settings"].public_url)
+    return Response(stream_with_context(pieces), content_type=exporting.MEDIA_TYPES[form])

@@ -1,0 +1,51 @@
+"""Popularity: what the record tells, and ten for each profile that played the title in the last four weeks.
+
+The worker counts once a day and moves only the titles whose count changed. A title's rank (popularity, then arrival)
+stands in its row, in its facets and in the search index, which are all walked in its order; nothing is sorted by it
+when it is read. "More like this" and "because you watched" (similar.py) are weighed from genres and people when they
+are asked for, with popularity between equals.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from streamsvc import jobs
+from streamsvc.database import db
+from streamsvc.models import SearchDoc, Stream, Title, TitleFacet
+from streamsvc.operations.catalog import bulk, writing
+from streamsvc.rules.catalog.ranks import popularity, rank
+from streamsvc.rules.catalog.record import MOST_POPULAR
+
+OF_LATE = timedelta(days=28)
+EVERY = timedelta(days=1)
+WEIGHT = 10
+PLAYS = (
+    sa.select(Stream.title_id, sa.func.count(Stream.profile_id.distinct()).label("profiles"))
+    .where(Stream.started_at > sa.bindparam("since"))
+    .group_by(Stream.title_id)
+)
+COUNTED = sa.select(Title.pk, Title.id, Title.rank, Title.played)
+
+
+@jobs.recurring("catalog_popularity", EVERY)
+def count_plays(payload: dict, now: datetime) -> None:
+    """Bring ranks up to date with what was played."""
+    weights = {row.title_id: WEIGHT * row.profiles for row in db.session.execute(PLAYS, {"since": now - OF_LATE})}
+    stale = {row.pk: row for row in db.session.execute(COUNTED.where(Title.played > 0))}
+    stale |= {row.pk: row for row in bulk.rows_by(COUNTED, Title.id, sorted(weights))}
+    moved = [(row, weights.get(row.id, 0)) for row in stale.values() if row.played != weights.get(row.id, 0)]
+    for some in bulk.slices(moved):
+        writing.begin()
+        for row, played in some:
+            _move(row, played)
+        writing.touch()
+        db.session.commit()
+
+
+def _move(row, played):
+    told = popularity(row.rank) - row.played
+    moved = rank(max(0, min(told + played, MOST_POPULAR)), row.pk)
+    db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(played=played, rank=moved))
+    db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(rank=moved))
+    db.session.execute(sa.update(SearchDoc).where(SearchDoc.rank == row.rank).values(rank=moved))
