@@ -2,7 +2,7 @@
 
 from streamsvc.operations import accounts, credentials, housekeeping, mail, standing, webhooks
 from streamsvc.operations.billing import audit, charging, corrections, events, migrations, renewal
-from streamsvc.operations.catalog import imports
+from streamsvc.operations.catalog import imports, popularity
 from streamsvc.operations.playback import usage
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "imports",
     "mail",
     "migrations",
+    "popularity",
     "renewal",
     "standing",
     "usage",
+    "webhooks",
 ]
