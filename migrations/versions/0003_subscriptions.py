@@ -53,9 +53,9 @@ def create_offers():
         sa.Column("countries", Json),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("retired_at", UtcTime()),
+        sa.CheckConstraint("interval IN ('day', 'week', 'month', 'year')", name=op.f("ck_prices_interval")),
         sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_prices_amount")),
         sa.CheckConstraint("tax IN ('inclusive', 'exclusive')", name=op.f("ck_prices_tax")),
-        sa.CheckConstraint("interval IN ('day', 'week', 'month', 'year')", name=op.f("ck_prices_interval")),
     )
     op.create_index("ix_prices_plan_id", "prices", ["plan_id", "id"])
     op.create_table(
@@ -71,8 +71,8 @@ def create_offers():
         sa.Column("redeemed", sa.Integer(), nullable=False),
         sa.Column("expires_at", UtcTime()),
         sa.Column("created_at", UtcTime(), nullable=False),
-        sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name=op.f("ck_coupons_one_way_off")),
         sa.CheckConstraint("duration IN ('once', 'repeating', 'forever')", name=op.f("ck_coupons_duration")),
+        sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name=op.f("ck_coupons_one_way_off")),
     )
     op.create_table(
         "gift_codes",
@@ -141,6 +141,7 @@ def create_subscriptions():
         sa.Column("past_due_since", sa.Date()),
         sa.Column("latest_invoice_id", sa.String()),
         sa.Column("due_at", UtcTime()),
+        sa.Column("reminded_of", sa.Date()),
         sa.Column("parked_at", UtcTime()),
         sa.Column("parked_reason", sa.String()),
         sa.Column("request_key", sa.String(), unique=True),

@@ -65,6 +65,8 @@ class Subscription(Base):
     latest_invoice_id: Mapped[str | None]
     due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When there is next something to do; a job is written for it."""
+    reminded_of: Mapped[date | None]
+    """The trial's end or renewal that the customer was last reminded of."""
     parked_at: Mapped[datetime | None] = mapped_column(UtcTime)
     parked_reason: Mapped[str | None]
     """An invariant broke: it is not billed on until somebody looked."""

@@ -16,7 +16,7 @@ from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUC
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account, Job
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
-from streamsvc.operations.billing import issuing, ledger
+from streamsvc.operations.billing import issuing, ledger, notices
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
@@ -115,6 +115,7 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
     invoice.balance_minor -= payment.amount_minor
     issuing.number(invoice, now)
     issuing.settle_if_paid(invoice)
+    notices.receipt(payment, invoice, at)
     if at and at.subscription.status == "incomplete":
         at.subscription.status = "active"
 
@@ -141,6 +142,7 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
     invoice.attempts += 1
     invoice.first_failed_on = invoice.first_failed_on or today
     invoice.next_attempt_on = next_try(invoice, today, decline_code)
+    notices.payment_failed(invoice, at)
 
 
 def next_try(invoice: Invoice, today: date, decline_code: str | None) -> date | None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Price, Subscription
+from streamsvc.operations.billing import notices
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE
@@ -48,6 +49,8 @@ def move_some(payload: dict, now: datetime) -> None:
         planned = {(one.price, one.not_before, one.only_from) for one in at.timeline.scheduled}
         if not at.timeline.ended_on and event not in planned:
             at.happen(fact.PriceScheduled, *event, actor=payload["actor"])
+            prices = [db.session.get(Price, payload[which]) for which in ("from", "to")]
+            notices.price_change(at, *prices, event[1])
             at.show()
         db.session.commit()
     if len(few) == CHUNK:

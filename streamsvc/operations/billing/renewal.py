@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, PaymentMethod
-from streamsvc.operations.billing import charging, ledger
+from streamsvc.operations.billing import charging, ledger, notices
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
@@ -28,6 +28,7 @@ def attend(subscription_id: str, now: datetime) -> None:
     if starts and not Invoice.open_of(at.account.id):
         row.status = "active"
     payments = [] if at.timeline.ended_on else charging.charge_open(at)
+    notices.remind(at)
     at.show()
     db.session.commit()
     for payment in payments:
@@ -67,6 +68,7 @@ def end(at: Standing, effective, credit: bool, reason: str | None = None, actor:
     at.happen(fact.Canceled, effective, credit, actor=actor)
     at.subscription.canceled_at = at.now
     at.subscription.cancel_reason = reason or at.subscription.cancel_reason
+    notices.ended(at, reason)
 
 
 def write_off(at: Standing) -> None:

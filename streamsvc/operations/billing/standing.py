@@ -11,6 +11,7 @@ from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Price, Subscription
 from streamsvc.operations.billing import history, issuing, ledger
+from streamsvc.operations.billing.notices import reminder_on
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.calendar import civil_day, starts_at
 from streamsvc.rules.billing.dunning import Ladder
@@ -175,7 +176,8 @@ def next_due(at: Standing, ladder: Ladder) -> datetime | None:
         return None
     if row.status == "incomplete":
         return starts_at(timeline.started, row.time_zone) if timeline.started > at.today else None
-    days = [timeline.next_bill_on, timeline.ends_on]
+    reminder = reminder_on(at)
+    days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
     for invoice in overdue_invoices(row):
         days.append(invoice.next_attempt_on)
     if row.past_due_since:
