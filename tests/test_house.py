@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "streamsvc"
 FILES = sorted(ROOT.rglob("*.py"))
 EDGE = {
+    "prepared",
     "web",
     "login",
     "schemas",
