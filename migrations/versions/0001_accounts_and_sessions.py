@@ -87,6 +87,7 @@ def upgrade():
     op.create_index("ix_sessions_account_id", "sessions", ["account_id", "id"])
     create_proofs()
     create_device_codes()
+    create_passkeys()
     create_factors()
     create_security_tables()
     create_background_tables()
@@ -127,6 +128,28 @@ def create_device_codes():
         sa.CheckConstraint("status IN ('pending', 'approved', 'denied', 'used')", name=op.f("ck_device_codes_status")),
     )
     op.create_index("ix_device_codes_expires_at", "device_codes", ["expires_at"])
+
+
+def create_passkeys():
+    op.create_table(
+        "passkeys",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), nullable=False),
+        sa.Column("credential_id", sa.String(), nullable=False, unique=True),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("last_used_at", UtcTime()),
+    )
+    op.create_index("ix_passkeys_account_id", "passkeys", ["account_id", "id"])
+    op.create_table(
+        "passkey_challenges",
+        sa.Column("challenge_hash", sa.String(), primary_key=True),
+        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id")),
+        sa.Column("expires_at", UtcTime(), nullable=False),
+    )
+    op.create_index("ix_passkey_challenges_expires_at", "passkey_challenges", ["expires_at"])
 
 
 def create_factors():
@@ -236,6 +259,8 @@ def downgrade():
         "jobs",
         "audit_events",
         "throttles",
+        "passkey_challenges",
+        "passkeys",
         "device_codes",
         "recovery_codes",
         "totp_factors",

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from streamsvc import idempotency, jobs, throttle
+from streamsvc.operations import secrets
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))
@@ -11,3 +12,4 @@ def forget(payload: dict, now: datetime) -> None:
     idempotency.forget_old()
     jobs.forget_done(now)
     throttle.forget_old()
+    secrets.forget_expired(now)

@@ -21,6 +21,7 @@ KEPT_FOR_TAX = {
     "credit_note_lines",
     "credit_notes",
     "discounts",
+    "events",
     "gift_codes",
     "invoice_lines",
     "invoices",
@@ -30,11 +31,14 @@ KEPT_FOR_TAX = {
     "refunds",
     "subscription_events",
     "subscriptions",
+    "webhook_deliveries",
 }
 EMPTIED = {"audit_events", "devices", "sessions"}
 """The row stays, what it tells of the person goes."""
 ERASED = {
+    "ceremonies",
     "device_codes",
+    "identities",
     "passkey_challenges",
     "passkeys",
     "profiles",
@@ -46,10 +50,9 @@ ERASED = {
     "streams",
     "totp_factors",
     "watchlist",
-    "federated_identities",
 }
 SECRET_ENDINGS = ("_hash", "_sealed", "fingerprint", "request_key")
-NOT_TOLD = {"proofs", "device_codes", "passkey_challenges"}
+NOT_TOLD = {"ceremonies", "device_codes", "passkey_challenges", "proofs"}
 
 
 def owned_by(table: sa.Table, account_id: str):

@@ -58,6 +58,7 @@ SECOND_FACTOR = Ladder("second_factor")
 REAUTHENTICATION = Ladder("reauthentication")
 SECRET_BY_ADDRESS = Window("secret.address", 100, HOUR_S)
 """Tokens and codes tried from one address."""
+CHALLENGES_BY_ADDRESS = Window("challenges.address", 300, HOUR_S)
 MAIL_TO_ADDRESS = Window("mail.to", 5, HOUR_S)
 """Mails that anybody may have sent to one e-mail address."""
 MAIL_FROM_ADDRESS = Window("mail.from", 100, HOUR_S)

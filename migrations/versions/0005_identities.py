@@ -1,4 +1,4 @@
-"""passkeys, accounts at other providers, and the ceremonies that begin with either"""
+"""accounts at other providers, and the ceremonies that begin a sign-in with them"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,20 +26,6 @@ def upgrade():
     )
     op.create_index("ix_ceremonies_expires_at", "ceremonies", ["expires_at"])
     op.create_table(
-        "passkeys",
-        sa.Column("id", sa.String(), primary_key=True),
-        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), nullable=False),
-        sa.Column("credential_id", sa.String(), nullable=False, unique=True),
-        sa.Column("public_key", sa.LargeBinary(), nullable=False),
-        sa.Column("sign_count", sa.BigInteger(), nullable=False),
-        sa.Column("transports", Json, nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("backed_up", sa.Boolean(), nullable=False),
-        sa.Column("created_at", UtcTime(), nullable=False),
-        sa.Column("last_used_at", UtcTime()),
-    )
-    op.create_index("ix_passkeys_account_id", "passkeys", ["account_id", "id"])
-    op.create_table(
         "identities",
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id"), nullable=False),
@@ -55,5 +41,5 @@ def upgrade():
 
 
 def downgrade():
-    for table in ("identities", "passkeys", "ceremonies"):
+    for table in ("identities", "ceremonies"):
         op.drop_table(table)

@@ -1,0 +1,91 @@
+"""Passkeys: made, listed, removed, and signed in with."""
+
+import msgspec
+
+from streamsvc import clock, idempotency
+from streamsvc.blueprints.sessions.cookies import token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import public, require_recent_proof, viewer
+from streamsvc.models import Passkey
+from streamsvc.operations import passkeys, sign_in
+from streamsvc.operations.attempts import count_by_address
+from streamsvc.pagination import rows_page
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOut, PasskeySignIn
+from streamsvc.schemas.sessions import SignedIn
+from streamsvc.web import Blueprint, json_response
+
+bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")
+
+
+@bp.route("/passkeys/options", methods=["POST"])
+@bp.response(200, BrowserJson)
+def create_options():
+    """What to ask an authenticator for, for a new passkey."""
+    require_recent_proof()
+    row = viewer().row
+    options = passkeys.registration_options(row.account_id, row.email, clock.now())
+    db.session.commit()
+    return json_response(msgspec.json.encode(options))
+
+
+@bp.route("/passkeys", methods=["POST"])
+@bp.arguments(NewPasskey)
+@idempotent()
+@bp.response(201, PasskeyOut)
+def create_passkey(given):
+    """Keep the passkey that the authenticator made."""
+    require_recent_proof()
+    return passkeys.register(viewer().account_id, given["credential"], given["name"], clock.now())
+
+
+@bp.route("/passkeys")
+@bp.arguments(PageQuery, location="query")
+@bp.response(200, page_of(PasskeyOut))
+def list_passkeys(asked):
+    """The account's passkeys, the newest first."""
+    return rows_page(Passkey.owned_by(viewer().account_id), Passkey.id, asked, "passkeys")
+
+
+@bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
+@bp.response(204)
+def delete_passkey(passkey_id):
+    """Remove a passkey."""
+    require_recent_proof()
+    passkey = Passkey.of(viewer().account_id, passkey_id)
+    if passkey is None:
+        raise NotFound
+    passkeys.remove(passkey, clock.now())
+    db.session.commit()
+
+
+@bp.route("/sessions/passkey-options", methods=["POST"])
+@public
+@bp.response(200, BrowserJson)
+def create_sign_in_options():
+    """What to ask an authenticator for, to sign in. The same for everybody."""
+    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    options = passkeys.sign_in_options(clock.now())
+    db.session.commit()
+    return json_response(msgspec.json.encode(options))
+
+
+@bp.route("/sessions/passkey", methods=["POST"])
+@bp.arguments(PasskeySignIn)
+@public
+@token_as_cookie_if_asked
+@idempotent()
+@bp.response(201, SignedIn)
+def create_session(given):
+    """Sign in with a passkey: it stands for the password and the second proof."""
+    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    now = clock.now()
+    account_id = passkeys.sign_in(given["credential"], now)
+    token = TOKEN_PREFIX + idempotency.new_secret()
+    sign_in.open_session(account_id, given["device"], given["remember"], token, now, notify=True)
+    return signed_in(token, given["cookie"])
