@@ -71,11 +71,29 @@ def test_a_coupon_that_expired_or_is_for_another_currency_is_refused(world, pric
     assert world.person().subscribe(price, coupon="none").json["code"] == "coupon_invalid"
 
 
+@pytest.mark.parametrize("percent", [0, 100.5, -1, "1e999999", "NaN", "٢٠", " 20 ", "1_0", 0.00001, True, None, [], ""])
+def test_what_is_no_share_to_take_off_is_refused_as_that(world, percent):
+    answer = world.operator.put("/v1/admin/coupons/c", {"percent_off": percent, "duration": "once"})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["percent_off"])
+
+
 def test_a_coupon_is_given_back_when_the_first_payment_fails(world, price):
     coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)
     ann = world.person(card="pm_card_chargeDeclined")
     assert ann.subscribe(price, coupon="c").status_code == 402
     assert coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)["redeemed"] == 0
+
+
+def test_a_coupon_is_not_used_by_an_invoice_that_is_made_void(world, price):
+    """B19."""
+    coupon(world, "c", percent_off=50, duration="repeating", periods=2)
+    ann = world.person()
+    ann.subscribe(price, coupon="c")
+    world.next_charge("decline")
+    world.go_to("2026-02-15T06:00:00")
+    assert world.operator.post(f"/v1/admin/invoices/{ann.invoices()[-1]['id']}/void").status_code == 200
+    world.go_to("2026-04-16")
+    assert [invoice["total_minor"] for invoice in ann.invoices()] == [500, 500, 500, 1000]
 
 
 def test_a_credit_gives_back_what_was_paid_and_not_what_was_listed(world):

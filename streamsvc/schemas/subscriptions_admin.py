@@ -1,6 +1,7 @@
 """What operators send about money."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
@@ -14,19 +15,18 @@ PPM = 10_000
 class Percent(fields.Field):
     """A percentage from 0 to 100 with at most four digits after the point; inside, parts per million."""
 
+    FORM = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
+
     def _serialize(self, value, attr, obj, **kwargs):
         return None if value is None else value / PPM
 
     def _deserialize(self, value, attr, data, **kwargs):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValidationError("Give a number.")
-        try:
-            ppm = Decimal(str(value)) * PPM
-        except InvalidOperation:
-            raise ValidationError("Give a number.") from None
-        if not ppm.is_finite() or not 0 <= ppm <= 100 * PPM or ppm != int(ppm):
+        percent = Decimal(text) if self.FORM.fullmatch(text := str(value)) else -1
+        if not 0 <= percent <= 100:
             raise ValidationError("Give a percentage from 0 to 100 with at most four digits after the point.")
-        return int(ppm)
+        return int(percent * PPM)
 
 
 class CouponIn(StrictSchema):
@@ -42,6 +42,8 @@ class CouponIn(StrictSchema):
     def it_takes_off_one_thing(self, data, **kwargs):
         if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
             raise ValidationError("Give percent_off or amount_off_minor.", "percent_off")
+        if data.get("percent_off") == 0:
+            raise ValidationError("Take off more than nothing.", "percent_off")
         if (data.get("amount_off_minor") is None) != (data.get("currency") is None):
             raise ValidationError("An amount and its currency go together.", "currency")
         if (data["duration"] == "repeating") != (data.get("periods") is not None):
