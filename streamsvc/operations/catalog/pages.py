@@ -10,13 +10,14 @@ from streamsvc.operations.catalog import facts, lists, similar
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
 from streamsvc.operations.catalog.state import Known
+from streamsvc.prepared import Prepared
 from streamsvc.rules.access import verdict
 from streamsvc.rules.refusals import Invalid, NotFound
 
 EXPANSIONS = {"seasons", "credits", "similar"}
 RIGHTS = (Title.pk, Title.id, Title.kind, Title.min_age, Title.windowed, Title.plan_limited)
 THERE = Title.removed_at.is_(None)
-TITLE = (
+TITLE = Prepared(
     sa.select(*RIGHTS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
     .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
     .join(TitleDetail, TitleDetail.title_pk == Title.pk)
@@ -49,7 +50,7 @@ def title(title_id: str, asked: dict, audience: Audience, known: Known) -> str:
     expand = set(filter(None, asked["expand"].split(",")))
     if expand - EXPANSIONS:
         raise Invalid(errors={"expand": [f"Give any of {', '.join(sorted(EXPANSIONS))}, by commas."]})
-    row = one_row(TITLE, {"id": title_id})
+    row = TITLE.one(id=title_id)
     pieces = [_availability(row, audience)]
     [card] = lists.told([(row.pk, row.card)], asked["locale"] or audience.language, known)
     if "seasons" in expand:
