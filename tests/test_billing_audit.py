@@ -5,7 +5,9 @@ import sqlalchemy as sa
 
 from streamsvc.cli.billing import billing
 from streamsvc.database import db
+from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment
+from streamsvc.operations.billing.audit import audit_daily
 from tests.billing_world import World
 
 
@@ -65,3 +67,16 @@ def test_a_subscription_whose_history_does_not_fit_is_parked_and_not_billed_on(a
 def test_clean_books_have_no_differences(app, ann):
     result = audit_by_hand(app)
     assert (result.exit_code, result.output) == (0, "0 differences\n")
+
+
+def test_a_subscription_whose_job_was_given_up_is_taken_up_again(app, world, ann):
+    with app.app_context():
+        db.session.execute(sa.update(Job).where(Job.kind == "subscription.due").values(failed_at=world.clock.at))
+        db.session.commit()
+    world.go_to("2026-03-20")
+    assert len(ann.invoices()) == 2
+    with app.app_context():
+        audit_daily({}, world.clock.at)
+        db.session.commit()
+    world.go_to("2026-03-21")
+    assert len(ann.invoices()) == 3

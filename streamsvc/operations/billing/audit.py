@@ -22,12 +22,15 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing import history
+from streamsvc.operations.billing import history, standing
 from streamsvc.operations.sandbox import is_moving
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.lines import replay
 
 AMOUNT = LedgerEntry.amount_minor
+PATIENCE = timedelta(hours=1)
+LATE = "a line that fell due is invoiced"
+"""Somebody was slow; that is mended by billing it, not by parking it."""
 
 
 class Difference(NamedTuple):
@@ -159,8 +162,9 @@ def lives(now: datetime) -> Iterator[Difference]:
     for subscription_id in db.session.scalars(sa.select(Subscription.id)).all():
         row = db.session.get(Subscription, subscription_id)
         differences = list(life(row, now))
-        if differences and row.parked_at is None:
-            park(row, str(differences[0]), now)
+        wrong = [one for one in differences if one.check != LATE]
+        if wrong and row.parked_at is None:
+            park(row, str(wrong[0]), now)
         yield from differences
 
 
@@ -182,7 +186,7 @@ def life(row: Subscription, now: datetime) -> Iterator[Difference]:
     late = civil_day(now - timedelta(days=2), row.time_zone)
     for line in lines.values():
         if line.bill_on <= late and row.status not in ("canceled", "incomplete") and not row.parked_at:
-            yield Difference("a line that fell due is invoiced", f"{row.id} {line.identity}", line.amount_minor, None)
+            yield Difference(LATE, f"{row.id} {line.identity}", line.amount_minor, None)
     if row.status not in ("canceled", "incomplete") and row.due_at and row.due_at > now:
         shown = (row.price_id, row.period_start, row.period_end)
         told = (timeline.price.id, timeline.period and timeline.period.start, timeline.period and timeline.period.end)
@@ -202,3 +206,11 @@ def audit_daily(payload: dict, now: datetime) -> None:
         return
     for difference in audit(now):
         jobs.log.error("billing audit: %s", difference)
+    for subscription_id in left_behind(now):
+        jobs.enqueue(standing.JOB, {"subscription_id": subscription_id}, now, f"{subscription_id} left behind {now:%F}")
+
+
+def left_behind(now: datetime) -> list[str]:
+    """Subscriptions that were due long ago: their job was given up, and is taken up again."""
+    late = sa.select(Subscription.id).where(Subscription.due_at < now - PATIENCE, Subscription.parked_at.is_(None))
+    return list(db.session.scalars(late.order_by(Subscription.due_at)))

@@ -15,7 +15,7 @@ from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account, Job
-from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
+from streamsvc.models.subscriptions import Discount, Invoice, InvoiceLine, Payment, PaymentMethod, Subscription
 from streamsvc.operations.billing import issuing, ledger, notices
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.webhooks import publish
@@ -180,6 +180,19 @@ def void(invoice: Invoice, now: datetime) -> None:
         part = invoice.credit_applied_minor
         ledger.post("credit_returned", invoice, now, receivable=part, customer_credit=-part)
     invoice.status, invoice.balance_minor, invoice.next_attempt_on = "void", 0, None
+    for line in invoice.lines:
+        if line.kind == "discount":
+            give_back_discount(invoice, line)
+
+
+def give_back_discount(invoice: Invoice, line: InvoiceLine) -> None:
+    """A coupon that was taken off a void invoice was not used by it."""
+    mine = sa.and_(Discount.subscription_id == invoice.subscription_id, Discount.coupon_id == line.coupon_id)
+    discount = db.session.scalar(sa.select(Discount).where(mine))
+    renews = any(one.cause == RENEWAL and one.kind == "charge" for one in invoice.lines)
+    discount.used_minor += line.amount_minor
+    discount.periods_used -= bool(renews or discount.coupon.duration == "once")
+    discount.ended_at = None
 
 
 @jobs.handler(JOB)
