@@ -87,11 +87,12 @@ Also = Callable[[list[Rejection], Iterable[int]], None]
 
 def import_batch(batch: list[Entry], report: Report, memory: writing.Memory, dry_run=False, also: Also | None = None):
     """One transaction: the good entries of a batch, and what `also(rejections, titles' keys)` writes with them."""
+    now = clock.now()  # before the unit of work begins: a new sandbox's clock starts by a write of its own
     bulk.make_room()
     whole = _completed(batch)
     told = [rejection for entry in whole if entry.flaws for rejection in report.reject(entry)]
     records = [entry.record for entry in whole if entry.record]
-    outcome, pks = writing.write(records, clock.now(), memory) if records else (Counter(), {})
+    outcome, pks = writing.write(records, now, memory) if records else (Counter(), {})
     report.count(outcome)
     report.lines = batch[-1].line
     if dry_run:
