@@ -12,7 +12,9 @@ from streamsvc.blueprints.admin import (
     catalog_reports,
     catalog_rows,
     catalog_titles,
+    exports,
     playback,
+    reports,
     webhooks,
 )
 
@@ -28,6 +30,8 @@ BLUEPRINTS = (
     catalog_reports.bp,
     catalog_rows.bp,
     catalog_titles.bp,
+    exports.bp,
     playback.bp,
+    reports.bp,
     webhooks.bp,
 )

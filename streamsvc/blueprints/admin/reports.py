@@ -1,0 +1,70 @@
+"""GET /v1/admin/reports/revenue · /retention; each as JSON, or with `?format=csv` as a table."""
+
+import csv
+import io
+from datetime import timedelta
+
+from flask import Response
+
+from streamsvc import clock
+from streamsvc.login import operator
+from streamsvc.operations.billing.reporting.retention import retention
+from streamsvc.operations.billing.reporting.revenue import revenue
+from streamsvc.rules.refusals import Invalid
+from streamsvc.schemas.reports import ReportQuery, RetentionOut, RevenueOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention.")
+
+
+@bp.route("/revenue")
+@bp.arguments(ReportQuery, location="query")
+@operator("billing")
+@bp.response(200, RevenueOut)
+def read_revenue(asked):
+    """MRR and its movements; from the ledger, what was invoiced and collected; revenue by plan, country and tax."""
+    return answer(revenue, asked, RevenueOut())
+
+
+@bp.route("/retention")
+@bp.arguments(ReportQuery, location="query")
+@operator("billing")
+@bp.response(200, RetentionOut)
+def read_retention(asked):
+    """Who came, who left by choice or unpaid, which trials were paid on, how long newcomers stay."""
+    return answer(retention, asked, RetentionOut())
+
+
+def answer(report, asked, schema):
+    start, end = stretch(asked)
+    made = {"start": start, "end": end, "interval": asked["interval"], **report(start, end, asked["interval"])}
+    return made if asked["format"] == "json" else csv_of(schema.dump(made))
+
+
+def stretch(asked):
+    """The days asked for; the last twelve months up to and with today where none were named."""
+    end = asked["end"] or clock.now().date() + timedelta(days=1)
+    last = end - timedelta(days=1)
+    start = asked["start"] or last.replace(year=last.year - (last.month < 12), month=last.month % 12 + 1, day=1)
+    if start >= end:
+        raise Invalid(errors={"from": ["It lies before `to`."]})
+    return start, end
+
+
+def csv_of(report):
+    """Every table of the report under one header; the first column names the table."""
+    tables = {name: rows for name, rows in report.items() if isinstance(rows, list)}
+    columns = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["table", *columns])
+    writer.writeheader()
+    for name, rows in tables.items():
+        writer.writerows({"table": name, **{column: cell(value) for column, value in row.items()}} for row in rows)
+    return Response(text.getvalue(), content_type="text/csv; charset=utf-8")
+
+
+def cell(value):
+    """A list as its parts with spaces between; text that a spreadsheet would take for a formula as plain text."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
