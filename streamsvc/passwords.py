@@ -16,10 +16,12 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import current_app
 
+from streamsvc.rules import foreign_hashes
 from streamsvc.rules.passwords import normal
 from streamsvc.rules.refusals import Unavailable
 
 BREACHED = Path(__file__).parent / "data" / "breached_passwords.txt.gz"
+OURS = "$argon2id$"
 LONGEST_WAIT_S = 1.0
 
 
@@ -80,6 +82,8 @@ def matches(kept: str | None, password: str) -> bool:
     """Whether this is the password behind `kept`; one hash is computed whether or not there is anything to match."""
     hashing = _hashing()
     with hashing.turn():
+        if kept and not kept.startswith(OURS):
+            return foreign_hashes.parse(kept).matches(password)
         try:
             return hashing.hasher.verify(kept or hashing.dummy, normal(password)) and kept is not None
         except (VerificationError, InvalidHashError):
@@ -87,8 +91,8 @@ def matches(kept: str | None, password: str) -> bool:
 
 
 def is_outdated(kept: str) -> bool:
-    """Whether `kept` was made with other costs than are asked for today."""
-    return _hashing().hasher.check_needs_rehash(kept)
+    """Whether `kept` was made by another system, or with other costs than are asked for today."""
+    return not kept.startswith(OURS) or _hashing().hasher.check_needs_rehash(kept)
 
 
 def is_breached(password: str) -> bool:

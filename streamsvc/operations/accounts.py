@@ -9,6 +9,7 @@ from streamsvc import jobs, passwords
 from streamsvc.database import db, insert, new_id
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.operations import audit, mail
+from streamsvc.rules import foreign_hashes
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.passwords import faults, names_of
 from streamsvc.rules.refusals import EmailTaken, Invalid
@@ -19,7 +20,7 @@ class NewAccount:
     """What a sign-up tells; the password only as its hash."""
 
     email: str
-    password_hash: str
+    password_hash: str | None
     country: str
     time_zone: str = "UTC"
     locale: str = "en"
@@ -64,6 +65,20 @@ def open_account(new: NewAccount, now: datetime, verified: bool) -> str:
     if not verified:
         mail.post_proof("email_verification", row["email"], row["id"], now)
     return row["id"]
+
+
+def take_over(given: dict, now: datetime) -> str:
+    """Make an account of another system's, in the caller's unit of work; its id. Raises EmailTaken, Invalid.
+
+    Its first sign-in makes a hash of ours of the password; without a hash, the owner sets one by a reset.
+    """
+    if given["password_hash"]:
+        try:
+            foreign_hashes.parse(given["password_hash"])
+        except ValueError as error:
+            raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
+    told = {name: given[name] for name in ("email", "password_hash", "country", "time_zone", "locale", "name")}
+    return open_account(NewAccount(**told), now, given["email_verified"])
 
 
 def ask_to_confirm(new: NewAccount, now: datetime) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import current_app, request
 
 from streamsvc import passwords
-from streamsvc.database import db, lock, one_row
+from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Device, Profile, Session, TotpFactor
 from streamsvc.operations import audit, mail
 from streamsvc.operations.accounts import may_sign_in
@@ -41,10 +41,10 @@ CANDIDATE = (
 
 @dataclass(frozen=True)
 class Proved:
-    """Somebody who knew the password: the account's row, and whether the device is one that it knows."""
+    """Somebody who knew the password: the account's row, its hash now, and whether it knows the device."""
 
     account: sa.Row
-    email_key: str
+    password_hash: str
     device_known: bool
 
 
@@ -60,7 +60,19 @@ def by_password(email: str, password: str, device_id: str | None) -> Proved:
         db.session.commit()
         raise InvalidCredentials
     attempt.succeeded()
-    return Proved(found, key, known_device is not None)
+    return Proved(found, _brought_up_to_date(found, password), known_device is not None)
+
+
+def _brought_up_to_date(account: sa.Row, password: str) -> str:
+    """The account's hash, made anew where it was made by another system or at other costs.
+
+    Only if it still is what was proved: a password that was changed meanwhile is not set back.
+    """
+    if not passwords.is_outdated(account.password_hash):
+        return account.password_hash
+    fresh = passwords.hashed(password)
+    still = (Account.id == account.id, Account.password_hash == account.password_hash)
+    return fresh if affected(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
 
 
 def open_session(account_id: str, device: dict | None, remember: bool, token: str, now: datetime, notify: bool) -> None:
@@ -103,4 +115,4 @@ def tell_of_new_device(account_id: str, device: Device, now: datetime) -> None:
 def still_stands(proved: Proved) -> bool:
     """Lock the account and look whether it may still sign in with the password that was just proved."""
     account = lock(Account, proved.account.id)
-    return account.password_hash == proved.account.password_hash and may_sign_in(account)
+    return account.password_hash == proved.password_hash and may_sign_in(account)

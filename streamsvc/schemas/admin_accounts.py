@@ -3,7 +3,18 @@
 from marshmallow import fields
 
 from streamsvc.schemas.accounts import AccountOut
-from streamsvc.schemas.base import Email, Moment, PageQuery, StrictSchema, Text, Word
+from streamsvc.schemas.base import (
+    Bool,
+    Country,
+    Email,
+    Language,
+    Moment,
+    PageQuery,
+    StrictSchema,
+    Text,
+    TimeZone,
+    Word,
+)
 
 
 class AccountQuery(PageQuery):
@@ -14,6 +25,18 @@ class AdminAccount(AccountOut):
     status = Word("active", "disabled", "deleted", required=True)
     status_reason = fields.String(required=True, allow_none=True)
     disabled_until = Moment(required=True, allow_none=True)
+
+
+class ImportedAccount(StrictSchema):
+    """An account that comes from another system, with its password's hash as that system kept it."""
+
+    email = Email(required=True)
+    email_verified = Bool(load_default=False)
+    password_hash = Text(longest=500, load_default=None, allow_none=True)
+    country = Country(required=True)
+    time_zone = TimeZone(load_default="UTC")
+    locale = Language(load_default="en")
+    name = Text(longest=100, load_default=None, allow_none=True)
 
 
 class AdminAccountPatch(StrictSchema):

@@ -4,13 +4,14 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.database import db, lock
+from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account, Session
-from streamsvc.operations import audit, standing
+from streamsvc.operations import accounts, audit, standing
 from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch
+from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import page_of
 from streamsvc.web import Blueprint
 
@@ -27,6 +28,18 @@ def list_accounts(asked):
     if asked["email"]:
         found = found.where(Account.email_key == email_key(asked["email"]))
     return rows_page(found, Account.id, asked, "admin_accounts")
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(ImportedAccount)
+@operator("admin")
+@idempotent()
+@bp.response(201, AdminAccount)
+def create_account(given):
+    """Take over an account from another system: bcrypt, scrypt, PBKDF2, argon2, as PHC, passlib, Django, Werkzeug."""
+    account_id = accounts.take_over(given, clock.now())
+    audit.record("account_imported", account_id, actor=asking_operator().id)
+    return db.session.get(Account, account_id)
 
 
 @bp.route("/<account_id>")

@@ -1,0 +1,136 @@
+"""Password hashes that other systems made: read, bounded, verified; the first sign-in makes one of ours of them.
+
+Known: argon2 (PHC), bcrypt, scrypt and PBKDF2 as passlib, Django and Werkzeug write them. A hash that costs too much is
+refused when it comes in: otherwise whoever imports one could make every sign-in attempt a denial of service.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import bcrypt
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import InvalidHashError, VerificationError
+
+MOST_MEMORY_BYTES = 128 * 1024 * 1024
+MOST_ARGON2_PASSES = 10
+MOST_PARALLEL = 8
+MOST_BCRYPT_COST = 14
+MOST_PBKDF2_ROUNDS = 2_000_000
+BCRYPT_READS_BYTES = 72
+
+
+class Foreign(NamedTuple):
+    """A hash of another system that this one can verify, at a bounded cost."""
+
+    scheme: str
+    matches: Callable[[str], bool]
+
+
+def parse(text: str) -> Foreign:
+    """The hash that `text` writes. Raises ValueError, with the reason, where it is unknown or costs too much."""
+    for pattern, read in FORMS:
+        if found := re.fullmatch(pattern, text):
+            return read(*found.groups())
+    raise ValueError("this form of hash is not known")
+
+
+def _argon2(text):
+    try:
+        cost = extract_parameters(text)
+    except InvalidHashError:
+        raise ValueError("this argon2 hash cannot be read") from None
+    _bound("argon2", cost.memory_cost * 1024 <= MOST_MEMORY_BYTES, cost.time_cost <= MOST_ARGON2_PASSES)
+    _bound("argon2", cost.parallelism <= MOST_PARALLEL)
+
+    def matches(password):
+        try:
+            return PasswordHasher().verify(text, password)
+        except VerificationError:
+            return False
+
+    return Foreign("argon2", matches)
+
+
+def _bcrypt(text, prepare=lambda password: password.encode()[:BCRYPT_READS_BYTES]):
+    _bound("bcrypt", 4 <= int(text.split("$")[2]) <= MOST_BCRYPT_COST)
+    kept = text.replace("$2y$", "$2b$", 1).encode()
+    return Foreign(
+        "bcrypt", lambda password: b"\0" not in prepare(password) and bcrypt.checkpw(prepare(password), kept)
+    )
+
+
+def _bcrypt_sha256(text):
+    return _bcrypt(text, lambda password: hashlib.sha256(password.encode()).hexdigest().encode())
+
+
+def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
+    _bound("scrypt", cost > 1 and cost & (cost - 1) == 0, 128 * cost * block <= MOST_MEMORY_BYTES)
+    _bound("scrypt", 1 <= parallel <= MOST_PARALLEL)
+
+    def matches(password):
+        memory = 128 * cost * block * 2 + 1024 * 1024
+        made = hashlib.scrypt(
+            password.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=memory, dklen=len(digest)
+        )
+        return hmac.compare_digest(made, digest)
+
+    return Foreign("scrypt", matches)
+
+
+def _pbkdf2(algorithm, rounds, salt: bytes, digest: bytes):
+    _bound("pbkdf2", 1 <= rounds <= MOST_PBKDF2_ROUNDS)
+
+    def matches(password):
+        made = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, rounds, dklen=len(digest))
+        return hmac.compare_digest(made, digest)
+
+    return Foreign("pbkdf2", matches)
+
+
+def _bound(scheme, *conditions):
+    if not all(conditions):
+        raise ValueError(f"this {scheme} hash costs too much, or its costs make no sense")
+
+
+def _b64(text: str) -> bytes:
+    """Base64 as it comes: passlib's with `.` for `+` and without padding, too."""
+    return base64.b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
+
+
+B64 = r"([A-Za-z0-9+/.]+={0,2})"
+NUMBER = r"(\d{1,10})"
+BCRYPT = r"(\$2[aby]\$\d\d\$[./A-Za-z0-9]{53})"
+FORMS = (
+    (r"(?:argon2)?(\$argon2(?:id|i|d)\$.{1,400})", _argon2),
+    (rf"(?:bcrypt\$)?{BCRYPT}", _bcrypt),
+    (rf"bcrypt_sha256\${BCRYPT}", _bcrypt_sha256),
+    (
+        rf"\$scrypt\$ln=(\d{{1,2}}),r={NUMBER},p={NUMBER}\${B64}\${B64}",
+        lambda ln, r, p, salt, digest: _scrypt(2 ** int(ln), int(r), int(p), _b64(salt), _b64(digest)),
+    ),
+    (
+        rf"scrypt\$([^$]+)\${NUMBER}\${NUMBER}\${NUMBER}\${B64}",
+        lambda salt, n, r, p, digest: _scrypt(int(n), int(r), int(p), salt.encode(), _b64(digest)),
+    ),
+    (
+        rf"scrypt:{NUMBER}:{NUMBER}:{NUMBER}\$([^$]+)\$((?:[0-9a-f]{{2}})+)",
+        lambda n, r, p, salt, digest: _scrypt(int(n), int(r), int(p), salt.encode(), bytes.fromhex(digest)),
+    ),
+    (
+        rf"\$pbkdf2-(sha256|sha512)\${NUMBER}\${B64}\${B64}",
+        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), _b64(salt), _b64(digest)),
+    ),
+    (
+        rf"pbkdf2_(sha256|sha1)\${NUMBER}\$([^$]+)\${B64}",
+        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), salt.encode(), _b64(digest)),
+    ),
+    (
+        rf"pbkdf2:(sha256|sha512|sha1):{NUMBER}\$([^$]+)\$((?:[0-9a-f]{{2}})+)",
+        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), salt.encode(), bytes.fromhex(digest)),
+    ),
+)
+"""What a hash looks like, and what reads it."""
