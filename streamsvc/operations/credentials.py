@@ -61,14 +61,14 @@ def reset_password(token: str, new_hash: str, now: datetime) -> None:
     if proof is None:
         raise TokenInvalid
     set_password(proof.account_id, new_hash, now, kept_session=None)
-    _confirm(proof, now)
+    confirm_address(proof, now)
 
 
 def confirm_email(token: str, now: datetime) -> None:
     """Use up a token that proves an address. Raises TokenInvalid, EmailTaken."""
     kept = fingerprint(token)
     if proof := Proof.use("email_verification", kept, now):
-        _confirm(proof, now)
+        confirm_address(proof, now)
     elif proof := Proof.use("sign_up", kept, now):
         accounts.confirm_sign_up(proof, now)
     elif proof := Proof.use("email_change", kept, now):
@@ -79,7 +79,7 @@ def confirm_email(token: str, now: datetime) -> None:
         raise TokenInvalid
 
 
-def _confirm(proof: Proof, now: datetime) -> None:
+def confirm_address(proof: Proof, now: datetime) -> None:
     """Who used the mail reads the mailbox: the address is confirmed, if it still is the account's."""
     account = lock(Account, proof.account_id)
     if account.email == proof.email and account.email_verified_at is None:

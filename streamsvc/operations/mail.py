@@ -36,8 +36,11 @@ def post(kind: str, to: str, now: datetime, **facts) -> None:
 
 
 def post_proof(kind: str, to: str, account_id: str | None, now: datetime, **data) -> None:
-    """Ask for a mail with a new single-use secret; earlier ones of its kind are withdrawn."""
-    if account_id:
+    """Ask for a mail with a new single-use secret; earlier ones of its kind are withdrawn.
+
+    But not those that open in one browser only: whoever asks for another would shut the owner's.
+    """
+    if account_id and "binding_hash" not in data:
         Proof.withdraw(account_id, now, kind)
     proof = Proof(
         kind=kind, account_id=account_id, email=to, data=data, created_at=now, expires_at=now + LIFETIMES[kind]

@@ -28,12 +28,19 @@ def check(proved, given: dict, now: datetime) -> None:
     device that the account does not know.
     """
     account = proved.account
-    if account.has_totp:
-        methods = BY_APP
-    elif not proved.device_known and passwords.is_breached(given["password"]):
-        methods = BY_MAIL
+    if not account.has_totp and not proved.device_known and passwords.is_breached(given["password"]):
+        _ask_for(BY_MAIL, account, given, now)
     else:
-        return
+        check_by_app(account, given, now)
+
+
+def check_by_app(account: sa.Row, given: dict, now: datetime) -> None:
+    """Ask for the authenticator's code where the account has one. Raises SecondFactorRequired, SecondFactorInvalid."""
+    if account.has_totp:
+        _ask_for(BY_APP, account, given, now)
+
+
+def _ask_for(methods: tuple[str, ...], account: sa.Row, given: dict, now: datetime) -> None:
     sent = [name for name in methods if given.get(name)]
     if not sent:
         if methods == BY_MAIL:

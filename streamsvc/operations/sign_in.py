@@ -20,7 +20,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials
 from streamsvc.rules.sessions import fingerprint, lifetime_of
 
-CANDIDATE = (
+ACCOUNTS = (
     sa.select(
         Account.id,
         Account.email,
@@ -35,8 +35,9 @@ CANDIDATE = (
         sa.and_(Device.account_id == Account.id, Device.id == sa.bindparam("device_id"), Device.removed_at.is_(None)),
     )
     .outerjoin(TotpFactor, TotpFactor.account_id == Account.id)
-    .where(Account.email_key == sa.bindparam("email_key"))
 )
+BY_EMAIL = ACCOUNTS.where(Account.email_key == sa.bindparam("email_key"))
+BY_ID = ACCOUNTS.where(Account.id == sa.bindparam("account_id"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Proved:
 def by_password(email: str, password: str, device_id: str | None) -> Proved:
     """Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once."""
     key = email_key(email)
-    found = one_row(CANDIDATE, {"email_key": key, "device_id": device_id or ""})
+    found = one_row(BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
     attempt = Attempt.counted(key, known_device)
     right = passwords.matches(found.password_hash if found else None, password)
@@ -75,7 +76,20 @@ def _brought_up_to_date(account: sa.Row, password: str) -> str:
     return fresh if affected(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
 
 
-def open_session(account_id: str, device: dict | None, remember: bool, token: str, now: datetime, notify: bool) -> None:
+def candidate(account_id: str, device_id: str | None) -> sa.Row:
+    """Who is about to sign in by something other than a password, as `by_password` sees them."""
+    return one_row(BY_ID, {"account_id": account_id, "device_id": device_id or ""})
+
+
+def open_session(
+    account_id: str,
+    device: dict | None,
+    remember: bool,
+    token: str,
+    now: datetime,
+    notify: bool,
+    method: str = "password",
+) -> None:
     """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
 
     `device` is {id, name, kind}; an id that the account does not know makes a new device.
@@ -104,7 +118,7 @@ def open_session(account_id: str, device: dict | None, remember: bool, token: st
     )
     db.session.add(session)
     db.session.flush()
-    audit.record("authn_login_success", account_id, session=session.id, device=kept.id)
+    audit.record("authn_login_success", account_id, session=session.id, device=kept.id, method=method)
 
 
 def tell_of_new_device(account_id: str, device: Device, now: datetime) -> None:

@@ -1,5 +1,25 @@
 """sessions: who signs in, with what, as which profile."""
 
-from streamsvc.blueprints.sessions import accounts, device_codes, devices, passkeys, passwords, profiles, sessions, totp
+from streamsvc.blueprints.sessions import (
+    accounts,
+    device_codes,
+    devices,
+    magic_links,
+    passkeys,
+    passwords,
+    profiles,
+    sessions,
+    totp,
+)
 
-BLUEPRINTS = (accounts.bp, sessions.bp, profiles.bp, devices.bp, passwords.bp, totp.bp, device_codes.bp, passkeys.bp)
+BLUEPRINTS = (
+    accounts.bp,
+    sessions.bp,
+    profiles.bp,
+    devices.bp,
+    passwords.bp,
+    totp.bp,
+    device_codes.bp,
+    passkeys.bp,
+    magic_links.bp,
+)

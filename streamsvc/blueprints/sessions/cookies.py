@@ -6,6 +6,10 @@ import msgspec
 from flask import Response, make_response, request
 
 from streamsvc.login import COOKIE
+from streamsvc.operations.bindings import new_binding
+from streamsvc.web import json_response
+
+BINDING_COOKIE = "__Host-ssb"
 
 
 def token_as_cookie_if_asked(view):
@@ -35,3 +39,22 @@ def drop_cookie(response: Response) -> None:
     if COOKIE in request.cookies:
         response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
         response.headers["Clear-Site-Data"] = '"cookies", "storage"'
+
+
+def bound_answer(document: dict, by_cookie: bool, status: int = 200) -> tuple[str, Response]:
+    """(binding, answer): the first half of a sign-in, with what its second half must show.
+
+    A browser that asks for a cookie keeps the one that it has, so that two tabs do not shut each other out.
+    """
+    kept = request.cookies.get(BINDING_COOKIE, "") if by_cookie else ""
+    binding = kept if len(kept) >= len(new_binding()) else new_binding()
+    answer = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
+    if by_cookie:
+        kept_for = {"max_age": 86_400, "path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
+        answer.set_cookie(BINDING_COOKIE, binding, **kept_for)
+    return binding, answer
+
+
+def binding_of(given: dict) -> str:
+    """What this browser or app shows of the beginning: in the body, or by its cookie."""
+    return given["binding"] or request.cookies.get(BINDING_COOKIE, "")

@@ -1,0 +1,47 @@
+"""Sign-in by mail, without a password."""
+
+from streamsvc import clock, idempotency
+from streamsvc.blueprints.sessions.cookies import binding_of, bound_answer, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import public
+from streamsvc.operations import magic_links, second_factor, sign_in
+from streamsvc.operations.attempts import count_by_address
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.schemas.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
+from streamsvc.schemas.sessions import SignedIn
+from streamsvc.web import Blueprint
+
+bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in by mail.")
+
+
+@bp.route("/magic-links", methods=["POST"])
+@bp.arguments(NewMagicLink)
+@public
+@bp.response(202, MagicLinkAsked)
+def create_magic_link(given):
+    """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
+    binding, answer = bound_answer({"status": "accepted"}, given["cookie"], 202)
+    magic_links.ask(given["email"], binding, clock.now())
+    db.session.commit()
+    return answer
+
+
+@bp.route("/sessions/magic-link", methods=["POST"])
+@bp.arguments(MagicLinkSignIn)
+@public
+@token_as_cookie_if_asked
+@idempotent()
+@bp.response(201, SignedIn)
+def create_session(given):
+    """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    now, device = clock.now(), given["device"]
+    account_id = magic_links.account_of(given["token"], binding_of(given), now)
+    second_factor.check_by_app(sign_in.candidate(account_id, device and device.get("id")), given, now)
+    magic_links.use(given["token"], now)
+    token = TOKEN_PREFIX + idempotency.new_secret()
+    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, method="magic_link")
+    return signed_in(token, given["cookie"])

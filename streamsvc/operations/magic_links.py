@@ -1,0 +1,59 @@
+"""Sign-in by mail: who reads the mailbox, in the browser that asked for the link, is let in once.
+
+Asking costs the same steps whoever is asked for; whether there is such an account only the worker finds out.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc import jobs
+from streamsvc.database import lock, one_row
+from streamsvc.models import Account, Proof
+from streamsvc.operations import audit, credentials, mail
+from streamsvc.operations.accounts import may_sign_in
+from streamsvc.operations.attempts import is_within
+from streamsvc.operations.bindings import is_bound
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import TokenInvalid
+from streamsvc.rules.sessions import fingerprint
+
+
+def ask(email: str, binding: str, now: datetime) -> None:
+    """Leave it to the worker, in the caller's unit of work. Too many are dropped without a word."""
+    key = email_key(email)
+    if is_within(limits.MAIL_TO_ADDRESS, f"magic_link {key}"):
+        jobs.enqueue("accounts.magic_link", {"email_key": key, "binding_hash": fingerprint(binding)}, now)
+
+
+@jobs.handler("accounts.magic_link")
+def send(payload: dict, now: datetime) -> None:
+    """Mail a link to the account's own address, if there is one."""
+    account = Account.by_email_key(payload["email_key"])
+    if account and account.status == "active":
+        mail.post_proof("magic_link", account.email, account.id, now, binding_hash=payload["binding_hash"])
+        audit.record("authn_magic_link_asked", account.id)
+
+
+def account_of(token: str, binding: str, now: datetime) -> str:
+    """The id of the account that the link opens in this browser; the link is still good. Raises TokenInvalid."""
+    found = one_row(
+        sa.select(Proof.account_id, Proof.data)
+        .where(Proof.kind == "magic_link", Proof.token_hash == fingerprint(token))
+        .where(Proof.used_at.is_(None), Proof.expires_at > now)
+    )
+    if found is None or not is_bound(found.data.get("binding_hash"), binding):
+        raise TokenInvalid
+    return found.account_id
+
+
+def use(token: str, now: datetime) -> str:
+    """Use the link up, in the caller's unit of work; the account's id. Raises TokenInvalid."""
+    proof = Proof.use("magic_link", fingerprint(token), now)
+    if proof is None:
+        raise TokenInvalid
+    credentials.confirm_address(proof, now)
+    if not may_sign_in(lock(Account, proof.account_id)):
+        raise TokenInvalid
+    return proof.account_id
