@@ -1,11 +1,22 @@
 """The migrations make what the models say, and can be taken back."""
 
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
 import flask_migrate
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
+from streamsvc.app import MIGRATIONS
 from streamsvc.database import db
+from streamsvc.models import Profile
+from streamsvc.operations.accounts import register
 
 
 def differences(connection):
@@ -27,3 +38,51 @@ def test_every_migration_can_be_taken_back(database, new_app):
         flask_migrate.upgrade()
         with db.engine.connect() as connection:
             assert (left, differences(connection)) == (set(), [])
+
+
+def run_at_once(url, folder, count=3):
+    """Several processes that migrate the same database at the same moment: their exit codes and complaints."""
+    env = {"PATH": os.environ["PATH"], "STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
+    command = [sys.executable, "-m", "streamsvc.cli", "db", "upgrade"]
+    pipes = {"stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, env=env, cwd=MIGRATIONS.parent, **pipes) for _ in range(count)]
+    told = [process.communicate(timeout=120)[1] for process in running]
+    return [process.returncode for process in running], told
+
+
+def test_several_processes_that_migrate_at_once_do_it_once(database, new_database, tmp_path):
+    codes, told = run_at_once(new_database(database, "at_once"), tmp_path)
+    assert codes == [0, 0, 0], told
+
+
+REBUILD = '''
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "rebuilt", "{head}"
+
+
+def upgrade():
+    with op.batch_alter_table("accounts", recreate="always") as table:
+        table.add_column(sa.Column("shoe_size", sa.Integer()))
+
+
+def downgrade():
+    pass
+'''
+
+
+def test_rebuilding_a_parent_table_keeps_its_children(new_app, tmp_path):
+    app = new_app("sqlite", "rebuilt")
+    configuration = Config(MIGRATIONS / "alembic.ini")
+    configuration.set_main_option("script_location", str(MIGRATIONS))
+    configuration.set_main_option("path_separator", "os")
+    configuration.set_main_option("version_locations", os.pathsep.join([str(MIGRATIONS / "versions"), str(tmp_path)]))
+    head = ScriptDirectory.from_config(configuration).get_current_head()
+    (tmp_path / "rebuilt.py").write_text(REBUILD.format(head=head))
+    with app.app_context():
+        register("ann@example.com", "seven red herons", "DE", datetime(2026, 1, 1, tzinfo=UTC))
+        db.session.commit()
+        command.upgrade(configuration, "rebuilt")
+        assert "shoe_size" in {column["name"] for column in sa.inspect(db.engine).get_columns("accounts")}
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(Profile)) == 1

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock, jobs
-from streamsvc.database import affected, insert, one_row
+from streamsvc.database import affected, db, insert, one_row
 from streamsvc.models import SandboxClock
 from streamsvc.rules.refusals import Refusal
 
@@ -30,15 +30,20 @@ class ClockIsMoving(Refusal):
 
 def sandbox_now() -> datetime:
     """What the sandbox's clock shows. A new sandbox's starts here, where the settings put it."""
-    found = one_row(READ) or _started()
-    return clock.wall() + found.offset_us * MICROSECOND
+    found = one_row(READ)
+    return clock.wall() + (found.offset_us if found else _started()) * MICROSECOND
 
 
-def _started() -> sa.Row:
+def _started() -> int:
     at = current_app.extensions["settings"].sandbox_clock
     offset = (at - clock.wall()) // MICROSECOND if at else 0
-    affected(insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"]))
-    return one_row(READ)
+    start = insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"])
+    if db.session().in_transaction():  # which on SQLite nobody else could write beside
+        db.session.execute(start)
+    else:
+        affected(start)
+    found = one_row(READ)
+    return found.offset_us if found else offset
 
 
 def is_moving() -> bool:
