@@ -44,8 +44,9 @@ class LedgerEntry(Base):
     @classmethod
     def balance(cls, account_id: str, book: str, currency: str) -> int:
         """The sum of one book of one account; credit that the account has is negative in `customer_credit`."""
-        return db.session.scalar(
+        total = db.session.scalar(
             sa.select(sa.func.coalesce(sa.func.sum(cls.amount_minor), 0)).where(
                 cls.account_id == account_id, cls.book == book, cls.currency == currency
             )
         )
+        return int(total)  # PostgreSQL adds big integers up to a decimal
