@@ -1,0 +1,85 @@
+"""The sandbox's clock: it starts where it is told, only moves forward, and all that falls due happens in time order."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streamsvc import clock, jobs
+from streamsvc.database import affected, db
+from streamsvc.models import SandboxClock
+from streamsvc.operations.api_keys import create_api_key
+from tests.conftest import empty
+
+START = datetime(2012, 2, 1, tzinfo=UTC)
+happened = []
+
+
+@jobs.handler("test moment")
+def note(payload, now):
+    happened.append((payload["name"], now, clock.now()))
+    if payload.get("then_in_days"):
+        jobs.enqueue("test moment", {"name": "its child"}, now + timedelta(days=payload["then_in_days"]))
+
+
+@pytest.fixture(scope="module")
+def sandbox(database, new_app):
+    return new_app(database, "clock", sandbox_clock=START)
+
+
+@pytest.fixture
+def key(sandbox):
+    happened.clear()
+    with sandbox.app_context():
+        empty(db.engine)
+        yield create_api_key("tests", ["admin"])
+
+
+@pytest.fixture
+def put(sandbox, key):
+    def ask(moment):
+        headers = {"Authorization": f"Bearer {key}"}
+        return sandbox.test_client().put("/v1/sandbox/clock", json={"now": moment.isoformat()}, headers=headers)
+
+    return ask
+
+
+def later(days, name, **payload):
+    jobs.enqueue("test moment", {"name": name, **payload}, START + timedelta(days=days))
+    db.session.commit()
+
+
+def test_it_starts_where_the_settings_put_it_and_runs_on(sandbox, key):
+    shown = sandbox.test_client().get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {key}"}).json["now"]
+    assert START <= datetime.fromisoformat(shown) < START + timedelta(minutes=1)
+
+
+def test_what_falls_due_happens_in_time_order_at_the_moment_it_falls_due(sandbox, key, put):
+    later(30, "third")
+    later(2, "first", then_in_days=5)
+    later(40, "too late")
+    answer = put(START + timedelta(days=35))
+    assert (answer.status_code, answer.json["now"]) == (200, "2012-03-07T00:00:00Z")
+    assert [name for name, *_ in happened] == ["first", "its child", "third"]
+    assert [now - START for _, now, _ in happened] == [timedelta(days=d) for d in (2, 7, 30)]
+    assert all(now == seen for _, now, seen in happened)
+
+
+def test_it_only_moves_forward(put):
+    assert put(START + timedelta(days=10)).status_code == 200
+    answer = put(START + timedelta(days=9))
+    assert (answer.status_code, answer.json["code"]) == (422, "clock_moves_forward")
+
+
+def test_one_moves_it_at_a_time(sandbox, put):
+    put(START + timedelta(days=1))
+    affected(db.update(SandboxClock).values(moving_until=clock.wall() + timedelta(seconds=30)))
+    answer = put(START + timedelta(days=2))
+    assert (answer.status_code, answer.json["code"]) == (409, "clock_is_moving")
+
+
+def test_a_job_that_fails_on_the_way_is_tried_again_on_the_way(sandbox, key, put):
+    later(1, "fails", then_in_days="not a number")
+    put(START + timedelta(days=2))
+    assert len(happened) == jobs.MOST_ATTEMPTS
+    moments = [now for _, now, _ in happened]
+    assert moments == sorted(moments)
