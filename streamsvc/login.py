@@ -4,6 +4,7 @@ Nothing is cached: a session that ended a moment ago, on whatever worker, is not
 """
 
 import hmac
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -187,7 +188,10 @@ SEEN = (
     .values(last_seen_at=sa.bindparam("now"))
 )
 
+USED = sa.update(ApiKey).where(ApiKey.id == sa.bindparam("key_id")).values(last_used_at=sa.bindparam("now"))
+
 login_manager = LoginManager()
+log = logging.getLogger("streamsvc.security")
 
 
 @login_manager.request_loader
@@ -216,8 +220,12 @@ def _viewer(token: str, csrf_token: str | None = None) -> Viewer | None:
 
 
 def _operator(token: str) -> Operator | None:
-    key = one_row(OPERATOR_BY_TOKEN, {"token_hash": fingerprint(token)})
-    return Operator(key) if key and (key.expires_at is None or key.expires_at > clock.now()) else None
+    key, now = one_row(OPERATOR_BY_TOKEN, {"token_hash": fingerprint(token)}), clock.now()
+    if key is None or (key.expires_at is not None and key.expires_at <= now):
+        return None
+    if key.last_used_at is None or now - key.last_used_at > LAST_SEEN_GRAIN:
+        affected(USED, {"key_id": key.id, "now": now})
+    return Operator(key)
 
 
 def csrf_token_of(token: str) -> str:
@@ -259,6 +267,7 @@ def _guard():
         if access.scope is None:
             raise NotSignedIn(presented=True)
         if not who.may(access.scope):
+            log.warning("authz_fail: key %s lacks the scope %s for %s", who.id, access.scope, request.endpoint)
             raise InsufficientScope(access.scope)
     elif not (isinstance(who, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)

@@ -18,7 +18,7 @@ SERVER = "STREAMSVC_TEST_DATABASE_URL"
 SECRET = "a secret for tests alone, 32 characters at least"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 CHEAP = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
-MARKS = ("UPDATE sessions SET last_seen_at", "INSERT INTO sandbox_clock")
+MARKS = ("UPDATE sessions SET last_seen_at", "UPDATE api_keys SET last_used_at", "INSERT INTO sandbox_clock")
 _running = []
 
 
@@ -127,14 +127,16 @@ def app(shared_app):
 
 
 def empty(engine):
-    tables = [table.name for table in db.metadata.sorted_tables]
+    """Delete every row: for the few that a test leaves, far quicker than TRUNCATE on PostgreSQL."""
+    tables = reversed(db.metadata.sorted_tables)
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("TRUNCATE " + ", ".join(f'"{name}"' for name in tables) + " CASCADE")
+            deletes = "; ".join(str(sa.delete(table)) for table in tables)
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica; " + deletes)
         else:
             connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-            for name in reversed(tables):
-                connection.execute(sa.delete(db.metadata.tables[name]))
+            for table in tables:
+                connection.execute(sa.delete(table))
 
 
 @pytest.fixture

@@ -211,5 +211,13 @@ def test_the_token_of_an_api_key_is_shown_once_and_not_kept(app):
     assert code_of(key.get("/v1/admin/api-keys")) == (401, "not_signed_in")
 
 
+def test_two_keys_live_while_one_follows_the_other_and_each_tells_its_last_use(app, clock):
+    old, new = operator(app), operator(app)
+    assert [key.get("/v1/admin/api-keys").status_code for key in (old, new)] == [200, 200]
+    clock.advance(minutes=6)
+    used = {key["last_used_at"] for key in new.get("/v1/admin/api-keys").json["items"]}
+    assert used == {"2026-01-15T12:00:00Z", "2026-01-15T12:06:00Z"}
+
+
 def without_id(problem):
     return {k: v for k, v in problem.items() if k != "request_id"}

@@ -8,9 +8,10 @@ import re
 import secrets
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 from flask import current_app
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from streamsvc import jobs
 from streamsvc.database import db
@@ -19,6 +20,7 @@ from streamsvc.models import Proof, SandboxEmail
 from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.sessions import fingerprint
 
+TEMPLATES = Path(__file__).parent.parent / "mails"
 PAGES = {
     "sign_up": "confirm-email",
     "email_verification": "confirm-email",
@@ -98,7 +100,7 @@ def written(kind: str, facts: dict) -> tuple[str, str, str]:
 @cache
 def _templates() -> Environment:
     return Environment(
-        loader=PackageLoader("streamsvc", "mails"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
         keep_trailing_newline=False,
