@@ -56,3 +56,15 @@ def test_only_an_operator_puts_plans(world):
     ann = world.person()
     assert ann.put("/v1/admin/plans/x", {"name": "X", "prices": []}).status_code == 401
     assert world.operator.put("/v1/admin/plans/x", {"name": "X", "prices": [], "colour": 1}).status_code == 422
+
+
+def test_plans_may_be_kept_until_they_change(world):
+    put(world, "standard", price(999))
+    client = world.operator.client
+    for path in ("/v1/plans", "/v1/plans/standard"):
+        first = client.get(path)
+        assert first.headers["Cache-Control"] == "public, max-age=60"
+        kept = {"If-None-Match": first.headers["ETag"]}
+        assert (client.get(path, headers=kept).status_code, client.get(path, headers=kept).data) == (304, b"")
+        put(world, "standard", price(first.json.get("prices", [{}])[0].get("amount_minor", 0) + 1))
+        assert client.get(path, headers=kept).status_code == 200

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.billing_world import World
@@ -57,6 +59,52 @@ def test_one_trial_for_each_customer_and_each_card(world):
     assert ann.subscribe(price).json["status"] == "trialing"
     assert bob.subscribe(price).json["status"] == "active"
     assert cay.subscribe(price).json["status"] == "trialing"
+
+
+def test_a_trial_is_not_given_again_to_who_comes_back(world):
+    price = world.plan("standard", 999, trial_days=30)
+    ann = world.person()
+    ann.subscribe(price)
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    assert ann.subscribe(price).json["status"] == "active"
+
+
+def test_a_start_in_the_future_is_paid_and_opened_on_its_day(world, monthly):
+    ann = world.person()
+    answer = ann.subscribe(monthly, start_date="2026-02-01")
+    assert (answer.status_code, answer.json["status"], answer.json["period"]) == (201, "incomplete", None)
+    world.go_to("2026-01-31T12:00:00")
+    assert (world.charges(), ann.invoices()) == ([], [])
+    world.go_to("2026-02-01T00:00:00")
+    assert (ann.subscription()["status"], world.charges()) == ("active", [999])
+    assert ann.lines() == [("charge", "2026-02-01", "2026-03-01", 999)]
+
+
+def test_a_start_in_the_future_with_a_trial_begins_with_the_trial(world):
+    ann = world.person()
+    ann.subscribe(world.plan("standard", 999, trial_days=10), start_date="2026-02-01")
+    assert ann.subscription()["status"] == "incomplete"
+    world.go_to("2026-02-01T00:00:00")
+    assert ann.subscription()["status"] == "trialing"
+    world.go_to("2026-02-11T00:00:00")
+    assert (ann.subscription()["status"], world.charges()) == ("active", [999])
+
+
+def test_a_start_in_the_future_whose_payment_is_declined_leaves_nothing(world, monthly):
+    ann = world.person(card="pm_card_chargeDeclined")
+    ann.subscribe(monthly, start_date="2026-02-01")
+    world.go_to("2026-02-01T06:00:00")
+    assert ann.subscription()["status"] == "canceled"
+    assert [invoice["status"] for invoice in ann.invoices()] == ["void"]
+
+
+def test_two_requests_at_once_make_one_subscription(world, monthly):
+    ann = world.person()
+    ann.headers()
+    with ThreadPoolExecutor(4) as at_once:
+        answers = list(at_once.map(lambda n: ann.subscribe(monthly), range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert world.charges() == [999]
 
 
 def test_renewals_come_once_a_period_on_the_original_day(world, monthly, clock):

@@ -1,21 +1,26 @@
 """GET /v1/plans."""
 
+import msgspec
+
 from streamsvc import pagination
+from streamsvc.etags import etag_of, stamped, unchanged
 from streamsvc.login import public
 from streamsvc.models.subscriptions import Plan
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions import PlanOut, PlanQuery
-from streamsvc.web import Blueprint
+from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("plans", __name__, url_prefix="/v1/plans", description="What is sold, and for how much.")
 SCOPE = "plans"
+CACHE = "public, max-age=60"
+PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 
 
 @bp.route("")
 @bp.arguments(PlanQuery, location="query")
 @public
-@bp.response(200, page_of(PlanOut))
+@bp.response(200, PAGE)
 def list_plans(asked):
     """The plans on sale, with the prices that the asked country and currency can buy."""
     after = pagination.decode(SCOPE, asked["cursor"])
@@ -23,7 +28,7 @@ def list_plans(asked):
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
     page = pagination.page(rest[: asked["limit"] + 1], asked["limit"], SCOPE, lambda plan: [plan["id"]])
-    return page | ({"total": len(plans)} if asked["include_total"] else {})
+    return kept_by_others(PAGE.dump(page | ({"total": len(plans)} if asked["include_total"] else {})))
 
 
 @bp.route("/<code>")
@@ -34,7 +39,14 @@ def get_plan(code):
     plan = Plan.by_code(code)
     if plan is None:
         raise NotFound
-    return plan
+    return kept_by_others(PLAN.dump(plan))
+
+
+def kept_by_others(document):
+    """The same for everybody, so that anybody may keep it for a minute and then ask whether it changed."""
+    body = msgspec.json.encode(document)
+    etag = etag_of(body)
+    return unchanged(etag, CACHE) or stamped(json_response(body), etag, CACHE)
 
 
 def shown(plan, country, currency):

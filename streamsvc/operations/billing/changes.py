@@ -7,6 +7,7 @@ A preview runs the same step and takes it back.
 from collections.abc import Callable
 from datetime import datetime
 
+from streamsvc import idempotency
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Price, Subscription
 from streamsvc.operations.billing import charging, renewal
@@ -25,12 +26,16 @@ def carry_out(subscription_id: str, step: Step, now: datetime) -> Subscription:
 
     Raises PaymentFailed and AuthenticationRequired; a step that was declined did not happen.
     """
-    at = stand(subscription_id, now)
-    step(at)
-    payments = [] if at.timeline.ended_on else charging.charge_open(at, on_session=True)
-    at.show()
-    db.session.commit()
-    settled = [charging.send(payment.id) for payment in payments]
+    begun = idempotency.begun()
+    if begun is None:
+        at = stand(subscription_id, now)
+        step(at)
+        payments = [] if at.timeline.ended_on else charging.charge_open(at, on_session=True)
+        at.show()
+        begun = {"payments": [payment.id for payment in payments]}
+        idempotency.begin(**begun)
+        db.session.commit()
+    settled = [charging.resume(payment_id) for payment_id in begun["payments"]]
     for payment in settled:
         tell(payment)
     return db.session.get(Subscription, subscription_id, populate_existing=True)

@@ -71,6 +71,12 @@ def send(payment_id: str) -> Payment:
     return settle(payment_id, outcome, clock.now())
 
 
+def resume(payment_id: str) -> Payment:
+    """The payment, sent if nobody knows yet what became of it: under its own key, so that it is taken once."""
+    payment = db.session.get(Payment, payment_id)
+    return send(payment_id) if payment.status in ("pending", "unknown") else payment
+
+
 def settle(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
     """Book what came of a payment; a second time changes nothing. Commits."""
     owner = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))

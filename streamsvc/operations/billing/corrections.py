@@ -6,7 +6,7 @@ A refund without a credit note leaves the invoice owed again.
 
 from datetime import datetime
 
-from streamsvc import clock, jobs
+from streamsvc import clock, idempotency, jobs
 from streamsvc.database import db, lock, new_id
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
@@ -134,6 +134,8 @@ def _note_line(note: CreditNote, line: InvoiceLine, net_minor: int) -> CreditNot
 
 def refund(invoice_id: str, asked: dict, now: datetime) -> Refund:
     """Give money back, with a credit note unless told otherwise. Commits. Raises Invalid, WrongState."""
+    if begun := idempotency.begun():
+        return resume(begun["refund"])
     _, invoice = locked(invoice_id)
     payment = _refundable(invoice, asked.get("payment_id"))
     amount = asked.get("amount_minor")
@@ -160,8 +162,15 @@ def refund(invoice_id: str, asked: dict, now: datetime) -> Refund:
     db.session.add(row)
     db.session.flush()
     jobs.enqueue(JOB, {"refund_id": row.id}, now + charging.RECONCILE_AFTER, f"reconcile {row.id}")
+    idempotency.begin(refund=row.id)
     db.session.commit()
     return send(row.id)
+
+
+def resume(refund_id: str) -> Refund:
+    """The refund, sent once more only if nobody knows what became of it."""
+    row = db.session.get(Refund, refund_id)
+    return send(refund_id) if row.status in ("pending", "unknown") else row
 
 
 def _refundable(invoice: Invoice, payment_id: str | None) -> Payment:

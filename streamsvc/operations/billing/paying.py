@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from streamsvc import idempotency
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
@@ -15,6 +16,8 @@ def pay(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
 
     Raises InvoiceNotOpen, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
     """
+    if begun := idempotency.begun():
+        return told(charging.resume(begun["payment"]))
     account = lock(Account, db.session.get(Invoice, invoice_id).account_id)
     invoice = db.session.get(Invoice, invoice_id, populate_existing=True)
     if invoice.status != "open":
@@ -29,7 +32,12 @@ def pay(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
         one.status, one.decline_code, one.settled_at = "failed", "abandoned", now
     db.session.flush()
     payment = charging.record(invoice, method, now, on_session=True)
+    idempotency.begin(payment=payment.id)
     db.session.commit()
-    payment = charging.send(payment.id)
+    return told(charging.send(payment.id))
+
+
+def told(payment: Payment) -> Payment:
+    """The payment, if it went well. Raises what the payer has to hear."""
     tell(payment)
     return payment
