@@ -2,7 +2,8 @@
 
 The first request leases the key, acts, and commits its effects together with its answer. A second one hears the
 answer again, is told to wait, or is told that the key was for something else. A key whose first request died is taken
-over when its lease ends: the view then runs again, so its own constraints must make a second run harmless.
+over when its lease ends: the view then runs again. One that commits on its way therefore says by `begin`, in that same
+commit, what it has begun; when it runs again, `begun` tells it to go on from there.
 
 Nothing secret is kept. What tells the same request again is a keyed hash, since bodies hold passwords. A secret in the
 answer (a new token) comes from `new_secret`: it is derived from the key as the client sent it, which is not kept, and
@@ -49,6 +50,7 @@ class SentKey:
     sent: str
     body: bytes
     taken_at: datetime | None = None
+    begun: dict | None = None
     secret: str | None = None
 
     def fingerprint(self, signing_key: str) -> str:
@@ -88,6 +90,18 @@ def current_key() -> str | None:
     """The id under which this request's answer will be kept; None where no key was sent."""
     key = g.get("idempotency_key")
     return key and key.id
+
+
+def begin(**what) -> None:
+    """Keep, in the caller's unit of work, what this request has begun: values that JSON can hold."""
+    if key := g.get("idempotency_key"):
+        db.session.execute(sa.update(IdempotencyKey).where(IdempotencyKey.id == key.id).values(begun=what))
+
+
+def begun() -> dict | None:
+    """What this request had begun when an earlier run of it was cut short; None where it runs for the first time."""
+    key = g.get("idempotency_key")
+    return key and key.begun
 
 
 def new_secret() -> str:
@@ -130,7 +144,7 @@ def _lease(key: SentKey) -> Response | None:
     signed_by = next((k for k in _signing_keys() if key.fingerprint(k) == kept.fingerprint), None)
     if signed_by is None:
         raise IdempotencyKeyReused
-    key.taken_at = kept.created_at
+    key.taken_at, key.begun = kept.created_at, kept.begun
     if kept.status is not None:
         replay = Response(kept.body.replace(GAP, key.derived_secret(signed_by)), kept.status)
         replay.content_type = kept.content_type
@@ -171,8 +185,10 @@ def _act(key: SentKey, view) -> Response:
 
 
 def _release(key: str) -> None:
-    """Forget a key whose request came to nothing, so that a retry may act."""
-    affected(sa.delete(IdempotencyKey).where(IdempotencyKey.id == key, IdempotencyKey.status.is_(None)))
+    """Let a retry act: forget a key whose request came to nothing; one that had begun something goes on from there."""
+    unanswered = (IdempotencyKey.id == key, IdempotencyKey.status.is_(None))
+    affected(sa.update(IdempotencyKey).where(*unanswered).values(leased_until=clock.wall()))
+    affected(sa.delete(IdempotencyKey).where(*unanswered, IdempotencyKey.begun.is_(None)))
 
 
 def forget_old() -> int:

@@ -223,6 +223,7 @@ def create_background_tables():
         sa.Column("fingerprint", sa.String(), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("leased_until", UtcTime()),
+        sa.Column("begun", Json),
         sa.Column("status", sa.Integer()),
         sa.Column("content_type", sa.String()),
         sa.Column("body", sa.String()),

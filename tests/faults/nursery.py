@@ -1,0 +1,106 @@
+"""Processes that are born to die: each does one deed and kills itself (SIGKILL) at the n-th point on its way.
+
+`python -m tests.faults.nursery URL` reads one task a line and forks a child for it; the child opens its own
+connections. The points are planted here, from outside: the product knows nothing of them. "commit": just before and
+just after each commit of a unit of work. "statement": before each statement, whatever connection it goes through.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import datetime
+
+from sqlalchemy import event
+
+from streamsvc import jobs
+from streamsvc.app import create_app
+from streamsvc.database import STATEMENTS, Session, db
+from streamsvc.settings import Settings
+from tests.conftest import CHEAP, SECRET
+
+
+class Countdown:
+    """Kills this very process when it has been called n times."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def __call__(self, *_):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(url):
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
+    app = create_app(settings)  # it opens no connection before its first statement
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            live(app, json.loads(line))
+        _, status = os.waitpid(child, 0)
+        died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print("died" if died else os.waitstatus_to_exitcode(status), flush=True)
+
+
+def live(app, task):
+    """One short life; it never returns."""
+    status = 1
+    try:
+        moment = datetime.fromisoformat(task["now"])
+        app.extensions["clock"] = lambda: moment
+        plant(app, task["unit"], Countdown(task["n"]))
+        if task["do"] == "due":
+            with app.app_context():
+                jobs.run_due(moment)
+        else:
+            answer = app.test_client().post(task["path"], json=task["body"], headers=task["headers"])
+            assert answer.status_code < 300, answer.text
+        status = 0
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def plant(app, unit, tick):
+    if unit == "commit":
+        commit = Session.commit
+
+        def deadly(self):
+            tick()
+            commit(self)
+            tick()
+
+        Session.commit = deadly
+        return
+    with app.app_context():
+        for engine in (db.engine, db.engines[STATEMENTS]):
+            event.listen(engine, "before_cursor_execute", tick)
+
+
+class Nursery:
+    """The process above, for the tests."""
+
+    def __init__(self, url):
+        command = [sys.executable, "-m", "tests.faults.nursery", url]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def dies(self, **task):
+        """Whether a process that does this task dies at its n-th point; False where it gets to the end before."""
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        told = self.process.stdout.readline().strip()
+        assert told in ("died", "0"), told
+        return told == "died"
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
