@@ -27,7 +27,7 @@ def _with_titles(shown):
 
 def _years(shown):
     def first(order):
-        return sa.select(Title.year).where(Title.year_key > 0, shown).order_by(order, Title.pk).limit(1)
+        return sa.select(Title.year).where(Title.year_key > 0, shown).order_by(order).limit(1)
 
     return sa.select(
         first(Title.year_key).scalar_subquery().label("least"),

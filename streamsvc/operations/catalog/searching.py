@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 
 from streamsvc import pagination
 from streamsvc.database import all_rows, db
@@ -21,7 +21,16 @@ from streamsvc.rules.catalog.typos import SHORTEST, one_slip_away
 MOST_CORRECTIONS = 20
 SHORTEST_RARE = 4  # letters
 FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
-KNOWN_WORDS = sa.select(SearchWord.word).where(SearchWord.word.in_(sa.bindparam("words", expanding=True)))
+_slips = sa.bindparam("words", type_=sa.Text())
+KNOWN_WORDS = {
+    "sqlite": sa.select(SearchWord.word).where(
+        SearchWord.word.in_(sa.select(sa.func.json_each(_slips).table_valued("value").c.value))
+    ),
+    "postgresql": sa.select(SearchWord.word).where(
+        SearchWord.word == sa.func.any(sa.func.string_to_array(_slips, ",", type_=ARRAY(sa.Text())))
+    ),
+}
+"""Hundreds of words as one parameter: a statement that is the same for every word."""
 
 
 class Hit(NamedTuple):
@@ -105,10 +114,17 @@ def corrections(words: list[str]) -> dict[str, list[str]]:
     for word in set(words):
         slips = sorted(one_slip_away(word))
         if slips:
-            known = [row.word for row in all_rows(KNOWN_WORDS, {"words": [word, *slips]})]
+            known = _known([word, *slips])
             certain = len(word) <= SHORTEST and word in known
             found[word] = [] if certain else [other for other in known if other != word][:MOST_CORRECTIONS]
     return found
+
+
+def _known(words: list[str]) -> list[str]:
+    """Those of the words that some title or person has."""
+    dialect = db.engine.dialect.name
+    given = dumped(words) if dialect == "sqlite" else ",".join(words)
+    return sorted(row.word for row in all_rows(KNOWN_WORDS[dialect], {"words": given}))
 
 
 def _matching(expression: tuple, words: list[str], audience: Audience, after: int, limit: int) -> list[sa.Row]:

@@ -35,7 +35,7 @@ def fold(text: str) -> str:
     if not plain.isascii():
         plain = _UNSPACED.sub(r" \1 ", _without_vowel_signs(plain))
     folded = _SEPARATORS.sub(" ", plain).strip()
-    return folded or " ".join(f"u{ord(symbol):x}" for symbol in text if not symbol.isspace() and symbol.isprintable())
+    return folded or " ".join(f"u{ord(symbol):06x}" for symbol in text if not symbol.isspace() and symbol.isprintable())
 
 
 def _lowered(text):

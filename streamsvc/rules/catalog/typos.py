@@ -17,8 +17,11 @@ _ALPHABETS = (
 
 
 def one_slip_away(word: str) -> set[str]:
-    """Every string at a Damerau distance of one from `word`; none where it is too short or too long to guess."""
-    if not SHORTEST <= len(word) <= LONGEST:
+    """Every string at a Damerau distance of one from `word`; none where it is too short or too long to guess.
+
+    Nor for a number, or what is mostly one: each is one slip away from others and means itself.
+    """
+    if not SHORTEST <= len(word) <= LONGEST or 2 * sum(map(str.isdigit, word)) >= len(word):
         return set()
     letters = next((alphabet for alphabet in _ALPHABETS if set(word) & set(alphabet)), "")
     cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
