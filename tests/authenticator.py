@@ -14,20 +14,25 @@ def b64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
+def unb64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 class Authenticator:
-    """One device with one passkey. `verifies`: whether it asks its user for a finger or a PIN."""
+    """One device with one passkey. `verifies`: it asks its user for a finger or a PIN. `counts`: its answers."""
 
     PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
-    def __init__(self, origin="http://127.0.0.1:8000", verifies=True):
+    def __init__(self, origin="http://127.0.0.1:8000", verifies=True, counts=True):
         self.origin, self.rp_id = origin, origin.split("/")[2].split(":")[0]
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.id = secrets.token_bytes(32)
-        self.count = 0
+        self.count, self.counts = 0, counts
+        self.handle = None
         self.flags = self.PRESENT | (self.VERIFIED if verifies else 0)
 
     def _data(self, flags=0) -> bytes:
-        self.count += 1
+        self.count += self.counts
         return hashlib.sha256(self.rp_id.encode()).digest() + bytes([self.flags | flags]) + self.count.to_bytes(4)
 
     def _client_data(self, kind, options) -> bytes:
@@ -50,4 +55,5 @@ class Authenticator:
         """navigator.credentials.get(options).toJSON()"""
         data, client_data = self._data(), self._client_data("webauthn.get", options)
         signature = self.key.sign(data + hashlib.sha256(client_data).digest(), ec.ECDSA(hashes.SHA256()))
-        return self._credential(clientDataJSON=client_data, authenticatorData=data, signature=signature)
+        told = {"clientDataJSON": client_data, "authenticatorData": data, "signature": signature}
+        return self._credential(**told, **({"userHandle": self.handle.encode()} if self.handle else {}))

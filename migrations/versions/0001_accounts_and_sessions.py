@@ -143,13 +143,6 @@ def create_passkeys():
         sa.Column("last_used_at", UtcTime()),
     )
     op.create_index("ix_passkeys_account_id", "passkeys", ["account_id", "id"])
-    op.create_table(
-        "passkey_challenges",
-        sa.Column("challenge_hash", sa.String(), primary_key=True),
-        sa.Column("account_id", sa.String(), sa.ForeignKey("accounts.id")),
-        sa.Column("expires_at", UtcTime(), nullable=False),
-    )
-    op.create_index("ix_passkey_challenges_expires_at", "passkey_challenges", ["expires_at"])
 
 
 def create_factors():
@@ -260,7 +253,6 @@ def downgrade():
         "jobs",
         "audit_events",
         "throttles",
-        "passkey_challenges",
         "passkeys",
         "device_codes",
         "recovery_codes",

@@ -22,7 +22,7 @@ from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.factors import RecoveryCode, TotpFactor
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
-from streamsvc.models.passkeys import Passkey, PasskeyChallenge
+from streamsvc.models.passkeys import Passkey
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, Rated, Watchlisted
 from streamsvc.models.proofs import Proof
@@ -53,7 +53,6 @@ __all__ = [
     "ImportedTitle",
     "Job",
     "Passkey",
-    "PasskeyChallenge",
     "Person",
     "Profile",
     "Progress",

@@ -1,4 +1,4 @@
-"""passkeys: public keys that viewers sign in with. passkey_challenges: what an authenticator is asked to sign, once."""
+"""passkeys: the public keys of what viewers' own devices sign in with (WebAuthn)."""
 
 from datetime import datetime
 
@@ -29,27 +29,3 @@ class Passkey(Base):
     @classmethod
     def of(cls, account_id: str, passkey_id: str) -> "Passkey | None":
         return db.session.scalar(cls.owned_by(account_id).where(cls.id == passkey_id))
-
-    @classmethod
-    def by_credential(cls, credential_id: str) -> "Passkey | None":
-        return db.session.scalar(sa.select(cls).where(cls.credential_id == credential_id))
-
-
-class PasskeyChallenge(Base):
-    __tablename__ = "passkey_challenges"
-    __table_args__ = (sa.Index("ix_passkey_challenges_expires_at", "expires_at"),)
-
-    challenge_hash: Mapped[str] = mapped_column(primary_key=True)
-    account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
-    """Whose new passkey it is for; None for a sign-in."""
-    expires_at: Mapped[datetime] = mapped_column(UtcTime)
-
-    @classmethod
-    def use(cls, challenge_hash: str, account_id: str | None, now: datetime) -> bool:
-        """Whether this was asked, of this account, not long ago and not answered yet; uses it up."""
-        asked = (
-            cls.challenge_hash == challenge_hash,
-            cls.expires_at > now,
-            cls.account_id.is_not_distinct_from(account_id),
-        )
-        return db.session.execute(sa.delete(cls).where(*asked)).rowcount == 1

@@ -1,143 +1,131 @@
-"""Passkeys (WebAuthn level 2): what an authenticator is asked, and what its answer proves.
+"""Passkeys (WebAuthn level 2): made, removed, and signed in with.
 
-The authenticator must verify its user, so one passkey is two proofs: something one has, and something one knows or is.
+An authenticator that knew its user proves two things at once: what one has, and what one knows or is. One that did
+not proves the first alone, and an account with an authenticator app is asked for its code as ever.
 """
 
-import json
 import secrets
-from datetime import datetime, timedelta
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
-import webauthn
 from flask import current_app
-from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
-from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
+from sqlalchemy.exc import IntegrityError
 
-from streamsvc.database import db
-from streamsvc.models import Account, Passkey, PasskeyChallenge
-from streamsvc.operations import audit, mail
+from streamsvc.database import db, lock, one_row
+from streamsvc.gateways import authenticators
+from streamsvc.gateways.authenticators import Answer, Unproved
+from streamsvc.models import Account, Ceremony, Passkey
+from streamsvc.operations import audit, ceremonies, mail
 from streamsvc.operations.accounts import may_sign_in
-from streamsvc.rules.refusals import InvalidCredentials, PasskeyInvalid
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.passkeys import MOST, counts_on, site_of
+from streamsvc.rules.refusals import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 
-CHALLENGE_LIFETIME = timedelta(minutes=5)
 CHALLENGE_BYTES = 32
-REQUIRED = UserVerificationRequirement.REQUIRED
+NO_ENTRY = "This passkey does not open an account here."
 
 
-def registration_options(account_id: str, email: str, now: datetime) -> dict:
-    """PublicKeyCredentialCreationOptions in JSON, in the caller's unit of work."""
-    known = db.session.scalars(sa.select(Passkey.credential_id).where(Passkey.account_id == account_id))
-    options = webauthn.generate_registration_options(
-        rp_id=_site().hostname,
-        rp_name="streamsvc",
-        user_id=account_id.encode(),
-        user_name=email,
-        challenge=_challenge(account_id, now),
-        authenticator_selection=AuthenticatorSelectionCriteria(
-            resident_key=ResidentKeyRequirement.REQUIRED, user_verification=REQUIRED
-        ),
-        exclude_credentials=[PublicKeyCredentialDescriptor(id=base64url_to_bytes(each)) for each in known],
-    )
-    return json.loads(webauthn.options_to_json(options))
+@dataclass(frozen=True)
+class Signed:
+    """A passkey that signed the challenge of an open ceremony."""
+
+    passkey: sa.Row
+    ceremony: sa.Row
+    answer: Answer
 
 
-def register(account_id: str, credential: dict, name: str, now: datetime) -> Passkey:
-    """Keep the passkey that the authenticator made. Raises PasskeyInvalid."""
-    challenge = _answered(credential, account_id, now)
+def registration_options(account_id: str, email: str, session_id: str, now: datetime) -> dict:
+    """What to ask an authenticator for, in the caller's unit of work. Raises PasskeyLimit."""
+    known = list(db.session.scalars(sa.select(Passkey.credential_id).where(Passkey.account_id == account_id)))
+    if len(known) >= MOST:
+        raise PasskeyLimit(limit=MOST)
+    challenge = _challenge("passkey_registration", now, session_id=session_id)
+    return authenticators.creation_options(_site()[0], challenge, account_id, email, known)
+
+
+def register(account_id: str, session_id: str, credential: dict, name: str, now: datetime) -> Passkey:
+    """Keep the passkey that was made for this session. Raises PasskeyInvalid."""
     try:
-        made = webauthn.verify_registration_response(
-            credential=credential,
-            expected_challenge=challenge,
-            expected_rp_id=_site().hostname,
-            expected_origin=_origin(),
-            require_user_verification=True,
-        )
-    except (WebAuthnException, ValueError, KeyError, TypeError):
+        challenge = authenticators.challenge_in(credential)
+        began = ceremonies.of_session("passkey_registration", challenge.hex(), session_id, now)
+        if began is None:
+            raise PasskeyInvalid
+        made = authenticators.made(credential, challenge, *_site())
+    except Unproved:
         raise PasskeyInvalid from None
-    key_id = bytes_to_base64url(made.credential_id)
-    if Passkey.by_credential(key_id):
+    if not Ceremony.use(began.id, now):
         raise PasskeyInvalid
-    passkey = Passkey(account_id=account_id, credential_id=key_id, public_key=made.credential_public_key, name=name)
+    passkey = Passkey(account_id=account_id, credential_id=made.credential_id, public_key=made.key, name=name)
     passkey.sign_count, passkey.created_at = made.sign_count, now
     db.session.add(passkey)
-    db.session.flush()
+    try:
+        db.session.flush()
+    except IntegrityError:  # the authenticator's id is somebody's already
+        db.session.rollback()
+        raise PasskeyInvalid from None
     audit.record("authn_factor_added", account_id, factor="passkey", passkey=passkey.id)
-    mail.post("factor_added", db.session.get(Account, account_id).email, now, factor="A passkey")
+    mail.post("factor_added", db.session.get(Account, account_id).email, now, factor=f"The passkey “{name}”")
     return passkey
 
 
 def remove(passkey: Passkey, now: datetime) -> None:
     """From now on it opens nothing."""
     audit.record("authn_factor_removed", passkey.account_id, factor="passkey", passkey=passkey.id)
-    mail.post("factor_removed", db.session.get(Account, passkey.account_id).email, now, factor="A passkey")
+    told = {"factor": f"The passkey “{passkey.name}”"}
+    mail.post("factor_removed", db.session.get(Account, passkey.account_id).email, now, **told)
     db.session.delete(passkey)
 
 
-def sign_in_options(now: datetime) -> dict:
-    """PublicKeyCredentialRequestOptions in JSON: any passkey of this site, so they tell nothing about anybody."""
-    options = webauthn.generate_authentication_options(
-        rp_id=_site().hostname, challenge=_challenge(None, now), user_verification=REQUIRED
-    )
-    return json.loads(webauthn.options_to_json(options))
+def sign_in_options(binding: str | None, now: datetime) -> dict:
+    """What to ask an authenticator for, in the caller's unit of work; with a `binding`, for who holds it alone."""
+    return authenticators.request_options(_site()[0], _challenge("passkey_sign_in", now, binding=binding))
 
 
-def sign_in(credential: dict, now: datetime) -> str:
-    """The id of the account whose passkey signed; in the caller's unit of work. Raises InvalidCredentials."""
+def signed_by(credential: dict, binding: str, by_cookie: bool, now: datetime) -> Signed:
+    """Who signed; the challenge is still open. Raises InvalidCredentials."""
+    account_id = None
     try:
-        challenge = _answered(credential, None, now)
-        passkey = Passkey.by_credential(credential.get("id", ""))
-        if passkey is None:
-            raise PasskeyInvalid
-        proved = webauthn.verify_authentication_response(
-            credential=credential,
-            expected_challenge=challenge,
-            expected_rp_id=_site().hostname,
-            expected_origin=_origin(),
-            credential_public_key=passkey.public_key,
-            credential_current_sign_count=passkey.sign_count,
-            require_user_verification=True,
-        )
-    except (PasskeyInvalid, WebAuthnException, ValueError, KeyError, TypeError) as error:
-        audit.record("authn_login_fail", actor="anonymous", method="passkey", why=type(error).__name__)
-        db.session.commit()
-        raise InvalidCredentials(detail="This passkey does not open an account here.") from None
-    if not may_sign_in(db.session.get(Account, passkey.account_id)):
-        raise InvalidCredentials(detail="This passkey does not open an account here.")
-    passkey.sign_count, passkey.last_used_at = proved.new_sign_count, now
-    return passkey.account_id
+        challenge = authenticators.challenge_in(credential)
+        began = ceremonies.of_browser("passkey_sign_in", challenge.hex(), binding, by_cookie, now)
+        kept = one_row(sa.select(*Passkey.__table__.c).where(Passkey.credential_id == str(credential.get("id"))))
+        if began is None or kept is None:
+            raise Unproved("unknown challenge" if began is None else "unknown passkey")
+        account_id = kept.account_id
+        answer = authenticators.signed(credential, challenge, *_site(), kept.public_key)
+        if authenticators.user_handle_of(credential) not in (None, account_id):
+            raise Unproved("another user's handle")
+    except Unproved as error:
+        raise _refusal(account_id, str(error)) from None
+    return Signed(kept, began, answer)
 
 
-def _challenge(account_id: str | None, now: datetime) -> bytes:
+def use(signed: Signed, now: datetime) -> str:
+    """Use the challenge up and count on, in the caller's unit of work; the account's id. Raises InvalidCredentials."""
+    account = lock(Account, signed.passkey.account_id)
+    kept = lock(Passkey, signed.passkey.id)
+    if not Ceremony.use(signed.ceremony.id, now) or kept is None or not may_sign_in(account):
+        db.session.rollback()
+        raise _refusal(signed.passkey.account_id, "challenge used, passkey removed or account closed")
+    if not counts_on(kept.sign_count, signed.answer.sign_count):
+        counts = {"kept": kept.sign_count, "told": signed.answer.sign_count}
+        audit.record("authn_passkey_count_regressed", account.id, actor="anonymous", passkey=kept.id, **counts)
+        raise _refusal(account.id, "the count ran back: there may be a copy of the passkey")
+    kept.sign_count, kept.last_used_at = signed.answer.sign_count, now
+    return account.id
+
+
+def _refusal(account_id: str | None, why: str) -> InvalidCredentials:
+    """Commits what is told in the audit log."""
+    audit.record("authn_login_fail", account_id, actor="anonymous", method="passkey", why=why)
+    db.session.commit()
+    return InvalidCredentials(detail=NO_ENTRY)
+
+
+def _challenge(kind: str, now: datetime, **who) -> bytes:
     challenge = secrets.token_bytes(CHALLENGE_BYTES)
-    kept = fingerprint(bytes_to_base64url(challenge))
-    db.session.add(PasskeyChallenge(challenge_hash=kept, account_id=account_id, expires_at=now + CHALLENGE_LIFETIME))
+    ceremonies.begin(kind, challenge.hex(), now, **who)
     return challenge
 
 
-def _answered(credential: dict, account_id: str | None, now: datetime) -> bytes:
-    """The challenge that the credential answers, used up. Raises PasskeyInvalid."""
-    try:
-        told = json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))["challenge"]
-        challenge = base64url_to_bytes(told)
-        is_open = PasskeyChallenge.use(fingerprint(bytes_to_base64url(challenge)), account_id, now)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise PasskeyInvalid from None
-    if not is_open:
-        raise PasskeyInvalid
-    return challenge
-
-
-def _site():
-    return urlsplit(current_app.extensions["settings"].public_url)
-
-
-def _origin() -> str:
-    return f"{_site().scheme}://{_site().netloc}"
+def _site() -> tuple[str, str]:
+    return site_of(current_app.extensions["settings"].public_url)

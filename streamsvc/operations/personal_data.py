@@ -39,7 +39,6 @@ ERASED = {
     "ceremonies",
     "device_codes",
     "identities",
-    "passkey_challenges",
     "passkeys",
     "profiles",
     "progress",
@@ -52,7 +51,7 @@ ERASED = {
     "watchlist",
 }
 SECRET_ENDINGS = ("_hash", "_sealed", "fingerprint", "request_key")
-NOT_TOLD = {"ceremonies", "device_codes", "passkey_challenges", "proofs"}
+NOT_TOLD = {"ceremonies", "device_codes", "proofs"}
 
 
 def owned_by(table: sa.Table, account_id: str):

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.database import db
-from streamsvc.models import DeviceCode, PasskeyChallenge, Proof
+from streamsvc.models import Ceremony, DeviceCode, Proof
 
 KEPT = timedelta(days=30)
 
 
 def forget_expired(now: datetime) -> None:
     """Drop what ran out a month ago, in the caller's unit of work."""
-    for kind in (DeviceCode, PasskeyChallenge, Proof):
+    for kind in (Ceremony, DeviceCode, Proof):
         db.session.execute(sa.delete(kind).where(kind.expires_at < now - KEPT))

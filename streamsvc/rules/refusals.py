@@ -155,6 +155,14 @@ class PasskeyInvalid(Refusal):
     detail = "The authenticator's answer does not fit what it was asked, or was asked too long ago."
 
 
+class PasskeyLimit(Refusal):
+    """`limit`: how many passkeys an account may have."""
+
+    code = "passkey_limit"
+    status = 409
+    detail = "There is no room for another passkey; remove one first."
+
+
 class ReauthenticationRequired(Refusal):
     code = "reauthentication_required"
     status = 403

@@ -1,9 +1,16 @@
-"""Passkeys on the wire: the browser's own JSON (WebAuthn level 3, toJSON) goes through as it is."""
+"""Passkeys on the wire: the browser's own JSON (WebAuthn level 3, toJSON), of which what is needed is read."""
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text
-from streamsvc.schemas.devices import DeviceIn
+from streamsvc.schemas.base import Bool, Moment, Pattern, StrictSchema, Text, Word
+from streamsvc.schemas.magic_links import SecondHalf
+
+LONGEST = 64 * 1024
+
+
+class Base64Url(Pattern):
+    def __init__(self, longest: int = LONGEST, **kwargs):
+        super().__init__("[A-Za-z0-9_-]*", "Give base64url without padding.", longest=longest, **kwargs)
 
 
 class BrowserJson(StrictSchema):
@@ -15,8 +22,45 @@ class BrowserJson(StrictSchema):
     challenge = fields.String(required=True)
 
 
+class AttestationResponse(StrictSchema):
+    class Meta:
+        unknown = "exclude"
+
+    clientDataJSON = Base64Url(required=True)
+    attestationObject = Base64Url(required=True)
+
+
+class AssertionResponse(StrictSchema):
+    class Meta:
+        unknown = "exclude"
+
+    clientDataJSON = Base64Url(required=True)
+    authenticatorData = Base64Url(required=True)
+    signature = Base64Url(required=True)
+    userHandle = Base64Url(longest=100, shortest=0, allow_none=True)
+
+
+class Credential(StrictSchema):
+    """`credential.toJSON()`. Browsers add to it with time, so that what is not known here is passed over."""
+
+    class Meta:
+        unknown = "exclude"
+
+    id = Base64Url(longest=1400, required=True)
+    rawId = Base64Url(longest=1400, required=True)
+    type = Word("public-key", required=True)
+
+
+class MadeCredential(Credential):
+    response = fields.Nested(AttestationResponse(), required=True)
+
+
+class SignedCredential(Credential):
+    response = fields.Nested(AssertionResponse(), required=True)
+
+
 class NewPasskey(StrictSchema):
-    credential = fields.Dict(keys=fields.String(), required=True, metadata={"description": "credential.toJSON()"})
+    credential = fields.Nested(MadeCredential(), required=True)
     name = Text(longest=100, load_default="A passkey")
 
 
@@ -27,8 +71,15 @@ class PasskeyOut(StrictSchema):
     last_used_at = Moment(required=True, allow_none=True)
 
 
-class PasskeySignIn(StrictSchema):
-    credential = fields.Dict(keys=fields.String(), required=True, metadata={"description": "credential.toJSON()"})
-    cookie = Bool(load_default=False)
-    remember = Bool(load_default=True)
-    device = fields.Nested(DeviceIn(), load_default=None)
+class PasskeyOptions(StrictSchema):
+    cookie = Bool(
+        load_default=False,
+        metadata={"description": "Tie the challenge to this browser; a sign-in by cookie needs that."},
+    )
+
+
+class PasskeySignIn(SecondHalf):
+    class Meta:
+        exclude = ("binding",)
+
+    credential = fields.Nested(SignedCredential(), required=True)

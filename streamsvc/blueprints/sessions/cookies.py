@@ -1,5 +1,6 @@
 """Cookie mode: for browsers, the token goes into a cookie that no script can read."""
 
+import re
 from functools import wraps
 
 import msgspec
@@ -10,6 +11,7 @@ from streamsvc.operations.bindings import new_binding
 from streamsvc.web import json_response
 
 BINDING_COOKIE = "__Host-ssb"
+BINDING = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def token_as_cookie_if_asked(view):
@@ -41,20 +43,21 @@ def drop_cookie(response: Response) -> None:
         response.headers["Clear-Site-Data"] = '"cookies", "storage"'
 
 
-def bound_answer(document: dict, by_cookie: bool, status: int = 200) -> tuple[str, Response]:
-    """(binding, answer): the first half of a sign-in, with what its second half must show.
-
-    A browser that asks for a cookie keeps the one that it has, so that two tabs do not shut each other out.
-    """
+def binding_for(by_cookie: bool) -> str:
+    """What the second half of a sign-in must show. A browser keeps the one it has, so that it may have two tabs."""
     kept = request.cookies.get(BINDING_COOKIE, "") if by_cookie else ""
-    binding = kept if len(kept) >= len(new_binding()) else new_binding()
+    return kept if BINDING.fullmatch(kept) else new_binding()
+
+
+def bound(document: dict, binding: str, by_cookie: bool, status: int = 200) -> Response:
+    """The answer to a first half: the binding stands in it, or in a cookie that no script can read."""
     answer = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
     if by_cookie:
-        kept_for = {"max_age": 86_400, "path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
-        answer.set_cookie(BINDING_COOKIE, binding, **kept_for)
-    return binding, answer
+        kept = {"max_age": 86_400, "path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
+        answer.set_cookie(BINDING_COOKIE, binding, **kept)
+    return answer
 
 
 def binding_of(given: dict) -> str:
     """What this browser or app shows of the beginning: in the body, or by its cookie."""
-    return given["binding"] or request.cookies.get(BINDING_COOKIE, "")
+    return given.get("binding") or request.cookies.get(BINDING_COOKIE, "")

@@ -1,7 +1,7 @@
 """Sign-in by mail, without a password."""
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import binding_of, bound_answer, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
@@ -23,10 +23,10 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in b
 @bp.response(202, MagicLinkAsked)
 def create_magic_link(given):
     """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
-    binding, answer = bound_answer({"status": "accepted"}, given["cookie"], 202)
+    binding = binding_for(given["cookie"])
     magic_links.ask(given["email"], binding, clock.now())
     db.session.commit()
-    return answer
+    return bound({"status": "accepted"}, binding, given["cookie"], 202)
 
 
 @bp.route("/sessions/magic-link", methods=["POST"])

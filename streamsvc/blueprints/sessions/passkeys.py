@@ -3,20 +3,20 @@
 import msgspec
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Passkey
-from streamsvc.operations import passkeys, sign_in
+from streamsvc.operations import passkeys, second_factor, sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOut, PasskeySignIn
+from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.web import Blueprint, json_response
 
@@ -29,7 +29,7 @@ def create_options():
     """What to ask an authenticator for, for a new passkey."""
     require_recent_proof()
     row = viewer().row
-    options = passkeys.registration_options(row.account_id, row.email, clock.now())
+    options = passkeys.registration_options(row.account_id, row.email, row.session_id, clock.now())
     db.session.commit()
     return json_response(msgspec.json.encode(options))
 
@@ -41,7 +41,8 @@ def create_options():
 def create_passkey(given):
     """Keep the passkey that the authenticator made."""
     require_recent_proof()
-    return passkeys.register(viewer().account_id, given["credential"], given["name"], clock.now())
+    row = viewer().row
+    return passkeys.register(row.account_id, row.session_id, given["credential"], given["name"], clock.now())
 
 
 @bp.route("/passkeys")
@@ -65,14 +66,16 @@ def delete_passkey(passkey_id):
 
 
 @bp.route("/sessions/passkey-options", methods=["POST"])
+@bp.arguments(PasskeyOptions)
 @public
 @bp.response(200, BrowserJson)
-def create_sign_in_options():
+def create_sign_in_options(given):
     """What to ask an authenticator for, to sign in. The same for everybody."""
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
-    options = passkeys.sign_in_options(clock.now())
+    binding = binding_for(by_cookie=True) if given["cookie"] else None
+    options = passkeys.sign_in_options(binding, clock.now())
     db.session.commit()
-    return json_response(msgspec.json.encode(options))
+    return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
 
 
 @bp.route("/sessions/passkey", methods=["POST"])
@@ -82,10 +85,14 @@ def create_sign_in_options():
 @idempotent()
 @bp.response(201, SignedIn)
 def create_session(given):
-    """Sign in with a passkey: it stands for the password and the second proof."""
+    """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
-    now = clock.now()
-    account_id = passkeys.sign_in(given["credential"], now)
+    now, device = clock.now(), given["device"]
+    signed = passkeys.signed_by(given["credential"], binding_of(given), given["cookie"], now)
+    if not signed.answer.verified:
+        account = sign_in.candidate(signed.passkey.account_id, device and device.get("id"))
+        second_factor.check_by_app(account, given, now)
+    account_id = passkeys.use(signed, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
-    sign_in.open_session(account_id, given["device"], given["remember"], token, now, notify=True)
+    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, method="passkey")
     return signed_in(token, given["cookie"])

@@ -1,0 +1,42 @@
+"""Beginning something that only who began it may finish, once and soon: see models/ceremonies.py."""
+
+from datetime import datetime
+
+from streamsvc.database import db, one_row
+from streamsvc.models import Ceremony
+from streamsvc.operations.bindings import is_bound
+from streamsvc.rules.ceremonies import LIFETIMES
+from streamsvc.rules.sessions import fingerprint
+
+
+def begin(kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data):
+    """In the caller's unit of work. `session_id` or `binding` say who may finish it."""
+    db.session.add(
+        Ceremony(
+            kind=kind,
+            secret_hash=fingerprint(secret),
+            session_id=session_id,
+            binding_hash=fingerprint(binding) if binding else None,
+            data=data,
+            created_at=now,
+            expires_at=now + LIFETIMES[kind],
+        )
+    )
+
+
+def of_session(kind: str, secret: str, session_id: str, now: datetime):
+    """The open one that this session began, or None."""
+    found = one_row(Ceremony.open_one(kind, fingerprint(secret), now))
+    return found if found and found.session_id == session_id else None
+
+
+def of_browser(kind: str, secret: str, binding: str, must_be_bound: bool, now: datetime):
+    """The open one that this browser or app began, or None.
+
+    One that was begun without a binding is tied to nobody but who knows its secret. That never signs a browser in by
+    cookie: `must_be_bound`.
+    """
+    found = one_row(Ceremony.open_one(kind, fingerprint(secret), now))
+    if found is None or (found.binding_hash is None and must_be_bound):
+        return None
+    return found if found.binding_hash is None or is_bound(found.binding_hash, binding) else None

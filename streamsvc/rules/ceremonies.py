@@ -1,0 +1,10 @@
+"""What is begun here and finished here: how long each kind may take."""
+
+from datetime import timedelta
+
+LIFETIMES = {
+    "passkey_registration": timedelta(minutes=5),
+    "passkey_sign_in": timedelta(minutes=5),
+    "oidc_sign_in": timedelta(minutes=10),
+    "oidc_link": timedelta(minutes=10),
+}

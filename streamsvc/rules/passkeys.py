@@ -1,0 +1,20 @@
+"""Which site a passkey is for (WebAuthn level 2, 5.4.2 and 13.4.9)."""
+
+from urllib.parse import urlsplit
+
+MOST = 20
+"""Passkeys of one account."""
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def site_of(public_url: str) -> tuple[str, str]:
+    """(relying party id, origin) of the address where viewers reach the service, as browsers write them."""
+    parts = urlsplit(public_url)
+    host, scheme = parts.hostname or "", parts.scheme.lower()
+    is_default = parts.port in (None, DEFAULT_PORTS.get(scheme))
+    return host, f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{parts.port}"
+
+
+def counts_on(before: int, after: int) -> bool:
+    """Whether an authenticator's count went on as one device's does; one that is always 0 counts nothing."""
+    return after > before or before == after == 0
