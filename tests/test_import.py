@@ -29,10 +29,10 @@ def ndjson(*records):
     return "\n".join(json.dumps(record) for record in records).encode()
 
 
-def send(catalog, body, **query):
+def send(catalog, body, content_type="application/x-ndjson", **query):
     """Post a file, let the worker do its work, and see what became of it."""
     path = "/v1/admin/imports?" + "&".join(f"{name}={value}" for name, value in query.items())
-    answer = catalog.client.post(path, data=body, content_type="application/x-ndjson")
+    answer = catalog.client.post(path, data=body, content_type=content_type)
     assert (answer.status_code, answer.json["status"]) == (202, "queued"), answer.json
     with catalog.app.app_context():
         jobs.run_due(catalog.app.extensions["clock"]())
@@ -167,6 +167,13 @@ def test_a_table_lands_and_keeps_what_it_does_not_name(catalog):
     assert (kept["title"], kept["year"], kept["genres"]) == ("Film, the", 1999, ["drama"])
     assert kept["windows"] == [{"countries": ["DE"]}]
     assert kept["credits"] == [{"name": "Ann", "role": "actor"}, {"name": "Ben", "role": "actor"}]
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "text/csv; charset=utf-8"])
+def test_a_body_that_calls_itself_csv_is_read_as_a_table(catalog, content_type):
+    made = send(catalog, b"external_id,kind,title\nx:1,movie,Film\n", content_type=content_type)
+    assert (made["format"], counts(made)) == ("csv", [1, 0, 0, 0])
+    assert send(catalog, ndjson(line(2)), content_type="text/csv", format="ndjson")["added"] == 1
 
 
 def test_a_table_with_a_column_nobody_knows_is_refused_whole(catalog):

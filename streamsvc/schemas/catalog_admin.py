@@ -8,7 +8,11 @@ FORMATS = ("ndjson", "csv", "imdb", "roku")
 
 
 class ImportQuery(StrictSchema):
-    format = Word(*FORMATS, load_default="ndjson", metadata={"description": "What the body is; plain or gzip."})
+    format = Word(
+        *FORMATS,
+        load_default=None,
+        metadata={"description": "What the body is, plain or gzip; else `csv` for text/csv, `ndjson` for the rest."},
+    )
     dry_run = QueryBool(load_default=False, metadata={"description": "Only tell what would happen."})
     remove_missing = QueryBool(
         load_default=False, metadata={"description": "Take out the titles that the file does not name."}

@@ -56,7 +56,8 @@ def create_import(asked):
     body = request.get_data()
     if not body:
         raise Invalid(errors={"_": ["Send the file as the body."]})
-    made = imports.create(body, asked, clock.now())
+    told = "csv" if request.mimetype == "text/csv" else "ndjson"
+    made = imports.create(body, {**asked, "format": asked["format"] or told}, clock.now())
     db.session.flush()
     return made
 
