@@ -62,7 +62,7 @@ def main():
         os.environ["BENCH_SAMPLES"] = str(folder / "samples.json")
         kind = url.partition(":")[0]
         if not asked.over_loopback:
-            rounds = in_process(world.app, requests, asked)
+            rounds = in_process(world, requests, asked)
             print(f"\nIn process, {kind}; processor time, ratio to bare Flask\n{report.in_process(rounds)}", flush=True)
         if not asked.in_process:
             rounds = over_loopback(world, requests, asked, folder)
@@ -89,6 +89,7 @@ def over_loopback(world, requests, asked, folder) -> dict:
             for host, raw in contenders:
                 load(host, raw, WARM_UP_S, asked.connections, folder)
             for _ in range(asked.rounds):
+                world.reset()
                 turn = random.sample(contenders, 2)
                 told = {host: load(host, raw, asked.seconds, asked.connections, folder) for host, raw in turn}
                 rounds[path].append((told[ours], told[bare]))
@@ -99,15 +100,18 @@ def bare_requests(path, theirs, host) -> list[bytes]:
     return [type(r)(r.method, f"/{path}", r.token, r.body).raw(host) for r in theirs[:100]]
 
 
-def in_process(app, requests, asked) -> dict:
+def in_process(world, requests, asked) -> dict:
     from bench.bare import app as bare
 
+    app = world.app
     rounds = {path: [] for path in requests}
     for path, theirs in requests.items():
         calls = iter_forever(theirs)
         same = [type(r)(r.method, f"/{path}", r.token, r.body) for r in theirs[:1]]
+        world.reset()
         spent_us(app, [next(calls) for _ in range(50)])
         for _ in range(asked.rounds):
+            world.reset()
             turn = [(app, [next(calls) for _ in range(CALLS)]), (bare, same * CALLS)]
             random.shuffle(turn)
             told = {which: spent_us(which, batch) for which, batch in turn}

@@ -39,6 +39,14 @@ class World:
             for engine in db.engines.values():
                 engine.dispose()
 
+    def reset(self) -> None:
+        """As at the beginning: one live stream a viewer. A heartbeat gives it 90 seconds, and a run takes longer."""
+        with self.app.app_context():
+            live = {"ended_at": None, "expires_at": datetime.now(UTC) + timedelta(days=1)}
+            db.session.execute(sa.delete(Stream).where(Stream.id > max(self.streams)))
+            db.session.execute(sa.update(Stream).values(live))
+            db.session.commit()
+
     def _settle_viewers(self, now: datetime) -> list[str]:
         plan = db.session.scalar(sa.select(Plan).where(Plan.code == "premium"))
         price = db.session.scalar(sa.select(Price).where(Price.plan_id == plan.id).limit(1))

@@ -7,6 +7,7 @@ signature themselves get `media_keys`, which are derived: they cannot sign curso
 import base64
 import hashlib
 import hmac
+from functools import cache
 
 import msgspec
 
@@ -15,6 +16,7 @@ from streamsvc.rules.grants import Grant
 PURPOSE = b"streamsvc playback grant"
 
 
+@cache
 def media_keys(secret_keys: tuple[str, ...]) -> list[bytes]:
     """The keys that sign grants, 32 bytes each, in the order of the secret keys that they come from."""
     return [hmac.digest(key.encode(), PURPOSE, "sha256") for key in secret_keys]
@@ -41,6 +43,7 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:8]
 
 
+@cache
 def _header(key: bytes) -> bytes:
     return _encoded(msgspec.json.encode({"alg": "HS256", "kid": key_id(key), "typ": "JWT"}))
 

@@ -7,6 +7,7 @@ lost the right to watch is shut out of the media within that time, whoever serve
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 
@@ -42,6 +43,7 @@ def has_expired(claims: dict, now: datetime) -> bool:
     return datetime.fromtimestamp(claims["exp"], UTC) <= now
 
 
+@lru_cache(maxsize=10_000)
 def path_opened_by(url: str) -> str:
     """The folder of a manifest: `https://cdn.example/films/a/master.m3u8` opens `/films/a/`.
 
