@@ -1,4 +1,6 @@
-"""billing run, billing audit."""
+"""billing run, billing audit, billing import."""
+
+from pathlib import Path
 
 import click
 import sqlalchemy as sa
@@ -9,6 +11,7 @@ from streamsvc.cli.progress import progress
 from streamsvc.database import all_rows, db
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.audit import audit as differences
+from streamsvc.operations.billing.importing import import_subscribers
 from streamsvc.operations.billing.renewal import attend
 
 DUE = sa.select(Subscription.id).where(Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None))
@@ -45,4 +48,26 @@ def audit():
         click.echo(f"{one.check}: {one.subject}: expected {one.expected}, found {one.found}")
     click.echo(f"{len(found)} differences")
     if found:
+        raise SystemExit(1)
+
+
+@billing.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Only tell what would happen.")
+@with_appcontext
+def import_(file, dry_run):
+    """Bring live subscribers along from another system: FILE is NDJSON, a subscriber a line (docs/billing.md).
+
+    Nobody is charged before the day through which they have paid. The same file twice changes nothing. Ends with 1
+    where a line was rejected.
+    """
+    with Path(file).open("rb") as lines:
+        length = sum(1 for _ in lines)
+    with progress(length, "Importing subscribers") as bar:
+        report = import_subscribers(file, clock.now(), dry_run, lambda: bar.update(1))
+    counts = ", ".join(f"{report.counts[name]} {name}" for name in ("added", "unchanged", "rejected"))
+    click.echo(f"{report.lines} lines: {counts}" + (" (dry run: nothing was changed)" if dry_run else ""))
+    for line, external_id, field, code, reason in report.rejections:
+        click.echo(f"line {line} {external_id or ''}: {field}: {code}: {reason}", err=True)
+    if report.rejections:
         raise SystemExit(1)

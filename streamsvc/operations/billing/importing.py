@@ -1,0 +1,157 @@
+"""Live subscribers of another system, line by line: nobody is charged for what they have paid there.
+
+Each line is a unit of work of its own. A subscriber is known by the other system's id: the same file twice changes
+nothing, and a file that was cut short is simply imported again.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from marshmallow import ValidationError
+from sqlalchemy.exc import IntegrityError
+
+from streamsvc.database import db, lock
+from streamsvc.gateways.payments import provider
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
+from streamsvc.operations.accounts import NewAccount, open_account
+from streamsvc.operations.billing import credit
+from streamsvc.operations.billing.subscribe import start
+from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import AlreadySubscribed, Invalid, Malformed, Refusal
+from streamsvc.schemas.subscribers import SubscriberLine
+from streamsvc.web import flat, strict_json
+
+ACTOR = "import"
+LINE = SubscriberLine()
+
+
+class Rejection(NamedTuple):
+    line: int
+    external_id: str | None
+    field: str
+    code: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """What became of a file: added + unchanged + rejected = lines."""
+
+    lines: int = 0
+    counts: Counter = field(default_factory=Counter)
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+def import_subscribers(
+    path: Path | str, now: datetime, dry_run: bool = False, on_progress: Callable[[], None] = lambda: None
+) -> Report:
+    """Import a file of NDJSON. With `dry_run` every line is tried and taken back."""
+    report = Report()
+    with Path(path).open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            on_progress()
+            if raw.strip():
+                report.lines += 1
+                _import_line(report, number, raw, now, dry_run)
+    return report
+
+
+def _import_line(report: Report, number: int, raw: bytes, now: datetime, dry_run: bool) -> None:
+    told = None
+    try:
+        told = strict_json(raw)
+        outcome = land(LINE.load(told), now)
+        if dry_run:
+            db.session.rollback()
+        else:
+            db.session.commit()
+        report.counts[outcome] += 1
+    except (ValidationError, Refusal, IntegrityError) as error:
+        db.session.rollback()
+        external_id = told.get("external_id") if isinstance(told, dict) else None
+        report.counts["rejected"] += 1
+        report.rejections += [Rejection(number, external_id, *flaw) for flaw in _flaws(error)]
+    finally:
+        db.session.remove()
+
+
+def _flaws(error) -> list[tuple[str, str, str]]:
+    """(field, code, reason) of all that is wrong with a line."""
+    if isinstance(error, ValidationError):
+        return [(name, "invalid", reason) for name, reasons in flat(error.messages) for reason in reasons]
+    if isinstance(error, Invalid):
+        return [(name, error.code, reason) for name, reasons in error.members["errors"].items() for reason in reasons]
+    if isinstance(error, Malformed):
+        return [("line", error.code, error.detail)]
+    if isinstance(error, IntegrityError):
+        error = AlreadySubscribed()
+    return [("email", error.code, error.detail)]
+
+
+def land(told: dict, now: datetime) -> str:
+    """Bring one subscriber along, in the caller's unit of work: added or unchanged. Raises Invalid, AlreadySubscribed."""
+    key = f"{ACTOR} {told['external_id']}"
+    if db.session.scalar(sa.select(Subscription.id).where(Subscription.request_key == key)):
+        return "unchanged"
+    if told["paid_through"] <= civil_day(now, told["time_zone"]):
+        raise Invalid(errors={"paid_through": ["It has passed: the other system has to renew it first."]})
+    account = _account(told, now)
+    method = told["payment_method"] and _method(account, told["payment_method"], now)
+    asked = {
+        "price_id": told["price_id"] or _price_of(told),
+        "start_date": told["started_on"],
+        "paid_through": told["paid_through"],
+        "anchor_day": told["anchor_day"],
+        "payment_method_id": method and method.id,
+    }
+    at = start(account, asked, now, ACTOR, key, card_needed=False)
+    if told["cancel_at_period_end"]:
+        at.happen(fact.EndScheduled, None, False, actor=ACTOR)
+    at.show()
+    if told["credit_minor"]:
+        credit.give(account, told["credit_minor"], at.subscription.currency, "Brought along", now)
+    return "added"
+
+
+def _account(told: dict, now: datetime) -> Account:
+    """The account of this e-mail, or a new one: its owner gets in by asking for a new password."""
+    known = Account.by_email_key(email_key(told["email"]))
+    names = ("country", "time_zone", "locale", "name")
+    new = NewAccount(told["email"], None, **{name: told[name] for name in names})
+    return lock(Account, known.id if known else open_account(new, now, verified=True))
+
+
+def _method(account: Account, told: dict, now: datetime) -> PaymentMethod:
+    """What the payment provider already keeps, under its reference there."""
+    known = PaymentMethod.kept(account.id).where(PaymentMethod.reference == told["reference"])
+    method = db.session.scalar(known)
+    if method is None:
+        first = PaymentMethod.default_of(account.id) is None
+        kept = {"account_id": account.id, "provider": provider().name, "is_default": first, "created_at": now}
+        method = PaymentMethod(**kept, **told)
+        db.session.add(method)
+        db.session.flush()
+    return method
+
+
+def _price_of(told: dict) -> str:
+    """The price of these terms that is on sale. Raises Invalid where there is none, or more than one."""
+    terms = told["price"]
+    found = db.session.scalars(
+        sa.select(Price.id).where(
+            Price.plan.has(code=terms["plan"]),
+            Price.retired_at.is_(None),
+            *(getattr(Price, name) == terms[name] for name in terms if name != "plan"),
+        )
+    ).all()
+    if len(found) != 1:
+        raise Invalid(errors={"price": [f"{len(found)} prices on sale have these terms; put the plan first."]})
+    return found[0]
