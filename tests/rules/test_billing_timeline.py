@@ -1,0 +1,127 @@
+"""What the peers' cases do not ask of the timeline; on prices whose every day is a round number."""
+
+from datetime import date
+
+import pytest
+
+from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.calendar import Interval
+from streamsvc.rules.billing.changes import is_upgrade
+from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.money import round_half_up
+
+MONTH = Interval("month")
+SMALL, LARGE = fact.Price("small", 3000, MONTH), fact.Price("large", 6000, MONTH)
+FIRST = date(2026, 4, 1)  # a month of thirty days
+
+
+def april(day):
+    return date(2026, 4, day)
+
+
+def life(*events, price=SMALL, until=date(2026, 4, 30), **more):
+    started = fact.Started("e0", FIRST, price, FIRST, **more)
+    return replay(fact.Facts((started, *events)), until)
+
+
+def told(timeline):
+    return [(line.kind, line.price_id, line.period.start.day, line.amount_minor) for line in timeline.lines]
+
+
+def test_halves_are_rounded_away_from_zero():
+    assert [round_half_up(n, 2) for n in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
+
+
+def test_a_change_that_was_not_paid_for_did_not_happen():
+    changed = fact.PriceChanged("e1", april(16), LARGE, april(16))
+    reverted = fact.Reverted("e2", april(16), "e1")
+    assert told(life(changed, reverted)) == [("charge", "small", 1, 3000)]
+
+
+def test_a_scheduled_price_counts_from_the_very_day_it_may():
+    planned = fact.PriceScheduled("e1", april(10), LARGE, date(2026, 5, 1))
+    assert told(life(planned, until=date(2026, 5, 1)))[-1] == ("charge", "large", 1, 6000)
+
+
+def test_a_migration_passes_by_who_has_left_its_price():
+    moved = fact.PriceScheduled("e1", april(2), fact.Price("third", 9, MONTH), april(2), only_from="small")
+    planned = fact.PriceScheduled("e2", april(3), LARGE, april(3))
+    timeline = replay(fact.Facts((fact.Started("e0", FIRST, SMALL, FIRST), planned, moved)), date(2026, 5, 1))
+    assert timeline.price is LARGE
+
+
+def test_dropping_a_planned_change_leaves_a_migration_alone():
+    moved = fact.PriceScheduled("e1", april(2), LARGE, april(2), only_from="small")
+    planned = fact.PriceScheduled("e2", april(3), fact.Price("third", 9, MONTH), april(3))
+    dropped = fact.PriceScheduled("e3", april(4), None, april(4))
+    assert life(moved, planned, dropped, until=date(2026, 5, 1)).price is LARGE
+
+
+def test_introductory_periods_are_counted():
+    price = fact.Price("intro", 3000, MONTH, intro=fact.Intro(100, 2))
+    assert [line.amount_minor for line in life(price=price, until=date(2026, 7, 1)).lines] == [100, 100, 3000, 3000]
+
+
+def test_a_line_is_credited_once_however_often_it_is_cut():
+    back = fact.Suspended("e1", april(11), april(6), april(11))
+    over = fact.Canceled("e2", april(11), april(1))
+    credits = [line.amount_minor for line in life(back, over).lines if line.kind == "credit"]
+    assert credits == [-500, -2500]
+
+
+def test_frozen_days_can_still_be_credited_after_a_pause():
+    events = (fact.Paused("e1", april(11)), fact.Resumed("e2", april(21)), fact.Canceled("e3", april(26), april(26)))
+    timeline = life(*events)
+    assert told(timeline)[-1] == ("credit", "small", 26, -1500)
+    assert timeline.lines[-1].period.end == date(2026, 5, 11)
+
+
+def test_who_cancels_in_a_pause_is_credited_from_where_it_began():
+    events = (fact.Paused("e1", april(11)), fact.Canceled("e2", april(21), april(21)))
+    assert told(life(*events))[-1] == ("credit", "small", 21, -2000)
+
+
+def test_a_trial_that_is_paused_ends_later():
+    events = (fact.Paused("e1", april(3)), fact.Resumed("e2", april(8)))
+    timeline = life(*events, trial_days=10)
+    assert timeline.trial_end == april(16)
+    assert told(timeline)[-1] == ("charge", "small", 16, 3000)
+
+
+def test_an_end_on_a_date_is_charged_up_to_that_date():
+    ends = fact.EndScheduled("e1", april(2), date(2026, 5, 11))
+    assert told(life(ends, until=date(2026, 6, 1)))[-1] == ("charge", "small", 1, round_half_up(3000 * 10, 31))
+
+
+def test_a_period_that_was_never_invoiced_is_not_after_the_end():
+    over = fact.Canceled("e1", date(2026, 5, 3), date(2026, 5, 1))
+    assert told(life(over, until=date(2026, 5, 3))) == [("charge", "small", 1, 3000)]
+
+
+def test_a_period_that_was_invoiced_is_credited_when_the_end_turns_out_to_lie_before_it():
+    started, over = fact.Started("e0", FIRST, SMALL, FIRST), fact.Canceled("e1", date(2026, 5, 3), date(2026, 5, 1))
+    booked = {line.identity: fact.Booked(3000) for line in life(until=date(2026, 5, 2)).lines}
+    assert told(replay(fact.Facts((started, over), booked), date(2026, 5, 3)))[-1] == ("credit", "small", 1, -3000)
+
+
+def test_a_subscriber_from_elsewhere_is_charged_when_what_they_paid_there_runs_out():
+    came = fact.Imported("e0", april(10), SMALL, date(2026, 3, 20), april(20))
+    timeline = replay(fact.Facts((came,)), date(2026, 5, 1))
+    assert told(timeline) == [("charge", "small", 20, 3000)]
+    assert timeline.period.end == date(2026, 5, 20)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "upgrade"),
+    [
+        ((1000, MONTH), (1001, MONTH), True),
+        ((1000, MONTH), (999, MONTH), False),
+        ((1000, MONTH), (11000, Interval("year")), False),
+        ((1000, MONTH), (12000, Interval("year")), True),
+        ((1000, MONTH), (240, Interval("week")), True),
+        ((1000, MONTH), (229, Interval("week")), False),
+    ],
+)
+def test_what_costs_more_for_the_same_time_is_an_upgrade(old, new, upgrade):
+    prices = [fact.Price("p", amount, interval) for amount, interval in (old, new)]
+    assert is_upgrade(*prices) is upgrade
