@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from streamsvc.database import STATEMENTS, db
+from streamsvc.database import db
 from tests.playback_steps import CARTOON, FILM, World, told
 
 
@@ -274,29 +274,33 @@ def test_what_makes_no_sense_is_refused(ann, body):
 
 @pytest.fixture
 def breaking_off(app):
-    """The database is there for a request's first question (who asks) and away for all that follow."""
-    asked = []
-
-    def away(*connection):
-        asked.append(connection)
-        if len(asked) > 1:
-            raise OperationalError("connect", {}, Exception("connection refused"))
-
+    """Within `breaking_off(2)` the database is there for two questions, and away for all that follow."""
     with app.app_context():
-        engine = db.engines[STATEMENTS]
+        engines = list(db.engines.values())
 
     @contextmanager
-    def breaking():
-        event.listen(engine, "checkout", away)
+    def breaking(after):
+        asked = []
+
+        def away(*connection):
+            asked.append(connection)
+            if len(asked) > after:
+                raise OperationalError("connect", {}, Exception("connection refused"))
+
+        for engine in engines:
+            event.listen(engine, "checkout", away)
         yield
-        event.remove(engine, "checkout", away)
+        for engine in engines:
+            event.remove(engine, "checkout", away)
 
     return breaking
 
 
-def test_nothing_plays_when_it_cannot_be_decided(ann, breaking_off):
-    with breaking_off():
+@pytest.mark.parametrize("known", ["nothing", "who asks", "what is asked for"])
+def test_nothing_plays_when_it_cannot_be_decided(ann, breaking_off, known):
+    ann.play("cartoon")
+    with breaking_off(["nothing", "who asks", "what is asked for"].index(known)):
         refused = ann.play("film")
     assert told(refused) == (503, "entitlement_unavailable")
     assert int(refused.headers["Retry-After"]) > 0
-    assert ann.get("/v1/playback").json["items"] == []
+    assert len(ann.get("/v1/playback").json["items"]) == 1

@@ -1,16 +1,28 @@
 """/v1/playback: start, keep up, list, stop."""
 
+import logging
+
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc import clock, pagination
 from streamsvc.idempotency import idempotent
 from streamsvc.login import viewer
 from streamsvc.operations.playback import playing, streams
+from streamsvc.rules.refusals import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback import HeartbeatIn, HeartbeatOut, OthersQuery, PlaybackIn, PlaybackOut, StreamPage
-from streamsvc.web import Blueprint, json_response
+from streamsvc.web import Blueprint, json_response, refused
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="May this be played, here and now?")
+log = logging.getLogger("streamsvc.playback")
+
+
+@bp.errorhandler(SQLAlchemyError)
+def undecided(error):
+    """What cannot be found out does not play: not who asks, not whether they may, not how many do already."""
+    log.exception("a playback was not decided")
+    return refused(EntitlementUnavailable())
 
 
 @bp.route("", methods=["POST"])

@@ -18,22 +18,11 @@ from streamsvc.prepared import Prepared
 from streamsvc.rules import playback, progress
 from streamsvc.rules.access import ViewerFacts, verdict
 from streamsvc.rules.grants import Grant, path_opened_by
-from streamsvc.rules.refusals import EntitlementUnavailable, Invalid, NotFound, StreamEnded
+from streamsvc.rules.refusals import Invalid, NotFound, StreamEnded
 
 
 def start(who: Viewer, asked: dict, now: datetime) -> dict:
-    """Start to play what was `asked` (a loaded PlaybackIn). Raises why not, in the order of the contract.
-
-    Fails closed: where anything cannot be found out, nothing plays.
-    """
-    try:
-        return _start(who, asked, now)
-    except sa.exc.SQLAlchemyError as error:
-        current_app.logger.warning("playback not decided: %r", error)
-        raise EntitlementUnavailable from error
-
-
-def _start(who: Viewer, asked: dict, now: datetime) -> dict:
+    """Start to play what was `asked` (a loaded PlaybackIn). Raises why not, in the order of the contract."""
     facts = viewer_facts()
     playable = items.find(asked["item_id"], who.profile.profile_id if who.profile else None)
     _check(playable, facts, now)
