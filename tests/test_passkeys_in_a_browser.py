@@ -1,0 +1,87 @@
+"""Passkeys with a real browser's own WebAuthn, an authenticator that Chromium plays, and cookie mode."""
+
+import shutil
+import socket
+import threading
+
+import pytest
+from werkzeug.serving import make_server
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
+PHONE = {
+    "protocol": "ctap2",
+    "transport": "internal",
+    "hasResidentKey": True,
+    "hasUserVerification": True,
+    "isUserVerified": True,
+    "automaticPresenceSimulation": True,
+}
+CALL = """
+async ([method, path, body, csrf]) => {
+  const headers = {"Content-Type": "application/json", ...(csrf ? {"X-CSRF-Token": csrf} : {})};
+  const answer = await fetch(path, {method, headers, body: body && JSON.stringify(body)});
+  return [answer.status, answer.status === 204 ? null : await answer.json()];
+}"""
+MAKE = """
+async options => (await navigator.credentials.create(
+  {publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(options)})).toJSON()"""
+SIGN = """
+async options => (await navigator.credentials.get(
+  {publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options)})).toJSON()"""
+
+
+@pytest.fixture
+def site(database, new_app):
+    """The service, served to a browser under the name that its passkeys are for."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    app = new_app(database, "browser", public_url=f"http://localhost:{port}")
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://localhost:{port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(site):
+    """An empty page of the site, in a browser that has an authenticator."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `e2e` is not installed")
+    if BROWSER is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=BROWSER, args=QUIET)
+        page = browser.new_page()
+        page.route("**/blank", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+        page.goto(f"{site}/blank")
+        page.devtools = page.context.new_cdp_session(page)
+        page.devtools.send("WebAuthn.enable")
+        page.devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
+        yield page
+        browser.close()
+
+
+def test_chromium_makes_a_passkey_and_signs_in_with_it_by_cookie(page):
+    def call(method, path, body=None, csrf=None):
+        return page.evaluate(CALL, [method, path, body, csrf])
+
+    new = {"email": "ann@example.com", "password": "a long secret 7", "country": "DE", "cookie": True}
+    status, ann = call("POST", "/v1/accounts", new)
+    assert status == 201
+    csrf = ann["csrf_token"]
+    _, options = call("POST", "/v1/passkeys/options", csrf=csrf)
+    made = {"credential": page.evaluate(MAKE, options), "name": "Laptop"}
+    assert call("POST", "/v1/passkeys", made, csrf)[0] == 201
+    assert call("DELETE", "/v1/sessions/current", csrf=csrf)[0] == 204
+    assert call("GET", "/v1/sessions/current")[0] == 401
+
+    _, options = call("POST", "/v1/sessions/passkey-options", {"cookie": True})
+    signed = {"credential": page.evaluate(SIGN, options), "cookie": True}
+    status, again = call("POST", "/v1/sessions/passkey", signed)
+    assert (status, again.get("token"), again.get("account", {}).get("id")) == (201, None, ann["account"]["id"])
+    status, listed = call("GET", "/v1/passkeys")
+    assert (status, listed["items"][0]["name"]) == (200, "Laptop") and listed["items"][0]["last_used_at"]
+    assert call("POST", "/v1/sessions/passkey", signed)[0] == 401
