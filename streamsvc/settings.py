@@ -1,5 +1,6 @@
 """Every `STREAMSVC_*` variable: its name, its type, its default and one sentence. Read once, at start."""
 
+import json
 import os
 import re
 import secrets
@@ -82,6 +83,20 @@ def mail_target(text: str) -> str:
     return text
 
 
+def oidc_providers(text: str) -> str:
+    """`{"name": {"issuer", "client_id", "client_secret"?, "scope"?}}`, kept as text."""
+    told = json.loads(text)  # a JSONDecodeError is a ValueError
+    needed, known = {"issuer", "client_id"}, {"issuer", "client_id", "client_secret", "scope"}
+    for name, entry in told.items() if isinstance(told, dict) else [("", None)]:
+        if not isinstance(entry, dict) or not needed <= entry.keys() <= known or not re.fullmatch("[a-z0-9-]+", name):
+            raise ValueError('give {"name": {"issuer": …, "client_id": …, "client_secret": …, "scope": …}}')
+        if not all(isinstance(value, str) for value in entry.values()):
+            raise ValueError(f"{name}: give text")
+        if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", entry["issuer"]):
+            raise ValueError(f"{name}: the issuer starts with https://")
+    return text
+
+
 def media_pattern(text: str) -> str:
     if "{item_id}" not in text or not text.startswith(("http://", "https://", "/")):
         raise ValueError("give an address, or a path below the public one, with {item_id} in it")
@@ -121,6 +136,15 @@ class Settings:
         "console:", mail_target, "Where mail goes: `console:`, `file:/folder`, `smtp://user:word@host:587`.", secret=True
     )
     mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Who mail says it is from.")
+    oidc_providers: str = setting(
+        "",
+        oidc_providers,
+        "Who else may say who signs in, as JSON: name, issuer, client_id, client_secret; needs the extra `oidc`.",
+        secret=True,
+    )
+    oidc_redirect_url: str = setting(
+        "", url, "The front end's page that providers send the browser back to; empty: the public address and `/`."
+    )
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Who moves the money.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key; needs the extra `stripe`.", secret=True)
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)

@@ -163,6 +163,24 @@ class PasskeyLimit(Refusal):
     detail = "There is no room for another passkey; remove one first."
 
 
+class IdentityUnknown(Refusal):
+    code = "identity_unknown"
+    status = 409
+    detail = "No account here is linked to this identity: sign in another way and link it, or sign up with it."
+
+
+class IdentityTaken(Refusal):
+    code = "identity_taken"
+    status = 409
+    detail = "This identity is linked to an account already."
+
+
+class EmailUnverified(Refusal):
+    code = "email_unverified"
+    status = 409
+    detail = "The provider tells no confirmed e-mail to sign up with; sign up with e-mail and password instead."
+
+
 class ReauthenticationRequired(Refusal):
     code = "reauthentication_required"
     status = 403

@@ -4,6 +4,7 @@ from streamsvc.blueprints.sessions import (
     accounts,
     device_codes,
     devices,
+    identities,
     magic_links,
     passkeys,
     passwords,
@@ -22,4 +23,5 @@ BLUEPRINTS = (
     device_codes.bp,
     passkeys.bp,
     magic_links.bp,
+    identities.bp,
 )

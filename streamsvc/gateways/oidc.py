@@ -1,0 +1,132 @@
+"""OpenID Connect providers over HTTP: discovery, keys, and the exchange of a code for who signed in there.
+
+What a provider publishes is kept for an hour; a key that is not known yet has it read again. No redirect is followed.
+"""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlencode
+
+from streamsvc import clock
+from streamsvc.rules.oidc import ALGORITHMS, code_challenge, fault_of
+
+TIMEOUT_S = 10
+MOST_READ_BYTES = 512 * 1024
+KEPT = timedelta(hours=1)
+_published: dict[str, tuple[datetime, dict]] = {}
+
+
+class Refused(Exception):
+    """The provider did not prove who signed in; the message says why, for the log."""
+
+
+class Away(Exception):
+    """The provider did not answer, or not as one does."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One entry of STREAMSVC_OIDC_PROVIDERS."""
+
+    name: str
+    issuer: str
+    client_id: str
+    client_secret: str = ""
+    scope: str = "openid email"
+
+    def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """Where the browser goes to sign in. Raises Away."""
+        asked = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": self.scope,
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": code_challenge(verifier),
+            "code_challenge_method": "S256",
+        }
+        page = self._metadata()["authorization_endpoint"]
+        return f"{page}{'&' if '?' in page else '?'}{urlencode(asked)}"
+
+    def claims(self, code: str, issuer: str | None, redirect_uri: str, verifier: str, nonce: str) -> dict:
+        """Who signed in there, checked. Raises Refused, Away."""
+        metadata = self._metadata()
+        names_itself = metadata.get("authorization_response_iss_parameter_supported") is True
+        if issuer != self.issuer and (issuer is not None or names_itself):  # RFC 9207: which provider sent the browser
+            raise Refused("iss of the answer")
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        answer = self._exchange(metadata, form | {"code_verifier": verifier})
+        claims = self._verified(metadata, answer.get("id_token"))
+        if fault := fault_of(claims, self.issuer, self.client_id, nonce, clock.wall()):
+            raise Refused(f"{fault} of the ID token")
+        return claims
+
+    def _metadata(self) -> dict:
+        found = _read_published(f"{self.issuer}/.well-known/openid-configuration")
+        if found.get("issuer") != self.issuer or not all(
+            isinstance(found.get(name), str) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        ):
+            raise Away(f"{self.issuer} publishes another issuer, or not where it answers")
+        return found
+
+    def _exchange(self, metadata: dict, form: dict) -> dict:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        if self.client_secret and "client_secret_basic" in methods:
+            pair = f"{quote(self.client_id, safe='')}:{quote(self.client_secret, safe='')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        else:
+            form |= {"client_id": self.client_id}
+            form |= {"client_secret": self.client_secret} if self.client_secret else {}
+        return _read(metadata["token_endpoint"], urlencode(form).encode(), headers)
+
+    def _verified(self, metadata: dict, token) -> dict:
+        """The claims of an ID token that one of the provider's keys signed."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
+        for again in (False, True):
+            keys = _read_published(metadata["jwks_uri"], again)
+            try:
+                return jwt.decode(token, KeySet.import_key_set(keys), algorithms=list(ALGORITHMS)).claims
+            except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+                told = type(error).__name__
+        raise Refused(f"signature of the ID token: {told}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
+def _read_published(url: str, again: bool = False) -> dict:
+    kept = _published.get(url)
+    if again or kept is None or clock.wall() - kept[0] > KEPT:
+        kept = _published[url] = (clock.wall(), _read(url))
+    return kept[1]
+
+
+def _read(url: str, body: bytes | None = None, headers: dict | None = None) -> dict:
+    request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
+    try:
+        with _opener.open(request, timeout=TIMEOUT_S) as answer:
+            found = json.loads(answer.read(MOST_READ_BYTES))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code < 500 and body is not None:
+                raise Refused(f"the code: {error.code}") from None
+        raise Away(f"{url}: {error.code}") from None
+    except (OSError, ValueError) as error:
+        raise Away(f"{url}: {type(error).__name__}") from None
+    if not isinstance(found, dict):
+        raise Away(f"{url}: not an object")
+    return found

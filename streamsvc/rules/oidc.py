@@ -1,0 +1,37 @@
+"""Sign-in at another provider: what an ID token must say (OpenID Connect Core 1.0, 3.1.3.7), and PKCE (RFC 7636)."""
+
+import base64
+import hashlib
+from datetime import datetime
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+"""Signatures that a provider alone can make; never `none`, never one by a shared secret."""
+LEEWAY_S = 60
+LONGEST_SUBJECT = 255
+
+
+def code_challenge(verifier: str) -> str:
+    """What goes to the provider in front of everybody, of what is shown to it in private later."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+
+
+def fault_of(claims: dict, issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
+    """Why these claims prove nothing to us; None where they prove who signed in there just now."""
+    audience = claims.get("aud")
+    audience = [audience] if isinstance(audience, str) else audience
+    subject, expires, issued = claims.get("sub"), claims.get("exp"), claims.get("iat")
+    now_s = now.timestamp()
+    checks = {
+        "iss": claims.get("iss") == issuer,
+        "aud": isinstance(audience, list) and client_id in audience,
+        "azp": claims.get("azp", client_id) == client_id and (audience == [client_id] or "azp" in claims),
+        "exp": _is_number(expires) and now_s < expires + LEEWAY_S,
+        "iat": _is_number(issued) and issued < now_s + LEEWAY_S,
+        "nonce": claims.get("nonce") == nonce,
+        "sub": isinstance(subject, str) and 0 < len(subject) <= LONGEST_SUBJECT and subject.isprintable(),
+    }
+    return next((name for name, holds in checks.items() if not holds), None)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

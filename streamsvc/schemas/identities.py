@@ -1,0 +1,58 @@
+"""Sign-in with accounts at other providers, on the wire."""
+
+from marshmallow import fields
+
+from streamsvc.schemas.base import Bool, Country, Language, Moment, StrictSchema, Text, TimeZone
+from streamsvc.schemas.magic_links import SecondHalf
+
+
+class ProviderOut(StrictSchema):
+    name = fields.String(required=True)
+
+
+class Providers(StrictSchema):
+    items = fields.List(fields.Nested(ProviderOut()), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class SignUp(StrictSchema):
+    """Where nobody is linked yet, an account is opened with the e-mail that the provider has confirmed."""
+
+    country = Country(required=True)
+    time_zone = TimeZone(load_default="UTC")
+    locale = Language(load_default="en")
+    name = Text(longest=100, load_default=None)
+
+
+class LinkOptions(StrictSchema):
+    provider = Text(longest=64, required=True)
+
+
+class OidcOptions(LinkOptions):
+    cookie = Bool(load_default=False, metadata={"description": "The binding comes as a cookie, not in the answer."})
+    sign_up = fields.Nested(SignUp(), load_default=None)
+
+
+class AuthorizationUrl(StrictSchema):
+    authorization_url = fields.String(required=True, metadata={"description": "Send the browser there."})
+    binding = fields.String(metadata={"description": "Send it with code and state."})
+
+
+class FromProvider(StrictSchema):
+    """What the provider's redirect carried to the front end."""
+
+    code = Text(longest=4096, required=True)
+    state = Text(longest=200, required=True)
+    iss = Text(longest=500, load_default=None)
+
+
+class OidcSignIn(SecondHalf, FromProvider):
+    pass
+
+
+class IdentityOut(StrictSchema):
+    id = fields.String(required=True)
+    provider = fields.String(required=True)
+    email = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    last_used_at = Moment(required=True, allow_none=True)
