@@ -6,6 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 PREFIX = "STREAMSVC_"
@@ -194,6 +195,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key moves real money; the sandbox refuses it")
         if self.webhooks_to_private and not self.sandbox:
             raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: webhooks reach private addresses in the sandbox only")
+        if self.oidc_providers and find_spec("joserfc") is None:
+            raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra; `pip install 'streamsvc[oidc]'` has it")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

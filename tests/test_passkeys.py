@@ -11,7 +11,7 @@ from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.totp import STEP_S, code_at
 from tests.authenticator import Authenticator, b64, unb64
 from tests.conftest import NOON
-from tests.sessions_steps import Person, code_of, everything, mails, new_person, operator
+from tests.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator
 
 
 @pytest.fixture
@@ -260,6 +260,13 @@ def test_a_removed_passkey_opens_nothing(client, ann, phone, clock):
     bob = new_person(client, "bob")
     assert code_of(bob.delete(f"/v1/passkeys/{phone.passkey_id}")) == (404, "not_found")
     assert ann.delete(f"/v1/passkeys/{phone.passkey_id}").status_code == 204
+    assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
+
+
+def test_undoing_a_change_of_e_mail_removes_the_key_that_an_intruder_left(app, client, ann, phone):
+    ann.put("/v1/account/email", {"email": "eve@elsewhere.example"})
+    undo = mailed_token(app, ann.email, "email_undo")
+    assert client.put("/v1/email-verifications", json={"token": undo}).status_code == 204
     assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
 
 

@@ -4,6 +4,7 @@ What a provider publishes is kept for an hour; a key that is not known yet has i
 """
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -125,7 +126,7 @@ def _read(url: str, body: bytes | None = None, headers: dict | None = None) -> d
             if error.code < 500 and body is not None:
                 raise Refused(f"the code: {error.code}") from None
         raise Away(f"{url}: {error.code}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise Away(f"{url}: {type(error).__name__}") from None
     if not isinstance(found, dict):
         raise Away(f"{url}: not an object")

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.database import db, lock
-from streamsvc.models import Account, Proof, Session
+from streamsvc.models import Account, Identity, Passkey, Proof, Session
 from streamsvc.operations import audit, mail
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals import EmailTaken
@@ -29,11 +30,16 @@ def confirm(proof: Proof, now: datetime) -> None:
 
 
 def undo(proof: Proof, now: datetime) -> None:
-    """The account has its old address back, nobody is signed in, and the owner can set a new password by mail."""
+    """The account has its old address back, nobody is signed in, and the owner can set a new password by mail.
+
+    Passkeys and identities go, too: who was in the account may have added one to come back with.
+    """
     account = lock(Account, proof.account_id)
     _set(account, proof.email, now)
     Proof.withdraw(account.id, now)
     Session.end_all(account.id, now)
+    for way_in in (Passkey, Identity):
+        db.session.execute(sa.delete(way_in).where(way_in.account_id == account.id))
     mail.post_proof("password_reset", proof.email, account.id, now)
     audit.record("email_change_undone", account.id)
 
