@@ -1,4 +1,8 @@
-"""How gunicorn serves streamsvc. What an operator may change is a STREAMSVC_ variable; `streamsvc config` lists them."""
+"""How gunicorn serves streamsvc. What an operator may change is a variable that `streamsvc config` lists."""
+
+from http import HTTPStatus
+
+from gunicorn import util
 
 from streamsvc.settings import Settings
 
@@ -12,5 +16,21 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 max_requests = 0
+limit_request_line = 8190
 control_socket_disable = True
 loglevel = _settings.log_level
+
+
+def write_problem(connection, status, reason, message):
+    """Refuse what never reaches the app, such as a broken request line, in the form of every other error."""
+    from streamsvc import web  # in the worker, which has it; the master need not load it
+
+    code = HTTPStatus(status).name.lower()
+    request_id = web.new_request_id()
+    body = web.problem_body(status, code, message or reason, request_id)
+    headers = {"Content-Type": web.PROBLEM, "Content-Length": len(body), "X-Request-Id": request_id}
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
+    util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
+
+
+util.write_error = write_problem

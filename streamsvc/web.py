@@ -175,18 +175,24 @@ class Api(flask_smorest.Api):
 
 def problem(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
     """A problem document (RFC 9457)."""
+    body = problem_body(status, code, detail, request_id(), **members)
+    response = Response(body, status, content_type=PROBLEM)
+    response.headers.extend({k: v for k, v in (headers or {}).items() if k.lower() != "content-type"})
+    return response
+
+
+def problem_body(status: int, code: str, detail: str, request_id: str, **members) -> bytes:
+    """The JSON of a problem document."""
     body = {
         "type": f"urn:streamsvc:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
         "code": code,
-        "request_id": request_id(),
+        "request_id": request_id,
         **members,
     }
-    response = Response(msgspec.json.encode(body), status, content_type=PROBLEM)
-    response.headers.extend({k: v for k, v in (headers or {}).items() if k.lower() != "content-type"})
-    return response
+    return msgspec.json.encode(body)
 
 
 def refused(refusal: Refusal) -> Response:
@@ -211,7 +217,7 @@ class Envelope:
 
     def __call__(self, environ, start_response):
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else "req_" + secrets.token_hex(10)
+        request_id = given if REQUEST_ID.fullmatch(given) else new_request_id()
         environ["streamsvc.request_id"] = request_id
 
         def start(status, headers, exc_info=None):
@@ -221,6 +227,10 @@ class Envelope:
             return start_response(status, headers, exc_info)
 
         return self.inner(environ, start)
+
+
+def new_request_id() -> str:
+    return "req_" + secrets.token_hex(10)
 
 
 def request_id() -> str:

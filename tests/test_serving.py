@@ -11,6 +11,7 @@ import pytest
 
 from tests.service import PATIENCE_S, Service, serving, until
 
+
 @pytest.fixture
 def service(database, new_database, tmp_path):
     with serving(new_database(database, "served"), tmp_path) as running:
@@ -61,6 +62,25 @@ def test_a_request_under_way_is_answered_before_the_service_stops(service):
         assert held.recv(12) == b"HTTP/1.1 401"
     assert service.process.wait(PATIENCE_S) == 0
     assert psutil.wait_procs(below, timeout=5)[1] == []
+
+
+UNREADABLE = {
+    414: b"GET /livez?" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    431: b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 9000 + b"\r\n\r\n",
+    400: b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Odd: \x7f\x01\r\n\r\n",
+}
+
+
+def test_what_never_reaches_the_app_is_refused_in_the_same_form(service):
+    for status, sent in UNREADABLE.items():
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as line:
+            line.sendall(sent)
+            head, _, body = line.makefile("rb").read().partition(b"\r\n\r\n")
+        problem = json.loads(body)
+        assert head.startswith(b"HTTP/1.1 %d " % status), head
+        assert problem["status"] == status
+        assert b"application/problem+json" in head
+        assert f"X-Request-Id: {problem['request_id']}".encode() in head
 
 
 def test_liveness_needs_nothing_and_readiness_tells_what_is_missing(service):
