@@ -24,6 +24,7 @@ def test_an_account_is_found_by_its_address(support, ann, path):
     [found] = support.get("/v1/admin/accounts?email=ANN@example.com").json["items"]
     assert found == support.get(path).json
     assert (found["email"], found["status"]) == (ann.email, "active")
+    assert ann.get("/v1/account").json.items() <= found.items(), "support sees what the viewer sees"
     assert support.get("/v1/admin/accounts?email=nobody@example.com").json["items"] == []
     assert code_of(support.get("/v1/admin/accounts/acc_none")) == (404, "not_found")
 

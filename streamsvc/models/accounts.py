@@ -31,6 +31,10 @@ class Account(Base):
     """None: until somebody enables it."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
+    @property
+    def email_verified(self) -> bool:
+        return self.email_verified_at is not None
+
     @classmethod
     def by_email_key(cls, email_key: str) -> "Account | None":
         return db.session.scalar(sa.select(cls).where(cls.email_key == email_key))
