@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test lint openapi bench clean
+.PHONY: help install run test lint openapi bench torture simulate clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -12,6 +12,8 @@ help:
 	@echo "make lint     check style"
 	@echo "make openapi  write openapi.json anew from the code"
 	@echo "make bench    measure the hot paths against a bare Flask constant"
+	@echo "make torture  kill processes at every statement, and workers over 20,000 renewals (an hour or more)"
+	@echo "make simulate 100,000 subscribers through 24 months, to the cent (hours; SUBSCRIBERS=1000 is minutes)"
 	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
 
 install: .venv/installed
@@ -31,6 +33,13 @@ openapi: .venv/installed-test
 
 bench: .venv/installed-test
 	$(BIN)/python -m bench
+
+torture: .venv/installed-test
+	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
+		STREAMSVC_TEST_LIVES=500 $(BIN)/python -m pytest tests/faults tests/test_billing_lives.py
+
+simulate: .venv/installed-test
+	$(BIN)/python -m bench.simulate $(or $(SUBSCRIBERS),100000)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

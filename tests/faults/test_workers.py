@@ -1,0 +1,84 @@
+"""Four workers renew at once while one after the other is killed: everyone is charged, and charged once."""
+
+import json
+import os
+import random
+import time
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from streamsvc import clock as clocks
+from streamsvc.database import db, one_row
+from streamsvc.models.subscriptions import Invoice, Payment, SandboxCharge, Subscription
+from streamsvc.operations.billing.audit import audit
+from streamsvc.operations.billing.importing import import_subscribers
+from tests.billing_world import World
+from tests.conftest import Clock
+from tests.faults.workers import Workers
+
+SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "60"))
+WORKERS = 4
+KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "1"))
+PATIENCE_S = 90
+"""How long nothing may move before it counts as stuck."""
+
+
+@pytest.fixture
+def due(database, new_app, tmp_path):
+    """A service with many subscribers, all of whom fall due now."""
+    clock = Clock()
+    clock.at = clocks.wall() - timedelta(days=2)
+    app = new_app(database, "renewals", clock=clock)
+    price = World(app).plan("p", 1000)
+    today = clock.at.date()
+    line = {"country": "US", "price_id": price, "started_on": str(today - timedelta(days=30))}
+    line |= {"paid_through": str(today + timedelta(days=1))}
+    with (tmp_path / "subscribers.ndjson").open("w") as file:
+        for n in range(SUBSCRIBERS):
+            method = {"reference": f"pm_card_visa/{n}"}
+            who = {"external_id": str(n), "email": f"{n}@example.com", "payment_method": method}
+            file.write(json.dumps(line | who) + "\n")
+    with app.app_context():
+        report = import_subscribers(tmp_path / "subscribers.ndjson", clock.at)
+        assert report.counts["added"] == SUBSCRIBERS
+    clock.at = clocks.wall()
+    return app
+
+
+def charged():
+    return one_row(sa.select(sa.func.count()).where(SandboxCharge.status == "succeeded"))[0]
+
+
+def unsettled():
+    open_ones = sa.select(sa.func.count()).select_from(Payment).where(Payment.status.in_(("pending", "unknown")))
+    return one_row(open_ones)[0]
+
+
+def test_everyone_is_charged_once_whoever_dies(due):
+    chance = random.Random(seed := random.randrange(2**32))
+    print("seed", seed)
+    workers = Workers(due.extensions["settings"].database_url, WORKERS)
+    next_kill, moved_at, seen = time.monotonic() + KILL_EVERY_S, time.monotonic(), None
+    try:
+        with due.app_context():
+            while (now_seen := (charged(), unsettled())) != (SUBSCRIBERS, 0):
+                if now_seen != seen:
+                    seen, moved_at = now_seen, time.monotonic()
+                assert time.monotonic() < moved_at + PATIENCE_S, f"stuck at (charged, unsettled) = {seen}"
+                time.sleep(0.05)
+                if time.monotonic() > next_kill:
+                    workers.kill_one(chance)
+                    next_kill = time.monotonic() + KILL_EVERY_S
+            time.sleep(1)  # whoever would charge twice gets the time to
+    finally:
+        workers.close()
+    print(f"{workers.kills} workers killed")
+    assert workers.kills >= 2
+    with due.app_context():
+        assert charged() == SUBSCRIBERS
+        one_each = sa.select(Invoice.subscription_id).where(Invoice.status == "paid").group_by(Invoice.subscription_id)
+        assert len(db.session.execute(one_each.having(sa.func.count() == 1)).all()) == SUBSCRIBERS
+        assert db.session.scalar(sa.select(sa.func.count()).where(Subscription.status == "active")) == SUBSCRIBERS
+        assert audit(clocks.wall()) == []

@@ -1,0 +1,65 @@
+"""Worker processes that can be started at once and killed at any moment.
+
+`python -m tests.faults.workers URL` forks a worker for each line that it reads and tells its process id. Leases end
+soon here: a test that kills many cannot wait a minute for each.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+
+from streamsvc import jobs
+from streamsvc.app import create_app
+from streamsvc.operations.billing import charging
+from streamsvc.operations.worker import work
+from streamsvc.settings import Settings
+from tests.conftest import CHEAP, SECRET
+
+
+def main(url):
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=4), timedelta(seconds=1)
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
+    app = create_app(settings)  # it opens no connection before its first statement
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            with app.app_context():
+                work(threading.Event())
+        print(child, flush=True)
+
+
+class Workers:
+    """Some workers, of which one after the other is killed and replaced."""
+
+    def __init__(self, url, count):
+        command = [sys.executable, "-m", "tests.faults.workers", url]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pids = [self.start() for _ in range(count)]
+        self.kills = 0
+
+    def start(self):
+        self.process.stdin.write("start\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def kill_one(self, chance):
+        """SIGKILL: it has no time for anything."""
+        place = chance.randrange(len(self.pids))
+        os.kill(self.pids[place], signal.SIGKILL)
+        self.pids[place] = self.start()
+        self.kills += 1
+
+    def close(self):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
