@@ -18,7 +18,7 @@ from streamsvc.operations.catalog.state import Known
 from streamsvc.rules.catalog import search
 from streamsvc.rules.catalog.typos import SHORTEST, one_slip_away
 
-MOST_CORRECTIONS = 20
+MOST_CORRECTIONS = 12
 SHORTEST_RARE = 4  # letters
 FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
 _slips = sa.bindparam("words", type_=sa.Text())
@@ -116,8 +116,16 @@ def corrections(words: list[str]) -> dict[str, list[str]]:
         if slips:
             known = _known([word, *slips])
             certain = len(word) <= SHORTEST and word in known
-            found[word] = [] if certain else [other for other in known if other != word][:MOST_CORRECTIONS]
+            found[word] = [] if certain else _likeliest(word, known)
     return found
+
+
+def _likeliest(word: str, known: list[str]) -> list[str]:
+    """The known words that were most likely meant: people seldom mistype the first letter, nor often the length."""
+    others = (other for other in known if other != word)
+    return sorted(others, key=lambda other: (other[0] != word[0], abs(len(other) - len(word)), other))[
+        :MOST_CORRECTIONS
+    ]
 
 
 def _known(words: list[str]) -> list[str]:

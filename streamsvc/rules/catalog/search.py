@@ -68,18 +68,18 @@ def telling(words: list[str]) -> list[str]:
 
 
 def certain_stages(words: list[str]) -> list[Stage]:
-    """What matches the query as it was typed."""
+    """What matches the query as it was typed; a title may be in several."""
     whole = "".join(words)[: LONGEST_TOKEN - 1]
     begins = [_prefix("s" + "_".join(words)[: LONGEST_TOKEN - 1])]
     if len(whole) >= SHORTEST_RUN_TOGETHER:
         begins.append(_prefix("c" + whole))
     ways = _ways(telling(words))
-    return _apart(
+    return [
         Stage("exact", _term("c" + whole)),
         Stage("prefix", _any(begins)),
         Stage("words", _any(_all(_prefix("n" + word) for word in way) for way in ways)),
         Stage("words", _any(_all(map(_anywhere, way)) for way in ways)),
-    )
+    ]
 
 
 def _ways(words):
@@ -112,17 +112,18 @@ def stages(words: list[str], corrections: dict[str, list[str]] | None = None) ->
     """The stages of a query in their order, no title in two of them: the certain ones, with corrections all."""
     certain = certain_stages(words)
     if corrections is None:
-        return certain
-    taken = _any(stage.expression for stage in certain)
-    likely = _apart(*guesses(words, corrections))
-    return certain + [Stage(match, ("not", wanted, taken)) for match, wanted in likely]
+        return _apart(certain)
+    exact, prefix, _, anywhere = (
+        stage.expression for stage in certain
+    )  # what has its words in names has them anywhere
+    return _apart(certain) + _apart(guesses(words, corrections), without=[exact, prefix, anywhere])
 
 
-def _apart(*all_stages):
-    """The stages without what an earlier one already gives."""
+def _apart(all_stages, without=()):
+    """The stages without what an earlier one already gives, nor what `without` gives."""
     apart = []
     for at, (match, wanted) in enumerate(all_stages):
-        earlier = [stage.expression for stage in all_stages[:at]]
+        earlier = [*without, *(stage.expression for stage in all_stages[:at])]
         apart.append(Stage(match, ("not", wanted, _any(earlier)) if earlier else wanted))
     return apart
 
