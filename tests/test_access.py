@@ -1,0 +1,118 @@
+"""Who may do what: every route × method × principal, and another's object looks like none.
+
+tests/access_matrix.txt says what each principal hears; its head says how to read it and how to add a row.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.access_world import OWNED, World, missing, routes, table
+
+PRINCIPALS, ROWS = table()
+ALIKE_NOBODY = ("ended", "disabled", "revoked")
+"""Whose token is worth nothing: they hear what somebody without one hears."""
+COUNTED_ON_REFUSAL = {"throttles", "audit_events", "idempotency_keys", "api_keys"}
+"""What a refused request may leave behind."""
+SECRET_ENDINGS = ("_hash", "_sealed", "_ciphertext", "request_key")
+"""Columns with such names no answer shows, whoever asks."""
+
+
+@pytest.fixture
+def world(app):
+    return World(app)
+
+
+def is_shut_out(answer):
+    """Whether the guard turned the request away before any view saw it."""
+    return answer.status_code in (401, 403) and answer.json["code"] in ("not_signed_in", "insufficient_scope")
+
+
+def ask(world, row, principal, things=None):
+    """The answer, with the database put back as it was; and the names of the tables that the request changed."""
+    answer = world.ask(row, principal, things)
+    changed = set() if row.method == "GET" or is_shut_out(answer) else set(world.restore())
+    return answer, changed
+
+
+def test_every_route_has_its_row_and_every_row_its_route(app):
+    rows = Counter(row.key for row in ROWS)
+    known = routes(app)
+    assert not known - set(rows), "tests/access_matrix.txt lacks these routes; its head says how to add them"
+    assert not set(rows) - known, "tests/access_matrix.txt has rows that no route answers"
+    assert max(rows.values()) == 1
+
+
+def test_everybody_hears_what_the_table_says(world):
+    wrong = []
+    for row in ROWS:
+        heard = tuple(str(ask(world, row, principal)[0].status_code) for principal in PRINCIPALS)
+        if heard != row.statuses:
+            wrong.append(f"{row.method} {row.rule} {' '.join(heard)} {row.sends}")
+    assert not wrong, "these rows would say what was heard:\n" + "\n".join(wrong)
+
+
+def test_who_has_a_worthless_token_hears_what_one_without_hears():
+    for row in ROWS:
+        heard = dict(zip(PRINCIPALS, row.statuses, strict=True))
+        assert {heard[name] for name in ALIKE_NOBODY} == {heard["anonymous"]}, row.key
+
+
+def test_head_opens_for_nobody_for_whom_get_does_not(world):
+    for row in ROWS:
+        if row.method == "GET" and row.statuses[0] == "401":
+            assert world.client.head(row.path()).status_code == 401, row.rule
+
+
+def household(world, name):
+    """What a household has, whoever `name` is: one that just came has nothing."""
+    return world.things.get(name) or {what: missing(thing) for what, thing in world.things["B"].items()}
+
+
+def shown(answer):
+    return answer.status_code, sorted(answer.headers), answer.data
+
+
+@pytest.mark.parametrize("asking", ["B", "unverified"])
+def test_what_another_household_has_answers_byte_for_byte_like_what_nobody_has(world, asking):
+    own, told = household(world, asking), []
+    for row in ROWS:
+        if row.statuses[PRINCIPALS.index(asking)] == "401":
+            continue
+        for what in row.placeholders() & set(OWNED):
+            theirs, changed = ask(world, row, asking, own | {what: world.things["A"][what]})
+            nobodys, _ = ask(world, row, asking, own | {what: missing(world.things["A"][what])})
+            name = f"{row.method} {row.rule} {{{what}}}"
+            if theirs.status_code < 300:  # the id chooses nothing then; a token in the answer is never the same twice
+                assert theirs.status_code == nobodys.status_code, name
+                assert world.things["A"][what] not in theirs.text, name
+            else:
+                assert shown(theirs) == shown(nobodys), name
+                assert changed <= COUNTED_ON_REFUSAL, name
+            told.append(theirs.status_code)
+    assert Counter(told)[404] >= 40, Counter(told)
+
+
+def keys_in(value):
+    """Every key of a JSON document, however deep."""
+    if isinstance(value, dict):
+        yield from value
+        value = value.values()
+    if not isinstance(value, str | int | float | None):
+        for inner in value:
+            yield from keys_in(inner)
+
+
+def test_no_answer_holds_anything_of_another_household_or_private_to_us(world):
+    theirs, seen = world.things["A"], set()
+    for row in ROWS:
+        if row.statuses[PRINCIPALS.index("B")] != "401":
+            answer, _ = ask(world, row, "B", world.things["B"])
+            assert not [what for what, thing in theirs.items() if thing.encode() in answer.data], row.key
+            own, _ = ask(world, row, "A")
+            seen |= {what for what, thing in theirs.items() if thing.encode() in own.data}
+        for principal in ("A", "admin"):
+            answer, _ = ask(world, row, principal)
+            if answer.data and answer.is_json and not row.rule.startswith("/openapi"):
+                assert not [key for key in keys_in(answer.json) if key.endswith(SECRET_ENDINGS)], row.key
+    assert seen >= set(OWNED) | {"email"}, "the check itself: somebody's own answers do hold their things"
