@@ -147,6 +147,7 @@ def test_usage_counts_starts_minutes_and_viewers(world, ann, clock):
     assert [(t["title"], t["starts"], t["minutes"]) for t in usage["titles"]] == [("A Film", 2, 3), ("A Cartoon", 1, 0)]
     assert usage["total"] == {"starts": 3, "minutes": 3, "profiles": 1, "accounts": 1}
     assert world.operator.get("/v1/admin/reports/usage?from=2026-01-17&to=2026-01-18").json["total"]["starts"] == 0
+    assert world.operator.get("/v1/admin/reports/usage").json == usage, "without days, the last thirty"
 
 
 def test_usage_needs_its_days_in_order(world):

@@ -57,12 +57,14 @@ WatchedStreamPage = page_of(WatchedStreamOut)
 
 
 class UsageQuery(StrictSchema):
-    since = Day(required=True, data_key="from", metadata={"description": "The first day, in UTC."})
-    until = Day(required=True, data_key="to", metadata={"description": "The day after the last one."})
+    """Days in UTC."""
+
+    since = Day(data_key="from", load_default=None, metadata={"description": "The first day; else 30 before `to`."})
+    until = Day(data_key="to", load_default=None, metadata={"description": "The day after the last; else tomorrow."})
 
     @validates_schema
     def in_order(self, data, **kwargs):
-        if data["since"] >= data["until"]:
+        if data.get("since") and data.get("until") and data["since"] >= data["until"]:
             raise ValidationError("`to` is a day after `from`.", "to")
 
 

@@ -1,5 +1,7 @@
 """POST /v1/admin/explain; GET /v1/admin/streams, DELETE one; GET /v1/admin/reports/usage."""
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 
 from streamsvc import clock, pagination
@@ -70,4 +72,5 @@ def stop_stream(stream_id):
 @bp.response(200, UsageOut)
 def report_usage(asked):
     """Starts, minutes and viewers: by day, by title (the hundred most watched), in all."""
-    return usage.usage(asked["since"], asked["until"])
+    until = asked["until"] or clock.now().date() + timedelta(days=1)
+    return usage.usage(asked["since"] or until - timedelta(days=30), until)
