@@ -12,10 +12,10 @@ SAMPLES = json.loads(Path(os.environ["BENCH_SAMPLES"]).read_text()) if "BENCH_SA
 
 @app.get("/<path>")
 def constant(path):
-    return Response(SAMPLES[path], content_type="application/json")
+    return Response(SAMPLES.get(path, "{}"), content_type="application/json")
 
 
 @app.post("/<path>")
 def constant_for_json(path):
     request.get_json()
-    return Response(SAMPLES[path], content_type="application/json")
+    return Response(SAMPLES.get(path, "{}"), content_type="application/json")

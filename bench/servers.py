@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WORKERS, THREADS = "2", "16"
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def free_port() -> int:
@@ -35,11 +35,14 @@ def gunicorn(app: str, env: dict):
 
 
 def _wait_for(port, process):
+    """Until a worker answers: gunicorn listens before its workers have started."""
     deadline = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as asking:
+                asking.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+                if asking.recv(4) == b"HTTP":
+                    return
         except OSError:
             time.sleep(0.05)
     raise RuntimeError("the server did not start")
