@@ -166,6 +166,16 @@ def test_a_retry_with_its_key_starts_one_stream(ann, world):
     assert ann.beat(first.json["stream_id"]).status_code == 200
 
 
+def test_a_stream_of_a_profile_that_is_gone_ends_at_its_next_heartbeat(ann):
+    guest = ann.post("/v1/profiles", {"name": "Guest"}).json["id"]
+    ann.patch("/v1/sessions/current", {"profile_id": guest})
+    stream = ann.play("film").json
+    ann.patch("/v1/sessions/current", {"profile_id": ann.profile_id})
+    assert ann.delete(f"/v1/profiles/{guest}").status_code == 204
+    ended = ann.beat(stream["stream_id"])
+    assert (*told(ended), ended.json["reason"]) == (410, "stream_ended", "profile_required")
+
+
 def test_heartbeats_keep_a_stream_and_bring_fresh_grants(ann, clock):
     stream = ann.play("film").json
     for n in range(1, 5):

@@ -106,7 +106,7 @@ def beat(who: Viewer, stream_id: str, told: dict, now: datetime) -> dict:
     if stream is None:
         raise NotFound
     playable = items.find(stream.item_id)
-    if playable and stream.profile_id:
+    if playable and _profile_of(who, stream):
         said = progress.report(playable.item, told["position_s"], None, told["at"], now, restarted_at=stream.started_at)
         save(stream.profile_id, playable.item, said)
     if reason := streams.end_reason(stream, now):
@@ -125,9 +125,14 @@ def _why_not(who: Viewer, stream: sa.Row, playable: Playable | None, now: dateti
     """Why a stream may not go on, by the facts of the profile that it was started for; None: it may."""
     if playable is None:
         return playback.GONE
-    profile = next((p for p in who.profiles if p.profile_id == stream.profile_id), None)
+    profile = _profile_of(who, stream)
     facts = replace(viewer_facts(), has_profile=profile is not None, max_age=profile.max_age if profile else None)
     return verdict(playable.facts, facts, now).reason
+
+
+def _profile_of(who: Viewer, stream: sa.Row):
+    """The profile that a stream was started for; None where it is gone."""
+    return next((p for p in who.profiles if p.profile_id == stream.profile_id), None)
 
 
 def _keep(stream: sa.Row, told: dict, now: datetime) -> None:
