@@ -1,7 +1,10 @@
 """What support does with accounts."""
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.database import db
+from streamsvc.models import Account
 from tests.sessions_steps import code_of, new_person, operator, run_jobs
 
 
@@ -47,6 +50,14 @@ def test_it_is_enabled_by_itself_when_the_time_is_over(app, support, ann, path, 
     clock.advance(minutes=1)
     run_jobs(app)
     assert ann.sign_in().status_code == 201
+
+
+def test_a_live_session_of_a_disabled_account_opens_nothing_either(app, ann):
+    """Disabling ends the sessions; one that should slip through is still refused by the account's own state."""
+    with app.app_context():
+        db.session.execute(sa.update(Account).values(status="disabled"))
+        db.session.commit()
+    assert ann.get("/v1/account").status_code == 401
 
 
 @pytest.mark.parametrize("change", [{"status": "active", "until": "2027-01-01T00:00:00Z"}, {"status": "deleted"}])
