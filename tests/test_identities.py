@@ -4,9 +4,11 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import sqlalchemy as sa
 
 from streamsvc.database import db
 from streamsvc.gateways import oidc
+from streamsvc.models import Ceremony
 from streamsvc.rules.totp import STEP_S, code_at
 from streamsvc.settings import Settings, SettingsError
 from tests import oidc_provider
@@ -290,6 +292,12 @@ def test_no_secret_of_a_sign_in_is_kept(app, client, provider, ann):
     carried = provider.consent(begun["authorization_url"])
     kept = everything(app)
     assert [each for each in (carried["state"], begun["binding"]) if each in kept] == []
+
+
+def test_a_finished_sign_in_leaves_nothing_of_what_the_provider_told(app, client, provider, ann):
+    assert sign_in(client, provider).status_code == 201
+    with app.app_context():
+        assert [row.data for row in db.session.scalars(sa.select(Ceremony)) if row.used_at] == [{}, {}]
 
 
 @pytest.mark.parametrize(

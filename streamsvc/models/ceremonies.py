@@ -37,6 +37,6 @@ class Ceremony(Base):
 
     @classmethod
     def use(cls, ceremony_id: str, now: datetime) -> bool:
-        """Finish it, in the caller's unit of work; whether nobody did so before."""
+        """Finish it and forget what it was about, in the caller's unit of work; whether nobody did so before."""
         unused = (cls.id == ceremony_id, cls.used_at.is_(None))
-        return db.session.execute(sa.update(cls).where(*unused).values(used_at=now)).rowcount == 1
+        return db.session.execute(sa.update(cls).where(*unused).values(used_at=now, data={})).rowcount == 1
