@@ -18,7 +18,7 @@ from tests.billing_world import World
 from tests.conftest import Clock
 from tests.faults.workers import Workers
 
-SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "60"))
+SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "40"))
 WORKERS = 4
 KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "1"))
 PATIENCE_S = 90

@@ -21,7 +21,7 @@ from tests.conftest import CHEAP, SECRET
 
 def main(url):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=4), timedelta(seconds=1)
+    jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=8), timedelta(seconds=1)
     settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
     app = create_app(settings)  # it opens no connection before its first statement
     for _ in sys.stdin:
