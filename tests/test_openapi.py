@@ -58,3 +58,13 @@ def test_the_docs_name_no_other_host(client):
     for part in re.findall(r"(?:src|href)=\"(docs/[^\"]+)\"", page.text):
         with client.get(f"/{part}") as file:
             assert file.status_code == 200
+
+
+def test_no_answer_is_described_as_an_object_that_has_nothing_in_it(document):
+    empty = {
+        name
+        for name, schema in document["components"]["schemas"].items()
+        if schema.get("additionalProperties") is False and not schema.get("properties")
+    }
+    used = json.dumps([operation["responses"] for operation in operations(document).values()])
+    assert not [name for name in empty if f'/schemas/{name}"' in used]

@@ -15,6 +15,9 @@ bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", descript
 class Anything(Schema):
     """A JSON object; rules/catalog/record.py says what may stand in it."""
 
+    class Meta:
+        unknown = INCLUDE
+
 
 @bp.route("/<path:external_id>", methods=["PUT"])
 @operator("catalog")
