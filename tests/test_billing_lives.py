@@ -164,7 +164,7 @@ def steps_of(chance, most):
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate),  # the steps are noted; making them fewer takes minutes
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # the steps are noted; making them fewer takes minutes
 )
 @given(
     start=st.dates(date(2023, 12, 1), date(2028, 3, 1)),

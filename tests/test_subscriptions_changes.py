@@ -79,6 +79,32 @@ def test_a_change_whose_payment_is_declined_did_not_happen(world, ann):
     assert world.charges() == [1000, 500]
 
 
+def test_while_the_money_for_a_change_may_be_on_its_way_nothing_else_changes(world, ann):
+    small, middle, large = world.plan("p", 1000, 2000, 3000)
+    ann.subscribe(small)
+    world.go_to("2026-04-16T08:00:00")
+    world.next_charge("error")
+    act(ann, "plan-change", {"price_id": middle})
+    assert act(ann, "plan-change", {"price_id": large}).json["code"] == "payment_in_progress"
+    assert act(ann, "cancellation", {"when": "now"}).json["code"] == "payment_in_progress"
+    world.next_charge("decline")
+    world.go_to("2026-04-16T08:01:00")
+    assert ann.subscription()["price"]["id"] == small
+    assert act(ann, "plan-change", {"price_id": large}).status_code == 200
+
+
+def test_a_change_that_waits_for_its_payer_gives_way_to_another(world, ann):
+    small, middle, large = world.plan("p", 1000, 2000, 3000)
+    ann.subscribe(small)
+    asks = ann.add_card("pm_card_authenticationRequired")
+    ann.put(f"/v1/payment-methods/{asks}/default")
+    world.go_to("2026-04-16T08:00:00")
+    assert act(ann, "plan-change", {"price_id": middle}).json["code"] == "authentication_required"
+    ann.put(f"/v1/payment-methods/{ann.add_card()}/default")
+    assert act(ann, "plan-change", {"price_id": large}).json["price"]["id"] == large
+    assert world.charges() == [1000, 1000]
+
+
 def test_another_interval_now_starts_a_full_period(world, ann):
     """LG-019 as recommended."""
     monthly, yearly = world.plan("m", 1000), world.plan("y", 12000, interval="year")

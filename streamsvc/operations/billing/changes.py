@@ -29,6 +29,7 @@ def carry_out(subscription_id: str, step: Step, now: datetime) -> Subscription:
     begun = idempotency.begun()
     if begun is None:
         at = stand(subscription_id, now)
+        charging.clear_waiting(at)
         step(at)
         payments = [] if at.timeline.ended_on else charging.charge_open(at, on_session=True)
         at.show()
@@ -117,7 +118,7 @@ def cancel(at: Standing, asked: dict, actor: str, backdate: bool = False) -> Non
         return
     renewal.end(at, effective if backdate else max(effective, at.today), credit, actor=actor)
     at.bill("cancellation")
-    renewal.write_off(at)
+    charging.write_off(at)
 
 
 def keep(at: Standing, actor: str) -> None:

@@ -22,7 +22,7 @@ from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.timeline import RENEWAL
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals import NotFound, PaymentInProgress
 
 JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
@@ -144,6 +144,10 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
     if at and invoice.number is None:
         revert(invoice, at)
         return
+    if at and at.timeline.ended_on:
+        issuing.spend_credit(invoice.account_id, invoice.currency, now)
+        write_off(at)
+        return
     today = at.today if at else now.date()
     invoice.attempts += 1
     invoice.first_failed_on = invoice.first_failed_on or today
@@ -168,6 +172,29 @@ def give_up_start(at: Standing, reason: str) -> None:
     at.subscription.status = "canceled"
     at.subscription.cancel_reason = reason
     at.subscription.canceled_at = now
+
+
+def clear_waiting(at: Standing) -> None:
+    """A change that still waits for its payer gives way to what comes next. Raises PaymentInProgress where the money
+    may be on its way: whether that change happened has to be known first."""
+    for invoice in Invoice.open_of(at.account.id):
+        if invoice.subscription_id != at.subscription.id or invoice.number or at.subscription.status == "incomplete":
+            continue
+        moving = [one for one in invoice.payments if one.is_in_flight]
+        if any(one.status != "requires_action" for one in moving):
+            raise PaymentInProgress
+        for payment in moving:
+            payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", at.now
+        revert(invoice, at)
+
+
+def write_off(at: Standing) -> None:
+    """What is still owed on a subscription that ended is given up; what is being paid just now is waited for."""
+    for invoice in Invoice.open_of(at.account.id):
+        if invoice.subscription_id == at.subscription.id and not any(one.is_in_flight for one in invoice.payments):
+            owed = invoice.balance_minor
+            ledger.post("write_off", invoice, at.now, written_off=owed, receivable=-owed)
+            invoice.status, invoice.balance_minor, invoice.next_attempt_on = "uncollectible", 0, None
 
 
 def revert(invoice: Invoice, at: Standing) -> None:

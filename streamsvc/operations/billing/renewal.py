@@ -5,10 +5,11 @@ from datetime import datetime
 from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, PaymentMethod
-from streamsvc.operations.billing import charging, ledger, notices
+from streamsvc.operations.billing import charging, notices
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.refusals import PaymentInProgress
 
 
 @jobs.handler(JOB)
@@ -20,6 +21,14 @@ def attend(subscription_id: str, now: datetime) -> None:
     """Do all that is due for one subscription; doing it twice does it once. Commits."""
     at = stand(subscription_id, now)
     row = at.subscription
+    try:
+        charging.clear_waiting(at)
+    except PaymentInProgress:  # its outcome is known within a minute; what is due comes after
+        db.session.rollback()
+        later = now + charging.RECONCILE_AFTER
+        jobs.enqueue(JOB, {"subscription_id": subscription_id}, later, f"{subscription_id}@{later.isoformat()}")
+        db.session.commit()
+        return
     starts = row.status == "incomplete" and at.timeline.started <= at.today and row.latest_invoice_id is None
     if row.parked_at or row.status == "canceled" or (row.status == "incomplete" and not starts):
         return
@@ -49,7 +58,7 @@ def pass_time(at: Standing) -> None:
     elif row.past_due_since and at.ladder.step(row.past_due_since, at.today) == "over":
         end(at, at.ladder.suspends_on(row.past_due_since), credit=True, reason="payment_failed")
         at.bill("cancellation")
-        write_off(at)
+        charging.write_off(at)
 
 
 def trial_ends_unpaid(at: Standing) -> bool:
@@ -69,12 +78,3 @@ def end(at: Standing, effective, credit: bool, reason: str | None = None, actor:
     at.subscription.canceled_at = at.now
     at.subscription.cancel_reason = reason or at.subscription.cancel_reason
     notices.ended(at, reason)
-
-
-def write_off(at: Standing) -> None:
-    """What is still owed on a subscription that ended unpaid is given up."""
-    for invoice in Invoice.open_of(at.account.id):
-        if invoice.subscription_id == at.subscription.id:
-            owed = invoice.balance_minor
-            ledger.post("write_off", invoice, at.now, written_off=owed, receivable=-owed)
-            invoice.status, invoice.balance_minor, invoice.next_attempt_on = "uncollectible", 0, None
