@@ -134,7 +134,10 @@ class Settings:
     login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
     session_epoch: int = setting(0, whole(0, 2**31 - 1), "Raise it to end every session signed in before.")
     mail_url: str = setting(
-        "console:", mail_target, "Where mail goes: `console:`, `file:/folder`, `smtp://user:word@host:587`.", secret=True
+        "console:",
+        mail_target,
+        "Where mail goes: `console:`, `file:/folder`, `smtp://user:word@host:587`.",
+        secret=True,
     )
     mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Who mail says it is from.")
     oidc_providers: str = setting(

@@ -55,7 +55,7 @@ def test_several_processes_that_migrate_at_once_do_it_once(database, new_databas
     assert codes == [0, 0, 0], told
 
 
-REBUILD = '''
+REBUILD = """
 import sqlalchemy as sa
 from alembic import op
 
@@ -69,7 +69,7 @@ def upgrade():
 
 def downgrade():
     pass
-'''
+"""
 
 
 def test_rebuilding_a_parent_table_keeps_its_children(new_app, tmp_path):

@@ -52,7 +52,8 @@ def test_a_request_under_way_is_answered_before_the_service_stops(service):
     """A client holds its request open, SIGTERM comes, the rest is sent, the answer arrives; then all are gone."""
     below = psutil.Process(service.process.pid).children(recursive=True)
     body = json.dumps({"email": "ann@example.com", "password": "wrong horse battery"}).encode()
-    head = f"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = ["POST /v1/sessions HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    head = "\r\n".join([*lines, "", ""])
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as held:
         held.sendall(head.encode() + body[:10])
         time.sleep(0.5)

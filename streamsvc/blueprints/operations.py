@@ -68,8 +68,8 @@ def docs():
     nonce = secrets.token_urlsafe(16)
     page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-        " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline';"
+        " img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
     return page
 

@@ -97,7 +97,10 @@ def _flaws(error) -> list[tuple[str, str, str]]:
 
 
 def land(told: dict, now: datetime) -> str:
-    """Bring one subscriber along, in the caller's unit of work: added or unchanged. Raises Invalid, AlreadySubscribed."""
+    """Bring one subscriber along, in the caller's unit of work: added or unchanged.
+
+    Raises Invalid, AlreadySubscribed.
+    """
     key = f"{ACTOR} {told['external_id']}"
     if db.session.scalar(sa.select(Subscription.id).where(Subscription.request_key == key)):
         return "unchanged"
