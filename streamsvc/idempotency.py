@@ -76,7 +76,8 @@ def idempotent(required: bool = False):
             key = _key_of_request(required)
             if key is None:
                 response = make_response(view(*args, **kwargs))
-                db.session.commit()
+                if db.session.registry.has():
+                    db.session.commit()
                 return response
             return _lease(key) or _act(key, lambda: view(*args, **kwargs))
 

@@ -9,23 +9,11 @@ from flask import current_app
 from streamsvc import clock, jobs
 from streamsvc.database import affected, db, insert, one_row
 from streamsvc.models import SandboxClock
-from streamsvc.rules.refusals import Refusal
+from streamsvc.rules.refusals import ClockIsMoving, ClockMovesForward
 
 MICROSECOND = timedelta(microseconds=1)
 MOVE_LEASE = timedelta(seconds=30)
 READ = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where(SandboxClock.id == 1)
-
-
-class ClockMovesForward(Refusal):
-    code = "clock_moves_forward"
-    status = 422
-    detail = "The sandbox's clock only moves forward."
-
-
-class ClockIsMoving(Refusal):
-    code = "clock_is_moving"
-    status = 409
-    detail = "Another request moves the clock just now; wait for its answer."
 
 
 def sandbox_now() -> datetime:
