@@ -7,6 +7,8 @@ from streamsvc.database import db
 
 ONE_AT_A_TIME = 0x73747265  # the key of PostgreSQL's advisory lock: "stre"
 SEARCH_TABLES = "_fts"
+PATIENCE_MS = 120_000
+"""How long a migration waits for another process that migrates, on SQLite."""
 
 
 def include_name(name, kind, parents):
@@ -28,13 +30,18 @@ def migrate(connection):
 
 
 def migrate_sqlite(connection):
-    """Rebuilding a parent table would cascade into its children, so the keys rest and are all checked afterwards."""
+    """All in one transaction that is alone in writing before it looks where the database stands.
+
+    Rebuilding a parent table would cascade into its children, so the keys rest and are all checked afterwards.
+    """
     raw = connection.connection.dbapi_connection
+    raw.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
     raw.execute("PRAGMA foreign_keys=OFF")
     if raw.execute("PRAGMA foreign_keys").fetchone()[0]:
         raise RuntimeError("SQLite kept its foreign keys on; nothing was migrated")
     try:
-        migrate(connection)
+        with connection.begin():
+            migrate(connection)
         if broken := raw.execute("PRAGMA foreign_key_check").fetchall():
             raise RuntimeError(f"the migration left rows without their parents: {broken[:5]}")
     finally:
