@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from streamsvc.database import db
 
 MOST_PARAMETERS = 500
+SURVEY = sa.text("ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words")
 
 
 ROOMY = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=10000")
@@ -82,3 +83,12 @@ def new_pks(model, count: int) -> range | list[int]:
 
 def slices(rows: list) -> Iterable[list]:
     return (rows[at : at + MOST_PARAMETERS] for at in range(0, len(rows), MOST_PARAMETERS))
+
+
+def survey() -> None:
+    """Have PostgreSQL count the catalogue's tables, in the caller's unit of work.
+
+    By itself it would only minutes after a large import, and until then plan searches as if there were nothing.
+    """
+    if db.session.connection().dialect.name == "postgresql":
+        db.session.execute(SURVEY)

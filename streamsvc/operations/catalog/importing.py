@@ -79,6 +79,9 @@ def import_entries(
         import_batch(batch, report, memory, dry_run)
         if on_progress:
             on_progress(report.lines)
+    if not dry_run:
+        bulk.survey()
+        db.session.commit()
     return report
 
 

@@ -107,6 +107,7 @@ def _finish(made, now):
     if made.remove_missing and not made.dry_run:
         error, removed = _remove_missing(made, now)
     _end(made, now, "failed" if error else "done", error, removed)
+    bulk.survey()
 
 
 def _end(made, now, status, error=None, removed=0):
