@@ -64,6 +64,7 @@ def test_nearly_every_probe_is_among_the_first_five(answered):
     assert len(missed) <= 0.05 * len(probes()), missed
 
 
+@pytest.mark.skipif("STREAMSVC_TEST_TIMES" not in os.environ, reason="STREAMSVC_TEST_TIMES=1 asks for what takes time")
 def test_no_probe_is_slow(answered):
     _, took_ms = answered
     assert {typed: ms for typed, ms in took_ms.items() if ms > SLOWEST_MS} == {}
