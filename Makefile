@@ -12,8 +12,8 @@ help:
 	@echo "make lint     check style"
 	@echo "make openapi  write openapi.json anew from the code"
 	@echo "make bench    measure the hot paths against a bare Flask constant"
-	@echo "make torture  kill processes at every statement, and workers over 20,000 renewals (an hour or more)"
-	@echo "make simulate 100,000 subscribers through 24 months, to the cent (hours; SUBSCRIBERS=1000 is minutes)"
+	@echo "make torture  kill processes at every statement, and workers over 20,000 renewals (long)"
+	@echo "make simulate 100,000 subscribers through 24 months, to the cent (long; SUBSCRIBERS=100 for fewer)"
 	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
 
 install: .venv/installed
