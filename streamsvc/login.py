@@ -1,5 +1,7 @@
 """Who is asking: a token becomes a viewer or an operator. Every endpoint is closed unless it says for whom it opens.
 
+Viewers are found here, operators in operators.py.
+
 Nothing is cached: a session that ended a moment ago, on whatever worker, is not found by the next request.
 """
 
@@ -13,18 +15,26 @@ import sqlalchemy as sa
 from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin
 
-from streamsvc import clock
-from streamsvc.database import SAFE_METHODS, affected, db, one_row
-from streamsvc.models import Account, ApiKey, Device, Profile, Session
+from streamsvc import clock, operators
+from streamsvc.database import SAFE_METHODS, affected, db
+from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
+from streamsvc.operators import Operator
 from streamsvc.prepared import Prepared
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
-from streamsvc.rules.refusals import CsrfTokenInvalid, InsufficientScope, NotSignedIn, ReauthenticationRequired
+from streamsvc.rules.refusals import (
+    CsrfTokenInvalid,
+    InsufficientScope,
+    NotSignedIn,
+    ReadOnlySession,
+    ReauthenticationRequired,
+)
 from streamsvc.rules.sessions import (
     API_KEY_PREFIX,
     LAST_SEEN_GRAIN,
+    OPERATOR_PREFIX,
     REAUTHENTICATION_WINDOW,
     TOKEN_PREFIX,
     expires_at,
@@ -37,11 +47,14 @@ CSRF_HEADER = "X-CSRF-Token"
 
 @dataclass(frozen=True)
 class Access:
-    """For whom a view opens: everybody, a viewer, an operator whose key has the scope."""
+    """For whom a view opens: everybody, a viewer, an operator with the scope, any operator in person."""
 
     public: bool = False
     viewer: bool = False
     scope: str | None = None
+    in_person: bool = False
+    owner: bool = False
+    """Of the viewers, only the account's owner: not support that looks on."""
 
 
 VIEWER_ONLY = Access(viewer=True)
@@ -54,12 +67,24 @@ def public(view):
 
 
 def operator(scope: str):
-    """Mark a view for operators whose key carries `scope` or `admin`."""
+    """Mark a view for operators whose key or role has `scope` or `admin`."""
     return _open(Access(scope=scope))
 
 
+def operator_in_person(view):
+    """Mark a view for operators who signed in, whatever their role."""
+    view.access = Access(in_person=True)
+    return view
+
+
+def owner_only(view):
+    """Mark a view for viewers, but not for support that looks on in their place: payment methods, the whole record."""
+    view.access = Access(viewer=True, owner=True)
+    return view
+
+
 def viewer_or_operator(scope: str):
-    """Mark a view for viewers, and for operators whose key carries `scope` or `admin`."""
+    """Mark a view for viewers, and for operators whose key or role has `scope` or `admin`."""
     return _open(Access(viewer=True, scope=scope))
 
 
@@ -113,18 +138,6 @@ class Viewer(UserMixin):
         return expires_at(self.row.lifetime, self.row.session_created_at, self.row.last_seen_at)
 
 
-class Operator(UserMixin):
-    """An API key at work."""
-
-    def __init__(self, row):
-        self.id = row.id
-        self.name = row.name
-        self.scopes = frozenset(row.scopes)
-
-    def may(self, scope: str) -> bool:
-        return scope in self.scopes or "admin" in self.scopes
-
-
 VIEWER_BY_TOKEN = (
     sa.select(
         Session.id.label("session_id"),
@@ -136,6 +149,8 @@ VIEWER_BY_TOKEN = (
         Session.authenticated_at,
         Session.last_seen_at,
         Session.profile_id.label("selected_profile_id"),
+        Session.impersonated_by,
+        Session.impersonation_reason,
         Device.name.label("device_name"),
         Device.kind.label("device_kind"),
         Account.id.label("account_id"),
@@ -179,16 +194,11 @@ VIEWER_BY_TOKEN = (
     .order_by(Profile.id)
 )
 LIVE_VIEWER = Prepared(VIEWER_BY_TOKEN)
-OPERATOR_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
-    ApiKey.token_hash == sa.bindparam("token_hash"), ApiKey.revoked_at.is_(None)
-)
 SEEN = (
     sa.update(Session)
     .where(Session.id == sa.bindparam("session_id"), Session.last_seen_at < sa.bindparam("now"))
     .values(last_seen_at=sa.bindparam("now"))
 )
-
-USED = sa.update(ApiKey).where(ApiKey.id == sa.bindparam("key_id")).values(last_used_at=sa.bindparam("now"))
 
 login_manager = LoginManager()
 log = logging.getLogger("streamsvc.security")
@@ -201,7 +211,9 @@ def user_of(request):
         scheme, _, token = request.headers["Authorization"].partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         if token.startswith(API_KEY_PREFIX):
-            return _operator(token)
+            return operators.by_key(token)
+        if token.startswith(OPERATOR_PREFIX):
+            return operators.by_session(token)
         return _viewer(token) if token.startswith(TOKEN_PREFIX) else None
     token = request.cookies.get(COOKIE, "")
     return _viewer(token, csrf_token_of(token)) if token.startswith(TOKEN_PREFIX) else None
@@ -217,15 +229,6 @@ def _viewer(token: str, csrf_token: str | None = None) -> Viewer | None:
     if now - found.row.last_seen_at > LAST_SEEN_GRAIN:
         affected(SEEN, {"session_id": found.row.session_id, "now": now})
     return found
-
-
-def _operator(token: str) -> Operator | None:
-    key, now = one_row(OPERATOR_BY_TOKEN, {"token_hash": fingerprint(token)}), clock.now()
-    if key is None or (key.expires_at is not None and key.expires_at <= now):
-        return None
-    if key.last_used_at is None or now - key.last_used_at > LAST_SEEN_GRAIN:
-        affected(USED, {"key_id": key.id, "now": now})
-    return Operator(key)
 
 
 def csrf_token_of(token: str) -> str:
@@ -264,15 +267,23 @@ def _guard():
     who = user_of(request)
     login_manager._update_request_context_with_user(who)
     if isinstance(who, Operator):
-        if access.scope is None:
-            raise NotSignedIn(presented=True)
-        if not who.may(access.scope):
-            log.warning("authz_fail: key %s lacks the scope %s for %s", who.id, access.scope, request.endpoint)
-            raise InsufficientScope(access.scope)
+        _admit_operator(who, access)
     elif not (isinstance(who, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)
+    elif who.row.impersonated_by and (access.owner or request.method not in SAFE_METHODS):
+        raise ReadOnlySession
     elif who.csrf_token and request.method not in SAFE_METHODS:
         _check_csrf(who.csrf_token)
+
+
+def _admit_operator(who: Operator, access: Access) -> None:
+    if access.in_person and who.session:
+        return
+    if access.scope is None:
+        raise NotSignedIn(presented=True)
+    if not who.may(access.scope, changes=request.method not in SAFE_METHODS):
+        log.warning("authz_fail: %s lacks the scope %s for %s", who.id, access.scope, request.endpoint)
+        raise InsufficientScope(access.scope)
 
 
 def _check_csrf(csrf_token: str) -> None:

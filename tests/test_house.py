@@ -20,6 +20,7 @@ EDGE = {
     "jobs",
     "clock",
     "sealing",
+    "end_users",
 }
 MAY_IMPORT = {
     "rules": {"rules"},
@@ -31,7 +32,9 @@ MAY_IMPORT = {
     "schemas": {"schemas", "rules"},
     "etags": set(),
     "web": {"rules", "schemas", "database"},
-    "login": {"models", "rules", "database", "prepared", "clock", "passwords"},
+    "operators": {"models", "rules", "database", "clock"},
+    "login": {"models", "rules", "database", "prepared", "clock", "passwords", "operators"},
+    "end_users": {"models", "rules", "database", "clock", "sealing"},
     "pagination": {"database", "rules"},
     "jobs": {"models", "database", "clock"},
     "idempotency": {"models", "database", "clock", "rules", "web", "login"},
@@ -43,7 +46,7 @@ MAY_IMPORT = {
     "operations": {"operations", "gateways", "models", "database", "rules", "settings", "passwords", "search"} | EDGE,
     "blueprints": {"blueprints", "operations", "models", "database", "rules", "settings", "passwords", "search"} | EDGE,
     "pages": set(),
-    "app": {"blueprints", "operations", "pages", "database", "clock", "login", "web", "settings"},
+    "app": {"blueprints", "operations", "pages", "database", "clock", "login", "web", "settings", "end_users"},
     "cli": {"cli", "app", "operations", "login", "settings", "database", "clock", "jobs", "models", "rules"},
 }
 OUTSIDE_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}

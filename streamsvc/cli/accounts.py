@@ -4,7 +4,7 @@ import click
 from flask.cli import with_appcontext
 
 from streamsvc.operations.api_keys import create_api_key
-from streamsvc.rules.sessions import SCOPES
+from streamsvc.rules.roles import SCOPES
 
 
 @click.group("api-keys")

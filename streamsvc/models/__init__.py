@@ -22,6 +22,7 @@ from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.factors import RecoveryCode, TotpFactor
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
+from streamsvc.models.operators import OperatorAccount, OperatorCode, OperatorSession
 from streamsvc.models.passkeys import Passkey
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, Rated, Watchlisted
@@ -52,6 +53,9 @@ __all__ = [
     "ImportRejection",
     "ImportedTitle",
     "Job",
+    "OperatorAccount",
+    "OperatorCode",
+    "OperatorSession",
     "Passkey",
     "Person",
     "Profile",

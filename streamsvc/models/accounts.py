@@ -92,6 +92,8 @@ class ApiKey(Base):
     name: Mapped[str]
     token_hash: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list] = mapped_column(Json)
+    signing_sealed: Mapped[str | None]
+    """What its holder signs end users' addresses with: derived from the token, sealed with the service's secret key."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.database import Base, UtcTime, db, new_id
-from streamsvc.rules.sessions import LIFETIMES, expires_at
+from streamsvc.rules.sessions import LIFETIMES, expires_at, impersonation
 
 
 class Device(Base):
@@ -32,7 +32,15 @@ class Device(Base):
 
 class Session(Base):
     __tablename__ = "sessions"
-    __table_args__ = (sa.Index("ix_sessions_account_id", "account_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_sessions_account_id", "account_id", "id"),
+        sa.Index(
+            "ix_sessions_impersonated_by",
+            "impersonated_by",
+            sqlite_where=sa.text("impersonated_by IS NOT NULL"),
+            postgresql_where=sa.text("impersonated_by IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ses"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
@@ -50,12 +58,20 @@ class Session(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]
     user_agent: Mapped[str | None]
+    impersonated_by: Mapped[str | None]
+    """The operator, or the API key, that looks on in the owner's place and may change nothing; None for the owner."""
+    impersonation_reason: Mapped[str | None]
 
     device: Mapped[Device] = relationship(lazy="joined", innerjoin=True)
 
     @property
     def expires_at(self) -> datetime:
         return expires_at(self.lifetime, self.created_at, self.last_seen_at)
+
+    @property
+    def impersonation(self) -> dict | None:
+        """{operator, reason} where support looks on."""
+        return impersonation(self.impersonated_by, self.impersonation_reason)
 
     @classmethod
     def live(cls, account_id: str, now: datetime):

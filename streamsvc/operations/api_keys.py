@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from streamsvc import clock
+from streamsvc import clock, sealing
 from streamsvc.database import db
+from streamsvc.end_users import signing_secret
 from streamsvc.models import ApiKey
 from streamsvc.operations import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint, new_token
@@ -25,6 +26,7 @@ def add_api_key(
         name=name,
         scopes=sorted(set(scopes)),
         token_hash=fingerprint(token),
+        signing_sealed=sealing.seal(signing_secret(token)),
         expires_at=expires_at,
         created_at=clock.now(),
     )

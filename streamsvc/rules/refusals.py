@@ -98,11 +98,29 @@ class NotSignedIn(Refusal):
 class InsufficientScope(Refusal):
     code = "insufficient_scope"
     status = 403
-    detail = "This API key does not carry the scope that this call needs."
+    detail = "Your API key, or your role, does not have the scope that this call needs."
 
     def __init__(self, scope: str):
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
         super().__init__(scope=scope, headers={"WWW-Authenticate": challenge})
+
+
+class ReadOnlySession(Refusal):
+    code = "read_only_session"
+    status = 403
+    detail = "Support looks on in this session; only the account's owner may do or see this."
+
+
+class EndUserAddressInvalid(Refusal):
+    code = "end_user_address_invalid"
+    status = 400
+    detail = "X-End-User-Address is not signed by a live key with the scope `frontend` for this very call just now."
+
+
+class LastAdmin(Refusal):
+    code = "last_admin"
+    status = 409
+    detail = "Nobody else could administer then; make another operator an admin first."
 
 
 # --- sessions and accounts ---------------------------------------------------------------------------------------
@@ -203,6 +221,12 @@ class TokenInvalid(Refusal):
 
 class PinRequired(Refusal):
     code = "pin_required"
+class AccountNotActive(Refusal):
+    code = "account_not_active"
+    status = 409
+    detail = "This account is disabled; its owner could not be signed in either."
+
+
     status = 403
     detail = "This profile opens with its PIN."
 

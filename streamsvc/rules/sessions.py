@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 TOKEN_PREFIX = "sst_"
 API_KEY_PREFIX = "sk_"
-SCOPES = ("admin", "billing", "catalog", "support", "playback")
-"""What an API key may be for; `admin` includes all."""
+OPERATOR_PREFIX = "ops_"
 REAUTHENTICATION_WINDOW = timedelta(minutes=10)
 LAST_SEEN_GRAIN = timedelta(minutes=5)
 
@@ -20,13 +19,19 @@ class Lifetime:
     absolute: timedelta
     idle: timedelta
 
+    def ends_at(self, created_at: datetime, last_seen_at: datetime) -> datetime:
+        return min(created_at + self.absolute, last_seen_at + self.idle)
+
 
 LIFETIMES = {
     "tv": Lifetime(timedelta(days=365), timedelta(days=60)),
     "app": Lifetime(timedelta(days=365), timedelta(days=60)),
     "browser": Lifetime(timedelta(days=90), timedelta(days=14)),
     "visit": Lifetime(timedelta(days=1), timedelta(hours=2)),
+    "impersonation": Lifetime(timedelta(minutes=30), timedelta(minutes=30)),
 }
+OPERATOR_LIFETIME = Lifetime(timedelta(hours=12), timedelta(minutes=30))
+OPERATOR_SEEN_GRAIN = timedelta(minutes=1)
 
 
 def lifetime_of(device_kind: str, remember: bool) -> str:
@@ -39,7 +44,12 @@ def lifetime_of(device_kind: str, remember: bool) -> str:
 def expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:
     """When the session ends by itself; at once for a class that no longer exists."""
     known = LIFETIMES.get(lifetime)
-    return min(created_at + known.absolute, last_seen_at + known.idle) if known else created_at
+    return known.ends_at(created_at, last_seen_at) if known else created_at
+
+
+def impersonation(operator: str | None, reason: str | None) -> dict | None:
+    """What a session in which support looks on says of itself; None for the owner's own."""
+    return {"operator": operator, "reason": reason} if operator else None
 
 
 def new_token(prefix: str = TOKEN_PREFIX) -> str:

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.rules.sessions import SCOPES
+from streamsvc.rules.roles import SCOPES
 from streamsvc.schemas.base import Moment, StrictSchema, Text, Word
 
 

@@ -9,7 +9,7 @@ bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description=
 
 
 @bp.route("/clock")
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, ClockOut)
 def read_clock():
     """What time the service thinks it is."""
@@ -18,7 +18,7 @@ def read_clock():
 
 @bp.route("/clock", methods=["PUT"])
 @bp.arguments(ClockIn)
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, ClockOut)
 def put_clock(asked):
     """Move the clock forward; answers when all that fell due on the way is done, in time order."""

@@ -15,7 +15,7 @@ bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description
 
 @bp.route("/emails")
 @bp.arguments(EmailQuery, location="query")
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, page_of(EmailOut))
 def list_emails(asked):
     """What would have been sent, the newest first."""

@@ -20,7 +20,7 @@ bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", 
 
 
 @bp.route("")
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, SandboxPaymentsOut)
 def read_journal():
     """What reached the provider, latest first."""
@@ -29,7 +29,7 @@ def read_journal():
 
 @bp.route("", methods=["PUT"])
 @bp.arguments(SandboxPaymentIn)
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, SandboxPaymentsOut)
 def shape_next(asked):
     """Shape the next charge: decline it, take it and lose the reply, or break before it arrives."""
@@ -39,7 +39,7 @@ def shape_next(asked):
 
 @bp.route("/<payment_id>/authentication", methods=["POST"])
 @bp.arguments(SandboxAuthenticationIn)
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, PaymentOut)
 def confirm(asked, payment_id):
     """Be the payer's bank: say yes, or no, to a charge that waits."""
@@ -47,7 +47,7 @@ def confirm(asked, payment_id):
 
 
 @bp.route("/<payment_id>/dispute", methods=["POST"])
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, PaymentOut)
 def open_dispute(payment_id):
     """Be the payer's bank: take the money back."""
@@ -55,7 +55,7 @@ def open_dispute(payment_id):
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
-@operator("admin")
+@operator("sandbox")
 @bp.response(200, PaymentOut)
 def win_dispute(payment_id):
     """Be the payer's bank: decide for the merchant."""

@@ -1,0 +1,103 @@
+"""operators: the people who operate, each with a role. Not viewers' accounts: neither opens what the other does."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, db, new_id
+from streamsvc.rules.sessions import OPERATOR_LIFETIME
+
+
+class OperatorAccount(Base):
+    __tablename__ = "operators"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('active', 'disabled', 'removed')", name="status"),
+        sa.Index("uq_operators_email_key", "email_key", unique=True),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("opr"))
+    email: Mapped[str]
+    email_key: Mapped[str | None]
+    """The e-mail in its canonical form: one operator for each. None once removed, so that it can be invited anew."""
+    name: Mapped[str]
+    role: Mapped[str]
+    """A name of rules/roles.py; one that no longer exists opens nothing."""
+    status: Mapped[str] = mapped_column(default="active")
+    password_hash: Mapped[str | None]
+    totp_sealed: Mapped[str | None]
+    """The authenticator's secret, sealed. It comes together with the password: never one without the other."""
+    totp_pending_sealed: Mapped[str | None]
+    """The secret of an authenticator that has not shown a code yet."""
+    totp_last_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """The newest step that was used: no code counts twice."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether a password and an authenticator are set; until then nobody signs in as this operator."""
+        return self.password_hash is not None and self.totp_sealed is not None
+
+    @classmethod
+    def kept(cls):
+        return sa.select(cls).where(cls.status != "removed")
+
+    @classmethod
+    def by_email_key(cls, email_key: str) -> "OperatorAccount | None":
+        return db.session.scalar(sa.select(cls).where(cls.email_key == email_key))
+
+    @classmethod
+    def lock_admins(cls) -> list[str]:
+        """The ids of those who can act as admins today, held until the commit: of two who leave at once, one waits."""
+        able = (cls.role == "admin", cls.status == "active", cls.totp_sealed.is_not(None))
+        return list(db.session.scalars(sa.select(cls.id).where(*able).order_by(cls.id).with_for_update()))
+
+
+class OperatorCode(Base):
+    __tablename__ = "operator_codes"
+    __table_args__ = (sa.Index("ix_operator_codes_operator_id", "operator_id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("opc"))
+    operator_id: Mapped[str] = mapped_column(sa.ForeignKey("operators.id"))
+    code_hash: Mapped[str] = mapped_column(unique=True)
+    used_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class OperatorSession(Base):
+    __tablename__ = "operator_sessions"
+    __table_args__ = (sa.Index("ix_operator_sessions_operator_id", "operator_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ops"))
+    operator_id: Mapped[str] = mapped_column(sa.ForeignKey("operators.id"))
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    epoch: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
+    """When the operator last showed a code of the authenticator: opens the window for minting keys and operators."""
+    last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    network: Mapped[str]
+    """Where it was opened: an address, or IPv6's /64. An operator's usual place has throttles of its own."""
+    user_agent: Mapped[str]
+
+    @property
+    def expires_at(self) -> datetime:
+        return OPERATOR_LIFETIME.ends_at(self.created_at, self.last_seen_at)
+
+    @classmethod
+    def live(cls, operator_id: str, now: datetime):
+        """The operator's sessions that nobody ended and that did not run out."""
+        life = OPERATOR_LIFETIME
+        lives = (cls.ended_at.is_(None), cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
+        return sa.select(cls).where(cls.operator_id == operator_id, *lives)
+
+    @classmethod
+    def end_all(cls, operator_id: str, now: datetime, *conditions) -> list[str]:
+        """End the operator's sessions that meet the conditions; their ids. Counts from the very next request."""
+        ended = (
+            sa.update(cls)
+            .where(cls.operator_id == operator_id, cls.ended_at.is_(None), *conditions)
+            .values(ended_at=now)
+            .returning(cls.id)
+        )
+        return list(db.session.scalars(ended))
