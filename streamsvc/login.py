@@ -216,14 +216,14 @@ def user_of(request):
             return operators.by_session(token)
         return _viewer(token) if token.startswith(TOKEN_PREFIX) else None
     token = request.cookies.get(COOKIE, "")
-    return _viewer(token, csrf_token_of(token)) if token.startswith(TOKEN_PREFIX) else None
+    return _viewer(token, by_cookie=True) if token.startswith(TOKEN_PREFIX) else None
 
 
-def _viewer(token: str, csrf_token: str | None = None) -> Viewer | None:
+def _viewer(token: str, by_cookie: bool = False) -> Viewer | None:
     rows = LIVE_VIEWER.all(token_hash=fingerprint(token))
     if not rows:
         return None
-    found, now = Viewer(rows, csrf_token), clock.now()
+    found, now = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None), clock.now()
     if found.row.epoch < current_app.extensions["settings"].session_epoch or found.session_expires_at <= now:
         return None
     if now - found.row.last_seen_at > LAST_SEEN_GRAIN:
@@ -231,9 +231,13 @@ def _viewer(token: str, csrf_token: str | None = None) -> Viewer | None:
     return found
 
 
-def csrf_token_of(token: str) -> str:
-    """What a page of ours can read and send along, and a page of somebody else cannot: bound to the session's token."""
-    return hmac.digest(token.encode(), b"csrf", "sha256").hex()
+def csrf_token_of(session_id: str, key: str | None = None) -> str:
+    """What a page of ours can read and send along, and a page of somebody else cannot.
+
+    Bound to the session, by the service's secret: it stays when the session is given a new token.
+    """
+    key = key or current_app.extensions["settings"].secret_key[0]
+    return hmac.digest(key.encode(), f"csrf {session_id}".encode(), "sha256").hex()
 
 
 def asking() -> Viewer | Operator | None:
@@ -273,7 +277,7 @@ def _guard():
     elif who.row.impersonated_by and (access.owner or request.method not in SAFE_METHODS):
         raise ReadOnlySession
     elif who.csrf_token and request.method not in SAFE_METHODS:
-        _check_csrf(who.csrf_token)
+        _check_csrf(who.row.session_id)
 
 
 def _admit_operator(who: Operator, access: Access) -> None:
@@ -286,8 +290,10 @@ def _admit_operator(who: Operator, access: Access) -> None:
         raise InsufficientScope(access.scope)
 
 
-def _check_csrf(csrf_token: str) -> None:
-    if not hmac.compare_digest(request.headers.get(CSRF_HEADER, "").encode(), csrf_token.encode()):
+def _check_csrf(session_id: str) -> None:
+    sent = request.headers.get(CSRF_HEADER, "").encode()
+    good = (csrf_token_of(session_id, key) for key in current_app.extensions["settings"].secret_key)
+    if not any(hmac.compare_digest(sent, each.encode()) for each in good):
         raise CsrfTokenInvalid
 
 

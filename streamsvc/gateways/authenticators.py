@@ -44,13 +44,17 @@ def creation_options(site: str, challenge: bytes, account_id: str, email: str, k
     return json.loads(webauthn.options_to_json(options))
 
 
-def request_options(site: str, challenge: bytes) -> dict:
-    """PublicKeyCredentialRequestOptionsJSON: any passkey of this site, so that it tells nothing about anybody."""
+def request_options(site: str, challenge: bytes, known: list[str] | None = None) -> dict:
+    """PublicKeyCredentialRequestOptionsJSON: one of the `known` passkeys; without them any passkey of this site, so
+    that it tells nothing about anybody."""
     import webauthn
-    from webauthn.helpers.structs import UserVerificationRequirement
+    from webauthn.helpers import base64url_to_bytes, structs
 
     options = webauthn.generate_authentication_options(
-        rp_id=site, challenge=challenge, user_verification=UserVerificationRequirement.PREFERRED
+        rp_id=site,
+        challenge=challenge,
+        user_verification=structs.UserVerificationRequirement.PREFERRED,
+        allow_credentials=known and [structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(k)) for k in known],
     )
     return json.loads(webauthn.options_to_json(options))
 

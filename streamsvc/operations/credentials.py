@@ -20,7 +20,7 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session: st
     account = lock(Account, account_id)
     account.password_hash = new_hash
     ended = Session.end_all(account_id, now, Session.id != (kept_session or ""))
-    Proof.withdraw(account_id, now, "password_reset", "magic_link", "sign_in_code")
+    Proof.withdraw(account_id, now, "password_reset", "magic_link", "sign_in_code", "reauthentication_code")
     throttle.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
     audit.record("authn_password_change", account_id, sessions_ended=len(ended))
     mail.post("password_changed", account.email, now)

@@ -24,7 +24,9 @@ def confirm(proof: Proof, now: datetime) -> None:
     """The account has the new address from now on. Raises EmailTaken."""
     account = lock(Account, proof.account_id)
     _set(account, proof.email, now)
-    Proof.withdraw(account.id, now, "password_reset", "email_verification", "magic_link", "sign_in_code")
+    Proof.withdraw(
+        account.id, now, "password_reset", "email_verification", "magic_link", "sign_in_code", "reauthentication_code"
+    )
     mail.post("email_changed", proof.email, now, email=proof.email)
     audit.record("email_changed", account.id)
 

@@ -22,6 +22,7 @@ from streamsvc.rules.passkeys import MOST, counts_on, site_of
 from streamsvc.rules.refusals import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 
 CHALLENGE_BYTES = 32
+REAUTHENTICATION = "passkey_reauthentication"
 NO_ENTRY = "This passkey does not open an account here."
 
 
@@ -36,7 +37,7 @@ class Signed:
 
 def registration_options(account_id: str, email: str, session_id: str, now: datetime) -> dict:
     """What to ask an authenticator for, in the caller's unit of work. Raises PasskeyLimit."""
-    known = list(db.session.scalars(sa.select(Passkey.credential_id).where(Passkey.account_id == account_id)))
+    known = _known(account_id)
     if len(known) >= MOST:
         raise PasskeyLimit(limit=MOST)
     challenge = _challenge("passkey_registration", now, session_id=session_id)
@@ -83,10 +84,30 @@ def sign_in_options(binding: str | None, now: datetime) -> dict:
 
 def signed_by(credential: dict, binding: str, by_cookie: bool, now: datetime) -> Signed:
     """Who signed; the challenge is still open. Raises InvalidCredentials."""
+    return _signed(credential, lambda key: ceremonies.of_browser("passkey_sign_in", key, binding, by_cookie, now))
+
+
+def proof_options(account_id: str, session_id: str, now: datetime) -> dict:
+    """What to ask an authenticator for, to prove once more who one is; in the caller's unit of work."""
+    challenge = _challenge(REAUTHENTICATION, now, session_id=session_id)
+    return authenticators.request_options(_site()[0], challenge, _known(account_id))
+
+
+def prove(credential: dict, account_id: str, session_id: str, now: datetime) -> None:
+    """One of the account's own passkeys signed this session's challenge. Commits. Raises InvalidCredentials."""
+    signed = _signed(credential, lambda key: ceremonies.of_session(REAUTHENTICATION, key, session_id, now))
+    if signed.passkey.account_id != account_id:
+        raise _refusal(account_id, "another account's passkey")
+    use(signed, now)
+    db.session.commit()
+
+
+def _signed(credential: dict, began_with) -> Signed:
+    """`began_with(challenge in hex)`: the open ceremony, or None."""
     account_id = None
     try:
         challenge = authenticators.challenge_in(credential)
-        began = ceremonies.of_browser("passkey_sign_in", challenge.hex(), binding, by_cookie, now)
+        began = began_with(challenge.hex())
         kept = one_row(sa.select(*Passkey.__table__.c).where(Passkey.credential_id == str(credential.get("id"))))
         if began is None or kept is None:
             raise Unproved("unknown challenge" if began is None else "unknown passkey")
@@ -125,6 +146,10 @@ def _challenge(kind: str, now: datetime, **who) -> bytes:
     challenge = secrets.token_bytes(CHALLENGE_BYTES)
     ceremonies.begin(kind, challenge.hex(), now, **who)
     return challenge
+
+
+def _known(account_id: str) -> list[str]:
+    return list(db.session.scalars(sa.select(Passkey.credential_id).where(Passkey.account_id == account_id)))
 
 
 def _site() -> tuple[str, str]:

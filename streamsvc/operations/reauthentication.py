@@ -1,22 +1,34 @@
 """Proving once more who one is, for what must not be done from an unlocked phone on a table."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from streamsvc import clock, passwords, throttle
 from streamsvc.database import db, one_row
-from streamsvc.models import Account, Session
-from streamsvc.operations import audit, second_factor
+from streamsvc.models import Account, Proof, Session, TotpFactor
+from streamsvc.operations import audit, mail, passkeys, second_factor
+from streamsvc.operations.attempts import is_within
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid
+from streamsvc.rules.refusals import InvalidCredentials, NotSignedIn, OtherProofRequired, SecondFactorInvalid
+from streamsvc.rules.sessions import fingerprint, new_token
+
+CODE = "reauthentication_code"
 
 
-def prove(account_id: str, given: dict) -> None:
-    """By `password` or `totp`. Raises InvalidCredentials, SecondFactorInvalid, TooManyAttempts."""
+def prove(me, given: dict) -> None:
+    """By one of `password`, `totp`, `credential` (a passkey's), `email_code`; `me` is the viewer.
+
+    Raises InvalidCredentials, SecondFactorInvalid, TooManyAttempts.
+    """
+    account_id, now = me.account_id, clock.now()
     if "password" in given:
         prove_password(account_id, given["password"])
         return
     throttle.take(limits.REAUTHENTICATION, account_id)
-    if not second_factor.use_totp(account_id, given["totp"], clock.now()):
+    if "credential" in given:
+        passkeys.prove(given["credential"], account_id, me.row.session_id, now)
+    elif not _is_right(account_id, given, now):
         audit.record("reauthn_fail", account_id)
         db.session.commit()
         raise SecondFactorInvalid
@@ -34,8 +46,49 @@ def prove_password(account_id: str, password: str) -> None:
     throttle.clear(limits.REAUTHENTICATION, account_id)
 
 
+def mail_code(account_id: str, now: datetime) -> None:
+    """Mail a code to who has nothing else to prove themselves with. Raises OtherProofRequired.
+
+    Too many are dropped without a word.
+    """
+    has_totp = sa.exists().where(TotpFactor.account_id == Account.id, TotpFactor.confirmed_at.is_not(None))
+    kept = one_row(
+        sa.select(Account.email, Account.password_hash, has_totp.label("has_totp")).where(Account.id == account_id)
+    )
+    methods = [name for name, has in (("password", kept.password_hash), ("totp", kept.has_totp)) if has]
+    if methods:
+        raise OtherProofRequired(methods=methods)
+    if is_within(limits.MAIL_TO_ADDRESS, f"{CODE} {account_id}"):
+        mail.post_proof(CODE, kept.email, account_id, now)
+        audit.record("reauthn_code_asked", account_id)
+
+
 def open_window(session_id: str, account_id: str) -> None:
     """For ten minutes from now the session may do what is sensitive; in the caller's unit of work."""
     now = clock.now()
     db.session.execute(sa.update(Session).where(Session.id == session_id).values(authenticated_at=now))
     audit.record("reauthn_success", account_id)
+
+
+def renewed_token(me, asked: bool) -> str | None:
+    """A new token for the viewer's session, whose old one dies with the caller's unit of work; None: it keeps its own.
+
+    A browser's cookie is always renewed. Who holds a token asks for it, since the old one is refused from then on.
+    """
+    if not asked and not me.csrf_token:
+        return None
+    token = new_token()
+    still = (Session.id == me.row.session_id, Session.token_hash == me.row.token_hash, Session.ended_at.is_(None))
+    if db.session.execute(sa.update(Session).where(*still).values(token_hash=fingerprint(token))).rowcount != 1:
+        db.session.rollback()
+        raise NotSignedIn(presented=True)
+    audit.record("session_token_renewed", me.account_id, session=me.row.session_id)
+    return token
+
+
+def _is_right(account_id: str, given: dict, now: datetime) -> bool:
+    if "totp" in given:
+        return second_factor.use_totp(account_id, given["totp"], now)
+    used = Proof.use(CODE, fingerprint(f"{account_id}:{given['email_code']}"), now) is not None
+    db.session.commit()
+    return used

@@ -5,6 +5,7 @@ from datetime import timedelta
 LIFETIMES = {
     "passkey_registration": timedelta(minutes=5),
     "passkey_sign_in": timedelta(minutes=5),
+    "passkey_reauthentication": timedelta(minutes=5),
     "oidc_sign_in": timedelta(minutes=10),
     "oidc_link": timedelta(minutes=10),
 }

@@ -10,4 +10,5 @@ LIFETIMES = {
     "email_undo": timedelta(days=7),
     "magic_link": timedelta(minutes=10),
     "sign_in_code": timedelta(minutes=10),
+    "reauthentication_code": timedelta(minutes=10),
 }

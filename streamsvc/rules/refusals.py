@@ -207,6 +207,14 @@ class ReauthenticationRequired(Refusal):
     )
 
 
+class OtherProofRequired(Refusal):
+    """`methods`: how this account proves itself: password, totp."""
+
+    code = "other_proof_required"
+    status = 409
+    detail = "A code by mail is for accounts that have neither a password nor an authenticator app."
+
+
 class CsrfTokenInvalid(Refusal):
     code = "csrf_token_invalid"
     status = 403

@@ -59,11 +59,6 @@ class ProofToken(StrictSchema):
     token = Text(longest=200, required=True)
 
 
-class PasswordChange(StrictSchema):
-    current_password = Password(required=True)
-    password = Password(required=True)
-
-
 class PasswordReset(StrictSchema):
     token = Text(longest=200, required=True)
     password = Password(required=True)

@@ -3,9 +3,10 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Pattern, StrictSchema
+from streamsvc.schemas.sessions import Rotating
 
 
-class TotpCode(StrictSchema):
+class TotpCode(Rotating):
     code = Pattern("[0-9]{6}", "Give six digits.", longest=6, required=True)
 
 
@@ -16,3 +17,7 @@ class TotpSecret(StrictSchema):
 
 class RecoveryCodes(StrictSchema):
     recovery_codes = fields.List(fields.String(), required=True, metadata={"description": "Shown this once."})
+
+
+class TotpConfirmed(RecoveryCodes):
+    token = fields.String(metadata={"description": "Where `rotate` was asked for."})

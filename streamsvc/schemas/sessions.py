@@ -1,10 +1,11 @@
 """Sign-in and sessions, as they cross the wire."""
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.accounts import AccountOut, Password
 from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
 from streamsvc.schemas.devices import DeviceIn, SessionDevice
+from streamsvc.schemas.passkeys import SignedCredential
 from streamsvc.schemas.profiles import Pin, ProfileOut
 
 
@@ -90,6 +91,33 @@ class SignedIn(CurrentSession):
     token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
 
 
-class Reauthentication(StrictSchema):
+class Rotating(StrictSchema):
+    """What proves once more who asks, and may give the session a new token."""
+
+    rotate = Bool(
+        load_default=False,
+        metadata={"description": "Answer with a new token; the old one is refused from then on. A cookie always is."},
+    )
+
+
+class Reauthentication(Rotating):
+    """One proof, and no more."""
+
     password = Password()
     totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
+    credential = fields.Nested(SignedCredential(), metadata={"description": "A passkey's answer."})
+    email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+
+    @validates_schema
+    def one_proof(self, given, **_):
+        if len(given.keys() - {"rotate"}) != 1:
+            raise ValidationError("Send one of password, totp, credential, email_code.")
+
+
+class PasswordChange(Rotating):
+    current_password = Password(required=True)
+    password = Password(required=True)
+
+
+class NewToken(StrictSchema):
+    token = fields.String(required=True, metadata={"description": "Shown this once; the old one is refused."})

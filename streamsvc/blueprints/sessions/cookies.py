@@ -6,7 +6,7 @@ from functools import wraps
 import msgspec
 from flask import Response, make_response, request
 
-from streamsvc.login import COOKIE
+from streamsvc.login import COOKIE, viewer
 from streamsvc.operations.bindings import new_binding
 from streamsvc.web import json_response
 
@@ -35,6 +35,17 @@ def token_as_cookie_if_asked(view):
 def set_cookie(response: Response, token: str) -> None:
     """Host-only, for secure connections, unreadable to scripts; the session's own lifetime counts, not the cookie's."""
     response.set_cookie(COOKIE, token, max_age=400 * 86_400, path="/", secure=True, httponly=True, samesite="Lax")
+
+
+def with_token(token: str | None, document: dict | None = None) -> Response:
+    """The answer to who gave a new proof, with the session's new token: in its cookie where it came by cookie."""
+    by_cookie = viewer().csrf_token is not None
+    told = {"token": token} if token and not by_cookie else {}
+    told = (document or {}) | told
+    response = json_response(msgspec.json.encode(told)) if told else Response(status=204)
+    if token and by_cookie:
+        set_cookie(response, token)
+    return response
 
 
 def drop_cookie(response: Response) -> None:

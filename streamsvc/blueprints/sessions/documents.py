@@ -78,5 +78,5 @@ def subscription(row) -> dict | None:
 def signed_in(token: str, by_cookie: bool) -> Response:
     """201 with the token and who it stands for, read within the unit of work that makes the session."""
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": fingerprint(token)}).all()
-    viewer = Viewer(rows, csrf_token_of(token) if by_cookie else None)
+    viewer = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None)
     return json_response(msgspec.json.encode({"token": token} | current_session(viewer)), 201)

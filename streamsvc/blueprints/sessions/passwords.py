@@ -1,12 +1,14 @@
 """The password: changed by who knows it, reset by who reads the mailbox."""
 
 from streamsvc import clock, passwords
+from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.database import db
 from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.operations import accounts, credentials, email_changes, reauthentication
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
-from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordChange, PasswordReset, ProofToken
+from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordReset, ProofToken
+from streamsvc.schemas.sessions import NewToken, PasswordChange
 from streamsvc.web import Blueprint
 
 bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
@@ -15,6 +17,7 @@ bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves
 @bp.route("/account/password", methods=["PUT"])
 @bp.arguments(PasswordChange)
 @bp.response(204)
+@bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
 def put_password(given):
     """Change the password. Every other session ends."""
     row = viewer().row
@@ -22,7 +25,9 @@ def put_password(given):
     reauthentication.prove_password(row.account_id, given["current_password"])
     new_hash = passwords.hashed(given["password"])
     credentials.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
+    token = reauthentication.renewed_token(viewer(), given["rotate"])
     db.session.commit()
+    return with_token(token)
 
 
 @bp.route("/account/email", methods=["PUT"])

@@ -4,21 +4,24 @@ import msgspec
 from flask import Response
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked, with_token
 from streamsvc.blueprints.sessions.documents import current_session, signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public, viewer
 from streamsvc.models import Profile, Session
-from streamsvc.operations import audit, pins, reauthentication, second_factor, sign_in
+from streamsvc.operations import audit, passkeys, pins, reauthentication, second_factor, sign_in
 from streamsvc.pagination import rows_page
-from streamsvc.rules.refusals import Invalid, InvalidCredentials, NotFound
+from streamsvc.rules.refusals import InvalidCredentials, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.schemas.accounts import Accepted
 from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.passkeys import BrowserJson
 from streamsvc.schemas.sessions import (
     CurrentSession,
     ListedSession,
     NewSession,
+    NewToken,
     Reauthentication,
     SessionPatch,
     SignedIn,
@@ -89,14 +92,34 @@ def patch_current(given):
 @bp.route("/current/reauthentication", methods=["POST"])
 @bp.arguments(Reauthentication)
 @bp.response(204)
+@bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
 def reauthenticate(given):
     """Prove once more who you are; for ten minutes this session may do what is sensitive."""
     me = viewer()
-    if given.keys() != {"password"} and given.keys() != {"totp"}:
-        raise Invalid(errors={"_": ["Send either password or totp."]})
-    reauthentication.prove(me.account_id, given)
+    reauthentication.prove(me, given)
     reauthentication.open_window(me.row.session_id, me.account_id)
+    token = reauthentication.renewed_token(me, given["rotate"])
     db.session.commit()
+    return with_token(token)
+
+
+@bp.route("/current/reauthentication/passkey-options", methods=["POST"])
+@bp.response(200, BrowserJson)
+def create_proof_options():
+    """What to ask an authenticator for, to prove by passkey; its answer goes into `credential`."""
+    row = viewer().row
+    options = passkeys.proof_options(row.account_id, row.session_id, clock.now())
+    db.session.commit()
+    return json_response(msgspec.json.encode(options))
+
+
+@bp.route("/current/reauthentication/email-code", methods=["POST"])
+@bp.response(202, Accepted)
+def create_proof_code():
+    """Have a code mailed, for an account that has neither a password nor an authenticator app."""
+    reauthentication.mail_code(viewer().account_id, clock.now())
+    db.session.commit()
+    return {"status": "accepted"}
 
 
 @bp.route("")

@@ -1,11 +1,12 @@
 """An authenticator app as the second proof."""
 
 from streamsvc import clock
+from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.database import db
 from streamsvc.login import require_recent_proof, viewer
-from streamsvc.operations import second_factor
+from streamsvc.operations import reauthentication, second_factor
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpSecret
+from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret
 from streamsvc.web import Blueprint
 
 bp = Blueprint("second factors", __name__, url_prefix="/v1/account/totp", description="A second proof.")
@@ -24,13 +25,14 @@ def create_totp():
 
 @bp.route("", methods=["PUT"])
 @bp.arguments(TotpCode)
-@bp.response(200, RecoveryCodes)
+@bp.response(200, TotpConfirmed)
 def confirm_totp(given):
     """Show one code: from now on every sign-in asks for one. The recovery codes are shown this once."""
     require_recent_proof()
     codes = second_factor.confirm_totp(viewer().account_id, given["code"], clock.now())
+    token = reauthentication.renewed_token(viewer(), given["rotate"])
     db.session.commit()
-    return {"recovery_codes": codes}
+    return with_token(token, {"recovery_codes": codes})
 
 
 @bp.route("", methods=["DELETE"])
