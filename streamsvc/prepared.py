@@ -1,11 +1,20 @@
 """Statements for the hottest paths, compiled once and handed straight to the driver."""
 
+import threading
+import time
 from collections import namedtuple
+from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from streamsvc.database import STATEMENTS, db
+from streamsvc.database import STATEMENTS, UtcTime, db
+
+KEPT_S = 1.0
+"""A connection that a thread did not use for so long goes back to the pool, which looks whether it still lives."""
+_thread = threading.local()
 
 
 class Prepared:
@@ -40,7 +49,7 @@ class Prepared:
         bound = constants | parameters
         for name, bind in binders:
             bound[name] = bind(bound[name])
-        connection = engine.raw_connection()
+        connection = _own_connection(engine)
         try:
             cursor = connection.cursor()
             cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
@@ -48,24 +57,15 @@ class Prepared:
             cursor.close()
         except engine.dialect.dbapi.Error as error:
             raise self._told(engine.dialect, connection, text, error) from error
-        finally:
-            connection.close()
         if makers:
-            found = [self._made(values, makers) for values in found]
+            found = [_made(values, makers) for values in found]
         return list(map(self.row_type._make, found)), count
-
-    @staticmethod
-    def _made(values, makers):
-        made = list(values)
-        for place, make in makers:
-            made[place] = make(made[place])
-        return made
 
     def _prepare(self, dialect) -> tuple:
         compiled = self.statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         binders = [(name, _of(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()]
-        makers = [(p, _of(column, dialect).result_processor(dialect, None)) for p, column in enumerate(self.columns)]
+        makers = [(place, _maker(column, dialect)) for place, column in enumerate(self.columns)]
         self._plans[dialect.name] = (
             str(compiled),
             compiled.positiontup,
@@ -80,6 +80,41 @@ class Prepared:
         if lost:
             connection.invalidate(error)
         return DBAPIError.instance(text, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect)
+
+
+def _own_connection(engine):
+    """This thread's own connection: it stays with the thread, so that a statement need not fetch one from the pool."""
+    mine, now = _thread.__dict__.setdefault("connections", WeakKeyDictionary()), time.monotonic()
+    connection, used_at = mine.get(engine, (None, 0))
+    if connection is None or connection.dbapi_connection is None or now - used_at > KEPT_S:
+        if connection is not None:
+            del mine[engine]
+            connection.close()
+        connection = engine.raw_connection()
+    mine[engine] = connection, now
+    return connection
+
+
+def _made(values, makers):
+    made = list(values)
+    for place, make in makers:
+        if made[place] is not None:
+            made[place] = make(made[place])
+    return made
+
+
+def _maker(column, dialect):
+    """What makes the column's Python value of the driver's; None where that is the same. Not asked about NULL."""
+    if dialect.name == "sqlite":
+        if isinstance(column.type, UtcTime):
+            return _utc
+        if isinstance(column.type, sa.JSON):
+            return msgspec.json.decode
+    return _of(column, dialect).result_processor(dialect, None)
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _of(element, dialect):
