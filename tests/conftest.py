@@ -19,6 +19,7 @@ SECRET = "a secret for tests alone, 32 characters at least"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 CHEAP = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
 MARKS = ("UPDATE sessions SET last_seen_at", "UPDATE api_keys SET last_used_at", "INSERT INTO sandbox_clock")
+SLOWEST = ("test_thread", "test_serving", "test_workers", "test_crashes", "test_migrations")
 _running = []
 
 
@@ -28,6 +29,12 @@ def pytest_configure(config):
         running = postgres.server()
         os.environ[SERVER] = running.__enter__()
         _running.append(running)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """What starts services of its own comes first: it waits more than it works, and should not be waited for."""
+    items.sort(key=lambda item: not item.path.name.startswith(SLOWEST))
 
 
 def pytest_unconfigure(config):
@@ -75,6 +82,7 @@ def new_app(new_database):
     def make(kind, name, clock=None, **settings):
         values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP, **settings}
         app = create_app(Settings(database_url=new_database(kind, name), **values).completed(), now=clock)
+        write_without_waiting(app)
         forbid_writes_on_reads(app)
         with app.app_context():
             flask_migrate.upgrade()
@@ -90,6 +98,14 @@ def close(app):
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
+
+
+def write_without_waiting(app):
+    """Nothing here has to outlive the machine's power, so SQLite need not wait for its disk; PostgreSQL neither."""
+    with app.app_context():
+        for engine in db.engines.values():
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
 
 
 def forbid_writes_on_reads(app):
