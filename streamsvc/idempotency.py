@@ -14,7 +14,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
 
@@ -39,7 +39,8 @@ KEPT = timedelta(hours=48)
 LONGEST_KEY = 255
 
 
-GAP = "[secret shown once]"
+GAPS = {"[secret shown once]": base64.urlsafe_b64encode, "[key shown once]": base64.b64encode}
+"""What stands in a kept answer where a secret was, and how that secret is written."""
 
 
 @dataclass
@@ -51,16 +52,23 @@ class SentKey:
     body: bytes
     taken_at: datetime | None = None
     begun: dict | None = None
-    secret: str | None = None
+    shown: dict[str, str] = field(default_factory=dict)
+    """{gap: the secret that the answer shows there}"""
 
     def fingerprint(self, signing_key: str) -> str:
         """Tells the same request again, and nothing about it to who has the database alone."""
         return self._digest(signing_key, "fingerprint").hex()
 
-    def derived_secret(self, signing_key: str) -> str:
+    def derived_secret(self, signing_key: str, gap: str) -> str:
         """256 bits that the same request gives again for as long as its answer is kept."""
-        moment = utc_text(self.taken_at)
-        return base64.urlsafe_b64encode(self._digest(signing_key, f"secret {moment}")).decode().rstrip("=")
+        secret = GAPS[gap](self._digest(signing_key, f"secret {utc_text(self.taken_at)}")).decode()
+        return secret.rstrip("=") if GAPS[gap] is base64.urlsafe_b64encode else secret
+
+    def filled(self, body: str, signing_key: str) -> str:
+        """A kept answer as it was given."""
+        for gap in GAPS:
+            body = body.replace(gap, self.derived_secret(signing_key, gap))
+        return body
 
     def _digest(self, signing_key: str, purpose: str) -> bytes:
         parts = (purpose, self.id, self.sent, request.method, request.path)
@@ -105,13 +113,16 @@ def begun() -> dict | None:
     return key and key.begun
 
 
-def new_secret() -> str:
-    """256 bits for a token in this answer, at most one: chance; under a key, what the same request gives again."""
-    key = g.get("idempotency_key")
+def new_secret(standard: bool = False) -> str:
+    """256 bits for a token in this answer, at most one: chance; under a key, what the same request gives again.
+
+    43 letters that a URL can hold, or (`standard`) 44 of standard base64.
+    """
+    key, gap = g.get("idempotency_key"), list(GAPS)[standard]
     if key is None:
-        return secrets.token_urlsafe(32)
-    key.secret = key.derived_secret(_signing_keys()[0])
-    return key.secret
+        return base64.b64encode(secrets.token_bytes(32)).decode() if standard else secrets.token_urlsafe(32)
+    key.shown[gap] = key.derived_secret(_signing_keys()[0], gap)
+    return key.shown[gap]
 
 
 def _signing_keys() -> tuple[str, ...]:
@@ -147,7 +158,7 @@ def _lease(key: SentKey) -> Response | None:
         raise IdempotencyKeyReused
     key.taken_at, key.begun = kept.created_at, kept.begun
     if kept.status is not None:
-        replay = Response(kept.body.replace(GAP, key.derived_secret(signed_by)), kept.status)
+        replay = Response(key.filled(kept.body, signed_by), kept.status)
         replay.content_type = kept.content_type
         replay.headers["Idempotency-Replayed"] = "true"
         return replay
@@ -175,7 +186,9 @@ def _act(key: SentKey, view) -> Response:
         _release(key.id)
         raise
     body = response.get_data(as_text=True)
-    answer = {"status": response.status_code, "body": body.replace(key.secret, GAP) if key.secret else body}
+    for gap, secret in key.shown.items():
+        body = body.replace(secret, gap)
+    answer = {"status": response.status_code, "body": body}
     db.session.execute(
         sa.update(IdempotencyKey)
         .where(IdempotencyKey.id == key.id)

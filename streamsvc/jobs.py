@@ -1,5 +1,7 @@
 """Work for later: a row written in the transaction of its cause, done by a worker exactly once.
 
+What a job was about is forgotten once it is done: it may name a person.
+
 A handler runs inside a unit of work (`db.session`) that the runner commits together with the mark that the job is
 done: its effects in this database happen once. What it does outside can happen twice if the machine dies in between,
 so a handler that calls the outside world records first and sends under an idempotency key.
@@ -109,7 +111,7 @@ def run(job: sa.Row, now: datetime) -> bool:
             _handlers[job.kind](job.payload, now)
             if job.kind in _recurring:
                 _schedule_next(job.kind, now)
-            _finish(job, done_at=now)
+            _finish(job, done_at=now, payload={})
         return True
     except Retry as again:
         _finish(job, run_at=again.at, lease=None, leased_until=None, attempts=0)

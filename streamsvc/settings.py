@@ -132,6 +132,9 @@ class Settings:
     )
     signup: str = setting("open", one_of("open", "confirm"), "`confirm` never tells whether an e-mail is taken.")
     login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
+    deletion_grace_days: int = setting(
+        14, whole(0, 365), "Days in which a deleted account may be taken back before it is erased; 0: erased at once."
+    )
     session_epoch: int = setting(0, whole(0, 2**31 - 1), "Raise it to end every session signed in before.")
     mail_url: str = setting(
         "console:",

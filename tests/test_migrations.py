@@ -13,9 +13,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from streamsvc import sealing
 from streamsvc.app import MIGRATIONS
-from streamsvc.database import db
-from streamsvc.models import Profile
+from streamsvc.database import UtcTime, db
+from streamsvc.models import Profile, WebhookEndpoint
 from streamsvc.operations.accounts import register
 
 
@@ -38,6 +39,29 @@ def test_every_migration_can_be_taken_back(database, new_app):
         flask_migrate.upgrade()
         with db.engine.connect() as connection:
             assert (left, differences(connection)) == (set(), [])
+
+
+def test_secrets_that_sign_webhooks_are_sealed_where_they_stood_in_the_open(database, new_app):
+    app = new_app(database, "sealed")
+    kept = sa.table(
+        "webhook_endpoints",
+        *(sa.column(c) for c in ("id", "url", "secret", "old_secret")),
+        sa.column("created_at", UtcTime()),
+    )
+    row = {"id": "whe_1", "url": "https://example.com", "secret": "whsec_new", "old_secret": None}
+    with app.app_context():
+        flask_migrate.downgrade(revision="0006")
+        db.session.execute(sa.insert(kept).values(row | {"created_at": datetime(2026, 1, 1, tzinfo=UTC)}))
+        db.session.commit()
+        flask_migrate.upgrade()
+        endpoint = db.session.get(WebhookEndpoint, "whe_1")
+        sealed, old = endpoint.secret_sealed, endpoint.old_secret_sealed
+        assert (sealing.unseal(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
+        db.session.rollback()
+        flask_migrate.downgrade(revision="0006")
+        assert db.session.execute(sa.select(kept.c.secret)).scalar() == "whsec_new"
+        db.session.rollback()
+        flask_migrate.upgrade()
 
 
 def run_at_once(url, folder, count=3):

@@ -14,6 +14,7 @@ import pytest
 from streamsvc.gateways import webhooks as outside
 from streamsvc.rules.webhooks import DELAYS_S, is_public, next_try
 from tests.billing_world import World
+from tests.sessions_steps import everything
 
 
 class Receiver:
@@ -155,6 +156,25 @@ def test_while_a_secret_changes_both_sign(world, receiver):
     world.go_to(world.clock.at + timedelta(hours=25))
     subscribe(world)
     assert not is_signed(*receiver.got[-1], old["secret"])
+
+
+def test_no_secret_is_kept_in_the_open(world, receiver):
+    made = endpoint(world, receiver)
+    new = world.operator.post(f"/v1/admin/webhook-endpoints/{made['id']}/secret").json["secret"]
+    assert [secret for secret in (made["secret"], new) if secret[6:] in everything(world.app)] == []
+
+
+def test_a_repeated_request_hears_the_same_secret_and_changes_nothing(world, receiver):
+    asked = {"url": receiver.url}
+    made = [world.operator.post("/v1/admin/webhook-endpoints", asked, key="made") for _ in range(2)]
+    assert [answer.status_code for answer in made] == [201, 201]
+    assert made[0].json == made[1].json
+    path = f"/v1/admin/webhook-endpoints/{made[0].json['id']}/secret"
+    changed = [world.operator.post(path, key="changed").json["secret"] for _ in range(2)]
+    assert changed[0] == changed[1] != made[0].json["secret"]
+    assert len(base64.b64decode(changed[0].removeprefix("whsec_"), validate=True)) == 32
+    subscribe(world)
+    assert all(is_signed(*receiver.got[0], secret) for secret in (made[0].json["secret"], changed[0]))
 
 
 def test_what_was_rolled_back_is_not_told(world, receiver):

@@ -29,6 +29,8 @@ class Account(Base):
     status_reason: Mapped[str | None]
     disabled_until: Mapped[datetime | None] = mapped_column(UtcTime)
     """None: until somebody enables it."""
+    erase_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """Of a deleted account, until when it may be taken back; None once it is erased."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     @property

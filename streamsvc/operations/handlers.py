@@ -1,6 +1,6 @@
 """All that the worker can do: importing this module names every handler."""
 
-from streamsvc.operations import accounts, credentials, housekeeping, magic_links, mail, standing, webhooks
+from streamsvc.operations import accounts, closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.billing import audit, charging, corrections, events, migrations, renewal
 from streamsvc.operations.catalog import imports, popularity
 from streamsvc.operations.playback import usage
@@ -9,6 +9,7 @@ __all__ = [
     "accounts",
     "audit",
     "charging",
+    "closing",
     "corrections",
     "credentials",
     "events",

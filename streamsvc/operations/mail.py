@@ -28,6 +28,7 @@ PAGES = {
     "email_change": "confirm-email",
     "email_undo": "undo-email-change",
     "magic_link": "sign-in",
+    "account_restoration": "restore-account",
 }
 CODE_DIGITS = 8
 
@@ -37,16 +38,18 @@ def post(kind: str, to: str, now: datetime, **facts) -> None:
     jobs.enqueue("mail.send", {"kind": kind, "to": to, "facts": facts}, now)
 
 
-def post_proof(kind: str, to: str, account_id: str | None, now: datetime, **data) -> None:
-    """Ask for a mail with a new single-use secret; earlier ones of its kind are withdrawn.
+def post_proof(
+    kind: str, to: str, account_id: str | None, now: datetime, expires_at: datetime | None = None, **data
+) -> None:
+    """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told; earlier ones of its
+    kind are withdrawn.
 
     But not those that open in one browser only: whoever asks for another would shut the owner's.
     """
     if account_id and "binding_hash" not in data:
         Proof.withdraw(account_id, now, kind)
-    proof = Proof(
-        kind=kind, account_id=account_id, email=to, data=data, created_at=now, expires_at=now + LIFETIMES[kind]
-    )
+    proof = Proof(kind=kind, account_id=account_id, email=to, data=data, created_at=now)
+    proof.expires_at = expires_at or now + LIFETIMES[kind]
     db.session.add(proof)
     db.session.flush()
     jobs.enqueue("mail.proof", {"proof_id": proof.id}, now)
@@ -69,7 +72,8 @@ def send_proof(payload: dict, now: datetime) -> None:
     proof.token_hash = fingerprint(f"{proof.account_id}:{secret}" if is_code else secret)
     facts = {"code": secret} if is_code else {"link": _link(proof.kind, secret)}
     minutes = int((proof.expires_at - proof.created_at).total_seconds() // 60)
-    _deliver(proof.kind, proof.email, facts | {"minutes": minutes}, now)
+    until = f"{proof.expires_at:%B} {proof.expires_at.day}, {proof.expires_at.year}"
+    _deliver(proof.kind, proof.email, facts | {"minutes": minutes, "until": until}, now)
 
 
 def _link(kind: str, secret: str) -> str:

@@ -9,12 +9,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.database import all_rows, db, lock
-from streamsvc.models import Account, AuditEvent, Device, Proof, Session
-from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations import audit, mail
-from streamsvc.operations.billing import changes
-from streamsvc.operations.billing.standing import stand
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.models import Account, AuditEvent, Device, Job, Session
+from streamsvc.operations import audit
 
 KEPT_FOR_TAX = {
     "accounts",
@@ -81,31 +77,24 @@ def export(account_id: str, now: datetime) -> dict:
     return {"exported_at": now, "tables": told}
 
 
-def erase(account_id: str, now: datetime) -> None:
-    """End everything, and keep what tax law asks for; in the caller's unit of work."""
+def erase(account_id: str, email: str, now: datetime) -> None:
+    """Keep of a closed account what tax law asks for, and nothing else; in the caller's unit of work.
+
+    `email`: the address that it had; mails to it that never went out are dropped.
+    """
     account = lock(Account, account_id)
-    email = account.email
-    live = sa.select(Subscription.id).where(Subscription.account_id == account_id, Subscription.status.in_(LIVE))
-    for subscription_id in db.session.scalars(live):
-        at = stand(subscription_id, now)
-        changes.cancel(at, {"when": "now", "credit": "none", "reason": "account deleted"}, account_id)
-        at.show()
-    Session.end_all(account_id, now)
-    Proof.withdraw(account_id, now)
     _forget(account, now)
+    unsent = (Job.kind == "mail.send", Job.failed_at.is_not(None), Job.payload["to"].as_string() == email)
+    db.session.execute(sa.delete(Job).where(*unsent))
     for table in reversed(db.metadata.sorted_tables):
         if table.name in ERASED:
             _delete(table, account_id)
     audit.record("account_deleted", account_id)
-    mail.post("account_deleted", email, now)
 
 
 def _forget(account: Account, now: datetime) -> None:
-    """Empty the rows that stay. The address is free for somebody to sign up with."""
-    account.status, account.status_reason = "deleted", None
-    account.email = f"{account.id}@deleted.invalid"
-    account.email_key, account.email_verified_at = account.email, None
-    account.name = account.password_hash = None
+    """Empty the rows that stay."""
+    account.name = account.password_hash = account.erase_at = None
     db.session.flush()
     told = {"profile_id": None, "address": None, "user_agent": None}
     db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**told))

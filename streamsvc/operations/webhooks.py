@@ -1,12 +1,11 @@
 """Events for the world outside: written with what they tell of, delivered by the worker, tried again for three days."""
 
 import json
-import secrets
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs
+from streamsvc import clock, jobs, sealing
 from streamsvc.database import db, new_id, utc_text
 from streamsvc.gateways import webhooks as outside
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
@@ -50,19 +49,19 @@ def redeliver(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
     return _deliver_later(delivery.endpoint_id, delivery.event_id, now)
 
 
-def new_endpoint(url: str, kinds: list | None, now: datetime) -> WebhookEndpoint:
-    endpoint = WebhookEndpoint(
-        id=new_id("whe"), url=url, kinds=kinds, secret=rules.new_secret(secrets.token_bytes(32)), created_at=now
-    )
+def new_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
+    """`secret`: `whsec_` and 24 to 64 bytes in base64."""
+    sealed = sealing.seal(secret)
+    endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, secret_sealed=sealed, created_at=now)
     db.session.add(endpoint)
     db.session.flush()
     return endpoint
 
 
-def rotate(endpoint: WebhookEndpoint, now: datetime) -> None:
+def rotate(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None:
     """A new secret; the old one signs along for a day."""
-    endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now + rules.KEY_CHANGE
-    endpoint.secret = rules.new_secret(secrets.token_bytes(32))
+    endpoint.old_secret_sealed, endpoint.old_secret_until = endpoint.secret_sealed, now + rules.KEY_CHANGE
+    endpoint.secret_sealed = sealing.seal(secret)
 
 
 @jobs.handler(JOB)
@@ -83,9 +82,9 @@ def message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[byt
     """The body, and the headers that sign it by the wall clock: receivers refuse what is signed long ago."""
     told = {"type": event.kind, "timestamp": utc_text(event.at), "data": {"account_id": event.account_id, **event.data}}
     body = json.dumps(told, separators=(",", ":")).encode()
-    keys = [endpoint.secret]
-    if endpoint.old_secret and endpoint.old_secret_until > now:
-        keys.append(endpoint.old_secret)
+    keys = [sealing.unseal(endpoint.secret_sealed)]
+    if endpoint.old_secret_sealed and endpoint.old_secret_until > now:
+        keys.append(sealing.unseal(endpoint.old_secret_sealed))
     timestamp = int(clock.wall().timestamp())
     return body, {
         "Content-Type": "application/json",

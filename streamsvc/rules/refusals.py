@@ -229,11 +229,12 @@ class TokenInvalid(Refusal):
 
 class PinRequired(Refusal):
     code = "pin_required"
+
+
 class AccountNotActive(Refusal):
     code = "account_not_active"
     status = 409
     detail = "This account is disabled; its owner could not be signed in either."
-
 
     status = 403
     detail = "This profile opens with its PIN."

@@ -14,10 +14,6 @@ LONGEST_RETRY_AFTER = timedelta(days=1)
 KEY_CHANGE = timedelta(hours=24)
 
 
-def new_secret(random: bytes) -> str:
-    return SECRET_PREFIX + base64.b64encode(random).decode()
-
-
 def signatures(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:
     """One signature for each secret, by spaces: who has changed over and who has not both find theirs."""
     signed = f"{message_id}.{timestamp}.".encode() + body

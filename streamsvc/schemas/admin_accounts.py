@@ -25,6 +25,9 @@ class AdminAccount(AccountOut):
     status = Word("active", "disabled", "deleted", required=True)
     status_reason = fields.String(required=True, allow_none=True)
     disabled_until = Moment(required=True, allow_none=True)
+    erase_at = Moment(
+        required=True, allow_none=True, metadata={"description": "Deleted, and may be taken back until then."}
+    )
 
 
 class ImportedAccount(StrictSchema):

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock
+from streamsvc import clock, idempotency
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import operator
@@ -11,6 +11,7 @@ from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.operations import webhooks
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.webhooks import (
     EventOut,
@@ -39,14 +40,14 @@ def list_endpoints(asked):
 @bp.route("/webhook-endpoints", methods=["POST"])
 @bp.arguments(WebhookEndpointIn)
 @operator("admin")
+@idempotent()
 @bp.response(201, NewWebhookEndpointOut)
 def add_endpoint(asked):
     """Tell somebody of what happens from now on. The secret that signs is shown this once."""
     if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
-    endpoint = webhooks.new_endpoint(asked["url"], asked["kinds"], clock.now())
-    db.session.commit()
-    return endpoint
+    secret = SECRET_PREFIX + idempotency.new_secret(standard=True)
+    return shown_once(webhooks.new_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
@@ -60,13 +61,13 @@ def remove_endpoint(endpoint_id):
 
 @bp.route("/webhook-endpoints/<endpoint_id>/secret", methods=["POST"])
 @operator("admin")
+@idempotent()
 @bp.response(200, NewWebhookEndpointOut)
 def rotate_secret(endpoint_id):
     """A new secret; for a day both sign."""
-    endpoint = kept(endpoint_id)
-    webhooks.rotate(endpoint, clock.now())
-    db.session.commit()
-    return endpoint
+    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.new_secret(standard=True)
+    webhooks.rotate(endpoint, secret, clock.now())
+    return shown_once(endpoint, secret)
 
 
 @bp.route("/webhook-deliveries")
@@ -105,6 +106,11 @@ def list_events(asked):
     if asked["kind"]:
         happened = happened.where(Event.kind == asked["kind"])
     return rows_page(happened, Event.id, asked, "events")
+
+
+def shown_once(endpoint, secret):
+    names = ("id", "url", "kinds", "created_at", "disabled_at")
+    return {name: getattr(endpoint, name) for name in names} | {"secret": secret}
 
 
 def kept(endpoint_id):

@@ -10,11 +10,11 @@ from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Account
-from streamsvc.operations import accounts, audit, personal_data, sign_in
+from streamsvc.operations import accounts, audit, closing, personal_data, sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
-from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount
+from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.web import Blueprint, json_response
 
@@ -57,13 +57,25 @@ def read_account():
 @bp.route("/account", methods=["DELETE"])
 @bp.response(204)
 def delete_account():
-    """Delete the caller's account: everything ends now, and only what tax law asks for is kept."""
+    """Close the caller's account: everything ends now. It may be taken back by the mailed token for as many days as the
+    service says; then it is erased, but for what tax law asks to keep."""
     require_recent_proof()
-    personal_data.erase(viewer().account_id, clock.now())
+    closing.close(viewer().account_id, clock.now())
     db.session.commit()
     response = Response(status=204)
     drop_cookie(response)
     return response
+
+
+@bp.route("/account-restorations", methods=["PUT"])
+@bp.arguments(ProofToken)
+@public
+@bp.response(204)
+def restore_account(given):
+    """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    closing.take_back(given["token"], clock.now())
+    db.session.commit()
 
 
 @bp.route("/account/export")

@@ -1,0 +1,82 @@
+"""Closing an account: it ends at once, may be taken back for a time, and is then erased."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.exc import IntegrityError
+
+from streamsvc import jobs
+from streamsvc.database import db, lock
+from streamsvc.models import Account, Proof, Session
+from streamsvc.models.subscriptions import Subscription
+from streamsvc.operations import audit, mail, personal_data
+from streamsvc.operations.billing import changes, charging
+from streamsvc.operations.billing.standing import stand
+from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import EmailTaken, TokenInvalid
+from streamsvc.rules.sessions import fingerprint
+
+PROOF = "account_restoration"
+JOB = "accounts.erase"
+
+
+def close(account_id: str, now: datetime) -> None:
+    """End everything, in the caller's unit of work. Raises PaymentInProgress while the money for a change is moving.
+
+    The address is free from now on; it stands only in the proof that was mailed, by which its owner may come back.
+    """
+    days = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
+    account = lock(Account, account_id)
+    email = account.email
+    _end_subscriptions(account_id, now)
+    Session.end_all(account_id, now)
+    Proof.withdraw(account_id, now)
+    account.status, account.status_reason = "deleted", None
+    account.email = account.email_key = f"{account_id}@deleted.invalid"
+    account.email_verified_at = None
+    audit.record("account_closed", account_id)
+    if not days:
+        personal_data.erase(account_id, email, now)
+        mail.post("account_deleted", email, now)
+        return
+    account.erase_at = now + days
+    mail.post_proof(PROOF, email, account_id, now, expires_at=account.erase_at)
+    jobs.enqueue(JOB, {"account_id": account_id}, account.erase_at)
+
+
+def take_back(token: str, now: datetime) -> None:
+    """Open the account again, under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
+    proof = Proof.use(PROOF, fingerprint(token), now)
+    account = proof and lock(Account, proof.account_id)
+    if account is None or account.erase_at is None:
+        raise TokenInvalid
+    account.status, account.erase_at = "active", None
+    account.email, account.email_key, account.email_verified_at = proof.email, email_key(proof.email), now
+    try:
+        db.session.flush()
+    except IntegrityError:
+        db.session.rollback()
+        raise EmailTaken(detail="There is another account with this e-mail by now; delete that one first.") from None
+    audit.record("account_restored", account.id)
+
+
+@jobs.handler(JOB)
+def erase(payload: dict, now: datetime) -> None:
+    """The time is over, unless the account was taken back."""
+    account = lock(Account, payload["account_id"])
+    if account.erase_at is None or account.erase_at > now:
+        return
+    email = db.session.scalar(sa.select(Proof.email).where(Proof.account_id == account.id, Proof.kind == PROOF))
+    _end_subscriptions(account.id, now)
+    personal_data.erase(account.id, email, now)
+
+
+def _end_subscriptions(account_id: str, now: datetime) -> None:
+    live = sa.select(Subscription.id).where(Subscription.account_id == account_id, Subscription.status.in_(LIVE))
+    for subscription_id in db.session.scalars(live):
+        at = stand(subscription_id, now)
+        charging.clear_waiting(at)
+        changes.cancel(at, {"when": "now", "credit": "none", "reason": "account deleted"}, account_id)
+        at.show()
