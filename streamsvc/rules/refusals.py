@@ -221,6 +221,12 @@ class CsrfTokenInvalid(Refusal):
     detail = "A cookie alone does not change anything: send the X-CSRF-Token that GET /v1/sessions/current hands out."
 
 
+class AccountNotActive(Refusal):
+    code = "account_not_active"
+    status = 409
+    detail = "This account is disabled; its owner could not be signed in either."
+
+
 class TokenInvalid(Refusal):
     code = "token_invalid"
     status = 422
@@ -229,13 +235,6 @@ class TokenInvalid(Refusal):
 
 class PinRequired(Refusal):
     code = "pin_required"
-
-
-class AccountNotActive(Refusal):
-    code = "account_not_active"
-    status = 409
-    detail = "This account is disabled; its owner could not be signed in either."
-
     status = 403
     detail = "This profile opens with its PIN."
 
