@@ -72,6 +72,12 @@ def dunning_ladder(text: str) -> str:
     return text
 
 
+def vat_number(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,12}", text):
+        raise ValueError("give a VAT number with the letters of its country in front, such as IE1234567WA")
+    return text
+
+
 def url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("give an address that starts with http:// or https://")
@@ -163,6 +169,17 @@ class Settings:
         "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
         dunning_ladder,
         "Days after a payment failed: when it is tried again, plan changes are refused, access ends, all ends.",
+    )
+    seller_vat_id: str = setting(
+        "", vat_number, "The seller's VAT number; with it, businesses of other EU states pay the tax themselves."
+    )
+    vat_check: str = setting(
+        "form",
+        one_of("form", "vies"),
+        "Whether a customer's VAT number counts by its form, or once VIES vouches for it.",
+    )
+    vies_url: str = setting(
+        "https://ec.europa.eu/taxation_customs/vies/rest-api", url, "Where the register of VAT numbers answers."
     )
     sandbox: bool = setting(False, flag, "Opens `/v1/sandbox`: a clock to move, mails to read, declines on demand.")
     sandbox_clock: datetime | None = setting(None, moment, "Where the sandbox's clock starts; else the wall clock.")

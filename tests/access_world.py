@@ -43,6 +43,10 @@ PATH_VALUES = {
     "catalog/collections/<collection_id>": "{collection}",
     "catalog-exports/<form>": "ndjson",
     "coupons/<code>": "SAVE",
+    "subscriptions/<subscription_id>/coupons/<code>": "KEPT",
+    "addons/<plan>": "extra",
+    "price-migrations/<migration_id>": "{migration}",
+    "referral-rewards/<currency>": "EUR",
     "coverage/<code>": "no_rating",
     "plans/<code>": "standard",
     "identities/<identity_id>": "{identity}",
@@ -159,7 +163,12 @@ class World:
         film, show = titles[0]["id"], titles[1]["id"]
         prices = [{"currency": "EUR", "amount_minor": amount, "tax": "inclusive"} for amount in (999, 1999)]
         plan = self._ok(admin.put("/v1/admin/plans/standard", {"name": "S", "features": FEATURES, "prices": prices}))
-        self._ok(admin.put("/v1/admin/coupons/SAVE", {"percent_off": 10, "duration": "once"}))
+        for coupon, duration in (("SAVE", "once"), ("KEPT", "forever")):
+            self._ok(admin.put(f"/v1/admin/coupons/{coupon}", {"percent_off": 10, "duration": duration}))
+        addons = {"name": "E", "features": FEATURES, "prices": prices[:1]}
+        extra, another = (self._ok(admin.put(f"/v1/admin/plans/{code}", addons)) for code in ("extra", "another"))
+        moved = {"from_price_id": plan["prices"][1]["id"], "to_price_id": plan["prices"][0]["id"]}
+        migration = self._ok(admin.post("/v1/admin/price-migrations", {**moved, "effective": "2026-06-01"}))
         gift = {"currency": "EUR", "amount_minor": 500, "code": "GIFT-FOR-SOMEBODY"}
         self._ok(admin.post("/v1/admin/gift-codes", gift))
         self._ok(admin.put("/v1/admin/collections/favourites", {"title": "Favourites", "items": [film]}))
@@ -175,6 +184,9 @@ class World:
             "import": imported["id"],
             "price": plan["prices"][0]["id"],
             "other_price": plan["prices"][1]["id"],
+            "addon": extra["prices"][0]["id"],
+            "other_addon": another["prices"][0]["id"],
+            "migration": migration["id"],
             "user_code": self._ok(self.client.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}))[
                 "user_code"
             ],
@@ -191,7 +203,8 @@ class World:
         others = [me.again() for _ in range(3)]
         sessions = [self._ok(other.sign_in(device={"name": f"{name} away", "kind": "phone"})) for other in others]
         method = self._ok(me.post("/v1/payment-methods", {"token": "pm_card_visa"}))["id"]
-        order, key = {"price_id": self.neutral["price"]}, {"Idempotency-Key": f"order of {name}"}
+        extras = {"coupons": ["KEPT"], "addons": [self.neutral["addon"]]}
+        order, key = {"price_id": self.neutral["price"], **extras}, {"Idempotency-Key": f"order of {name}"}
         subscription = self._ok(me.post("/v1/subscriptions", order, headers=key))
         stream = self._ok(me.post("/v1/playback", {"item_id": self.neutral["title"]}))["stream_id"]
         account, profile, film = told["account"]["id"], told["profile"]["id"], self.neutral["title"]

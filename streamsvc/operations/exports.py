@@ -11,14 +11,29 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Subscription
 
 CHUNK = 1_000
-SECRET = {"password_hash", "email_key", "request_key"}
 TABLES = {"accounts": Account, "subscriptions": Subscription, "invoices": Invoice, "ledger": LedgerEntry}
+TOLD = {
+    "accounts": """id email email_verified_at name country time_zone locale status status_reason disabled_until
+        erase_at created_at""",
+    "subscriptions": """id account_id plan_id price_id status currency time_zone payment_method_id started_on anchor_day
+        period_start period_end trial_end access_until cancel_at canceled_at cancel_reason cancel_feedback paused_at
+        resumes_at pending_price_id pending_on past_due_since latest_invoice_id due_at reminded_of parked_at
+        parked_reason created_at""",
+    "invoices": """id account_id subscription_id number status reason currency customer tax_name subtotal_minor
+        discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date
+        created_at attempts first_failed_on next_attempt_on""",
+    "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",
+}
+"""What leaves, column by column: one that a table gets later stays here until somebody names it."""
+TOLD_OF_LINES = """id invoice_id position kind description subscription_id identity cause item price_id coupon_id
+    credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor tax_ppm
+    tax_inclusive"""
 
 
 def ndjson(name: str) -> Iterator[bytes]:
     """The lines of one export, in the order of their ids."""
     table = TABLES[name].__table__
-    columns = [column for column in table.columns if column.name not in SECRET]
+    columns = [table.c[column] for column in TOLD[name].split()]
     after = ""
     while rows := all_rows(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK)):
         lines = _lines_of([row.id for row in rows]) if name == "invoices" else {}
@@ -32,7 +47,8 @@ def ndjson(name: str) -> Iterator[bytes]:
 
 def _lines_of(invoice_ids: list[str]) -> dict[str, list[dict]]:
     table = InvoiceLine.__table__
-    rows = all_rows(sa.select(table).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
+    columns = [table.c[column] for column in TOLD_OF_LINES.split()]
+    rows = all_rows(sa.select(*columns).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
     found: dict[str, list[dict]] = {}
     for row in rows:
         found.setdefault(row.invoice_id, []).append({key: _plain(value) for key, value in row._mapping.items()})

@@ -1,7 +1,7 @@
 """All that the worker can do: importing this module names every handler."""
 
 from streamsvc.operations import accounts, closing, credentials, housekeeping, magic_links, mail, standing, webhooks
-from streamsvc.operations.billing import audit, charging, corrections, events, migrations, renewal
+from streamsvc.operations.billing import audit, charging, corrections, events, migrations, referrals, renewal, taxing
 from streamsvc.operations.catalog import imports, popularity
 from streamsvc.operations.playback import usage
 
@@ -19,8 +19,10 @@ __all__ = [
     "mail",
     "migrations",
     "popularity",
+    "referrals",
     "renewal",
     "standing",
+    "taxing",
     "usage",
     "webhooks",
 ]

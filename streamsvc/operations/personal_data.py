@@ -24,9 +24,11 @@ KEPT_FOR_TAX = {
     "ledger_entries",
     "payment_methods",
     "payments",
+    "referrals",
     "refunds",
     "subscription_events",
     "subscriptions",
+    "tax_ids",
     "webhook_deliveries",
 }
 EMPTIED = {"audit_events", "devices", "sessions"}
@@ -41,6 +43,7 @@ ERASED = {
     "proofs",
     "ratings",
     "recovery_codes",
+    "referral_codes",
     "stream_devices",
     "streams",
     "totp_factors",

@@ -305,6 +305,12 @@ class GiftCodeInvalid(Refusal):
     detail = "This gift code does not exist, has expired or was redeemed."
 
 
+class ReferralCodeInvalid(Refusal):
+    code = "referral_code_invalid"
+    status = 422
+    detail = "This referral code does not exist, is your own, or is for newcomers only."
+
+
 class WrongState(Refusal):
     code = "wrong_state"
     status = 409

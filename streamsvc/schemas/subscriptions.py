@@ -109,7 +109,19 @@ class SubscriptionIn(StrictSchema):
     price_id = Text(required=True)
     payment_method_id = Text(load_default=None, allow_none=True)
     coupon = Text(load_default=None, allow_none=True)
+    coupons = fields.List(
+        Text(),
+        load_default=list,
+        validate=validate.Length(0, 5),
+        metadata={"description": "Several coupons, in the order in which they are taken off; after `coupon`."},
+    )
     gift_code = Text(load_default=None, allow_none=True)
+    referral_code = Text(load_default=None, allow_none=True)
+    device_fingerprint = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "What the app knows the device by, whoever signs in on it: one trial for each."},
+    )
     anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(
@@ -128,6 +140,7 @@ class PeriodOut(StrictSchema):
 class PendingChange(StrictSchema):
     price_id = fields.String()
     effective = Day()
+    can_decline = fields.Boolean(metadata={"description": "Whether it is a change of price that need not be taken."})
 
 
 class DiscountOut(StrictSchema):
@@ -138,6 +151,11 @@ class DiscountOut(StrictSchema):
     duration = fields.String()
     periods = fields.Integer(allow_none=True)
     periods_used = fields.Integer()
+
+
+class AddonOut(StrictSchema):
+    plan = fields.String(metadata={"description": "The code of the plan that goes along."})
+    price = fields.Nested(PriceOut)
 
 
 class SubscriptionOut(StrictSchema):
@@ -157,7 +175,9 @@ class SubscriptionOut(StrictSchema):
     access_until = Moment(allow_none=True)
     past_due_since = Day(allow_none=True)
     pending_change = fields.Nested(PendingChange, allow_none=True)
-    discount = fields.Nested(DiscountOut, allow_none=True)
+    discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
+    discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order they are taken off."})
+    addons = fields.List(fields.Nested(AddonOut))
     payment_method_id = fields.String(allow_none=True)
     latest_invoice_id = fields.String(allow_none=True)
     created_at = Moment()
@@ -184,6 +204,18 @@ class CancellationIn(StrictSchema):
     def the_date_goes_with_now(self, data, **kwargs):
         if data.get("effective_date") and data["when"] == "period_end":
             raise ValidationError("A date goes with when: now.", "effective_date")
+
+
+class SubscriptionCouponIn(StrictSchema):
+    coupon = Text(required=True)
+
+
+class AddonIn(StrictSchema):
+    price_id = Text(required=True)
+
+
+class AddonRemoval(StrictSchema):
+    when = Word("now", "period_end", load_default="now")
 
 
 class PauseIn(StrictSchema):

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from streamsvc.schemas.base import Bool, Currency, Day, Int, Moment, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Country, Currency, Day, Int, Moment, Slug, StrictSchema, Text, Word
 from streamsvc.schemas.subscriptions import CancellationIn, Money, SubscriptionIn
 from streamsvc.schemas.subscriptions_invoices import Credit
 
@@ -35,6 +35,16 @@ class CouponIn(StrictSchema):
     currency = Currency(load_default=None, allow_none=True)
     duration = Word("once", "repeating", "forever", required=True)
     periods = Int(least=1, most=1000, load_default=None, allow_none=True)
+    plans = fields.List(
+        Slug(),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1, 100),
+        metadata={"description": "The plans, by code, whose lines it is taken off; without: all.", "uniqueItems": True},
+    )
+    audience = Word("anyone", "new", "returning", load_default="anyone")
+    combines = Bool(load_default=True, metadata={"description": "Whether it may run beside other coupons."})
+    max_per_account = Int(least=1, most=1000, load_default=None, allow_none=True)
     max_redemptions = Int(least=1, most=2**31 - 1, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
 
@@ -51,7 +61,7 @@ class CouponIn(StrictSchema):
 
     @post_load
     def in_parts_per_million(self, data, **kwargs):
-        return {**data, "percent_ppm": data["percent_off"]}
+        return {**data, "percent_ppm": data["percent_off"], "plans": data["plans"] and sorted(set(data["plans"]))}
 
 
 class CouponAdminOut(StrictSchema):
@@ -62,6 +72,10 @@ class CouponAdminOut(StrictSchema):
     currency = fields.String(allow_none=True)
     duration = fields.String()
     periods = fields.Integer(allow_none=True)
+    plans = fields.List(fields.String(), allow_none=True)
+    audience = fields.String()
+    combines = fields.Boolean()
+    max_per_account = fields.Integer(allow_none=True)
     max_redemptions = fields.Integer(allow_none=True)
     redeemed = fields.Integer()
     expires_at = Moment(allow_none=True)
@@ -167,9 +181,33 @@ class PriceMigrationIn(StrictSchema):
     to_price_id = Text(required=True)
     effective = Day(required=True)
     notice_days = Int(least=0, most=365, load_default=0)
+    started_before = Day(load_default=None, allow_none=True)
+    country = Country(load_default=None, allow_none=True)
+    can_decline = Bool(load_default=False, metadata={"description": "Whether customers may keep the old price."})
 
 
 class PriceMigrationOut(PriceMigrationIn):
-    """`effective` after the days of notice; `subscriptions`: how many had the old price."""
+    """`effective` after the days of notice."""
+
+    id = fields.String()
+    created_at = Moment()
+    withdrawn_at = Moment(allow_none=True)
+
+
+class PriceMigrationMade(PriceMigrationOut):
+    """`subscriptions`: how many had the old price."""
 
     subscriptions = fields.Integer()
+
+
+class TransferIn(StrictSchema):
+    account_id = Text(required=True)
+
+
+class ReferralRewardIn(StrictSchema):
+    referrer_minor = Money(required=True)
+    newcomer_minor = Money(required=True)
+
+
+class ReferralRewardOut(ReferralRewardIn):
+    currency = fields.String()

@@ -65,6 +65,8 @@ class InvoiceOut(StrictSchema):
     discount_minor = fields.Integer()
     tax_minor = fields.Integer()
     tax_name = fields.String(allow_none=True)
+    reverse_charge = fields.Boolean(metadata={"description": "No tax is charged: the customer pays it themselves."})
+    customer_vat_id = fields.String(allow_none=True)
     total_minor = fields.Integer()
     credit_applied_minor = fields.Integer()
     amount_due_minor = fields.Integer()
@@ -87,7 +89,12 @@ class PreviewIn(StrictSchema):
     subscription_id = Text(load_default=None, allow_none=True)
     price_id = Text(load_default=None, allow_none=True)
     coupon = Text(load_default=None, allow_none=True)
+    coupons = fields.List(Text(), load_default=list)
     gift_code = Text(load_default=None, allow_none=True)
+    referral_code = Text(load_default=None, allow_none=True)
+    device_fingerprint = Text(load_default=None, allow_none=True)
+    add_addon = Text(load_default=None, allow_none=True, metadata={"description": "The price of an add-on to add."})
+    remove_addon = Text(load_default=None, allow_none=True, metadata={"description": "The plan of an add-on."})
     payment_method_id = Text(load_default=None, allow_none=True)
     anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
@@ -142,6 +149,27 @@ class CouponOut(StrictSchema):
     currency = fields.String(allow_none=True)
     duration = fields.String()
     periods = fields.Integer(allow_none=True)
+
+
+class ReferralOut(StrictSchema):
+    """The account's own code; how many it brought, and for how many of them it had its reward."""
+
+    code = fields.String()
+    referred = fields.Integer()
+    rewarded = fields.Integer()
+
+
+class TaxIdIn(StrictSchema):
+    number = Text(longest=20, required=True)
+
+
+class TaxIdOut(StrictSchema):
+    """`reverse_charge`: whether invoices issued now leave the tax to the customer."""
+
+    number = fields.String()
+    status = fields.String()
+    checked_at = Moment(allow_none=True)
+    reverse_charge = fields.Boolean()
 
 
 class GiftRedemptionIn(StrictSchema):

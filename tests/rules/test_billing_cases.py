@@ -9,7 +9,7 @@ import pytest
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.lines import lines_due, replay
-from streamsvc.rules.billing.timeline import capped
+from streamsvc.rules.billing.paid import capped
 
 FILE = Path(__file__).parent.parent / "data" / "billing_cases.json"
 CASES = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}

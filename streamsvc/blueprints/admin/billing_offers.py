@@ -5,16 +5,18 @@ from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
 from streamsvc.login import operator
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import TaxRate
+from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.operations.billing import credit, offers
 from streamsvc.rules.refusals import Invalid, NotFound
-from streamsvc.schemas.base import Country, checked
+from streamsvc.schemas.base import Country, Currency, checked
 from streamsvc.schemas.subscriptions_admin import (
     CouponAdminOut,
     CouponIn,
     CreditIn,
     CreditOut,
     GiftCodesIn,
+    ReferralRewardIn,
+    ReferralRewardOut,
     TaxRateIn,
     TaxRateOut,
 )
@@ -45,6 +47,21 @@ def make_gift_codes(asked):
     gifts = offers.make_gifts(asked, clock.now())
     db.session.flush()
     return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
+
+
+@bp.route("/referral-rewards/<currency>", methods=["PUT"])
+@bp.arguments(ReferralRewardIn)
+@operator("billing")
+@bp.response(200, ReferralRewardOut)
+def put_referral_reward(asked, currency):
+    """What a referral is worth from now on: credit for who sent the newcomer, and for the newcomer."""
+    checked(Currency(), "currency", currency)
+    row = db.session.get(ReferralReward, currency) or ReferralReward(currency=currency)
+    row.referrer_minor, row.newcomer_minor = asked["referrer_minor"], asked["newcomer_minor"]
+    row.updated_at = clock.now()
+    db.session.add(row)
+    db.session.commit()
+    return row
 
 
 @bp.route("/tax-rates/<country>", methods=["PUT"])

@@ -1,5 +1,6 @@
-"""POST /v1/admin/subscriptions · /{id}/cancellation · /v1/admin/price-migrations."""
+"""POST /v1/admin/subscriptions · /{id}/cancellation · /{id}/transfer · /v1/admin/price-migrations."""
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
@@ -7,19 +8,24 @@ from streamsvc.database import db
 from streamsvc.idempotency import current_key, idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Subscription
+from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations import audit
 from streamsvc.operations.billing import changes
-from streamsvc.operations.billing.migrations import migrate
+from streamsvc.operations.billing.migrations import migrate, withdraw
 from streamsvc.operations.billing.subscribe import subscribe
+from streamsvc.operations.billing.transfer import transfer
 from streamsvc.operations.billing.views import subscription_view
+from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
+from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions import SubscriptionOut
 from streamsvc.schemas.subscriptions_admin import (
     AdminCancellationIn,
     AdminSubscriptionIn,
     PriceMigrationIn,
+    PriceMigrationMade,
     PriceMigrationOut,
+    TransferIn,
 )
 from streamsvc.web import Blueprint
 
@@ -65,11 +71,48 @@ def cancel(asked, subscription_id):
     return subscription_view(shown)
 
 
+@bp.route("/subscriptions/<subscription_id>/transfer", methods=["POST"])
+@bp.arguments(TransferIn)
+@operator("billing")
+@idempotent(required=True)
+@bp.response(200, SubscriptionOut)
+def move_to_account(asked, subscription_id):
+    """Move a subscription to another account: paid days go along, billing goes on there."""
+    row, me = found(subscription_id), asking_operator().id
+    giver = row.account_id
+    shown = subscription_view(transfer(row.id, asked["account_id"], clock.now(), me))
+    for account_id in (giver, asked["account_id"]):
+        audit.record("subscription_transferred", account_id, actor=me, subscription=subscription_id)
+    return shown
+
+
+@bp.route("/price-migrations")
+@bp.arguments(PageQuery, location="query")
+@operator("billing")
+@bp.response(200, page_of(PriceMigrationOut))
+def list_price_migrations(asked):
+    """Price migrations, latest first."""
+    return rows_page(select(PriceMigration), PriceMigration.id, asked, "price migrations")
+
+
+@bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
+@operator("billing")
+@bp.response(200, PriceMigrationOut)
+def withdraw_price_migration(migration_id):
+    """Take a migration back: whoever has not renewed at the new price keeps the old one, and is told."""
+    if db.session.get(PriceMigration, migration_id) is None:
+        raise NotFound
+    withdrawn = withdraw(migration_id, clock.now(), asking_operator().id)
+    audit.record("price_migration_withdrawn", actor=asking_operator().id, migration=migration_id)
+    db.session.commit()
+    return withdrawn
+
+
 @bp.route("/price-migrations", methods=["POST"])
 @bp.arguments(PriceMigrationIn)
 @operator("billing")
 @idempotent()
-@bp.response(201, PriceMigrationOut)
+@bp.response(201, PriceMigrationMade)
 def migrate_price(asked):
     """Move everyone from one price to another, at their first renewal on or after the day."""
     moved = migrate(asked, clock.now(), asking_operator().id)

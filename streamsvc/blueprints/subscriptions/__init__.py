@@ -1,8 +1,10 @@
 """subscriptions: what is sold, who has it, and the money."""
 
 from streamsvc.blueprints.subscriptions import (
+    business,
     changes,
     credit,
+    extras,
     invoices,
     payment_methods,
     plans,
@@ -10,4 +12,14 @@ from streamsvc.blueprints.subscriptions import (
     webhooks,
 )
 
-BLUEPRINTS = (plans.bp, payment_methods.bp, subscriptions.bp, changes.bp, invoices.bp, credit.bp, webhooks.bp)
+BLUEPRINTS = (
+    plans.bp,
+    payment_methods.bp,
+    subscriptions.bp,
+    changes.bp,
+    extras.bp,
+    invoices.bp,
+    credit.bp,
+    business.bp,
+    webhooks.bp,
+)

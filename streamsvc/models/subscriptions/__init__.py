@@ -4,12 +4,14 @@ from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLi
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
 from streamsvc.models.subscriptions.ledger import LedgerEntry
 from streamsvc.models.subscriptions.methods import PaymentMethod
+from streamsvc.models.subscriptions.migrations import PriceMigration
 from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
+from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
 from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlan
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
-from streamsvc.models.subscriptions.taxes import TaxRate
+from streamsvc.models.subscriptions.taxes import TaxId, TaxRate
 
 __all__ = [
     "Coupon",
@@ -25,11 +27,16 @@ __all__ = [
     "PaymentMethod",
     "Plan",
     "Price",
+    "PriceMigration",
     "ProviderEvent",
+    "Referral",
+    "ReferralCode",
+    "ReferralReward",
     "Refund",
     "SandboxCharge",
     "SandboxPlan",
     "Subscription",
     "SubscriptionEvent",
+    "TaxId",
     "TaxRate",
 ]

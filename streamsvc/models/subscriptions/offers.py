@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.database import Base, UtcTime, db, new_id
+from streamsvc.database import Base, Json, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.subscriptions import Subscription
@@ -17,6 +17,7 @@ class Coupon(Base):
     __table_args__ = (
         sa.CheckConstraint("(percent_ppm IS NULL) <> (amount_off_minor IS NULL)", name="one_way_off"),
         sa.CheckConstraint("duration IN ('once', 'repeating', 'forever')", name="duration"),
+        sa.CheckConstraint("audience IN ('anyone', 'new', 'returning')", name="audience"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cou"))
@@ -26,6 +27,13 @@ class Coupon(Base):
     currency: Mapped[str | None]
     duration: Mapped[str]
     periods: Mapped[int | None]
+    plans: Mapped[list | None] = mapped_column(Json)
+    """The codes of the plans whose lines it is taken off; None: all."""
+    audience: Mapped[str] = mapped_column(default="anyone")
+    """Who may redeem it: anyone, who never had a subscription (new), or whose last one ended (returning)."""
+    combines: Mapped[bool] = mapped_column(default=True)
+    """Whether it may run beside others."""
+    max_per_account: Mapped[int | None]
     max_redemptions: Mapped[int | None]
     redeemed: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -71,6 +71,10 @@ class Price(Base):
         sold = price and price.retired_at is None and (price.countries is None or country in price.countries)
         return price if sold else None
 
+    @classmethod
+    def by_id(cls, price_id: str) -> "Price":
+        return db.session.get_one(cls, price_id)
+
     @property
     def intro(self) -> dict | None:
         if self.intro_periods is None:

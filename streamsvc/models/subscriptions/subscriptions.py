@@ -33,6 +33,7 @@ class Subscription(Base):
         ),
         sa.Index("ix_subscriptions_account_id", "account_id", "id"),
         sa.Index("ix_subscriptions_price_id", "price_id", "id"),
+        sa.Index("ix_subscriptions_device_hash", "device_hash"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("sub"))
@@ -45,6 +46,8 @@ class Subscription(Base):
     """The zone whose civil days are billed: the account's when it began."""
     payment_method_id: Mapped[str | None] = mapped_column(sa.ForeignKey("payment_methods.id"))
     """None: the account's default one."""
+    device_hash: Mapped[str | None]
+    """Of what the app knows the device by: one trial for each."""
     started_on: Mapped[date]
     anchor_day: Mapped[int | None]
     period_start: Mapped[date | None]

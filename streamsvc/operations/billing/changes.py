@@ -58,7 +58,7 @@ def change_plan(at: Standing, asked: dict, actor: str) -> None:
         return
     same_interval = price.terms.interval == at.timeline.price.interval
     at.happen(fact.PriceChanged, price.terms, at.today, asked.get("anchor_day"), actor=actor)
-    if asked.get("anchor_day") and (same_interval or trial):
+    if asked.get("anchor_day") and same_interval and not trial:
         at.happen(fact.AnchorMoved, asked["anchor_day"], actor=actor)
     bill_gated(at)
 
@@ -76,6 +76,9 @@ def check_price(at: Standing, price: Price | None, anchor_day: int | None) -> No
         raise Invalid(errors={"price_id": ["There is no such price on sale here, in this currency."]})
     if price.id == at.timeline.price.id:
         raise Invalid(errors={"price_id": ["This is the price the subscription has."]})
+    addons = at.timeline.prices.keys() - {fact.BASE}
+    if price.plan.code in addons or (addons and price.terms.interval != at.timeline.price.interval):
+        raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(addons))}."]})
     if anchor_day and not price.terms.interval.months:
         raise Invalid(errors={"anchor_day": ["Only prices by the month or year have an anchor day."]})
 
@@ -112,7 +115,7 @@ def cancel(at: Standing, asked: dict, actor: str, backdate: bool = False) -> Non
         at.happen(fact.EndScheduled, None, False, actor=actor)
         return
     tomorrow = first_day_without(at.today)
-    effective = asked.get("effective_date") or tomorrow
+    effective = asked.get("effective_date") or (at.today if at.timeline.paused_on else tomorrow)
     if effective > tomorrow:
         at.happen(fact.EndScheduled, effective, credit, actor=actor)
         return

@@ -16,12 +16,12 @@ from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUC
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account, Job
 from streamsvc.models.subscriptions import Discount, Invoice, InvoiceLine, Payment, PaymentMethod, Subscription
-from streamsvc.operations.billing import issuing, ledger, notices
+from streamsvc.operations.billing import issuing, ledger, notices, referrals
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.dunning import Ladder
-from streamsvc.rules.billing.timeline import RENEWAL
+from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
 from streamsvc.rules.refusals import NotFound, PaymentInProgress
 
 JOB = "payment.reconcile"
@@ -122,6 +122,7 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
     issuing.number(invoice, now)
     issuing.settle_if_paid(invoice)
     notices.receipt(payment, invoice, at)
+    referrals.paid(payment.account_id, now)
     if at and at.subscription.status == "incomplete":
         at.subscription.status = "active"
 
@@ -214,7 +215,7 @@ def void(invoice: Invoice, now: datetime) -> None:
         ledger.post("credit_returned", invoice, now, receivable=part, customer_credit=-part)
     invoice.status, invoice.balance_minor, invoice.next_attempt_on = "void", 0, None
     for line in invoice.lines:
-        if line.kind == "discount":
+        if line.kind == "discount" and line.coupon_id:
             give_back_discount(invoice, line)
 
 
@@ -222,7 +223,7 @@ def give_back_discount(invoice: Invoice, line: InvoiceLine) -> None:
     """A coupon that was taken off a void invoice was not used by it."""
     mine = sa.and_(Discount.subscription_id == invoice.subscription_id, Discount.coupon_id == line.coupon_id)
     discount = db.session.scalar(sa.select(Discount).where(mine))
-    renews = any(one.cause == RENEWAL and one.kind == "charge" for one in invoice.lines)
+    renews = begins_a_period((one.kind, one.item, one.cause, one.period_end) for one in invoice.lines)
     discount.used_minor += line.amount_minor
     discount.periods_used -= bool(renews or discount.coupon.duration == "once")
     discount.ended_at = None

@@ -39,12 +39,21 @@ def facts(invoice: Invoice) -> dict:
         "number": invoice.number or words["draft"],
         "issued": (invoice.issued_at or invoice.created_at).date().isoformat(),
         "due": invoice.due_date.isoformat(),
-        "customer": [invoice.customer[name] for name in ("name", "email", "country") if invoice.customer.get(name)],
+        "customer": parties(invoice.customer, words["vat_id"]),
+        "reverse_charge": words["reverse_charge"] if invoice.customer.get("vat_id") else None,
         "lines": [line_text(invoice, line) for line in invoice.lines],
         "sums": [(name, money(invoice, amount)) for name, amount, shown in sums if shown],
         "contained": words["of_tax"].format(tax=tax) if inclusive else None,
         "notes": [(note.number, money(invoice, -note.total_minor)) for note in invoice.credit_notes],
     }
+
+
+def parties(customer: dict, vat_id: str) -> list[str]:
+    """Who is billed; with both VAT numbers where the tax is for the customer to pay, as the law asks."""
+    shown = [customer[name] for name in ("name", "email", "country") if customer.get(name)]
+    if customer.get("vat_id"):
+        shown += [f"{vat_id}: {customer['vat_id']}", f"streamsvc {vat_id}: {customer['seller_vat_id']}"]
+    return shown
 
 
 def line_text(invoice: Invoice, line) -> tuple[str, str, str]:
@@ -77,4 +86,6 @@ def as_pdf(invoice: Invoice) -> bytes:
         rows.append([(WIDTH // 2, name, 10, False, False), (RIGHT, amount, 10, False, True)])
     if shown["contained"]:
         rows.append([(WIDTH // 2, shown["contained"], 8, False, False)])
+    if shown["reverse_charge"]:
+        rows += [None, [(MARGIN, shown["reverse_charge"], 8, False, False)]]
     return pdf(rows, title)

@@ -24,6 +24,7 @@ KINDS = {
     "reverted": fact.Reverted,
     "addon_added": fact.AddonAdded,
     "addon_removed": fact.AddonRemoved,
+    "transferred": fact.Transferred,
 }
 NAMES = {event_type: kind for kind, event_type in KINDS.items()}
 DATES = ("start", "paid_through", "end", "effective", "not_before", "at")

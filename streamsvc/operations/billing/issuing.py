@@ -1,10 +1,11 @@
 """Lines become an invoice: discounted, taxed, numbered, booked, and paid from account credit as far as that goes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import sqlalchemy as sa
+from flask import current_app
 
 from streamsvc.database import db, new_id
 from streamsvc.models import Account
@@ -16,12 +17,14 @@ from streamsvc.models.subscriptions import (
     InvoiceNumber,
     Price,
     Subscription,
-    TaxRate,
 )
 from streamsvc.operations.billing import ledger
+from streamsvc.operations.billing.taxing import Taxation, taxation_of
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
-from streamsvc.rules.billing.timeline import RENEWAL, Line
+from streamsvc.rules.billing.paid import Line, begins_a_period
+
+REVERSED = "VAT in the price, not charged: reverse charge"
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,33 @@ class Draft:
     lines: tuple[Line, ...]
     discounts: tuple[Discount, ...]
     totals: Totals
-    tax_name: str | None
+    taxation: Taxation
+
+    @property
+    def reductions(self) -> Iterator[tuple["Coupon | None", str, int]]:
+        """(coupon, what the line says, what is taken off) of each discount; no coupon where it is the tax."""
+        by_id = {discount.id: discount.coupon for discount in self.discounts}
+        for discount_id, off in self.totals.discounts:
+            coupon = by_id.get(discount_id)
+            yield coupon, f"Coupon {coupon.code}" if coupon else REVERSED, off
 
 
 def draft(account: Account, subscription: Subscription, lines: Iterable[Line], discounts, credit_minor: int) -> Draft:
     """Work out the invoice of these lines. `discounts` are the running ones, in order."""
     lines = tuple(lines)
-    rate = db.session.get(TaxRate, account.country)
-    positions = [_position(subscription, line, rate, i) for i, line in enumerate(lines)]
+    taxation = taxation_of(account)
+    positions = [_position(subscription, line, taxation, i) for i, line in enumerate(lines)]
     renews = any(line.kind == "charge" for line in lines)
-    coupons = [_coupon(discount) for discount in discounts] if renews else []
+    coupons = [_coupon(discount, lines) for discount in discounts] if renews else []
     totals = total(positions, coupons, credit_minor)
-    return Draft(account, subscription, subscription.currency, lines, tuple(discounts), totals, rate and rate.name)
+    return Draft(account, subscription, subscription.currency, lines, tuple(discounts), totals, taxation)
 
 
-def _position(subscription: Subscription, line: Line, rate: TaxRate | None, index: int) -> Position:
+def _position(subscription: Subscription, line: Line, taxation: Taxation, index: int) -> Position:
     if line.kind == "credit":
         return _credit_position(subscription, line, index)
     price = db.session.get(Price, line.price_id)
-    return Position(str(index), line.amount_minor, Tax(rate.rate_ppm if rate else 0, price.tax == "inclusive"))
+    return Position(str(index), line.amount_minor, taxation.on(price.tax == "inclusive"))
 
 
 def _credit_position(subscription: Subscription, line: Line, index: int) -> Position:
@@ -91,12 +102,15 @@ def given_back(line_id: str) -> tuple[int, int]:
     return int(credits[0] + notes[0]), int(credits[1] + notes[1])
 
 
-def _coupon(discount: Discount) -> Coupon:
-    coupon = discount.coupon
+def _coupon(discount: Discount, lines: Sequence[Line]) -> Coupon:
+    coupon, only = discount.coupon, None
+    if coupon.plans is not None:
+        plans = [db.session.get(Price, line.price_id).plan.code for line in lines]
+        only = frozenset(str(i) for i, plan in enumerate(plans) if plan in coupon.plans)
     if coupon.percent_ppm is not None:
-        return Coupon(discount.id, percent_ppm=coupon.percent_ppm)
+        return Coupon(discount.id, percent_ppm=coupon.percent_ppm, only=only)
     left = coupon.amount_off_minor - (discount.used_minor if coupon.duration == "once" else 0)
-    return Coupon(discount.id, left_minor=left)
+    return Coupon(discount.id, left_minor=left, only=only)
 
 
 def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: bool = False) -> Invoice:
@@ -109,8 +123,8 @@ def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: boo
         status="open",
         reason=reason,
         currency=worked_out.currency,
-        customer=customer_of(worked_out.account),
-        tax_name=worked_out.tax_name,
+        customer=customer_of(worked_out.account, worked_out.taxation),
+        tax_name=worked_out.taxation.name,
         subtotal_minor=totals.subtotal_minor,
         discount_minor=totals.discount_minor,
         tax_minor=totals.tax_minor,
@@ -143,31 +157,22 @@ def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: boo
     return invoice
 
 
-def customer_of(account: Account) -> dict:
-    return {
-        "name": account.name,
-        "email": account.email,
-        "country": account.country,
-        "locale": account.locale,
-    }
+def customer_of(account: Account, taxation: Taxation) -> dict:
+    """Who is billed; with `vat_id` where they pay the tax themselves, and the number under which we sell."""
+    told = {name: getattr(account, name) for name in ("name", "email", "country", "locale")}
+    if taxation.vat_id:
+        told |= {"vat_id": taxation.vat_id, "seller_vat_id": current_app.extensions["settings"].seller_vat_id}
+    return told
 
 
 def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     rows = []
     for line, position in zip(worked_out.lines, worked_out.totals.positions, strict=True):
         rows.append(_row(invoice, worked_out.subscription, line, position))
-    by_id = {discount.id: discount for discount in worked_out.discounts}
-    for discount_id, off in worked_out.totals.discounts:
-        coupon = by_id[discount_id].coupon
-        rows.append(
-            InvoiceLine(
-                kind="discount",
-                description=f"Coupon {coupon.code}",
-                coupon_id=coupon.id,
-                amount_minor=-off,
-                tax_minor=0,
-            )
-        )
+    for coupon, description, off in worked_out.reductions:
+        row = InvoiceLine(kind="discount", description=description, amount_minor=-off, tax_minor=0)
+        row.coupon_id = coupon and coupon.id
+        rows.append(row)
     for place, row in enumerate(rows):
         row.invoice_id, row.position = invoice.id, place
         invoice.lines.append(row)
@@ -192,7 +197,7 @@ def _row(invoice: Invoice, subscription: Subscription, line: Line, position: Pos
         amount_minor=line.amount_minor,
         discount_minor=position.discount_minor,
         tax_minor=position.tax_minor,
-        tax_ppm=position.tax.rate_ppm,
+        tax_ppm=0 if position.tax.reversed else position.tax.rate_ppm,
         tax_inclusive=position.tax.inclusive,
     )
 
@@ -208,7 +213,7 @@ def describe(line: Line) -> str:
 
 def _use_discounts(worked_out: Draft, now: datetime) -> None:
     """A coupon is used by the period it was taken off; `once` by the first invoice, a fixed one until it is spent."""
-    renews = any(line.kind == "charge" and line.cause == RENEWAL for line in worked_out.lines)
+    renews = begins_a_period((line.kind, line.item, line.cause, line.period.end) for line in worked_out.lines)
     used = dict(worked_out.totals.discounts)
     for discount in worked_out.discounts:
         if discount.id not in used:

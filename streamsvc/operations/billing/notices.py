@@ -71,6 +71,18 @@ def ended(at, reason: str | None) -> None:
     post("subscription_ended", at.account.email, at.now, plan=plan_name(at.subscription), unpaid=unpaid)
 
 
+def transferred(at, heir) -> None:
+    """To who had it, and to who has it now."""
+    plan, day = plan_name(at.subscription), at.timeline.paid_through or at.timeline.paid_from
+    post("subscription_transferred", at.account.email, at.now, plan=plan)
+    post("subscription_received", heir.email, at.now, plan=plan, day=day.isoformat())
+
+
+def price_change_withdrawn(at, old: Price, day: date) -> None:
+    facts = {"plan": plan_name(at.subscription), "day": day.isoformat()}
+    post("price_change_withdrawn", at.account.email, at.now, **facts, old_amount=money(old.amount_minor, old.currency))
+
+
 def price_change(at, old: Price, new: Price, day: date) -> None:
     amounts = {"amount": money(new.amount_minor, new.currency), "old_amount": money(old.amount_minor, old.currency)}
     facts = {"plan": plan_name(at.subscription), "day": day.isoformat()}

@@ -3,18 +3,24 @@
 import secrets
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from streamsvc.database import db, new_id
-from streamsvc.models.subscriptions import Coupon, GiftCode
+from streamsvc.models.subscriptions import Coupon, GiftCode, Plan
 from streamsvc.rules.refusals import Invalid
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"
 CODE_LETTERS = 16
+TERMS = ("percent_ppm", "amount_off_minor", "currency", "duration", "periods", "plans")
+LIMITS = ("audience", "combines", "max_per_account", "max_redemptions", "expires_at")
 
 
 def put_coupon(code: str, asked: dict, now: datetime) -> Coupon:
-    """Make the coupon, or change how often and how long it can be redeemed; what it takes off never changes."""
-    terms = {name: asked[name] for name in ("percent_ppm", "amount_off_minor", "currency", "duration", "periods")}
-    limits = {name: asked[name] for name in ("max_redemptions", "expires_at")}
+    """Make the coupon, or change who can redeem it and how long; what it takes off never changes. Raises Invalid."""
+    if strangers := set(asked["plans"] or ()) - set(db.session.scalars(sa.select(Plan.code))):
+        raise Invalid(errors={"plans": [f"There is no such plan: {', '.join(sorted(strangers))}."]})
+    terms = {name: asked[name] for name in TERMS}
+    limits = {name: asked[name] for name in LIMITS}
     coupon = Coupon.by_code(code)
     if coupon is None:
         coupon = Coupon(id=new_id("cou"), code=code, created_at=now, redeemed=0, **terms)

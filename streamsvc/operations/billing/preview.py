@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing import changes, charging, subscribe
+from streamsvc.operations.billing import addons, changes, charging, subscribe
 from streamsvc.operations.billing.issuing import Draft, describe
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.views import invoice_view
@@ -40,11 +40,15 @@ def _take(account_id: str, asked: dict, now: datetime) -> tuple[Standing, str]:
     at = stand(found.id, now)
     charging.clear_waiting(at)
     last = _last_invoice(account_id)
-    if asked.get("price_id"):
+    if asked.get("add_addon"):
+        addons.add(at, asked["add_addon"], account_id)
+    elif asked.get("remove_addon"):
+        addons.remove(at, asked["remove_addon"], asked.get("when") or "now", account_id)
+    elif asked.get("price_id"):
         changes.change_plan(at, asked, account_id)
     elif asked.get("day"):
         changes.move_anchor(at, asked["day"], account_id)
-    elif asked.get("when") or asked.get("effective_date") or asked.get("credit"):
+    elif any(asked.get(name) for name in ("when", "effective_date", "credit", "reason", "feedback")):
         changes.cancel(at, asked, account_id)
     elif asked.get("resumes_at"):
         changes.pause(at, asked["resumes_at"], account_id)
@@ -90,9 +94,8 @@ def draft_view(draft: Draft, day) -> dict:
         }
         for line, position in zip(draft.lines, totals.positions, strict=True)
     ]
-    by_id = {discount.id: discount.coupon.code for discount in draft.discounts}
-    for discount_id, off in totals.discounts:
-        said = {"kind": "discount", "description": f"Coupon {by_id[discount_id]}", "quantity": 1}
+    for _, description, off in draft.reductions:
+        said = {"kind": "discount", "description": description, "quantity": 1}
         lines.append({**said, "amount_minor": -off, "discount_minor": 0, "tax_minor": 0})
     names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "credit_applied_minor", "amount_due_minor")
     return {
@@ -100,7 +103,9 @@ def draft_view(draft: Draft, day) -> dict:
         "currency": draft.currency,
         "lines": lines,
         "due_date": day,
-        "tax_name": draft.tax_name,
+        "tax_name": draft.taxation.name,
+        "reverse_charge": draft.taxation.vat_id is not None,
+        "customer_vat_id": draft.taxation.vat_id,
         "amount_paid_minor": 0,
         "balance_minor": totals.amount_due_minor,
         **{name: getattr(totals, name) for name in names},

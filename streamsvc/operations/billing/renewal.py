@@ -52,7 +52,8 @@ def pass_time(at: Standing) -> None:
         row.paused_at = row.resumes_at = None
     if at.timeline.ends_on and at.timeline.ends_on <= at.today:
         scheduled = at.timeline.end_scheduled
-        end(at, at.timeline.ends_on, credit=bool(scheduled and scheduled.credit))
+        frozen = at.timeline.paused_on is not None  # days that were paid and could not be used
+        end(at, at.timeline.ends_on, credit=frozen or bool(scheduled and scheduled.credit))
     elif trial_ends_unpaid(at):
         end(at, at.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif row.past_due_since and at.ladder.step(row.past_due_since, at.today) == "over":

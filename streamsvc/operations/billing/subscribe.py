@@ -7,15 +7,14 @@ import sqlalchemy as sa
 from streamsvc.database import db, lock, new_id
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
-    Coupon,
-    Discount,
     Invoice,
     Payment,
     PaymentMethod,
     Price,
     Subscription,
+    SubscriptionEvent,
 )
-from streamsvc.operations.billing import charging
+from streamsvc.operations.billing import charging, coupons, referrals
 from streamsvc.operations.billing.credit import redeem_gift
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.rules.billing import facts as fact
@@ -23,10 +22,10 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals import (
     AlreadySubscribed,
     AuthenticationRequired,
-    CouponInvalid,
     Invalid,
     PaymentFailed,
 )
+from streamsvc.rules.sessions import fingerprint
 
 
 def subscribe(account_id: str, asked: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
@@ -72,6 +71,7 @@ def start(
         time_zone=account.time_zone,
         payment_method_id=method.id if method and asked.get("payment_method_id") else None,
         started_on=asked.get("start_date") or today,
+        device_hash=device_hash(asked.get("device_fingerprint")),
         request_key=request_key,
         created_at=now,
     )
@@ -79,9 +79,10 @@ def start(
     db.session.flush()
     if asked.get("gift_code"):
         redeem_gift(account, asked["gift_code"], now)
-    if asked.get("coupon"):
-        give_coupon(subscription, asked["coupon"], now)
-    trial_days = price.trial_days if may_try(account, method) else 0
+    coupons.redeem(subscription, coupon_codes(asked), now)
+    if asked.get("referral_code"):
+        referrals.note(subscription, asked["referral_code"], now)
+    trial_days = price.trial_days if may_try(account, method, subscription.device_hash) else 0
     at = stand(subscription.id, now)
     check_anchor(price, asked.get("anchor_day"))
     first = (subscription.started_on, asked.get("anchor_day"))
@@ -98,6 +99,11 @@ def start(
     if not owing and subscription.started_on <= today:
         subscription.status = "active"
     return at
+
+
+def coupon_codes(asked: dict) -> list[str]:
+    """The coupons asked for, in order: the one alone, then those of the list."""
+    return [code for code in (asked.get("coupon"), *(asked.get("coupons") or ())) if code]
 
 
 def make_room(account: Account, now: datetime) -> None:
@@ -148,27 +154,23 @@ def chosen_method(account: Account, method_id: str | None) -> PaymentMethod | No
     return method
 
 
-def may_try(account: Account, method: PaymentMethod | None) -> bool:
-    """One trial for each customer and for each card."""
-    tried = sa.select(Subscription.id).where(Subscription.trial_end.is_not(None))
-    if db.session.scalar(tried.where(Subscription.account_id == account.id).limit(1)):
-        return False
-    if method is None or method.fingerprint is None:
-        return True
-    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint == method.fingerprint)
-    return db.session.scalar(tried.where(Subscription.account_id.in_(holders)).limit(1)) is None
+def device_hash(told: str | None) -> str | None:
+    """What is kept of what the app knows the device by: enough to know it again."""
+    return told and fingerprint(f"device:{told}")
 
 
-def give_coupon(subscription: Subscription, code: str, now: datetime) -> Discount:
-    """Put a coupon on the subscription. Raises CouponInvalid."""
-    coupon = Coupon.by_code(code)
-    foreign = coupon and coupon.currency and coupon.currency != subscription.currency
-    if coupon is None or not coupon.is_usable(now) or foreign or not Coupon.redeem(coupon.id):
-        raise CouponInvalid
-    discount = Discount(subscription_id=subscription.id, coupon_id=coupon.id, created_at=now)
-    db.session.add(discount)
-    db.session.flush()
-    return discount
+def may_try(account: Account, method: PaymentMethod | None, device: str | None) -> bool:
+    """One trial for each customer, each card and each device; one that moved away was the customer's all the same."""
+    moved = SubscriptionEvent.data["from_account"].as_string() == account.id
+    given_away = sa.select(SubscriptionEvent.subscription_id).where(SubscriptionEvent.kind == "transferred", moved)
+    who = [Subscription.account_id == account.id, Subscription.id.in_(given_away)]
+    if method and method.fingerprint:
+        holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint == method.fingerprint)
+        who.append(Subscription.account_id.in_(holders))
+    if device:
+        who.append(Subscription.device_hash == device)
+    tried = (db.select(Subscription.id).where(Subscription.trial_end.is_not(None), one).limit(1) for one in who)
+    return not any(db.session.scalar(query) for query in tried)
 
 
 def pay_start(subscription_id: str) -> Subscription:

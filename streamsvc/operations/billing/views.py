@@ -1,7 +1,10 @@
 """A subscription and an invoice as they are shown."""
 
+import sqlalchemy as sa
+
 from streamsvc.database import db
-from streamsvc.models.subscriptions import Discount, Invoice, Plan, Price, Subscription
+from streamsvc.models.subscriptions import Discount, Invoice, Plan, Price, Subscription, SubscriptionEvent
+from streamsvc.operations.billing.migrations import declinable
 from streamsvc.rules.billing.calendar import Period
 
 
@@ -10,11 +13,32 @@ def subscription_view(row: Subscription) -> dict:
     shown = {name: getattr(row, name) for name in SHOWN}
     shown["plan"], shown["price"] = db.session.get(Plan, row.plan_id), db.session.get(Price, row.price_id)
     shown["period"] = Period(row.period_start, row.period_end) if row.period_start else None
-    pending = row.pending_price_id and {"price_id": row.pending_price_id, "effective": row.pending_on}
-    shown["pending_change"] = pending or None
-    running = Discount.running(row.id)
-    shown["discount"] = discount_view(running[0]) if running else None
+    shown["pending_change"] = pending_change(row) if row.pending_price_id else None
+    shown["discounts"] = [discount_view(one) for one in Discount.running(row.id)]
+    shown["discount"] = shown["discounts"][0] if shown["discounts"] else None
+    shown["addons"] = addons_of(row)
     return shown
+
+
+def pending_change(row: Subscription) -> dict:
+    can_decline = any(one.to_price_id == row.pending_price_id for one in declinable(row))
+    return {"price_id": row.pending_price_id, "effective": row.pending_on, "can_decline": can_decline}
+
+
+def addons_of(row: Subscription) -> list[dict]:
+    """What goes along with the base plan today, as its events tell; in the order in which it was added."""
+    going: dict[str, str] = {}
+    events = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == row.id)
+    reverted = {one.data["of"] for one in db.session.scalars(events.where(SubscriptionEvent.kind == "reverted"))}
+    changes = events.where(SubscriptionEvent.kind.in_(("addon_added", "addon_removed")))
+    for event in db.session.scalars(changes.order_by(SubscriptionEvent.seq)):
+        if f"e{event.seq}" in reverted:
+            continue
+        if event.kind == "addon_added":
+            going[event.data["item"]] = event.data["price"]
+        else:
+            del going[event.data["item"]]
+    return [{"plan": item, "price": db.session.get(Price, price)} for item, price in going.items()]
 
 
 SHOWN = (
@@ -51,6 +75,8 @@ def invoice_view(invoice: Invoice) -> dict:
     """The shape of InvoiceOut."""
     shown = {column.key: getattr(invoice, column.key) for column in Invoice.__table__.columns}
     shown["amount_due_minor"] = invoice.amount_due_minor
+    shown["customer_vat_id"] = invoice.customer.get("vat_id")
+    shown["reverse_charge"] = shown["customer_vat_id"] is not None
     shown["lines"] = [line_view(line) for line in invoice.lines]
     shown["payments"], shown["credit_notes"] = invoice.payments, invoice.credit_notes
     return shown

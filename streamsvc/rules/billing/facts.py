@@ -139,6 +139,14 @@ class AddonRemoved(Event):
 
 
 @dataclass(frozen=True)
+class Transferred(Event):
+    """It belongs to another account from then on; its days and prices stay as they are."""
+
+    from_account: str
+    to_account: str
+
+
+@dataclass(frozen=True)
 class Booked:
     """A line as it was invoiced: net of its discount, and what credit notes took off it since."""
 

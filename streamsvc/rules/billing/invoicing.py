@@ -5,14 +5,20 @@ from dataclasses import dataclass, replace
 from streamsvc.rules.money import round_half_up, share
 
 PPM = 1_000_000
+REVERSE_CHARGE = "reverse_charge"
+"""Among the discounts of an invoice: the tax that its prices hold and that is not ours to charge."""
 
 
 @dataclass(frozen=True)
 class Tax:
-    """A rate in parts per million of the net amount (20 % is 200_000); inclusive means the price holds it already."""
+    """A rate in parts per million of the net amount (20 % is 200_000); inclusive means the price holds it already.
+
+    `reversed`: the customer pays it to their own state, so we charge none, and take off what the price holds.
+    """
 
     rate_ppm: int = 0
     inclusive: bool = False
+    reversed: bool = False
 
     def on(self, amount_minor):
         whole = PPM + self.rate_ppm if self.inclusive else PPM
@@ -21,11 +27,18 @@ class Tax:
 
 @dataclass(frozen=True)
 class Coupon:
-    """Takes off a percentage (in ppm) or an amount; `left_minor` is what remains of an amount used once."""
+    """Takes off a percentage (in ppm) or an amount; `left_minor` is what remains of an amount used once.
+
+    `only`: the keys of the positions that it is for; None: all.
+    """
 
     id: str
     percent_ppm: int | None = None
     left_minor: int | None = None
+    only: frozenset[str] | None = None
+
+    def counts_for(self, key):
+        return self.only is None or key in self.only
 
     def off(self, amount_minor):
         if self.percent_ppm is not None:
@@ -84,7 +97,8 @@ class Totals:
 def total(positions, coupons=(), balance_minor=0):
     """Discount, tax and add up the positions; apply up to `balance_minor` of account credit to what is owed."""
     positions, discounts = discounted(positions, coupons)
-    positions = taxed(positions)
+    positions, relief = relieved(positions)
+    positions, discounts = taxed(positions), discounts + relief
     totals = Totals(tuple(positions), tuple(discounts))
     return replace(totals, credit_applied_minor=max(0, min(balance_minor, totals.total_minor)))
 
@@ -93,7 +107,7 @@ def discounted(positions, coupons):
     """Coupons one after the other, each on what the one before left; a coupon that finds nothing is not used."""
     discounts = []
     for coupon in coupons:
-        open_minor = [max(0, one.net_minor) for one in positions]
+        open_minor = [max(0, one.net_minor) if coupon.counts_for(one.key) else 0 for one in positions]
         off = coupon.off(sum(open_minor))
         if off <= 0:
             continue
@@ -105,15 +119,28 @@ def discounted(positions, coupons):
     return positions, discounts
 
 
+def relieved(positions):
+    """Take the tax that is in a price off it where the customer pays that tax: one discount under REVERSE_CHARGE."""
+    result, off = list(positions), 0
+    for i, part in _taxes(positions, lambda tax: tax.reversed and tax.inclusive):
+        result[i], off = replace(positions[i], discount_minor=positions[i].discount_minor + part), off + part
+    return result, [(REVERSE_CHARGE, off)] if off else []
+
+
 def taxed(positions):
     """Tax per rate on the sum of what is charged, shared by largest remainder; credits bring their own."""
     result = list(positions)
-    for tax in {one.tax: None for one in positions}:
+    for i, part in _taxes(positions, lambda tax: not tax.reversed):
+        result[i] = replace(positions[i], tax_minor=part)
+    return result
+
+
+def _taxes(positions, counts):
+    """(place, tax) of each charge whose Tax `counts`, rounded once per rate and shared by largest remainder."""
+    for tax in {one.tax: None for one in positions if counts(one.tax)}:
         charged = [i for i, one in enumerate(positions) if one.tax == tax and one.amount_minor > 0]
         net = [positions[i].net_minor for i in charged]
-        for i, part in zip(charged, share(tax.on(sum(net)), net), strict=True):
-            result[i] = replace(positions[i], tax_minor=part)
-    return result
+        yield from zip(charged, share(tax.on(sum(net)), net), strict=True)
 
 
 def tax_to_return(tax_minor, net_minor, credited_minor, returned_minor=0):

@@ -6,6 +6,8 @@ WORDS = {
         "period": "Period", "amount": "Amount", "subtotal": "Subtotal", "discount": "Discount", "tax": "Tax",
         "total": "Total", "credit": "Account credit used", "asked": "Amount due", "paid": "Paid",
         "of_tax": "including {tax}", "notes": "Credit notes", "status": "Status",
+        "vat_id": "VAT ID",
+        "reverse_charge": "Reverse charge: the customer accounts for the VAT (Article 196, Directive 2006/112/EC).",
     },
     "de": {
         "invoice": "Rechnung", "draft": "Entwurf", "date": "Datum", "due": "Fällig", "to": "An",
@@ -13,12 +15,16 @@ WORDS = {
         "discount": "Rabatt", "tax": "Steuer", "total": "Gesamt", "credit": "Verrechnetes Guthaben",
         "asked": "Zu zahlen", "paid": "Bezahlt", "of_tax": "enthält {tax}", "notes": "Gutschriften",
         "status": "Status",
+        "vat_id": "USt-IdNr.",
+        "reverse_charge": "Steuerschuldnerschaft des Leistungsempfängers (Artikel 196 der Richtlinie 2006/112/EG).",
     },
     "fr": {
         "invoice": "Facture", "draft": "Brouillon", "date": "Date", "due": "Échéance", "to": "À",
         "what": "Description", "period": "Période", "amount": "Montant", "subtotal": "Sous-total",
         "discount": "Remise", "tax": "Taxe", "total": "Total", "credit": "Avoir utilisé", "asked": "À payer",
         "paid": "Payé", "of_tax": "dont {tax}", "notes": "Avoirs", "status": "État",
+        "vat_id": "N° TVA",
+        "reverse_charge": "Autoliquidation de la TVA par le preneur (article 196 de la directive 2006/112/CE).",
     },
     "es": {
         "invoice": "Factura", "draft": "Borrador", "date": "Fecha", "due": "Vence", "to": "Para",
@@ -26,6 +32,8 @@ WORDS = {
         "discount": "Descuento", "tax": "Impuesto", "total": "Total", "credit": "Saldo utilizado",
         "asked": "A pagar", "paid": "Pagado", "of_tax": "incluye {tax}", "notes": "Notas de crédito",
         "status": "Estado",
+        "vat_id": "NIF-IVA",
+        "reverse_charge": "Inversión del sujeto pasivo (artículo 196 de la Directiva 2006/112/CE).",
     },
     "it": {
         "invoice": "Fattura", "draft": "Bozza", "date": "Data", "due": "Scadenza", "to": "A",
@@ -33,6 +41,8 @@ WORDS = {
         "discount": "Sconto", "tax": "Imposta", "total": "Totale", "credit": "Credito utilizzato",
         "asked": "Da pagare", "paid": "Pagato", "of_tax": "di cui {tax}", "notes": "Note di credito",
         "status": "Stato",
+        "vat_id": "P. IVA",
+        "reverse_charge": "Inversione contabile (articolo 196 della direttiva 2006/112/CE).",
     },
     "pt": {
         "invoice": "Fatura", "draft": "Rascunho", "date": "Data", "due": "Vencimento", "to": "Para",
@@ -40,6 +50,8 @@ WORDS = {
         "discount": "Desconto", "tax": "Imposto", "total": "Total", "credit": "Crédito utilizado",
         "asked": "A pagar", "paid": "Pago", "of_tax": "inclui {tax}", "notes": "Notas de crédito",
         "status": "Estado",
+        "vat_id": "NIF",
+        "reverse_charge": "IVA – autoliquidação (artigo 196.º da Diretiva 2006/112/CE).",
     },
 }  # fmt: skip
 

@@ -1,0 +1,56 @@
+"""GET·PUT·DELETE /v1/account/tax-id · GET /v1/account/referral."""
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.login import viewer
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import TaxId
+from streamsvc.operations.billing import referrals, taxing
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.subscriptions_invoices import ReferralOut, TaxIdIn, TaxIdOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("business", __name__, url_prefix="/v1/account", description="Tax numbers and referrals.")
+
+
+@bp.route("/tax-id")
+@bp.response(200, TaxIdOut)
+def get_tax_id():
+    """The account's VAT number, and whether it counts."""
+    kept = db.session.get(TaxId, viewer().account_id)
+    if kept is None:
+        raise NotFound
+    return shown(kept)
+
+
+@bp.route("/tax-id", methods=["PUT"])
+@bp.arguments(TaxIdIn)
+@bp.response(200, TaxIdOut)
+def put_tax_id(asked):
+    """Give the VAT number of a business; once it counts, invoices leave the tax to the customer."""
+    kept = shown(taxing.put_tax_id(viewer().account_id, asked["number"], clock.now()))
+    db.session.commit()
+    return kept
+
+
+@bp.route("/tax-id", methods=["DELETE"])
+@bp.response(204)
+def drop_tax_id():
+    """Forget it: tax is charged again."""
+    taxing.drop_tax_id(viewer().account_id)
+    db.session.commit()
+
+
+@bp.route("/referral", methods=["PUT"])
+@bp.response(200, ReferralOut)
+def referral():
+    """The code by which the account brings newcomers, made at the first call; and how many it brought."""
+    me = viewer().account_id
+    told = {"code": referrals.code_of(me, clock.now()), **referrals.brought(me)}
+    db.session.commit()
+    return told
+
+
+def shown(kept):
+    counts = taxing.reverse_charged_to(db.session.get(Account, kept.account_id)) is not None
+    return {"number": kept.number, "status": kept.status, "checked_at": kept.checked_at, "reverse_charge": counts}

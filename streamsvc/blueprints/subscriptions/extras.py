@@ -1,0 +1,50 @@
+"""/v1/subscriptions/{id}/coupons · /addons · /price-migration."""
+
+from streamsvc.blueprints.subscriptions.changes import take
+from streamsvc.idempotency import idempotent
+from streamsvc.login import viewer
+from streamsvc.operations.billing import addons, coupons, migrations
+from streamsvc.schemas.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
+from streamsvc.web import Blueprint
+
+bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="What goes along, what comes off.")
+
+
+@bp.route("/<subscription_id>/coupons", methods=["POST"])
+@bp.arguments(SubscriptionCouponIn)
+@idempotent()
+@bp.response(201, SubscriptionOut)
+def add_coupon(asked, subscription_id):
+    """One more coupon, taken off after the others, from the next invoice on."""
+    return take(subscription_id, lambda at: coupons.add(at, asked["coupon"]))
+
+
+@bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
+@bp.response(200, SubscriptionOut)
+def drop_coupon(subscription_id, code):
+    """Do without a coupon from the next invoice on."""
+    return take(subscription_id, lambda at: coupons.drop(at, code))
+
+
+@bp.route("/<subscription_id>/addons", methods=["POST"])
+@bp.arguments(AddonIn)
+@idempotent(required=True)
+@bp.response(201, SubscriptionOut)
+def add_addon(asked, subscription_id):
+    """Add a price of another plan, charged to the end of the running period. One that is declined was not added."""
+    return take(subscription_id, lambda at: addons.add(at, asked["price_id"], viewer().account_id))
+
+
+@bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
+@bp.arguments(AddonRemoval, location="query")
+@bp.response(200, SubscriptionOut)
+def remove_addon(asked, subscription_id, plan):
+    """Remove an add-on now, with credit from tomorrow on, or at the period's end."""
+    return take(subscription_id, lambda at: addons.remove(at, plan, asked["when"], viewer().account_id))
+
+
+@bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
+@bp.response(200, SubscriptionOut)
+def keep_price(subscription_id):
+    """Keep the price, where a change of it waits that may be declined."""
+    return take(subscription_id, lambda at: migrations.decline(at, viewer().account_id))

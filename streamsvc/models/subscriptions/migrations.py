@@ -1,0 +1,28 @@
+"""price_migrations: who is moved from one price to another, from when, and whether that still stands."""
+
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from streamsvc.database import Base, UtcTime, new_id
+
+
+class PriceMigration(Base):
+    __tablename__ = "price_migrations"
+    __table_args__ = (sa.Index("ix_price_migrations_from_price_id", "from_price_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("mig"))
+    from_price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
+    to_price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
+    effective: Mapped[date]
+    """Renewals from this day on are at the new price; the days of notice are counted in."""
+    notice_days: Mapped[int]
+    started_before: Mapped[date | None]
+    """Only subscriptions that began before this day; None: all."""
+    country: Mapped[str | None]
+    """Only accounts of this country; None: all."""
+    can_decline: Mapped[bool]
+    """Whether customers may keep the old price."""
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -1,0 +1,46 @@
+"""A subscription moves to another account: paid days, coupons and anchor go along, debts and invoices do not."""
+
+from datetime import datetime
+
+from streamsvc.database import db, lock
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Invoice, Subscription
+from streamsvc.operations.billing import notices
+from streamsvc.operations.billing.standing import Standing, stand, told
+from streamsvc.operations.webhooks import publish
+from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.refusals import AlreadySubscribed, Invalid, WrongState
+
+MOVABLE = ("trialing", "active", "paused")
+
+
+def transfer(subscription_id: str, to_account_id: str, now: datetime, actor: str) -> Subscription:
+    """Bill it to the other account from now on; in the caller's unit of work.
+
+    Days that are paid stay paid; should they ever be credited, the new account has the credit. What was invoiced stays
+    with the old account. Raises Invalid, AlreadySubscribed, WrongState.
+    """
+    owner = db.session.get(Subscription, subscription_id).account_id
+    for account_id in sorted({owner, to_account_id}):
+        lock(Account, account_id)
+    at, heir = stand(subscription_id, now), db.session.get(Account, to_account_id)
+    if heir is None or heir.status != "active" or heir.id == at.account.id:
+        raise Invalid(errors={"account_id": ["Give another account that is active."]})
+    if Subscription.live_of(heir.id):
+        raise AlreadySubscribed(detail="That account has a live subscription.")
+    check_settled(at)
+    at.happen(fact.Transferred, at.account.id, heir.id, actor=actor)
+    notices.transferred(at, heir)
+    row, at.account = at.subscription, heir
+    row.account_id, row.payment_method_id = heir.id, None
+    db.session.flush()
+    at.show()
+    publish("subscription.changed", heir.id, now, **told(row))
+    return row
+
+
+def check_settled(at: Standing) -> None:
+    """Refuse while something is owed or being paid: whose debt that is must not become a question."""
+    owed = [one for one in Invoice.open_of(at.account.id) if one.subscription_id == at.subscription.id]
+    if owed or at.subscription.status not in MOVABLE:
+        raise WrongState(detail="Only a subscription that is in good standing and owes nothing can move.")
