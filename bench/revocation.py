@@ -1,43 +1,51 @@
-"""python -m bench.revocation: is a token that was revoked ever accepted again?
+"""python -m bench.revocation: is anything that was revoked ever accepted again?
 
-Eight clients ask with one token as fast as they can, over two web processes. The token is revoked; every request that
-was *started* after the revocation was answered must be refused. So many rounds, with a reload, a killed web process
-and (on PostgreSQL) a crash of the database between them. With --plant, a cache of one second is put into the served
-app by this script: the run must then find stale accepts, or it could not find any.
+Eight clients ask with one token as fast as they are answered, over two web processes. It is revoked, in another of
+eight ways each round; every request that was *started* after the revocation was answered must be refused. So many
+rounds, with a reload, a killed web process and (on PostgreSQL) a crash of the database between them. With --plant, a
+cache of one second is put into the served app by this script: the run must then find stale accepts, or it could not
+find any.
 """
 
 import argparse
-import http.client
+import asyncio
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import sqlalchemy as sa
 
-from bench import report, servers
-from bench.__main__ import database
-from streamsvc import login
+from bench import people, report, servers
+from bench.wire import Line
+from streamsvc import login, passwords
 from streamsvc.app import create_app
-from streamsvc.database import db, new_id
-from streamsvc.models import Account, Device, Session
-from streamsvc.rules.sessions import fingerprint, new_token
-from streamsvc.settings import Settings
+from streamsvc.cli.progress import progress
+from streamsvc.database import one_row
+from streamsvc.models import ApiKey
+from streamsvc.operations.api_keys import create_api_key
+from streamsvc.rules.sessions import fingerprint
 
-CLIENTS, ASKED_AFTER, LONGEST_ROUND_S = 8, 3, 20
+CLIENTS, ASKED_AFTER, LONGEST_ROUND_S, NEW_CONNECTION_EVERY = 8, 3, 30, 20
+PASSWORD = "a long secret 7"
+CURRENT = "/v1/sessions/current"
 
 
 def planted():
     """The app with the fault that the check must find: tokens are remembered for a second."""
-    look, known = login._viewer, {}
+    for name in ("_viewer", "_operator"):
+        setattr(login, name, remembering(getattr(login, name)))
+    return create_app()
+
+
+def remembering(look):
+    known = {}
 
     def remembered(token, *rest):
         found, until = known.get(token, (None, 0))
@@ -47,144 +55,161 @@ def planted():
         known[token] = (found, time.monotonic() + 1)
         return found
 
-    login._viewer = remembered
-    return create_app()
+    return remembered
 
 
-def settle(env, count) -> list[str]:
-    """So many tokens of one viewer's, as rows."""
-    subprocess.run([sys.executable, "-m", "streamsvc.cli", "db", "upgrade"], env=env, check=True)
-    app, now, tokens = create_app(Settings.from_env(env)), datetime.now(UTC), [new_token() for _ in range(count)]
-    account = {"id": new_id("acc"), "email": "ann@bench.example", "email_key": "ann@bench.example", "country": "DE"}
-    account |= {"time_zone": "UTC", "locale": "en", "status": "active", "created_at": now}
-    device = {"id": new_id("dev"), "account_id": account["id"], "name": "TV", "kind": "tv"}
-    device |= {"created_at": now, "last_seen_at": now}
-    times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}
-    own = {"account_id": account["id"], "device_id": device["id"], "lifetime": "tv", "epoch": 0} | times
-    with app.app_context():
-        db.session.execute(sa.insert(Account), [account])
-        db.session.execute(sa.insert(Device), [device])
-        rows = [own | {"id": new_id("ses"), "token_hash": fingerprint(token)} for token in tokens]
-        db.session.execute(sa.insert(Session), rows)
-        db.session.commit()
-        for engine in db.engines.values():
-            engine.dispose()
-    return tokens
+@dataclass(frozen=True)
+class Turn:
+    """One round: what is asked with which token, and the request that revokes it."""
+
+    way: str
+    token: str
+    asks: str
+    revoke: tuple
+    """method, path, body, token"""
 
 
-class Asked:
-    """One client's connection; `heard` is a list of (when it was started, status) since it was last emptied."""
+def turns(count: int) -> list[Turn]:
+    """So many rounds, a household each, in rows; the ways to revoke take turns."""
+    admin, same_hash = create_api_key("revoker", ["admin"]), passwords.hashed(PASSWORD)
+    homes = people.accounts((f"viewer{n}" for n in range(count)), same_hash)
+    devices = [(people.device_of(home), people.device_of(home)) for home in homes]
+    sessions = [(people.session_of(one), people.session_of(other)) for one, other in devices]
+    people.keep(homes, [d for pair in devices for d in pair], [row for pair in sessions for _, row in pair])
+    made = []
+    for number, (home, (device, _), ((token, row), (owner, _))) in enumerate(
+        zip(homes, devices, sessions, strict=True)
+    ):
+        account = f"/v1/admin/accounts/{home['id']}"
+        new_password = {"current_password": PASSWORD, "password": "another secret 8"}
+        ways = {
+            "signed out": ("DELETE", CURRENT, None, token),
+            "ended by the owner": ("DELETE", f"/v1/sessions/{row['id']}", None, owner),
+            "device removed": ("DELETE", f"/v1/devices/{device['id']}", None, owner),
+            "all others ended": ("DELETE", "/v1/sessions", None, owner),
+            "ended by an operator": ("DELETE", f"{account}/sessions", None, admin),
+            "account disabled": ("PATCH", account, {"status": "disabled"}, admin),
+            "password changed": ("PUT", "/v1/account/password", new_password, owner),
+            "API key revoked": None,
+        }
+        way = list(ways)[number % len(ways)]
+        made.append(Turn(way, token, CURRENT, ways[way]) if ways[way] else key_turn(way, account, admin))
+    return made
 
-    def __init__(self, host):
-        self.host, self.connection, self.heard = host, None, []
 
-    def ask(self, token, method="GET"):
-        began = time.perf_counter()
-        try:
-            self.connection = self.connection or http.client.HTTPConnection(self.host, timeout=10)
-            self.connection.request(method, "/v1/sessions/current", headers={"Authorization": f"Bearer {token}"})
-            answer = self.connection.getresponse()
-            answer.read()
-            status = answer.status
-            if answer.will_close or len(self.heard) % 20 == 19:  # a new connection may reach the other process
-                self._drop()
-        except (OSError, http.client.HTTPException):
-            self._drop()
-            status = 0
-        self.heard.append((began, status))
-        return status
-
-    def _drop(self):
-        if self.connection:
-            self.connection.close()
-        self.connection = None
+def key_turn(way: str, account: str, admin: str) -> Turn:
+    token = create_api_key("to be revoked", ["support"])
+    return Turn(way, token, account, ("DELETE", f"/v1/admin/api-keys/{key_id(token)}", None, admin))
 
 
-def one_round(host, token) -> tuple[int, float]:
+def key_id(token: str) -> str:
+    return one_row(sa.select(ApiKey.id).where(ApiKey.token_hash == fingerprint(token))).id
+
+
+async def one_round(lines: list[Line], revoker: Line, turn: Turn) -> tuple[int, float]:
     """(stale accepts, seconds that the revocation took)."""
-    clients, done = [Asked(host) for _ in range(CLIENTS)], threading.Event()
+    heard, done = [[] for _ in lines], False
 
-    def hammer(client):
-        while not done.is_set():
-            client.ask(token)
+    async def hammer(line, told):
+        while not done:
+            answer = await line.ask("GET", turn.asks, token=turn.token, timeout_s=5)
+            told.append((answer.began, answer.status))
+            if line.asked % NEW_CONNECTION_EVERY == 0:
+                line.close()  # the next may reach the other process
 
-    threads = [threading.Thread(target=hammer, args=(client,)) for client in clients]
-    for thread in threads:
-        thread.start()
+    hammering = [asyncio.create_task(hammer(*pair)) for pair in zip(lines, heard, strict=True)]
     try:
-        _wait(lambda: all(any(status == 200 for _, status in c.heard) for c in clients))
-        revoker, began = Asked(host), time.perf_counter()
-        while revoker.ask(token, "DELETE") not in (204, 401):  # a dying process may take the answer with it
-            time.sleep(0.05)
-        revoked = time.perf_counter()
-        _wait(lambda: all(sum(at > revoked and s != 0 for at, s in c.heard) >= ASKED_AFTER for c in clients))
+        async with asyncio.timeout(LONGEST_ROUND_S):
+            await _until(lambda: all(any(status == 200 for _, status in told) for told in heard))
+            began = time.perf_counter()
+            await _revoked(revoker, turn)
+            revoked = time.perf_counter()
+            await _until(lambda: all(sum(a > revoked and s in (200, 401) for a, s in h) >= ASKED_AFTER for h in heard))
     finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    stale = sum(1 for client in clients for at, status in client.heard if at > revoked and status == 200)
-    return stale, revoked - began
+        done = True
+        await asyncio.gather(*hammering)
+    return sum(status == 200 for told in heard for at, status in told if at > revoked), revoked - began
 
 
-def _wait(condition):
-    deadline = time.monotonic() + LONGEST_ROUND_S
+async def _revoked(line: Line, turn: Turn) -> None:
+    """Ask until it is answered. What a dying process did before it could answer is refused the second time."""
+    method, path, body, token = turn.revoke
+    lost = False
+    while True:
+        status = (await line.ask(method, path, body, token, timeout_s=5)).status
+        if 200 <= status < 300 or (lost and 400 <= status < 500):
+            return
+        assert status == 0 or status >= 500, f"{turn.way}: {status}"
+        lost = True
+        await asyncio.sleep(0.05)
+
+
+async def _until(condition):
     while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the service did not answer in time")
-        time.sleep(0.002)
+        await asyncio.sleep(0.001)
 
 
-def shake(number, kind):
+def shake(number, postmaster) -> str:
     """Something that happens to a service: a reload, a killed web process, a crashed database."""
     master = next(p for p in psutil.Process().children() if "gunicorn" in " ".join(p.cmdline()))
-    what = number % (3 if kind == "postgresql" else 2)
+    what = number % (3 if postmaster else 2)
     if what == 0:
         master.send_signal(signal.SIGHUP)
     elif what == 1:
         os.kill(master.children()[0].pid, signal.SIGKILL)
     else:  # PostgreSQL restarts all of itself when one of its processes is killed
-        backends = [p for p in psutil.process_iter(["cmdline"]) if _is_backend_of_ours(p)]
-        backends[0].kill()
+        next(p for p in postmaster.children() if " postgres " in " ".join(p.cmdline())).kill()
     return ("reload", "killed web process", "crashed database")[what]
 
 
-def _is_backend_of_ours(process) -> bool:
-    words = " ".join(process.info["cmdline"] or [])
-    above = [p.pid for p in process.parents()]
-    return words.startswith("postgres: postgres") and POSTMASTER.get("pid") in above
-
-
-POSTMASTER = {}
-
-
-def main():
+def arguments():
     parser = argparse.ArgumentParser("python -m bench.revocation", description=__doc__.splitlines()[0])
     parser.add_argument("--database", default="sqlite", help="sqlite, or postgresql (one is started)")
     parser.add_argument("--rounds", type=int, default=2_000)
-    parser.add_argument("--shake-every", type=int, default=100, help="rounds between two mishaps")
+    parser.add_argument("--shake-every", type=int, default=50, help="rounds between two mishaps")
     parser.add_argument("--plant", action="store_true", help="serve a cache of one second: it must be found")
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+async def rounds(host, turns, shake_every, postmaster) -> tuple[int, dict[str, list[float]], dict[str, list[float]]]:
+    """(stale accepts, seconds by way of the calm rounds, seconds by mishap of the others)."""
+    lines, revoker, stale, calm, shaken = [Line(host) for _ in range(CLIENTS)], Line(host), 0, {}, {}
+    with progress(len(turns), "Revocations") as bar:
+        for number, turn in enumerate(turns, 1):
+            mishap = number % shake_every == 0 and shake(number // shake_every, postmaster)
+            more, spent = await one_round(lines, revoker, turn)
+            stale += more
+            (shaken.setdefault(mishap, []) if mishap else calm.setdefault(turn.way, [])).append(spent)
+            bar.update(1)
+    return stale, calm, shaken
+
+
+def main():
+    asked = arguments()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
-        url = stack.enter_context(database(asked.database, folder))
+        env = stack.enter_context(people.empty_service(asked.database, folder, servers.clean_env()))
+        postmaster = None
         if asked.database == "postgresql":
-            data = Path(url.partition("host=")[2]) / "data" / "postmaster.pid"
-            POSTMASTER["pid"] = int(data.read_text().splitlines()[0])
-        env = servers.clean_env() | {"STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
-        tokens = settle(env, asked.rounds)
+            socket_folder = Path(env["STREAMSVC_DATABASE_URL"].partition("host=")[2])
+            postmaster = psutil.Process(int((socket_folder / "data" / "postmaster.pid").read_text().split()[0]))
+        with people.at_the_desk(env):
+            to_come = turns(asked.rounds)
         app = "bench.revocation:planted()" if asked.plant else "streamsvc.app:create_app()"
         host = stack.enter_context(servers.gunicorn(app, env))
         print(report.machine(), flush=True)
-        stale, took, mishaps = 0, [], []
-        for number, token in enumerate(tokens, 1):
-            if number % asked.shake_every == 0:
-                mishaps.append(shake(number // asked.shake_every, asked.database))
-            more, spent = one_round(host, token)
-            stale, took = stale + more, [*took, spent]
-    p99_ms = statistics.quantiles(took, n=100)[98] * 1e3
-    print(f"{asked.database}: {asked.rounds} revocations under {CLIENTS} clients, {len(mishaps)} mishaps")
-    print(f"stale accepts: {stale}; revocation took {statistics.median(took) * 1e3:.1f} ms, p99 {p99_ms:.1f} ms")
+        stale, calm, shaken = asyncio.run(rounds(host, to_come, asked.shake_every, postmaster))
+    print(f"\n{asked.database}: {asked.rounds} revocations under {CLIENTS} clients; stale accepts: {stale}")
+    print(told(calm | {f"amid a {mishap}": times for mishap, times in shaken.items()}))
     sys.exit((stale == 0) if asked.plant else (stale > 0))
+
+
+def told(spent: dict[str, list[float]]) -> str:
+    rows = [("how", "rounds", "median ms", "p99 ms")]
+    for how, times in spent.items():
+        p99 = statistics.quantiles(times, n=100, method="inclusive")[98] if len(times) > 1 else times[0]
+        rows.append((how, str(len(times)), f"{statistics.median(times) * 1e3:.1f}", f"{p99 * 1e3:.1f}"))
+    return report.table(rows)
 
 
 if __name__ == "__main__":
