@@ -52,14 +52,14 @@ LIVED = [
     "ST-007",
 ]
 ELSEWHERE = {
-    "KB-035": "test_billing_corrections.py: a price migration waits for a renewal on or after its day",
+    "KB-035": "below: the new price waits for a period that begins on or after its day",
     "LG-003": "below: renewals over 15 months from a month's end",
     "LG-006": "below: periods from a late January day",
     "OM-006": "below: an anchor day given makes a leading stub",
-    "LG-025": "rules/test_billing_invoicing.py: coupons stack (the contract takes one coupon at a time)",
-    "LG-026": "rules/test_billing_invoicing.py: coupons stack",
-    "LG-027": "rules/test_billing_invoicing.py: tax is rounded once (a country has one rate)",
-    "LG-028": "rules/test_billing_invoicing.py: a fixed coupon over lines with different rates",
+    "LG-025": "test_billing_extras.py: coupons count one after the other as they were given",
+    "LG-026": "test_billing_extras.py: the same; test_subscriptions_offers.py: one that is used up",
+    "LG-027": "rules/test_billing_invoicing.py: tax is rounded once (over HTTP a country has one rate)",
+    "LG-028": "rules/test_billing_invoicing.py: a fixed coupon over lines with several rates (a country has one)",
     "LG-031": "below: numbers have no gap (one series a year for all; the peer's schemes are configuration)",
     "LG-034": "test_subscriptions.py: declined, authenticated and free starts",
     "ST-006": "test_subscriptions.py: incomplete, active, past_due, trial without a card; below: 23 hours",
@@ -74,10 +74,10 @@ ELSEWHERE = {
     "RF-001": "below: the second credit is of the whole plan in force",
     "SG-001": "below: halfway through September",
     "OM-004": "below: two phases of one month",
-    "OM-005": "rules/test_billing_invoicing.py: an amount is rounded and never the fraction",
+    "OM-005": "below: part of a price is rounded to its currency",
     "FP-005": "below: what is left of March",
-    "FP-006": "rules/test_billing_cases.py: a credit is capped",
-    "UB-001": "rules/test_billing_invoicing.py: an amount is rounded and never the fraction",
+    "FP-006": "below: a credit is at most what is left; rules/test_billing_cases.py: all its rows",
+    "UB-001": "below: a third is a third",
     "SW-002": "test_webhooks_out.py",
     "ID-001": "test_subscriptions.py: idempotency keys required, replayed, reused",
 }
@@ -310,6 +310,57 @@ def test_the_ladder_is_climbed_and_left_the_moment_a_card_works(app, starting, m
     assert ann.lines()[-1] == ("credit", "2012-07-10", "2012-07-20", -8063)
     world.go_to("2012-07-31T12:00:00")
     assert (ann.invoices()[-1]["amount_due_minor"], ann.invoices()[-1]["status"]) == (16932, "paid")
+
+
+def test_the_new_price_waits_for_a_period_that_begins_on_or_after_its_day(starting):
+    """KB-035: the period that begins on 5 May is before 15 May, the next one after."""
+    world = starting("2022-03-05")
+    old, new = world.plan("p", 1000, 1500)
+    ann = world.person()
+    ann.subscribe(old)
+    body = {"from_price_id": old, "to_price_id": new, "effective": "2022-05-15"}
+    world.operator.post("/v1/admin/price-migrations", body)
+    world.go_to("2022-06-05T12:00:00")
+    assert [line[1:] for line in ann.lines()[-2:]] == [
+        ("2022-05-05", "2022-06-05", 1000),
+        ("2022-06-05", "2022-07-05", 1500),
+    ]
+
+
+def test_part_of_a_price_is_rounded_to_its_currency(starting):
+    """OM-005: 15 and 10 of the 31 days that end on 1 February."""
+    world = starting("2024-01-17")
+    dollars, yen = world.plan("d", 10_000), world.plan("y", 1000, currency="JPY")
+    ann, bob, cat = world.person(), world.person(), world.person(country="JP")
+    ann.subscribe(dollars, anchor_day=1)
+    world.go_to("2024-01-22T12:00:00")
+    bob.subscribe(dollars, anchor_day=1)
+    cat.subscribe(yen, anchor_day=1)
+    assert [person.lines()[0][3] for person in (ann, bob, cat)] == [4839, 3226, 323]
+
+
+def test_a_credit_is_at_most_what_is_left_of_the_line(starting):
+    """FP-006: half of 20000 is 10000, after credit notes of 5000, 18000 and 20000."""
+    world = starting("2024-06-01")
+    price, people = world.plan("p", 20_000), [world.person() for _ in range(3)]
+    for person, noted in zip(people, (5000, 18_000, 20_000), strict=True):
+        person.subscribe(price)
+        path = f"/v1/admin/invoices/{person.invoices()[0]['id']}/credit-notes"
+        assert world.operator.post(path, {"amount_minor": noted}).status_code == 201
+    world.go_to("2024-06-15T12:00:00")
+    for person in people:
+        person.post(f"/v1/subscriptions/{person.subscription()['id']}/cancellation", {"when": "now"})
+    assert [person.lines()[-1][3] for person in people] == [-10_000, -2000, 0]
+
+
+def test_a_third_is_a_third(starting):
+    """UB-001: one of three days of 1000.00, not 0.3333 of it."""
+    world = starting("2024-06-01")
+    ann = world.person()
+    ann.subscribe(world.plan("p", 100_000, interval="day", interval_count=3))
+    world.go_to("2024-06-02T12:00:00")
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    assert ann.lines()[-1] == ("credit", "2024-06-03", "2024-06-04", -33_333)
 
 
 def test_renewals_over_15_months_from_a_months_end(starting):

@@ -156,6 +156,7 @@ class DiscountOut(StrictSchema):
 class AddonOut(StrictSchema):
     plan = fields.String(metadata={"description": "The code of the plan that goes along."})
     price = fields.Nested(PriceOut)
+    ends = Day(allow_none=True, metadata={"description": "The first day without it, where it was removed."})
 
 
 class SubscriptionOut(StrictSchema):

@@ -1,5 +1,7 @@
 """A subscription and an invoice as they are shown."""
 
+from datetime import date
+
 import sqlalchemy as sa
 
 from streamsvc.database import db
@@ -26,19 +28,22 @@ def pending_change(row: Subscription) -> dict:
 
 
 def addons_of(row: Subscription) -> list[dict]:
-    """What goes along with the base plan today, as its events tell; in the order in which it was added."""
-    going: dict[str, str] = {}
-    events = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == row.id)
-    reverted = {one.data["of"] for one in db.session.scalars(events.where(SubscriptionEvent.kind == "reverted"))}
-    changes = events.where(SubscriptionEvent.kind.in_(("addon_added", "addon_removed")))
-    for event in db.session.scalars(changes.order_by(SubscriptionEvent.seq)):
-        if f"e{event.seq}" in reverted:
+    """What goes along with the base plan in this period, as its events tell; `ends` where it was removed."""
+    kinds = ("addon_added", "addon_removed", "reverted")
+    mine = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == row.id)
+    events = db.session.scalars(mine.where(SubscriptionEvent.kind.in_(kinds)).order_by(SubscriptionEvent.seq)).all()
+    reverted = {one.data["of"] for one in events if one.kind == "reverted"}
+    going: dict[str, dict] = {}
+    for event in events:
+        if event.kind == "reverted" or f"e{event.seq}" in reverted:
             continue
+        item = event.data["item"]
         if event.kind == "addon_added":
-            going[event.data["item"]] = event.data["price"]
+            going[item] = {"plan": item, "price": db.session.get(Price, event.data["price"]), "ends": None}
         else:
-            del going[event.data["item"]]
-    return [{"plan": item, "price": db.session.get(Price, price)} for item, price in going.items()]
+            going[item]["ends"] = date.fromisoformat(event.data["effective"])
+    start = row.period_start or row.started_on
+    return [one for one in going.values() if one["ends"] is None or one["ends"] > start]
 
 
 SHOWN = (

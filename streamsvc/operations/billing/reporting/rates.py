@@ -18,7 +18,10 @@ STOPS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
 
 
 def all_movements() -> Iterator[tuple[str, str, list[Movement]]]:
-    """(account id, currency, how its rate moved) of every account that ever paid, or was brought along paying."""
+    """(account id, currency, how its rate moved) of every account that ever paid, or was brought along paying.
+
+    A subscription that moved counts as its present owner's from the beginning: the sums do not change by a move.
+    """
     for (account, currency), steps in _steps().items():
         if found := movements(steps):
             yield account, currency, found
@@ -48,11 +51,16 @@ def _steps() -> dict[tuple[str, str], list[Step]]:
 
 def _changes_of_rate():
     """The charged lines whose price, intro price or recurring coupons are not those of the line before."""
-    recurring = (
-        sa.select(InvoiceLine.invoice_id, sa.func.aggregate_strings(InvoiceLine.coupon_id, ",").label("coupons"))
+    given = (  # in the order in which they were taken off
+        sa.select(InvoiceLine.invoice_id, InvoiceLine.coupon_id)
         .join(Coupon, Coupon.id == InvoiceLine.coupon_id)
         .where(InvoiceLine.kind == "discount", Coupon.duration != "once")
-        .group_by(InvoiceLine.invoice_id)
+        .order_by(InvoiceLine.invoice_id, InvoiceLine.position)
+        .subquery()
+    )
+    recurring = (
+        sa.select(given.c.invoice_id, sa.func.aggregate_strings(given.c.coupon_id, ",").label("coupons"))
+        .group_by(given.c.invoice_id)
         .subquery()
     )
     from_list = sa.func.abs(InvoiceLine.amount_minor * InvoiceLine.full_days - Price.amount_minor * InvoiceLine.days)
@@ -65,7 +73,7 @@ def _changes_of_rate():
     order = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
     lines = (
         sa.select(
-            Invoice.account_id,
+            Subscription.account_id,
             Invoice.currency,
             Invoice.created_at,
             InvoiceLine.subscription_id,
@@ -78,6 +86,7 @@ def _changes_of_rate():
             sa.func.lag(terms).over(**order).label("terms_before"),
         )
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .join(Subscription, Subscription.id == InvoiceLine.subscription_id)
         .join(Price, Price.id == InvoiceLine.price_id)
         .outerjoin(recurring, recurring.c.invoice_id == InvoiceLine.invoice_id)
         .where(InvoiceLine.kind == "charge", *ISSUED)
