@@ -32,7 +32,7 @@ from streamsvc.models import ApiKey
 from streamsvc.operations.api_keys import create_api_key
 from streamsvc.rules.sessions import fingerprint
 
-CLIENTS, ASKED_AFTER, LONGEST_ROUND_S, NEW_CONNECTION_EVERY = 8, 3, 30, 20
+CLIENTS, ASKED_AFTER, LONGEST_ROUND_S, NEW_CONNECTION_EVERY = 8, 3, 120, 20
 PASSWORD = "a long secret 7"
 CURRENT = "/v1/sessions/current"
 

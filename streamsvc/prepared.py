@@ -49,8 +49,9 @@ class Prepared:
         bound = constants | parameters
         for name, bind in binders:
             bound[name] = bind(bound[name])
-        connection = _own_connection(engine)
+        connection = None
         try:
+            connection = _own_connection(engine)
             cursor = connection.cursor()
             cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
             found, count = cursor.fetchall() if self.columns else [], cursor.rowcount
@@ -76,8 +77,8 @@ class Prepared:
         return self._plans[dialect.name]
 
     def _told(self, dialect, connection, text, error) -> DBAPIError:
-        lost = dialect.is_disconnect(error, connection.dbapi_connection, None)
-        if lost:
+        lost = connection is None or dialect.is_disconnect(error, connection.dbapi_connection, None)
+        if lost and connection is not None:
             connection.invalidate(error)
         return DBAPIError.instance(text, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect)
 

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from marshmallow import ValidationError
 
+from streamsvc.app import create_app
+from streamsvc.rules.sessions import new_token
 from streamsvc.schemas import base
+from streamsvc.settings import Settings
 
 SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
 DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -151,6 +154,14 @@ def test_a_country_that_there_is_not_is_refused(client):
     stranger = {**SIGN_IN, "country": "ZZ"}
     assert "country" in is_problem(post(client, json.dumps(stranger), path="/v1/accounts"), 422, "invalid")["errors"]
     is_problem(client.get("/v1/plans?country=XX"), 422, "invalid")
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions/current", "/v1/plans"])
+def test_a_database_that_lets_nobody_in_is_told_as_an_outage(path):
+    nowhere = Settings(database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", secret_key=("x" * 32,))
+    asking = {"Authorization": f"Bearer {new_token()}"}
+    answer = create_app(nowhere).test_client().get(path, headers=asking)
+    assert is_problem(answer, 503, "unavailable") and answer.headers["Retry-After"]
 
 
 @pytest.mark.parametrize("field", [base.Moment(), base.Day()])
