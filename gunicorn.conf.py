@@ -1,6 +1,8 @@
 """How gunicorn serves streamsvc. What an operator may change is a variable that `streamsvc config` lists."""
 
+import os
 from http import HTTPStatus
+from pathlib import Path
 
 from gunicorn import util
 
@@ -19,6 +21,19 @@ max_requests = 0
 limit_request_line = 8190
 control_socket_disable = True
 loglevel = _settings.log_level
+
+if _settings.metrics:
+    _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
+
+    def on_starting(server):
+        from streamsvc import metrics
+
+        metrics.empty(_counts)
+
+    def child_exit(server, worker):
+        from streamsvc import metrics
+
+        metrics.forget(worker.pid)
 
 
 def write_problem(connection, status, reason, message):

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Flask
 from flask_migrate import Migrate
 
-from streamsvc import blueprints, clock, database, end_users, login, web
+from streamsvc import blueprints, clock, database, end_users, login, metrics, web
 from streamsvc.operations import handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.settings import Settings
@@ -27,6 +27,8 @@ def create_app(settings: Settings | None = None, now=None) -> Flask:
     app.config["SECRET_KEY"] = settings.secret_key[0]
     database.configure(app, settings)
     Migrate(app, database.db, directory=str(MIGRATIONS))
+    if settings.metrics:
+        metrics.register(app)
     web.register(app, settings.trusted_proxies)
     end_users.register(app)
     login.register(app)

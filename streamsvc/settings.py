@@ -183,6 +183,9 @@ class Settings:
     )
     sandbox: bool = setting(False, flag, "Opens `/v1/sandbox`: a clock to move, mails to read, declines on demand.")
     sandbox_clock: datetime | None = setting(None, moment, "Where the sandbox's clock starts; else the wall clock.")
+    metrics: bool = setting(
+        False, flag, "Opens `/metrics` to Prometheus; keep it from the outside. Needs the extra `metrics`."
+    )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "How much the log tells.")
     argon2_memory_kib: int = setting(19_456, whole(19_456, 1_048_576), "Memory of one password hash, in KiB.")
     argon2_time_cost: int = setting(2, whole(2, 16), "Passes of one password hash.")
@@ -220,6 +223,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: webhooks reach private addresses in the sandbox only")
         if self.oidc_providers and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra; `pip install 'streamsvc[oidc]'` has it")
+        if self.metrics and find_spec("prometheus_client") is None:
+            raise SettingsError(f"{PREFIX}METRICS: needs the extra; `pip install 'streamsvc[metrics]'` has it")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from tests.service import PATIENCE_S, Service, serving, until
 
 
-@pytest.fixture
-def service(database, new_database, tmp_path):
-    with serving(new_database(database, "served"), tmp_path) as running:
+@pytest.fixture(scope="module")
+def service(database, new_database, tmp_path_factory):
+    url = new_database(database, "served")
+    with serving(url, tmp_path_factory.mktemp("served"), STREAMSVC_METRICS="1") as running:
         yield running
 
 
@@ -48,23 +50,7 @@ def replaced(processes, before, victim):
     return victim not in now and len(now) == len(before)
 
 
-def test_a_request_under_way_is_answered_before_the_service_stops(service):
-    """A client holds its request open, SIGTERM comes, the rest is sent, the answer arrives; then all are gone."""
-    below = psutil.Process(service.process.pid).children(recursive=True)
-    body = json.dumps({"email": "ann@example.com", "password": "wrong horse battery"}).encode()
-    lines = ["POST /v1/sessions HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
-    head = "\r\n".join([*lines, "", ""])
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as held:
-        held.sendall(head.encode() + body[:10])
-        time.sleep(0.5)
-        service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        held.sendall(body[10:])
-        assert held.recv(12) == b"HTTP/1.1 401"
-    assert service.process.wait(PATIENCE_S) == 0
-    assert psutil.wait_procs(below, timeout=5)[1] == []
-
-
+LIVEZ = 'streamsvc_request_seconds_count{method="GET",route="/livez",status="200"}'
 UNREADABLE = {
     414: b"GET /livez?" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     431: b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 9000 + b"\r\n\r\n",
@@ -99,3 +85,32 @@ def key(service):
 def test_a_key_made_on_the_command_line_is_its_last_word_and_works(service, key):
     assert service.get("/v1/sandbox/clock", key)[0] == 200
     assert service.get("/v1/sandbox/clock")[0] == 401
+
+
+def test_what_all_web_processes_did_is_added_up(service):
+    def asked():
+        with urlopen(f"http://127.0.0.1:{service.port}/metrics") as answer:
+            found = [line for line in answer.read().decode().splitlines() if line.startswith(LIVEZ)]
+        return float(found[0].rpartition(" ")[2]) if found else 0
+
+    before = asked()
+    for _ in range(40):
+        assert service.get("/livez")[0] == 200
+    assert asked() - before == 40
+
+
+def test_a_request_under_way_is_answered_before_the_service_stops(service):
+    """A client holds its request open, SIGTERM comes, the rest is sent, the answer arrives; then all are gone."""
+    below = psutil.Process(service.process.pid).children(recursive=True)
+    body = json.dumps({"email": "ann@example.com", "password": "wrong horse battery"}).encode()
+    lines = ["POST /v1/sessions HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    head = "\r\n".join([*lines, "", ""])
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as held:
+        held.sendall(head.encode() + body[:10])
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        held.sendall(body[10:])
+        assert held.recv(12) == b"HTTP/1.1 401"
+    assert service.process.wait(PATIENCE_S) == 0
+    assert psutil.wait_procs(below, timeout=5)[1] == []

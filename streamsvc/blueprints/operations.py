@@ -1,4 +1,4 @@
-"""Is the service there, and what does it offer? /livez, /readyz, /openapi.json, /docs."""
+"""Is the service there, and what does it offer? /livez, /readyz, /metrics, /openapi.json, /docs."""
 
 import secrets
 from functools import cache
@@ -9,9 +9,11 @@ import msgspec
 from flask import Response, current_app, render_template, send_from_directory
 from marshmallow import fields
 
+from streamsvc import metrics
 from streamsvc.etags import etag_of, stamped, unchanged
 from streamsvc.login import public
 from streamsvc.operations.health import checks
+from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.web import Blueprint, json_response, problem
 
@@ -48,6 +50,16 @@ def readyz():
         return {"status": "ok", "checks": found}
     missing = ", ".join(name for name, passed in found.items() if not passed)
     return problem(503, "not_ready", f"Not ready: {missing}.", {"Retry-After": "2"}, checks=found)
+
+
+@bp.route("/metrics")
+@public
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="Prometheus's text format")
+def read_metrics():
+    """How requests went and how the work stands, for Prometheus; 404 unless STREAMSVC_METRICS opens it."""
+    if not current_app.extensions["settings"].metrics:
+        raise NotFound
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 @bp.route("/openapi.json")
