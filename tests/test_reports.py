@@ -38,7 +38,7 @@ def story(database, new_app):
     bob.subscribe(best)  # new 2000; goes down on 15 February, pauses for ten days of May
     cat.subscribe(basic)  # new 1000; the card fails on 15 February, all is over on 8 March
     dan.subscribe(tried)  # tries for 14 days, then new 500
-    eve.subscribe(annual)  # 12 000 a year, taxes included: 1000 a month
+    eve.subscribe(annual)  # 12 000 a year, of which 2000 is tax: 833 a month
     fay.subscribe(tried)  # tries, and leaves on the third day
     world.go_to("2026-01-18T12:00:00")
     step(fay, "cancellation", when="now")
@@ -78,7 +78,7 @@ def test_mrr_moves_as_told(story):
         "2026-06": (1500, 0, 0, 0, 0, 1000, 2500),
     }
     eur = {row["period"]: figures(row) for row in rows if row["currency"] == "EUR"}
-    assert eur["2026-01"] == (0, 1000, 0, 0, 0, 0, 1000) and eur["2026-06"] == (1000, 0, 0, 0, 0, 0, 1000)
+    assert eur["2026-01"] == (0, 833, 0, 0, 0, 0, 833) and eur["2026-06"] == (833, 0, 0, 0, 0, 0, 833)
 
 
 def figures(row):
@@ -178,6 +178,30 @@ def test_a_coupon_that_recurs_lowers_mrr_and_an_introductory_price_counts_as_it_
         (2600, 0, 2900, 0, 0, 0, 5500),
         (5500, 0, 500, 0, 0, 0, 6000),
     ]
+
+
+def test_an_addon_counts_while_it_goes_along_and_makes_no_trial_a_paid_one(world):
+    """600 from January, gone on 20 March and back in April; beside a trial that nobody pays for."""
+    base, extra = world.plan("base", 3000), world.plan("extra", 600)
+    tried = world.plan("tried", 500, trial_days=14)
+    ann, bob = world.person(), world.person()
+    ann.subscribe(base, addons=[extra])
+    bob.subscribe(tried, addons=[extra])
+    step(bob, "cancellation", when="period_end")
+    world.go_to("2026-03-19T12:00:00")
+    addon = f"/v1/subscriptions/{ann.subscription()['id']}/addons"
+    assert ann.delete(f"{addon}/extra").status_code == 200
+    world.go_to("2026-04-20T12:00:00")
+    assert ann.post(addon, {"price_id": extra}).status_code == 201
+    rows = report(world, "revenue", "from=2026-01-01&to=2026-05-01")["mrr"]
+    assert [figures(row)[1:] for row in rows] == [
+        (4200, 0, 0, -600, 0, 3600),
+        (0, 0, 0, 0, 0, 3600),
+        (0, 0, -600, 0, 0, 3000),
+        (0, 600, 0, 0, 0, 3600),
+    ]
+    january = report(world, "retention", "from=2026-01-01&to=2026-02-01")["trials"][0]
+    assert (january["ended"], january["converted"]) == (1, 0)
 
 
 ONCE = {"amount_off_minor": 500, "currency": "USD", "duration": "once"}

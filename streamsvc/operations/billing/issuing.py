@@ -172,6 +172,7 @@ def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     for coupon, description, off in worked_out.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-off, tax_minor=0)
         row.coupon_id = coupon and coupon.id
+        row.tax_ppm = 0 if coupon else worked_out.taxation.rate_ppm
         rows.append(row)
     for place, row in enumerate(rows):
         row.invoice_id, row.position = invoice.id, place

@@ -11,6 +11,7 @@ from datetime import date
 from itertools import groupby
 
 from streamsvc.rules.billing.changes import per_400_years
+from streamsvc.rules.billing.invoicing import PPM
 from streamsvc.rules.money import round_half_up
 
 MONTHS_IN_400_YEARS = 4_800
@@ -20,13 +21,16 @@ PAYMENT_FAILED = ("payment_failed", "trial_without_payment_method")
 """Reasons to end that the viewer did not choose."""
 
 
-def monthly(price, coupons=()) -> int:
-    """What a price with these coupons, in order, comes to in a month of average length; rounded once, half up."""
+def monthly(price, coupons=(), held_ppm: int = 0) -> int:
+    """What a price with these coupons, in order, comes to in a month of average length; rounded once, half up.
+
+    `held_ppm` is the rate of the tax that the price holds: it is none of ours.
+    """
     amount = price.amount_minor
     for coupon in coupons:
         amount -= coupon.off(amount)
     whole, length = per_400_years(replace(price, amount_minor=amount))
-    return round_half_up(whole, length * MONTHS_IN_400_YEARS)
+    return round_half_up(whole * PPM, length * MONTHS_IN_400_YEARS * (PPM + held_ppm))
 
 
 @dataclass(frozen=True)

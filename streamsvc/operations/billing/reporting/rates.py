@@ -6,7 +6,16 @@ from datetime import date
 import sqlalchemy as sa
 
 from streamsvc.database import all_rows
-from streamsvc.models.subscriptions import Coupon, Invoice, InvoiceLine, Price, Subscription, SubscriptionEvent
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import (
+    Coupon,
+    Invoice,
+    InvoiceLine,
+    Price,
+    Subscription,
+    SubscriptionEvent,
+    TaxRate,
+)
 from streamsvc.rules.billing import invoicing
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import BASE
@@ -15,6 +24,8 @@ from streamsvc.rules.billing.recurring import PAYMENT_FAILED, Movement, Step, mo
 
 ISSUED = (Invoice.number.is_not(None), Invoice.status != "void")
 STOPS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
+HELD = sa.case((Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, 0)), else_=0)
+"""The tax in the price of whoever was brought along, by the rate of today."""
 
 
 def all_movements() -> Iterator[tuple[str, str, list[Movement]]]:
@@ -30,27 +41,34 @@ def all_movements() -> Iterator[tuple[str, str, list[Movement]]]:
 def _steps() -> dict[tuple[str, str], list[Step]]:
     found: dict[tuple[str, str], list[Step]] = {}
     rates = {}
-    for row in all_rows(_changes_of_rate()):
-        key = (row.price_id, row.intro, row.coupons)
+    for row in all_rows(_events()):
+        found.setdefault((row.account_id, row.currency), []).append(_step(row))
+    for row in all_rows(_changes_of_rate()):  # after the events: what is charged on a day has the last word on it
+        key = (row.price_id, row.intro, row.coupons, row.held_ppm)
         if key not in rates:
             rates[key] = _rate(*key)
         on = max(row.period_start, row.created_at.date())
         step = Step(on, row.subscription_id, "rate", row.item, rates[key])
         found.setdefault((row.account_id, row.currency), []).append(step)
-    for row in all_rows(_events()):
-        steps = found.setdefault((row.account_id, row.currency), [])
-        if row.kind == "imported":
-            if row.data["paid_through"]:
-                steps.append(Step(row.on, row.subscription_id, "rate", BASE, _rate(row.data["price"], 0, None)))
-            continue
-        on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
-        involuntary = row.kind == "canceled" and row.cancel_reason in PAYMENT_FAILED
-        steps.append(Step(on, row.subscription_id, STOPS[row.kind], involuntary=involuntary))
     return found
 
 
+def _step(row) -> Step:
+    """What an event does to the rate."""
+    on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
+    if row.kind == "imported":
+        return Step(row.on, row.subscription_id, "rate", BASE, _rate(row.data["price"], 0, None, row.held_ppm))
+    if row.kind == "addon_removed":
+        return Step(on, row.subscription_id, "rate", row.data["item"], 0)
+    involuntary = row.kind == "canceled" and row.cancel_reason in PAYMENT_FAILED
+    return Step(on, row.subscription_id, STOPS[row.kind], involuntary=involuntary)
+
+
 def _changes_of_rate():
-    """The charged lines whose price, intro price or recurring coupons are not those of the line before."""
+    """The charged lines whose price, intro price, recurring coupons or tax are not those of the line before.
+
+    And every line of an add-on: it may have been gone in between.
+    """
     given = (  # in the order in which they were taken off
         sa.select(InvoiceLine.invoice_id, InvoiceLine.coupon_id)
         .join(Coupon, Coupon.id == InvoiceLine.coupon_id)
@@ -68,8 +86,16 @@ def _changes_of_rate():
         InvoiceLine.amount_minor * InvoiceLine.full_days - Price.intro_amount_minor * InvoiceLine.days
     )
     intro = sa.case((from_intro < from_list, 1), else_=0)
+    relieved = (  # the rate of the tax that was taken off the price
+        sa.select(InvoiceLine.invoice_id, sa.func.max(InvoiceLine.tax_ppm).label("ppm"))
+        .where(InvoiceLine.kind == "discount", InvoiceLine.coupon_id.is_(None))
+        .group_by(InvoiceLine.invoice_id)
+        .subquery()
+    )
     coupons = sa.func.coalesce(recurring.c.coupons, "")
-    terms = InvoiceLine.price_id + ":" + sa.cast(intro, sa.String) + ":" + coupons
+    inside = sa.case((InvoiceLine.tax_inclusive, InvoiceLine.tax_ppm + sa.func.coalesce(relieved.c.ppm, 0)), else_=0)
+    parts = (InvoiceLine.price_id, sa.cast(intro, sa.String), coupons, sa.cast(inside, sa.String))
+    terms = parts[0] + ":" + parts[1] + ":" + parts[2] + ":" + parts[3]
     order = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
     lines = (
         sa.select(
@@ -82,6 +108,7 @@ def _changes_of_rate():
             InvoiceLine.price_id,
             intro.label("intro"),
             coupons.label("coupons"),
+            inside.label("held_ppm"),
             terms.label("terms"),
             sa.func.lag(terms).over(**order).label("terms_before"),
         )
@@ -89,15 +116,17 @@ def _changes_of_rate():
         .join(Subscription, Subscription.id == InvoiceLine.subscription_id)
         .join(Price, Price.id == InvoiceLine.price_id)
         .outerjoin(recurring, recurring.c.invoice_id == InvoiceLine.invoice_id)
+        .outerjoin(relieved, relieved.c.invoice_id == InvoiceLine.invoice_id)
         .where(InvoiceLine.kind == "charge", *ISSUED)
         .subquery()
     )
-    changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms)
+    changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms, lines.c.item != BASE)
     return sa.select(lines).where(changed).order_by(lines.c.period_start)
 
 
 def _events():
-    """Pauses, resumptions, ends; and who was brought along from another system, paying."""
+    """Pauses, resumptions, ends, add-ons that go; and who was brought along from another system, paying."""
+    kinds = (*STOPS, "addon_removed", "imported")
     return (
         sa.select(
             Subscription.account_id,
@@ -107,18 +136,22 @@ def _events():
             SubscriptionEvent.kind,
             SubscriptionEvent.on,
             SubscriptionEvent.data,
+            HELD.label("held_ppm"),
         )
         .join(Subscription, Subscription.id == SubscriptionEvent.subscription_id)
-        .where(SubscriptionEvent.kind.in_((*STOPS, "imported")))
+        .join(Account, Account.id == Subscription.account_id)
+        .join(Price, Price.id == Subscription.price_id)
+        .outerjoin(TaxRate, TaxRate.country == Account.country)
+        .where(SubscriptionEvent.kind.in_(kinds))
         .order_by(SubscriptionEvent.subscription_id, SubscriptionEvent.seq)
     )
 
 
-def _rate(price_id: str, intro: int, coupon_ids: str | None) -> int:
+def _rate(price_id: str, intro: int, coupon_ids: str | None, held_ppm: int) -> int:
     price = all_rows(sa.select(Price.__table__).where(Price.id == price_id))[0]
     amount = price.intro_amount_minor if intro else price.amount_minor
     terms = PriceFacts(price.id, amount, Interval(price.interval, price.interval_count))
-    return monthly(terms, [_coupon(one) for one in (coupon_ids or "").split(",") if one])
+    return monthly(terms, [_coupon(one) for one in (coupon_ids or "").split(",") if one], held_ppm)
 
 
 def _coupon(coupon_id: str) -> invoicing.Coupon:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from streamsvc.database import all_rows
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Subscription
 from streamsvc.operations.billing.reporting.rates import all_movements
+from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.billing.recurring import CHURN, NEW, REACTIVATION, Movement, Span, spans
 
 
@@ -44,7 +45,8 @@ def trials(asked: list[Span]) -> list[dict]:
     paid = (
         sa.select(InvoiceLine.subscription_id)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(InvoiceLine.kind == "charge", InvoiceLine.subscription_id == Subscription.id)
+        .where(InvoiceLine.kind == "charge", InvoiceLine.item == BASE)  # an add-on is charged in the trial too
+        .where(InvoiceLine.subscription_id == Subscription.id)
         .where(Invoice.status == "paid", Invoice.total_minor > 0)
         .exists()
     )
