@@ -8,7 +8,7 @@ from flask import current_app
 from flask_login import UserMixin
 
 from streamsvc import clock
-from streamsvc.database import affected, one_row
+from streamsvc.database import affected, db, one_row
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
 from streamsvc.rules.refusals import ReauthenticationRequired
 from streamsvc.rules.roles import of_key, role_named
@@ -90,4 +90,10 @@ def by_session(token: str) -> Operator | None:
         return None
     if now - row.last_seen_at > OPERATOR_SEEN_GRAIN:
         affected(SEEN, {"session_id": row.session_id, "now": now})
+    return Operator(row.operator_id, role_named(row.role), row)
+
+
+def in_unit_of_work(token: str) -> Operator:
+    """The person whose session under this token the unit of work has just made."""
+    row = db.session.execute(SESSION_BY_TOKEN, {"token_hash": fingerprint(token)}).one()
     return Operator(row.operator_id, role_named(row.role), row)

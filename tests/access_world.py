@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from streamsvc.database import STATEMENTS, db
 from streamsvc.models import Identity, Passkey
+from streamsvc.rules.roles import ROLES
+from tests.operator_steps import enrolled
 from tests.playback_steps import FEATURES
 from tests.sessions_steps import Person, mailed_token, operator, run_jobs
 
@@ -39,6 +41,8 @@ PATH_VALUES = {
     "accounts/<account_id>": "{account}",
     "sessions/<session_id>": "{session}",
     "api-keys/<key_id>": "{key}",
+    "operators/<operator_id>": "{operator}",
+    "admin/sessions/<session_id>": "ose_made-up",
     "admin/collections/<code>": "favourites",
     "catalog/collections/<collection_id>": "{collection}",
     "catalog-exports/<form>": "ndjson",
@@ -151,6 +155,7 @@ class World:
         self.things = {name: self._household(name) for name in ("A", "B")}
         self._people_beside()
         self._keys()
+        self._operators()
         run_jobs(app)
         asked = {"url": "https://example.com/told", "kinds": ["invoice.paid"]}
         self.neutral["endpoint"] = self._ok(self.admin.post("/v1/admin/webhook-endpoints", asked))["id"]
@@ -271,6 +276,17 @@ class World:
         gone = self._ok(self.admin.post("/v1/admin/api-keys", {"name": "gone", "scopes": ["admin"]}))
         self._ok(self.admin.delete(f"/v1/admin/api-keys/{gone['id']}"))
         self.tokens["revoked"] = gone["token"]
+
+    def _operators(self):
+        """A person of each role, `{role} in person`, one to be seen, and support that looks on in A's place."""
+        for role in ROLES:
+            person = enrolled(self.app, role)
+            self._ok(person.try_to_sign_in(totp=person.code(1)))
+            self.tokens[f"{role} in person"] = person.token
+        asked = {"email": "seen@example.com", "name": "To be seen", "role": "catalog"}
+        self.neutral["operator"] = self._ok(self.admin.post("/v1/admin/operators", asked))["id"]
+        path = f"/v1/admin/accounts/{self.things['A']['account']}/impersonations"
+        self.tokens["looking on"] = self._ok(self.admin.post(path, {"reason": "a look at everything"}))["token"]
 
     @staticmethod
     def _ok(answer):

@@ -18,7 +18,12 @@ SERVER = "STREAMSVC_TEST_DATABASE_URL"
 SECRET = "a secret for tests alone, 32 characters at least"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 CHEAP = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
-MARKS = ("UPDATE sessions SET last_seen_at", "UPDATE api_keys SET last_used_at", "INSERT INTO sandbox_clock")
+MARKS = (
+    "UPDATE sessions SET last_seen_at",
+    "UPDATE operator_sessions SET last_seen_at",
+    "UPDATE api_keys SET last_used_at",
+    "INSERT INTO sandbox_clock",
+)
 SLOWEST = ("test_thread", "test_serving", "test_workers", "test_crashes", "test_migrations")
 _running = []
 

@@ -7,7 +7,10 @@ from collections import Counter
 
 import pytest
 
-from tests.access_world import OWNED, World, missing, routes, table
+from streamsvc.database import SAFE_METHODS
+from streamsvc.rules.refusals import Refusal
+from streamsvc.rules.roles import ROLES
+from tests.access_world import OWNED, World, filled, missing, routes, table
 
 PRINCIPALS, ROWS = table()
 ALIKE_NOBODY = ("ended", "disabled", "revoked")
@@ -16,6 +19,12 @@ COUNTED_ON_REFUSAL = {"throttles", "audit_events", "idempotency_keys", "api_keys
 """What a refused request may leave behind."""
 SECRET_ENDINGS = ("_hash", "_sealed", "_ciphertext", "request_key")
 """Columns with such names no answer shows, whoever asks."""
+OF_ANY_ROLE = ("/v1/admin/sessions", "/v1/admin/credentials")
+"""What is an operator's own: open to people whatever their role, and to no key."""
+OPEN_TO_ALL = {("POST", "/v1/admin/sessions"), ("GET", "/v1/playback/verify")}
+"""Where 401 is the view's own answer to what the table sends."""
+CLOSED_TO_SUPPORT = {"/v1/account/export", "/v1/payment-methods"}
+"""What only the owner of an account reads."""
 
 
 @pytest.fixture
@@ -50,6 +59,48 @@ def test_everybody_hears_what_the_table_says(world):
         if heard != row.statuses:
             wrong.append(f"{row.method} {row.rule} {' '.join(heard)} {row.sends}")
     assert not wrong, "these rows would say what was heard:\n" + "\n".join(wrong)
+
+
+def of_role(row, name):
+    """What the door says to a person with this role: what it says to a key with one of the role's scopes."""
+    heard, changes = dict(zip(PRINCIPALS, row.statuses, strict=True)), row.method not in SAFE_METHODS
+    if row.rule.startswith(OF_ANY_ROLE):
+        return "open"
+    if heard["admin"] == "401":
+        return "401"
+    if row.rule.startswith("/v1/sandbox"):
+        return "open" if name == "admin" else "403"
+    scopes = [scope for scope in PRINCIPALS if ROLES[name].may(scope, changes)]
+    return "open" if {heard[scope] for scope in scopes} - {"403"} else "403"
+
+
+def of_support_looking_on(row):
+    """What the door says to support in A's place: the same as to A, but of nothing that changes anything."""
+    if row.rule.startswith(("/v1/admin/", "/v1/sandbox/")):
+        return "401"
+    return "403" if row.method not in SAFE_METHODS or row.rule in CLOSED_TO_SUPPORT else "open"
+
+
+def at_the_door(world, row, principal):
+    """What is heard before any view runs: 401, 403 or open."""
+    headers = {"Authorization": f"Bearer {world.tokens[principal]}"}
+    path = filled(row.path(), world.neutral | world.things["A"])
+    with world.app.test_request_context(path, method=row.method, headers=headers):
+        try:
+            world.app.preprocess_request()
+        except Refusal as refusal:
+            return str(refusal.status)
+        return "open"
+
+
+def test_to_people_with_roles_and_to_support_looking_on_the_doors_say_what_follows_from_the_table(world):
+    doors, wrong = [row for row in ROWS if row.statuses[0] == "401" and row.key not in OPEN_TO_ALL], []
+    for row in doors:
+        expected = {f"{name} in person": of_role(row, name) for name in ROLES}
+        expected["looking on"] = of_support_looking_on(row)
+        wrong += [(row.key, who, said) for who, said in expected.items() if at_the_door(world, row, who) != said]
+    assert wrong == []
+    assert len(doors) > 140
 
 
 def test_who_has_a_worthless_token_hears_what_one_without_hears():

@@ -21,6 +21,7 @@ EDGE = {
     "clock",
     "sealing",
     "end_users",
+    "operators",
 }
 MAY_IMPORT = {
     "rules": {"rules"},

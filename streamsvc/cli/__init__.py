@@ -12,10 +12,11 @@ from streamsvc.cli.accounts import api_keys
 from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
 from streamsvc.cli.demo import demo
+from streamsvc.cli.operators import operators
 from streamsvc.cli.serving import config, serve, worker
 from streamsvc.settings import SettingsError
 
-COMMANDS = (serve, worker, demo, database_commands, catalog, api_keys, billing, config)
+COMMANDS = (serve, worker, demo, database_commands, catalog, api_keys, operators, billing, config)
 
 
 @click.group(

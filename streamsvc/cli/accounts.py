@@ -3,8 +3,10 @@
 import click
 from flask.cli import with_appcontext
 
-from streamsvc.operations.api_keys import create_api_key
+from streamsvc.database import db
+from streamsvc.operations.api_keys import add_api_key
 from streamsvc.rules.roles import SCOPES
+from streamsvc.rules.sessions import API_KEY_PREFIX, new_token
 
 
 @click.group("api-keys")
@@ -17,5 +19,8 @@ def api_keys():
 @click.option("--name", required=True, help="Who or what will use it.")
 @with_appcontext
 def create(scopes, name):
-    """Make a key and print it, as the last word. It is shown this once: only its hash is kept."""
-    click.echo(f"API key {name!r} ({', '.join(scopes)}): {create_api_key(name, list(scopes))}")
+    """Make a key and print its id and, as the last word, its token, which is shown this once: only a hash is kept."""
+    token = new_token(API_KEY_PREFIX)
+    key_id = add_api_key(name, list(scopes), token, expires_at=None).id
+    db.session.commit()
+    click.echo(f"API key {name!r} {key_id} ({', '.join(scopes)}): {token}")

@@ -20,7 +20,7 @@ class AuditEvent(Base):
     action: Mapped[str]
     account_id: Mapped[str | None]
     actor: Mapped[str | None]
-    """Who did it: an account, an API key, or None for a stranger or the passing of time."""
+    """Who did it: an account, an operator, an API key; `anonymous` for a stranger, None for the passing of time."""
     details: Mapped[dict | None] = mapped_column(Json)
     """Address, client and the like. Erasure empties it; the chain holds, for it covers the digest."""
     details_digest: Mapped[str]

@@ -67,7 +67,7 @@ class OperatorSession(Base):
     __tablename__ = "operator_sessions"
     __table_args__ = (sa.Index("ix_operator_sessions_operator_id", "operator_id", "id"),)
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ops"))
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ose"))
     operator_id: Mapped[str] = mapped_column(sa.ForeignKey("operators.id"))
     token_hash: Mapped[str] = mapped_column(unique=True)
     epoch: Mapped[int]

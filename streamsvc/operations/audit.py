@@ -1,7 +1,8 @@
 """The audit log: what matters for security, in the transaction of what happened, each row chained to the one before.
 
 `record` only notes the event; it is written at the commit, as the last thing, so that the chain's lock is held for one
-statement and is always taken after every other lock. A rollback forgets it.
+statement and is always taken after every other lock. A rollback forgets it. What an operator changes is told even
+where no event names it: then the call itself is the event.
 """
 
 import hashlib
@@ -10,11 +11,12 @@ import secrets
 from datetime import datetime
 
 import sqlalchemy as sa
-from flask import has_request_context, request
+from flask import g, has_request_context, request
 from sqlalchemy import event
 
 from streamsvc import clock
-from streamsvc.database import Session, all_rows, db, utc_text
+from streamsvc.database import SAFE_METHODS, Session, all_rows, db, utc_text
+from streamsvc.login import asking_operator
 from streamsvc.models import AuditEvent
 from streamsvc.rules.throttle import network
 
@@ -24,14 +26,19 @@ PAGE = 1_000
 
 
 def record(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
-    """Note what happens in this unit of work. No secret and no password belongs into the details."""
+    """Note what happens in this unit of work. No secret and no password belongs into the details.
+
+    The actor is who is named, else the account's owner, else the operator who asks.
+    """
+    who = asking_operator() if has_request_context() else None
     if has_request_context():
         details |= {
             "address": network(request.remote_addr),
             "client": request.headers.get("User-Agent", "")[:200],
             "request_id": request.headers.get("X-Request-Id", "")[:128] or None,
         }
-    noted = {"action": action, "account_id": account_id, "actor": actor or account_id, "at": clock.now()}
+    actor = actor or account_id or (who and who.id)
+    noted = {"action": action, "account_id": account_id, "actor": actor, "at": clock.now()}
     db.session.connection()  # begins the unit of work, whose rollback forgets the event
     db.session.info.setdefault("audit", []).append(noted | {"details": details | {"salt": secrets.token_hex(8)}})
 
@@ -66,6 +73,7 @@ def first_break() -> int | None:
 
 @event.listens_for(Session, "before_commit")
 def _write(session) -> None:
+    _note_operators_call(session)
     noted = session.info.pop("audit", [])
     if not noted:
         return
@@ -83,6 +91,20 @@ def _write(session) -> None:
     session.execute(sa.insert(AuditEvent.__table__), rows)
 
 
+def _note_operators_call(session) -> None:
+    """Once a request: an operator's changing call that no event tells of, unless it was rolled back."""
+    who = asking_operator() if has_request_context() else None
+    if who is None or request.method in SAFE_METHODS or g.get("operator_told"):
+        return
+    g.operator_told = True
+    if not any(row["actor"] == who.id for row in session.info.get("audit", [])):
+        about = dict(request.view_args or {})
+        call = f"{request.method} {request.url_rule}"
+        record("operator_call", about.pop("account_id", None), actor=who.id, call=call, **about)
+
+
 @event.listens_for(Session, "after_soft_rollback")
 def _forget(session, previous_transaction) -> None:
     session.info.pop("audit", None)
+    if has_request_context():
+        g.operator_told = True

@@ -29,6 +29,7 @@ PAGES = {
     "email_undo": "undo-email-change",
     "magic_link": "sign-in",
     "account_restoration": "restore-account",
+    "operator_invitation": "operator-invitation",
 }
 CODE_DIGITS = 8
 

@@ -10,5 +10,6 @@ LIFETIMES = {
     "email_undo": timedelta(days=7),
     "magic_link": timedelta(minutes=10),
     "sign_in_code": timedelta(minutes=10),
+    "operator_invitation": timedelta(hours=24),
     "reauthentication_code": timedelta(minutes=10),
 }

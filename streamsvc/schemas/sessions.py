@@ -36,9 +36,17 @@ class SessionOut(StrictSchema):
     current = fields.Boolean(required=True)
 
 
+class Impersonation(StrictSchema):
+    """Support looks on in this session, and changes nothing: which operator, and why."""
+
+    operator = fields.String(required=True)
+    reason = fields.String(required=True)
+
+
 class ListedSession(SessionOut):
     address = fields.String(required=True, allow_none=True)
     user_agent = fields.String(required=True, allow_none=True)
+    impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
 
 
 class SessionPeriod(StrictSchema):
@@ -85,6 +93,7 @@ class CurrentSession(StrictSchema):
     profile = fields.Nested(ProfileOut(), required=True, allow_none=True)
     subscription = fields.Nested(LiveSubscription(), required=True, allow_none=True)
     entitlements = fields.Nested(Entitlements(), required=True)
+    impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
 
 
 class SignedIn(CurrentSession):

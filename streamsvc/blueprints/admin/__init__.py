@@ -1,4 +1,4 @@
-"""admin: what operators do; every view names the scope that its key needs."""
+"""admin: what operators do; every view names the scope that a key or a role needs."""
 
 from streamsvc.blueprints.admin import (
     accounts,
@@ -13,6 +13,10 @@ from streamsvc.blueprints.admin import (
     catalog_rows,
     catalog_titles,
     exports,
+    impersonations,
+    operator_credentials,
+    operator_sessions,
+    operators,
     playback,
     reports,
     webhooks,
@@ -31,6 +35,10 @@ BLUEPRINTS = (
     catalog_rows.bp,
     catalog_titles.bp,
     exports.bp,
+    impersonations.bp,
+    operator_credentials.bp,
+    operator_sessions.bp,
+    operators.bp,
     playback.bp,
     reports.bp,
     webhooks.bp,

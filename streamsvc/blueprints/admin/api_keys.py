@@ -9,6 +9,7 @@ from streamsvc.login import asking_operator, operator
 from streamsvc.models import ApiKey
 from streamsvc.operations import audit
 from streamsvc.operations.api_keys import add_api_key
+from streamsvc.operations.operators import impersonation
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.sessions import API_KEY_PREFIX
@@ -26,6 +27,7 @@ bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", descriptio
 @bp.response(201, CreatedApiKey)
 def create_key(given):
     """Make a key. Its token is shown this once."""
+    asking_operator().require_recent_proof()
     if given["expires_at"] and given["expires_at"] <= clock.now():
         raise Invalid(errors={"expires_at": ["It lies in the past."]})
     token = API_KEY_PREFIX + idempotency.new_secret()
@@ -47,8 +49,10 @@ def list_keys(asked):
 @bp.response(204)
 def delete_key(key_id):
     """End a key. Its very next use is refused."""
+    asking_operator().require_recent_proof()
     ended = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
     if db.session.execute(ended).rowcount == 0:
         raise NotFound
+    impersonation.end_all_of(key_id, clock.now())
     audit.record("api_key_revoked", actor=asking_operator().id, key=key_id)
     db.session.commit()

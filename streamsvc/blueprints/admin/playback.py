@@ -5,9 +5,10 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock, pagination
-from streamsvc.database import all_rows, one_row
-from streamsvc.login import operator
+from streamsvc.database import all_rows, db, one_row
+from streamsvc.login import asking_operator, operator
 from streamsvc.models import Stream
+from streamsvc.operations import audit
 from streamsvc.operations.playback import explaining, streams, usage
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import NotFound
@@ -64,6 +65,8 @@ def stop_stream(stream_id):
     if found is None:
         raise NotFound
     streams.end(found.account_id, clock.now(), playback.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+    audit.record("stream_stopped", found.account_id, actor=asking_operator().id, stream=stream_id)
+    db.session.commit()
 
 
 @bp.route("/reports/usage")

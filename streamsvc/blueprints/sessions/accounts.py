@@ -8,7 +8,7 @@ from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_i
 from streamsvc.blueprints.sessions.documents import account, signed_in
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import public, require_recent_proof, viewer
+from streamsvc.login import owner_only, public, require_recent_proof, viewer
 from streamsvc.models import Account
 from streamsvc.operations import accounts, audit, closing, personal_data, sign_in
 from streamsvc.operations.attempts import count_by_address
@@ -79,6 +79,7 @@ def restore_account(given):
 
 
 @bp.route("/account/export")
+@owner_only
 @bp.response(200, Export)
 def export_account():
     """Everything that is kept about the caller, by table."""

@@ -5,7 +5,7 @@ from flask import Response
 
 from streamsvc.database import db
 from streamsvc.login import VIEWER_BY_TOKEN, Viewer, csrf_token_of
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sessions import fingerprint, impersonation
 from streamsvc.web import json_response
 
 
@@ -29,6 +29,7 @@ def current_session(viewer: Viewer) -> dict:
         "profile": profile(viewer.profile) if viewer.profile else None,
         "subscription": subscription(row),
         "entitlements": viewer.entitlements,
+        "impersonation": impersonation(row.impersonated_by, row.impersonation_reason),
     }
 
 

@@ -3,7 +3,7 @@
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import viewer
+from streamsvc.login import owner_only, viewer
 from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing import methods
 from streamsvc.pagination import rows_page
@@ -17,6 +17,7 @@ bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", de
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
+@owner_only
 @bp.response(200, page_of(PaymentMethodOut))
 def list_payment_methods(asked):
     """The account's payment methods, latest first."""

@@ -1,0 +1,26 @@
+"""POST /v1/admin/accounts/{id}/impersonations: support looks on as a viewer."""
+
+from streamsvc import clock, idempotency
+from streamsvc.idempotency import idempotent
+from streamsvc.login import asking_operator, operator
+from streamsvc.operations.operators import impersonation
+from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.schemas.operators import ImpersonationOut, NewImpersonation
+from streamsvc.web import Blueprint
+
+bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", description="Support looks on.")
+
+
+@bp.route("/<account_id>/impersonations", methods=["POST"])
+@bp.arguments(NewImpersonation)
+@operator("support")
+@idempotent()
+@bp.response(201, ImpersonationOut)
+def create_impersonation(given, account_id):
+    """See what an account's owner sees, for half an hour at most, changing nothing.
+
+    The owner finds the session among their own and may end it; so may support, as any session of the account.
+    """
+    token = TOKEN_PREFIX + idempotency.new_secret()
+    session = impersonation.begin(account_id, asking_operator(), given, token, clock.now())
+    return {"session_id": session.id, "token": token, "expires_at": session.expires_at}

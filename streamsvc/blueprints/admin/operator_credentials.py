@@ -1,0 +1,65 @@
+"""/v1/admin/credentials: what proves the operator who asks, changed by themselves."""
+
+from streamsvc import clock, passwords
+from streamsvc.database import db
+from streamsvc.login import asking_operator, operator_in_person
+from streamsvc.operations.operators import credentials
+from streamsvc.schemas.factors import RecoveryCodes, TotpSecret
+from streamsvc.schemas.operators import OperatorPasswordChange, OperatorTotpCode
+from streamsvc.web import Blueprint
+
+bp = Blueprint(
+    "operator credentials", __name__, url_prefix="/v1/admin/credentials", description="What proves an operator."
+)
+
+
+@bp.route("/password", methods=["PUT"])
+@bp.arguments(OperatorPasswordChange)
+@operator_in_person
+@bp.response(204)
+def put_operator_password(given):
+    """Change the password. Every other session of the operator ends."""
+    me = asking_operator()
+    credentials.check_new_password(credentials.facts_of(me.id), given["current_password"], given["password"])
+    new_hash = passwords.hashed(given["password"])
+    credentials.set_password(me.id, new_hash, me.session.session_id, clock.now())
+    db.session.commit()
+
+
+@bp.route("/totp", methods=["POST"])
+@operator_in_person
+@bp.response(201, TotpSecret)
+def begin_operator_totp():
+    """Begin with another authenticator. The one before counts until the new one has shown a code."""
+    me = asking_operator()
+    me.require_recent_proof()
+    begun = credentials.begin_totp(me.id)
+    db.session.commit()
+    return begun
+
+
+@bp.route("/totp", methods=["PUT"])
+@bp.arguments(OperatorTotpCode)
+@operator_in_person
+@bp.response(200, RecoveryCodes)
+def confirm_operator_totp(given):
+    """Show a code of the new authenticator: it takes the other's place. Every other session of the operator ends."""
+    me, now = asking_operator(), clock.now()
+    me.require_recent_proof()
+    facts = credentials.facts_of(me.id)
+    step = credentials.pending_step(facts, given["code"], now)
+    codes = credentials.change_totp(facts, step, me.session.session_id, now)
+    db.session.commit()
+    return {"recovery_codes": codes}
+
+
+@bp.route("/recovery-codes", methods=["PUT"])
+@operator_in_person
+@bp.response(200, RecoveryCodes)
+def put_operator_recovery_codes():
+    """Ten new recovery codes; those before count no more."""
+    me = asking_operator()
+    me.require_recent_proof()
+    codes = credentials.new_codes(me.id)
+    db.session.commit()
+    return {"recovery_codes": codes}

@@ -1,0 +1,108 @@
+"""/v1/admin/sessions: operators sign in, prove themselves again, sign out."""
+
+from streamsvc import clock, idempotency
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import asking_operator, operator_in_person, public
+from streamsvc.models import OperatorSession
+from streamsvc.operations import audit
+from streamsvc.operations.operators import credentials, sign_in
+from streamsvc.operators import Operator, in_unit_of_work
+from streamsvc.pagination import rows_page
+from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.operators import (
+    CurrentOperatorSession,
+    NewOperatorSession,
+    OperatorProof,
+    OperatorSessionOut,
+    OperatorSignedIn,
+)
+from streamsvc.web import Blueprint
+
+bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(NewOperatorSession)
+@public
+@idempotent()
+@bp.response(201, OperatorSignedIn)
+def create_operator_session(given):
+    """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
+    now = clock.now()
+    proved = sign_in.by_password(given["email"], given["password"], now)
+    sign_in.check_second_factor(proved, given, now)
+    token = OPERATOR_PREFIX + idempotency.new_secret()
+    sign_in.open_session(proved, token, now)
+    return told(in_unit_of_work(token)) | {"token": token}
+
+
+@bp.route("/current")
+@operator_in_person
+@bp.response(200, CurrentOperatorSession)
+def read_current_operator():
+    """Who is signed in, and what their role opens."""
+    return told(asking_operator())
+
+
+@bp.route("/current", methods=["DELETE"])
+@operator_in_person
+@bp.response(204)
+def delete_current_operator():
+    """Sign out. The very next use of the token is refused."""
+    _end(asking_operator().session.session_id)
+
+
+@bp.route("/current/reauthentication", methods=["POST"])
+@bp.arguments(OperatorProof)
+@operator_in_person
+@bp.response(204)
+def reauthenticate_operator(given):
+    """Show a code: for ten minutes this session may make and end API keys and operators."""
+    me = asking_operator()
+    credentials.prove(me.id, me.session.session_id, given["totp"], clock.now())
+    db.session.commit()
+
+
+@bp.route("")
+@bp.arguments(PageQuery, location="query")
+@operator_in_person
+@bp.response(200, page_of(OperatorSessionOut))
+def list_operator_sessions(asked):
+    """Where the operator is signed in, the newest first."""
+    me = asking_operator()
+    page = rows_page(OperatorSession.live(me.id, clock.now()), OperatorSession.id, asked, "operator sessions")
+    return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
+
+
+@bp.route("/<session_id>", methods=["DELETE"])
+@operator_in_person
+@bp.response(204)
+def delete_operator_session(session_id):
+    """End one of the operator's own sessions."""
+    _end(session_id)
+
+
+def _end(session_id: str) -> None:
+    me = asking_operator()
+    if not OperatorSession.end_all(me.id, clock.now(), OperatorSession.id == session_id):
+        raise NotFound
+    audit.record("session_ended", session=session_id)
+    db.session.commit()
+
+
+def told(who: Operator) -> dict:
+    """The document of `CurrentOperatorSession`."""
+    row = who.session
+    session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
+    session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
+    person = {"id": who.id, "email": row.email, "name": row.name, "role": row.role}
+    may = {"acts": sorted(who.role.acts), "looks": sorted(who.role.looks)}
+    return {"session": session, "operator": person | may}
+
+
+def listed(session: OperatorSession, current_id: str) -> dict:
+    names = ("id", "created_at", "authenticated_at", "last_seen_at", "expires_at", "network", "user_agent")
+    return {name: getattr(session, name) for name in names} | {"current": session.id == current_id}

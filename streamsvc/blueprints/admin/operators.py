@@ -1,0 +1,128 @@
+"""/v1/admin/operators: who operates, in which role; /v1/admin/invitations: how they set up what proves them."""
+
+from streamsvc import clock, passwords
+from streamsvc.database import db
+from streamsvc.idempotency import idempotent
+from streamsvc.login import asking_operator, operator, public
+from streamsvc.models import OperatorAccount
+from streamsvc.operations import accounts
+from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.operators import credentials, people
+from streamsvc.pagination import rows_page
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.factors import RecoveryCodes
+from streamsvc.schemas.operators import (
+    Enrolment,
+    Invitation,
+    InvitedOperator,
+    NewOperator,
+    OperatorOut,
+    OperatorPatch,
+)
+from streamsvc.web import Blueprint
+
+bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
+
+
+@bp.route("/operators")
+@bp.arguments(PageQuery, location="query")
+@operator("admin")
+@bp.response(200, page_of(OperatorOut))
+def list_operators(asked):
+    """Every operator but those removed, the newest first."""
+    return rows_page(OperatorAccount.kept(), OperatorAccount.id, asked, "operators")
+
+
+@bp.route("/operators", methods=["POST"])
+@bp.arguments(NewOperator)
+@operator("admin")
+@idempotent()
+@bp.response(201, OperatorOut)
+def create_operator(given):
+    """Invite somebody by mail: they set a password and an authenticator of their own."""
+    asking_operator().require_recent_proof()
+    made = people.invite(given["email"], given["name"], given["role"], clock.now())
+    return db.session.get(OperatorAccount, made)
+
+
+@bp.route("/operators/<operator_id>")
+@operator("admin")
+@bp.response(200, OperatorOut)
+def read_operator(operator_id):
+    """One operator, a removed one too: the audit log names them by id."""
+    found = db.session.get(OperatorAccount, operator_id)
+    if found is None:
+        raise NotFound
+    return found
+
+
+@bp.route("/operators/<operator_id>", methods=["PATCH"])
+@bp.arguments(OperatorPatch)
+@operator("admin")
+@bp.response(200, OperatorOut)
+def patch_operator(given, operator_id):
+    """Another name, role or status, which counts from the operator's next request. An admin remains."""
+    asking_operator().require_recent_proof()
+    changed = people.change(operator_id, given, clock.now())
+    db.session.commit()
+    return changed
+
+
+@bp.route("/operators/<operator_id>", methods=["DELETE"])
+@operator("admin")
+@bp.response(204)
+def delete_operator(operator_id):
+    """End an operator for good; the audit log keeps the id, and this service whose it was."""
+    asking_operator().require_recent_proof()
+    people.remove(operator_id, clock.now())
+    db.session.commit()
+
+
+@bp.route("/operators/<operator_id>/sessions", methods=["DELETE"])
+@operator("admin")
+@bp.response(204)
+def delete_sessions_of_operator(operator_id):
+    """Sign an operator out everywhere."""
+    people.end_sessions(operator_id, clock.now())
+    db.session.commit()
+
+
+@bp.route("/operators/<operator_id>/reset", methods=["POST"])
+@operator("admin")
+@idempotent()
+@bp.response(202, OperatorOut)
+def reset_operator(operator_id):
+    """Take password and authenticator away at once, and invite anew by mail. Nobody chooses another's password."""
+    asking_operator().require_recent_proof()
+    return people.reset(operator_id, clock.now())
+
+
+@bp.route("/invitations", methods=["POST"])
+@bp.arguments(Invitation)
+@public
+@bp.response(200, InvitedOperator)
+def open_invitation(given):
+    """See who is invited, and begin with an authenticator; asking again replaces its secret."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    operator = credentials.invited(given["token"], clock.now())
+    begun = credentials.begin_totp(operator.id)
+    db.session.commit()
+    return begun | {name: getattr(operator, name) for name in ("email", "name", "role")}
+
+
+@bp.route("/invitations", methods=["PUT"])
+@bp.arguments(Enrolment)
+@public
+@bp.response(200, RecoveryCodes)
+def accept_invitation(given):
+    """Set the password and the authenticator, both at once. The recovery codes are shown this once."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    now = clock.now()
+    operator = credentials.invited(given["token"], now)
+    accounts.check_password(given["password"], operator.email, operator.name)
+    step = credentials.pending_step(operator, given["code"], now)
+    codes = credentials.enrol(given["token"], operator, passwords.hashed(given["password"]), step, now)
+    db.session.commit()
+    return {"recovery_codes": codes}

@@ -1,0 +1,69 @@
+"""Support looks on as a viewer: a session that changes nothing, ends soon, and that the owner sees among their own."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc.database import db, lock
+from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
+from streamsvc.operations import audit
+from streamsvc.operators import Operator
+from streamsvc.rules.refusals import AccountNotActive, NotFound, NotSignedIn
+from streamsvc.rules.sessions import fingerprint
+
+LIFETIME = "impersonation"
+
+
+def begin(account_id: str, who: Operator, asked: dict, token: str, now: datetime) -> Session:
+    """A session under `token`, in the caller's unit of work; `asked` is {reason, profile_id}.
+
+    Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
+    """
+    account = lock(Account, account_id)
+    if account is None or account.status == "deleted":
+        raise NotFound
+    if account.status != "active":
+        raise AccountNotActive
+    profile_id = asked["profile_id"]
+    if profile_id and Profile.of(account_id, profile_id) is None:
+        raise NotFound
+    _still_operates(who)
+    device = Device(account_id=account_id, name="Support", kind="other", created_at=now, last_seen_at=now)
+    device.removed_at = now  # it is nobody's: not listed, not counted
+    db.session.add(device)
+    db.session.flush()
+    session = Session(
+        account_id=account_id,
+        device_id=device.id,
+        profile_id=profile_id or Profile.only_open_one(account_id),
+        token_hash=fingerprint(token),
+        lifetime=LIFETIME,
+        epoch=current_app.extensions["settings"].session_epoch,
+        created_at=now,
+        authenticated_at=now,
+        last_seen_at=now,
+        impersonated_by=who.id,
+        impersonation_reason=asked["reason"],
+    )
+    db.session.add(session)
+    db.session.flush()
+    audit.record("impersonation_started", account_id, actor=who.id, session=session.id, reason=asked["reason"])
+    return session
+
+
+def end_all_of(operator_id: str, now: datetime) -> None:
+    """End whatever this operator, or this API key, looks at; in the caller's unit of work."""
+    theirs = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
+    db.session.execute(sa.update(Session).where(*theirs).values(ended_at=now))
+
+
+def _still_operates(who: Operator) -> None:
+    """Lock who asks, so that disabling them at this moment ends this session too. Raises NotSignedIn."""
+    if who.session:
+        person = lock(OperatorAccount, who.id)
+        still = person.status == "active" and person.role == who.session.role
+    else:
+        still = lock(ApiKey, who.id).revoked_at is None
+    if not still:
+        raise NotSignedIn(presented=True)

@@ -1,0 +1,122 @@
+"""Operators as people: invited, given a role, reset, disabled, removed. Nobody chooses another's password.
+
+Whatever takes an admin away locks all admins first, so that the last two cannot take each other away at once.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import db, insert, lock, new_id
+from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
+from streamsvc.operations import audit, mail
+from streamsvc.operations.operators import impersonation
+from streamsvc.rules.emails import email_key, shown
+from streamsvc.rules.proofs import LIFETIMES
+from streamsvc.rules.refusals import EmailTaken, LastAdmin, NotFound
+from streamsvc.rules.sessions import fingerprint
+
+INVITATION = "operator_invitation"
+
+
+def invite(email: str, name: str, role: str, now: datetime, token: str | None = None) -> str:
+    """A new operator who may set a password and an authenticator, in the caller's unit of work; the id.
+
+    The invitation goes by mail, unless the caller hands over `token` itself. Raises EmailTaken.
+    """
+    row = {
+        "id": new_id("opr"),
+        "email": shown(email),
+        "email_key": email_key(email),
+        "name": name,
+        "role": role,
+        "status": "active",
+        "totp_last_step": 0,
+        "created_at": now,
+    }
+    made = insert(OperatorAccount).values(row).on_conflict_do_nothing(index_elements=["email_key"])
+    if db.session.execute(made.returning(OperatorAccount.id)).first() is None:
+        raise EmailTaken(detail="There is an operator with this e-mail.")
+    _ask_in(row["id"], row["email"], now, token)
+    audit.record("operator_invited", operator=row["id"], role=role)
+    return row["id"]
+
+
+def change(operator_id: str, asked: dict, now: datetime) -> OperatorAccount:
+    """Set {name, role, status} as asked, counting from the next request. Raises NotFound, LastAdmin."""
+    operator, is_last_admin = _locked(operator_id)
+    changed = {name: value for name, value in asked.items() if getattr(operator, name) != value}
+    if is_last_admin and changed.keys() & {"role", "status"}:
+        raise LastAdmin
+    for name, value in changed.items():
+        setattr(operator, name, value)
+    if changed.keys() & {"role", "status"}:
+        impersonation.end_all_of(operator.id, now)
+        mail.post("operator_notice", operator.email, now, what=f"You are {operator.status}, as {operator.role}")
+    if operator.status == "disabled":
+        _shut_out(operator, now)
+    audit.record("operator_changed", operator=operator.id, **changed)
+    return operator
+
+
+def reset(operator_id: str, now: datetime, token: str | None = None) -> OperatorAccount:
+    """Forget password and authenticator at once, and invite anew. Raises NotFound, LastAdmin.
+
+    With `token`, handed over by whoever has the machine, the last admin can be helped too.
+    """
+    operator, is_last_admin = _locked(operator_id)
+    if is_last_admin and token is None:
+        raise LastAdmin
+    _forget_credentials(operator, now)
+    _ask_in(operator.id, operator.email, now, token)
+    audit.record("operator_reset", operator=operator.id)
+    return operator
+
+
+def remove(operator_id: str, now: datetime) -> None:
+    """End an operator for good. The row stays, so that the audit log still tells who it was. Raises as `reset`."""
+    operator, is_last_admin = _locked(operator_id)
+    if is_last_admin:
+        raise LastAdmin
+    _forget_credentials(operator, now)
+    operator.status, operator.email_key = "removed", None
+    audit.record("operator_removed", operator=operator.id)
+
+
+def end_sessions(operator_id: str, now: datetime) -> None:
+    """Sign an operator out everywhere. Raises NotFound."""
+    operator, _ = _locked(operator_id)
+    ended = OperatorSession.end_all(operator.id, now)
+    audit.record("session_ended", operator=operator.id, sessions=len(ended))
+
+
+def _locked(operator_id: str) -> tuple[OperatorAccount, bool]:
+    """The operator, locked after all admins; and whether nobody else could administer. Raises NotFound."""
+    admins = OperatorAccount.lock_admins()
+    operator = lock(OperatorAccount, operator_id)
+    if operator is None or operator.status == "removed":
+        raise NotFound
+    return operator, admins == [operator.id]
+
+
+def _ask_in(operator_id: str, email: str, now: datetime, token: str | None) -> None:
+    if token is None:
+        mail.post_proof(INVITATION, email, None, now, operator_id=operator_id)
+        return
+    times = {"created_at": now, "expires_at": now + LIFETIMES[INVITATION]}
+    kept = {"kind": INVITATION, "email": email, "token_hash": fingerprint(token), "data": {"operator_id": operator_id}}
+    db.session.add(Proof(**kept, **times))
+
+
+def _forget_credentials(operator: OperatorAccount, now: datetime) -> None:
+    operator.password_hash = operator.totp_sealed = operator.totp_pending_sealed = None
+    db.session.execute(sa.delete(OperatorCode).where(OperatorCode.operator_id == operator.id))
+    _shut_out(operator, now)
+
+
+def _shut_out(operator: OperatorAccount, now: datetime) -> None:
+    """End what is open, and withdraw what could open again."""
+    OperatorSession.end_all(operator.id, now)
+    impersonation.end_all_of(operator.id, now)
+    theirs = (Proof.kind == INVITATION, Proof.email == operator.email, Proof.used_at.is_(None))
+    db.session.execute(sa.update(Proof).where(*theirs).values(used_at=now))

@@ -1,0 +1,99 @@
+"""How operators sign in: a password and, always, a code. The same steps and one hash whoever is asked for.
+
+No operator has a password without an authenticator, so there is nobody whom a password alone lets in.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from flask import current_app, request
+
+from streamsvc import passwords, throttle
+from streamsvc.database import db, lock, one_row
+from streamsvc.models import OperatorAccount, OperatorSession
+from streamsvc.operations import audit, mail
+from streamsvc.operations.attempts import Attempt
+from streamsvc.operations.operators import credentials
+from streamsvc.rules import throttle as limits
+from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
+from streamsvc.rules.sessions import fingerprint
+
+METHODS = ("totp", "recovery_code")
+USUAL_FOR = timedelta(days=90)
+"""How long a network counts as an operator's usual place after a sign-in from there."""
+
+BY_EMAIL = sa.select(
+    OperatorAccount.id,
+    OperatorAccount.email,
+    OperatorAccount.password_hash,
+    OperatorAccount.totp_sealed,
+    OperatorAccount.status,
+    sa.exists()
+    .where(
+        OperatorSession.operator_id == OperatorAccount.id,
+        OperatorSession.network == sa.bindparam("network"),
+        OperatorSession.created_at > sa.bindparam("usual_since"),
+    )
+    .label("is_usual_place"),
+).where(OperatorAccount.email_key == sa.bindparam("email_key"))
+
+
+def by_password(email: str, password: str, now: datetime) -> sa.Row:
+    """The operator's row, the password being right. Raises InvalidCredentials, TooManyAttempts, Unavailable.
+
+    From a usual place the attempts have a count of their own: strangers elsewhere cannot close that door.
+    """
+    key, network = email_key(email), limits.network(request.remote_addr)
+    found = one_row(BY_EMAIL, {"email_key": key, "network": network, "usual_since": now - USUAL_FOR})
+    usual = f"{found.id} {network}" if found and found.is_usual_place else None
+    attempt = Attempt.counted(credentials.identifier_of(key), usual)
+    right = passwords.matches(found.password_hash if found else None, password)
+    if not (right and found and found.status == "active" and found.totp_sealed):
+        audit.record("authn_login_fail", actor="anonymous", operator=found.id if found else None)
+        db.session.commit()
+        raise InvalidCredentials
+    attempt.succeeded()
+    return found
+
+
+def check_second_factor(found: sa.Row, given: dict, now: datetime) -> None:
+    """After the right password. Raises SecondFactorRequired, SecondFactorInvalid, TooManyAttempts."""
+    sent = [name for name in METHODS if given.get(name)]
+    if not sent:
+        raise SecondFactorRequired(methods=list(METHODS))
+    throttle.take(limits.SECOND_FACTOR, found.id)
+    if not any(_is_right(found.id, name, given[name], now) for name in sent):
+        audit.record("authn_second_factor_fail", actor="anonymous", operator=found.id, method=sent[0])
+        db.session.commit()
+        raise SecondFactorInvalid
+    throttle.clear(limits.SECOND_FACTOR, found.id)
+
+
+def _is_right(operator_id: str, method: str, code: str, now: datetime) -> bool:
+    use = credentials.use_totp if method == "totp" else credentials.use_recovery_code
+    return use(operator_id, code, now)
+
+
+def open_session(found: sa.Row, token: str, now: datetime) -> OperatorSession:
+    """A session under `token`, in the caller's unit of work. Raises InvalidCredentials if what was proved has changed."""
+    operator = lock(OperatorAccount, found.id)
+    proved = (found.password_hash, found.totp_sealed, "active")
+    if (operator.password_hash, operator.totp_sealed, operator.status) != proved:
+        raise InvalidCredentials
+    session = OperatorSession(
+        operator_id=operator.id,
+        token_hash=fingerprint(token),
+        epoch=current_app.extensions["settings"].session_epoch,
+        created_at=now,
+        authenticated_at=now,
+        last_seen_at=now,
+        network=limits.network(request.remote_addr),
+        user_agent=request.headers.get("User-Agent", "")[:300],
+    )
+    db.session.add(session)
+    db.session.flush()
+    audit.record("authn_login_success", actor=operator.id, session=session.id)
+    if not found.is_usual_place:
+        mail.post("operator_notice", operator.email, now, what=f"You signed in from {session.network}, a new place")
+    return session
