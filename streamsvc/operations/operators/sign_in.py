@@ -76,7 +76,7 @@ def _is_right(operator_id: str, method: str, code: str, now: datetime) -> bool:
 
 
 def open_session(found: sa.Row, token: str, now: datetime) -> OperatorSession:
-    """A session under `token`, in the caller's unit of work. Raises InvalidCredentials if what was proved has changed."""
+    """A session under `token`, in the caller's unit of work. Raises InvalidCredentials if the proofs have changed."""
     operator = lock(OperatorAccount, found.id)
     proved = (found.password_hash, found.totp_sealed, "active")
     if (operator.password_hash, operator.totp_sealed, operator.status) != proved:
