@@ -27,6 +27,7 @@ from streamsvc.rules.entitlements import entitlements
 from streamsvc.rules.refusals import (
     CsrfTokenInvalid,
     InsufficientScope,
+    KidsProfile,
     NotSignedIn,
     ReadOnlySession,
     ReauthenticationRequired,
@@ -83,6 +84,12 @@ def owner_only(view):
     return view
 
 
+def kids_too(view):
+    """Mark a view that is open while a kids' profile watches; where it is about a profile, for that one alone."""
+    view.kids_too = True
+    return view
+
+
 def viewer_or_operator(scope: str):
     """Mark a view for viewers, and for operators whose key or role has `scope` or `admin`."""
     return _open(Access(viewer=True, scope=scope))
@@ -132,6 +139,11 @@ class Viewer(UserMixin):
         """The same viewer as the unit of work sees them now."""
         rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": self.row.token_hash}).all()
         return Viewer(rows, self.csrf_token)
+
+    @property
+    def proved_recently(self) -> bool:
+        """Whether the viewer proved who they are within the last ten minutes."""
+        return clock.now() - self.row.authenticated_at <= REAUTHENTICATION_WINDOW
 
     @property
     def session_expires_at(self) -> datetime:
@@ -258,7 +270,7 @@ def asking_operator() -> Operator | None:
 
 def require_recent_proof() -> None:
     """Raises ReauthenticationRequired unless the viewer proved who they are within the last ten minutes."""
-    if clock.now() - viewer().row.authenticated_at > REAUTHENTICATION_WINDOW:
+    if not viewer().proved_recently:
         raise ReauthenticationRequired
 
 
@@ -278,6 +290,20 @@ def _guard():
         raise ReadOnlySession
     elif who.csrf_token and request.method not in SAFE_METHODS:
         _check_csrf(who.row.session_id)
+    if isinstance(who, Viewer) and who.profile and who.profile.kids:
+        _keep_to_kids(who, view, access)
+
+
+def _keep_to_kids(who: Viewer, view, access: Access) -> None:
+    """While a kids' profile watches: what it watches, and nothing of the account, its money or the other profiles.
+
+    Raises KidsProfile; not for somebody who proved just now that they are the account's owner.
+    """
+    mine = who.profile.profile_id
+    about_itself = (request.view_args or {}).get("profile_id", mine) == mine
+    reaches = access.scope == "catalog" or (getattr(view, "kids_too", False) and about_itself)
+    if not reaches and not who.proved_recently:
+        raise KidsProfile
 
 
 def _admit_operator(who: Operator, access: Access) -> None:

@@ -7,12 +7,13 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from streamsvc.database import STATEMENTS, db
-from streamsvc.models import Identity, Passkey
+from streamsvc.models import Identity, Passkey, Session
 from streamsvc.rules.roles import ROLES
 from tests.operator_steps import enrolled
 from tests.playback_steps import FEATURES
@@ -218,6 +219,7 @@ class World:
         self._ok(me.put(f"/v1/profiles/{profile}/watchlist/{film}"))
         self._ok(me.put(f"/v1/profiles/{profile}/ratings/{film}", {"rating": "up"}))
         self._ok(others[1].patch("/v1/sessions/current", {"profile_id": kids}))
+        self._age(sessions[1]["session"]["id"])
         self.tokens[name] = me.token
         if name == "A":
             self.tokens["kids"], self.tokens["ended"] = others[1].token, others[2].token
@@ -241,6 +243,12 @@ class World:
                 Identity(account_id=account, provider="acme", issuer="https://acme.example", subject=name)
             ),
         }
+
+    def _age(self, session_id):
+        """Its last proof is long ago."""
+        with self.app.app_context():
+            db.session.get(Session, session_id).authenticated_at -= timedelta(hours=1)
+            db.session.commit()
 
     def _kept(self, row):
         """A row that only a browser, or another service, could make over HTTP; its id."""

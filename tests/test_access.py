@@ -34,7 +34,11 @@ def world(app):
 
 def is_shut_out(answer):
     """Whether the guard turned the request away before any view saw it."""
-    return answer.status_code in (401, 403) and answer.json["code"] in ("not_signed_in", "insufficient_scope")
+    return answer.status_code in (401, 403) and answer.json["code"] in (
+        "not_signed_in",
+        "insufficient_scope",
+        "kids_profile",
+    )
 
 
 def ask(world, row, principal, things=None):

@@ -91,3 +91,51 @@ def test_to_let_a_profile_see_more_one_proves_who_one_is(ann, clock):
     assert code_of(ann.post(again, {"password": "wrong"})) == (401, "invalid_credentials")
     assert ann.post(again, {"password": ann.password}).status_code == 204
     assert ann.patch(path, {"max_age": 12}).status_code == 200
+
+
+@pytest.fixture
+def kid(ann, clock):
+    """Ann's television, an hour after she chose the kids' profile on it; `own` and `other` are profiles' ids."""
+    kid = ann.again()
+    kid.sign_in(device={"name": "TV", "kind": "tv"})
+    kid.other = ann.get("/v1/profiles").json["items"][0]["id"]
+    kid.own = ann.post("/v1/profiles", {"name": "Kid", "kids": True, "max_age": 7}).json["id"]
+    assert kid.patch("/v1/sessions/current", {"profile_id": kid.own}).status_code == 200
+    clock.advance(hours=1)
+    return kid
+
+
+def test_a_kids_profile_reaches_its_own_things(kid):
+    rows = ("history", "watchlist", "continue-watching", "next-up", "state?ids=ttl_x")
+    assert {kid.get(f"/v1/profiles/{kid.own}/{row}").status_code for row in rows} == {200}
+    assert {kid.get(path).status_code for path in ("/v1/profiles", "/v1/sessions/current", "/v1/catalog/home")} == {200}
+    assert kid.get(f"/v1/profiles/{kid.own}").json["kids"] is True
+
+
+def test_it_reaches_neither_the_account_nor_anybody_elses(kid):
+    for answer in (
+        kid.get("/v1/account"),
+        kid.get("/v1/invoices"),
+        kid.post("/v1/profiles", {"name": "Grown-up"}),
+        kid.patch(f"/v1/profiles/{kid.own}", {"kids": False}),
+        kid.delete(f"/v1/profiles/{kid.own}"),
+        kid.get(f"/v1/profiles/{kid.other}/history"),
+        kid.get("/v1/profiles/pro_nobodys/history"),
+        kid.delete("/v1/sessions"),
+        kid.delete("/v1/account"),
+    ):
+        assert code_of(answer) == (403, "kids_profile")
+
+
+def test_a_grown_up_proves_it_or_changes_the_profile(kid):
+    assert kid.post("/v1/sessions/current/reauthentication", {"password": kid.password}).status_code == 204
+    assert kid.get(f"/v1/profiles/{kid.other}/history").status_code == 200
+    assert kid.get("/v1/account").status_code == 200
+
+
+def test_whoever_chooses_another_profile_is_asked_for_its_pin_and_reaches_all(kid, ann, clock):
+    ann.post("/v1/sessions/current/reauthentication", {"password": ann.password})
+    assert ann.put(f"/v1/profiles/{kid.other}/pin", {"pin": "2468"}).status_code == 204
+    assert code_of(kid.patch("/v1/sessions/current", {"profile_id": kid.other})) == (403, "pin_required")
+    assert kid.patch("/v1/sessions/current", {"profile_id": kid.other, "pin": "2468"}).status_code == 200
+    assert kid.get("/v1/account").status_code == 200

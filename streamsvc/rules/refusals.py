@@ -215,6 +215,12 @@ class OtherProofRequired(Refusal):
     detail = "A code by mail is for accounts that have neither a password nor an authenticator app."
 
 
+class KidsProfile(Refusal):
+    code = "kids_profile"
+    status = 403
+    detail = "A kids' profile is watching: choose another profile first, or prove who you are."
+
+
 class CsrfTokenInvalid(Refusal):
     code = "csrf_token_invalid"
     status = 403

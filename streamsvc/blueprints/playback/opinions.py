@@ -1,7 +1,7 @@
 """PUT·DELETE /v1/profiles/{id}/watchlist/{title} and /ratings/{title}; GET /v1/profiles/{id}/state."""
 
 from streamsvc import clock
-from streamsvc.login import viewer
+from streamsvc.login import kids_too, viewer
 from streamsvc.operations.playback import own
 from streamsvc.operations.playback.profiles import own_profile
 from streamsvc.schemas.progress import RatingIn, StateListOut, StateQuery
@@ -11,6 +11,7 @@ bp = Blueprint("opinions", __name__, url_prefix="/v1/profiles/<profile_id>", des
 
 
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
+@kids_too
 @bp.response(204)
 def want(profile_id, title_id):
     """Put a title on the watchlist; one that is there keeps its place."""
@@ -19,6 +20,7 @@ def want(profile_id, title_id):
 
 
 @bp.route("/watchlist/<title_id>", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def want_no_more(profile_id, title_id):
     """Take a title off the watchlist."""
@@ -26,6 +28,7 @@ def want_no_more(profile_id, title_id):
 
 
 @bp.route("/ratings/<title_id>", methods=["PUT"])
+@kids_too
 @bp.arguments(RatingIn)
 @bp.response(204)
 def rate(told, profile_id, title_id):
@@ -35,6 +38,7 @@ def rate(told, profile_id, title_id):
 
 
 @bp.route("/ratings/<title_id>", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def rate_no_more(profile_id, title_id):
     """Take the thumb back."""
@@ -42,6 +46,7 @@ def rate_no_more(profile_id, title_id):
 
 
 @bp.route("/state")
+@kids_too
 @bp.arguments(StateQuery, location="query")
 @bp.response(200, StateListOut)
 def read_state(asked, profile_id):

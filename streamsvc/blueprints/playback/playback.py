@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc import clock, pagination
 from streamsvc.idempotency import idempotent
-from streamsvc.login import viewer
+from streamsvc.login import kids_too, viewer
 from streamsvc.operations.playback import playing, streams
 from streamsvc.rules.refusals import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
@@ -26,6 +26,7 @@ def undecided(error):
 
 
 @bp.route("", methods=["POST"])
+@kids_too
 @bp.arguments(PlaybackIn)
 @idempotent()
 @bp.response(201, PlaybackOut)
@@ -41,6 +42,7 @@ def start_playback(asked):
 
 
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
+@kids_too
 @bp.arguments(HeartbeatIn)
 @bp.response(200, HeartbeatOut)
 def beat(told, stream_id):
@@ -62,6 +64,7 @@ def list_streams(asked):
 
 
 @bp.route("/<stream_id>", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def stop_stream(stream_id):
     """Stop one stream; its place is free at once."""

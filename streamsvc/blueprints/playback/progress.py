@@ -2,7 +2,7 @@
 
 from streamsvc import clock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import viewer
+from streamsvc.login import kids_too, viewer
 from streamsvc.operations.playback import reports
 from streamsvc.operations.playback.profiles import own_profile
 from streamsvc.schemas.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
@@ -12,6 +12,7 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 
 
 @bp.route("/<item_id>", methods=["PUT"])
+@kids_too
 @bp.arguments(ProgressIn)
 @bp.response(200, ProgressOut)
 def put_progress(told, profile_id, item_id):
@@ -20,6 +21,7 @@ def put_progress(told, profile_id, item_id):
 
 
 @bp.route("", methods=["POST"])
+@kids_too
 @bp.arguments(ProgressBatchIn)
 @idempotent()
 @bp.response(200, ProgressBatchOut)

@@ -1,7 +1,7 @@
 """/v1/profiles/{id}/continue-watching, /next-up, /history, /watchlist."""
 
 from streamsvc import clock
-from streamsvc.login import viewer
+from streamsvc.login import kids_too, viewer
 from streamsvc.operations.playback import own, rows
 from streamsvc.operations.playback.profiles import audience_of, own_profile
 from streamsvc.schemas.base import PageQuery
@@ -17,6 +17,7 @@ def _page(select, name, profile_id, asked, tell):
 
 
 @bp.route("/continue-watching")
+@kids_too
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedPage)
 def continue_watching(asked, profile_id):
@@ -25,6 +26,7 @@ def continue_watching(asked, profile_id):
 
 
 @bp.route("/continue-watching/<item_id>", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def hide_from_continue_watching(profile_id, item_id):
     """Take an item out of the row without marking it as watched; it comes back when it is watched on."""
@@ -32,6 +34,7 @@ def hide_from_continue_watching(profile_id, item_id):
 
 
 @bp.route("/next-up")
+@kids_too
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedPage)
 def next_up(asked, profile_id):
@@ -40,6 +43,7 @@ def next_up(asked, profile_id):
 
 
 @bp.route("/history")
+@kids_too
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedPage)
 def history(asked, profile_id):
@@ -48,6 +52,7 @@ def history(asked, profile_id):
 
 
 @bp.route("/history", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def forget_history(profile_id):
     """Forget all that was watched, and how far."""
@@ -55,6 +60,7 @@ def forget_history(profile_id):
 
 
 @bp.route("/history/<item_id>", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def forget_item(profile_id, item_id):
     """Forget one film or episode."""
@@ -62,6 +68,7 @@ def forget_item(profile_id, item_id):
 
 
 @bp.route("/watchlist")
+@kids_too
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WantedPage)
 def watchlist(asked, profile_id):

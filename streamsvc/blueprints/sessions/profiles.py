@@ -3,7 +3,7 @@
 from streamsvc import clock, passwords
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import require_recent_proof, viewer
+from streamsvc.login import kids_too, require_recent_proof, viewer
 from streamsvc.models import Account, Profile
 from streamsvc.operations import audit, profiles
 from streamsvc.pagination import rows_page
@@ -17,6 +17,7 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who
 
 
 @bp.route("")
+@kids_too
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
 def list_profiles(asked):
@@ -36,6 +37,7 @@ def create_profile(given):
 
 
 @bp.route("/<profile_id>")
+@kids_too
 @bp.response(200, ListedProfile)
 def read_profile(profile_id):
     """One of the account's profiles."""

@@ -8,7 +8,7 @@ from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_i
 from streamsvc.blueprints.sessions.documents import current_session, signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import public, viewer
+from streamsvc.login import kids_too, public, viewer
 from streamsvc.models import Profile, Session
 from streamsvc.operations import audit, passkeys, pins, reauthentication, second_factor, sign_in
 from streamsvc.pagination import rows_page
@@ -51,6 +51,7 @@ def create_session(given):
 
 
 @bp.route("/current")
+@kids_too
 @bp.response(200, CurrentSession)
 def read_current():
     """The credential check of a front end: session, account, profiles, subscription, entitlements, in one read."""
@@ -58,6 +59,7 @@ def read_current():
 
 
 @bp.route("/current", methods=["DELETE"])
+@kids_too
 @bp.response(204)
 def delete_current():
     """Sign out. The very next use of the token is refused, on every worker."""
@@ -71,6 +73,7 @@ def delete_current():
 
 
 @bp.route("/current", methods=["PATCH"])
+@kids_too
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
 def patch_current(given):
@@ -90,6 +93,7 @@ def patch_current(given):
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
+@kids_too
 @bp.arguments(Reauthentication)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
@@ -104,6 +108,7 @@ def reauthenticate(given):
 
 
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
+@kids_too
 @bp.response(200, BrowserJson)
 def create_proof_options():
     """What to ask an authenticator for, to prove by passkey; its answer goes into `credential`."""
@@ -114,6 +119,7 @@ def create_proof_options():
 
 
 @bp.route("/current/reauthentication/email-code", methods=["POST"])
+@kids_too
 @bp.response(202, Accepted)
 def create_proof_code():
     """Have a code mailed, for an account that has neither a password nor an authenticator app."""
