@@ -91,9 +91,9 @@ def mail_target(text: str) -> str:
 
 
 def oidc_providers(text: str) -> str:
-    """`{"name": {"issuer", "client_id", "client_secret"?, "scope"?}}`, kept as text."""
+    """`{"name": {"issuer", "client_id", "client_secret"?, "scope"?, "response_mode"?}}`, kept as text."""
     told = json.loads(text)  # a JSONDecodeError is a ValueError
-    needed, known = {"issuer", "client_id"}, {"issuer", "client_id", "client_secret", "scope"}
+    needed, known = {"issuer", "client_id"}, {"issuer", "client_id", "client_secret", "scope", "response_mode"}
     for name, entry in told.items() if isinstance(told, dict) else [("", None)]:
         if not isinstance(entry, dict) or not needed <= entry.keys() <= known or not re.fullmatch("[a-z0-9-]+", name):
             raise ValueError('give {"name": {"issuer": …, "client_id": …, "client_secret": …, "scope": …}}')
@@ -101,6 +101,8 @@ def oidc_providers(text: str) -> str:
             raise ValueError(f"{name}: give text")
         if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", entry["issuer"]):
             raise ValueError(f"{name}: the issuer starts with https://")
+        if entry.get("response_mode", "form_post") != "form_post":
+            raise ValueError(f"{name}: the only response_mode to ask for is form_post")
     return text
 
 
@@ -129,6 +131,10 @@ class Settings:
     workers: int = setting(2, whole(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` is honoured too.")
     threads: int = setting(16, whole(1, 128), "Threads of each web process.")
     public_url: str = setting("http://127.0.0.1:8000", url, "Where viewers reach the service; links in mail start so.")
+    hsts_subdomains: bool = setting(
+        False, flag, "Where the public address is https, browsers shun http for all hosts below it too."
+    )
+    docs: bool = setting(True, flag, "Shows `/docs` and `/openapi.json`; off, they are not found.")
     trusted_proxies: int = setting(0, whole(0, 8), "How many reverse proxies stand before the service.")
     country_header: str = setting(
         "", str, "Header in which a trusted proxy tells the viewer's country; empty: the account's country counts."

@@ -212,8 +212,8 @@ class NoFlaskSession(SessionInterface):
 class Envelope:
     """What every request gets on its way in, and every answer on its way out: an id, and the headers."""
 
-    def __init__(self, inner):
-        self.inner = inner
+    def __init__(self, inner, headers):
+        self.inner, self.headers = inner, headers
 
     def __call__(self, environ, start_response):
         given = environ.get("HTTP_X_REQUEST_ID", "")
@@ -222,11 +222,19 @@ class Envelope:
 
         def start(status, headers, exc_info=None):
             present = {name.lower() for name, _ in headers}
-            headers.extend(header for header in EVERY_ANSWER if header[0].lower() not in present)
+            headers.extend(header for header in self.headers if header[0].lower() not in present)
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
         return self.inner(environ, start)
+
+
+def https_only(settings) -> tuple:
+    """Where viewers come by https, browsers are told to come no other way, for a year (RFC 6797)."""
+    if not settings.public_url.startswith("https://"):
+        return ()
+    below = "; includeSubDomains" if settings.hsts_subdomains else ""
+    return (("Strict-Transport-Security", f"max-age=31536000{below}"),)
 
 
 def new_request_id() -> str:
@@ -242,7 +250,7 @@ def register(app, trusted_proxies: int) -> None:
     app.json = FastJson(app)
     app.session_interface = NoFlaskSession()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
-    app.wsgi_app = Envelope(app.wsgi_app)
+    app.wsgi_app = Envelope(app.wsgi_app, EVERY_ANSWER + https_only(app.extensions["settings"]))
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)
     app.before_request(_refuse_unusable)

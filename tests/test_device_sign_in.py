@@ -51,7 +51,7 @@ def test_what_is_shown_is_what_the_standard_asks_for(shown):
     letters = shown["user_code"].replace("-", "")
     assert len(letters) == 8 and set(letters) <= set(LETTERS)
     assert shown["verification_uri_complete"].endswith(shown["user_code"])
-    assert (shown["expires_in"], shown["interval"]) == (900, 5)
+    assert (shown["expires_in"], shown["interval"]) == (600, 5)
 
 
 def test_a_standard_client_sends_forms(client):
@@ -75,8 +75,8 @@ def test_the_owner_says_no(client, ann, shown):
     assert code_of(decide(ann, shown["user_code"])) == (404, "not_found")
 
 
-def test_a_code_is_good_for_fifteen_minutes(client, ann, shown, clock):
-    clock.advance(minutes=15)
+def test_a_code_is_good_for_ten_minutes(client, ann, shown, clock):
+    clock.advance(minutes=10)
     assert error_of(poll(client, shown["device_code"])) == (400, "expired_token")
     assert code_of(decide(ann, shown["user_code"])) == (404, "not_found")
 

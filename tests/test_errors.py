@@ -10,6 +10,7 @@ from streamsvc.app import create_app
 from streamsvc.rules.sessions import new_token
 from streamsvc.schemas import base
 from streamsvc.settings import Settings
+from tests.conftest import close
 
 SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
 DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -176,3 +177,20 @@ def test_only_the_documented_forms_of_times_and_dates_are_read(field, text):
 @pytest.mark.parametrize("text", ["2026-01-31T13:00:00+01:00", "2026-01-31t12:00:00.000000000z"])
 def test_every_form_of_rfc_3339_is_read(text):
     assert base.Moment().deserialize(text) == datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "settings, sent",
+    [
+        ({"public_url": "http://127.0.0.1:8000"}, None),
+        ({"public_url": "https://video.example"}, "max-age=31536000"),
+        ({"public_url": "https://video.example", "hsts_subdomains": True}, "max-age=31536000; includeSubDomains"),
+    ],
+)
+def test_where_viewers_come_by_https_browsers_are_told_to_come_no_other_way(app, settings, sent):
+    made = create_app(app.extensions["settings"].but(docs=False, **settings))
+    client = made.test_client()
+    for path, status in (("/livez", 200), ("/openapi.json", 404), ("/docs", 404), ("/docs/swagger-ui.css", 404)):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers.get("Strict-Transport-Security")) == (status, sent)
+    close(made)

@@ -313,3 +313,35 @@ def test_a_finished_sign_in_leaves_nothing_of_what_the_provider_told(app, client
 def test_a_provider_that_cannot_be_is_refused_at_the_start(text):
     with pytest.raises(SettingsError, match="STREAMSVC_OIDC_PROVIDERS"):
         Settings.from_env({"STREAMSVC_OIDC_PROVIDERS": text})
+
+
+@pytest.fixture
+def by_form(app, monkeypatch):
+    """The provider answers by form post."""
+    told = json.loads(app.extensions["settings"].oidc_providers)
+    told["example"]["response_mode"] = "form_post"
+    page = "https://video.example/signed-in"
+    changed = app.extensions["settings"].but(oidc_providers=json.dumps(told), oidc_redirect_url=page)
+    monkeypatch.setitem(app.extensions, "settings", changed)
+    return page
+
+
+def test_an_answer_by_form_post_is_carried_on_to_the_front_end_and_signs_in(client, provider, by_form):
+    begun = begin(client, sign_up=SIGN_UP).json
+    asked = parse_qs(urlsplit(begun["authorization_url"]).query)
+    assert asked["response_mode"] == ["form_post"]
+    assert asked["redirect_uri"] == ["http://127.0.0.1:8000/v1/sessions/oidc-callback"]
+    form = provider.consent(begun["authorization_url"]) | {"user": '{"name": {"firstName": "Ann"}}'}
+    answer = client.post("/v1/sessions/oidc-callback", data=form, headers={"Origin": provider.issuer})
+    page, _, carried = answer.headers["Location"].partition("#")
+    assert (answer.status_code, page) == (303, by_form)
+    carried = {name: value for name, [value] in parse_qs(carried).items()}
+    assert carried == {name: form[name] for name in ("code", "state", "iss")}
+    assert code_of(finish(client, carried)) == (422, "token_invalid")
+    assert finish(client, carried, binding=begun["binding"]).status_code == 201
+
+
+def test_a_no_at_the_provider_reaches_the_front_end_and_a_broken_form_does_not(client, by_form):
+    said_no = client.post("/v1/sessions/oidc-callback", data={"state": "x", "error": "user_cancelled_authorize"})
+    assert said_no.headers["Location"] == f"{by_form}#state=x&error=user_cancelled_authorize"
+    assert client.post("/v1/sessions/oidc-callback", data={"code": "x"}).status_code == 422

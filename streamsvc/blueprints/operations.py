@@ -67,6 +67,7 @@ def read_metrics():
 @bp.response(200, {"type": "object"}, description="OpenAPI 3.1")
 def openapi():
     """This API, described for machines."""
+    _told_to_all()
     document = _document()
     etag = etag_of(document)
     return unchanged(etag, REVALIDATE) or stamped(json_response(document), etag, REVALIDATE)
@@ -77,6 +78,7 @@ def openapi():
 @bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
 def docs():
     """This API, described for people. The page asks no other host for anything."""
+    _told_to_all()
     nonce = secrets.token_urlsafe(16)
     page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = (
@@ -91,9 +93,16 @@ def docs():
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
 def docs_file(name):
     """A part of the page of docs."""
+    _told_to_all()
     response = send_from_directory(VIEWER_FILES, name)
     response.headers["Cache-Control"] = A_DAY
     return response
+
+
+def _told_to_all() -> None:
+    """Raises NotFound where the operator keeps the description to themselves."""
+    if not current_app.extensions["settings"].docs:
+        raise NotFound
 
 
 def _document() -> bytes:

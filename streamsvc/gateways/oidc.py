@@ -38,6 +38,8 @@ class Provider:
     client_id: str
     client_secret: str = ""
     scope: str = "openid email"
+    response_mode: str = ""
+    """`form_post`: the provider has the browser send its answer as a form, to us instead of to the front end's page."""
 
     def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
         """Where the browser goes to sign in. Raises Away."""
@@ -51,6 +53,8 @@ class Provider:
             "code_challenge": code_challenge(verifier),
             "code_challenge_method": "S256",
         }
+        if self.response_mode:
+            asked["response_mode"] = self.response_mode
         page = self._metadata()["authorization_endpoint"]
         return f"{page}{'&' if '?' in page else '?'}{urlencode(asked)}"
 

@@ -29,6 +29,8 @@ from streamsvc.rules.refusals import (
     Unavailable,
 )
 
+CALLBACK = "/v1/sessions/oidc-callback"
+
 
 @dataclass(frozen=True)
 class Told:
@@ -52,7 +54,8 @@ def begin(kind: str, provider_name: str, now: datetime, sign_up: dict | None = N
     """Where the browser goes, in the caller's unit of work. Raises NotFound, Unavailable."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     try:
-        url = _provider(provider_name).authorization_url(_redirect_uri(), state, nonce, verifier)
+        provider = _provider(provider_name)
+        url = provider.authorization_url(_redirect_uri(provider), state, nonce, verifier)
     except Away as error:
         raise _unavailable(error) from None
     kept = {"provider": provider_name, "nonce": nonce, "verifier": sealing.seal(verifier), "sign_up": sign_up}
@@ -71,7 +74,7 @@ def told(began: sa.Row | None, code: str, issuer: str | None, now: datetime) -> 
     if known is None:
         try:
             verifier = sealing.unseal(began.data["verifier"])
-            claims = provider.claims(code, issuer, _redirect_uri(), verifier, began.data["nonce"])
+            claims = provider.claims(code, issuer, _redirect_uri(provider), verifier, began.data["nonce"])
         except Away as error:
             raise _unavailable(error) from None
         except Refused as error:
@@ -171,7 +174,16 @@ def _provider(name: str) -> Provider:
     return found
 
 
-def _redirect_uri() -> str:
+def _redirect_uri(provider: Provider) -> str:
+    return form_receiver() if provider.response_mode == "form_post" else front_end_page()
+
+
+def form_receiver() -> str:
+    """Where providers that answer by form post have the browser send it."""
+    return f"{current_app.extensions['settings'].public_url}{CALLBACK}"
+
+
+def front_end_page() -> str:
     settings = current_app.extensions["settings"]
     return settings.oidc_redirect_url or f"{settings.public_url}/"
 

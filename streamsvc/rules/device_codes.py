@@ -7,7 +7,7 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels, so no words; nothing that looks like something else (RFC 8628, 6.1). Eight of them: 34.6 bits."""
 USER_CODE_LETTERS = 8
-LIFETIME = timedelta(minutes=15)
+LIFETIME = timedelta(minutes=10)
 INTERVAL_S = 5
 SLOW_DOWN_S = 5
 

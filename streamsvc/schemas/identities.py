@@ -46,6 +46,15 @@ class FromProvider(StrictSchema):
     iss = Text(longest=500, load_default=None)
 
 
+class PostedByProvider(StrictSchema):
+    """What a provider's form carries: a code, or an error. Whatever else stands in it is passed over."""
+
+    code = Text(longest=4096)
+    state = Text(longest=200, required=True)
+    iss = Text(longest=500)
+    error = Text(longest=200)
+
+
 class OidcSignIn(SecondHalf, FromProvider):
     pass
 

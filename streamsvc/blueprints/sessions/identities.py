@@ -1,5 +1,10 @@
 """Signing in with an account at another provider, and linking one to the account here."""
 
+from urllib.parse import urlencode
+
+from flask import redirect
+from marshmallow import EXCLUDE
+
 from streamsvc import clock, idempotency
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
@@ -21,6 +26,7 @@ from streamsvc.schemas.identities import (
     LinkOptions,
     OidcOptions,
     OidcSignIn,
+    PostedByProvider,
     Providers,
 )
 from streamsvc.schemas.sessions import SignedIn
@@ -48,6 +54,19 @@ def create_sign_in_options(given):
     url = identities.begin("oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding)
     db.session.commit()
     return bound({"authorization_url": url}, binding, given["cookie"])
+
+
+@bp.route("/sessions/oidc-callback", methods=["POST"])
+@bp.arguments(PostedByProvider, location="form", unknown=EXCLUDE)
+@public
+@bp.response(303)
+def carry_over(posted):
+    """Where providers that answer by form post send the browser: it carries the answer on to the front end's page.
+
+    Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
+    """
+    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    return redirect(f"{identities.front_end_page()}#{urlencode(posted)}", 303)
 
 
 @bp.route("/sessions/oidc", methods=["POST"])
