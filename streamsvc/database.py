@@ -11,7 +11,9 @@ but for `/readyz`, which tries whether a write would pass.
 import base64
 import json
 import secrets
+import sqlite3
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,10 +28,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
+from streamsvc.turns import Turns
 
 STATEMENTS = "statements"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
 """mmap_size, in bytes: connections read the file through one mapping instead of each keeping pages of its own."""
+LONGEST_WAIT_S, NAP_S = 5.0, 0.001
+"""How long a unit of work on SQLite waits for its turn, and how often it looks whether another process still writes."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -137,10 +142,43 @@ def _prepare(engine, synchronous: str, commit: str) -> None:
             raw.execute(f"PRAGMA {pragma}")
 
     if synchronous == "FULL":
+        _one_after_the_other(engine)
 
-        @event.listens_for(engine, "begin")
-        def begun(connection):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+def _one_after_the_other(engine) -> None:
+    """Each unit of work on SQLite waits its turn among the threads of this process, then for other processes.
+
+    Left to itself, SQLite looks for a free moment after ever longer naps: where many threads write, some never find
+    one. Here only one thread of each process looks, and often.
+    """
+    turns = Turns()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection):
+        if not turns.wait(LONGEST_WAIT_S):
+            raise sa.exc.TimeoutError("too many units of work wait")
+        connection.info["has_the_turn"] = True
+        raw, deadline = connection.connection.dbapi_connection, time.monotonic() + LONGEST_WAIT_S
+        raw.execute("PRAGMA busy_timeout=0")
+        while not _begins(raw) and time.monotonic() < deadline:
+            time.sleep(NAP_S)
+        raw.execute("PRAGMA busy_timeout=5000")
+        if not raw.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, and SQLAlchemy tells how
+
+    @event.listens_for(engine, "checkin")
+    @event.listens_for(engine, "invalidate")
+    def left(raw, record, *why):
+        if record.info.pop("has_the_turn", False):
+            turns.pass_on()
+
+
+def _begins(raw) -> bool:
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+    return True
 
 
 def all_rows(clause, parameters=None) -> list[sa.Row]:
