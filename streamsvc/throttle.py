@@ -1,7 +1,8 @@
 """Throttles: each attempt is one guarded statement that counts it or finds the door closed, exact across workers.
 
-Nothing is read first and written after, so a thousand attempts at once are a thousand attempts. The limits themselves
-stand in rules/throttle.py.
+The statement that counts is the one that decides, so a thousand attempts at once are a thousand attempts. A door that
+is shut is seen by reading alone, so that a storm of them writes nothing. The limits themselves stand in
+rules/throttle.py.
 """
 
 import hmac
@@ -21,29 +22,26 @@ KEPT_S = 30 * 24 * 3600
 def take(limit: Window | Ladder, subject: str) -> int:
     """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left."""
     now_s, key = _now_s(), key_of(limit, subject)
-    if isinstance(limit, Window):
-        counted = one_row(_window_step(limit, key, now_s))
-        if counted.count > limit.most:
-            raise TooManyAttempts(counted.until_s - now_s)
-        return counted.count
-    counted = one_row(_ladder_step(limit, key, now_s))
+    shut = one_row(sa.select(Throttle.until_s).where(Throttle.key == key, sa.not_(_is_open(limit, now_s))))
+    counted = None if shut else one_row(_step(limit, key, now_s))
     if counted is None:
-        until = one_row(sa.select(Throttle.until_s).where(Throttle.key == key))
-        raise TooManyAttempts(until.until_s - now_s if until else 1)
+        shut = shut or one_row(sa.select(Throttle.until_s).where(Throttle.key == key))
+        raise TooManyAttempts(max(1, shut.until_s - now_s) if shut else 1)
     return counted.count
 
 
 def seen_first(limit: Window, subject: str) -> bool:
     """Whether this is the subject's first time within the window; counts it."""
-    return one_row(_window_step(limit, key_of(limit, subject), _now_s())).count == 1
+    return one_row(_step(limit, key_of(limit, subject), _now_s())) is not None
 
 
 def give_back(limit: Window | Ladder, subject: str) -> None:
-    """Uncount one attempt that turned out well."""
+    """Uncount one attempt that was none, or turned out well; the wait that it began is over."""
+    opened = {"until_s": _now_s()} if isinstance(limit, Ladder) else {}
     affected(
         sa.update(Throttle)
         .where(Throttle.key == key_of(limit, subject), Throttle.count > 0)
-        .values(count=Throttle.count - 1)
+        .values(count=Throttle.count - 1, **opened)
     )
 
 
@@ -72,36 +70,34 @@ def _now_s() -> int:
     return int(clock.now().timestamp())
 
 
-def _window_step(limit: Window, key: str, now_s: int):
+def _is_open(limit: Window | Ladder, now_s: int):
+    """Whether the subject's row lets one more attempt by."""
     is_over = Throttle.until_s <= now_s
+    return sa.or_(is_over, Throttle.count < limit.most) if isinstance(limit, Window) else is_over
+
+
+def _step(limit: Window | Ladder, key: str, now_s: int):
+    """Counts where the door is open and gives the row; touches and gives nothing where it is shut."""
+    first_wait_s, counted = _window(limit, now_s) if isinstance(limit, Window) else _ladder(limit, now_s)
     return (
         insert(Throttle)
-        .values(key=key, count=1, until_s=now_s + limit.window_s)
-        .on_conflict_do_update(
-            index_elements=["key"],
-            set_={
-                "count": sa.case((is_over, 1), else_=Throttle.count + 1),
-                "until_s": sa.case((is_over, now_s + limit.window_s), else_=Throttle.until_s),
-            },
-        )
+        .values(key=key, count=1, until_s=now_s + first_wait_s)
+        .on_conflict_do_update(index_elements=["key"], set_=counted, where=_is_open(limit, now_s))
         .returning(Throttle.count, Throttle.until_s)
     )
 
 
-def _ladder_step(limit: Ladder, key: str, now_s: int):
-    """Counts where the step is open, touches nothing where it is not."""
+def _window(limit: Window, now_s: int):
+    is_over = Throttle.until_s <= now_s
+    count = sa.case((is_over, 1), else_=Throttle.count + 1)
+    until_s = sa.case((is_over, now_s + limit.window_s), else_=Throttle.until_s)
+    return limit.window_s, {"count": count, "until_s": until_s}
+
+
+def _ladder(limit: Ladder, now_s: int):
     is_calm = Throttle.until_s <= now_s - limit.calm_s
     count = sa.case((is_calm, 1), else_=Throttle.count + 1)
     steps = range(limit.free, limit.free + len(limit.waits_s))
     waits = [(count >= limit.cap, limit.capped_s), (count < limit.free, 0)]
     waits += [(count == step, limit.wait_s(step)) for step in steps]
-    return (
-        insert(Throttle)
-        .values(key=key, count=1, until_s=now_s + limit.wait_s(1))
-        .on_conflict_do_update(
-            index_elements=["key"],
-            set_={"count": count, "until_s": now_s + sa.case(*waits, else_=limit.waits_s[-1])},
-            where=Throttle.until_s <= now_s,
-        )
-        .returning(Throttle.count, Throttle.until_s)
-    )
+    return limit.wait_s(1), {"count": count, "until_s": now_s + sa.case(*waits, else_=limit.waits_s[-1])}

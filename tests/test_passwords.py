@@ -1,6 +1,7 @@
 """Changing, losing and resetting a password; hashing them one at a time."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, current_thread
 
 import pytest
 
@@ -84,32 +85,70 @@ def test_one_mailbox_is_not_flooded(app, ann):
     assert len(mails(app, ann.email, "password_reset")) == 5
 
 
-def test_hashes_wait_their_turn_in_a_short_queue_and_then_are_refused(app):
-    """The queue is full while the one slot is held: whoever comes is told to come back, at once."""
-    with app.app_context():
-        hashing = passwords.Hashing(app.extensions["settings"].but(workers=64, threads=4))
-        assert hashing.slots == 1
-        inside, leave = threading.Event(), threading.Event()
-
-        def hold():
-            with hashing.turn():
-                inside.set()
-                leave.wait(5)
-
-        threads = [threading.Thread(target=hold) for _ in range(3)]
-        for thread in threads:
-            thread.start()
+@pytest.fixture
+def hashing(app):
+    """One slot, a queue of one for strangers and one for people at home, and the slot is held."""
+    hashing, leave, inside = passwords.Hashing(app.extensions["settings"].but(workers=64, threads=4)), Event(), Event()
+    assert hashing.slots == 1
+    with ThreadPoolExecutor(5) as others:
+        held = others.submit(hashing.run, lambda: inside.set() or leave.wait(5))
         inside.wait(5)
-        while hashing.places._value:
-            pass
-        with pytest.raises(Unavailable) as refused, hashing.turn():
-            pass
-        assert refused.value.headers["Retry-After"] == "1"
+        hashing.leave, hashing.others, hashing.held = leave, others, held
+        yield hashing
         leave.set()
-        for thread in threads:
-            thread.join()
-        with hashing.turn():
-            pass
+
+
+def full_of_strangers(hashing):
+    queued = hashing.others.submit(hashing.run, lambda: "a stranger's")
+    while hashing.for_strangers._value:
+        pass
+    return queued
+
+
+def test_hashes_wait_their_turn_in_a_short_queue_and_then_are_refused(hashing):
+    queued = full_of_strangers(hashing)
+    with pytest.raises(Unavailable) as refused:
+        hashing.run(lambda: "one too many")
+    assert refused.value.headers["Retry-After"] == "1"
+    hashing.leave.set()
+    assert (hashing.held.result(5), queued.result(5), hashing.run(lambda: "later")) == (True, "a stranger's", "later")
+
+
+def test_people_at_home_find_a_place_however_many_strangers_queue(hashing):
+    full_of_strangers(hashing)
+    at_home = hashing.others.submit(hashing.run, lambda: "mine", at_home=True)
+    hashing.leave.set()
+    assert at_home.result(5) == "mine"
+
+
+def test_who_waits_too_long_for_a_slot_is_told_so(hashing, monkeypatch):
+    monkeypatch.setattr(passwords, "LONGEST_WAIT_S", 0.01)
+    done = []
+    with pytest.raises(Unavailable):
+        hashing.run(lambda: done.append("a hash that nobody waits for"))
+    hashing.leave.set()
+    hashing.held.result(5)
+    assert (hashing.run(lambda: "next"), done) == ("next", [])
+
+
+def test_what_a_full_house_refuses_does_not_count_as_an_attempt(ann, monkeypatch):
+    def full(*details, **more):
+        raise Unavailable(retry_after_s=1)
+
+    with monkeypatch.context() as house:
+        house.setattr(passwords, "matches", full)
+        assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
+    assert ann.again().sign_in().status_code == 201
+
+
+def test_hashes_are_computed_by_so_few_threads_that_memory_stays_small(app):
+    with app.app_context():
+        hashing = passwords.Hashing(app.extensions["settings"].but(threads=16))
+    with ThreadPoolExecutor(2 * hashing.slots) as asking:
+        names = {
+            task.result() for task in [asking.submit(hashing.run, lambda: current_thread().name) for _ in range(4)]
+        }
+    assert len(names) <= hashing.slots and all(name.startswith("hash") for name in names)
 
 
 def test_the_cost_of_a_hash_is_what_the_settings_say(database, new_app):

@@ -33,29 +33,41 @@ class Attempt:
         return attempt
 
     def _count(self) -> None:
+        if not self.known_device:
+            throttle.take(limits.SIGN_IN_ADDRESS, self.source)
+            throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source)
+            self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
+            if self.sprayed:
+                throttle.take(limits.SPRAYED_ADDRESS, self.source)
+        throttle.take(*self.door)
+
+    @property
+    def door(self) -> tuple[limits.Ladder, str]:
+        """The ladder that this attempt climbed, and whose."""
         if self.known_device:
-            throttle.take(limits.SIGN_IN_DEVICE, self.known_device)
-            return
-        throttle.take(limits.SIGN_IN_ADDRESS, self.source)
-        throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source)
-        self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
-        if self.sprayed:
-            throttle.take(limits.SPRAYED_ADDRESS, self.source)
-        throttle.take(limits.SIGN_IN_ACCOUNT, self.identifier)
+            return limits.SIGN_IN_DEVICE, self.known_device
+        return limits.SIGN_IN_ACCOUNT, self.identifier
 
     def succeeded(self) -> None:
         """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
-        if not self.is_on:
-            return
+        if self.is_on:
+            self._clear_source()
+            throttle.clear(*self.door)
+
+    def was_none(self) -> None:
+        """Nothing was hashed, so nobody learned anything: what a full house refuses does not count."""
+        if self.is_on:
+            self._clear_source()
+            throttle.give_back(*self.door)
+
+    def _clear_source(self) -> None:
         if self.known_device:
-            throttle.clear(limits.SIGN_IN_DEVICE, self.known_device)
             return
         throttle.give_back(limits.SIGN_IN_ADDRESS, self.source)
         throttle.give_back(limits.SIGN_IN_ADDRESS_DAY, self.source)
         if self.sprayed:
             throttle.clear(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
             throttle.give_back(limits.SPRAYED_ADDRESS, self.source)
-        throttle.clear(limits.SIGN_IN_ACCOUNT, self.identifier)
 
 
 def count_by_address(limit: limits.Window) -> None:

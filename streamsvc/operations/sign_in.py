@@ -17,7 +17,7 @@ from streamsvc.operations import audit, mail
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import InvalidCredentials
+from streamsvc.rules.refusals import InvalidCredentials, Unavailable
 from streamsvc.rules.sessions import fingerprint, lifetime_of
 
 ACCOUNTS = (
@@ -55,7 +55,11 @@ def by_password(email: str, password: str, device_id: str | None) -> Proved:
     found = one_row(BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
     attempt = Attempt.counted(key, known_device)
-    right = passwords.matches(found.password_hash if found else None, password)
+    try:
+        right = passwords.matches(found.password_hash if found else None, password, at_home=known_device is not None)
+    except Unavailable:
+        attempt.was_none()
+        raise
     if not (right and found and may_sign_in(found)):
         audit.record("authn_login_fail", found.id if found else None, actor="anonymous")
         db.session.commit()
