@@ -209,8 +209,8 @@ def moving(world):
 def test_a_price_migration_is_withdrawn_for_all_who_have_not_renewed(world, moving):
     _, new, (ann, _), made = moving
     assert made["subscriptions"] == 2
-    change = {"price_id": new, "effective": "2026-05-01", "can_decline": True}
-    assert ann.subscription()["pending_change"] == change
+    change = {"price_id": new, "effective": "2026-05-01"}
+    assert [ann.subscription()[name] for name in ("pending_change", "declinable_change")] == [change, change]
     path = f"/v1/admin/price-migrations/{made['id']}"
     assert world.operator.delete(path).json["withdrawn_at"] == "2026-04-01T12:00:00Z"
     assert world.operator.delete(path).status_code == 409

@@ -46,12 +46,12 @@ STEPS = (
     (6, "change", PRICE, ("auto", "now", "now", "period_end")),
     (2, "anchor", range(1, 32)),
     (2, "pause"),
-    (2, "resume"),
-    (3, "cancel", ("period_end", "now")),
+    (3, "resume"),
+    (2, "cancel", ("period_end", "now")),
     (1, "end_on", range(-20, 60), ("none", "prorated")),
     (2, "keep"),
     (2, "drop_change"),
-    (3, "add_addon"),
+    (4, "add_addon"),
     (2, "remove_addon", ("now", "period_end")),
     (2, "add_coupon", CODES),
     (1, "drop_coupon", CODES),
@@ -63,7 +63,7 @@ STEPS = (
     (2, "card"),
     (4, "credit_note", range(1, 3000)),
     (1, "refund", (True, False)),
-    (2, "subscribe", PRICE, (None, 1, 15, 29, 30, 31), CODES, CODES),
+    (5, "subscribe", PRICE, (None, 1, 15, 29, 30, 31), CODES, CODES),
 )
 MONEY = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor")
 

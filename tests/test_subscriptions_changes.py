@@ -43,6 +43,18 @@ def test_an_upgrade_counts_at_once_and_costs_the_difference(world, ann):
     assert world.charges() == [1000, 500]
 
 
+def test_a_trial_is_not_left_by_a_change_that_is_declined(world, ann):
+    tried, dear = world.plan("tried", 1000, trial_days=14), world.plan("dear", 2000)
+    ann.subscribe(tried)
+    world.next_charge("decline")
+    world.go_to("2026-04-03T12:00:00")
+    assert act(ann, "plan-change", {"price_id": dear}).json["code"] == "payment_failed"
+    shown = ann.subscription()
+    assert (shown["status"], shown["price"]["id"], shown["trial_end"]) == ("trialing", tried, "2026-04-15")
+    assert act(ann, "plan-change", {"price_id": dear}).json["status"] == "active"
+    assert (ann.subscription()["trial_end"], world.charges()) == ("2026-04-03", [2000])
+
+
 def test_a_downgrade_waits_for_the_period_to_end_and_can_be_dropped(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(twenty)

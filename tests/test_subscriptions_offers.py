@@ -47,6 +47,17 @@ def test_a_coupon_takes_off_what_it_says_for_as_long_as_it_says(world, price, te
     assert world.charges() == [total for _, total in expected if total]
 
 
+def test_a_coupon_is_used_by_the_period_that_a_change_begins(world, price):
+    """Half for two periods: a month, and the year that takes its place."""
+    coupon(world, "c", percent_off=50, duration="repeating", periods=2)
+    ann = world.person()
+    ann.subscribe(price, coupon="c")
+    year = world.plan("y", 20_000, interval="year")
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": year, "when": "now"})
+    assert [one["discount_minor"] for one in ann.invoices()] == [500, 10_000]
+    assert ann.subscription()["discounts"] == []
+
+
 def test_a_coupon_is_redeemed_as_often_as_allowed(world, price):
     coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)
     ann, bob = world.person(), world.person()

@@ -140,7 +140,6 @@ class PeriodOut(StrictSchema):
 class PendingChange(StrictSchema):
     price_id = fields.String()
     effective = Day()
-    can_decline = fields.Boolean(metadata={"description": "Whether it is a change of price that need not be taken."})
 
 
 class DiscountOut(StrictSchema):
@@ -176,6 +175,11 @@ class SubscriptionOut(StrictSchema):
     access_until = Moment(allow_none=True)
     past_due_since = Day(allow_none=True)
     pending_change = fields.Nested(PendingChange, allow_none=True)
+    declinable_change = fields.Nested(
+        PendingChange,
+        allow_none=True,
+        metadata={"description": "The same, where it is a new price for the plan that need not be taken."},
+    )
     discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
     discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order they are taken off."})
     addons = fields.List(fields.Nested(AddonOut))

@@ -76,6 +76,36 @@ def test_frozen_days_can_still_be_credited_after_a_pause():
     assert timeline.lines[-1].period.end == date(2026, 5, 11)
 
 
+def test_an_end_dated_back_before_a_pause_credits_no_frozen_day():
+    """25 of April's 30 days: five before the pause, twenty that it moved."""
+    events = (fact.Paused("e1", april(11)), fact.Resumed("e2", april(21)), fact.Canceled("e3", april(25), april(6)))
+    credits = [(line.days, line.amount_minor) for line in life(*events).lines if line.kind == "credit"]
+    assert credits == [(5, -500), (20, -2000)]
+
+
+def test_a_bridge_waits_for_the_plan_that_it_belongs_to():
+    """14 of the 30 days to 15 May, at the price that begins in May."""
+    moved = fact.AnchorMoved("e1", april(10), 15)
+    planned = fact.PriceScheduled("e2", april(11), LARGE, april(11))
+    assert life(moved, planned).price is SMALL
+    timeline = life(moved, planned, until=date(2026, 5, 1))
+    assert (timeline.price, told(timeline)[-1]) == (LARGE, ("charge", "large", 1, 2800))
+
+
+def test_an_addon_that_is_paid_for_goes_along_when_the_trial_is_cut_or_drawn_out():
+    """The trial of 20 days becomes one of none, or of 30: the add-on is credited, or charged, for the difference.
+
+    20 of the 31 days to 21 April; ten of these twenty; ten of the 30 days to 1 May.
+    """
+    tried = fact.Price("tried", 3000, MONTH, trial_days=20)
+    added = fact.AddonAdded("e1", FIRST, "extra", fact.Price("extra", 310, MONTH))
+    longer = fact.Price("longer", 3000, MONTH, trial_days=30)
+    for price, expected in ((SMALL, -100), (longer, 103)):
+        changed = fact.PriceChanged("e2", april(11), price, april(11))
+        lines = life(added, changed, price=tried, trial_days=20, until=april(12)).lines
+        assert [line.amount_minor for line in lines if line.item == "extra"][:2] == [200, expected]
+
+
 def test_who_cancels_in_a_pause_is_credited_from_where_it_began():
     events = (fact.Paused("e1", april(11)), fact.Canceled("e2", april(21), april(21)))
     assert told(life(*events))[-1] == ("credit", "small", 21, -2000)

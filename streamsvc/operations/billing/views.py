@@ -15,16 +15,14 @@ def subscription_view(row: Subscription) -> dict:
     shown = {name: getattr(row, name) for name in SHOWN}
     shown["plan"], shown["price"] = db.session.get(Plan, row.plan_id), db.session.get(Price, row.price_id)
     shown["period"] = Period(row.period_start, row.period_end) if row.period_start else None
-    shown["pending_change"] = pending_change(row) if row.pending_price_id else None
+    pending = row.pending_price_id and {"price_id": row.pending_price_id, "effective": row.pending_on}
+    shown["pending_change"] = pending or None
+    can_decline = pending and any(one.to_price_id == row.pending_price_id for one in declinable(row))
+    shown["declinable_change"] = pending if can_decline else None
     shown["discounts"] = [discount_view(one) for one in Discount.running(row.id)]
     shown["discount"] = shown["discounts"][0] if shown["discounts"] else None
     shown["addons"] = addons_of(row)
     return shown
-
-
-def pending_change(row: Subscription) -> dict:
-    can_decline = any(one.to_price_id == row.pending_price_id for one in declinable(row))
-    return {"price_id": row.pending_price_id, "effective": row.pending_on, "can_decline": can_decline}
 
 
 def addons_of(row: Subscription) -> list[dict]:

@@ -43,8 +43,8 @@ class Timeline:
     def next_bill_on(self):
         if self.started is None or self.ended_on or self.paused_on:
             return None
-        due = self.bill_early_on or self.paid_through or self.paid_from
         start = self.paid_through or self.paid_from
+        due = start if self.scheduled else self.bill_early_on or start  # a plan to come begins with its own period
         return None if self.ends_on and start >= self.ends_on else due
 
     def bill(self, until, over_from=None):
