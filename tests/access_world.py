@@ -146,12 +146,15 @@ def routes(app) -> set[tuple[str, str]]:
 
 
 class World:
-    """Everybody and everything. `tokens` by principal; `things` what placeholders stand for, by household."""
+    """Everybody and everything.
+
+    `tokens` by principal; `people` the operators' ids by role; `things` what placeholders stand for, by household.
+    """
 
     def __init__(self, app):
         self.app, self.client = app, app.test_client(use_cookies=False)
         self.admin = operator(app, "admin")
-        self.tokens = {"anonymous": None}
+        self.tokens, self.people = {"anonymous": None}, {}
         self.neutral = self._catalogue_and_plans()
         self.things = {name: self._household(name) for name in ("A", "B")}
         self._people_beside()
@@ -290,7 +293,7 @@ class World:
         for role in ROLES:
             person = enrolled(self.app, role)
             self._ok(person.try_to_sign_in(totp=person.code(1)))
-            self.tokens[f"{role} in person"] = person.token
+            self.tokens[f"{role} in person"], self.people[role] = person.token, person.id
         asked = {"email": "seen@example.com", "name": "To be seen", "role": "catalog"}
         self.neutral["operator"] = self._ok(self.admin.post("/v1/admin/operators", asked))["id"]
         path = f"/v1/admin/accounts/{self.things['A']['account']}/impersonations"

@@ -6,8 +6,10 @@ tests/access_matrix.txt says what each principal hears; its head says how to rea
 from collections import Counter
 
 import pytest
+import sqlalchemy as sa
 
-from streamsvc.database import SAFE_METHODS
+from streamsvc.database import SAFE_METHODS, db
+from streamsvc.models import AuditEvent
 from streamsvc.rules.refusals import Refusal
 from streamsvc.rules.roles import ROLES
 from tests.access_world import OWNED, World, filled, missing, routes, table
@@ -23,6 +25,8 @@ OF_ANY_ROLE = ("/v1/admin/sessions", "/v1/admin/credentials")
 """What is an operator's own: open to people whatever their role, and to no key."""
 OPEN_TO_ALL = {("POST", "/v1/admin/sessions"), ("GET", "/v1/playback/verify")}
 """Where 401 is the view's own answer to what the table sends."""
+LEFT_UNTOLD = [("POST", "/v1/admin/explain")]
+"""It asks, and changes nothing."""
 CLOSED_TO_SUPPORT = {"/v1/account/export", "/v1/payment-methods"}
 """What only the owner of an account reads."""
 
@@ -105,6 +109,25 @@ def test_to_people_with_roles_and_to_support_looking_on_the_doors_say_what_follo
         wrong += [(row.key, who, said) for who, said in expected.items() if at_the_door(world, row, who) != said]
     assert wrong == []
     assert len(doors) > 140
+
+
+def test_whatever_an_operator_changes_stands_in_the_audit_log_under_their_id(app, world):
+    def told():
+        with app.app_context():
+            actors = sa.select(AuditEvent.actor).order_by(AuditEvent.seq)
+            return list(db.session.scalars(actors))
+
+    doors = [row for row in ROWS if row.rule.startswith("/v1/admin/") and not row.rule.startswith(OF_ANY_ROLE)]
+    changing = [row for row in doors if row.method != "GET" and row.statuses[0] == "401"]
+    untold, asked = [], 0
+    for row in changing:
+        before = len(told())
+        if world.ask(row, "admin in person").status_code < 300:
+            asked += 1
+            if world.people["admin"] not in told()[before:]:
+                untold.append(row.key)
+    assert untold == LEFT_UNTOLD
+    assert asked > 25
 
 
 def test_who_has_a_worthless_token_hears_what_one_without_hears():

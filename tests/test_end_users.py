@@ -1,12 +1,16 @@
 """A front end's server vouches for its viewers' addresses: signed with its own key, for one call, for a minute."""
 
+import hmac
+import re
 import time
+from pathlib import Path
 
 import pytest
 
 from streamsvc.end_users import signature, signing_secret
 from tests.sessions_steps import Person, code_of, new_person, operator
 
+ROOT = Path(__file__).parent.parent
 PATH = "/v1/sessions"
 
 
@@ -73,6 +77,16 @@ def test_a_key_without_the_scope_and_a_revoked_one_vouch_for_nobody(app, client,
     assert guess(client, header(front)).status_code == 401
     admin.delete(f"/v1/admin/api-keys/{front['id']}")
     assert guess(client, header(front)).status_code == 400
+
+
+def test_the_example_in_the_documentation_signs_what_is_believed(client, front):
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    names = {"hmac": hmac, "time": time}
+    exec(example, names)
+    ann = new_person(client)
+    headers = names["end_user_address"](front["id"], front["token"], "POST", PATH, "198.51.100.4")
+    assert ann.again(headers=headers).sign_in().status_code == 201
+    assert ann.get("/v1/sessions").json["items"][0]["address"] == "198.51.100.4"
 
 
 def test_it_opens_no_door(client, front):

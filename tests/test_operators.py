@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 
 from streamsvc.app import create_app
 from streamsvc.cli import operators
@@ -99,6 +100,21 @@ def test_a_retried_sign_in_is_one_session(ada, clock):
     answers = [ada.try_to_sign_in(totp=ada.code()) for _ in range(2)]
     assert [answer.json["token"] for answer in answers] == [ada.token] * 2
     assert answers[1].headers["Idempotency-Replayed"] == "true"
+
+
+def test_a_hash_of_other_costs_is_made_anew_by_a_sign_in(app, ada):
+    def kept():
+        with app.app_context():
+            return db.session.scalar(sa.select(OperatorAccount.password_hash))
+
+    cheap = PasswordHasher(time_cost=1, memory_cost=64).hash(ada.password)
+    with app.app_context():
+        db.session.execute(sa.update(OperatorAccount).values(password_hash=cheap))
+        db.session.commit()
+    assert code_of(ada.try_to_sign_in(totp="000000")) == (401, "second_factor_invalid")
+    assert kept() == cheap
+    assert ada.sign_in().status_code == 201
+    assert kept() != cheap and ada.sign_in().status_code == 201
 
 
 def test_a_viewer_with_the_same_address_is_somebody_else(client, ada):

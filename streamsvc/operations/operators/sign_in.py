@@ -3,6 +3,7 @@
 No operator has a password without an authenticator, so there is nobody whom a password alone lets in.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from streamsvc.operations.attempts import Attempt
 from streamsvc.operations.operators import credentials
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
+from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, Unavailable
 from streamsvc.rules.sessions import fingerprint
 
 METHODS = ("totp", "recovery_code")
@@ -39,8 +40,16 @@ BY_EMAIL = sa.select(
 ).where(OperatorAccount.email_key == sa.bindparam("email_key"))
 
 
-def by_password(email: str, password: str, now: datetime) -> sa.Row:
-    """The operator's row, the password being right. Raises InvalidCredentials, TooManyAttempts, Unavailable.
+@dataclass(frozen=True)
+class Proved:
+    """Who knew the password: the operator's row, and a new hash where the kept one was made at other costs."""
+
+    operator: sa.Row
+    new_hash: str | None
+
+
+def by_password(email: str, password: str, now: datetime) -> Proved:
+    """Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once.
 
     From a usual place the attempts have a count of their own: strangers elsewhere cannot close that door.
     """
@@ -48,26 +57,30 @@ def by_password(email: str, password: str, now: datetime) -> sa.Row:
     found = one_row(BY_EMAIL, {"email_key": key, "network": network, "usual_since": now - USUAL_FOR})
     usual = f"{found.id} {network}" if found and found.is_usual_place else None
     attempt = Attempt.counted(credentials.identifier_of(key), usual)
-    right = passwords.matches(found.password_hash if found else None, password)
+    try:
+        right = passwords.matches(found.password_hash if found else None, password, at_home=usual is not None)
+    except Unavailable:
+        attempt.was_none()
+        raise
     if not (right and found and found.status == "active" and found.totp_sealed):
         audit.record("authn_login_fail", actor="anonymous", operator=found.id if found else None)
         db.session.commit()
         raise InvalidCredentials
     attempt.succeeded()
-    return found
+    return Proved(found, passwords.hashed(password) if passwords.is_outdated(found.password_hash) else None)
 
 
-def check_second_factor(found: sa.Row, given: dict, now: datetime) -> None:
+def check_second_factor(operator_id: str, given: dict, now: datetime) -> None:
     """After the right password. Raises SecondFactorRequired, SecondFactorInvalid, TooManyAttempts."""
     sent = [name for name in METHODS if given.get(name)]
     if not sent:
         raise SecondFactorRequired(methods=list(METHODS))
-    throttle.take(limits.SECOND_FACTOR, found.id)
-    if not any(_is_right(found.id, name, given[name], now) for name in sent):
-        audit.record("authn_second_factor_fail", actor="anonymous", operator=found.id, method=sent[0])
+    throttle.take(limits.SECOND_FACTOR, operator_id)
+    if not any(_is_right(operator_id, name, given[name], now) for name in sent):
+        audit.record("authn_second_factor_fail", actor="anonymous", operator=operator_id, method=sent[0])
         db.session.commit()
         raise SecondFactorInvalid
-    throttle.clear(limits.SECOND_FACTOR, found.id)
+    throttle.clear(limits.SECOND_FACTOR, operator_id)
 
 
 def _is_right(operator_id: str, method: str, code: str, now: datetime) -> bool:
@@ -75,12 +88,14 @@ def _is_right(operator_id: str, method: str, code: str, now: datetime) -> bool:
     return use(operator_id, code, now)
 
 
-def open_session(found: sa.Row, token: str, now: datetime) -> OperatorSession:
+def open_session(proved: Proved, token: str, now: datetime) -> OperatorSession:
     """A session under `token`, in the caller's unit of work. Raises InvalidCredentials if the proofs have changed."""
+    found = proved.operator
     operator = lock(OperatorAccount, found.id)
-    proved = (found.password_hash, found.totp_sealed, "active")
-    if (operator.password_hash, operator.totp_sealed, operator.status) != proved:
+    still = (found.password_hash, found.totp_sealed, "active")
+    if (operator.password_hash, operator.totp_sealed, operator.status) != still:
         raise InvalidCredentials
+    operator.password_hash = proved.new_hash or operator.password_hash
     session = OperatorSession(
         operator_id=operator.id,
         token_hash=fingerprint(token),
