@@ -8,11 +8,11 @@ from streamsvc.database import db, lock, new_id
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     Invoice,
+    InvoiceLine,
     Payment,
     PaymentMethod,
     Price,
     Subscription,
-    SubscriptionEvent,
 )
 from streamsvc.operations.billing import charging, coupons, referrals
 from streamsvc.operations.billing.credit import redeem_gift
@@ -161,9 +161,11 @@ def device_hash(told: str | None) -> str | None:
 
 def may_try(account: Account, method: PaymentMethod | None, device: str | None) -> bool:
     """One trial for each customer, each card and each device; one that moved away was the customer's all the same."""
-    moved = SubscriptionEvent.data["from_account"].as_string() == account.id
-    given_away = sa.select(SubscriptionEvent.subscription_id).where(SubscriptionEvent.kind == "transferred", moved)
-    who = [Subscription.account_id == account.id, Subscription.id.in_(given_away)]
+    theirs = (Invoice.account_id == account.id, Invoice.number.is_not(None), InvoiceLine.kind == "trial")
+    billed = sa.select(Invoice.id).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(*theirs).limit(1)
+    if db.session.scalar(billed):
+        return False
+    who = [Subscription.account_id == account.id]
     if method and method.fingerprint:
         holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint == method.fingerprint)
         who.append(Subscription.account_id.in_(holders))
