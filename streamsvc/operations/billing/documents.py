@@ -39,7 +39,7 @@ def facts(invoice: Invoice) -> dict:
         "number": invoice.number or words["draft"],
         "issued": (invoice.issued_at or invoice.created_at).date().isoformat(),
         "due": invoice.due_date.isoformat(),
-        "customer": parties(invoice.customer, words["vat_id"]),
+        "customer": parties(invoice.customer, words),
         "reverse_charge": words["reverse_charge"] if invoice.customer.get("vat_id") else None,
         "lines": [line_text(invoice, line) for line in invoice.lines],
         "sums": [(name, money(invoice, amount)) for name, amount, shown in sums if shown],
@@ -48,11 +48,11 @@ def facts(invoice: Invoice) -> dict:
     }
 
 
-def parties(customer: dict, vat_id: str) -> list[str]:
+def parties(customer: dict, words: dict) -> list[str]:
     """Who is billed; with both VAT numbers where the tax is for the customer to pay, as the law asks."""
     shown = [customer[name] for name in ("name", "email", "country") if customer.get(name)]
     if customer.get("vat_id"):
-        shown += [f"{vat_id}: {customer['vat_id']}", f"streamsvc {vat_id}: {customer['seller_vat_id']}"]
+        shown += [f"{words['vat_id']}: {customer['vat_id']}", f"{words['our_vat_id']}: {customer['seller_vat_id']}"]
     return shown
 
 

@@ -6,7 +6,7 @@ WORDS = {
         "period": "Period", "amount": "Amount", "subtotal": "Subtotal", "discount": "Discount", "tax": "Tax",
         "total": "Total", "credit": "Account credit used", "asked": "Amount due", "paid": "Paid",
         "of_tax": "including {tax}", "notes": "Credit notes", "status": "Status",
-        "vat_id": "VAT ID",
+        "vat_id": "VAT ID", "our_vat_id": "Our VAT ID",
         "reverse_charge": "Reverse charge: the customer accounts for the VAT (Article 196, Directive 2006/112/EC).",
     },
     "de": {
@@ -15,7 +15,7 @@ WORDS = {
         "discount": "Rabatt", "tax": "Steuer", "total": "Gesamt", "credit": "Verrechnetes Guthaben",
         "asked": "Zu zahlen", "paid": "Bezahlt", "of_tax": "enthält {tax}", "notes": "Gutschriften",
         "status": "Status",
-        "vat_id": "USt-IdNr.",
+        "vat_id": "USt-IdNr.", "our_vat_id": "Unsere USt-IdNr.",
         "reverse_charge": "Steuerschuldnerschaft des Leistungsempfängers (Artikel 196 der Richtlinie 2006/112/EG).",
     },
     "fr": {
@@ -23,7 +23,7 @@ WORDS = {
         "what": "Description", "period": "Période", "amount": "Montant", "subtotal": "Sous-total",
         "discount": "Remise", "tax": "Taxe", "total": "Total", "credit": "Avoir utilisé", "asked": "À payer",
         "paid": "Payé", "of_tax": "dont {tax}", "notes": "Avoirs", "status": "État",
-        "vat_id": "N° TVA",
+        "vat_id": "N° TVA", "our_vat_id": "Notre n° TVA",
         "reverse_charge": "Autoliquidation de la TVA par le preneur (article 196 de la directive 2006/112/CE).",
     },
     "es": {
@@ -32,7 +32,7 @@ WORDS = {
         "discount": "Descuento", "tax": "Impuesto", "total": "Total", "credit": "Saldo utilizado",
         "asked": "A pagar", "paid": "Pagado", "of_tax": "incluye {tax}", "notes": "Notas de crédito",
         "status": "Estado",
-        "vat_id": "NIF-IVA",
+        "vat_id": "NIF-IVA", "our_vat_id": "Nuestro NIF-IVA",
         "reverse_charge": "Inversión del sujeto pasivo (artículo 196 de la Directiva 2006/112/CE).",
     },
     "it": {
@@ -41,7 +41,7 @@ WORDS = {
         "discount": "Sconto", "tax": "Imposta", "total": "Totale", "credit": "Credito utilizzato",
         "asked": "Da pagare", "paid": "Pagato", "of_tax": "di cui {tax}", "notes": "Note di credito",
         "status": "Stato",
-        "vat_id": "P. IVA",
+        "vat_id": "P. IVA", "our_vat_id": "Nostra P. IVA",
         "reverse_charge": "Inversione contabile (articolo 196 della direttiva 2006/112/CE).",
     },
     "pt": {
@@ -50,7 +50,7 @@ WORDS = {
         "discount": "Desconto", "tax": "Imposto", "total": "Total", "credit": "Crédito utilizado",
         "asked": "A pagar", "paid": "Pago", "of_tax": "inclui {tax}", "notes": "Notas de crédito",
         "status": "Estado",
-        "vat_id": "NIF",
+        "vat_id": "NIF", "our_vat_id": "O nosso NIF",
         "reverse_charge": "IVA – autoliquidação (artigo 196.º da Diretiva 2006/112/CE).",
     },
 }  # fmt: skip
