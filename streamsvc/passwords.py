@@ -8,6 +8,8 @@ thread what it once used, and sixteen threads that hash in turn would hold sixte
 """
 
 import gzip
+import hmac
+import logging
 import os
 import secrets
 import threading
@@ -25,7 +27,10 @@ from streamsvc.rules.refusals import Unavailable
 
 BREACHED = Path(__file__).parent / "data" / "breached_passwords.txt.gz"
 OURS = "$argon2id$"
+PEPPERED = "pepper:"
+LONGEST_MEASURED = 40
 LONGEST_WAIT_S = 1.0
+log = logging.getLogger("streamsvc.security")
 
 
 class Hashing:
@@ -78,9 +83,14 @@ def _hashing() -> Hashing:
 
 
 def hashed(password: str) -> str:
-    """The argon2id hash of a password, in PHC form. Raises Unavailable when too many ask at once."""
-    hashing = _hashing()
-    return hashing.run(lambda: hashing.hasher.hash(normal(password)))
+    """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where a pepper went into it.
+
+    Raises Unavailable when too many ask at once.
+    """
+    hashing, pepper = _hashing(), _pepper_now()
+    peppered = _peppered(password, pepper)
+    fresh = hashing.run(lambda: hashing.hasher.hash(peppered))
+    return f"{PEPPERED}{pepper}:{fresh}" if pepper else fresh
 
 
 def matches(kept: str | None, password: str, at_home: bool = False) -> bool:
@@ -89,12 +99,17 @@ def matches(kept: str | None, password: str, at_home: bool = False) -> bool:
     `at_home`: the asking device or session is one that the account knows. Raises Unavailable as `hashed` does.
     """
     hashing = _hashing()
+    pepper, phc = _taken_apart(kept or hashing.dummy)
+    if pepper not in _peppers():
+        log.error("the pepper %s is not among the settings: passwords kept with it open nothing", pepper)
+        kept, pepper, phc = None, "", hashing.dummy
+    peppered = _peppered(password, pepper)
 
     def compare():
-        if kept and not kept.startswith(OURS):
-            return foreign_hashes.parse(kept).matches(password)
+        if not phc.startswith(OURS):
+            return foreign_hashes.parse(phc).matches(password)
         try:
-            return hashing.hasher.verify(kept or hashing.dummy, normal(password)) and kept is not None
+            return hashing.hasher.verify(phc, peppered) and kept is not None
         except (VerificationError, InvalidHashError):
             return False
 
@@ -102,8 +117,47 @@ def matches(kept: str | None, password: str, at_home: bool = False) -> bool:
 
 
 def is_outdated(kept: str) -> bool:
-    """Whether `kept` was made by another system, or with other costs than are asked for today."""
-    return not kept.startswith(OURS) or _hashing().hasher.check_needs_rehash(kept)
+    """Whether `kept` was made by another system, or with another pepper or other costs than are asked for today."""
+    pepper, phc = _taken_apart(kept)
+    return pepper != _pepper_now() or not phc.startswith(OURS) or _hashing().hasher.check_needs_rehash(phc)
+
+
+def _taken_apart(kept: str) -> tuple[str, str]:
+    """The id of the pepper ("" for none), and the hash in PHC form."""
+    if not kept.startswith(PEPPERED):
+        return "", kept
+    pepper, _, phc = kept.removeprefix(PEPPERED).partition(":")
+    return pepper, phc
+
+
+def _peppers() -> dict[str, str]:
+    """The peppers by their ids; "" is none, which every hash may have."""
+    return {"": ""} | dict(current_app.extensions["settings"].password_pepper)
+
+
+def _pepper_now() -> str:
+    given = current_app.extensions["settings"].password_pepper
+    return given[0][0] if given else ""
+
+
+def _peppered(password: str, pepper: str) -> str:
+    """What is hashed: the password itself, or an HMAC-SHA-256 of it, which who has the database alone cannot try."""
+    secret = _peppers()[pepper]
+    return hmac.digest(secret.encode(), normal(password).encode(), "sha256").hex() if secret else normal(password)
+
+
+def strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
+    """{score: 0 (guessed at once) to 4, hint}, as zxcvbn has it; None where the extra `strength` is not installed.
+
+    It decides nothing: it tells who chose badly how to choose better.
+    """
+    try:
+        from zxcvbn import zxcvbn
+    except ImportError:
+        return None
+    found = zxcvbn(password[:LONGEST_MEASURED], user_inputs=[name for name in names if name])
+    told = found["feedback"]
+    return {"score": found["score"], "hint": told["warning"] or (told["suggestions"] or [None])[0]}
 
 
 def is_breached(password: str) -> bool:

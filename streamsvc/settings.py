@@ -66,6 +66,27 @@ def secret_keys(text: str) -> tuple[str, ...]:
     return keys
 
 
+def peppers(text: str) -> tuple[tuple[str, str], ...]:
+    """`id:secret` or `none`, by commas."""
+    found = tuple(
+        tuple(entry.strip().split(":", 1)) if entry.strip() != "none" else ("", "") for entry in text.split(",")
+    )
+    for entry in found:
+        if entry != ("", "") and not (
+            len(entry) == 2 and re.fullmatch("[a-z0-9]{1,16}", entry[0]) and len(entry[1]) >= SHORTEST_SECRET
+        ):
+            raise ValueError(f"give id:secret, the secret of at least {SHORTEST_SECRET} characters; several by commas")
+    if len({entry[0] for entry in found}) != len(found):
+        raise ValueError("give each id once")
+    return found
+
+
+def verifier(text: str) -> str:
+    if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", text):
+        raise ValueError("give an address that starts with https://")
+    return text
+
+
 def dunning_ladder(text: str) -> str:
     if not re.fullmatch(r"retry=\d+(,\d+)* warn=\d+ suspend=\d+ cancel=\d+", text):
         raise ValueError("give retry=DAY,… warn=DAY suspend=DAY cancel=DAY")
@@ -164,6 +185,12 @@ class Settings:
     oidc_redirect_url: str = setting(
         "", url, "The front end's page that providers send the browser back to; empty: the public address and `/`."
     )
+    challenge_url: str = setting(
+        "",
+        verifier,
+        "Who knows whether a challenge was solved: Turnstile's or hCaptcha's siteverify; empty: none is.",
+    )
+    challenge_secret: str = setting("", str, "This site's secret there.", secret=True)
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Who moves the money.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key; needs the extra `stripe`.", secret=True)
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
@@ -193,6 +220,12 @@ class Settings:
         False, flag, "Opens `/metrics` to Prometheus; keep it from the outside. Needs the extra `metrics`."
     )
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "How much the log tells.")
+    password_pepper: tuple[tuple[str, str], ...] = setting(
+        (),
+        peppers,
+        "`id:secret` that goes into each password's hash; several by commas, the first counts.",
+        secret=True,
+    )
     argon2_memory_kib: int = setting(19_456, whole(19_456, 1_048_576), "Memory of one password hash, in KiB.")
     argon2_time_cost: int = setting(2, whole(2, 16), "Passes of one password hash.")
 
@@ -231,6 +264,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra; `pip install 'streamsvc[oidc]'` has it")
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra; `pip install 'streamsvc[metrics]'` has it")
+        if bool(self.challenge_url) != bool(self.challenge_secret):
+            raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: challenges need both")
         if not self.login_throttle and not self.sandbox:
             raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:

@@ -19,11 +19,14 @@ from streamsvc.rules.throttle import Ladder, Window
 KEPT_S = 30 * 24 * 3600
 
 
-def take(limit: Window | Ladder, subject: str) -> int:
-    """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left."""
+def take(limit: Window | Ladder, subject: str, solved: bool = False) -> int:
+    """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left.
+
+    `solved`: a challenge was solved for this attempt: neither a window nor a wait stops it, a ladder's cap does.
+    """
     now_s, key = _now_s(), key_of(limit, subject)
-    shut = one_row(sa.select(Throttle.until_s).where(Throttle.key == key, sa.not_(_is_open(limit, now_s))))
-    counted = None if shut else one_row(_step(limit, key, now_s))
+    shut = one_row(sa.select(Throttle.until_s).where(Throttle.key == key, sa.not_(_is_open(limit, now_s, solved))))
+    counted = None if shut else one_row(_step(limit, key, now_s, solved))
     if counted is None:
         shut = shut or one_row(sa.select(Throttle.until_s).where(Throttle.key == key))
         raise TooManyAttempts(max(1, shut.until_s - now_s) if shut else 1)
@@ -70,19 +73,21 @@ def _now_s() -> int:
     return int(clock.now().timestamp())
 
 
-def _is_open(limit: Window | Ladder, now_s: int):
+def _is_open(limit: Window | Ladder, now_s: int, solved: bool = False):
     """Whether the subject's row lets one more attempt by."""
     is_over = Throttle.until_s <= now_s
+    if solved:
+        return sa.true() if isinstance(limit, Window) else sa.or_(is_over, Throttle.count < limit.cap)
     return sa.or_(is_over, Throttle.count < limit.most) if isinstance(limit, Window) else is_over
 
 
-def _step(limit: Window | Ladder, key: str, now_s: int):
+def _step(limit: Window | Ladder, key: str, now_s: int, solved: bool = False):
     """Counts where the door is open and gives the row; touches and gives nothing where it is shut."""
     first_wait_s, counted = _window(limit, now_s) if isinstance(limit, Window) else _ladder(limit, now_s)
     return (
         insert(Throttle)
         .values(key=key, count=1, until_s=now_s + first_wait_s)
-        .on_conflict_do_update(index_elements=["key"], set_=counted, where=_is_open(limit, now_s))
+        .on_conflict_do_update(index_elements=["key"], set_=counted, where=_is_open(limit, now_s, solved))
         .returning(Throttle.count, Throttle.until_s)
     )
 

@@ -1,5 +1,6 @@
 """Changing, losing and resetting a password; hashing them one at a time."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, current_thread
 
@@ -155,3 +156,15 @@ def test_the_cost_of_a_hash_is_what_the_settings_say(database, new_app):
     app = new_app(database, "costly", argon2_memory_kib=19_456, argon2_time_cost=2)
     with app.app_context():
         assert passwords.hashed("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_a_refused_password_is_told_how_strong_it_is_and_what_would_help(client):
+    told = Person(client, "ann@example.com", "password1").sign_up()
+    assert code_of(told) == (422, "invalid")
+    assert told.json["strength"]["score"] == 0 and "common" in told.json["strength"]["hint"]
+
+
+def test_without_the_library_it_is_refused_all_the_same(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zxcvbn", None)
+    told = Person(client, "ann@example.com", "password1").sign_up()
+    assert code_of(told) == (422, "invalid") and "strength" not in told.json

@@ -4,29 +4,17 @@ What a provider publishes is kept for an hour; a key that is not known yet has i
 """
 
 import base64
-import http.client
-import json
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from streamsvc import clock
+from streamsvc.gateways.calls import Away, Refused, read_json
 from streamsvc.rules.oidc import ALGORITHMS, code_challenge, fault_of
 
 TIMEOUT_S = 10
-MOST_READ_BYTES = 512 * 1024
 KEPT = timedelta(hours=1)
 _published: dict[str, tuple[datetime, dict]] = {}
-
-
-class Refused(Exception):
-    """The provider did not prove who signed in; the message says why, for the log."""
-
-
-class Away(Exception):
-    """The provider did not answer, or not as one does."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,10 @@ class Provider:
         else:
             form |= {"client_id": self.client_id}
             form |= {"client_secret": self.client_secret} if self.client_secret else {}
-        return _read(metadata["token_endpoint"], urlencode(form).encode(), headers)
+        try:
+            return read_json(metadata["token_endpoint"], TIMEOUT_S, urlencode(form).encode(), headers)
+        except Refused as error:
+            raise Refused(f"the code: {error}") from None
 
     def _verified(self, metadata: dict, token) -> dict:
         """The claims of an ID token that one of the provider's keys signed."""
@@ -105,33 +96,8 @@ class Provider:
         raise Refused(f"signature of the ID token: {told}")
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args):
-        return None
-
-
-_opener = urllib.request.build_opener(_NoRedirects)
-
-
 def _read_published(url: str, again: bool = False) -> dict:
     kept = _published.get(url)
     if again or kept is None or clock.wall() - kept[0] > KEPT:
-        kept = _published[url] = (clock.wall(), _read(url))
+        kept = _published[url] = (clock.wall(), read_json(url, TIMEOUT_S))
     return kept[1]
-
-
-def _read(url: str, body: bytes | None = None, headers: dict | None = None) -> dict:
-    request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
-    try:
-        with _opener.open(request, timeout=TIMEOUT_S) as answer:
-            found = json.loads(answer.read(MOST_READ_BYTES))
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code < 500 and body is not None:
-                raise Refused(f"the code: {error.code}") from None
-        raise Away(f"{url}: {error.code}") from None
-    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
-        raise Away(f"{url}: {type(error).__name__}") from None
-    if not isinstance(found, dict):
-        raise Away(f"{url}: not an object")
-    return found

@@ -28,9 +28,14 @@ class NewAccount:
 
 
 def check_password(password: str, email: str, name: str | None = None, field: str = "password") -> None:
-    """Raises Invalid where a new password is too short, known to attackers, or the owner's own name."""
-    if found := faults(password, passwords.is_breached, names_of(email, name)):
-        raise Invalid(errors={field: found})
+    """Raises Invalid where a new password is too short, known to attackers, or the owner's own name.
+
+    Where its strength can be measured, the refusal tells it: `strength`: {score, hint}.
+    """
+    names = names_of(email, name)
+    if found := faults(password, passwords.is_breached, names):
+        measured = passwords.strength(password, names)
+        raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 
 
 def register(

@@ -6,10 +6,13 @@ identifier, which counts the same whether or not there is such an account.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from flask import current_app, request
 
 from streamsvc import throttle
+from streamsvc.gateways.calls import Away
+from streamsvc.gateways.challenges import is_solved
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts
 
@@ -20,26 +23,52 @@ class Attempt:
     known_device: str | None
     source: str
     is_on: bool
+    challenge: str | None = None
+    """What the client sent as solved."""
     sprayed: bool = False
     """Whether this was the address's first try at the identifier within the hour."""
 
     @classmethod
-    def counted(cls, identifier: str, known_device: str | None) -> "Attempt":
-        """Raises TooManyAttempts where there is none left."""
+    def counted(cls, identifier: str, known_device: str | None, challenge: str | None = None) -> "Attempt":
+        """Raises TooManyAttempts where there is none left; a solved challenge gives one more."""
         is_on = current_app.extensions["settings"].login_throttle
-        attempt = cls(identifier, known_device, limits.network(request.remote_addr), is_on)
+        attempt = cls(identifier, known_device, limits.network(request.remote_addr), is_on, challenge)
         if is_on:
             attempt._count()
         return attempt
 
     def _count(self) -> None:
         if not self.known_device:
-            throttle.take(limits.SIGN_IN_ADDRESS, self.source)
+            self._take(limits.SIGN_IN_ADDRESS, self.source)
             throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source)
             self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
             if self.sprayed:
                 throttle.take(limits.SPRAYED_ADDRESS, self.source)
-        throttle.take(*self.door)
+        self._take(*self.door)
+
+    def _take(self, limit: limits.Window | limits.Ladder, subject: str) -> None:
+        """Count by a limit that a solved challenge passes."""
+        try:
+            throttle.take(limit, subject)
+        except TooManyAttempts as shut:
+            if not current_app.extensions["settings"].challenge_url:
+                raise
+            if not self._is_solved:
+                raise TooManyAttempts(shut.retry_after_s, challenge=True) from None
+            throttle.take(limit, subject, solved=True)
+
+    @cached_property
+    def _is_solved(self) -> bool:
+        """Asks once; nobody passes while the service that knows is away."""
+        if not self.challenge:
+            return False
+        throttle.take(limits.CHALLENGE_TOKENS, self.source)
+        settings = current_app.extensions["settings"]
+        try:
+            return is_solved(settings.challenge_url, settings.challenge_secret, self.challenge, request.remote_addr)
+        except Away as error:
+            current_app.logger.warning("challenges cannot be checked: %s", error)
+            return False
 
     @property
     def door(self) -> tuple[limits.Ladder, str]:

@@ -1,6 +1,9 @@
 """A profile's PIN: hashed like a password, and five wrong ones close it for a while."""
 
+import sqlalchemy as sa
+
 from streamsvc import passwords, throttle
+from streamsvc.database import affected
 from streamsvc.models import Profile
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import PinInvalid, PinLocked, PinRequired, TooManyAttempts
@@ -19,3 +22,6 @@ def check(profile: Profile, pin: str | None) -> None:
     if not passwords.matches(profile.pin_hash, pin):
         raise PinInvalid
     throttle.clear(limits.PIN, profile.id)
+    if passwords.is_outdated(profile.pin_hash):
+        still = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)
+        affected(sa.update(Profile).where(*still).values(pin_hash=passwords.hashed(pin)))

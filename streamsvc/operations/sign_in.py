@@ -49,12 +49,15 @@ class Proved:
     device_known: bool
 
 
-def by_password(email: str, password: str, device_id: str | None) -> Proved:
-    """Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once."""
+def by_password(email: str, password: str, device_id: str | None, challenge: str | None = None) -> Proved:
+    """`challenge`: what solves the one that a 429 asked for.
+
+    Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once.
+    """
     key = email_key(email)
     found = one_row(BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
-    attempt = Attempt.counted(key, known_device)
+    attempt = Attempt.counted(key, known_device, challenge)
     try:
         right = passwords.matches(found.password_hash if found else None, password, at_home=known_device is not None)
     except Unavailable:

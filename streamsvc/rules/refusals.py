@@ -133,12 +133,15 @@ class InvalidCredentials(Refusal):
 
 
 class TooManyAttempts(Refusal):
+    """`challenge`: true where solving one passes this door once."""
+
     code = "too_many_attempts"
     status = 429
     detail = "Too many attempts; wait before the next one."
 
-    def __init__(self, retry_after_s: int):
-        super().__init__(headers={"Retry-After": str(max(1, retry_after_s))})
+    def __init__(self, retry_after_s: int, **members):
+        self.retry_after_s = max(1, retry_after_s)
+        super().__init__(headers={"Retry-After": str(self.retry_after_s)}, **members)
 
 
 class EmailTaken(Refusal):

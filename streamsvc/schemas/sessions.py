@@ -15,6 +15,9 @@ class NewSession(StrictSchema):
     totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
     recovery_code = Text(longest=40)
     email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+    challenge = Text(
+        longest=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
+    )
     cookie = Bool(load_default=False, metadata={"description": "The token comes as a cookie, not in the answer."})
     remember = Bool(load_default=True, metadata={"description": "False: signed out after two hours without use."})
     device = fields.Nested(DeviceIn(), load_default=None)

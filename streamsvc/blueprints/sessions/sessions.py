@@ -40,7 +40,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 def create_session(given):
     """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
     device = given["device"]
-    proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"))
+    proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"), given.get("challenge"))
     now = clock.now()
     second_factor.check(proved, given, now)
     if not sign_in.still_stands(proved):

@@ -1,0 +1,42 @@
+"""JSON over HTTP from a service that the operator named: no redirect is followed, no endless answer read."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+
+MOST_READ_BYTES = 512 * 1024
+
+
+class Refused(Exception):
+    """The service answered no; the message says why, for the log."""
+
+
+class Away(Exception):
+    """The service did not answer, or not as one does."""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
+def read_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
+    """The object that a GET, or with a body a POST, answers. Raises Away; Refused where a POST hears 4xx."""
+    request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
+    try:
+        with _opener.open(request, timeout=timeout_s) as answer:
+            found = json.loads(answer.read(MOST_READ_BYTES))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code < 500 and body is not None:
+                raise Refused(str(error.code)) from None
+        raise Away(f"{url}: {error.code}") from None
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+        raise Away(f"{url}: {type(error).__name__}") from None
+    if not isinstance(found, dict):
+        raise Away(f"{url}: not an object")
+    return found
