@@ -1,6 +1,7 @@
 """Operators as people: always two proofs, a role that counts from the next request, and an admin who remains."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +10,8 @@ from argon2 import PasswordHasher
 from streamsvc.app import create_app
 from streamsvc.cli import operators
 from streamsvc.database import db
-from streamsvc.models import OperatorAccount
+from streamsvc.models import OperatorAccount, OperatorSession
+from streamsvc.operations.housekeeping import forget
 from streamsvc.rules.roles import ROLES, SCOPES
 from tests.conftest import close
 from tests.operator_steps import Staff, first_admin, invited, new_operator
@@ -81,6 +83,19 @@ def test_strangers_who_guess_do_not_shut_an_operator_out_of_the_usual_place(ada)
 
     assert [guess(n) for n in range(6)] == [401] * 5 + [429]
     assert ada.sign_in().status_code == 201
+
+
+def test_a_place_is_usual_for_ninety_days_and_then_forgotten(app, ada, clock):
+    def sign_ins_from():
+        with app.app_context():
+            return db.session.scalar(sa.select(sa.func.count()).select_from(OperatorSession))
+
+    clock.advance(days=89)
+    assert (ada.sign_in().status_code, sign_ins_from()) == (201, 2)
+    with app.app_context():
+        forget({}, clock.at + timedelta(days=2))
+        db.session.commit()
+    assert (ada.get(CURRENT).status_code, sign_ins_from()) == (200, 1)
 
 
 def test_a_session_ends_unused_after_half_an_hour_and_used_after_twelve(ada, clock):

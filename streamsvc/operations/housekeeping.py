@@ -4,12 +4,14 @@ from datetime import datetime, timedelta
 
 from streamsvc import idempotency, jobs, throttle
 from streamsvc.operations import secrets
+from streamsvc.operations.operators import sign_in
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))
 def forget(payload: dict, now: datetime) -> None:
-    """Drop old idempotency keys, throttles that count for nothing, and jobs done long ago."""
+    """Drop old idempotency keys, throttles that count for nothing, jobs done and operators' sessions ended long ago."""
     idempotency.forget_old()
     jobs.forget_done(now)
     throttle.forget_old()
     secrets.forget_expired(now)
+    sign_in.forget_old(now)

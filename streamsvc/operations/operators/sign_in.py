@@ -112,3 +112,8 @@ def open_session(proved: Proved, token: str, now: datetime) -> OperatorSession:
     if not found.is_usual_place:
         mail.post("operator_notice", operator.email, now, what=f"You signed in from {session.network}, a new place")
     return session
+
+
+def forget_old(now: datetime) -> None:
+    """Drop the sessions, long dead, whose networks count as usual no more; in the caller's unit of work."""
+    db.session.execute(sa.delete(OperatorSession).where(OperatorSession.created_at < now - USUAL_FOR))
