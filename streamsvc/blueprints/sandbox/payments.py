@@ -5,7 +5,7 @@ from streamsvc.database import db
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.login import operator
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing import corrections
+from streamsvc.operations.billing import disputes
 from streamsvc.operations.billing.charging import authenticate
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import (
@@ -51,7 +51,7 @@ def confirm(asked, payment_id):
 @bp.response(200, PaymentOut)
 def open_dispute(payment_id):
     """Be the payer's bank: take the money back."""
-    return corrections.dispute(existing(payment_id), clock.now())
+    return disputes.dispute(existing(payment_id), clock.now())
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
@@ -59,7 +59,7 @@ def open_dispute(payment_id):
 @bp.response(200, PaymentOut)
 def win_dispute(payment_id):
     """Be the payer's bank: decide for the merchant."""
-    return corrections.dispute_won(existing(payment_id), clock.now())
+    return disputes.dispute_won(existing(payment_id), clock.now())
 
 
 def existing(payment_id):

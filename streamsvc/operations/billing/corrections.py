@@ -1,4 +1,4 @@
-"""Putting an issued invoice right without touching it: credit notes, refunds, voids, disputes.
+"""Putting an issued invoice right without touching it: credit notes, refunds, voids.
 
 A credit note takes back part of what was charged; what was paid of it becomes account credit, or goes back by refund.
 A refund without a credit note leaves the invoice owed again.
@@ -242,45 +242,3 @@ def void(invoice_id: str, now: datetime) -> Invoice:
     charging.void(invoice, now)
     after_credit(account, invoice.currency, now)
     return invoice
-
-
-def dispute(payment_id: str, now: datetime) -> Payment:
-    """The payer's bank took the money back: the invoice is owed again, and only the payer can mend it."""
-    _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
-    payment = db.session.get(Payment, payment_id, populate_existing=True)
-    if payment.status != "succeeded":
-        raise WrongState(detail="Only a payment that succeeded can be disputed.")
-    amount = payment.amount_minor - payment.refunded_minor
-    ledger.post("dispute", invoice, now, payment.id, cash=-amount, receivable=amount)
-    payment.status = "disputed"
-    invoice.amount_paid_minor -= amount
-    invoice.balance_minor += amount
-    if invoice.status == "paid":
-        at = invoice.subscription_id and stand(invoice.subscription_id, now)
-        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
-        invoice.first_failed_on = invoice.first_failed_on or (at.today if at else now.date())
-    return _shown(payment, invoice, now)
-
-
-def dispute_won(payment_id: str, now: datetime) -> Payment:
-    """The bank gave the money back to us."""
-    _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
-    payment = db.session.get(Payment, payment_id, populate_existing=True)
-    if payment.status != "disputed":
-        raise WrongState(detail="This payment is not disputed.")
-    amount = payment.amount_minor - payment.refunded_minor
-    ledger.post("dispute_won", invoice, now, payment.id, cash=amount, receivable=-amount)
-    payment.status = "succeeded"
-    invoice.amount_paid_minor += amount
-    invoice.balance_minor -= amount
-    surplus_to_credit(invoice, now)
-    issuing.settle_if_paid(invoice)
-    return _shown(payment, invoice, now)
-
-
-def _shown(payment: Payment, invoice: Invoice, now: datetime) -> Payment:
-    db.session.flush()
-    if invoice.subscription_id:
-        stand(invoice.subscription_id, now).show()
-    db.session.commit()
-    return payment

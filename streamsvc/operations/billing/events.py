@@ -8,7 +8,7 @@ from streamsvc import jobs
 from streamsvc.database import db, insert
 from streamsvc.gateways.payments import provider
 from streamsvc.models.subscriptions import Payment, ProviderEvent
-from streamsvc.operations.billing import charging, corrections
+from streamsvc.operations.billing import charging, disputes
 
 JOB = "provider.event"
 INTENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")
@@ -43,7 +43,7 @@ def act(payload: dict, now: datetime) -> None:
     if payment and kind in INTENTS:
         _settle(payment, provider().state(reference), now)
     elif payment and kind == OPENED and payment.status == "succeeded" and not _is_closed(reference):
-        corrections.dispute(payment.id, now)
+        disputes.dispute(payment.id, now)
     elif payment and kind == CLOSED and payload["won"]:
         _won(payment, now)
     db.session.get(ProviderEvent, payload["event_id"]).done_at = now
@@ -70,7 +70,7 @@ def _settle(payment: Payment, outcome, now: datetime) -> None:
 
 def _won(payment: Payment, now: datetime) -> None:
     if payment.status == "succeeded":  # closed before we heard that it was opened: nothing was taken back
-        corrections.dispute(payment.id, now)
+        disputes.dispute(payment.id, now)
     db.session.refresh(payment)
     if payment.status == "disputed":
-        corrections.dispute_won(payment.id, now)
+        disputes.dispute_won(payment.id, now)

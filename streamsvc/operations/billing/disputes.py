@@ -1,0 +1,52 @@
+"""Chargebacks: the payer's bank takes the money back, and sometimes gives it to us again."""
+
+from datetime import datetime
+
+from streamsvc.database import db
+from streamsvc.models.subscriptions import Invoice, Payment
+from streamsvc.operations.billing import issuing, ledger
+from streamsvc.operations.billing.corrections import locked, surplus_to_credit
+from streamsvc.operations.billing.standing import stand
+from streamsvc.rules.refusals import WrongState
+
+
+def dispute(payment_id: str, now: datetime) -> Payment:
+    """The payer's bank took the money back: the invoice is owed again, and only the payer can mend it."""
+    _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
+    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    if payment.status != "succeeded":
+        raise WrongState(detail="Only a payment that succeeded can be disputed.")
+    amount = payment.amount_minor - payment.refunded_minor
+    ledger.post("dispute", invoice, now, payment.id, cash=-amount, receivable=amount)
+    payment.status = "disputed"
+    invoice.amount_paid_minor -= amount
+    invoice.balance_minor += amount
+    if invoice.status == "paid":
+        at = invoice.subscription_id and stand(invoice.subscription_id, now)
+        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
+        invoice.first_failed_on = invoice.first_failed_on or (at.today if at else now.date())
+    return _shown(payment, invoice, now)
+
+
+def dispute_won(payment_id: str, now: datetime) -> Payment:
+    """The bank gave the money back to us."""
+    _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
+    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    if payment.status != "disputed":
+        raise WrongState(detail="This payment is not disputed.")
+    amount = payment.amount_minor - payment.refunded_minor
+    ledger.post("dispute_won", invoice, now, payment.id, cash=amount, receivable=-amount)
+    payment.status = "succeeded"
+    invoice.amount_paid_minor += amount
+    invoice.balance_minor -= amount
+    surplus_to_credit(invoice, now)
+    issuing.settle_if_paid(invoice)
+    return _shown(payment, invoice, now)
+
+
+def _shown(payment: Payment, invoice: Invoice, now: datetime) -> Payment:
+    db.session.flush()
+    if invoice.subscription_id:
+        stand(invoice.subscription_id, now).show()
+    db.session.commit()
+    return payment
