@@ -52,7 +52,8 @@ def change(operator_id: str, asked: dict, now: datetime) -> OperatorAccount:
         setattr(operator, name, value)
     if changed.keys() & {"role", "status"}:
         impersonation.end_all_of(operator.id, now)
-        mail.post("operator_notice", operator.email, now, what=f"You are {operator.status}, as {operator.role}")
+        told = f"Your access is {operator.status}, your role is {operator.role}"
+        mail.post("operator_notice", operator.email, now, what=told)
     if operator.status == "disabled":
         _shut_out(operator, now)
     audit.record("operator_changed", operator=operator.id, **changed)
