@@ -303,6 +303,7 @@ def _keep_to_kids(who: Viewer, view, access: Access) -> None:
     about_itself = (request.view_args or {}).get("profile_id", mine) == mine
     reaches = access.scope == "catalog" or (getattr(view, "kids_too", False) and about_itself)
     if not reaches and not who.proved_recently:
+        log.warning("authz_fail: the kids' profile %s is kept from %s", mine, request.endpoint)
         raise KidsProfile
 
 
@@ -320,6 +321,7 @@ def _check_csrf(session_id: str) -> None:
     sent = request.headers.get(CSRF_HEADER, "").encode()
     good = (csrf_token_of(session_id, key) for key in current_app.extensions["settings"].secret_key)
     if not any(hmac.compare_digest(sent, each.encode()) for each in good):
+        log.warning("authz_fail: %s sent no good CSRF token for %s", session_id, request.endpoint)
         raise CsrfTokenInvalid
 
 

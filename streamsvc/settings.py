@@ -264,6 +264,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra; `pip install 'streamsvc[oidc]'` has it")
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra; `pip install 'streamsvc[metrics]'` has it")
+        if self.country_header and not (self.trusted_proxies or self.sandbox):
+            raise SettingsError(f"{PREFIX}COUNTRY_HEADER: anybody could send it; it needs {PREFIX}TRUSTED_PROXIES")
         if bool(self.challenge_url) != bool(self.challenge_secret):
             raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: challenges need both")
         if not self.login_throttle and not self.sandbox:

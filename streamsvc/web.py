@@ -31,7 +31,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 EVERY_ANSWER = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     ("Cache-Control", "no-store"),
 )
 log = logging.getLogger("streamsvc")

@@ -116,6 +116,7 @@ def test_an_unknown_path_and_a_wrong_method_are_told_apart(client):
     wrong = client.delete("/v1/plans")
     is_problem(wrong, 405, "method_not_allowed")
     assert "GET" in wrong.headers["Allow"]
+    is_problem(client.trace("/v1/plans"), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("given", ["abc-123", "A.b_c"])

@@ -78,7 +78,7 @@ def test_a_wrong_password_is_told_before_any_second_proof(ann, secret, clock):
 def test_a_recovery_code_opens_once_however_it_is_typed(ann, clock):
     made = ann.post("/v1/account/totp").json["secret"]
     codes = ann.put("/v1/account/totp", {"code": code(made, clock)}).json["recovery_codes"]
-    assert (len(codes), len(set(codes))) == (10, 10)
+    assert (len(codes), len(set(codes)), {len(each.replace("-", "")) for each in codes}) == (10, 10, {24})
     typed = codes[0].replace("-", " ").upper()
     assert [ann.sign_in(recovery_code=typed).status_code for _ in range(2)] == [201, 401]
     fresh = ann.put("/v1/account/totp/recovery-codes").json["recovery_codes"]

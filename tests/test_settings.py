@@ -83,3 +83,15 @@ def test_config_masks_secrets(tmp_path):
     assert KEY not in shown
     assert "hunter2" not in shown
     assert "postgresql://u:***@h/d" in shown
+
+
+def test_a_country_is_believed_from_a_proxy_alone(tmp_path):
+    with pytest.raises(SettingsError, match="STREAMSVC_COUNTRY_HEADER"):
+        read(tmp_path, STREAMSVC_COUNTRY_HEADER="CF-IPCountry")
+    assert read(tmp_path, STREAMSVC_COUNTRY_HEADER="CF-IPCountry", STREAMSVC_TRUSTED_PROXIES="1").trusted_proxies == 1
+
+
+def test_challenges_need_a_verifier_and_a_secret(tmp_path):
+    for name, value in (("URL", "https://challenges.example/siteverify"), ("SECRET", "s")):
+        with pytest.raises(SettingsError, match="STREAMSVC_CHALLENGE_URL"):
+            read(tmp_path, **{f"STREAMSVC_CHALLENGE_{name}": value})

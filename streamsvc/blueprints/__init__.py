@@ -7,7 +7,11 @@ from streamsvc.web import Api
 TITLE = "streamsvc"
 DESCRIPTION = "The back end of a video-streaming service: sessions, catalog, subscriptions, playback."
 SECURITY = {
-    "token": {"type": "http", "scheme": "bearer", "description": "A session token (`sst_…`), an operator's (`ops_…`) or an API key (`sk_…`)."}
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A session token (`sst_…`), an operator's (`ops_…`) or an API key (`sk_…`).",
+    }
 }
 
 

@@ -18,7 +18,7 @@ from streamsvc.web import Blueprint
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
 
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
 
 @bp.route("")
