@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.database import affected
 from streamsvc.models import Throttle
+from tests.operator_steps import enrolled
 from tests.sessions_steps import code_of, new_person
 
 SECRET = "this site's secret"
@@ -134,3 +135,14 @@ def test_without_a_verifier_no_challenge_is_spoken_of(app, ann, verifier, monkey
     shut = ann.sign_in(challenge="solved")
     assert shut.status_code == 429 and "challenge" not in shut.json
     assert verifier.asked == []
+
+
+def test_an_operators_shut_door_opens_the_same_way(app, verifier):
+    ada = enrolled(app, "admin", "ada")
+    for n in range(5):
+        body = {"email": ada.email, "password": "a wrong guess"}
+        app.test_client().post("/v1/admin/sessions", json=body, environ_base={"REMOTE_ADDR": f"203.0.113.{n}"})
+    shut = ada.sign_in()
+    assert (code_of(shut), shut.json["challenge"]) == ((429, "too_many_attempts"), True)
+    verifier.good = {"solved"}
+    assert ada.sign_in(challenge="solved").status_code == 201

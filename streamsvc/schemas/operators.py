@@ -14,6 +14,9 @@ class NewOperatorSession(StrictSchema):
     password = Password(required=True)
     totp = Pattern(*SIX_DIGITS, longest=6)
     recovery_code = Text(longest=40)
+    challenge = Text(
+        longest=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
+    )
 
 
 class OperatorOut(StrictSchema):

@@ -32,7 +32,7 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 def create_operator_session(given):
     """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
     now = clock.now()
-    proved = sign_in.by_password(given["email"], given["password"], now)
+    proved = sign_in.by_password(given, now)
     sign_in.check_second_factor(proved.operator.id, given, now)
     token = OPERATOR_PREFIX + idempotency.new_secret()
     sign_in.open_session(proved, token, now)

@@ -48,15 +48,15 @@ class Proved:
     new_hash: str | None
 
 
-def by_password(email: str, password: str, now: datetime) -> Proved:
-    """Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once.
+def by_password(given: dict, now: datetime) -> Proved:
+    """`given`: {email, password, challenge?}. Raises InvalidCredentials, TooManyAttempts, or Unavailable under a storm.
 
     From a usual place the attempts have a count of their own: strangers elsewhere cannot close that door.
     """
-    key, network = email_key(email), limits.network(request.remote_addr)
+    key, password, network = email_key(given["email"]), given["password"], limits.network(request.remote_addr)
     found = one_row(BY_EMAIL, {"email_key": key, "network": network, "usual_since": now - USUAL_FOR})
     usual = f"{found.id} {network}" if found and found.is_usual_place else None
-    attempt = Attempt.counted(credentials.identifier_of(key), usual)
+    attempt = Attempt.counted(credentials.identifier_of(key), usual, given.get("challenge"))
     try:
         right = passwords.matches(found.password_hash if found else None, password, at_home=usual is not None)
     except Unavailable:
