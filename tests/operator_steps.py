@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.operations.operators import people
 from streamsvc.rules.totp import STEP_S, code_at
-from tests.sessions_steps import Person, mailed_token, operator
+from tests.sessions_steps import Person, operator
 
 PASSWORD = "nine green herons"
 
@@ -60,9 +60,9 @@ def enrolled(app, role, name=None):
     return staff
 
 
-def first_admin(app, name="ada"):
-    """An admin whom the command line invited, enrolled and signed in."""
-    staff = enrolled(app, "admin", name)
+def new_operator(app, role, name=None):
+    """An operator of this role, enrolled and signed in."""
+    staff = enrolled(app, role, name)
     assert staff.sign_in().status_code == 201
     return staff
 
@@ -74,12 +74,4 @@ def invited(app, role, name=None, by=None):
     answer = (by or operator(app)).post("/v1/admin/operators", body)
     assert answer.status_code == 201, answer.json
     staff.id = answer.json["id"]
-    return staff
-
-
-def new_operator(app, role, name=None, by=None):
-    """An operator who was invited by mail, enrolled and signed in."""
-    staff = invited(app, role, name, by)
-    assert staff.accept(mailed_token(app, staff.email, "operator_invitation")).status_code == 200
-    assert staff.sign_in().status_code == 201
     return staff

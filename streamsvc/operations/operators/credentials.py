@@ -14,7 +14,7 @@ from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, To
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, step_of, uri
 
-ISSUER = "streamsvc operators"
+ISSUER = "streamsvc-operators"
 
 
 def identifier_of(email_key: str) -> str:
