@@ -52,6 +52,18 @@ class Conflict(Refusal):
     detail = "Another request changed this first; read it again."
 
 
+class PreconditionFailed(Refusal):
+    code = "precondition_failed"
+    status = 412
+    detail = "This changed since it was read, or is there already; read it again."
+
+
+class PreconditionRequired(Refusal):
+    code = "precondition_required"
+    status = 428
+    detail = "Send the ETag of what you read in If-Match, so that nobody's change is lost."
+
+
 class Unavailable(Refusal):
     code = "unavailable"
     status = 503

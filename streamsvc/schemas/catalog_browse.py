@@ -101,6 +101,13 @@ class CollectionIn(StrictSchema):
     )
 
 
+class CollectionKept(CollectionIn):
+    """A collection as it was put; its titles by their external ids."""
+
+    id = fields.String(required=True)
+    code = fields.String(required=True)
+
+
 class HomeRowIn(StrictSchema):
     kind = Word(*ROW_KINDS, required=True)
     collection = Slug(load_default=None, metadata={"description": "The code of the collection, for that kind."})

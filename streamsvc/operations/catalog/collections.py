@@ -129,6 +129,21 @@ _TITLES = sa.select(Title.pk, Title.id, Title.external_id, Title.sort_title, Tit
 )
 
 
+def kept(code: str) -> dict:
+    """A collection as it was put, with its id; titles by their external ids. Raises NotFound."""
+    row = db.session.scalar(sa.select(Collection).where(Collection.code == code))
+    if row is None:
+        raise NotFound
+    names = (
+        sa.select(Title.external_id)
+        .join(CollectionItem, CollectionItem.title_pk == Title.pk)
+        .where(CollectionItem.collection_pk == row.pk, Title.removed_at.is_(None))
+        .order_by(CollectionItem.position)
+    )
+    columns = {name: getattr(row, name) for name in ("id", "code", "title", "localizations")}
+    return columns | {"items": list(db.session.scalars(names))}
+
+
 def remove(code: str) -> None:
     """Drop a collection and the home rows that show it, in the caller's unit of work. Raises NotFound."""
     writing.begin()
