@@ -2,7 +2,7 @@
 
 from streamsvc.operations import accounts, closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.billing import audit, charging, corrections, events, migrations, referrals, renewal, taxing
-from streamsvc.operations.catalog import imports, popularity
+from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "events",
     "housekeeping",
     "imports",
+    "indexing",
     "magic_links",
     "mail",
     "migrations",

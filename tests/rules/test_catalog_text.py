@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvc.rules.catalog.text import compact, fold, joined, slug
+from streamsvc.rules.catalog.text import compact, fold, joined, slug, without_article
 from streamsvc.rules.catalog.typos import one_slip_away
 
 
@@ -36,12 +36,25 @@ def test_spider_man_is_one_word_when_compact(written):
 
 def test_wall_e_is_found_joined():
     assert compact(fold("WALL·E")) == compact(fold("wall e")) == "walle"
-    assert joined(fold("x men two")) == ["xmen", "mentwo"]
+    assert joined(fold("x men two")) == ["xmen", "mentwo", "2"]
 
 
 def test_roman_numerals_are_found_as_digits_except_at_the_start():
     assert "2" in joined(fold("Rocky II"))
     assert "5" not in joined(fold("V for Vendetta"))
+
+
+@pytest.mark.parametrize(
+    ("written", "also"), [("Rocky Four", "4"), ("Doctor Zhivago", "dr"), ("St. Vincent", "stvincent"), ("Vol Two", "2")]
+)
+def test_words_are_found_in_their_other_readings(written, also):
+    assert also in joined(fold(written))
+
+
+def test_an_article_may_be_left_out_but_is_not_all_of_a_name():
+    assert without_article(fold("The Matrix")) == "matrix"
+    assert without_article(fold("The The")) == "the"
+    assert without_article(fold("Das")) == "das"
 
 
 def test_scripts_without_spaces_become_single_characters():

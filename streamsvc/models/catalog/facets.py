@@ -16,6 +16,8 @@ class Facet(Base):
     pk: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     code: Mapped[str]
+    titles: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many titles it had when they were last counted: which link to walk, not what to tell."""
 
 
 class TitleFacet(Base):

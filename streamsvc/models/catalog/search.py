@@ -23,3 +23,5 @@ class SearchWord(Base):
     __tablename__ = "search_words"
 
     word: Mapped[str] = mapped_column(Sortable, primary_key=True)
+    sound: Mapped[str] = mapped_column(Sortable, index=True, default="", server_default="")
+    """rules/catalog/typos.py:sound; empty for words that have none."""

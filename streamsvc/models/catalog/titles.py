@@ -104,3 +104,5 @@ class CatalogState(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     version: Mapped[int] = mapped_column(sa.BigInteger)
+    search_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    """By which rules (rules/catalog/search.py) the search index was made."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc.database import db
 
 MOST_PARAMETERS = 500
-SURVEY = sa.text("ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words")
+ANALYZE = sa.text("ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words")
 
 
 ROOMY = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=10000")
@@ -49,12 +49,10 @@ def _as_stored(column, dialect, values):
     return [process(value) for value in values] if process else values
 
 
-def add_missing(model, column: str, values: Iterable[str]) -> None:
-    """Insert the values that are not there yet. The caller is alone in writing to the table."""
+def missing(column, values: Iterable[str]) -> list[str]:
+    """Those of the values that no row has, in order. The caller is alone in writing to the table."""
     wanted = set(values)
-    attribute = getattr(model, column)
-    known = {row[0] for row in rows_by(sa.select(attribute), attribute, sorted(wanted))}
-    add(model, (column,), [(value,) for value in sorted(wanted - known)])
+    return sorted(wanted - {row[0] for row in rows_by(sa.select(column), column, sorted(wanted))})
 
 
 def remove(model, column: str, keys: list) -> None:
@@ -85,10 +83,7 @@ def slices(rows: list) -> Iterable[list]:
     return (rows[at : at + MOST_PARAMETERS] for at in range(0, len(rows), MOST_PARAMETERS))
 
 
-def survey() -> None:
-    """Have PostgreSQL count the catalogue's tables, in the caller's unit of work.
-
-    By itself it would only minutes after a large import, and until then plan searches as if there were nothing.
-    """
+def analyze() -> None:
+    """Have PostgreSQL count the catalogue's tables, in the caller's unit of work."""
     if db.session.connection().dialect.name == "postgresql":
-        db.session.execute(SURVEY)
+        db.session.execute(ANALYZE)

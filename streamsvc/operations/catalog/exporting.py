@@ -6,13 +6,13 @@ Each gives its text piece by piece, some hundred titles read at a time, so that 
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-import msgspec
 import sqlalchemy as sa
 
 from streamsvc.database import all_rows, utc_text
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog.record import Title as Record
+from streamsvc.rules.catalog.record import kept
 
 AT_ONCE = 500
 PAGE = (
@@ -61,7 +61,7 @@ def _rows() -> Iterator[sa.Row]:
 
 
 def _record(row) -> Record:
-    return msgspec.json.decode(row.body, type=Record)
+    return kept(row.body)
 
 
 def _listed(values: Iterable[dict]) -> Iterator[str]:

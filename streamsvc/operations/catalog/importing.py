@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog import bulk, writing
+from streamsvc.operations.catalog import bulk, indexing, writing
 from streamsvc.operations.catalog.formats import Entry, imdb, ndjson, roku, table
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
 
@@ -80,7 +80,7 @@ def import_entries(
         if on_progress:
             on_progress(report.lines)
     if not dry_run:
-        bulk.survey()
+        indexing.survey()
         db.session.commit()
     return report
 

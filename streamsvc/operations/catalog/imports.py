@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from streamsvc import clock, jobs
 from streamsvc.database import db, insert
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection, Title
-from streamsvc.operations.catalog import bulk, editing, importing, writing
+from streamsvc.operations.catalog import bulk, editing, importing, indexing, writing
 
 CHUNK_BYTES = 256 * 1024
 LARGEST_BYTES = 64 << 20
@@ -107,7 +107,7 @@ def _finish(made, now):
     if made.remove_missing and not made.dry_run:
         error, removed = _remove_missing(made, now)
     _end(made, now, "failed" if error else "done", error, removed)
-    bulk.survey()
+    indexing.survey()
 
 
 def _end(made, now, status, error=None, removed=0):

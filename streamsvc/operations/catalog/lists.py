@@ -69,11 +69,10 @@ def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict
     """The shape of a list and its values."""
     parameters = audience.parameters()
     wanted = [(kind, asked[kind]) for kind in FACETS if asked.get(kind)]
-    for at, facet in enumerate(wanted):
-        pk = known.facets.get(facet) or _collection_pk(facet, known)
-        if pk is None and facet[0] in ("genre", "collection"):
-            raise Invalid(errors={facet[0]: ["There is none of this name."]})
-        parameters[f"facet_{at}"] = pk or 0
+    pks = [_facet_pk(facet, known) for facet in wanted]
+    # the facet with the fewest titles is walked; the sort is stable, so that before any count the order above holds
+    for at, pk in enumerate(sorted(pks, key=lambda pk: known.titles.get(pk, 0))):
+        parameters[f"facet_{at}"] = pk
     ranges = tuple(name for name in RANGES if asked.get(name) is not None)
     parameters |= {name: asked[name] for name in ranges}
     if asked.get("person"):
@@ -89,6 +88,14 @@ def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict
         sees_all=audience.sees_all,
     )
     return shape, parameters
+
+
+def _facet_pk(facet, known):
+    """The key of a facet, 0 for one that no title has. Raises Invalid where there is none of that name."""
+    pk = known.facets.get(facet) or _collection_pk(facet, known)
+    if pk is None and facet[0] in ("genre", "collection"):
+        raise Invalid(errors={facet[0]: ["There is none of this name."]})
+    return pk or 0
 
 
 def _collection_pk(facet, known):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models import SearchDoc, Stream, Title, TitleFacet
-from streamsvc.operations.catalog import bulk, writing
+from streamsvc.operations.catalog import bulk, indexing, writing
 from streamsvc.rules.catalog.ranks import popularity, rank
 from streamsvc.rules.catalog.record import MOST_POPULAR
 
@@ -41,6 +41,7 @@ def count_plays(payload: dict, now: datetime) -> None:
             _move(row, played)
         writing.touch()
         db.session.commit()
+    indexing.survey()
 
 
 def _move(row, played):

@@ -5,32 +5,22 @@ from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from streamsvc import pagination
-from streamsvc.database import all_rows, db
-from streamsvc.models import SearchDoc, SearchWord, Title, TitleCard
+from streamsvc.database import db
+from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
+from streamsvc.operations.catalog import lexemes
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_page
 from streamsvc.operations.catalog.lists import told
+from streamsvc.operations.catalog.spelling import corrections
 from streamsvc.operations.catalog.state import Known
+from streamsvc.prepared import Prepared
 from streamsvc.rules.catalog import search
-from streamsvc.rules.catalog.typos import SHORTEST, one_slip_away
 
-MOST_CORRECTIONS = 12
-SHORTEST_RARE = 4  # letters
 FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
-_slips = sa.bindparam("words", type_=sa.Text())
-KNOWN_WORDS = {
-    "sqlite": sa.select(SearchWord.word).where(
-        SearchWord.word.in_(sa.select(sa.func.json_each(_slips).table_valued("value").c.value))
-    ),
-    "postgresql": sa.select(SearchWord.word).where(
-        SearchWord.word == sa.func.any(sa.func.string_to_array(_slips, ",", type_=ARRAY(sa.Text())))
-    ),
-}
-"""Hundreds of words as one parameter: a statement that is the same for every word."""
 
 
 class Hit(NamedTuple):
@@ -41,11 +31,14 @@ class Hit(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a page starts: the stage, the rank after which it goes on, and how many hits came before."""
+    """Where a page starts: the stage, the rank after which it goes on, and how sure the hits before make it.
+
+    Each hit makes it surer that nothing else was meant, an exact one as sure as three.
+    """
 
     stage: int = 0
     rank: int = 2**63 - 1
-    seen: int = 0
+    sure: int = 0
 
 
 FIRST = Place()
@@ -83,81 +76,70 @@ def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) 
     """Up to `most` hits from `place` on, and the place after each."""
     hits: list[Hit] = []
     ends: list[Place] = []
-    for at, stage in _stages(words, place, lambda: place.seen + len(hits)):
+    who = audience.parameters()
+
+    def sure():
+        return place.sure + sum(3 if hit.match == "exact" else 1 for hit in hits)
+
+    for at, stage in _stages(words, place, sure):
         after = place.rank if at == place.stage else FIRST.rank
-        for row in _matching(stage.expression, words, audience, after, most - len(hits)):
+        run, wanted = _asked(stage.expression, most, audience.sees_all)
+        for row in run.all(**who, wanted=wanted, after=after, limit=most - len(hits)):
             hits.append(Hit(*row, stage.match))
-            ends.append(Place(at, row.rank, place.seen + len(hits)))
+            ends.append(Place(at, row.rank, sure()))
         if len(hits) == most:
             break
     return hits, ends
 
 
-def _stages(words: list[str], place: Place, seen: Callable[[], int]) -> Iterator[tuple[int, search.Stage]]:
+def _stages(words: list[str], place: Place, sure: Callable[[], int]) -> Iterator[tuple[int, search.Stage]]:
     """The stages from a place on; guesses only where what is certain gave few hits, the last resort where none."""
     if not words:
         return
     certain = search.stages(words)
     yield from list(enumerate(certain))[place.stage :]
-    if place.stage < len(certain) and seen() >= search.FEW:
+    if place.stage < len(certain) and sure() >= search.FEW:
         return
     corrected = corrections(search.telling(words))
     whole = search.stages(words, corrected)
     yield from list(enumerate(whole))[max(place.stage, len(certain)) :]
-    if place.stage >= len(whole) or seen() == 0:
+    if place.stage >= len(whole) or sure() == 0:
         yield from enumerate(search.last_resort(words, corrected), len(whole))
 
 
-def corrections(words: list[str]) -> dict[str, list[str]]:
-    """For each word of a query the known words that are one slip away from it; short known words are meant as typed."""
-    found = {}
-    for word in set(words):
-        slips = sorted(one_slip_away(word))
-        if slips:
-            known = _known([word, *slips])
-            certain = len(word) <= SHORTEST and word in known
-            found[word] = [] if certain else _likeliest(word, known)
-    return found
-
-
-def _likeliest(word: str, known: list[str]) -> list[str]:
-    """The known words that were most likely meant: people seldom mistype the first letter, nor often the length."""
-    others = (other for other in known if other != word)
-    return sorted(others, key=lambda other: (other[0] != word[0], abs(len(other) - len(word)), other))[
-        :MOST_CORRECTIONS
-    ]
-
-
-def _known(words: list[str]) -> list[str]:
-    """Those of the words that some title or person has."""
-    dialect = db.engine.dialect.name
-    given = dumped(words) if dialect == "sqlite" else ",".join(words)
-    return sorted(row.word for row in all_rows(KNOWN_WORDS[dialect], {"words": given}))
-
-
-def _matching(expression: tuple, words: list[str], audience: Audience, after: int, limit: int) -> list[sa.Row]:
-    """Titles that match, from the most popular one below `after` down."""
-    parameters = {**audience.parameters(), "after": after, "limit": limit}
+def _asked(expression: tuple, limit: int, sees_all: bool) -> tuple[Prepared, str]:
+    """The statement that finds an expression's titles soonest, and the expression in the database's language."""
     if db.engine.dialect.name == "sqlite":
-        statement, wanted = ON_SQLITE, search.fts5(expression)
-    else:
-        rare = any(len(word) >= SHORTEST_RARE for word in search.telling(words))
-        statement, wanted = ON_POSTGRESQL_RARE if rare else ON_POSTGRESQL, search.tsquery(expression)
-    return all_rows(statement[audience.sees_all], {**parameters, "wanted": wanted})
+        return ON_SQLITE[sees_all], search.fts5(expression)
+    common = lexemes.known().is_common(expression, limit)
+    return (ON_POSTGRESQL_COMMON if common else ON_POSTGRESQL)[sees_all], search.tsquery(expression)
 
 
+_after = sa.bindparam("after", type_=sa.BigInteger())
 _wanted = sa.bindparam("wanted", type_=sa.Text())
-_in_docs = SearchDoc.words.op("@@")(sa.cast(_wanted, TSQUERY()))
-_found = sa.select(SearchDoc.rank).where(_in_docs).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+_query = sa.cast(_wanted, TSQUERY())
+_found = (
+    sa.select(SearchDoc.rank)
+    .where(SearchDoc.words.op("@@")(_query), SearchDoc.rank < _after)
+    .cte("found")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+_walked = (
+    sa.select(SearchDoc.rank, SearchDoc.words)
+    .where(SearchDoc.rank < _after)
+    .order_by(SearchDoc.rank.desc())
+    .offset(sa.literal_column("0"))  # keeps the condition on the words out of the walk
+    .subquery("walked")
+)
 
 
-def _statement(source, rank, *matches, shown):
-    return (
+def _statement(rank, *matches, shown):
+    return Prepared(
         sa.select(Title.pk, TitleCard.body, rank.label("rank"))
-        .select_from(source)
+        .select_from(rank.table)
         .join(Title, Title.rank == rank)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
-        .where(*matches, rank < sa.bindparam("after", type_=sa.BigInteger()), shown)
+        .where(*matches, shown)
         .order_by(rank.desc())
         .limit(sa.bindparam("limit"))
     )
@@ -167,8 +149,9 @@ def _for_all(*parts):
     return {True: _statement(*parts, shown=IN_CATALOG), False: _statement(*parts, shown=VISIBLE)}
 
 
-ON_SQLITE = _for_all(FTS, FTS.c.rowid, FTS.c.search_fts.op("MATCH")(_wanted))
-ON_POSTGRESQL = _for_all(SearchDoc.__table__, SearchDoc.rank, _in_docs)
-"""PostgreSQL may walk the ranks and test each title: right for short words, which many titles have."""
-ON_POSTGRESQL_RARE = _for_all(_found, _found.c.rank)
-"""The word index gives the few titles, which are then sorted: right as soon as one word is long."""
+ON_SQLITE = _for_all(FTS.c.rowid, FTS.c.search_fts.op("MATCH")(_wanted), FTS.c.rowid < _after)
+"""The index gives the titles of an expression in the order of their rank, as far as they are asked for."""
+ON_POSTGRESQL = _for_all(_found.c.rank)
+"""The index gives all titles of an expression, which are then sorted: right where they are few."""
+ON_POSTGRESQL_COMMON = _for_all(_walked.c.rank, _walked.c.words.op("@@")(_query))
+"""The ranks are walked from the most popular title down, and each is tried: right where many titles match."""

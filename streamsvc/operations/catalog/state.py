@@ -25,15 +25,16 @@ STATE = Prepared(
         .label("closed"),
     )
 )
-FACETS = sa.select(Facet.kind, Facet.code, Facet.pk)
+FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What one version of the catalogue has: the keys of its facets by kind and code."""
+    """What one version of the catalogue has: the keys of its facets by kind and code, and roughly their titles."""
 
     version: int
     facets: dict[tuple[str, str], int]
+    titles: dict[int, int]
 
     def codes(self, kind: str) -> list[str]:
         return sorted(code for of, code in self.facets if of == kind)
@@ -53,7 +54,8 @@ def known(version: int | None) -> Known:
     """What this version has; read once for each version and process."""
     kept = current_app.extensions.get("catalog")
     if kept is None or kept.version != version:
-        kept = Known(version or 0, {(kind, code): pk for kind, code, pk in all_rows(FACETS)})
+        rows = all_rows(FACETS)
+        kept = Known(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
         if version is not None:
             current_app.extensions["catalog"] = kept
     return kept

@@ -32,6 +32,7 @@ from streamsvc.rules.catalog.ranks import rank
 from streamsvc.rules.catalog.record import MOST_POPULAR, encoded
 from streamsvc.rules.catalog.record import Title as Record
 from streamsvc.rules.catalog.text import fold
+from streamsvc.rules.catalog.typos import sound
 
 MOST_REMEMBERED = 200_000
 BY_RECORD = sa.select(
@@ -83,7 +84,8 @@ class Memory:
 
 def begin() -> None:
     """Be alone in changing the catalogue until the unit of work ends."""
-    db.session.execute(insert(CatalogState).values(id=1, version=clock.wall_ms()).on_conflict_do_nothing())
+    new = {"id": 1, "version": clock.wall_ms(), "search_version": search.VERSION}
+    db.session.execute(insert(CatalogState).values(new).on_conflict_do_nothing())
     lock(CatalogState, 1)
 
 
@@ -261,10 +263,15 @@ def _add_credits(rows, people):
 
 def _add_search(rows, memory):
     tokens = [(row.rank, search.tokens(row.record)) for row in rows]
-    bulk.add(SearchDoc, ("rank", "words"), [(rank, search_text(found)) for rank, found in tokens])
     words = set().union(*(search.vocabulary(found) for _, found in tokens)) - memory.words
-    bulk.add_missing(SearchWord, "word", words)
+    add_tokens(tokens, bulk.missing(SearchWord.word, words))
     memory.words |= words
+
+
+def add_tokens(tokens: list[tuple[int, set[str]]], words: Iterable[str]) -> None:
+    """Put titles (rank, tokens) into the search index, and words that it does not have."""
+    bulk.add(SearchDoc, ("rank", "words"), [(rank, search_text(found)) for rank, found in tokens])
+    bulk.add(SearchWord, ("word", "sound"), [(word, sound(word)) for word in words])
 
 
 def search_text(tokens: set[str]) -> str:

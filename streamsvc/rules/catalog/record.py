@@ -173,6 +173,11 @@ def converted(value: Any, from_text: bool = False) -> Title:
         raise Flawed(_flaw(str(error))) from None
 
 
+def kept(text: str) -> Title:
+    """The record that `encoded` wrote."""
+    return _decoder.decode(text)
+
+
 def encoded(record: Title) -> str:
     """The record in the one form in which it is kept, compared and exported."""
     return _encoder.encode(record).decode()

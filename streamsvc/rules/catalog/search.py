@@ -1,8 +1,9 @@
 """What a title is found under, and what is asked of the index for a query.
 
 Each token carries its class in its first letter, so that one index with no columns and no positions is enough:
-`c` a whole name run together, `s` a whole name with its words parted by `_`, `n` a word of a name, `j` two words run
-together, a Roman numeral as digits, or the year, `p` a word of a person's name.
+`c` a whole name run together, `s` a whole name with its words parted by `_`, both also without a leading article, `n` a
+word of a name, `j` two words run together, another reading of a word (`4` for `iv`), or the year, `p` a word of a
+person's name.
 
 A query becomes stages, best first; a title belongs to the first stage that it matches, and within a stage the more
 popular one comes first. The same expression is written for SQLite's FTS5 and for PostgreSQL's tsquery, over the same
@@ -12,15 +13,17 @@ tokens: both databases answer alike.
 from typing import NamedTuple
 
 from streamsvc.rules.catalog.record import Title
-from streamsvc.rules.catalog.text import ROMAN, compact, fold, joined
+from streamsvc.rules.catalog.text import compact, fold, joined, readings, without_article
 
+VERSION = 1
+"""To be raised with every change of the tokens: the index is then made anew."""
 LONGEST_QUERY = 200
 MOST_WORDS = 12
 LONGEST_TOKEN = 100
 SHORTEST_RUN_TOGETHER = 5  # letters: below, `them` would begin "The Matrix"
 MOST_RUN_TOGETHER = 4  # words
 COMMON = frozenset("the a an and of in on to le la les de der die das el il".split())
-FEW = 24
+FEW = 5
 """Guesses are made only where fewer hits than this are certain."""
 
 
@@ -37,7 +40,8 @@ def tokens(record: Title) -> set[str]:
     for name in {record.title, record.original_title, *others} - {None}:
         folded = fold(name)
         words = folded.split()
-        found |= {"c" + compact(folded), "s" + "_".join(words)}
+        for whole in {folded, without_article(folded)}:
+            found |= {"c" + compact(whole), "s" + whole.replace(" ", "_")}
         found |= {"n" + word for word in words}
         found |= {"j" + pair for pair in joined(folded)}
     if record.year:
@@ -132,8 +136,7 @@ def _anywhere(word):
     ways = [_prefix("n" + word), _prefix("p" + word), _term("j" + word)]
     if len(word) >= SHORTEST_RUN_TOGETHER:
         ways.append(_prefix("j" + word))
-    if word in ROMAN:
-        ways.append(_term("n" + ROMAN[word]))
+    ways += [_term(kind + other) for other in readings(word) for kind in "nj"]
     return _any(ways)
 
 

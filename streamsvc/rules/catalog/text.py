@@ -26,6 +26,16 @@ ROMAN = {
     "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10",
     "xi": "11", "xii": "12", "xiii": "13", "xiv": "14", "xv": "15",
 }  # fmt: skip
+NUMBERS = dict(zip(
+    """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred""".split(),
+    map(str, (*range(1, 21), *range(30, 101, 10))),
+    strict=True,
+))  # fmt: skip
+SHORT = {
+    "doctor": "dr", "mister": "mr", "number": "no", "saint": "st", "versus": "vs", "volume": "vol", "part": "pt",
+}  # fmt: skip
+ARTICLES = frozenset("the a an le la les der das el los las il".split())
 
 
 @lru_cache(maxsize=50_000)
@@ -58,11 +68,23 @@ def compact(folded: str) -> str:
     return folded.replace(" ", "")
 
 
+def readings(word: str, first: bool = False) -> list[str]:
+    """Other ways to write a word: `iv` and `four` as `4`, `doctor` as `dr`. A first word is no Roman numeral."""
+    ways = (NUMBERS.get(word), SHORT.get(word), None if first else ROMAN.get(word))
+    return [way for way in ways if way]
+
+
 def joined(folded: str) -> list[str]:
-    """Each word joined to the next, and Roman numerals as digits: other ways in which people write these words."""
+    """Each word joined to the next, and its other readings: ways in which people write these words."""
     words = folded.split()
-    pairs = [first + second for first, second in pairwise(words)]
-    return pairs + [ROMAN[word] for word in words[1:] if word in ROMAN]
+    others = [way for at, word in enumerate(words) for way in readings(word, first=at == 0)]
+    return [first + second for first, second in pairwise(words)] + others
+
+
+def without_article(folded: str) -> str:
+    """`matrix` for `the matrix`; the same where no article begins it, or nothing follows."""
+    first, _, rest = folded.partition(" ")
+    return rest if rest and first in ARTICLES else folded
 
 
 def slug(text: str) -> str:

@@ -1,9 +1,11 @@
-"""The spellings one slip away from a word: a letter dropped, doubled, swapped or wrong.
+"""What a misspelt word may have meant: the words one slip away, and those that sound alike.
 
 Instead of comparing a query with every word of the catalogue, each possible slip is written out (a few hundred for a
-word of ten letters) and looked up in an index, so the work does not grow with the catalogue.
+word of ten letters) and looked up in an index, and so is the word's sound; the work does not grow with the catalogue.
 """
 
+import re
+from difflib import SequenceMatcher
 from string import ascii_lowercase, digits
 
 SHORTEST = 3  # letters; below this nearly every word is one slip away from another
@@ -30,3 +32,31 @@ def one_slip_away(word: str) -> set[str]:
     wrong = {head + letter + tail[1:] for head, tail in cuts if tail for letter in letters}
     extra = {head + letter + tail for head, tail in cuts for letter in letters}
     return (dropped | swapped | wrong | extra) - {word}
+
+
+_SOUNDS = tuple(
+    (re.compile(pattern), letters)
+    for pattern, letters in (
+        ("(?<=.)gh", ""), ("ph", "f"), ("sch", "s"), ("t?ch", "j"), ("c(?=[eiy])", "s"), ("[cq]", "k"),
+        ("x", "ks"), ("z", "s"), ("[hy]", ""), ("(?<=.)[aeiou]", ""), (r"(.)\1+", r"\1"),
+    )
+)  # fmt: skip
+SHORTEST_SOUND = 3  # consonants; fewer are shared by too many words
+ALIKE = 0.65  # of 1: how much of two words with the same sound must be the same letters
+
+
+def sound(word: str) -> str:
+    """How a word sounds, roughly: its consonants. The same for `ghandi` and `gandhi`, `jurrasic` and `jurassic`.
+
+    Nothing for words of other alphabets than the Latin, and for those with too few consonants to tell.
+    """
+    if not word.isascii() or not word.isalpha():
+        return ""
+    for pattern, letters in _SOUNDS:
+        word = pattern.sub(letters, word)
+    return word if len(word) >= SHORTEST_SOUND else ""
+
+
+def alike(word: str, other: str) -> bool:
+    """Whether two words of one sound are written so much alike that one may be meant by the other."""
+    return SequenceMatcher(None, word, other).ratio() >= ALIKE
