@@ -21,6 +21,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import current_app
 
+from streamsvc import breaches
 from streamsvc.rules import foreign_hashes
 from streamsvc.rules.passwords import normal
 from streamsvc.rules.refusals import Unavailable
@@ -162,7 +163,8 @@ def strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
 
 def is_breached(password: str) -> bool:
     """Whether attackers try this password early; capitals do not make another of it."""
-    return normal(password).casefold() in _breached()
+    folded = normal(password).casefold()
+    return folded in _breached() or breaches.are_known(password, folded)
 
 
 @cache

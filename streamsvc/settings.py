@@ -127,6 +127,14 @@ def oidc_providers(text: str) -> str:
     return text
 
 
+def filter_file(text: str) -> str:
+    if find_spec("rbloom") is None:
+        raise ValueError("needs the extra; `pip install 'streamsvc[breaches]'` has it")
+    if not Path(text).is_file():
+        raise ValueError(f"there is no file {text}")
+    return text
+
+
 def media_pattern(text: str) -> str:
     if "{item_id}" not in text or not text.startswith(("http://", "https://", "/")):
         raise ValueError("give an address, or a path below the public one, with {item_id} in it")
@@ -167,6 +175,11 @@ class Settings:
     login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
     deletion_grace_days: int = setting(
         14, whole(0, 365), "Days in which a deleted account may be taken back before it is erased; 0: erased at once."
+    )
+    breached_passwords: str = setting(
+        "",
+        filter_file,
+        "File of further breached passwords, made by `streamsvc breached-passwords`; empty: the core's.",
     )
     session_epoch: int = setting(0, whole(0, 2**31 - 1), "Raise it to end every session signed in before.")
     mail_url: str = setting(

@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "idempotency": {"models", "database", "clock", "rules", "web", "login"},
     "throttle": {"models", "database", "clock", "rules", "settings"},
     "sealing": {"settings"},
-    "passwords": {"rules", "settings"},
+    "breaches": {"settings"},
+    "passwords": {"breaches", "rules", "settings"},
     "grants": {"rules", "clock", "settings"},
     "gateways": {"gateways", "models", "database", "clock", "rules", "settings"},
     "operations": {"operations", "gateways", "models", "database", "rules", "settings", "passwords", "search"} | EDGE,
@@ -72,7 +73,19 @@ MAY_IMPORT = {
         "settings",
         "end_users",
     },
-    "cli": {"cli", "app", "operations", "login", "settings", "database", "clock", "jobs", "models", "rules"},
+    "cli": {
+        "cli",
+        "app",
+        "breaches",
+        "operations",
+        "login",
+        "settings",
+        "database",
+        "clock",
+        "jobs",
+        "models",
+        "rules",
+    },
 }
 OUTSIDE_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
 

@@ -13,10 +13,22 @@ from streamsvc.cli.billing import billing
 from streamsvc.cli.catalog import catalog
 from streamsvc.cli.demo import demo
 from streamsvc.cli.operators import operators
+from streamsvc.cli.passwords import breached_passwords
 from streamsvc.cli.serving import config, serve, worker
 from streamsvc.settings import SettingsError
 
-COMMANDS = (serve, worker, demo, database_commands, catalog, api_keys, operators, billing, config)
+COMMANDS = (
+    serve,
+    worker,
+    demo,
+    database_commands,
+    catalog,
+    api_keys,
+    operators,
+    breached_passwords,
+    billing,
+    config,
+)
 
 
 @click.group(

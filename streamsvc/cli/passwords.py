@@ -1,0 +1,26 @@
+"""breached-passwords."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from streamsvc import breaches
+from streamsvc.cli.progress import progress
+
+
+@click.command("breached-passwords")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+def breached_passwords(source, target):
+    """Make the filter TARGET from SOURCE, a list of breached passwords: one a line, or its SHA-1; plain or .gz.
+
+    STREAMSVC_BREACHED_PASSWORDS=TARGET then refuses them too. Needs the extra `breaches`.
+    """
+    if find_spec("rbloom") is None:
+        raise click.ClickException("needs the extra; `pip install 'streamsvc[breaches]'` has it")
+    expected = breaches.count(source)
+    with progress(expected, source.name) as bar:
+        breaches.build(source, target, expected, bar.update)
+    size = target.stat().st_size / 2**20
+    click.echo(f"{expected:,} passwords in {target} ({size:.1f} MiB); set STREAMSVC_BREACHED_PASSWORDS={target}")

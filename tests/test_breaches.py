@@ -1,0 +1,71 @@
+"""Breached passwords beyond the core's list: a filter made from a list of the operator's."""
+
+import gzip
+import hashlib
+
+import pytest
+
+from streamsvc import breaches
+from streamsvc.passwords import is_breached
+from streamsvc.settings import Settings, SettingsError
+
+PLAIN = [f"quite unlikely {number}" for number in range(2_000)]
+
+
+@pytest.fixture
+def filter_of(tmp_path):
+    def make(lines, name="list.txt"):
+        source, target = tmp_path / name, tmp_path / "breached.bloom"
+        text = "\n".join(lines).encode()
+        source.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        breaches.build(source, target, breaches.count(source))
+        return str(target)
+
+    return make
+
+
+@pytest.fixture
+def asking(app, filter_of):
+    """Whether the service knows a password, with a filter of these lines."""
+    kept = app.extensions["settings"]
+
+    def ask(lines, name="list.txt"):
+        app.extensions["settings"] = kept.but(breached_passwords=filter_of(lines, name))
+        return is_breached
+
+    with app.app_context():
+        yield ask
+    app.extensions["settings"] = kept
+
+
+def sha1(password):
+    return hashlib.sha1(password.encode()).hexdigest().upper()
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.txt.gz"])
+def test_every_password_of_the_list_is_known_and_hardly_another(asking, name):
+    is_known = asking(PLAIN, name)
+    assert all(map(is_known, PLAIN))
+    assert sum(is_known(f"never heard of {number}") for number in range(5_000)) < 10
+
+
+@pytest.mark.parametrize("form", ["{}", "{}:42"])
+def test_a_list_may_hold_hashes_with_or_without_counts(asking, form):
+    is_known = asking([form.format(sha1(password)) for password in PLAIN[:5]])
+    assert [is_known(password) for password in PLAIN[:7]] == [True] * 5 + [False] * 2
+
+
+def test_capitals_do_not_make_another_password(asking):
+    assert asking(["quite unlikely"])("Quite UNLIKELY")
+
+
+def test_who_signs_up_with_one_hears_so(asking, client):
+    asking(["plausible but known"])
+    body = {"email": "ann@example.com", "password": "plausible but known", "country": "DE"}
+    refused = client.post("/v1/accounts", json=body)
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["password"])
+
+
+def test_a_filter_that_is_not_there_refuses_the_start():
+    with pytest.raises(SettingsError, match="STREAMSVC_BREACHED_PASSWORDS: there is no file"):
+        Settings.from_env({"STREAMSVC_BREACHED_PASSWORDS": "/no/such"})
