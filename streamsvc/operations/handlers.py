@@ -1,7 +1,17 @@
 """All that the worker can do: importing this module names every handler."""
 
 from streamsvc.operations import accounts, closing, credentials, housekeeping, magic_links, mail, standing, webhooks
-from streamsvc.operations.billing import audit, charging, corrections, events, migrations, referrals, renewal, taxing
+from streamsvc.operations.billing import (
+    audit,
+    charging,
+    corrections,
+    events,
+    migrations,
+    referrals,
+    renewal,
+    sets,
+    taxing,
+)
 from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
 
@@ -22,6 +32,7 @@ __all__ = [
     "popularity",
     "referrals",
     "renewal",
+    "sets",
     "standing",
     "taxing",
     "usage",

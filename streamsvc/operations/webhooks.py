@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs, sealing
+from streamsvc import clock, jobs, sealing, together
 from streamsvc.database import db, new_id, utc_text
 from streamsvc.gateways import webhooks as outside
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
@@ -16,12 +16,12 @@ JOB = "webhook.deliver"
 
 def publish(kind: str, account_id: str | None, now: datetime, **data) -> None:
     """Tell everyone who asked; in the caller's unit of work, so that what is rolled back was never told."""
-    event = Event(id=new_id("evt"), kind=kind, account_id=account_id, data=data, at=now)
-    db.session.add(event)
-    db.session.flush()
-    for endpoint in live_endpoints():
+    event_id = new_id("evt")
+    told = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
+    together.add_rows(Event, [told])
+    for endpoint in together.known("live endpoints", live_endpoints):
         if endpoint.kinds is None or kind in endpoint.kinds:
-            _deliver_later(endpoint.id, event.id, now)
+            _deliver_later(endpoint.id, event_id, now)
 
 
 def live_endpoints() -> list[WebhookEndpoint]:
@@ -38,8 +38,8 @@ def _deliver_later(endpoint_id: str, event_id: str, now: datetime) -> WebhookDel
     delivery = WebhookDelivery(
         id=new_id("whd"), endpoint_id=endpoint_id, event_id=event_id, created_at=now, next_at=now
     )
-    db.session.add(delivery)
-    db.session.flush()
+    together.add(delivery)
+    together.flush()
     jobs.enqueue(JOB, {"delivery_id": delivery.id}, now)
     return delivery
 

@@ -1,4 +1,4 @@
-"""The worker: it does the jobs that fall due, one after the other, until it is told to stop."""
+"""The worker: it does the jobs that fall due, one after the other or as a set, until it is told to stop."""
 
 import logging
 import random
@@ -57,10 +57,13 @@ def _report(worker_id: str) -> None:
 
 
 def _one_round() -> bool:
-    """Do the next due job; False when there is none. Who moves the sandbox's clock does the jobs meanwhile."""
+    """Do the next due job, or set of jobs; False when there is none.
+
+    Who moves the sandbox's clock does the jobs meanwhile.
+    """
     if current_app.extensions["settings"].sandbox and is_moving():
         return False
-    job = jobs.take(clock.now())
-    if job:
-        jobs.run(job, clock.now())
-    return job is not None
+    batch = jobs.take_some(clock.now())
+    if batch:
+        jobs.run_some(batch, clock.now())
+    return bool(batch)

@@ -18,9 +18,9 @@ from tests.billing_world import World
 from tests.conftest import Clock
 from tests.faults.workers import Workers
 
-SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "40"))
+SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "100"))
 WORKERS = 4
-KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "1"))
+KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "0.2"))
 PATIENCE_S = 90
 """How long nothing may move before it counts as stuck."""
 

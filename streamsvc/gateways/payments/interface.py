@@ -1,7 +1,8 @@
 """What a payment provider must be able to do. Amounts in minor units; every request carries its idempotency key."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SUCCEEDED, DECLINED, REQUIRES_ACTION, UNKNOWN = "succeeded", "declined", "requires_action", "unknown"
 
@@ -29,6 +30,16 @@ class Outcome:
     next_action: dict | None = None
 
 
+class Charge(NamedTuple):
+    """A request for money, under its idempotency key; `method` is the method's reference."""
+
+    key: str
+    method: str
+    amount_minor: int
+    currency: str
+    on_session: bool
+
+
 class MethodRefused(Exception):
     """The provider does not know the token, or will not attach it."""
 
@@ -51,6 +62,9 @@ class PaymentProvider(Protocol):
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
         """Take the money, once for each key however often it is asked. Never raises for what the provider did."""
+
+    def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:
+        """Many charges; their outcomes in the same order."""
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         """Give back part or all of a charge, once for each key."""

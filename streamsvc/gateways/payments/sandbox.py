@@ -1,21 +1,23 @@
 """A payment provider in the box: deterministic, with a journal of its own, and failing on demand.
 
-It keeps its journal by single statements of its own, as a bank would: were it called inside one of our transactions,
+It keeps its journal in transactions of its own, as a bank would: were it called inside one of our transactions,
 SQLite would make it wait for ever, and the tests would tell.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import affected, all_rows, insert, new_id, one_row
+from streamsvc.database import affected, all_rows, db, insert, new_id, one_row
 from streamsvc.gateways.payments.interface import (
     DECLINED,
     REQUIRES_ACTION,
     SUCCEEDED,
     UNKNOWN,
     Card,
+    Charge,
     MethodRefused,
     Outcome,
 )
@@ -56,24 +58,30 @@ class SandboxProvider:
         planned = self._next()
         if planned == "error":
             return Outcome(UNKNOWN)  # it broke before it did anything
-        decline = "generic_decline" if planned == "decline" else TOKENS[method.partition("/")[0]][1]
-        status = SUCCEEDED if decline is None else DECLINED
-        if decline == "authentication_required" and on_session:
-            status, decline = REQUIRES_ACTION, None
-        self._write(key, "charge", method, amount_minor, currency, status, decline)
+        status, decline = (DECLINED, "generic_decline") if planned == "decline" else _judged(method, on_session)
+        self._write(_row(key, "charge", method, amount_minor, currency, status, decline))
         return Outcome(UNKNOWN) if planned == "timeout" else self.find(key)
 
+    def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:
+        """In one transaction of the bank's own, unless some were asked for before, or something else is planned."""
+        keys = [one.key for one in charges]
+        if self.planned() or self._journaled(keys):
+            return [self.charge(*one) for one in charges]
+        judged = [(one, *_judged(one.method, one.on_session)) for one in charges]
+        self._write(*(_row(one.key, "charge", *one[1:4], status, decline) for one, status, decline in judged))
+        found = self._journaled(keys)
+        return [found[key] for key in keys]
+
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
-        self._write(key, "refund", charge, amount_minor, currency, SUCCEEDED, None)
+        self._write(_row(key, "refund", charge, amount_minor, currency, SUCCEEDED, None))
         return self.find(key)
 
     def find(self, key: str) -> Outcome | None:
-        row = one_row(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key == key))
-        if row is None:
-            return None
-        waits = row.status == REQUIRES_ACTION
-        action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{key}/authentication"}
-        return Outcome(row.status, row.id, row.decline_code, action if waits else None)
+        return self._journaled([key]).get(key)
+
+    def _journaled(self, keys: Sequence[str]) -> dict[str, Outcome]:
+        rows = all_rows(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key.in_(keys)))
+        return {row.key: _told(row) for row in rows}
 
     def authenticate(self, key: str, approve: bool) -> Outcome | None:
         """What the bank's page does in the world outside: the payer says yes, or no."""
@@ -98,7 +106,25 @@ class SandboxProvider:
         row = one_row(sa.delete(SandboxPlan).where(SandboxPlan.id == first).returning(SandboxPlan.what))
         return row and row.what
 
-    def _write(self, key, kind, method, amount_minor, currency, status, decline_code):
-        row = {"id": new_id("ch"), "key": key, "kind": kind, "method": method, "currency": currency}
-        row |= {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
-        affected(insert(SandboxCharge).values(**row, requests=1).on_conflict_do_nothing(index_elements=["key"]))
+    def _write(self, *rows: dict) -> None:
+        with db.engine.begin() as connection:
+            connection.execute(insert(SandboxCharge).on_conflict_do_nothing(index_elements=["key"]), list(rows))
+
+
+def _row(key, kind, method, amount_minor, currency, status, decline_code) -> dict:
+    row = {"id": new_id("ch"), "key": key, "kind": kind, "method": method, "currency": currency, "requests": 1}
+    return row | {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
+
+
+def _judged(method: str, on_session: bool) -> tuple[str, str | None]:
+    """(status, decline code) of a charge to this method."""
+    decline = TOKENS[method.partition("/")[0]][1]
+    if decline == "authentication_required" and on_session:
+        return REQUIRES_ACTION, None
+    return (DECLINED, decline) if decline else (SUCCEEDED, None)
+
+
+def _told(row: sa.Row) -> Outcome:
+    waits = row.status == REQUIRES_ACTION
+    action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{row.key}/authentication"}
+    return Outcome(row.status, row.id, row.decline_code, action if waits else None)

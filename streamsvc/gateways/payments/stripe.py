@@ -4,6 +4,9 @@
 for longer than any outcome of ours stays unknown, so asking again is finding out.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import stripe
 from flask import current_app
 
@@ -13,6 +16,7 @@ from streamsvc.gateways.payments.interface import (
     SUCCEEDED,
     UNKNOWN,
     Card,
+    Charge,
     MethodRefused,
     Outcome,
 )
@@ -27,6 +31,8 @@ STATUSES = {
 }
 REFUNDS = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLINED, "canceled": DECLINED}
 TIMEOUT_S = 20
+AT_ONCE = 8
+"""Charges that wait for Stripe's answer beside each other."""
 
 
 class StripeProvider:
@@ -75,6 +81,10 @@ class StripeProvider:
         }
         asked |= {"use_stripe_sdk": True} if on_session else {"off_session": True}
         return self._ask(lambda: self.client.v1.payment_intents.create(asked, {"idempotency_key": key}))
+
+    def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda one: self.charge(*one), charges))
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         asked = {

@@ -72,11 +72,16 @@ class Invoice(Base):
     @classmethod
     def open_of(cls, account_id: str) -> "list[Invoice]":
         """What the account owes, oldest first."""
-        return list(
-            db.session.scalars(
-                sa.select(cls).where(cls.account_id == account_id, cls.status == "open").order_by(cls.id)
-            )
-        )
+        return cls._open(cls.account_id == account_id)
+
+    @classmethod
+    def open_of_subscription(cls, subscription_id: str) -> "list[Invoice]":
+        """What is owed for the subscription, oldest first, whoever had it then."""
+        return cls._open(cls.subscription_id == subscription_id)
+
+    @classmethod
+    def _open(cls, of) -> "list[Invoice]":
+        return list(db.session.scalars(sa.select(cls).where(of, cls.status == "open").order_by(cls.id)))
 
 
 class InvoiceLine(Base):
@@ -136,11 +141,16 @@ class InvoiceNumber(Base):
 
     @classmethod
     def take(cls, series: str) -> str:
-        row = {"series": series, "last": 1}
-        number = db.session.scalar(
+        """The next number."""
+        return cls.take_block(series, 1)[0]
+
+    @classmethod
+    def take_block(cls, series: str, count: int) -> list[str]:
+        """The next `count` numbers, in order."""
+        last = db.session.scalar(
             insert(cls)
-            .values(row)
-            .on_conflict_do_update(index_elements=["series"], set_={"last": cls.last + 1})
+            .values({"series": series, "last": count})
+            .on_conflict_do_update(index_elements=["series"], set_={"last": cls.last + count})
             .returning(cls.last)
         )
-        return f"{series}-{number:06d}"
+        return [f"{series}-{number:06d}" for number in range(last - count + 1, last + 1)]

@@ -9,18 +9,17 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock, jobs
+from streamsvc import clock, jobs, together
 from streamsvc.database import db, lock, new_id
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
-from streamsvc.models import Account, Job
+from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, InvoiceLine, Payment, PaymentMethod, Subscription
 from streamsvc.operations.billing import issuing, ledger, notices, referrals
-from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.operations.billing.standing import Standing, ladder_of, stand
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
 from streamsvc.rules.refusals import NotFound, PaymentInProgress
 
@@ -35,8 +34,15 @@ NO_METHOD = "payment_method_required"
 def method_for(invoice: Invoice) -> PaymentMethod | None:
     """What the invoice is charged to: the subscription's own method where it has one, else the account's default."""
     own = invoice.subscription_id and db.session.get(Subscription, invoice.subscription_id).payment_method_id
-    found = PaymentMethod.of(invoice.account_id, own) if own else None
-    return found or PaymentMethod.default_of(invoice.account_id)
+    return method_of(invoice.account_id, own)
+
+
+def method_of(account_id: str, own_id: str | None) -> PaymentMethod | None:
+    """The method of this id, if it is kept, else the account's default."""
+    kept = together.known(("methods", account_id), lambda: db.session.scalars(PaymentMethod.kept(account_id)).all())
+    by_preference = sorted(kept, key=lambda one: (one.id == own_id, one.is_default), reverse=True)
+    best = by_preference[0] if by_preference else None
+    return best if best and (best.id == own_id or best.is_default) else None
 
 
 def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool) -> Payment:
@@ -53,8 +59,8 @@ def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: b
         provider=method.provider,
         created_at=now,
     )
-    db.session.add(payment)
-    db.session.flush()
+    together.add(payment)
+    together.flush()
     jobs.enqueue(JOB, {"payment_id": payment.id}, now + RECONCILE_AFTER, f"reconcile {payment.id}")
     return payment
 
@@ -83,6 +89,13 @@ def settle(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
     lock(Account, owner)
     payment = db.session.get(Payment, payment_id, populate_existing=True)
     invoice = db.session.get(Invoice, payment.invoice_id, populate_existing=True)
+    book(payment, invoice, outcome, now)
+    db.session.commit()
+    return payment
+
+
+def book(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:
+    """What came of a payment changes it, its invoice, and its subscription; under the account's lock."""
     at = stand(invoice.subscription_id, now) if invoice.subscription_id else None
     if payment.is_in_flight:
         payment.provider_reference = outcome.reference or payment.provider_reference
@@ -91,8 +104,6 @@ def settle(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
         paid_late(payment, invoice, outcome, now)
     if at:
         at.show()
-    db.session.commit()
-    return payment
 
 
 def _settle(payment, invoice, outcome, now, at):
@@ -107,7 +118,7 @@ def _settle(payment, invoice, outcome, now, at):
     payment.settled_at = now
     words = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
     publish(f"payment.{payment.status}", payment.account_id, now, **issuing.told(invoice), **words)
-    db.session.execute(sa.delete(Job).where(Job.dedupe == f"reconcile {payment.id}", Job.lease.is_(None)))
+    jobs.withdraw(f"reconcile {payment.id}")
     if outcome.status == SUCCEEDED:
         receive(payment, invoice, now, at)
     else:
@@ -121,6 +132,8 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
     invoice.balance_minor -= payment.amount_minor
     issuing.number(invoice, now)
     issuing.settle_if_paid(invoice)
+    if invoice.number is None:  # the receipt tells it
+        together.write()
     notices.receipt(payment, invoice, at)
     referrals.paid(payment.account_id, now)
     if at and at.subscription.status == "incomplete":
@@ -142,7 +155,7 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
     if at and at.subscription.status == "incomplete":
         give_up_start(at, "payment_failed")
         return
-    if at and invoice.number is None:
+    if at and invoice.issued_at is None:
         revert(invoice, at)
         return
     if at and at.timeline.ended_on:
@@ -157,14 +170,14 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
 
 
 def next_try(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
-    ladder = Ladder.parse(current_app.extensions["settings"].dunning)
+    ladder = ladder_of(current_app.extensions["settings"].dunning)
     return ladder.next_try(invoice.first_failed_on, today, decline_code)
 
 
 def give_up_start(at: Standing, reason: str) -> None:
     """A subscription that was never paid for ends: its invoices are void, coupon and account credit are given back."""
     now = at.now
-    for invoice in Invoice.open_of(at.account.id):
+    for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id == at.subscription.id:
             void(invoice, now)
     for discount in at.discounts():
@@ -175,23 +188,29 @@ def give_up_start(at: Standing, reason: str) -> None:
     at.subscription.canceled_at = now
 
 
+def waiting(at: Standing) -> list[Invoice]:
+    """Changes that are not paid for yet. Raises PaymentInProgress where the money may be on its way: whether that
+    change happened has to be known before anything else does."""
+    if at.subscription.status == "incomplete":
+        return []
+    mine = [one for one in issuing.open_invoices(at.account.id) if one.subscription_id == at.subscription.id]
+    found = [invoice for invoice in mine if invoice.issued_at is None]
+    if any(one.is_in_flight and one.status != "requires_action" for invoice in found for one in invoice.payments):
+        raise PaymentInProgress
+    return found
+
+
 def clear_waiting(at: Standing) -> None:
-    """A change that still waits for its payer gives way to what comes next. Raises PaymentInProgress where the money
-    may be on its way: whether that change happened has to be known first."""
-    for invoice in Invoice.open_of(at.account.id):
-        if invoice.subscription_id != at.subscription.id or invoice.number or at.subscription.status == "incomplete":
-            continue
-        moving = [one for one in invoice.payments if one.is_in_flight]
-        if any(one.status != "requires_action" for one in moving):
-            raise PaymentInProgress
-        for payment in moving:
+    """A change that still waits for its payer gives way to what comes next. Raises PaymentInProgress."""
+    for invoice in waiting(at):
+        for payment in [one for one in invoice.payments if one.is_in_flight]:
             payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", at.now
         revert(invoice, at)
 
 
 def write_off(at: Standing) -> None:
     """What is still owed on a subscription that ended is given up; what is being paid just now is waited for."""
-    for invoice in Invoice.open_of(at.account.id):
+    for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id == at.subscription.id and not any(one.is_in_flight for one in invoice.payments):
             owed = invoice.balance_minor
             ledger.post("write_off", invoice, at.now, written_off=owed, receivable=-owed)
@@ -261,7 +280,7 @@ def charge_open(at: Standing, on_session: bool = False, method: PaymentMethod | 
     With a `method` in hand, each of them is charged to it, whether its next try is due or not.
     """
     payments = []
-    for invoice in Invoice.open_of(at.account.id):
+    for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id != at.subscription.id or any(one.is_in_flight for one in invoice.payments):
             continue
         if not method and invoice.attempts and not (invoice.next_attempt_on and invoice.next_attempt_on <= at.today):

@@ -1,10 +1,13 @@
 """A subscription's events to and from their table, and what of them is booked: the facts that the rules work on."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import date, datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import joinedload
 
+from streamsvc import together
 from streamsvc.database import db
 from streamsvc.models.subscriptions import CreditNoteLine, InvoiceLine, Price, Subscription, SubscriptionEvent
 from streamsvc.rules.billing import facts as fact
@@ -32,19 +35,38 @@ DATES = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 def facts_of(subscription: Subscription) -> fact.Facts:
     """Everything the rules need to know of a subscription."""
-    rows = db.session.scalars(
-        sa.select(SubscriptionEvent)
-        .where(SubscriptionEvent.subscription_id == subscription.id)
-        .order_by(SubscriptionEvent.seq)
-    ).all()
-    return fact.Facts(tuple(event_of(row) for row in rows), booked_lines(subscription.id))
+    return together.known(("facts", subscription.id), lambda: facts_of_all([subscription.id])[subscription.id])
 
 
-def event_of(row: SubscriptionEvent) -> fact.Event:
+def facts_of_all(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
+    """The same of many, read at once."""
+    columns = SubscriptionEvent.__table__.c
+    rows = db.session.execute(
+        sa.select(columns.subscription_id, columns.seq, columns.kind, columns.on, columns.data)
+        .where(columns.subscription_id.in_(subscription_ids))
+        .order_by(columns.subscription_id, columns.seq)
+    )
+    events: dict[str, list[fact.Event]] = {subscription_id: [] for subscription_id in subscription_ids}
+    for row in rows.all():
+        events[row.subscription_id].append(event_of(row))
+    booked = booked_lines(subscription_ids)
+    return {one: fact.Facts(tuple(events[one]), booked[one]) for one in subscription_ids}
+
+
+def event_of(row) -> fact.Event:
     data = {name: date.fromisoformat(value) if name in DATES and value else value for name, value in row.data.items()}
     if data.get("price"):
-        data["price"] = db.session.get(Price, data["price"]).terms
+        data["price"] = price_of(data["price"]).terms
     return KINDS[row.kind](f"e{row.seq}", row.on, **data)
+
+
+def price_of(price_id: str) -> Price:
+    """The price under this id, and its plan."""
+    return together.known(("price", price_id), lambda: _price_and_plan(price_id))
+
+
+def _price_and_plan(price_id: str) -> Price:
+    return db.session.get(Price, price_id, options=[joinedload(Price.plan)])
 
 
 def record(subscription: Subscription, event: fact.Event, actor: str | None, now: datetime) -> None:
@@ -65,22 +87,21 @@ def next_ref(facts: fact.Facts) -> str:
     return f"e{len(facts.events)}"
 
 
-def booked_lines(subscription_id: str) -> dict[str, fact.Booked]:
-    """What each line was invoiced at, net of discount, and what credit notes took off it."""
-    adjusted = (
-        sa.select(CreditNoteLine.line_id, sa.func.sum(CreditNoteLine.net_minor).label("off"))
-        .join(InvoiceLine, InvoiceLine.id == CreditNoteLine.line_id)
-        .where(InvoiceLine.subscription_id == subscription_id)
-        .group_by(CreditNoteLine.line_id)
-        .subquery()
+def booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Booked]]:
+    """What each line of these was invoiced at, net of discount, and what credit notes took off it."""
+    mine = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
+    net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
+    booked: dict[str, dict[str, fact.Booked]] = {subscription_id: {} for subscription_id in subscription_ids}
+    for subscription_id, identity, amount in db.session.execute(
+        sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net).where(mine)
+    ):
+        booked[subscription_id][identity] = fact.Booked(amount)
+    noted = (
+        sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
+        .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
+        .where(mine)
+        .group_by(InvoiceLine.id)
     )
-    rows = db.session.execute(
-        sa.select(
-            InvoiceLine.identity,
-            InvoiceLine.amount_minor - InvoiceLine.discount_minor,
-            sa.func.coalesce(adjusted.c.off, 0),
-        )
-        .outerjoin(adjusted, adjusted.c.line_id == InvoiceLine.id)
-        .where(InvoiceLine.subscription_id == subscription_id, InvoiceLine.identity.is_not(None))
-    )
-    return {identity: fact.Booked(int(net), int(off)) for identity, net, off in rows}
+    for subscription_id, identity, amount, off in db.session.execute(noted):
+        booked[subscription_id][identity] = fact.Booked(amount, int(off))
+    return booked

@@ -7,6 +7,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from flask import current_app
 
+from streamsvc import together
 from streamsvc.database import db, new_id
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
@@ -15,10 +16,10 @@ from streamsvc.models.subscriptions import (
     Invoice,
     InvoiceLine,
     InvoiceNumber,
-    Price,
     Subscription,
 )
 from streamsvc.operations.billing import ledger
+from streamsvc.operations.billing.history import price_of
 from streamsvc.operations.billing.taxing import Taxation, taxation_of
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
@@ -62,7 +63,7 @@ def draft(account: Account, subscription: Subscription, lines: Iterable[Line], d
 def _position(subscription: Subscription, line: Line, taxation: Taxation, index: int) -> Position:
     if line.kind == "credit":
         return _credit_position(subscription, line, index)
-    price = db.session.get(Price, line.price_id)
+    price = price_of(line.price_id)
     return Position(str(index), line.amount_minor, taxation.on(price.tax == "inclusive"))
 
 
@@ -105,7 +106,7 @@ def given_back(line_id: str) -> tuple[int, int]:
 def _coupon(discount: Discount, lines: Sequence[Line]) -> Coupon:
     coupon, only = discount.coupon, None
     if coupon.plans is not None:
-        plans = [db.session.get(Price, line.price_id).plan.code for line in lines]
+        plans = [price_of(line.price_id).plan.code for line in lines]
         only = frozenset(str(i) for i, plan in enumerate(plans) if plan in coupon.plans)
     if coupon.percent_ppm is not None:
         return Coupon(discount.id, percent_ppm=coupon.percent_ppm, only=only)
@@ -132,9 +133,12 @@ def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: boo
         balance_minor=totals.total_minor,
         due_date=today,
         created_at=now,
+        credit_applied_minor=0,
+        amount_paid_minor=0,
+        attempts=0,
     )
-    db.session.add(invoice)
-    db.session.flush()
+    together.add(invoice)
+    together.flush()
     _write_lines(invoice, worked_out)
     ledger.post(
         "invoice",
@@ -154,7 +158,16 @@ def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: boo
     settle_if_paid(invoice)
     if worked_out.subscription:
         worked_out.subscription.latest_invoice_id = invoice.id
+    for key in (invoice.account_id, invoice.subscription_id):
+        if (known := together.heard(("open invoices", key))) is not None:
+            known.append(invoice)
     return invoice
+
+
+def open_invoices(account_id: str) -> list[Invoice]:
+    """What the account owes, oldest first."""
+    known = together.known(("open invoices", account_id), lambda: Invoice.open_of(account_id))
+    return [invoice for invoice in known if invoice.status == "open"]
 
 
 def customer_of(account: Account, taxation: Taxation) -> dict:
@@ -177,7 +190,8 @@ def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     for place, row in enumerate(rows):
         row.invoice_id, row.position = invoice.id, place
         invoice.lines.append(row)
-    db.session.flush()
+        together.add(row)
+    together.flush()
 
 
 def _row(invoice: Invoice, subscription: Subscription, line: Line, position: Position) -> InvoiceLine:
@@ -205,7 +219,7 @@ def _row(invoice: Invoice, subscription: Subscription, line: Line, position: Pos
 
 def describe(line: Line) -> str:
     """One phrase that explains the line: the plan, and how much of the period it is."""
-    plan = db.session.get(Price, line.price_id).plan
+    plan = price_of(line.price_id).plan
     if line.kind == "trial":
         return f"{plan.name}: free trial"
     part = "" if line.days == line.full_days else f", {line.days} of {line.full_days} days"
@@ -241,10 +255,21 @@ def apply_credit(invoice: Invoice, amount_minor: int, now: datetime) -> None:
 
 def number(invoice: Invoice, now: datetime) -> None:
     """Issue it: from here on it never changes, and its number follows the last one."""
-    if invoice.number is None:
-        invoice.number = InvoiceNumber.take(str(now.year))
+    if invoice.issued_at is None:
         invoice.issued_at = now
-        publish("invoice.issued", invoice.account_id, now, **told(invoice))
+        together.later(_number_all, (invoice, told(invoice)))
+
+
+def _number_all(issued: list[tuple[Invoice, dict]]) -> None:
+    """Numbers without a gap, taken in the invoices' own unit of work as late as can be: others wait for the last."""
+    by_year: dict[int, list] = {}
+    for invoice, words in issued:
+        by_year.setdefault(invoice.issued_at.year, []).append((invoice, words))
+    for year, members in by_year.items():
+        numbers = InvoiceNumber.take_block(str(year), len(members))
+        for (invoice, words), taken in zip(members, numbers, strict=True):
+            invoice.number = taken
+            publish("invoice.issued", invoice.account_id, invoice.issued_at, **words | {"number": taken})
 
 
 def told(invoice: Invoice) -> dict:
@@ -262,7 +287,7 @@ def settle_if_paid(invoice: Invoice) -> None:
 def spend_credit(account_id: str, currency: str, now: datetime) -> None:
     """Account credit pays open invoices, oldest first; one that is being paid just now is left alone."""
     credit = ledger.account_credit(account_id, currency)
-    for invoice in Invoice.open_of(account_id):
+    for invoice in open_invoices(account_id) if credit > 0 else ():
         if credit <= 0:
             return
         if invoice.currency != currency or any(one.is_in_flight for one in invoice.payments):

@@ -1,7 +1,11 @@
 """Every movement of money, written twice, in the transaction of what it tells of."""
 
+from collections import Counter
 from datetime import datetime
 
+import sqlalchemy as sa
+
+from streamsvc import together
 from streamsvc.database import db, new_id
 from streamsvc.models.subscriptions import Invoice, LedgerEntry
 
@@ -23,26 +27,30 @@ def post_for(
 ) -> None:
     if sum(books.values()):
         raise ValueError(f"{kind} of {account_id} does not balance: {books}")
-    journal_id = new_id("jou")
-    for book, amount_minor in books.items():
-        if amount_minor:
-            db.session.add(
-                LedgerEntry(
-                    journal_id=journal_id,
-                    kind=kind,
-                    account_id=account_id,
-                    book=book,
-                    currency=currency,
-                    amount_minor=amount_minor,
-                    invoice_id=invoice_id,
-                    payment_id=payment_id,
-                    note=note,
-                    at=now,
-                )
-            )
+    entry = {"journal_id": new_id("jou"), "kind": kind, "account_id": account_id, "currency": currency, "at": now}
+    entry |= {"invoice_id": invoice_id, "payment_id": payment_id, "note": note}
+    rows = [entry | {"book": book, "amount_minor": amount} for book, amount in books.items() if amount]
+    if rows:
+        together.add_rows(LedgerEntry, rows)
+    credit = together.heard(("credit", account_id))
+    if credit is not None:
+        credit[currency] -= books.get("customer_credit", 0)
 
 
 def account_credit(account_id: str, currency: str) -> int:
     """What we owe the customer, to be taken off the next invoice."""
+    return together.known(("credit", account_id), lambda: credits_of([account_id])[account_id])[currency]
+
+
+def credits_of(account_ids: list[str]) -> dict[str, Counter]:
+    """The account credit of each, by currency."""
     db.session.flush()
-    return -LedgerEntry.balance(account_id, "customer_credit", currency)
+    found: dict[str, Counter] = {account_id: Counter() for account_id in account_ids}
+    rows = db.session.execute(
+        sa.select(LedgerEntry.account_id, LedgerEntry.currency, -sa.func.sum(LedgerEntry.amount_minor))
+        .where(LedgerEntry.account_id.in_(account_ids), LedgerEntry.book == "customer_credit")
+        .group_by(LedgerEntry.account_id, LedgerEntry.currency)
+    )
+    for account_id, currency, amount in rows:
+        found[account_id][currency] = int(amount)  # PostgreSQL adds big integers up to a decimal
+    return found

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
+from streamsvc import jobs, together
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, ReferralReward, Subscription
@@ -51,9 +51,14 @@ def note(subscription: Subscription, code: str, now: datetime) -> None:
 
 def paid(account_id: str, now: datetime) -> None:
     """Somebody paid: if they were brought and nobody was rewarded for it, that follows, in a job of its own."""
-    waiting = sa.select(Referral.account_id).where(Referral.account_id == account_id, Referral.rewarded_at.is_(None))
-    if db.session.scalar(waiting):
+    if together.known(("is referred", account_id), lambda: account_id in referred([account_id])):
         jobs.enqueue(JOB, {"account_id": account_id}, now, f"referral {account_id}")
+
+
+def referred(account_ids: list[str]) -> set[str]:
+    """Those of the accounts for which a reward is still to come."""
+    mine = sa.select(Referral.account_id).where(Referral.account_id.in_(account_ids), Referral.rewarded_at.is_(None))
+    return set(db.session.scalars(mine))
 
 
 @jobs.handler(JOB)

@@ -4,12 +4,13 @@ from datetime import datetime
 
 from streamsvc import jobs
 from streamsvc.database import db
-from streamsvc.models.subscriptions import Invoice, PaymentMethod
-from streamsvc.operations.billing import charging, notices
+from streamsvc.models.subscriptions import Payment
+from streamsvc.operations.billing import charging, issuing, notices, sets
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals import PaymentInProgress
+from streamsvc.together import together
 
 
 @jobs.handler(JOB)
@@ -17,31 +18,52 @@ def fall_due(payload: dict, now: datetime) -> None:
     attend(payload["subscription_id"], now)
 
 
+@jobs.set_handler(JOB)
+def fall_due_together(payloads: list[dict], now: datetime) -> None:
+    attend_all([payload["subscription_id"] for payload in payloads], now)
+
+
 def attend(subscription_id: str, now: datetime) -> None:
     """Do all that is due for one subscription; doing it twice does it once. Commits."""
-    at = stand(subscription_id, now)
+    payments = [payment.id for payment in do_due(stand(subscription_id, now))]
+    db.session.commit()
+    for payment_id in payments:
+        charging.send(payment_id)
+
+
+def attend_all(subscription_ids: list[str], now: datetime) -> None:
+    """The same for many in one unit of work; their payments are sent together."""
+    payments, replayed = [], {}
+    with together():
+        sets.hold(subscription_ids)
+        for subscription_id in subscription_ids:
+            at = stand(subscription_id, now)
+            payments += [payment.id for payment in do_due(at)]
+            replayed[subscription_id] = at.replayed
+    db.session.commit()
+    sets.send_all(payments, replayed)
+
+
+def do_due(at: Standing) -> list[Payment]:
+    """Book what is due; the payments that are to be sent once that is committed."""
     row = at.subscription
     try:
         charging.clear_waiting(at)
     except PaymentInProgress:  # its outcome is known within a minute; what is due comes after
-        db.session.rollback()
-        later = now + charging.RECONCILE_AFTER
-        jobs.enqueue(JOB, {"subscription_id": subscription_id}, later, f"{subscription_id}@{later.isoformat()}")
-        db.session.commit()
-        return
+        later = at.now + charging.RECONCILE_AFTER
+        jobs.enqueue(JOB, {"subscription_id": row.id}, later, f"{row.id}@{later.isoformat()}")
+        return []
     starts = row.status == "incomplete" and at.timeline.started <= at.today and row.latest_invoice_id is None
     if row.parked_at or row.status == "canceled" or (row.status == "incomplete" and not starts):
-        return
+        return []
     pass_time(at)
     at.bill("start" if starts else "renewal", gated=starts)
-    if starts and not Invoice.open_of(at.account.id):
+    if starts and not issuing.open_invoices(at.account.id):
         row.status = "active"
     payments = [] if at.timeline.ended_on else charging.charge_open(at)
     notices.remind(at)
     at.show()
-    db.session.commit()
-    for payment in payments:
-        charging.send(payment.id)
+    return payments
 
 
 def pass_time(at: Standing) -> None:
@@ -68,8 +90,7 @@ def trial_ends_unpaid(at: Standing) -> bool:
     first = [line for line in timeline.lines if line.kind == "charge" and line.identity not in at.facts.booked]
     if not timeline.trial_end or len(first) < len([line for line in timeline.lines if line.kind == "charge"]):
         return False
-    own = at.subscription.payment_method_id
-    card = (own and PaymentMethod.of(at.account.id, own)) or PaymentMethod.default_of(at.account.id)
+    card = charging.method_of(at.account.id, at.subscription.payment_method_id)
     return bool(first and at.draft(first).totals.amount_due_minor and not card)
 
 

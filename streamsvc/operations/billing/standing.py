@@ -1,15 +1,17 @@
 """Where a subscription stands: its row is worked out anew from its history, and its next due moment gets a job."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cache
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs
+from streamsvc import jobs, together
 from streamsvc.database import db, lock
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Discount, Invoice, Price, Subscription
+from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing import history, issuing, ledger
 from streamsvc.operations.billing.notices import reminder_on
 from streamsvc.operations.webhooks import publish
@@ -19,6 +21,7 @@ from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.timeline import Timeline
 
 JOB = "subscription.due"
+ladder_of = cache(Ladder.parse)
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Standing:
     @property
     def ladder(self) -> Ladder:
         """What happens to whoever does not pay."""
-        return Ladder.parse(current_app.extensions["settings"].dunning)
+        return ladder_of(current_app.extensions["settings"].dunning)
 
     def suspended_from(self) -> date | None:
         """The first day that the row's debts took access away, if that day has passed."""
@@ -61,21 +64,32 @@ class Standing:
             lines = [line for line in due if line.bill_on == day]
             invoices.append(self._issue(lines, reason, gated))
         if invoices:
-            self.facts = history.facts_of(self.subscription)
-            self.timeline = replay(self.facts, self.today)
             issuing.spend_credit(self.account.id, self.subscription.currency, self.now)
         return invoices
 
     def draft(self, lines) -> issuing.Draft:
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
-        return issuing.draft(self.account, self.subscription, lines, Discount.running(self.subscription.id), credit)
+        given = self.subscription.id
+        discounts = together.known(("discounts", given), lambda: Discount.running(given))
+        running = [one for one in discounts if one.ended_at is None]
+        return issuing.draft(self.account, self.subscription, lines, running, credit)
 
     def discounts(self) -> list[Discount]:
         """Every coupon the subscription ever had."""
         return list(db.session.scalars(sa.select(Discount).where(Discount.subscription_id == self.subscription.id)))
 
     def _issue(self, lines, reason, gated):
-        return issuing.issue(self.draft(lines), reason, self.now, self.today, gated)
+        draft = self.draft(lines)
+        invoice = issuing.issue(draft, reason, self.now, self.today, gated)
+        self._book({line.identity: p.net_minor for line, p in zip(lines, draft.totals.positions, strict=True)})
+        return invoice
+
+    def _book(self, net_minor: dict[str, int]) -> None:
+        """Count lines as booked. One that was booked at what it asks for leaves the timeline as it is."""
+        booked = {identity: history.fact.Booked(net) for identity, net in net_minor.items()}
+        self.facts = replace(self.facts, booked={**self.facts.booked, **booked})
+        if any(net_minor.get(line.identity, line.amount_minor) != line.amount_minor for line in self.timeline.lines):
+            self.timeline = replay(self.facts, self.today)
 
     def show(self) -> None:
         """Bring the row up to date with the history, and see that somebody comes when there is next something to do.
@@ -89,23 +103,41 @@ class Standing:
             self.happen(history.fact.Suspended, before, self.today)
             self.bill("recovery")
             project(self)
-        db.session.flush()
+        together.flush()
+
+    @property
+    def replayed(self) -> "Replayed":
+        return Replayed(self.facts, self.today, self.timeline)
+
+
+class Replayed(NamedTuple):
+    """A history, and what it amounted to: true as long as nothing was added to it."""
+
+    facts: history.fact.Facts
+    today: date
+    timeline: Timeline
 
 
 def stand(subscription_id: str, now: datetime) -> Standing:
     """Take the account's lock, read the subscription, replay its history up to today."""
-    owner = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
-    account = lock(Account, owner)
-    subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
+    account, subscription = together.known(("held", subscription_id), lambda: _hold(subscription_id))
     today = civil_day(now, subscription.time_zone)
     facts = history.facts_of(subscription)
-    return Standing(account, subscription, now, today, facts, replay(facts, today), state_of(subscription))
+    before = together.heard(("replayed", subscription_id))
+    unchanged = before is not None and (before.facts, before.today) == (facts, today)
+    timeline = before.timeline if unchanged else replay(facts, today)
+    return Standing(account, subscription, now, today, facts, timeline, state_of(subscription))
+
+
+def _hold(subscription_id: str) -> tuple[Account, Subscription]:
+    owner = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
+    return lock(Account, owner), db.session.get(Subscription, subscription_id, populate_existing=True)
 
 
 def project(at: Standing) -> None:
     """Write what the timeline and the open invoices say onto the row."""
     row, timeline = at.subscription, at.timeline
-    row.price_id, row.plan_id = timeline.price.id, db.session.get(Price, timeline.price.id).plan_id
+    row.price_id, row.plan_id = timeline.price.id, history.price_of(timeline.price.id).plan_id
     row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
@@ -140,13 +172,8 @@ def told(row: Subscription) -> dict:
 
 def overdue_invoices(row: Subscription) -> list[Invoice]:
     """Open invoices of the subscription that could not be collected at the first try."""
-    return list(
-        db.session.scalars(
-            sa.select(Invoice)
-            .where(Invoice.subscription_id == row.id, Invoice.status == "open", Invoice.first_failed_on.is_not(None))
-            .order_by(Invoice.id)
-        )
-    )
+    known = together.known(("open invoices", row.id), lambda: Invoice.open_of_subscription(row.id))
+    return [invoice for invoice in known if invoice.status == "open" and invoice.first_failed_on]
 
 
 def status_of(row: Subscription, timeline: Timeline, today: date) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from flask import current_app
 
-from streamsvc import jobs
+from streamsvc import jobs, together
 from streamsvc.database import db, lock, one_row
 from streamsvc.gateways import vies
 from streamsvc.models import Account
@@ -30,7 +30,7 @@ class Taxation(NamedTuple):
 
 
 def taxation_of(account: Account) -> Taxation:
-    rate = db.session.get(TaxRate, account.country)
+    rate = together.known(("tax rate", account.country), lambda: db.session.get(TaxRate, account.country))
     return Taxation(rate.rate_ppm if rate else 0, rate and rate.name, reverse_charged_to(account))
 
 
@@ -39,7 +39,7 @@ def reverse_charged_to(account: Account) -> str | None:
     settings = current_app.extensions["settings"]
     if not settings.seller_vat_id or account.country not in vat.FORMS:
         return None
-    kept = db.session.get(TaxId, account.id)
+    kept = together.known(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
     vouched = kept and kept.status in (("valid",) if settings.vat_check == "vies" else ("valid", "unchecked"))
     if not vouched or not vat.is_reverse_charged(settings.seller_vat_id, account.country, kept.number):
         return None
