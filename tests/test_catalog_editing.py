@@ -104,3 +104,8 @@ def test_the_home_page_is_read_as_it_was_put_and_dropped(film):
     assert film.get("/v1/admin/home").headers["ETag"] == etag
     assert film.client.delete("/v1/admin/home").status_code == 204
     assert film.get("/v1/admin/home").json == {"items": []}
+
+
+def test_a_collection_is_not_named_by_what_is_no_name(catalog):
+    refused = catalog.client.put("/v1/admin/collections/%40", json={"title": "Favourites", "items": []})
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["code"])

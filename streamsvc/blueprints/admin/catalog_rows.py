@@ -7,7 +7,7 @@ from streamsvc.etags import etag_of, unchanged
 from streamsvc.login import operator
 from streamsvc.operations.catalog import collections, home, writing
 from streamsvc.rules.refusals import Invalid, NotFound
-from streamsvc.schemas.base import Slug
+from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.catalog_browse import CollectionIn, CollectionKept, CollectionOut, HomeIn
 from streamsvc.web import Blueprint
 
@@ -30,7 +30,7 @@ def get_collection(code):
 @bp.response(200, CollectionOut)
 def put_collection(given, code):
     """Put a collection: its name and its titles in their order. If-Match and If-None-Match hold."""
-    _check(Slug().deserialize(code))
+    _check(checked(Slug(), "code", code))
     made = collections.put(code, given, clock.now())
     headers = _headers(collections.kept(code))
     db.session.commit()
