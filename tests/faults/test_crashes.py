@@ -113,11 +113,20 @@ class Refunding(Scene):
 
 
 class Renewing(Scene):
-    paid = (1000, 1000)
+    """Two whose renewals are booked, sent and settled as one set."""
+
+    paid = (1000, 1000, 1000, 1000)
 
     def prepare(self):
+        self.other = self.world.person()
+        assert self.other.subscribe(self.cheap).status_code == 201
         super().prepare()
         self.world.clock.advance(days=31)
+
+    def check(self):
+        super().check()
+        assert self.other.subscription()["status"] == "active"
+        assert [len(one.invoices()) for one in (self.viewer, self.other)] == [2, 2]
 
     def task(self):
         return {"do": "due"}
