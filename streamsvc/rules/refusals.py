@@ -46,12 +46,6 @@ class NotFound(Refusal):
     detail = "There is nothing here, or it is not yours."
 
 
-class Conflict(Refusal):
-    code = "conflict"
-    status = 409
-    detail = "Another request changed this first; read it again."
-
-
 class PreconditionFailed(Refusal):
     code = "precondition_failed"
     status = 412

@@ -32,7 +32,6 @@ TOKENS = {
     "pm_card_authenticationRequired": ("3184", "authentication_required"),
     "pm_card_chargeCustomerFail": ("0341", "generic_decline"),
 }
-NEXT = ("decline", "timeout", "error")
 
 
 class SandboxProvider:

@@ -16,7 +16,6 @@ from streamsvc.operations.catalog.state import Known
 from streamsvc.rules.catalog.codes import fallbacks
 from streamsvc.rules.refusals import Invalid, NotFound
 
-ID_PREFIX = "col_"
 COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
 NAMED = sa.select(*COLUMNS).where(
     sa.or_(Collection.id == sa.bindparam("name"), Collection.code == sa.bindparam("name"))
