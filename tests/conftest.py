@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from streamsvc import prepared
 from streamsvc.app import create_app
 from streamsvc.database import STATEMENTS, db
 from streamsvc.settings import Settings
@@ -100,6 +101,8 @@ def new_app(new_database):
 
 
 def close(app):
+    for connection, _ in vars(prepared._thread).pop("connections", {}).values():
+        connection.close()  # what this thread keeps goes back to its pool, and with it
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
