@@ -1,6 +1,7 @@
 """Many rows at once, in the caller's unit of work: COPY on PostgreSQL, one prepared statement on SQLite."""
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 import sqlalchemy as sa
 
@@ -36,17 +37,18 @@ def add(model, columns: Sequence[str], rows: list[tuple]) -> None:
                     copy.write_row(row)
         return
     statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    ordered = statement.positiontup
+    places = [columns.index(name) for name in statement.positiontup]
+    stored = [_as_stored(table.c[columns[place]], connection.dialect) for place in places]
     values = [
-        _as_stored(table.c[name], connection.dialect, [row[columns.index(name)] for row in rows]) for name in ordered
+        map(store, map(itemgetter(place), rows)) if store else map(itemgetter(place), rows)
+        for place, store in zip(places, stored, strict=True)
     ]
     connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
 
 
-def _as_stored(column, dialect, values):
-    """A column's values as SQLite keeps them: its driver knows numbers and text only."""
-    process = column.type.dialect_impl(dialect).bind_processor(dialect)
-    return [process(value) for value in values] if process else values
+def _as_stored(column, dialect):
+    """What makes a column's value the number or text that SQLite's driver knows; None where it is."""
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def missing(column, values: Iterable[str]) -> list[str]:

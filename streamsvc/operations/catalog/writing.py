@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from operator import itemgetter
 
 import sqlalchemy as sa
 
@@ -39,6 +41,7 @@ BY_RECORD = sa.select(
     Title.pk, Title.id, Title.external_id, Title.rank, Title.played, Title.removed_at, TitleRecord.body
 ).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 OF_TITLE = (TitleCard, TitleDetail, TitleRecord, TitleWindow, TitlePlan, TitleCredit)
+RANK = itemgetter(0)
 SORT_KEYS = ("sort_title", "year_key", "rank")
 
 
@@ -53,12 +56,12 @@ class Row:
     known: sa.Row | None = None
     """The row that is there already."""
 
-    @property
+    @cached_property
     def rank(self) -> int:
         played = self.known.played if self.known else 0
         return rank(min((self.record.popularity or 0) + played, MOST_POPULAR), self.pk)
 
-    @property
+    @cached_property
     def sort_keys(self) -> tuple:
         return fold(self.record.title), self.record.year or 0, self.rank
 
@@ -269,8 +272,11 @@ def _add_search(rows, memory):
 
 
 def add_tokens(tokens: list[tuple[int, set[str]]], words: Iterable[str]) -> None:
-    """Put titles (rank, tokens) into the search index, and words that it does not have."""
-    bulk.add(SearchDoc, ("rank", "words"), [(rank, search_text(found)) for rank, found in tokens])
+    """Put titles (rank, tokens) into the search index, and words that it does not have.
+
+    In the order of their ranks: after each step back SQLite's index would write what it has gathered.
+    """
+    bulk.add(SearchDoc, ("rank", "words"), [(rank, search_text(found)) for rank, found in sorted(tokens, key=RANK)])
     bulk.add(SearchWord, ("word", "sound"), [(word, sound(word)) for word in words])
 
 
