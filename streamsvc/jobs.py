@@ -86,9 +86,24 @@ def schedule_recurring() -> None:
 
 
 def _schedule_next(kind: str, after: datetime) -> None:
-    every = _recurring[kind]
-    at = after + every - (after - EPOCH) % every
+    at = _last_moment(kind, after) + _recurring[kind]
     enqueue(kind, {}, at, dedupe=f"{kind} {at:%Y-%m-%dT%H:%M}")
+
+
+def _last_moment(kind: str, until: datetime) -> datetime:
+    return until - (until - EPOCH) % _recurring[kind]
+
+
+def put_off(job: sa.Row, until: datetime) -> bool:
+    """Have leased recurring work done once by `until`, at the last of its moments there; False where this is that one.
+
+    A worker that was away for days does the same: it finds one run due, not one for each day.
+    """
+    if job.kind not in _recurring or job.run_at >= (last := _last_moment(job.kind, until)):
+        return False
+    free = {"run_at": last, "lease": None, "leased_until": None, "attempts": 0}
+    affected(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(free))
+    return True
 
 
 def enqueue(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from streamsvc import clock, jobs
-from streamsvc.database import affected, db
+from streamsvc.database import affected, all_rows, db
 from streamsvc.models import SandboxClock
 from streamsvc.operations.api_keys import create_api_key
 from tests.conftest import empty
 
 START = datetime(2012, 2, 1, tzinfo=UTC)
+DAILY = sorted(kind for kind, every in jobs._recurring.items() if every == timedelta(days=1))
 happened = []
 
 
@@ -83,3 +85,11 @@ def test_a_job_that_fails_on_the_way_is_tried_again_on_the_way(sandbox, key, put
     assert len(happened) == jobs.MOST_ATTEMPTS
     moments = [now for _, now, _ in happened]
     assert moments == sorted(moments)
+
+
+def test_what_comes_every_day_is_done_once_on_the_way_at_its_last_moment(sandbox, put):
+    put(START + timedelta(days=400, hours=3))
+    done = [(job.kind, job.run_at) for job in all_rows(sa.select(jobs.Job).where(jobs.Job.done_at.is_not(None)))]
+    assert [at for kind, at in sorted(done) if kind in DAILY] == [START + timedelta(days=400)] * len(DAILY)
+    to_come = all_rows(sa.select(jobs.Job.kind, jobs.Job.run_at).where(jobs.OPEN, jobs.Job.kind.in_(DAILY)))
+    assert sorted(map(tuple, to_come)) == [(kind, START + timedelta(days=401)) for kind in DAILY]

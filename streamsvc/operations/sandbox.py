@@ -65,6 +65,8 @@ def _run_until(to: datetime) -> int:
             time.sleep(0.02)
             _show(shown)
             continue
+        if jobs.put_off(batch[0], to):
+            continue
         shown = max(shown, batch[0].run_at)
         if shown == batch[0].run_at or ran == 0:
             _show(shown)
