@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from streamsvc import clock, jobs
 from streamsvc.database import db
 from streamsvc.operations.api_keys import create_api_key
+from streamsvc.rules.totp import STEP_S, code_at
 
 SECRET = "a long secret 7"
 
@@ -94,6 +95,14 @@ def mails(app, to, kind=None):
 def mailed_token(app, to, kind):
     """The secret in the newest mail of this kind."""
     return re.search(r"token=([\w-]+)", mails(app, to, kind)[0]["text"])[1]
+
+
+def add_app(person, clock):
+    """Give the person's account an authenticator app; its secret. No code of this half minute counts any more."""
+    secret = person.post("/v1/account/totp").json["secret"]
+    answer = person.put("/v1/account/totp", {"code": code_at(secret, int(clock.at.timestamp()) // STEP_S)})
+    assert answer.status_code == 200, answer.json
+    return secret
 
 
 def code_of(answer):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sessions_steps import Person, code_of, mailed_token, mails, new_person
+from tests.sessions_steps import Person, add_app, code_of, mailed_token, mails, new_person
 
 NEW = "ann@elsewhere.example"
 
@@ -47,6 +47,70 @@ def test_undoing_before_the_new_address_confirmed_stops_the_change(app, client, 
     ann.put("/v1/account/email", {"email": NEW})
     change = mailed_token(app, NEW, "email_change")
     assert confirm(client, mailed_token(app, ann.email, "email_undo")).status_code == 204
+    assert code_of(confirm(client, change)) == (422, "token_invalid")
+
+
+@pytest.fixture
+def hijacked(app, client, ann):
+    """Ann's account, whose password and address an intruder changed; `undo`: what she was mailed before."""
+    ann.put("/v1/account/email", {"email": NEW})
+    ann.undo = mailed_token(app, ann.email, "email_undo")
+    confirm(client, mailed_token(app, NEW, "email_change"))
+    intruder = Person(client, NEW, "an intruder's word 7", token=ann.token)
+    assert intruder.put("/v1/account/password", {"current_password": ann.password, "password": intruder.password})
+    ann.intruder = intruder
+    return ann
+
+
+def test_whoever_has_the_new_address_cannot_take_the_undo_from_the_old_one(app, client, hijacked):
+    hijacked.intruder.put("/v1/account/email", {"email": "further@elsewhere.example"})
+    theirs = mailed_token(app, NEW, "email_undo")
+    assert [confirm(client, token).status_code for token in (theirs, hijacked.undo)] == [204, 204]
+    token = mailed_token(app, hijacked.email, "password_reset")
+    assert client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"}).status_code == 204
+    assert Person(client, hijacked.email, "another secret 8").sign_in().status_code == 201
+
+
+def test_after_an_undo_the_password_that_an_intruder_set_opens_nothing(client, hijacked):
+    assert confirm(client, hijacked.undo).status_code == 204
+    for email in (hijacked.email, NEW):
+        assert code_of(Person(client, email, hijacked.intruder.password).sign_in()) == (401, "invalid_credentials")
+
+
+def test_an_authenticator_goes_with_an_undo_only_if_it_came_after_the_change_was_asked(app, client, ann, clock):
+    def has_app():
+        token = mailed_token(app, ann.email, "password_reset")
+        assert client.put("/v1/password-resets", json={"token": token, "password": ann.password}).status_code == 204
+        return code_of(ann.sign_in())[1] == "second_factor_required"
+
+    def change_and_undo(add_app_at):
+        ann.put("/v1/account/email", {"email": NEW})
+        undo = mailed_token(app, ann.email, "email_undo")
+        clock.advance(seconds=30)
+        if add_app_at == "between":
+            add_app(ann, clock)
+        assert confirm(client, undo).status_code == 204
+
+    change_and_undo(add_app_at="between")
+    assert not has_app()
+    add_app(ann, clock)
+    clock.advance(seconds=30)
+    change_and_undo(add_app_at="before")
+    assert has_app()
+
+
+def test_an_undo_takes_back_that_an_intruder_deleted_the_account(app, client, hijacked):
+    assert hijacked.intruder.delete("/v1/account").status_code == 204
+    assert confirm(client, hijacked.undo).status_code == 204
+    token = mailed_token(app, hijacked.email, "password_reset")
+    assert client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"}).status_code == 204
+    assert Person(client, hijacked.email, "another secret 8").sign_in().status_code == 201
+
+
+def test_a_new_password_stops_a_change_that_was_not_confirmed_yet(app, client, ann):
+    ann.put("/v1/account/email", {"email": NEW})
+    change = mailed_token(app, NEW, "email_change")
+    ann.put("/v1/account/password", {"current_password": ann.password, "password": "another secret 8"})
     assert code_of(confirm(client, change)) == (422, "token_invalid")
 
 

@@ -274,3 +274,22 @@ def test_a_passkey_of_a_disabled_account_opens_nothing(app, client, ann, phone):
     account = ann.get("/v1/account").json["id"]
     operator(app).patch(f"/v1/admin/accounts/{account}", {"status": "disabled"})
     assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
+
+
+def test_a_reset_takes_away_what_was_left_behind_before_anybody_had_confirmed_the_address(app, client, ann, phone):
+    """Whoever signs up with a stranger's address shall not come in once the stranger has it."""
+
+    def reset():
+        client.post("/v1/password-resets", json={"email": ann.email})
+        token = mailed_token(app, ann.email, "password_reset")
+        answer = client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"})
+        assert answer.status_code == 204
+
+    reset()
+    assert code_of(sign_in(client, phone)) == (401, "invalid_credentials")
+    owner = Person(client, ann.email, "another secret 8")
+    owner.sign_in()
+    own = Authenticator()
+    assert register(owner, own).status_code == 201
+    reset()
+    assert sign_in(client, own).status_code == 201

@@ -30,9 +30,14 @@ class Proof(Base):
     """Used, or withdrawn by a newer one."""
 
     @classmethod
+    def open(cls, now: datetime) -> tuple:
+        """The conditions under which a proof still proves anything."""
+        return (cls.used_at.is_(None), cls.expires_at > now)
+
+    @classmethod
     def use(cls, kind: str, token_hash: str, now: datetime) -> "Proof | None":
         """Use up the proof under this hash, once whoever asks; None where there is none to use."""
-        open_one = (cls.kind == kind, cls.token_hash == token_hash, cls.used_at.is_(None), cls.expires_at > now)
+        open_one = (cls.kind == kind, cls.token_hash == token_hash, *cls.open(now))
         used = db.session.scalar(sa.update(cls).where(*open_one).values(used_at=now).returning(cls.id))
         return used and db.session.get(cls, used)
 

@@ -10,13 +10,13 @@ from streamsvc import jobs
 from streamsvc.database import db, lock
 from streamsvc.models import Account, Proof, Session
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations import audit, mail, personal_data
+from streamsvc.operations import audit, mail, personal_data, proofs, ways_in
 from streamsvc.operations.billing import changes, charging
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
+from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.refusals import EmailTaken, TokenInvalid
-from streamsvc.rules.sessions import fingerprint
 
 PROOF = "account_restoration"
 JOB = "accounts.erase"
@@ -26,13 +26,15 @@ def close(account_id: str, now: datetime) -> None:
     """End everything, in the caller's unit of work. Raises PaymentInProgress while the money for a change is moving.
 
     The address is free from now on; it stands only in the proof that was mailed, by which its owner may come back.
+    Whoever had the address before, and may still undo its change, may so undo this.
     """
     days = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
     account = lock(Account, account_id)
     email = account.email
     _end_subscriptions(account_id, now)
     Session.end_all(account_id, now)
-    Proof.withdraw(account_id, now)
+    Proof.withdraw(account_id, now, *(LIFETIMES.keys() - {"email_undo"}))
+    ways_in.stop_televisions(account_id)
     account.status, account.status_reason = "deleted", None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None
@@ -48,7 +50,7 @@ def close(account_id: str, now: datetime) -> None:
 
 def take_back(token: str, now: datetime) -> None:
     """Open the account again, under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
-    proof = Proof.use(PROOF, fingerprint(token), now)
+    proof = proofs.use(token, now, PROOF)
     account = proof and lock(Account, proof.account_id)
     if account is None or account.erase_at is None:
         raise TokenInvalid

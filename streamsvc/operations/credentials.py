@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc import jobs, throttle
 from streamsvc.database import lock, one_row
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import accounts, audit, email_changes, mail
+from streamsvc.operations import accounts, audit, email_changes, mail, proofs, ways_in
 from streamsvc.operations.attempts import is_within
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
@@ -16,12 +16,13 @@ from streamsvc.rules.sessions import fingerprint
 
 
 def set_password(account_id: str, new_hash: str, now: datetime, kept_session: str | None) -> None:
-    """Set the password, end every session but `kept_session`, withdraw open resets, tell the owner."""
+    """Set the password, end every session but `kept_session`, stop whatever else was begun, tell the owner."""
     account = lock(Account, account_id)
     account.password_hash = new_hash
     ended = Session.end_all(account_id, now, Session.id != (kept_session or ""))
-    Proof.withdraw(account_id, now, "password_reset", "magic_link", "sign_in_code", "reauthentication_code")
+    ways_in.stop_what_is_begun(account_id, now)
     throttle.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
+    throttle.clear_within(limits.REAUTHENTICATION, account_id)
     audit.record("authn_password_change", account_id, sessions_ended=len(ended))
     mail.post("password_changed", account.email, now)
 
@@ -47,8 +48,7 @@ def check_reset(token: str, password: str, now: datetime) -> None:
     found = one_row(
         sa.select(Account.email, Account.name)
         .join(Proof, Proof.account_id == Account.id)
-        .where(Proof.kind == "password_reset", Proof.token_hash == fingerprint(token))
-        .where(Proof.used_at.is_(None), Proof.expires_at > now)
+        .where(Proof.kind == "password_reset", Proof.token_hash == fingerprint(token), *Proof.open(now))
     )
     if found is None:
         raise TokenInvalid
@@ -56,27 +56,25 @@ def check_reset(token: str, password: str, now: datetime) -> None:
 
 
 def reset_password(token: str, new_hash: str, now: datetime) -> None:
-    """Use the token up and set the password. Raises TokenInvalid."""
-    proof = Proof.use("password_reset", fingerprint(token), now)
+    """Use the token up and set the password. Raises TokenInvalid.
+
+    Until then nobody had shown that the address is theirs: whoever signed up with it may have left ways in behind.
+    """
+    proof = proofs.use(token, now, "password_reset")
     if proof is None:
         raise TokenInvalid
+    if lock(Account, proof.account_id).email_verified_at is None:
+        ways_in.take_away(proof.account_id)
     set_password(proof.account_id, new_hash, now, kept_session=None)
     confirm_address(proof, now)
 
 
 def confirm_email(token: str, now: datetime) -> None:
     """Use up a token that proves an address. Raises TokenInvalid, EmailTaken."""
-    kept = fingerprint(token)
-    if proof := Proof.use("email_verification", kept, now):
-        confirm_address(proof, now)
-    elif proof := Proof.use("sign_up", kept, now):
-        accounts.confirm_sign_up(proof, now)
-    elif proof := Proof.use("email_change", kept, now):
-        email_changes.confirm(proof, now)
-    elif proof := Proof.use("email_undo", kept, now):
-        email_changes.undo(proof, now)
-    else:
+    proof = proofs.use(token, now, *CONFIRMED)
+    if proof is None:
         raise TokenInvalid
+    CONFIRMED[proof.kind](proof, now)
 
 
 def confirm_address(proof: Proof, now: datetime) -> None:
@@ -85,3 +83,12 @@ def confirm_address(proof: Proof, now: datetime) -> None:
     if account.email == proof.email and account.email_verified_at is None:
         account.email_verified_at = now
         audit.record("email_verified", account.id)
+
+
+CONFIRMED = {
+    "email_verification": confirm_address,
+    "sign_up": accounts.confirm_sign_up,
+    "email_change": email_changes.confirm,
+    "email_undo": email_changes.undo,
+}
+"""What follows from a mailed token, by its kind."""

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.database import db, lock
-from streamsvc.models import Account, Identity, Passkey, Proof, Session
-from streamsvc.operations import audit, mail
+from streamsvc.models import Account, Proof, Session
+from streamsvc.operations import audit, mail, ways_in
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals import EmailTaken
 
@@ -16,7 +16,7 @@ def ask(account_id: str, email: str, now: datetime) -> None:
     """Write to both addresses. Whether the new one is taken is told to nobody but who reads its mail."""
     account = lock(Account, account_id)
     mail.post_proof("email_change", shown(email), account_id, now)
-    mail.post_proof("email_undo", account.email, account_id, now)
+    mail.post_proof("email_undo", account.email, account_id, now, replaces=False)
     audit.record("email_change_asked", account_id)
 
 
@@ -24,9 +24,8 @@ def confirm(proof: Proof, now: datetime) -> None:
     """The account has the new address from now on. Raises EmailTaken."""
     account = lock(Account, proof.account_id)
     _set(account, proof.email, now)
-    Proof.withdraw(
-        account.id, now, "password_reset", "email_verification", "magic_link", "sign_in_code", "reauthentication_code"
-    )
+    Proof.withdraw(account.id, now, "email_verification")
+    ways_in.stop_what_is_begun(account.id, now)
     mail.post("email_changed", proof.email, now, email=proof.email)
     audit.record("email_changed", account.id)
 
@@ -34,14 +33,22 @@ def confirm(proof: Proof, now: datetime) -> None:
 def undo(proof: Proof, now: datetime) -> None:
     """The account has its old address back, nobody is signed in, and the owner can set a new password by mail.
 
-    Passkeys and identities go, too: who was in the account may have added one to come back with.
+    Who was in the account may have left a way to come back: the password opens nothing any more, passkeys and
+    identities go, and so does an authenticator that was added meanwhile. An older undo still stands: of two who say
+    that the account is theirs, the one who had it first is believed.
     """
     account = lock(Account, proof.account_id)
     _set(account, proof.email, now)
-    Proof.withdraw(account.id, now)
+    account.password_hash = None
+    ways_in.stop_what_is_begun(account.id, now)
+    ways_in.take_away(account.id)
+    ways_in.take_away_authenticator(account.id, since=proof.created_at)
+    later = (Proof.account_id == account.id, Proof.used_at.is_(None), Proof.id > proof.id)
+    db.session.execute(sa.update(Proof).where(*later).values(used_at=now))
     Session.end_all(account.id, now)
-    for way_in in (Passkey, Identity):
-        db.session.execute(sa.delete(way_in).where(way_in.account_id == account.id))
+    if account.status == "deleted":
+        account.status, account.erase_at = "active", None
+        audit.record("account_restored", account.id)
     mail.post_proof("password_reset", proof.email, account.id, now)
     audit.record("email_change_undone", account.id)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from streamsvc import jobs
 from streamsvc.database import lock, one_row
 from streamsvc.models import Account, Proof
-from streamsvc.operations import audit, credentials, mail
+from streamsvc.operations import audit, credentials, mail, proofs
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import is_within
 from streamsvc.operations.bindings import is_bound
@@ -32,16 +32,17 @@ def send(payload: dict, now: datetime) -> None:
     """Mail a link to the account's own address, if there is one."""
     account = Account.by_email_key(payload["email_key"])
     if account and account.status == "active":
-        mail.post_proof("magic_link", account.email, account.id, now, binding_hash=payload["binding_hash"])
+        bound = {"binding_hash": payload["binding_hash"]}
+        mail.post_proof("magic_link", account.email, account.id, now, replaces=False, **bound)
         audit.record("authn_magic_link_asked", account.id)
 
 
 def account_of(token: str, binding: str, now: datetime) -> str:
     """The id of the account that the link opens in this browser; the link is still good. Raises TokenInvalid."""
     found = one_row(
-        sa.select(Proof.account_id, Proof.data)
-        .where(Proof.kind == "magic_link", Proof.token_hash == fingerprint(token))
-        .where(Proof.used_at.is_(None), Proof.expires_at > now)
+        sa.select(Proof.account_id, Proof.data).where(
+            Proof.kind == "magic_link", Proof.token_hash == fingerprint(token), *Proof.open(now)
+        )
     )
     if found is None or not is_bound(found.data.get("binding_hash"), binding):
         raise TokenInvalid
@@ -50,7 +51,7 @@ def account_of(token: str, binding: str, now: datetime) -> str:
 
 def use(token: str, now: datetime) -> str:
     """Use the link up, in the caller's unit of work; the account's id. Raises TokenInvalid."""
-    proof = Proof.use("magic_link", fingerprint(token), now)
+    proof = proofs.use(token, now, "magic_link")
     if proof is None:
         raise TokenInvalid
     credentials.confirm_address(proof, now)

@@ -40,14 +40,20 @@ def post(kind: str, to: str, now: datetime, **facts) -> None:
 
 
 def post_proof(
-    kind: str, to: str, account_id: str | None, now: datetime, expires_at: datetime | None = None, **data
+    kind: str,
+    to: str,
+    account_id: str | None,
+    now: datetime,
+    expires_at: datetime | None = None,
+    replaces: bool = True,
+    **data,
 ) -> None:
-    """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told; earlier ones of its
-    kind are withdrawn.
+    """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told. `replaces`: earlier
+    ones of its kind are withdrawn.
 
-    But not those that open in one browser only: whoever asks for another would shut the owner's.
+    Not those that whoever asks for another would take from the owner: what undoes, what opens in one browser only.
     """
-    if account_id and "binding_hash" not in data:
+    if account_id and replaces:
         Proof.withdraw(account_id, now, kind)
     proof = Proof(kind=kind, account_id=account_id, email=to, data=data, created_at=now)
     proof.expires_at = expires_at or now + LIFETIMES[kind]

@@ -1,0 +1,42 @@
+"""What opens an account beside its password, and what is about to: taken away where it may be somebody else's."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc.database import db
+from streamsvc.models import DeviceCode, Identity, Passkey, Proof, RecoveryCode, TotpFactor
+from streamsvc.operations import audit
+
+BEGUN = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")
+"""Mailed secrets that whoever was in the account could have asked for. Not those that take something back."""
+
+
+def stop_what_is_begun(account_id: str, now: datetime) -> None:
+    """Withdraw open mails and approved televisions that have not come in yet, in the caller's unit of work."""
+    Proof.withdraw(account_id, now, *BEGUN)
+    stop_televisions(account_id)
+
+
+def stop_televisions(account_id: str) -> None:
+    """Whatever ends sessions ends those, too, that were approved and have not come in yet."""
+    approved = (DeviceCode.account_id == account_id, DeviceCode.status == "approved")
+    db.session.execute(sa.update(DeviceCode).where(*approved).values(status="denied"))
+
+
+def take_away(account_id: str) -> None:
+    """Forget passkeys and identities, in the caller's unit of work: the owner comes in by mail and links them anew."""
+    gone = {}
+    for way_in in (Passkey, Identity):
+        theirs = sa.delete(way_in).where(way_in.account_id == account_id)
+        gone[way_in.__tablename__] = db.session.execute(theirs).rowcount
+    if any(gone.values()):
+        audit.record("ways_in_removed", account_id, **gone)
+
+
+def take_away_authenticator(account_id: str, since: datetime) -> None:
+    """Forget an authenticator app that was put there since then; one that the owner had before stays."""
+    new = sa.delete(TotpFactor).where(TotpFactor.account_id == account_id, TotpFactor.created_at >= since)
+    if db.session.execute(new).rowcount:
+        db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
+        audit.record("authn_factor_removed", account_id, factor="totp")
