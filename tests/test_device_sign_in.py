@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc.rules.device_codes import GRANT_TYPE, LETTERS
-from tests.sessions_steps import Person, code_of, everything, new_person
+from tests.sessions_steps import Person, code_of, everything, new_person, operator
 
 TV = {"name": "Living room", "kind": "tv"}
 
@@ -73,6 +73,33 @@ def test_the_owner_says_no(client, ann, shown):
     assert decide(ann, shown["user_code"], approve=False).status_code == 204
     assert error_of(poll(client, shown["device_code"])) == (400, "access_denied")
     assert code_of(decide(ann, shown["user_code"])) == (404, "not_found")
+
+
+def test_what_ends_every_session_ends_an_approved_television_that_has_not_come_in_yet(app, client, ann):
+    def approved_then(end):
+        shown = client.post("/v1/device-codes", json={"device": TV}).json
+        assert decide(ann, shown["user_code"]).status_code == 204
+        assert end().status_code == 204
+        return error_of(poll(client, shown["device_code"]))
+
+    account = ann.get("/v1/account").json["id"]
+    change = {"current_password": ann.password, "password": "another secret 8"}
+    ends = (
+        lambda: ann.delete("/v1/sessions"),
+        lambda: ann.put("/v1/account/password", change),
+        lambda: operator(app).delete(f"/v1/admin/accounts/{account}/sessions"),
+    )
+    assert [approved_then(end) for end in ends] == [(400, "access_denied")] * 3
+
+
+def test_a_television_proves_what_the_phone_had_proved_and_no_more(app, client, ann, clock):
+    clock.advance(minutes=11)
+    shown = client.post("/v1/device-codes", json={"device": TV}).json
+    assert decide(ann, shown["user_code"]).status_code == 204
+    tv = Person(client, ann.email, token=poll(client, shown["device_code"]).json["access_token"])
+    assert code_of(tv.put("/v1/account/email", {"email": "new@example.com"})) == (403, "reauthentication_required")
+    [event] = operator(app).get("/v1/admin/audit?action=authn_login_success&limit=1").json["items"]
+    assert event["details"]["method"] == "device_code"
 
 
 def test_a_code_is_good_for_ten_minutes(client, ann, shown, clock):

@@ -19,7 +19,7 @@ class DeviceCode(Base):
     device_code_hash: Mapped[str] = mapped_column(unique=True)
     user_code_hash: Mapped[str] = mapped_column(unique=True)
     device: Mapped[dict] = mapped_column(Json)
-    """{name, kind} as the device tells them."""
+    """{name, kind} as the device tells them; from the decision on, `proved_at` of who decided."""
     address: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="pending")
     account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc.database import affected, db, one_row
-from streamsvc.models import DeviceCode
+from streamsvc.database import affected, db, lock, one_row, utc_text
+from streamsvc.models import Account, DeviceCode
 from streamsvc.operations import audit
+from streamsvc.operations.accounts import may_sign_in
 from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, new_user_code, user_code_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import fingerprint, new_token
@@ -57,18 +58,19 @@ def waiting(user_code: str, now: datetime) -> DeviceCode:
     return found
 
 
-def decide(user_code: str, account_id: str, approve: bool, now: datetime) -> None:
-    """Say yes or no, once. Raises NotFound."""
+def decide(user_code: str, account_id: str, approve: bool, proved_at: datetime, now: datetime) -> None:
+    """Say yes or no, once. `proved_at`: when who says it last proved who they are. Raises NotFound."""
     found = waiting(user_code, now)
     still = (DeviceCode.id == found.id, DeviceCode.status == "pending")
     values = {"status": "approved" if approve else "denied", "account_id": account_id}
+    values["device"] = found.device | {"proved_at": utc_text(proved_at)}
     if db.session.execute(sa.update(DeviceCode).where(*still).values(**values)).rowcount != 1:
         raise NotFound
     audit.record("device_code_approved" if approve else "device_code_denied", account_id, device=found.device["name"])
 
 
 def poll(device_code: str, now: datetime) -> sa.Row:
-    """The approved code's row, used up: who signs in, on what. Raises TokenRefused."""
+    """The approved code's row, used up in the caller's unit of work: who signs in, on what. Raises TokenRefused."""
     columns = DeviceCode.__table__.c
     found = one_row(sa.select(*columns).where(columns.device_code_hash == fingerprint(device_code)))
     if found is None or found.status == "used":
@@ -79,10 +81,18 @@ def poll(device_code: str, now: datetime) -> sa.Row:
         raise TokenRefused("access_denied")
     if found.status == "pending":
         raise TokenRefused(_told_to_wait(found, now))
-    approved = (columns.id == found.id, columns.status == "approved")
-    if affected(sa.update(DeviceCode).where(*approved).values(status="used")) != 1:
+    account = lock(Account, found.account_id)  # whatever ends sessions at this moment comes before this one, or after
+    approved = (DeviceCode.id == found.id, DeviceCode.status == "approved")
+    if db.session.execute(sa.update(DeviceCode).where(*approved).values(status="used")).rowcount != 1:
         raise TokenRefused("invalid_grant")
+    if not may_sign_in(account):
+        raise TokenRefused("access_denied")
     return found
+
+
+def proved_at(code: sa.Row) -> datetime:
+    """When the owner who approved it had last proved who they are: the television proves no more than that."""
+    return datetime.fromisoformat(code.device["proved_at"])
 
 
 def _told_to_wait(found, now: datetime) -> str:

@@ -96,10 +96,12 @@ def open_session(
     now: datetime,
     notify: bool,
     method: str = "password",
+    proved_at: datetime | None = None,
 ) -> None:
     """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
 
-    `device` is {id, name, kind}; an id that the account does not know makes a new device.
+    `device` is {id, name, kind}; an id that the account does not know makes a new device. `proved_at`: when the owner
+    proved who they are; now, unless told.
     """
     asked = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
     kept = Device.of(account_id, asked["id"]) if asked["id"] else None
@@ -118,7 +120,7 @@ def open_session(
         lifetime=lifetime_of(kept.kind, remember),
         epoch=current_app.extensions["settings"].session_epoch,
         created_at=now,
-        authenticated_at=now,
+        authenticated_at=proved_at or now,
         last_seen_at=now,
         address=request.remote_addr,
         user_agent=request.headers.get("User-Agent", "")[:300],

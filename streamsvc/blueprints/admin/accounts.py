@@ -7,7 +7,7 @@ from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account, Session
-from streamsvc.operations import accounts, audit, standing
+from streamsvc.operations import accounts, audit, standing, ways_in
 from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
@@ -69,6 +69,7 @@ def delete_sessions(account_id):
     """End every session of an account."""
     account = _found(lock(Account, account_id))
     ended = Session.end_all(account.id, clock.now())
+    ways_in.stop_televisions(account.id)
     audit.record("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
     db.session.commit()
 

@@ -5,9 +5,7 @@ import msgspec
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.login import public, viewer
-from streamsvc.models import Account
 from streamsvc.operations import device_codes, sign_in
-from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.device_codes import TokenRefused
 from streamsvc.rules import throttle as limits
@@ -72,7 +70,8 @@ def look_up_device_code(given):
 def put_decision(given, user_code):
     """Let the device sign in to the caller's account, or not."""
     count_by_address(limits.SECRET_BY_ADDRESS)
-    device_codes.decide(user_code, viewer().account_id, given["approve"], clock.now())
+    row = viewer().row
+    device_codes.decide(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
     db.session.commit()
 
 
@@ -92,10 +91,9 @@ def create_token(given):
         code = device_codes.poll(given["device_code"], now)
     except TokenRefused as refused:
         return _refused(refused.error)
-    if not may_sign_in(db.session.get(Account, code.account_id)):
-        return _refused("access_denied")
-    token = new_token()
-    sign_in.open_session(code.account_id, code.device, True, token, now, notify=True)
+    token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
+    proof = {"method": "device_code", "proved_at": device_codes.proved_at(code)}
+    sign_in.open_session(code.account_id, device, True, token, now, notify=True, **proof)
     db.session.commit()
     lifetime = LIFETIMES[lifetime_of(code.device["kind"], True)]
     return {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}

@@ -10,7 +10,7 @@ from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import kids_too, public, viewer
 from streamsvc.models import Profile, Session
-from streamsvc.operations import audit, passkeys, pins, reauthentication, second_factor, sign_in
+from streamsvc.operations import audit, passkeys, pins, reauthentication, second_factor, sign_in, ways_in
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import InvalidCredentials, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -145,6 +145,7 @@ def delete_others():
     me = viewer()
     for ended in Session.end_all(me.account_id, clock.now(), Session.id != me.row.session_id):
         audit.record("session_ended", me.account_id, session=ended)
+    ways_in.stop_televisions(me.account_id)
     db.session.commit()
 
 
