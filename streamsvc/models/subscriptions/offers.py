@@ -55,6 +55,11 @@ class Coupon(Base):
         taken = sa.update(cls).where(cls.id == coupon_id, left).values(redeemed=cls.redeemed + 1)
         return db.session.execute(taken).rowcount == 1
 
+    @classmethod
+    def give_back(cls, coupon_id: str) -> None:
+        """A redemption that came to nothing; others may redeem at the same moment."""
+        db.session.execute(sa.update(cls).where(cls.id == coupon_id).values(redeemed=cls.redeemed - 1))
+
 
 class Discount(Base):
     """A coupon on a subscription, and how much of it is used."""

@@ -29,15 +29,15 @@ def carry_out(subscription_id: str, step: Step, now: datetime) -> Subscription:
     begun = idempotency.begun()
     if begun is None:
         at = stand(subscription_id, now)
-        charging.clear_waiting(at)
+        late = {invoice.id for invoice in renewal.catch_up(at)}
         step(at)
         payments = [] if at.timeline.ended_on else charging.charge_open(at, on_session=True)
         at.show()
-        begun = {"payments": [payment.id for payment in payments]}
+        begun = {"payments": [[payment.id, payment.invoice_id not in late] for payment in payments]}
         idempotency.begin(**begun)
         db.session.commit()
-    settled = [charging.resume(payment_id) for payment_id in begun["payments"]]
-    for payment in settled:
+    settled = [(charging.resume(payment_id), of_step) for payment_id, of_step in begun["payments"]]
+    for payment in [payment for payment, of_step in settled if of_step]:
         tell(payment)
     return db.session.get(Subscription, subscription_id, populate_existing=True)
 

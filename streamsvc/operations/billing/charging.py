@@ -15,7 +15,7 @@ from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Discount, Invoice, InvoiceLine, Payment, PaymentMethod, Subscription
+from streamsvc.models.subscriptions import Coupon, Discount, Invoice, InvoiceLine, Payment, PaymentMethod, Subscription
 from streamsvc.operations.billing import issuing, ledger, notices, referrals
 from streamsvc.operations.billing.standing import Standing, ladder_of, stand
 from streamsvc.operations.webhooks import publish
@@ -130,6 +130,7 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
     ledger.post("payment", invoice, now, payment.id, cash=payment.amount_minor, receivable=-payment.amount_minor)
     invoice.amount_paid_minor += payment.amount_minor
     invoice.balance_minor -= payment.amount_minor
+    issuing.surplus_to_credit(invoice, now)  # where a credit note came while the money was on its way
     issuing.number(invoice, now)
     issuing.settle_if_paid(invoice)
     if invoice.number is None:  # the receipt tells it
@@ -181,7 +182,7 @@ def give_up_start(at: Standing, reason: str) -> None:
         if invoice.subscription_id == at.subscription.id:
             void(invoice, now)
     for discount in at.discounts():
-        discount.coupon.redeemed -= 1
+        Coupon.give_back(discount.coupon_id)
         discount.ended_at = now
     at.subscription.status = "canceled"
     at.subscription.cancel_reason = reason
@@ -212,9 +213,8 @@ def write_off(at: Standing) -> None:
     """What is still owed on a subscription that ended is given up; what is being paid just now is waited for."""
     for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id == at.subscription.id and not any(one.is_in_flight for one in invoice.payments):
-            owed = invoice.balance_minor
-            ledger.post("write_off", invoice, at.now, written_off=owed, receivable=-owed)
-            invoice.status, invoice.balance_minor, invoice.next_attempt_on = "uncollectible", 0, None
+            issuing.write_off(invoice, at.now)
+            invoice.status, invoice.next_attempt_on = "uncollectible", None
 
 
 def revert(invoice: Invoice, at: Standing) -> None:

@@ -67,17 +67,9 @@ def credit_note(invoice: Invoice, asked: dict, now: datetime, to_credit: bool = 
     )
     invoice.balance_minor -= note.total_minor
     if to_credit:
-        surplus_to_credit(invoice, now)
+        issuing.surplus_to_credit(invoice, now)
     issuing.settle_if_paid(invoice)
     return note
-
-
-def surplus_to_credit(invoice: Invoice, now: datetime) -> None:
-    """What was paid and is no longer owed becomes account credit."""
-    surplus = -invoice.balance_minor
-    if surplus > 0:
-        ledger.post("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
-        invoice.balance_minor = 0
 
 
 def _parts(invoice: Invoice, asked: dict) -> list[tuple[InvoiceLine, int]]:
@@ -138,13 +130,12 @@ def refund(invoice_id: str, asked: dict, now: datetime) -> Refund:
         return resume(begun["refund"])
     _, invoice = locked(invoice_id)
     payment = _refundable(invoice, asked.get("payment_id"))
-    amount = asked.get("amount_minor")
-    note = None
+    asked_minor, left = asked.get("amount_minor"), payment.amount_minor - payment.refunded_minor
+    note, amount = None, left if asked_minor is None else asked_minor
     if asked.get("credit_note", True):
-        note = credit_note(invoice, asked | {"amount_minor": amount}, now, to_credit=False)
-        amount = note.total_minor
-    left = payment.amount_minor - payment.refunded_minor
-    amount = left if amount is None else amount
+        note = credit_note(invoice, asked, now, to_credit=False)
+        whole = asked_minor is None and not asked.get("lines")
+        amount = min(left, note.total_minor) if whole else note.total_minor  # what credit paid becomes credit again
     if amount > left:
         raise Invalid(errors={"amount_minor": ["That is more than is left of the payment."]})
     row = Refund(
@@ -174,6 +165,8 @@ def resume(refund_id: str) -> Refund:
 
 
 def _refundable(invoice: Invoice, payment_id: str | None) -> Payment:
+    if invoice.status == "void":
+        raise WrongState(detail="What came for an invoice that was void by then is the account's credit.")
     paid = [one for one in invoice.payments if one.status == "succeeded" and payment_id in (None, one.id)]
     paid = [one for one in paid if one.refunded_minor < one.amount_minor]
     if not paid:
@@ -203,7 +196,7 @@ def settle(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
             _paid_back(row, invoice, now)
         elif row.status == "failed":
             row.payment.refunded_minor -= row.amount_minor
-            surplus_to_credit(invoice, now)
+            issuing.surplus_to_credit(invoice, now)
     if invoice.subscription_id:
         stand(invoice.subscription_id, now).show()
     db.session.commit()
@@ -215,9 +208,11 @@ def _paid_back(row: Refund, invoice: Invoice, now: datetime) -> None:
     ledger.post("refund", invoice, now, row.payment_id, cash=-amount, receivable=amount)
     invoice.amount_paid_minor -= amount
     invoice.balance_minor += amount
-    surplus_to_credit(invoice, now)
+    issuing.surplus_to_credit(invoice, now)
     if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, and charged only when somebody asks
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
+    elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
+        issuing.write_off(invoice, now)
 
 
 @jobs.handler(JOB)
@@ -237,7 +232,8 @@ def void(invoice_id: str, now: datetime) -> Invoice:
     """Take an open invoice back. Raises WrongState where something was paid or is being paid."""
     account, invoice = locked(invoice_id)
     moving = any(one.is_in_flight for one in invoice.payments)
-    if invoice.status != "open" or invoice.amount_paid_minor or invoice.credit_notes or moving:
+    credited = any(issuing.given_back(line.id)[0] for line in invoice.lines)
+    if invoice.status != "open" or invoice.amount_paid_minor or credited or moving:
         raise WrongState(detail="Only an open invoice of which nothing was paid or credited can be made void.")
     charging.void(invoice, now)
     after_credit(account, invoice.currency, now)

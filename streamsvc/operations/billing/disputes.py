@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import issuing, ledger
-from streamsvc.operations.billing.corrections import locked, surplus_to_credit
+from streamsvc.operations.billing.corrections import locked
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import WrongState
 
@@ -25,6 +25,8 @@ def dispute(payment_id: str, now: datetime) -> Payment:
         at = invoice.subscription_id and stand(invoice.subscription_id, now)
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
         invoice.first_failed_on = invoice.first_failed_on or (at.today if at else now.date())
+    elif invoice.status != "open":  # given up before, or void when the money came: nobody is asked for it
+        issuing.write_off(invoice, now)
     return _shown(payment, invoice, now)
 
 
@@ -39,7 +41,9 @@ def dispute_won(payment_id: str, now: datetime) -> Payment:
     payment.status = "succeeded"
     invoice.amount_paid_minor += amount
     invoice.balance_minor -= amount
-    surplus_to_credit(invoice, now)
+    if invoice.status in ("void", "uncollectible"):  # the loss was booked, and did not come about
+        issuing.write_off(invoice, now)
+    issuing.surplus_to_credit(invoice, now)
     issuing.settle_if_paid(invoice)
     return _shown(payment, invoice, now)
 

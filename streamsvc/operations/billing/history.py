@@ -9,7 +9,14 @@ from sqlalchemy.orm import joinedload
 
 from streamsvc import together
 from streamsvc.database import db
-from streamsvc.models.subscriptions import CreditNoteLine, InvoiceLine, Price, Subscription, SubscriptionEvent
+from streamsvc.models.subscriptions import (
+    CreditNoteLine,
+    Invoice,
+    InvoiceLine,
+    Price,
+    Subscription,
+    SubscriptionEvent,
+)
 from streamsvc.rules.billing import facts as fact
 
 KINDS = {
@@ -88,14 +95,16 @@ def next_ref(facts: fact.Facts) -> str:
 
 
 def booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Booked]]:
-    """What each line of these was invoiced at, net of discount, and what credit notes took off it."""
+    """What each line of these was invoiced at, net of discount, and what credit notes, or a void, took off it."""
     mine = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
+    off = sa.case((Invoice.status == "void", net), else_=0)  # nobody paid for it: there is nothing to give back
     booked: dict[str, dict[str, fact.Booked]] = {subscription_id: {} for subscription_id in subscription_ids}
-    for subscription_id, identity, amount in db.session.execute(
-        sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net).where(mine)
+    lines = sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, off)
+    for subscription_id, identity, *amounts in db.session.execute(
+        lines.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(mine)
     ):
-        booked[subscription_id][identity] = fact.Booked(amount)
+        booked[subscription_id][identity] = fact.Booked(*amounts)
     noted = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)

@@ -284,6 +284,21 @@ def settle_if_paid(invoice: Invoice) -> None:
         invoice.next_attempt_on = None
 
 
+def surplus_to_credit(invoice: Invoice, now: datetime) -> None:
+    """What was paid and is no longer owed becomes account credit."""
+    surplus = -invoice.balance_minor
+    if surplus > 0:
+        ledger.post("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
+        invoice.balance_minor = 0
+
+
+def write_off(invoice: Invoice, now: datetime) -> None:
+    """Give up what is owed on it."""
+    owed = invoice.balance_minor
+    ledger.post("write_off", invoice, now, written_off=owed, receivable=-owed)
+    invoice.balance_minor = 0
+
+
 def spend_credit(account_id: str, currency: str, now: datetime) -> None:
     """Account credit pays open invoices, oldest first; one that is being paid just now is left alone."""
     credit = ledger.account_credit(account_id, currency)

@@ -5,7 +5,8 @@ from datetime import datetime
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing import addons, changes, charging, subscribe
+from streamsvc.operations.billing import addons, changes, subscribe
+from streamsvc.operations.billing import renewal as due
 from streamsvc.operations.billing.issuing import Draft, describe
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.views import invoice_view
@@ -38,7 +39,7 @@ def _take(account_id: str, asked: dict, now: datetime) -> tuple[Standing, str]:
     if found is None:
         raise NotFound
     at = stand(found.id, now)
-    charging.clear_waiting(at)
+    due.catch_up(at)
     last = _last_invoice(account_id)
     if asked.get("add_addon"):
         addons.add(at, asked["add_addon"], account_id)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from streamsvc import jobs
 from streamsvc.database import db
-from streamsvc.models.subscriptions import Payment
+from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import charging, issuing, notices, sets
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
@@ -64,6 +64,16 @@ def do_due(at: Standing) -> list[Payment]:
     notices.remind(at)
     at.show()
     return payments
+
+
+def catch_up(at: Standing) -> list[Invoice]:
+    """Bill what fell due before somebody asks for a change and is not done yet: else it would stand on one invoice
+    with the change, and be void with it. Raises PaymentInProgress while the money of another change is on its way."""
+    charging.clear_waiting(at)
+    if at.subscription.parked_at or at.subscription.status in ("canceled", "incomplete"):
+        return []
+    pass_time(at)
+    return at.bill("renewal")
 
 
 def pass_time(at: Standing) -> None:

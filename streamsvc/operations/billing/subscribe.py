@@ -24,6 +24,7 @@ from streamsvc.rules.refusals import (
     AuthenticationRequired,
     Invalid,
     PaymentFailed,
+    PaymentInProgress,
 )
 from streamsvc.rules.sessions import fingerprint
 
@@ -122,11 +123,13 @@ def make_room(account: Account, now: datetime) -> None:
 
 
 def give_up(at: Standing) -> None:
-    """Take back a start whose payer never confirmed."""
-    for invoice in Invoice.open_of(at.account.id):
-        for payment in invoice.payments:
-            if payment.status == "requires_action":
-                payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", at.now
+    """Take back a start whose payer never confirmed. Raises PaymentInProgress where the money may be on its way."""
+    moving = [one for bill in Invoice.open_of_subscription(at.subscription.id) for one in bill.payments]
+    if any(payment.is_in_flight and payment.status != "requires_action" for payment in moving):
+        raise PaymentInProgress
+    for payment in moving:
+        if payment.status == "requires_action":
+            payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", at.now
     charging.give_up_start(at, "abandoned")
     at.show()
 

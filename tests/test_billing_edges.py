@@ -1,0 +1,116 @@
+"""Where two things meet that seldom do: voids and credits, ends and payments on their way, money that comes late."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.billing_world import World
+
+
+@pytest.fixture
+def world(app):
+    """Every test ends with an audit of the books."""
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+@pytest.fixture
+def price(world):
+    return world.plan("p", 3100)
+
+
+def act(person, what, **body):
+    return person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
+
+
+def correct(world, invoice, what, **body):
+    return world.operator.post(f"/v1/admin/invoices/{invoice['id']}/{what}", body)
+
+
+def balance(person):
+    return sum(one["amount_minor"] for one in person.get("/v1/account/balance").json["balances"])
+
+
+def unpaid_renewal(world, price):
+    """Somebody whose second month could not be collected."""
+    ann = world.person()
+    ann.subscribe(price)
+    world.next_charge("decline")
+    world.go_to("2026-02-15T06:00:00")
+    return ann
+
+
+def test_nothing_is_credited_of_an_invoice_that_was_made_void(world, price):
+    ann = unpaid_renewal(world, price)
+    assert correct(world, ann.invoices()[1], "void").json["status"] == "void"
+    assert act(ann, "cancellation", when="now").json["status"] == "canceled"
+    assert balance(ann) == 0
+
+
+def test_a_plan_change_after_a_void_month_is_charged_in_full(world, price):
+    ann = unpaid_renewal(world, price)
+    correct(world, ann.invoices()[1], "void")
+    act(ann, "plan-change", price_id=world.plan("q", 6200), when="now")
+    print(ann.lines())
+    assert balance(ann) == 0
+    assert world.charges() == [3100, 6200]
+
+
+def test_a_start_whose_payment_is_on_its_way_cannot_be_cancelled_under_it(world, price):
+    ann = world.person()
+    world.next_charge("error")
+    assert ann.subscribe(price).json["status"] == "incomplete"
+    answer = act(ann, "cancellation", when="now")
+    assert (answer.status_code, answer.json["code"]) == (409, "payment_in_progress")
+    world.go_to("2026-01-15T12:01:00")
+    assert (ann.subscription()["status"], world.charges()) == ("active", [3100])
+
+
+def test_full_refund_of_an_invoice_that_credit_paid_in_part(world, price):
+    ann = world.person()
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
+    ann.subscribe(price)
+    given = correct(world, ann.invoices()[0], "refunds")
+    assert (given.status_code, given.json.get("amount_minor")) == (201, 2100)
+    assert balance(ann) == 1000
+
+
+def test_chargeback_after_the_rest_was_written_off(world, price):
+    ann = world.person()
+    ann.subscribe(price)
+    invoice = ann.invoices()[0]
+    correct(world, invoice, "refunds", amount_minor=1000, credit_note=False)
+    act(ann, "cancellation", when="now", credit="none")
+    assert ann.invoices()[0]["status"] == "uncollectible"
+    assert world.operator.post(f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute").status_code == 200
+    assert world.differences() == []
+    assert world.operator.delete(f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute").status_code == 200
+    assert balance(ann) == 0
+
+
+def test_what_fell_due_is_billed_before_what_is_asked_however_slow_the_worker(world, price):
+    """A change that is declined must not take the renewal with it."""
+    dear, ann = world.plan("q", 6200), world.person()
+    ann.subscribe(price)
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeCustomerFail')}/default")
+    world.clock.at = datetime(2026, 2, 15, 0, 0, 5, tzinfo=UTC)
+    answer = act(ann, "plan-change", price_id=dear, when="now")
+    assert (answer.status_code, answer.json["code"]) == (402, "payment_failed")
+    world.go_to("2026-02-15T06:00:00")
+    assert ann.lines()[:2] == [
+        ("charge", "2026-01-15", "2026-02-15", 3100),
+        ("charge", "2026-02-15", "2026-03-15", 3100),
+    ]
+    assert (ann.invoices()[1]["status"], ann.subscription()["status"]) == ("open", "past_due")
+    assert ann.subscription()["price"]["id"] == price
+
+
+def test_credit_for_an_invoice_whose_money_is_on_its_way_is_not_lost(world, price):
+    ann = world.person()
+    ann.subscribe(price)
+    world.next_charge("error")
+    world.go_to("2026-02-15T00:00:00")
+    correct(world, ann.invoices()[1], "credit-notes")
+    world.go_to("2026-02-15T00:01:00")
+    assert (ann.invoices()[1]["status"], balance(ann), world.charges()) == ("paid", 3100, [3100, 3100])
