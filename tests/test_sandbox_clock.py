@@ -1,5 +1,6 @@
 """The sandbox's clock: it starts where it is told, only moves forward, and all that falls due happens in time order."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,6 +54,18 @@ def later(days, name, **payload):
 def test_it_starts_where_the_settings_put_it_and_runs_on(sandbox, key):
     shown = sandbox.test_client().get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {key}"}).json["now"]
     assert START <= datetime.fromisoformat(shown) < START + timedelta(minutes=1)
+
+
+def test_what_was_done_before_the_settings_say_so_does_not_start_it(sandbox, key, monkeypatch):
+    def shown():
+        answer = sandbox.test_client().get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {key}"})
+        return datetime.fromisoformat(answer.json["now"])
+
+    affected(sa.delete(SandboxClock))
+    with monkeypatch.context() as unset:
+        unset.setitem(sandbox.extensions, "settings", replace(sandbox.extensions["settings"], sandbox_clock=None))
+        assert abs(shown() - clock.wall()) < timedelta(minutes=1)
+    assert START <= shown() < START + timedelta(minutes=1)
 
 
 def test_what_falls_due_happens_in_time_order_at_the_moment_it_falls_due(sandbox, key, put):

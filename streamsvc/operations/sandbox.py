@@ -17,13 +17,15 @@ READ = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where(Sandbo
 
 
 def sandbox_now() -> datetime:
-    """What the sandbox's clock shows. A new sandbox's starts here, where the settings put it."""
-    found = one_row(READ)
-    return clock.wall() + (found.offset_us if found else _started()) * MICROSECOND
+    """What the sandbox's clock shows. It starts where the settings first say so; until then it is the wall's."""
+    found, at = one_row(READ), current_app.extensions["settings"].sandbox_clock
+    if not found and not at:
+        return clock.wall()
+    offset_us = found.offset_us if found else _started(at)
+    return clock.wall() + offset_us * MICROSECOND  # the wall is read last, lest a new clock show what is before it
 
 
-def _started() -> int:
-    at = current_app.extensions["settings"].sandbox_clock
+def _started(at: datetime | None) -> int:
     offset = (at - clock.wall()) // MICROSECOND if at else 0
     start = insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"])
     if db.session().in_transaction():  # which on SQLite nobody else could write beside
@@ -43,6 +45,8 @@ def is_moving() -> bool:
 def move_clock(to: datetime) -> int:
     """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
     before, wall = sandbox_now(), clock.wall()
+    if not one_row(READ):
+        _started(None)
     still = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
     if not affected(sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)):
         raise ClockIsMoving
