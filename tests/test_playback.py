@@ -152,6 +152,18 @@ def test_a_device_that_is_removed_makes_room(world):
     assert ann.play("film").status_code == 201
 
 
+def test_only_a_device_of_ones_own_plays(world, ann):
+    own = ann.on_another_device().get("/v1/sessions/current").json["session"]["device"]["id"]
+    foreign = world.household(plan=world.put_plan()).get("/v1/sessions/current").json["session"]["device"]["id"]
+    assert ann.play("film", device_id=own).status_code == 201
+    assert ann.get("/v1/playback").json["items"][0]["device"]["id"] == own
+    refused, missing = (ann.play("film", device_id=device) for device in (foreign, "dev_nobody"))
+    assert told(refused) == (404, "not_found")
+    assert refused.json | {"request_id": 0} == missing.json | {"request_id": 0}
+    assert ann.delete(f"/v1/devices/{own}").status_code == 204
+    assert told(ann.play("film", device_id=own)) == (404, "not_found")
+
+
 def test_a_reload_takes_over_its_own_place(ann):
     first = ann.play("film").json
     again = ann.play("film").json

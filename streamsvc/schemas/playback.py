@@ -20,7 +20,7 @@ class PlaybackIn(StrictSchema):
     device_id = Id(
         load_default=None,
         allow_none=True,
-        metadata={"description": "What plays; else what the session signed in with."},
+        metadata={"description": "Which of the account's devices plays; else what the session signed in with."},
     )
     max_height = Int(
         least=1,

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import grants
-from streamsvc.database import UtcTime
+from streamsvc.database import UtcTime, one_row
 from streamsvc.login import Viewer
-from streamsvc.models import Stream
+from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save
 from streamsvc.operations.catalog.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
@@ -23,7 +23,7 @@ from streamsvc.rules.refusals import Invalid, NotFound, StreamEnded
 
 def start(who: Viewer, asked: dict, now: datetime) -> dict:
     """Start to play what was `asked` (a loaded PlaybackIn). Raises why not, in the order of the contract."""
-    facts = viewer_facts()
+    facts, device_id = viewer_facts(), _device(who, asked["device_id"])
     playable = items.find(asked["item_id"], who.profile.profile_id if who.profile else None)
     _check(playable, facts, now)
     if playable.is_series:
@@ -33,7 +33,7 @@ def start(who: Viewer, asked: dict, now: datetime) -> dict:
         account_id=who.account_id,
         profile_id=who.profile.profile_id,
         session_id=who.row.session_id,
-        device_id=asked["device_id"] or who.row.device_id,
+        device_id=device_id,
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
@@ -42,6 +42,15 @@ def start(who: Viewer, asked: dict, now: datetime) -> dict:
     limits = streams.Limits(granted["max_streams"], granted["max_devices"])
     stream_id, current = streams.claim(wish, limits, asked["replace"], now)
     return _started(stream_id, current, wish, limits, playable, now)
+
+
+def _device(who: Viewer, asked_id: str | None) -> str:
+    """The id of the device that plays: the session's, or another of the account's. Raises NotFound."""
+    if asked_id in (None, who.row.device_id):
+        return who.row.device_id
+    if not one_row(Device.kept(who.account_id).where(Device.id == asked_id)):
+        raise NotFound(detail="There is no such device on your account.")
+    return asked_id
 
 
 def _check(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None:
