@@ -52,7 +52,6 @@ def test_a_plan_change_after_a_void_month_is_charged_in_full(world, price):
     ann = unpaid_renewal(world, price)
     correct(world, ann.invoices()[1], "void")
     act(ann, "plan-change", price_id=world.plan("q", 6200), when="now")
-    print(ann.lines())
     assert balance(ann) == 0
     assert world.charges() == [3100, 6200]
 
@@ -114,3 +113,43 @@ def test_credit_for_an_invoice_whose_money_is_on_its_way_is_not_lost(world, pric
     correct(world, ann.invoices()[1], "credit-notes")
     world.go_to("2026-02-15T00:01:00")
     assert (ann.invoices()[1]["status"], balance(ann), world.charges()) == ("paid", 3100, [3100, 3100])
+
+
+def charge_once(world, person, **more):
+    body = {"account_id": person.id, "amount_minor": 1190, "currency": "EUR", "description": "A poster", **more}
+    return world.operator.post("/v1/admin/invoices", body)
+
+
+def test_an_operator_charges_for_something_by_itself(world):
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
+    ann = world.person(country="DE")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 190, "currency": "EUR"})
+    answer = charge_once(world, ann)
+    assert (answer.status_code, answer.json["status"], answer.json["number"]) == (201, "paid", "2026-000001")
+    [line] = answer.json["lines"]
+    assert [line[name] for name in ("kind", "description", "amount_minor", "tax_minor")] == [
+        "one_off",
+        "A poster",
+        1190,
+        190,
+    ]
+    assert (answer.json["credit_applied_minor"], world.charges()) == (190, [1000])
+    on_top = charge_once(world, ann, tax="exclusive").json
+    assert [on_top[name] for name in ("subtotal_minor", "tax_minor", "total_minor")] == [1190, 226, 1416]
+    assert "A poster" in ann.get(f"/v1/invoices/{on_top['id']}/html").text
+    assert correct(world, on_top, "refunds", amount_minor=416).json["status"] == "succeeded"
+
+
+def test_a_one_off_charge_that_is_declined_is_tried_again_and_ends_no_subscription(world):
+    ann = world.person(country="DE")
+    ann.subscribe(world.plan("p", 500, currency="EUR"))
+    world.next_charge("decline")
+    invoice = charge_once(world, ann).json
+    assert (invoice["status"], invoice["next_attempt_on"]) == ("open", "2026-01-16")
+    world.next_charge("decline")
+    world.go_to("2026-01-16T12:00:00")
+    assert (ann.subscription()["status"], ann.invoices()[-1]["next_attempt_on"]) == ("active", "2026-01-18")
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments").status_code == 201
+    world.go_to("2026-01-20T12:00:00")
+    assert (ann.invoices()[-1]["status"], world.charges()) == ("paid", [500, 1190])
+    assert charge_once(world, world.person(country="DE", card=None)).json["status"] == "open"

@@ -154,6 +154,16 @@ class CreditNoteIn(StrictSchema):
             raise ValidationError("Give lines or amount_minor.", "amount_minor")
 
 
+class OneOffIn(StrictSchema):
+    """`tax`: whether the amount holds the tax of the account's country, or it comes on top."""
+
+    account_id = Text(required=True)
+    amount_minor = Money(least=1, required=True)
+    currency = Currency(required=True)
+    description = Text(required=True, longest=200)
+    tax = Word("inclusive", "exclusive", load_default="inclusive")
+
+
 class RefundIn(StrictSchema):
     """`credit_note` false: the money goes back and the invoice is owed again."""
 

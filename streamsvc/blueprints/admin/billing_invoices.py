@@ -1,4 +1,4 @@
-"""POST /v1/admin/invoices/{id}/void · /credit-notes · /refunds."""
+"""POST /v1/admin/invoices · /{id}/void · /credit-notes · /refunds."""
 
 from streamsvc import clock
 from streamsvc.database import db
@@ -6,11 +6,11 @@ from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations import audit
-from streamsvc.operations.billing import corrections
+from streamsvc.operations.billing import corrections, one_off
 from streamsvc.operations.billing.credit import after_credit
 from streamsvc.operations.billing.views import invoice_view
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.subscriptions_admin import CreditNoteIn, RefundIn, RefundOut
+from streamsvc.schemas.subscriptions_admin import CreditNoteIn, OneOffIn, RefundIn, RefundOut
 from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut
 from streamsvc.web import Blueprint
 
@@ -23,6 +23,18 @@ bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", desc
 def get_invoice(invoice_id):
     """Any account's invoice."""
     return invoice_view(found(invoice_id))
+
+
+@bp.route("", methods=["POST"])
+@bp.arguments(OneOffIn)
+@operator("billing")
+@idempotent(required=True)
+@bp.response(201, InvoiceOut)
+def charge_once(asked):
+    """Charge an account for something by itself. What is declined stays open, and is tried again on later days."""
+    invoice = one_off.charge(asked["account_id"], asked, clock.now())
+    noted("one_off_charged", invoice, amount_minor=asked["amount_minor"], currency=asked["currency"])
+    return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/void", methods=["POST"])

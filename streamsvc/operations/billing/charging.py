@@ -4,7 +4,7 @@ Whatever dies in between, the record stands: reconcile() asks the provider what 
 the same key only where it never arrived.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import sqlalchemy as sa
 from flask import current_app
@@ -25,6 +25,7 @@ from streamsvc.rules.refusals import NotFound, PaymentInProgress
 
 JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
+COLLECT_JOB = "invoice.collect"
 RECONCILE_AFTER = timedelta(seconds=30)
 PAYER_HAS = timedelta(hours=23)
 """How long a payer may take to confirm; then the payment counts as declined."""
@@ -167,6 +168,9 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
     invoice.attempts += 1
     invoice.first_failed_on = invoice.first_failed_on or today
     invoice.next_attempt_on = next_try(invoice, today, decline_code)
+    if at is None and (again := invoice.next_attempt_on):  # no subscription whose job would come by
+        asked = {"invoice_id": invoice.id, "account_id": invoice.account_id}
+        jobs.enqueue(COLLECT_JOB, asked, datetime.combine(again, time.min, UTC), f"collect {invoice.id} {again}")
     notices.payment_failed(invoice, at)
 
 

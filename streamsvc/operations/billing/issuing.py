@@ -34,8 +34,9 @@ class Draft:
 
     account: Account
     subscription: Subscription | None
+    """None where an operator charges for something by itself."""
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple
     discounts: tuple[Discount, ...]
     totals: Totals
     taxation: Taxation
@@ -194,7 +195,17 @@ def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     together.flush()
 
 
-def _row(invoice: Invoice, subscription: Subscription, line: Line, position: Position) -> InvoiceLine:
+def _row(invoice: Invoice, subscription: Subscription | None, line, position: Position) -> InvoiceLine:
+    row = InvoiceLine(kind=line.kind, description=line.description) if subscription is None else _of(subscription, line)
+    row.amount_minor = line.amount_minor
+    row.discount_minor, row.tax_minor = position.discount_minor, position.tax_minor
+    row.tax_ppm = 0 if position.tax.reversed else position.tax.rate_ppm
+    row.tax_inclusive = position.tax.inclusive
+    return row
+
+
+def _of(subscription: Subscription, line: Line) -> InvoiceLine:
+    """A line that a subscription's history asks for."""
     credited = line.of and line_by_identity(subscription.id, line.of)
     return InvoiceLine(
         kind=line.kind,
@@ -209,11 +220,6 @@ def _row(invoice: Invoice, subscription: Subscription, line: Line, position: Pos
         period_end=line.period.end,
         days=line.days,
         full_days=line.full_days,
-        amount_minor=line.amount_minor,
-        discount_minor=position.discount_minor,
-        tax_minor=position.tax_minor,
-        tax_ppm=0 if position.tax.reversed else position.tax.rate_ppm,
-        tax_inclusive=position.tax.inclusive,
     )
 
 
@@ -228,6 +234,8 @@ def describe(line: Line) -> str:
 
 def _use_discounts(worked_out: Draft, now: datetime) -> None:
     """A coupon is used by the period it was taken off; `once` by the first invoice, a fixed one until it is spent."""
+    if not worked_out.discounts:
+        return
     renews = begins_a_period((line.kind, line.item, line.cause, line.period.end) for line in worked_out.lines)
     used = dict(worked_out.totals.discounts)
     for discount in worked_out.discounts:

@@ -20,6 +20,7 @@ from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals import (
+    AccountNotActive,
     AlreadySubscribed,
     AuthenticationRequired,
     Invalid,
@@ -32,12 +33,15 @@ from streamsvc.rules.sessions import fingerprint
 def subscribe(account_id: str, asked: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
     """Start a subscription; the answer once its first payment is settled. Commits on the way.
 
-    Raises AlreadySubscribed, CouponInvalid, GiftCodeInvalid, Invalid, PaymentFailed, AuthenticationRequired.
+    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, Invalid, PaymentFailed,
+    AuthenticationRequired.
     """
     account = lock(Account, account_id)
     begun = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
     if begun:  # the request was cut short before it could answer
         return pay_start(begun.id)
+    if account.status != "active":  # deleted, perhaps, since the request was let in
+        raise AccountNotActive(detail="Only an active account can subscribe.")
     at = start(account, asked, now, actor, request_key)
     payments = charging.charge_open(at, on_session=True) if at.subscription.status == "incomplete" else []
     at.show()
