@@ -1,6 +1,7 @@
 """catalog import, catalog export."""
 
 import sys
+import zlib
 
 import click
 from flask import current_app
@@ -8,6 +9,7 @@ from flask.cli import with_appcontext
 
 from streamsvc.cli.progress import progress
 from streamsvc.operations.catalog.exporting import FORMATS
+from streamsvc.operations.catalog.formats import TooLarge, lines
 from streamsvc.operations.catalog.importing import READERS, Report, import_file, opened
 
 MOST_SHOWN = 20
@@ -22,19 +24,33 @@ def catalog():
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only tell what would happen.")
 @click.option("--format", "form", type=click.Choice(list(READERS)), default="ndjson", show_default=True)
+@click.option("--remove-missing", is_flag=True, help="Take out the titles that the file does not name.")
+@click.option(
+    "--most-removals-percent",
+    type=click.IntRange(0, 100),
+    default=10,
+    show_default=True,
+    help="Where more would go, none goes.",
+)
 @with_appcontext
-def import_(file, dry_run, form):
+def import_(file, dry_run, form, remove_missing, most_removals_percent):
     """Import FILE, plain or gzip; NDJSON is a title a line. What is good lands; what is not is told.
 
-    The same file twice changes nothing. Ends with 1 where a line was rejected.
+    The same file twice changes nothing. Ends with 1 where a line was rejected, or nothing removed for safety.
     """
-    report = import_with_progress(file, dry_run, form)
+    most = most_removals_percent if remove_missing and not dry_run else None
+    try:
+        report = import_with_progress(file, dry_run, form, most)
+    except (OSError, EOFError, zlib.error, TooLarge) as broken:
+        raise click.ClickException(f"The file cannot be read to its end: {broken}") from None
     click.echo(summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
     for line, external_id, flaw in report.rejections[:MOST_SHOWN]:
         click.echo(f"line {line} {external_id or ''}: {flaw.field or 'line'}: {flaw.code}: {flaw.reason}", err=True)
     if len(report.rejections) > MOST_SHOWN:
         click.echo(f"… and {len(report.rejections) - MOST_SHOWN} more", err=True)
-    if report.rejected:
+    if report.not_removed:
+        click.echo(report.not_removed, err=True)
+    if report.rejected or report.not_removed:
         sys.exit(1)
 
 
@@ -46,15 +62,15 @@ def export(form):
     sys.stdout.writelines(FORMATS[form](current_app.extensions["settings"].public_url))
 
 
-def import_with_progress(file, dry_run: bool = False, form: str = "ndjson") -> Report:
+def import_with_progress(file, dry_run: bool = False, form: str = "ndjson", most: int | None = None) -> Report:
     """Import a file with a bar on a terminal."""
-    with opened(file) as lines:
-        length = sum(1 for _ in lines)
+    with opened(file) as whole:
+        length = sum(1 for _ in lines(whole))
     with progress(length, "Importing titles") as bar:
-        return import_file(file, on_progress=lambda done: bar.update(done - bar.pos), dry_run=dry_run, form=form)
+        return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most)
 
 
 def summary(report: Report) -> str:
     """One line of counts."""
-    counts = ("added", "changed", "unchanged", "rejected")
+    counts = ("added", "changed", "unchanged", "rejected", *(("removed",) if report.removed else ()))
     return f"{report.lines} lines: " + ", ".join(f"{getattr(report, name)} {name}" for name in counts)

@@ -1,6 +1,7 @@
 """A file of titles, entry by entry: what is good lands, what is not is told with its line, field, code and reason."""
 
 import gzip
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,14 +14,17 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog import bulk, indexing, writing
-from streamsvc.operations.catalog.formats import Entry, imdb, ndjson, roku, table
+from streamsvc.operations.catalog import bulk, indexing, missing, writing
+from streamsvc.operations.catalog.formats import Entry, imdb, in_another_encoding, ndjson, refused, roku, table
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
 
 READERS = {"ndjson": ndjson.read, "csv": table.read, "imdb": imdb.read, "roku": roku.read}
+PACKED = b"\x1f\x8b"
+"""How gzip begins."""
 BATCH = 250
 """Titles in one transaction: other writers wait no longer than it takes (about 0.2 s)."""
 MOST_TOLD = 1_000
+LONGEST_ID, LONGEST_FIELD, LONGEST_REASON = 200, 200, 500
 KNOWN = sa.select(Title.external_id, TitleRecord.body).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 
 
@@ -40,6 +44,8 @@ class Report:
     rejected: int = 0
     removed: int = 0
     lines: int = 0
+    not_removed: str | None = None
+    """Why titles that the file does not name were left, where they should have been taken out."""
     rejections: list[Rejection] = field(default_factory=list)
 
     def count(self, outcome: Counter) -> None:
@@ -47,10 +53,20 @@ class Report:
             setattr(self, name, getattr(self, name) + number)
 
     def reject(self, entry: Entry) -> list[Rejection]:
-        told = [Rejection(entry.line, entry.external_id, flaw) for flaw in entry.flaws]
+        name = entry.external_id and tellable(entry.external_id, LONGEST_ID)
+        told = [Rejection(entry.line, name, _tellable(flaw)) for flaw in entry.flaws]
         self.rejected += 1
         self.rejections += told[: max(0, MOST_TOLD - len(self.rejections))]
         return told
+
+
+def tellable(text: str, most: int) -> str:
+    """What a broken file said, as text that can be kept and shown: well-formed, without NUL, not endless."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:most]
+
+
+def _tellable(flaw):
+    return Flaw(tellable(flaw.field, LONGEST_FIELD), flaw.code, tellable(flaw.reason, LONGEST_REASON))
 
 
 def import_file(
@@ -58,28 +74,48 @@ def import_file(
     on_progress: Callable[[int], None] | None = None,
     dry_run: bool = False,
     form: str = "ndjson",
+    most_removals_percent: int | None = None,
 ) -> Report:
-    """Import a file, plain or gzip. `on_progress` hears how many lines are done, batch by batch."""
+    """Import a file, plain or gzip. `on_progress` hears how many lines are done, batch by batch.
+
+    Where `most_removals_percent` is given, titles that the file does not name are taken out, unless they are more.
+    Raises OSError, EOFError or zlib.error for one that cannot be unpacked.
+    """
     with opened(path) as file:
-        return import_entries(READERS[form](file), on_progress, dry_run)
+        return import_entries(entries(form, file), on_progress, dry_run, most_removals_percent)
+
+
+def entries(form: str, file: BinaryIO, after: int = 0) -> Iterator[Entry]:
+    """The entries of a file behind line `after`. One in another encoding than UTF-8 is refused as a whole."""
+    if in_another_encoding(file.peek(2)[:2]):
+        return iter([] if after else [refused(1, "unknown_encoding", "The file is not in UTF-8 but in UTF-16 or -32.")])
+    return READERS[form](file, after)
 
 
 def opened(path: Path | str) -> BinaryIO:
     with Path(path).open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        packed = file.read(2) == PACKED
     return gzip.open(path, "rb") if packed else Path(path).open("rb")
 
 
 def import_entries(
-    entries: Iterable[Entry], on_progress: Callable[[int], None] | None = None, dry_run: bool = False
+    entries: Iterable[Entry],
+    on_progress: Callable[[int], None] | None = None,
+    dry_run: bool = False,
+    most_removals_percent: int | None = None,
 ) -> Report:
     """Put the entries into the catalogue, a batch to a transaction; with `dry_run` only tell what would happen."""
-    report, memory = Report(), writing.Memory()
+    report, memory, began, named = Report(), writing.Memory(), clock.now(), array("q")
     for batch in batches(entries):
-        import_batch(batch, report, memory, dry_run)
+        import_batch(batch, report, memory, dry_run, lambda _, pks: named.extend(pks))
         if on_progress:
             on_progress(report.lines)
     if not dry_run:
+        if most_removals_percent is not None:
+            try:
+                report.removed = missing.take_out(set(named), report.rejected, most_removals_percent, began)
+            except missing.NotRemoved as why:
+                report.not_removed = str(why)
         indexing.survey()
         db.session.commit()
     return report
@@ -108,8 +144,9 @@ def import_batch(batch: list[Entry], report: Report, memory: writing.Memory, dry
 
 def _completed(batch: list[Entry]) -> list[Entry]:
     """The batch with whole records: a part is laid over what is known of its title."""
-    names = {entry.external_id for entry in batch if entry.part is not None}
-    known = {row.external_id: row.body for row in bulk.rows_by(KNOWN, Title.external_id, names - {None})}
+    names = {entry.external_id for entry in batch if entry.part is not None} - {None}
+    askable = sorted(name for name in names if name == tellable(name, LONGEST_ID))
+    known = {row.external_id: row.body for row in bulk.rows_by(KNOWN, Title.external_id, askable)}
     return [_whole(entry, known) if entry.part is not None else entry for entry in batch]
 
 

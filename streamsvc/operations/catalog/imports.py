@@ -5,18 +5,18 @@ import io
 import zlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import dropwhile
-from typing import BinaryIO
 
 import sqlalchemy as sa
 
 from streamsvc import clock, jobs
 from streamsvc.database import db, insert
-from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection, Title
-from streamsvc.operations.catalog import bulk, editing, importing, indexing, writing
+from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
+from streamsvc.operations.catalog import bulk, importing, indexing, missing, writing
+from streamsvc.operations.catalog.formats import TooLarge
+from streamsvc.operations.catalog.importing import PACKED
 
 CHUNK_BYTES = 256 * 1024
-LARGEST_BYTES = 64 << 20
+LARGEST_BYTES, LARGEST_UNPACKED_BYTES = 64 << 20, 4 << 30
 TURN = timedelta(seconds=15)
 """How long the worker stays with one import before other jobs have their turn; well below a job's lease."""
 COUNTS = ("added", "changed", "unchanged", "rejected")
@@ -50,17 +50,18 @@ def carry_on(payload: dict, now: datetime) -> None:
         _import(made, now)
     except (OSError, EOFError, zlib.error) as broken:
         db.session.rollback()
-        _end(made, now, "failed", error=f"The file cannot be unpacked: {broken}")
-        return
+        return _end(made, now, "failed", error=f"The file cannot be unpacked: {broken}")
+    except TooLarge as large:
+        db.session.rollback()
+        return _end(made, now, "failed", error=f"The file is too large: {large}")
     _finish(made, now)
 
 
 def _import(made, now):
     until = clock.wall() + TURN
-    entries = importing.READERS[made.format](unpacked(ChunkReader(made.id)))
-    rest = dropwhile(lambda entry: entry.line <= made.lines_done, entries)
+    entries = importing.entries(made.format, unpacked(ChunkReader(made.id)), after=made.lines_done)
     memory = writing.Memory()
-    for batch in importing.batches(rest):
+    for batch in importing.batches(entries):
         _import_batch(made, batch, memory)
         if clock.wall() > until:
             raise jobs.Retry(now)
@@ -83,6 +84,7 @@ def _import_batch(made, batch, memory):
 
 def _keep_rejections(import_id, told):
     positions: dict[int, int] = {}
+    rows = []
     for rejection in told:
         positions[rejection.line] = positions.get(rejection.line, -1) + 1
         row = {
@@ -92,7 +94,9 @@ def _keep_rejections(import_id, told):
             "external_id": rejection.external_id,
             **rejection.flaw._asdict(),
         }
-        db.session.execute(insert(ImportRejection).values(row).on_conflict_do_nothing())
+        rows.append(row)
+    if rows:
+        db.session.execute(insert(ImportRejection).on_conflict_do_nothing(), rows)
 
 
 def _keep_named(import_id, pks: Iterable[int]):
@@ -105,7 +109,11 @@ def _finish(made, now):
     """The end of the file: titles that it did not name go, where that was asked for and they are not too many."""
     error, removed = None, 0
     if made.remove_missing and not made.dry_run:
-        error, removed = _remove_missing(made, now)
+        named = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == made.id)
+        try:
+            removed = missing.take_out(named, made.rejected, made.most_removals_percent, made.created_at)
+        except missing.NotRemoved as why:
+            error = str(why)
     _end(made, now, "failed" if error else "done", error, removed)
     indexing.survey()
 
@@ -117,37 +125,42 @@ def _end(made, now, status, error=None, removed=0):
     db.session.execute(sa.update(Import).where(Import.id == made.id).values(ended))
 
 
-def _remove_missing(made, now):
-    """(why not, how many titles went). Too many, or any line rejected: nothing goes."""
-    if made.rejected:
-        return "Some lines were rejected, so no title was removed.", 0
-    writing.begin()
-    named = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == made.id)
-    present = sa.select(Title.pk).where(Title.removed_at.is_(None))
-    missing = db.session.scalars(present.where(Title.pk.not_in(named))).all()
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(present.subquery()))
-    if len(missing) * 100 > made.most_removals_percent * total:
-        return (
-            f"{len(missing)} of {total} titles are not in the file, more than {made.most_removals_percent} %;"
-            " none was removed."
-        ), 0
-    for some in bulk.slices(missing):
-        editing.withdraw(some, now)
-    if missing:
-        writing.touch()
-    return None, len(missing)
+class Rereadable(io.RawIOBase):
+    """A stream that can be read again from its beginning, and from nowhere else."""
 
-
-class ChunkReader(io.RawIOBase):
-    """The kept file, a piece at a time."""
-
-    def __init__(self, import_id: str):
-        self.import_id, self.position, self.left = import_id, 0, b""
+    place = 0
 
     def readable(self):
         return True
 
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        if (offset, whence) == (0, io.SEEK_SET):
+            self.place = 0
+            self.rewind()
+        elif (offset, whence) != (0, io.SEEK_CUR):
+            raise io.UnsupportedOperation("the beginning alone can be gone back to")
+        return self.place
+
     def readinto(self, buffer):
+        count = self.read_into(buffer)
+        self.place += count
+        return count
+
+
+class ChunkReader(Rereadable):
+    """The kept file, a piece at a time."""
+
+    def __init__(self, import_id: str):
+        self.import_id = import_id
+        self.rewind()
+
+    def rewind(self):
+        self.position, self.left = 0, b""
+
+    def read_into(self, buffer):
         if not self.left:
             piece = sa.select(ImportChunk.body).where(
                 ImportChunk.import_id == self.import_id, ImportChunk.position == self.position
@@ -159,7 +172,23 @@ class ChunkReader(io.RawIOBase):
         return len(taken)
 
 
-def unpacked(raw: io.RawIOBase) -> BinaryIO:
+class Unpacked(Rereadable):
+    """What a packed file holds. Raises TooLarge behind as many bytes as a file may unpack to."""
+
+    def __init__(self, packed: Rereadable):
+        self.file = gzip.GzipFile(fileobj=io.BufferedReader(packed, CHUNK_BYTES))
+
+    def rewind(self):
+        self.file.seek(0)
+
+    def read_into(self, buffer):
+        if self.place > LARGEST_UNPACKED_BYTES:
+            raise TooLarge(f"It unpacks to more than {LARGEST_UNPACKED_BYTES} bytes.")
+        return self.file.readinto(buffer)
+
+
+def unpacked(raw: io.RawIOBase) -> io.BufferedReader:
     """The file itself, where it came packed with gzip."""
-    file = io.BufferedReader(raw, CHUNK_BYTES)
-    return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file
+    packed = raw.read(2) == PACKED
+    raw.seek(0)
+    return io.BufferedReader(Unpacked(raw) if packed else raw, CHUNK_BYTES)

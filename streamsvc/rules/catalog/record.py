@@ -187,6 +187,7 @@ _KINDS = (
     ("missing required field", "missing"),
     ("unknown field", "unknown_field"),
     ("of length", "out_of_range"),
+    ("out of range", "out_of_range"),
     (" >= ", "out_of_range"),
     (" <= ", "out_of_range"),
     ("matching regex", "invalid"),

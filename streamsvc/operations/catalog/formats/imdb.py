@@ -6,7 +6,7 @@ Movies and series are taken; episodes, games and the rest are told as passed ove
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from streamsvc.operations.catalog.formats import Entry, refused, text_lines
+from streamsvc.operations.catalog.formats import Entry, lines, refused, text, too_long
 
 COLUMNS = (
     "tconst", "titleType", "primaryTitle", "originalTitle", "isAdult", "startYear", "endYear", "runtimeMinutes",
@@ -17,19 +17,20 @@ KINDS = {
     "tvSeries": "series", "tvMiniSeries": "series",
 }  # fmt: skip
 NOTHING = "\\N"
-LONGEST_LINE = 20_000
 
 
-def read(file: BinaryIO) -> Iterator[Entry]:
-    lines = text_lines(file)
-    header = tuple(lines.readline(LONGEST_LINE).rstrip("\r\n").split("\t"))
-    if header != COLUMNS:
-        yield refused(1, "unknown_format", "The first line is not that of IMDb's title.basics.tsv.")
-        return
-    number = 1
-    while line := lines.readline(LONGEST_LINE):
-        number += 1
-        yield _entry(number, line.rstrip("\r\n").split("\t"))
+def read(file: BinaryIO, after: int = 0) -> Iterator[Entry]:
+    for number, line in enumerate(lines(file), 1):
+        if number == 1:
+            if line is None or tuple(_cells(line)) != COLUMNS:
+                yield refused(1, "unknown_format", "The first line is not that of IMDb's title.basics.tsv.")
+                return
+        elif number > after:
+            yield too_long(number) if line is None else _entry(number, _cells(line))
+
+
+def _cells(line):
+    return text(line).rstrip("\r\n").split("\t")
 
 
 def _entry(number, cells):

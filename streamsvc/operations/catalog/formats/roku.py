@@ -1,16 +1,16 @@
 """A search feed in the shape that Roku's has: one JSON object with `assets`. Here "line" counts assets, from one.
 
-The feed is read as a whole, so it is limited in size. Movies and series with their episodes are taken.
+Movies and series with their episodes are taken. No more of the feed is held in memory than its episodes and one asset.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO
-
-import msgspec
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 from streamsvc.operations.catalog.formats import Entry, refused
+from streamsvc.operations.catalog.formats.values import Values
 
-LARGEST_BYTES = 256 << 20
+ASSETS, ASSET = "assets", None
 RATINGS = {
     "MPAA": "US",
     "USA_PR": "US",
@@ -27,26 +27,50 @@ PICTURES = {"main": "poster", "background": "backdrop", "keyart": "keyart", "log
 IDS = {"TMS": "gracenote", "ROVI": "rovi", "IMDB": "imdb", "EIDR": "eidr"}
 
 
-def read(file: BinaryIO) -> Iterator[Entry]:
-    raw = file.read(LARGEST_BYTES + 1)
-    if len(raw) > LARGEST_BYTES:
-        yield refused(1, "too_long", f"A feed has at most {LARGEST_BYTES} bytes.")
-        return
+def read(file: BinaryIO, after: int = 0) -> Iterator[Entry]:
+    """The file is read twice: what all assets share, and the episodes, may stand behind them."""
+    feed, episodes = {}, {}
+    with suppress(ValueError, RecursionError):
+        for name, value in _members(file):
+            if name is not ASSET:
+                feed[name] = value
+            elif isinstance(value, dict) and value.get("type") == "episode":
+                _keep_episode(episodes, value)
+    file.seek(0)
+    number = 0
     try:
-        feed = msgspec.json.decode(raw)
-        assets = msgspec.convert(feed["assets"], list)
-    except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError):
-        yield refused(1, "malformed", "The feed is no JSON object with a list `assets`.")
-        return
-    episodes = _episodes(assets)
-    for number, asset in enumerate(assets, 1):
-        if not isinstance(asset, dict) or asset.get("type") not in ("movie", "series", "episode"):
-            yield refused(number, "not_taken", "An asset is a movie, a series or an episode.", "type")
-        elif asset["type"] != "episode":
-            yield _entry(number, asset, feed, episodes)
+        for name, asset in _members(file):
+            number += name is ASSET
+            if name is ASSET and number > after and (entry := _entry(number, asset, feed, episodes)):
+                yield entry
+    except (ValueError, RecursionError) as error:
+        yield refused(number + 1, "malformed", f"From here on the feed is no JSON object with a list `assets`: {error}")
+
+
+def _members(file) -> Iterator[tuple[str | None, Any]]:
+    """The members of the feed, name and value, but each asset by itself. Raises ValueError, RecursionError."""
+    values = Values(file)
+    values.expect("{")
+    while (name := values.name()) != ASSETS:
+        yield name, values.next()
+        values.expect(",")
+    values.expect("[")
+    if not values.take("]"):
+        yield ASSET, values.next()
+        while values.take(","):
+            yield ASSET, values.next()
+        values.expect("]")
+    while values.take(","):
+        yield values.name(), values.next()
+    values.expect("}")
 
 
 def _entry(number, asset, feed, episodes):
+    """None for an episode, which comes with its series."""
+    if not isinstance(asset, dict) or asset.get("type") not in ("movie", "series", "episode"):
+        return refused(number, "not_taken", "An asset is a movie, a series or an episode.", "type")
+    if asset["type"] == "episode":
+        return None
     try:
         part = _part(asset, feed, episodes.get(asset.get("id"), []))
     except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
@@ -110,14 +134,11 @@ def _window(option, feed):
     }
 
 
-def _episodes(assets):
-    """Episodes by the id of their series."""
-    by_series: dict[str, list] = {}
-    for asset in assets:
-        if isinstance(asset, dict) and asset.get("type") == "episode":
-            told = asset.get("episodeInfo") or {}
-            by_series.setdefault(told.get("seriesId"), []).append((told, asset))
-    return by_series
+def _keep_episode(episodes, asset):
+    """An episode that is shaped as it should be, under the id of its series."""
+    told = asset.get("episodeInfo")
+    if isinstance(told, dict) and isinstance(told.get("seriesId"), str):
+        episodes.setdefault(told["seriesId"], []).append((told, asset))
 
 
 def _seasons(episodes, default):

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from streamsvc.operations.catalog.formats import Entry, refused, text_lines
+from streamsvc.operations.catalog.formats import Entry, lines, refused, text
+from streamsvc.rules.catalog.record import LONGEST_LINE_BYTES
 
 PLAIN = ("external_id", "kind", "title", "original_title", "year", "runtime_s", "synopsis", "age_rating", "popularity")
 LISTS = ("genres", "languages", "countries", "plans")
@@ -15,8 +16,9 @@ OTHERS = ("poster", "hls")
 COLUMNS = (*PLAIN, *LISTS, *PEOPLE, *OTHERS)
 
 
-def read(file: BinaryIO) -> Iterator[Entry]:
-    rows = csv.reader(text_lines(file), strict=True)
+def read(file: BinaryIO, after: int = 0) -> Iterator[Entry]:
+    source = _Lines(lines(file))
+    rows = csv.reader(source, strict=True)
     try:
         header = [name.strip().lower() for name in next(rows, [])]
     except csv.Error as error:
@@ -26,15 +28,36 @@ def read(file: BinaryIO) -> Iterator[Entry]:
         yield refused(1, "unknown_field", f"There is no column {unknown[0]!r}; there are {', '.join(COLUMNS)}.")
         return
     while True:
+        first, broken = source.number + 1, None
         try:
             cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield refused(rows.line_num, "malformed", f"The row cannot be read: {error}.")
+            broken = error
+        if source.number <= after:
             continue
-        if any(cells):
-            yield _entry(rows.line_num, header, cells)
+        if broken:
+            yield refused(source.number, "malformed", f"The row from line {first} on cannot be read: {broken}.")
+        elif any(cells):
+            yield _entry(source.number, header, cells)
+
+
+class _Lines:
+    """Lines for the csv module: counted, and going on after an error, where a generator would be at its end."""
+
+    def __init__(self, lines):
+        self.lines, self.number = lines, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        line = next(self.lines)
+        self.number += 1
+        if line is None:
+            raise csv.Error(f"a line has at most {LONGEST_LINE_BYTES} bytes")
+        return text(line)
 
 
 def _entry(line, header, cells):

@@ -1,0 +1,42 @@
+"""A full sync's end: the titles that the file did not name are taken out, unless that would be too many."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.database import db
+from streamsvc.models import Title
+from streamsvc.operations.catalog import bulk, editing, writing
+
+
+class NotRemoved(Exception):
+    """Why no title was taken out."""
+
+
+def take_out(named: Collection[int] | sa.Select, rejected: int, most_percent: int, began: datetime) -> int:
+    """Take out the titles whose keys are not `named`, in the caller's unit of work; how many. Raises NotRemoved.
+
+    What somebody added or changed since the import `began` is newer than the file, and stays. Where a line was
+    rejected, or more than `most_percent` of the catalogue would go, nothing does.
+    """
+    if rejected:
+        raise NotRemoved("Some lines were rejected, so no title was removed.")
+    writing.begin()
+    present = sa.select(Title.pk).where(Title.removed_at.is_(None))
+    older = present.where(Title.updated_at <= began)
+    if isinstance(named, sa.Select):
+        missing = db.session.scalars(older.where(Title.pk.not_in(named))).all()
+    else:
+        missing = [pk for pk in db.session.scalars(older) if pk not in named]
+    total = db.session.scalar(sa.select(sa.func.count()).select_from(present.subquery()))
+    if len(missing) * 100 > most_percent * total:
+        raise NotRemoved(
+            f"{len(missing)} of {total} titles are not in the file, more than {most_percent} %; none was removed."
+        )
+    for some in bulk.slices(missing):
+        editing.withdraw(some, clock.now())
+    if missing:
+        writing.touch()
+    return len(missing)
