@@ -18,7 +18,7 @@ DECLINES = {
 class State:
     def __init__(self):
         self.lock, self.requests, self.answers = threading.Lock(), [], {}
-        self.intents, self.methods, self.counter = {}, {}, 0
+        self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, 0
         self.lose_replies = 0
         """How many of the answers to come are cut off after the request was carried out."""
 
@@ -47,6 +47,13 @@ class State:
                 return 200, {"id": name, "object": "payment_method", "type": "card"}
             case ("POST", "payment_intents"):
                 return self.charge(params)
+            case ("GET", "payment_intents", "search"):
+                own_id = params["query"].split("'")[3]
+                found = [one for one in self.intents.values() if one["metadata"]["payment_id"] == own_id]
+                return 200, {"object": "search_result", "data": found, "has_more": False}
+            case ("GET", "refunds"):
+                found = [one for one in self.refunds.values() if one["payment_intent"] == params["payment_intent"]]
+                return 200, {"object": "list", "data": found, "has_more": False}
             case ("GET", "payment_intents", name):
                 return 200, self.intents[name]
             case ("POST", "refunds"):
@@ -55,7 +62,10 @@ class State:
                     "object": "refund",
                     "status": "succeeded",
                     "amount": int(params["amount"]),
+                    "payment_intent": params["payment_intent"],
+                    "metadata": {"refund_id": params["metadata[refund_id]"]},
                 }
+                self.refunds[body["id"]] = body
                 return 200, body
         return refusal(404, "invalid_request_error", code="resource_missing")
 
@@ -110,11 +120,10 @@ def stripe_server():
     class Handler(BaseHTTPRequestHandler):
         def respond(self):
             length = int(self.headers.get("Content-Length") or 0)
-            params = dict(parse_qsl(self.rfile.read(length).decode()))
-            status, body = state.answer(
-                self.command, self.path.split("?")[0], params, self.headers.get("Idempotency-Key")
-            )
-            if state.lose_replies and self.path == "/v1/payment_intents":
+            path, _, query = self.path.partition("?")
+            params = dict(parse_qsl(self.rfile.read(length).decode() or query))
+            status, body = state.answer(self.command, path, params, self.headers.get("Idempotency-Key"))
+            if state.lose_replies and path in ("/v1/payment_intents", "/v1/refunds"):
                 state.lose_replies -= 1
                 self.connection.close()
                 return

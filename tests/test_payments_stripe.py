@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import itertools
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -93,6 +94,36 @@ def test_money_comes_back_through_stripe(world, stripe):
     assert answer.json["status"] == "succeeded"
 
 
+def test_a_charge_in_doubt_for_longer_than_its_key_is_kept_is_looked_for(world, stripe):
+    ann, price = world.person(), world.plan("p", 1000)
+    stripe.lose_replies = 2
+    assert ann.subscribe(price).json["status"] == "incomplete"
+    stripe.answers.clear()  # a day later Stripe has forgotten the key
+    world.clock.at += timedelta(hours=30)
+    tick(world)
+    assert (ann.subscription()["status"], stripe.charged()) == ("active", [1000])
+    stripe.lose_replies = 2
+    path = f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds"
+    assert world.operator.post(path, {"amount_minor": 400}).json["status"] == "unknown"
+    stripe.answers.clear()
+    world.clock.at += timedelta(hours=30)
+    tick(world)
+    assert ([one["amount"] for one in stripe.refunds.values()], ann.invoices()[0]["amount_paid_minor"]) == ([400], 600)
+
+
+def test_a_refund_that_fails_later_is_the_customers_credit(world, stripe):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    path = f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds"
+    world.operator.post(path, {"amount_minor": 400})
+    [refund] = stripe.refunds.values()
+    for number in range(2):
+        callback(world, event(number, "refund.failed", {**refund, "status": "failed"}))
+        tick(world)
+    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 400}]
+    assert ann.invoices()[0]["payments"][0]["refunded_minor"] == 0
+
+
 def test_a_payer_who_confirms_is_subscribed_when_stripe_tells(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     answer = ann.subscribe(world.plan("p", 1000))
@@ -135,21 +166,34 @@ def test_money_that_comes_after_we_gave_up_is_the_customers_credit(world, stripe
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 1000}]
 
 
-@pytest.mark.parametrize("order", [("created", "closed"), ("closed", "created")])
-def test_a_dispute_that_is_won_leaves_the_invoice_paid_in_whatever_order_it_is_told(world, stripe, order):
-    ann = world.person()
-    ann.subscribe(world.plan("p", 1000))
-    about = {"object": "dispute", "payment_intent": about_intent(stripe)["id"], "status": "won"}
-    for number, kind in enumerate(order):
-        callback(world, event(number, f"charge.dispute.{kind}", about))
-        tick(world)
-    assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("paid", "active")
+def test_a_dispute_comes_out_the_same_in_whatever_order_it_is_told(world, stripe):
+    price, numbers, people = world.plan("p", 1000), itertools.count(1), []
+    ends = {
+        "won": (("funds_reinstated", "closed", "created"), ("paid", "succeeded")),
+        "lost": (("funds_withdrawn", "closed", "created"), ("open", "disputed")),
+        "warning_closed": (("closed", "created"), ("paid", "succeeded")),
+    }
+    for status, (kinds, outcome) in ends.items():
+        begins = "warning_needs_response" if status.startswith("warning") else "needs_response"
+        for order in (kinds, kinds[1:], kinds[::-1]):
+            ann, dispute = world.person(), f"du_{next(numbers)}"
+            ann.subscribe(price)
+            about = {"object": "dispute", "id": dispute, "payment_intent": about_intent(stripe)["id"]}
+            for kind in order:
+                told = {**about, "status": begins if kind in ("created", "funds_withdrawn") else status}
+                callback(world, event(next(numbers), f"charge.dispute.{kind}", told))
+            people.append((ann, order, outcome))
+    tick(world)
+    for ann, order, outcome in people:
+        [invoice] = ann.invoices()
+        assert (invoice["status"], invoice["payments"][0]["status"]) == outcome, order
 
 
 def test_a_dispute_is_owed_until_it_is_decided(world, stripe):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
-    about = {"object": "dispute", "payment_intent": about_intent(stripe)["id"], "status": "needs_response"}
+    intent = about_intent(stripe)["id"]
+    about = {"object": "dispute", "id": "du_1", "payment_intent": intent, "status": "needs_response"}
     callback(world, event(1, "charge.dispute.created", about))
     tick(world)
     assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("open", "past_due")

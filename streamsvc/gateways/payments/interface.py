@@ -70,4 +70,10 @@ class PaymentProvider(Protocol):
         """Give back part or all of a charge, once for each key."""
 
     def find(self, key: str) -> Outcome | None:
-        """What became of the request sent under `key`; None where it never arrived."""
+        """What became of the request sent under `key`; None where nobody knows of it, and it may be sent again."""
+
+    def search(self, key: str, charge: str | None = None) -> Outcome | None:
+        """The same of a request sent long ago, when asking again under its key would no longer find out.
+
+        `charge`: what a refund was to be taken from. None where it never arrived; UNKNOWN where that cannot be told.
+        """

@@ -78,6 +78,9 @@ class SandboxProvider:
     def find(self, key: str) -> Outcome | None:
         return self._journaled([key]).get(key)
 
+    def search(self, key: str, charge: str | None = None) -> Outcome | None:
+        return self.find(key)
+
     def _journaled(self, keys: Sequence[str]) -> dict[str, Outcome]:
         rows = all_rows(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key.in_(keys)))
         return {row.key: _told(row) for row in rows}

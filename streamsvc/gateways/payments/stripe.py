@@ -1,7 +1,8 @@
 """Stripe, through its official SDK: PaymentIntents confirmed at once, on or off session; refunds; signed events.
 
-`find` always says that nothing is known: Stripe gives the first answer again to the same request under the same key,
-for longer than any outcome of ours stays unknown, so asking again is finding out.
+`find` always says that nothing is known: for a day Stripe gives the first answer again to the same request under the
+same key, so asking again is finding out. Later the key is forgotten, and a first answer that was an error says nothing;
+`search` looks for our own id in Stripe's records instead.
 """
 
 from collections.abc import Sequence
@@ -102,6 +103,21 @@ class StripeProvider:
 
     def find(self, key: str) -> None:
         return None
+
+    def search(self, key: str, charge: str | None = None) -> Outcome | None:
+        try:
+            if charge:
+                return self._refund_of(key, charge)
+            asked = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
+            found = self.client.v1.payment_intents.search(asked).data
+        except stripe.StripeError:
+            return Outcome(UNKNOWN)
+        return self.state(found[0].id) if found else None
+
+    def _refund_of(self, key: str, charge: str) -> Outcome | None:
+        refunds = self.client.v1.refunds.list({"payment_intent": charge, "limit": 100}).to_dict()["data"]
+        mine = [one for one in refunds if (one["metadata"] or {}).get("refund_id") == key]
+        return Outcome(REFUNDS.get(mine[0]["status"], UNKNOWN), mine[0]["id"]) if mine else None
 
     def state(self, reference: str) -> Outcome:
         """How a PaymentIntent stands now, whatever an event said about it and whenever."""

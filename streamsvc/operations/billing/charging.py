@@ -15,7 +15,16 @@ from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Coupon, Discount, Invoice, InvoiceLine, Payment, PaymentMethod, Subscription
+from streamsvc.models.subscriptions import (
+    Coupon,
+    Discount,
+    Invoice,
+    InvoiceLine,
+    Payment,
+    PaymentMethod,
+    Refund,
+    Subscription,
+)
 from streamsvc.operations.billing import issuing, ledger, notices, referrals
 from streamsvc.operations.billing.standing import Standing, ladder_of, stand
 from streamsvc.operations.webhooks import publish
@@ -27,6 +36,8 @@ JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
 COLLECT_JOB = "invoice.collect"
 RECONCILE_AFTER = timedelta(seconds=30)
+OLD = timedelta(minutes=10)
+"""What is in doubt for longer is looked for in the provider's records before it is sent again."""
 PAYER_HAS = timedelta(hours=23)
 """How long a payer may take to confirm; then the payment counts as declined."""
 NO_METHOD = "payment_method_required"
@@ -258,11 +269,17 @@ def reconcile(payload: dict, now: datetime) -> None:
     payment = db.session.get(Payment, payload["payment_id"])
     if not payment.is_in_flight or payment.status == "requires_action":
         return
-    db.session.commit()
-    found = provider().find(payload["payment_id"])
+    found = look_for(payment, now)
     payment = settle(payload["payment_id"], found, now) if found else send(payload["payment_id"])
     if payment.status == "unknown":
         raise jobs.Retry(now + RECONCILE_AFTER)
+
+
+def look_for(request: Payment | Refund, now: datetime, charge: str | None = None) -> Outcome | None:
+    """What the provider knows of a payment or refund in doubt; None: send it again, under its own key."""
+    asked, old = request.id, request.created_at < now - OLD
+    db.session.commit()
+    return provider().search(asked, charge) if old else provider().find(asked)
 
 
 @jobs.handler(EXPIRE_JOB)

@@ -215,14 +215,35 @@ def _paid_back(row: Refund, invoice: Invoice, now: datetime) -> None:
         issuing.write_off(invoice, now)
 
 
+def refund_failed(refund_id: str, now: datetime) -> None:
+    """The money that we sent came back to us: it is the customer's credit, or pays the invoice again. Commits."""
+    row = db.session.get(Refund, refund_id)
+    if row is None or row.status != "succeeded":
+        if row and row.status != "failed":
+            settle(refund_id, Outcome(DECLINED, row.provider_reference), now)
+        return
+    _, invoice = locked(row.invoice_id)
+    db.session.refresh(row)
+    if row.status == "succeeded":
+        amount, row.status = row.amount_minor, "failed"
+        row.payment.refunded_minor -= amount
+        ledger.post("refund", invoice, now, row.payment_id, cash=amount, receivable=-amount)
+        invoice.amount_paid_minor += amount
+        invoice.balance_minor -= amount
+        issuing.surplus_to_credit(invoice, now)
+        issuing.settle_if_paid(invoice)
+        if invoice.subscription_id:
+            stand(invoice.subscription_id, now).show()
+    db.session.commit()
+
+
 @jobs.handler(JOB)
 def reconcile(payload: dict, now: datetime) -> None:
     """Find out what became of a refund whose outcome we do not know."""
     row = db.session.get(Refund, payload["refund_id"])
     if row.status not in ("pending", "unknown"):
         return
-    db.session.commit()
-    found = provider().find(payload["refund_id"])
+    found = charging.look_for(row, now, row.payment.provider_reference)
     row = settle(payload["refund_id"], found, now) if found else send(payload["refund_id"])
     if row.status == "unknown":
         raise jobs.Retry(now + charging.RECONCILE_AFTER)

@@ -8,11 +8,15 @@ from streamsvc import jobs
 from streamsvc.database import db, insert
 from streamsvc.gateways.payments import provider
 from streamsvc.models.subscriptions import Payment, ProviderEvent
-from streamsvc.operations.billing import charging, disputes
+from streamsvc.operations.billing import charging, corrections, disputes
 
 JOB = "provider.event"
 INTENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")
-OPENED, CLOSED = "charge.dispute.created", "charge.dispute.closed"
+OPENED = ("charge.dispute.created", "charge.dispute.funds_withdrawn")
+CLOSED, REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
+REFUND_FAILED = "refund.failed"
+INQUIRY = "warning_"
+"""So begins the status of a dispute by which no money is moved."""
 
 
 def receive(body: bytes, signature: str | None, now: datetime) -> bool:
@@ -21,11 +25,13 @@ def receive(body: bytes, signature: str | None, now: datetime) -> bool:
     if event is None:
         return False
     about = event["data"]["object"]
-    intent = about["id"] if about.get("object") == "payment_intent" else about.get("payment_intent")
-    row = {"id": event["id"], "provider": "stripe", "kind": event["type"], "reference": intent, "received_at": now}
+    own = about.get("object") in ("payment_intent", "dispute")
+    reference = about["id"] if own else about.get("payment_intent")
+    row = {"id": event["id"], "provider": "stripe", "kind": event["type"], "reference": reference, "received_at": now}
     db.session.execute(insert(ProviderEvent).values(row).on_conflict_do_nothing(index_elements=["id"]))
-    facts = {"event_id": event["id"], "won": about.get("status") == "won"}
-    facts["payment_id"] = (about.get("metadata") or {}).get("payment_id")
+    intent, metadata = about.get("payment_intent"), about.get("metadata") or {}
+    facts = {"event_id": event["id"], "status": about.get("status"), "intent": intent or reference}
+    facts |= {name: metadata.get(name) for name in ("payment_id", "refund_id")}
     jobs.enqueue(JOB, facts, now, f"event {event['id']}")
     db.session.commit()
     return True
@@ -37,30 +43,24 @@ def act(payload: dict, now: datetime) -> None:
     event = db.session.get(ProviderEvent, payload["event_id"])
     if event.done_at:
         return
-    payment = _payment(event, payload)
+    payment, status = _payment(payload), payload["status"] or ""
     kind, reference = event.kind, event.reference
     db.session.commit()
-    if payment and kind in INTENTS:
-        _settle(payment, provider().state(reference), now)
-    elif payment and kind == OPENED and payment.status == "succeeded" and not _is_closed(reference):
-        disputes.dispute(payment.id, now)
-    elif payment and kind == CLOSED and payload["won"]:
-        _won(payment, now)
+    if kind == REFUND_FAILED and payload["refund_id"]:
+        corrections.refund_failed(payload["refund_id"], now)
+    elif payment and kind in INTENTS:
+        _settle(payment, provider().state(payload["intent"]), now)
+    elif payment and kind in (*OPENED, CLOSED, REINSTATED) and not status.startswith(INQUIRY):
+        _dispute(payment, kind, status, reference, now)
     db.session.get(ProviderEvent, payload["event_id"]).done_at = now
 
 
-def _payment(event: ProviderEvent, payload: dict) -> Payment | None:
+def _payment(payload: dict) -> Payment | None:
     """By our own id in the metadata, else by the provider's reference; None where it is not ours."""
     if payload["payment_id"]:
         return db.session.get(Payment, payload["payment_id"])
-    known = sa.select(Payment).where(Payment.provider_reference == event.reference)
-    return db.session.scalar(known) if event.reference else None
-
-
-def _is_closed(reference: str) -> bool:
-    """Whether the end of this dispute came before its beginning."""
-    closed = sa.select(ProviderEvent.id).where(ProviderEvent.reference == reference, ProviderEvent.kind == CLOSED)
-    return db.session.scalar(closed.where(ProviderEvent.done_at.is_not(None)).limit(1)) is not None
+    known = sa.select(Payment).where(Payment.provider_reference == payload["intent"])
+    return db.session.scalar(known) if payload["intent"] else None
 
 
 def _settle(payment: Payment, outcome, now: datetime) -> None:
@@ -68,9 +68,16 @@ def _settle(payment: Payment, outcome, now: datetime) -> None:
         charging.settle(payment.id, outcome, now)
 
 
-def _won(payment: Payment, now: datetime) -> None:
-    if payment.status == "succeeded":  # closed before we heard that it was opened: nothing was taken back
-        disputes.dispute(payment.id, now)
-    db.session.refresh(payment)
-    if payment.status == "disputed":
+def _dispute(payment: Payment, kind: str, status: str, reference: str, now: datetime) -> None:
+    """Take the money off the books, or put it back. The end may be told before the beginning."""
+    won = kind == REINSTATED or status == "won"
+    if payment.status == "succeeded" and kind != REINSTATED and not (kind in OPENED and _is_closed(reference)):
+        payment = disputes.dispute(payment.id, now)
+    if payment.status == "disputed" and won and kind not in OPENED:
         disputes.dispute_won(payment.id, now)
+
+
+def _is_closed(reference: str) -> bool:
+    """Whether the end of this dispute came before its beginning."""
+    closed = sa.select(ProviderEvent.id).where(ProviderEvent.reference == reference, ProviderEvent.kind == CLOSED)
+    return db.session.scalar(closed.where(ProviderEvent.done_at.is_not(None)).limit(1)) is not None

@@ -110,8 +110,9 @@ def reconcile_together(payloads: list[dict], now: datetime) -> list[dict]:
     in_doubt = sa.select(Payment.id).where(
         Payment.id.in_([payload["payment_id"] for payload in payloads]), Payment.status.in_(("pending", "unknown"))
     )
-    ids = [row.id for row in all_rows(in_doubt.order_by(Payment.id))]
-    found = {payment_id: provider().find(payment_id) for payment_id in ids}
+    waiting = db.session.scalars(sa.select(Payment).where(Payment.id.in_(in_doubt)).order_by(Payment.id)).all()
+    ids = [payment.id for payment in waiting]
+    found = {payment_id: charging.look_for(db.session.get(Payment, payment_id), now) for payment_id in ids}
     settle_all({payment_id: outcome for payment_id, outcome in found.items() if outcome})
     send_all([payment_id for payment_id in ids if not found[payment_id]])
     left = {row.id for row in all_rows(in_doubt)}
