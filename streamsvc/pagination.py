@@ -40,6 +40,17 @@ def page(rows: list, limit: int, scope: str, key) -> dict:
     return {"items": shown, "next_cursor": encode(scope, key(shown[-1])) if more else None}
 
 
+def short_page(rows: list, asked: dict, scope: str, key) -> dict:
+    """One page of a list that was read whole, in ascending order of `key`; without a limit, all that is left of it.
+
+    `asked` is a loaded ShortListQuery.
+    """
+    after = decode(scope, asked["cursor"])
+    left = [row for row in rows if after is None or key(row) > after]
+    total = {"total": len(rows)} if asked["include_total"] else {}
+    return page(left, asked["limit"] or len(left), scope, key) | total
+
+
 def rows_page(select, column, asked: dict, scope: str, descending: bool = True) -> dict:
     """One page of ORM rows in the order of `column` (unique, text), for lists that one account owns.
 

@@ -99,6 +99,31 @@ def test_a_collection_keeps_the_operators_order(catalog):
     assert catalog.get("/v1/catalog/collections/best").status_code == 404
 
 
+def test_every_list_is_paged_and_counted_alike(catalog):
+    show = catalog.put("A Show", genres=["crime", "drama", "war"], age_rating="US:G", **series())
+    other = catalog.put("Another Show", age_rating="US:G")
+    hidden = catalog.put("A Show of War", age_rating="US:R")
+    for code in ("best", "worst"):
+        put_collection(catalog, code, show, other, hidden)
+    ann = catalog.viewer(max_age=12)
+    for path, length in (
+        ("genres", 3),
+        ("collections", 2),
+        ("collections/best", 2),
+        (f"titles/{show}/seasons", 2),
+        (f"titles/{show}/episodes", 4),
+        ("search?q=show", 2),
+        ("search?q=shov", 2),
+    ):
+        path, _, q = path.partition("?q=")
+        asked = {"q": q} if q else {}
+        whole = ann.get(f"/v1/catalog/{path}", include_total="true", **asked).json
+        assert (len(whole["items"]), whole["total"], whole["next_cursor"]) == (length, length, None), path
+        assert "total" not in ann.get(f"/v1/catalog/{path}", **asked).json
+        assert [page[0] for page in ann.walk(f"/v1/catalog/{path}", limit=1, **asked)] == whole["items"]
+        assert ann.get(f"/v1/catalog/{path}", limit=101, **asked).status_code == 422
+
+
 def test_a_title_that_changes_stays_in_its_collections(catalog):
     catalog.put("Film", external_id="x:1", year=1990)
     put_collection(catalog, "best", "x:1")

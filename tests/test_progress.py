@@ -310,6 +310,8 @@ def test_the_watchlist_keeps_titles_in_the_order_of_addition(ann, world, clock):
         assert ann.viewer.put(ann.path("watchlist", world.ids[title])).status_code == 204
     wanted = ann.viewer.get(ann.path("watchlist")).json["items"]
     assert [item["title"]["title"] for item in wanted] == ["A Show", "A Film"]
+    assert [item["item_id"] for item in wanted] == [item["title"]["id"] for item in wanted]
+    assert ann.viewer.get(ann.path("watchlist?limit=1&include_total=true")).json["total"] == 2
     ann.viewer.delete(ann.path("watchlist", world.ids["show"]))
     assert len(ann.viewer.get(ann.path("watchlist")).json["items"]) == 1
 

@@ -202,6 +202,12 @@ class PageQuery(StrictSchema):
     include_total = QueryBool(load_default=False, metadata={"description": "Also count the whole list."})
 
 
+class ShortListQuery(PageQuery):
+    """What a list understands that is short enough to be given whole."""
+
+    limit = QueryInt(least=1, most=100, load_default=None, metadata={"description": "Without it, the whole list."})
+
+
 def page_of(item_schema: type[Schema]) -> type[Schema]:
     """The schema of one page of items."""
     return StrictSchema.from_dict(

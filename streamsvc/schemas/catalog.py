@@ -3,7 +3,7 @@
 from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import language
-from streamsvc.schemas.base import Country, PageQuery, QueryInt, StrictSchema, Text, Word, page_of
+from streamsvc.schemas.base import Country, PageQuery, QueryInt, ShortListQuery, StrictSchema, Text, Word, page_of
 
 MOST_IDS = 100
 
@@ -54,13 +54,10 @@ class SearchQuery(PageQuery):
     q = Text(longest=200, shortest=0, required=True)
     locale = Locale(load_default=None)
 
-    class Meta:
-        exclude = ("include_total",)
-
 
 class SuggestionsQuery(StrictSchema):
     q = Text(longest=200, shortest=0, required=True)
-    limit = QueryInt(least=1, most=20, load_default=8)
+    limit = QueryInt(least=1, most=100, load_default=8)
     locale = Locale(load_default=None)
 
 
@@ -72,7 +69,7 @@ class TitleQuery(StrictSchema):
     country = Country(load_default=None, metadata={"description": "Where an operator asks for."})
 
 
-class EpisodesQuery(StrictSchema):
+class EpisodesQuery(ShortListQuery):
     season = QueryInt(least=0, most=100_000, load_default=None)
 
 
@@ -187,17 +184,10 @@ class Suggestion(StrictSchema):
 
 class Suggestions(StrictSchema):
     items = fields.List(fields.Nested(Suggestion), required=True)
+    next_cursor = fields.String(required=True, allow_none=True, metadata={"description": "Null: search goes deeper."})
 
 
-class Seasons(StrictSchema):
-    items = fields.List(fields.Nested(Season), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
-
-
-class SeasonEpisodes(StrictSchema):
-    items = fields.List(fields.Nested(Episode), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
-
-
+Seasons = page_of(Season)
+SeasonEpisodes = page_of(Episode)
 PageOfTitles = page_of(TitleCard)
 PageOfHits = page_of(SearchHit)

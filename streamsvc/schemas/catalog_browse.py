@@ -16,18 +16,10 @@ class LocaleQuery(StrictSchema):
 class CollectionQuery(PageQuery):
     locale = Locale(load_default=None)
 
-    class Meta:
-        exclude = ("include_total",)
-
 
 class Genre(StrictSchema):
     code = fields.String(required=True)
     name = fields.String(required=True)
-
-
-class Genres(StrictSchema):
-    items = fields.List(fields.Nested(Genre), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
 
 
 class Years(StrictSchema):
@@ -65,8 +57,10 @@ class CollectionOut(StrictSchema):
 class CollectionWithTitles(CollectionOut):
     items = fields.List(fields.Nested(TitleCard), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
+    total = fields.Integer()
 
 
+Genres = page_of(Genre)
 PageOfCollections = page_of(CollectionOut)
 
 

@@ -65,6 +65,7 @@ class WatchedOut(StrictSchema):
 
 
 class WantedOut(StrictSchema):
+    item_id = fields.String(required=True)
     title = fields.Nested(TitleCard, required=True)
     added_at = Moment(required=True)
 

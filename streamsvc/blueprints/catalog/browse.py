@@ -4,6 +4,7 @@ from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.login import viewer_or_operator
 from streamsvc.operations.catalog import browsing, collections, home
 from streamsvc.operations.catalog.audience import audience
+from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog_browse import (
     CollectionQuery,
     CollectionWithTitles,
@@ -21,11 +22,12 @@ bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways i
 
 @bp.route("/genres")
 @viewer_or_operator("catalog")
+@bp.arguments(ShortListQuery, location="query")
 @bp.response(200, Genres)
-def list_genres():
+def list_genres(asked):
     """The genres in which the viewer may see at least one title."""
     who = audience()
-    return answer(who, lambda known: browsing.genres(who))
+    return answer(who, lambda known: browsing.genres(asked, who))
 
 
 @bp.route("/filters")

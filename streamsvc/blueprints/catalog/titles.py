@@ -5,6 +5,7 @@ from streamsvc.login import viewer_or_operator
 from streamsvc.operations.catalog import lists, pages
 from streamsvc.operations.catalog.audience import audience
 from streamsvc.operations.catalog.json import json_page
+from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog import (
     EpisodeDetail,
     EpisodesQuery,
@@ -42,11 +43,12 @@ def get_title(asked, title_id):
 
 @bp.route("/titles/<title_id>/seasons")
 @viewer_or_operator("catalog")
+@bp.arguments(ShortListQuery, location="query")
 @bp.response(200, Seasons)
-def list_seasons(title_id):
+def list_seasons(asked, title_id):
     """A series' seasons, in their order."""
     who = audience()
-    return answer(who, lambda known: pages.seasons(title_id, who))
+    return answer(who, lambda known: pages.seasons(title_id, asked, who))
 
 
 @bp.route("/titles/<title_id>/episodes")

@@ -6,9 +6,10 @@ from streamsvc.database import all_rows, one_row
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience
-from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
+from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.lists import SORTS, told
 from streamsvc.operations.catalog.state import Known
+from streamsvc.pagination import short_page
 from streamsvc.rules.refusals import NotFound
 
 MOST_CREDITS = 500
@@ -55,8 +56,8 @@ def codes(kind: str, audience: Audience) -> list[str]:
     return [code for (code,) in all_rows(WITH_TITLES[audience.sees_all], {**audience.parameters(), "kind": kind})]
 
 
-def genres(audience: Audience) -> str:
-    return json_page([dumped(_genre(code)) for code in codes("genre", audience)], None)
+def genres(asked: dict, audience: Audience) -> str:
+    return dumped(short_page([_genre(code) for code in codes("genre", audience)], asked, "genres", _code))
 
 
 def filters(audience: Audience) -> str:
@@ -72,6 +73,10 @@ def filters(audience: Audience) -> str:
             "sorts": SORTS,
         }
     )
+
+
+def _code(genre):
+    return [genre["code"]]
 
 
 def _genre(code):

@@ -37,7 +37,17 @@ def _items(shown):
     )
 
 
+def _count(shown):
+    return (
+        sa.select(sa.func.count())
+        .select_from(CollectionItem)
+        .join(Title, Title.pk == CollectionItem.title_pk)
+        .where(CollectionItem.collection_pk == sa.bindparam("collection"), shown)
+    )
+
+
 ITEMS = {True: _items(IN_CATALOG), False: _items(VISIBLE)}
+COUNT = {True: _count(IN_CATALOG), False: _count(VISIBLE)}
 
 
 def named(name: str) -> sa.Row:
@@ -63,26 +73,27 @@ def page(name: str, asked: dict, audience: Audience, known: Known) -> str:
     shown = pagination.page(
         items(row.pk, audience, asked["limit"] + 1, *after), asked["limit"], scope, lambda item: [item.position]
     )
+    total = None
+    if asked["include_total"]:
+        total = one_row(COUNT[audience.sees_all], {**audience.parameters(), "collection": row.pk})[0]
     return joined(
         dumped({"id": row.id, "code": row.code, "title": in_language(row, language)}),
-        json_page(told(shown["items"], language, known), shown["next_cursor"]),
+        json_page(told(shown["items"], language, known), shown["next_cursor"], total),
     )
 
 
 def page_of_all(asked: dict, audience: Audience) -> str:
     """Collections with at least one title for the audience, as JSON."""
     language = asked["locale"] or audience.language
-    select = sa.select(*COLUMNS).order_by(Collection.pk).limit(asked["limit"] + 1)
-    after = pagination.decode("collections", asked["cursor"])
-    if after:
-        select = select.where(Collection.pk > after[0])
-    shown = pagination.page(all_rows(select), asked["limit"], "collections", lambda row: [row.pk])
-    told_of = [
-        dumped({"id": row.id, "code": row.code, "title": in_language(row, language)})
-        for row in shown["items"]
-        if audience.sees_all or items(row.pk, audience, 1)
-    ]
-    return json_page(told_of, shown["next_cursor"])
+    every = all_rows(sa.select(*COLUMNS).order_by(Collection.pk))
+    shown = pagination.short_page(
+        [row for row in every if audience.sees_all or items(row.pk, audience, 1)],
+        asked,
+        "collections",
+        lambda row: [row.pk],
+    )
+    shown["items"] = [{"id": row.id, "code": row.code, "title": in_language(row, language)} for row in shown["items"]]
+    return dumped(shown)
 
 
 def in_language(row, language: str | None) -> str:

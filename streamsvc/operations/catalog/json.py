@@ -22,6 +22,6 @@ def json_list(items: list[str]) -> str:
 
 
 def json_page(items: list[str], next_cursor: str | None, total: int | None = None) -> str:
-    """A page of ready items."""
+    """A page of ready items; `total` where it was asked for."""
     rest = {"next_cursor": next_cursor} if total is None else {"next_cursor": next_cursor, "total": total}
     return joined(member("items", json_list(items)), dumped(rest))

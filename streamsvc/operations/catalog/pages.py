@@ -8,8 +8,9 @@ from streamsvc.database import all_rows, one_row, utc_text
 from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog import facts, lists, similar
 from streamsvc.operations.catalog.audience import Audience
-from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
+from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.state import Known
+from streamsvc.pagination import short_page
 from streamsvc.prepared import Prepared
 from streamsvc.rules.access import verdict
 from streamsvc.rules.refusals import Invalid, NotFound
@@ -54,18 +55,18 @@ def title(title_id: str, asked: dict, audience: Audience, known: Known) -> str:
     pieces = [_availability(row, audience)]
     [card] = lists.told([(row.pk, row.card)], asked["locale"] or audience.language, known)
     if "seasons" in expand:
-        pieces.append(member("seasons", json_list(_seasons(row, with_episodes=True))))
+        pieces.append(dumped({"seasons": _seasons(row, with_episodes=True)}))
     if "similar" in expand:
         cards = similar.to_title(row.pk, audience)
         pieces.append(member("similar", json_list(lists.told(cards, asked["locale"] or audience.language, known))))
     return joined(card, row.detail, *pieces)
 
 
-def seasons(title_id: str, audience: Audience) -> str:
+def seasons(title_id: str, asked: dict, audience: Audience) -> str:
     """A page of a series' seasons. Raises NotFound."""
     row = one_row(RIGHTS_ALONE, {"id": title_id})
     _availability(row, audience)
-    return json_page(_seasons(row), None)
+    return dumped(short_page(_seasons(row), asked, f"seasons:{row.id}", _place))
 
 
 def episodes(title_id: str, asked: dict, audience: Audience) -> str:
@@ -76,7 +77,8 @@ def episodes(title_id: str, asked: dict, audience: Audience) -> str:
         found = all_rows(EPISODES, {"pk": row.pk})
     else:
         found = all_rows(EPISODES_OF_SEASON, {"pk": row.pk, "season": asked["season"]})
-    return json_page([dumped(_episode(row.id, dict(e._mapping))) for e in found], None)
+    told = [_episode(row.id, dict(e._mapping)) for e in found]
+    return dumped(short_page(told, asked, f"episodes:{row.id}:{asked['season']}", _place))
 
 
 def episode(episode_id: str, audience: Audience) -> str:
@@ -85,6 +87,11 @@ def episode(episode_id: str, audience: Audience) -> str:
     told = _availability(row, audience)
     columns = {name.removeprefix("episode_"): v for name, v in row._mapping.items() if name.startswith("episode_")}
     return joined(dumped(_episode(row.id, columns)), told)
+
+
+def _place(told):
+    """Where a season or an episode stands in its series."""
+    return [told.get("season", 0), told["number"]]
 
 
 def _availability(row, audience):
@@ -112,7 +119,7 @@ def _seasons(row, with_episodes=False):
     for season in all_rows(SEASONS, {"pk": row.pk}):
         theirs = by_season.get(season.number, [])
         one = {"id": season.id, "number": season.number, "title": season.title, "episode_count": len(theirs)}
-        told.append(dumped(one | ({"episodes": theirs} if with_episodes else {})))
+        told.append(one | ({"episodes": theirs} if with_episodes else {}))
     return told
 
 

@@ -59,7 +59,8 @@ def page(asked: dict, audience: Audience, known: Known) -> tuple[list[tuple[str,
 def answer(asked: dict, audience: Audience, known: Known) -> str:
     """A page of hits as JSON."""
     hits, cursor = page(asked, audience, known)
-    return json_page([joined(card, dumped({"match": match})) for match, card in hits], cursor)
+    total = count(search.words_of(asked["q"]), audience) if asked["include_total"] else None
+    return json_page([joined(card, dumped({"match": match})) for match, card in hits], cursor, total)
 
 
 def suggestions(asked: dict, audience: Audience, known: Known) -> str:
@@ -69,7 +70,7 @@ def suggestions(asked: dict, audience: Audience, known: Known) -> str:
     for match, card in hits:
         whole = msgspec.json.decode(card)
         items.append({name: whole[name] for name in ("id", "kind", "title", "year")} | {"match": match})
-    return dumped({"items": items})
+    return dumped({"items": items, "next_cursor": None})
 
 
 def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) -> tuple[list[Hit], list[Place]]:
@@ -79,7 +80,7 @@ def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) 
     who = audience.parameters()
 
     def sure():
-        return place.sure + sum(3 if hit.match == "exact" else 1 for hit in hits)
+        return place.sure + sum(weight(hit.match) for hit in hits)
 
     for at, stage in _stages(words, place, sure):
         after = place.rank if at == place.stage else FIRST.rank
@@ -90,6 +91,24 @@ def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) 
         if len(hits) == most:
             break
     return hits, ends
+
+
+def count(words: list[str], audience: Audience) -> int:
+    """How many hits there are on all pages together: reads them all, so only where it is asked for."""
+    counts: list[tuple[str, int]] = []
+
+    def sure():
+        return sum(count * weight(match) for match, count in counts)
+
+    for _, stage in _stages(words, FIRST, sure):
+        run, wanted = _counted(stage.expression, audience.sees_all)
+        counts.append((stage.match, run.one(**audience.parameters(), wanted=wanted, after=FIRST.rank).found))
+    return sum(count for _, count in counts)
+
+
+def weight(match: str) -> int:
+    """How much surer a hit makes it that nothing else was meant."""
+    return 3 if match == "exact" else 1
 
 
 def _stages(words: list[str], place: Place, sure: Callable[[], int]) -> Iterator[tuple[int, search.Stage]]:
@@ -113,6 +132,13 @@ def _asked(expression: tuple, limit: int, sees_all: bool) -> tuple[Prepared, str
         return ON_SQLITE[sees_all], search.fts5(expression)
     common = lexemes.known().is_common(expression, limit)
     return (ON_POSTGRESQL_COMMON if common else ON_POSTGRESQL)[sees_all], search.tsquery(expression)
+
+
+def _counted(expression: tuple, sees_all: bool) -> tuple[Prepared, str]:
+    """The statement that counts an expression's titles, and the expression in the database's language."""
+    if db.engine.dialect.name == "sqlite":
+        return COUNT_ON_SQLITE[sees_all], search.fts5(expression)
+    return COUNT_ON_POSTGRESQL[sees_all], search.tsquery(expression)
 
 
 _after = sa.bindparam("after", type_=sa.BigInteger())
@@ -145,11 +171,19 @@ def _statement(rank, *matches, shown):
     )
 
 
-def _for_all(*parts):
-    return {True: _statement(*parts, shown=IN_CATALOG), False: _statement(*parts, shown=VISIBLE)}
+def _count(rank, *matches, shown):
+    titles = sa.select(sa.func.count().label("found")).select_from(rank.table).join(Title, Title.rank == rank)
+    return Prepared(titles.where(*matches, shown))
 
 
-ON_SQLITE = _for_all(FTS.c.rowid, FTS.c.search_fts.op("MATCH")(_wanted), FTS.c.rowid < _after)
+def _for_all(*parts, make=_statement):
+    return {True: make(*parts, shown=IN_CATALOG), False: make(*parts, shown=VISIBLE)}
+
+
+_indexed = (FTS.c.rowid, FTS.c.search_fts.op("MATCH")(_wanted), FTS.c.rowid < _after)
+COUNT_ON_SQLITE = _for_all(*_indexed, make=_count)
+COUNT_ON_POSTGRESQL = _for_all(_found.c.rank, make=_count)
+ON_SQLITE = _for_all(*_indexed)
 """The index gives the titles of an expression in the order of their rank, as far as they are asked for."""
 ON_POSTGRESQL = _for_all(_found.c.rank)
 """The index gives all titles of an expression, which are then sorted: right where they are few."""

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc import pagination
-from streamsvc.database import UtcTime, all_rows
+from streamsvc.database import UtcTime, all_rows, one_row
 from streamsvc.models import Episode, Progress, Title, TitleCard, Watchlisted
 from streamsvc.models.catalog.visibility import VISIBLE
 from streamsvc.operations.catalog import lists, state
@@ -29,6 +29,7 @@ EPISODE = (
     Episode.title.label("episode_title"),
     Episode.runtime_s.label("episode_runtime_s"),
 )
+COUNT = "count"
 PROGRESS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
 
 
@@ -47,10 +48,11 @@ def goes_on(of):
 
 
 def _page(select, at, id_):
-    """The select, newest first, after the place of a cursor, if there is one."""
+    """The select, newest first, after the place of a cursor, if there is one; under COUNT how long the list is."""
     here, there = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
     ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
-    return {False: ordered, True: ordered.where(here < there)}
+    count = sa.select(sa.func.count()).select_from(select.with_only_columns(at).subquery())
+    return {False: ordered, True: ordered.where(here < there), COUNT: count}
 
 
 _own_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
@@ -190,6 +192,8 @@ def page(select: dict, name: str, profile_id: str, audience: Audience, asked: di
     shown = pagination.page(found, asked["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
     cards = lists.told(shown["items"], audience.language, state.known(state.moment()[0]))
     shown["items"] = [tell(one, msgspec.Raw(card.encode())) for one, card in zip(shown["items"], cards, strict=True)]
+    if asked.get("include_total"):
+        shown["total"] = one_row(select[COUNT], parameters)[0]
     return msgspec.json.encode(shown)
 
 
@@ -203,7 +207,7 @@ def next_item(one: sa.Row, card) -> dict:
 
 
 def wanted_item(one: sa.Row, card) -> dict:
-    return {"title": card, "added_at": one.added_at}
+    return {"item_id": one.sorted_id, "title": card, "added_at": one.added_at}
 
 
 def _episode(one) -> dict | None:
