@@ -176,6 +176,15 @@ def test_a_body_that_calls_itself_csv_is_read_as_a_table(catalog, content_type):
     assert send(catalog, ndjson(line(2)), content_type="text/csv", format="ndjson")["added"] == 1
 
 
+def test_a_body_that_calls_itself_something_else_is_refused(catalog):
+    def status(content_type):
+        sent = catalog.client.post("/v1/admin/imports", data=ndjson(line(1)), content_type=content_type)
+        return sent.status_code
+
+    assert (status("application/pdf"), status("multipart/form-data; boundary=x")) == (415, 415)
+    assert (status("application/jsonl"), status(None)) == (202, 202)
+
+
 def test_a_table_with_a_column_nobody_knows_is_refused_whole(catalog):
     made = send(catalog, b"external_id,kind,title,director_of_photography\nx:1,movie,A,B\n", format="csv")
     assert rejections(catalog, made) == [(1, "", "unknown_field")]

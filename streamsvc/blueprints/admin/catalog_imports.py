@@ -12,7 +12,7 @@ from streamsvc.login import operator
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog import imports
 from streamsvc.pagination import rows_page
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.catalog_admin import ImportOut, ImportQuery, RejectionOut
 from streamsvc.web import Blueprint
@@ -30,6 +30,18 @@ FILE = {
             "application/gzip",
         )
     },
+}
+
+OTHER_NAMES = {
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/csv",
+    "text/plain",
+    "application/x-gzip",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",  # what curl calls any file
+    "",
 }
 
 
@@ -53,10 +65,12 @@ def whole_file(view):
 @bp.response(202, ImportOut)
 def create_import(asked):
     """Import a file of titles. The worker carries it out; the same file twice changes nothing."""
+    if request.mimetype not in FILE["content"].keys() | OTHER_NAMES:
+        raise WrongMediaType(detail=f"Send the file as one of {', '.join(FILE['content'])}.")
     body = request.get_data()
     if not body:
         raise Invalid(errors={"_": ["Send the file as the body."]})
-    told = "csv" if request.mimetype == "text/csv" else "ndjson"
+    told = "csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson"
     made = imports.create(body, {**asked, "format": asked["format"] or told}, clock.now())
     db.session.flush()
     return made
