@@ -25,6 +25,7 @@ from streamsvc import clock
 from streamsvc.database import affected, db, insert, one_row, utc_text
 from streamsvc.login import asking
 from streamsvc.models import IdempotencyKey
+from streamsvc.rules.device_codes import user_code_of
 from streamsvc.rules.refusals import (
     IdempotencyKeyInUse,
     IdempotencyKeyRequired,
@@ -39,8 +40,13 @@ KEPT = timedelta(hours=48)
 LONGEST_KEY = 255
 
 
-GAPS = {"[secret shown once]": base64.urlsafe_b64encode, "[key shown once]": base64.b64encode}
-"""What stands in a kept answer where a secret was, and how that secret is written."""
+SECRET, KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
+GAPS = {
+    SECRET: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
+    KEY: lambda bits: base64.b64encode(bits).decode(),
+    USER_CODE: user_code_of,
+}
+"""What stands in a kept answer where a secret was, and how 256 bits are written there."""
 
 
 @dataclass
@@ -60,9 +66,8 @@ class SentKey:
         return self._digest(signing_key, "fingerprint").hex()
 
     def derived_secret(self, signing_key: str, gap: str) -> str:
-        """256 bits that the same request gives again for as long as its answer is kept."""
-        secret = GAPS[gap](self._digest(signing_key, f"secret {utc_text(self.taken_at)}")).decode()
-        return secret.rstrip("=") if GAPS[gap] is base64.urlsafe_b64encode else secret
+        """What the same request gives again in this gap for as long as its answer is kept."""
+        return GAPS[gap](self._digest(signing_key, f"{gap} {utc_text(self.taken_at)}"))
 
     def filled(self, body: str, signing_key: str) -> str:
         """A kept answer as it was given."""
@@ -113,14 +118,14 @@ def begun() -> dict | None:
     return key and key.begun
 
 
-def new_secret(standard: bool = False) -> str:
-    """256 bits for a token in this answer, at most one: chance; under a key, what the same request gives again.
+def new_secret(gap: str = SECRET) -> str:
+    """A secret for this answer, of each kind at most one: chance; under a key, what the same request gives again.
 
-    43 letters that a URL can hold, or (`standard`) 44 of standard base64.
+    SECRET: 256 bits in 43 letters that a URL can hold. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
     """
-    key, gap = g.get("idempotency_key"), list(GAPS)[standard]
+    key = g.get("idempotency_key")
     if key is None:
-        return base64.b64encode(secrets.token_bytes(32)).decode() if standard else secrets.token_urlsafe(32)
+        return GAPS[gap](secrets.token_bytes(32))
     key.shown[gap] = key.derived_secret(_signing_keys()[0], gap)
     return key.shown[gap]
 

@@ -133,9 +133,16 @@ def test_errors_are_those_of_the_standard(client, form, error):
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_neither_code_is_kept(app, shown):
+def test_a_retry_shows_the_same_codes_and_neither_is_kept(app, client):
+    asked = {"json": {"device": TV}, "headers": {"Idempotency-Key": "k"}}
+    first, again = (client.post("/v1/device-codes", **asked) for _ in range(2))
+    assert (again.json, again.headers["Idempotency-Replayed"]) == (first.json, "true")
+    assert error_of(poll(client, first.json["device_code"])) == (400, "authorization_pending")
+    other = client.post("/v1/device-codes", json={"device": TV}).json
+    assert {other["device_code"], other["user_code"]}.isdisjoint(first.json.values())
     kept = everything(app)
-    assert shown["device_code"] not in kept and shown["user_code"] not in kept
+    for shown in (first.json, other):
+        assert shown["device_code"] not in kept and shown["user_code"] not in kept
 
 
 def test_codes_cannot_be_tried_without_end(client, ann):

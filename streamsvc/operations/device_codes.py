@@ -9,11 +9,9 @@ from streamsvc.database import affected, db, lock, one_row, utc_text
 from streamsvc.models import Account, DeviceCode
 from streamsvc.operations import audit
 from streamsvc.operations.accounts import may_sign_in
-from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, new_user_code, user_code_key
+from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, user_code_key
 from streamsvc.rules.refusals import NotFound
-from streamsvc.rules.sessions import fingerprint, new_token
-
-DEVICE_CODE_PREFIX = "dvc_"
+from streamsvc.rules.sessions import fingerprint
 
 
 class TokenRefused(Exception):
@@ -24,9 +22,8 @@ class TokenRefused(Exception):
         self.error = error
 
 
-def begin(device: dict, now: datetime) -> dict:
+def begin(device: dict, device_code: str, user_code: str, now: datetime) -> dict:
     """What the device shows and keeps (RFC 8628, 3.2), in the caller's unit of work."""
-    device_code, user_code = new_token(DEVICE_CODE_PREFIX), new_user_code()
     db.session.add(
         DeviceCode(
             device_code_hash=fingerprint(device_code),

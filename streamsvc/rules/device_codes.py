@@ -1,9 +1,9 @@
 """Signing in a television from a phone: RFC 8628."""
 
-import secrets
 from datetime import timedelta
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+DEVICE_CODE_PREFIX = "dvc_"
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels, so no words; nothing that looks like something else (RFC 8628, 6.1). Eight of them: 34.6 bits."""
 USER_CODE_LETTERS = 8
@@ -12,9 +12,12 @@ INTERVAL_S = 5
 SLOW_DOWN_S = 5
 
 
-def new_user_code() -> str:
-    """Eight letters, to be typed from a screen across the room: BCDF-GHJK."""
-    code = "".join(secrets.choice(LETTERS) for _ in range(USER_CODE_LETTERS))
+def user_code_of(bits: bytes) -> str:
+    """Eight letters, to be typed from a screen across the room, from many random bits: BCDF-GHJK."""
+    rest, code = int.from_bytes(bits), ""
+    for _ in range(USER_CODE_LETTERS):
+        rest, at = divmod(rest, len(LETTERS))
+        code += LETTERS[at]
     return f"{code[:4]}-{code[4:]}"
 
 

@@ -2,14 +2,15 @@
 
 import msgspec
 
-from streamsvc import clock
+from streamsvc import clock, idempotency
 from streamsvc.database import db
+from streamsvc.idempotency import idempotent
 from streamsvc.login import public, viewer
 from streamsvc.operations import device_codes, sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.device_codes import TokenRefused
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.device_codes import GRANT_TYPE
+from streamsvc.rules.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
 from streamsvc.rules.sessions import LIFETIMES, lifetime_of, new_token
 from streamsvc.schemas.device_codes import (
     Decision,
@@ -40,6 +41,7 @@ WORDS = {
 @bp.route("/device-codes", methods=["POST"])
 @bp.arguments(NewDeviceCode)
 @public
+@idempotent()
 @bp.response(201, DeviceAuthorization)
 def create_device_code(given):
     """Begin: the device shows `user_code` and polls /v1/token with `device_code`."""
@@ -52,7 +54,9 @@ def create_device_code(given):
 @bp.response(200, DeviceAuthorization)
 def authorize_device(given):
     """The same for standard OAuth clients: form-encoded, as RFC 8628, 3.1 says."""
-    return _begin({"name": given["device_name"], "kind": "tv"})
+    begun = _begin({"name": given["device_name"], "kind": "tv"})
+    db.session.commit()
+    return begun
 
 
 @bp.route("/device-code-lookups", methods=["POST"])
@@ -101,9 +105,8 @@ def create_token(given):
 
 def _begin(device: dict) -> dict:
     count_by_address(limits.SECRET_BY_ADDRESS)
-    begun = device_codes.begin(device, clock.now())
-    db.session.commit()
-    return begun
+    device_code = DEVICE_CODE_PREFIX + idempotency.new_secret()
+    return device_codes.begin(device, device_code, idempotency.new_secret(idempotency.USER_CODE), clock.now())
 
 
 def _refused(error: str):
