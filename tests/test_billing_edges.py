@@ -153,3 +153,33 @@ def test_a_one_off_charge_that_is_declined_is_tried_again_and_ends_no_subscripti
     world.go_to("2026-01-20T12:00:00")
     assert (ann.invoices()[-1]["status"], world.charges()) == ("paid", [500, 1190])
     assert charge_once(world, world.person(country="DE", card=None)).json["status"] == "open"
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_an_end_that_came_during_a_pause_ends_it_at_once(world, price, slow):
+    """Of a month that was to end on 15 February, 31 - 5 days are frozen. The job of that day has long run."""
+    ann = world.person()
+    ann.subscribe(price)
+    world.go_to("2026-01-20T12:00:00")
+    act(ann, "pause")
+    if slow:  # the end is asked for before that day, and nobody comes by on it
+        act(ann, "cancellation", when="period_end")
+        world.clock.at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        world.go_to("2026-03-01T12:00:00")
+    else:
+        world.go_to("2026-03-01T12:00:00")
+        assert act(ann, "cancellation", when="period_end").json["status"] == "canceled"
+    assert (ann.subscription()["status"], balance(ann)) == ("canceled", 2600)
+
+
+def test_what_is_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monkeypatch, world, price):
+    """An operator shortens their patience to a day on which something was tried before."""
+    ann = world.person(card="pm_card_chargeCustomerFail")
+    ann.subscribe(world.plan("t", 3100, trial_days=1))
+    world.go_to("2026-01-20T12:00:00")
+    assert ann.subscription()["status"] == "past_due"
+    settings = app.extensions["settings"].but(dunning="retry=1,3 warn=0 suspend=2 cancel=3")
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1, "currency": "USD"})
+    world.go_to("2026-01-20T12:00:01")
+    assert ann.subscription()["status"] == "canceled"

@@ -113,7 +113,9 @@ def cancel(at: Standing, asked: dict, actor: str, backdate: bool = False) -> Non
     credit = (asked.get("credit") or "prorated") == "prorated"
     if (asked.get("when") or "period_end") == "period_end":
         at.happen(fact.EndScheduled, None, False, actor=actor)
-        return
+        if at.timeline.ends_on is None or at.timeline.ends_on > at.today:
+            return
+        asked = {"effective_date": at.today}  # that end came during a pause: the days left are frozen, and credited
     tomorrow = first_day_without(at.today)
     effective = asked.get("effective_date") or (at.today if at.timeline.paused_on else tomorrow)
     if effective > tomorrow:

@@ -154,7 +154,8 @@ def project(at: Standing) -> None:
         at.before = state_of(row)
     row.due_at = next_due(at, at.ladder)
     if row.due_at:
-        jobs.enqueue(JOB, {"subscription_id": row.id}, row.due_at, f"{row.id}@{row.due_at.isoformat()}")
+        moment = max(row.due_at, at.now)  # the job of a moment that has passed was done, and its name is taken
+        jobs.enqueue(JOB, {"subscription_id": row.id}, moment, f"{row.id}@{moment.isoformat()}")
 
 
 def state_of(row: Subscription) -> tuple:
