@@ -2,20 +2,23 @@
 
 A hash takes 19 MiB and a core for some 25 ms. Without a bound, a storm of sign-ins takes every thread and gigabytes of
 memory; with it, half of the threads always stay free for requests that hash nothing. A quarter of the threads may wait
-for strangers' hashes and another quarter for those of people at home, on a device that their account knows: however
-long strangers queue, these find a place. Threads of their own compute, one for each slot: the allocator keeps for each
-thread what it once used, and sixteen threads that hash in turn would hold sixteen times 19 MiB.
+for strangers' hashes and another quarter for those of people at home, on a device that their account knows or in a
+session of theirs: however long strangers queue, these find a place, and come first. Threads of their own compute, one
+for each slot: the allocator keeps for each thread what it once used, and sixteen threads that hash in turn would hold
+sixteen times 19 MiB.
 """
 
 import gzip
 import hmac
+import itertools
 import logging
 import os
 import secrets
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from queue import PriorityQueue
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -51,6 +54,8 @@ class Hashing:
         queue = max(1, settings.threads // 4)
         self.for_strangers = threading.BoundedSemaphore(self.slots + queue)
         self.at_home = threading.BoundedSemaphore(self.slots + queue)
+        self.queue, self.number = PriorityQueue(), itertools.count()
+        """(is a stranger, number, future, work): strangers come once nobody at home waits."""
         self.dummy = self.hasher.hash(secrets.token_hex(16))
         """What is verified where there is no account, so that none costs as much as one."""
 
@@ -60,7 +65,9 @@ class Hashing:
         if not place.acquire(blocking=False):
             raise Unavailable(retry_after_s=1)
         try:
-            waiting = self.computing.submit(work)
+            waiting = Future()
+            self.queue.put((not at_home, next(self.number), waiting, work))
+            self.computing.submit(self._next)
             try:
                 return waiting.result(LONGEST_WAIT_S)
             except TimeoutError:
@@ -69,6 +76,16 @@ class Hashing:
                 return waiting.result()
         finally:
             place.release()
+
+    def _next(self):
+        """Do what is first in turn; as often as something was queued."""
+        *_, waiting, work = self.queue.get_nowait()
+        if not waiting.set_running_or_notify_cancel():
+            return
+        try:
+            waiting.set_result(work())
+        except BaseException as error:
+            waiting.set_exception(error)
 
 
 _making = threading.Lock()
@@ -83,14 +100,14 @@ def _hashing() -> Hashing:
     return known["hashing"]
 
 
-def hashed(password: str) -> str:
+def hashed(password: str, at_home: bool = False) -> str:
     """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where a pepper went into it.
 
-    Raises Unavailable when too many ask at once.
+    `at_home` as in `matches`. Raises Unavailable when too many ask at once.
     """
     hashing, pepper = _hashing(), _pepper_now()
     peppered = _peppered(password, pepper)
-    fresh = hashing.run(lambda: hashing.hasher.hash(peppered))
+    fresh = hashing.run(lambda: hashing.hasher.hash(peppered), at_home)
     return f"{PEPPERED}{pepper}:{fresh}" if pepper else fresh
 
 

@@ -38,6 +38,12 @@ def seen_first(limit: Window, subject: str) -> bool:
     return one_row(_step(limit, key_of(limit, subject), _now_s())) is not None
 
 
+def was_seen(limit: Window, subject: str) -> bool:
+    """Whether the subject was there within the window; counts nothing."""
+    running = (Throttle.key == key_of(limit, subject), Throttle.until_s > _now_s())
+    return one_row(sa.select(Throttle.key).where(*running)) is not None
+
+
 def give_back(limit: Window | Ladder, subject: str) -> None:
     """Uncount one attempt that was none, or turned out well; the wait that it began is over."""
     opened = {"until_s": _now_s()} if isinstance(limit, Ladder) else {}
@@ -74,11 +80,14 @@ def _now_s() -> int:
 
 
 def _is_open(limit: Window | Ladder, now_s: int, solved: bool = False):
-    """Whether the subject's row lets one more attempt by."""
+    """Whether the subject's row lets one more attempt by.
+
+    What is free asks for no time: a request that began a second earlier may be counted after one that began later.
+    """
     is_over = Throttle.until_s <= now_s
     if solved:
         return sa.true() if isinstance(limit, Window) else sa.or_(is_over, Throttle.count < limit.cap)
-    return sa.or_(is_over, Throttle.count < limit.most) if isinstance(limit, Window) else is_over
+    return sa.or_(is_over, Throttle.count < (limit.most if isinstance(limit, Window) else limit.free))
 
 
 def _step(limit: Window | Ladder, key: str, now_s: int, solved: bool = False):

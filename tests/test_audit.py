@@ -37,6 +37,19 @@ def test_what_matters_is_written_in_order(app, ann):
     ]
 
 
+def test_a_guess_that_shuts_a_door_is_told_as_such(app, ann):
+    [own] = ann.get("/v1/profiles").json["items"]
+    ann.put(f"/v1/profiles/{own['id']}/pin", {"pin": "2468"})
+    for _ in range(5):
+        Person(ann.client, ann.email, "wrong").sign_in()
+        ann.post("/v1/sessions/current/reauthentication", {"password": "wrong"})
+        ann.patch("/v1/sessions/current", {"profile_id": own["id"], "pin": "0000"})
+    told = operator(app).get("/v1/admin/audit?action=authn_login_lock").json["items"]
+    assert [row["details"]["limits"] for row in told] == [["reauthentication"], ["sign_in.account"]]
+    wrong = operator(app).get("/v1/admin/audit?action=profile_pin_fail").json["items"]
+    assert [row["details"]["locked"] for row in wrong] == [True] + [False] * 4
+
+
 def test_it_tells_who_where_and_when_and_no_secret(app, ann):
     Person(ann.client, ann.email, "a wrong secret").sign_in()
     [row] = operator(app).get("/v1/admin/audit?action=authn_login_fail").json["items"]

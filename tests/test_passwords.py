@@ -115,11 +115,17 @@ def test_hashes_wait_their_turn_in_a_short_queue_and_then_are_refused(hashing):
     assert (hashing.held.result(5), queued.result(5), hashing.run(lambda: "later")) == (True, "a stranger's", "later")
 
 
-def test_people_at_home_find_a_place_however_many_strangers_queue(hashing):
-    full_of_strangers(hashing)
-    at_home = hashing.others.submit(hashing.run, lambda: "mine", at_home=True)
+def test_people_at_home_find_a_place_however_many_strangers_queue_and_come_first(hashing):
+    done = []
+    stranger = hashing.others.submit(hashing.run, lambda: done.append("a stranger's"))
+    while hashing.queue.empty():
+        pass
+    at_home = hashing.others.submit(hashing.run, lambda: done.append("mine"), at_home=True)
+    while hashing.queue.qsize() < 2:
+        pass
     hashing.leave.set()
-    assert at_home.result(5) == "mine"
+    at_home.result(5), stranger.result(5)
+    assert done == ["mine", "a stranger's"]
 
 
 def test_who_waits_too_long_for_a_slot_is_told_so(hashing, monkeypatch):

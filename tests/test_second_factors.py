@@ -1,6 +1,7 @@
 """Second proofs: authenticator apps, recovery codes, and a mailed code where the password is a known one."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,7 +9,7 @@ from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.rules.totp import STEP_S, code_at, step_of
 from tests.conftest import NOON
-from tests.sessions_steps import Person, code_of, everything, mails, new_person
+from tests.sessions_steps import Person, code_of, everything, mails, new_person, operator
 
 RFC_6238 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 AGAIN = "/v1/sessions/current/reauthentication"
@@ -70,17 +71,51 @@ def test_no_code_counts_twice(ann, secret, clock):
     assert [ann.sign_in(totp=once).status_code for _ in range(2)] == [201, 401]
 
 
+def test_of_many_at_once_with_one_code_a_single_one_comes_in(app, ann, secret, clock):
+    def sign_in(_):
+        return Person(app.test_client(), ann.email).sign_in(totp=code(secret, clock)).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(sign_in, range(4))) == [201, 401, 401, 401]
+
+
+def test_of_two_who_begin_at_once_with_an_authenticator_the_last_one_counts(app, ann, clock):
+    def begin(_):
+        return Person(app.test_client(), ann.email, token=ann.token).post("/v1/account/totp")
+
+    with ThreadPoolExecutor(4) as pool:
+        begun = list(pool.map(begin, range(4)))
+    assert {answer.status_code for answer in begun} == {201}
+    codes = {code(answer.json["secret"], clock) for answer in begun}
+    assert sorted(ann.put("/v1/account/totp", {"code": each}).status_code for each in codes) == [200, 401, 401, 401]
+
+
+def test_a_secret_that_no_key_opens_any_more_proves_nothing_and_breaks_nothing(app, ann, secret, clock):
+    settings = app.extensions["settings"]
+    app.extensions["settings"] = settings.but(secret_key=("another key for tests, long enough for anybody",))
+    try:
+        assert code_of(ann.sign_in(totp=code(secret, clock))) == (401, "second_factor_invalid")
+    finally:
+        app.extensions["settings"] = settings
+    assert ann.sign_in(totp=code(secret, clock)).status_code == 201
+
+
 def test_a_wrong_password_is_told_before_any_second_proof(ann, secret, clock):
     guess = Person(ann.client, ann.email, "wrong").sign_in(totp=code(secret, clock))
     assert code_of(guess) == (401, "invalid_credentials")
 
 
-def test_a_recovery_code_opens_once_however_it_is_typed(ann, clock):
+def test_a_recovery_code_opens_once_however_it_is_typed_and_is_told(app, ann, clock):
+    assert ann.get("/v1/account/totp").json == {"active": False, "since": None, "recovery_codes_left": 0}
     made = ann.post("/v1/account/totp").json["secret"]
     codes = ann.put("/v1/account/totp", {"code": code(made, clock)}).json["recovery_codes"]
     assert (len(codes), len(set(codes)), {len(each.replace("-", "")) for each in codes}) == (10, 10, {24})
     typed = codes[0].replace("-", " ").upper()
     assert [ann.sign_in(recovery_code=typed).status_code for _ in range(2)] == [201, 401]
+    assert ann.get("/v1/account/totp").json["recovery_codes_left"] == 9
+    assert "9 of them are left" in mails(app, ann.email, "recovery_code_used")[0]["text"]
+    [event, _] = operator(app).get("/v1/admin/audit?action=authn_login_success").json["items"]
+    assert (event["details"]["method"], event["details"]["second"]) == ("password", "recovery_code")
     fresh = ann.put("/v1/account/totp/recovery-codes").json["recovery_codes"]
     assert ann.sign_in(recovery_code=codes[1]).status_code == 401
     assert ann.sign_in(recovery_code=fresh[0]).status_code == 201

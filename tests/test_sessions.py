@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from streamsvc.database import db
 from streamsvc.models import Session
 from streamsvc.schemas.sessions import CurrentSession, SignedIn
-from tests.sessions_steps import SECRET, Person, code_of, everything, mails, new_person, operator
+from tests.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
 
 
 @pytest.fixture
@@ -164,6 +164,23 @@ def test_a_new_device_is_told_to_the_owner_by_mail(app, ann):
     assert "TV signed in" in mails(app, ann.email, "new_device")[0]["text"]
     ann.sign_in(device={"id": device["id"]})
     assert len(mails(app, ann.email, "new_device")) == 1
+
+
+def test_who_was_mailed_about_a_new_device_signs_it_out_with_one_click_and_shuts_the_password(app, ann):
+    thief, tv = ann.again(), ann.again()
+    tv.sign_in(device={"name": "TV", "kind": "tv"})
+    thief.sign_in(device={"name": "A laptop\n\nhttps://elsewhere.example", "kind": "web"})
+    mail = mails(app, ann.email, "new_device")[0]
+    assert "\nhttps://elsewhere.example" not in mail["text"] and mail["html"].count("Continue") == 1
+    token = mailed_token(app, ann.email, "new_device")
+    told = [ann.client.put("/v1/devices/disowned", json={"token": token}).status_code for _ in range(2)]
+    assert told == [204, 422]
+    assert [who.get("/v1/sessions/current").status_code for who in (ann, tv, thief)] == [200, 200, 401]
+    assert code_of(thief.sign_in()) == (401, "invalid_credentials")
+    reset = mailed_token(app, ann.email, "password_reset")
+    assert (
+        ann.client.put("/v1/password-resets", json={"token": reset, "password": "another secret 8"}).status_code == 204
+    )
 
 
 def test_a_forgotten_device_is_signed_out_and_a_stranger(ann):

@@ -72,6 +72,12 @@ def test_one_address_fails_on_ten_identifiers_in_an_hour(client, clock):
     assert guess(client, "user13@example.com").status_code == 401
 
 
+def test_asking_twice_is_no_way_round_the_count_of_identifiers(client):
+    codes = [guess(client, f"user{n // 2}@example.com", "203.0.113.2").status_code for n in range(10)]
+    codes += [guess(client, f"more{n}@example.com", "203.0.113.2").status_code for n in (1, 2, 3, 4, 5, 6, 6, 7, 7)]
+    assert codes == [401] * 15 + [429] * 4
+
+
 def test_many_who_sign_in_rightly_behind_one_address_are_not_held_up(client):
     people = [Person(client, f"user{n}@example.com") for n in range(30)]
     assert {person.sign_up().status_code for person in people} == {201}
@@ -107,6 +113,13 @@ def test_of_sixty_four_at_once_exactly_as_many_pass_as_may(app, limit):
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(attempt, range(64))) == 7
+
+
+def test_what_is_free_does_not_mind_that_another_request_began_a_second_later(app, clock):
+    with app.app_context():
+        throttle.take(Ladder("test.order"), "somebody")
+        clock.advance(seconds=-1)
+        assert throttle.take(Ladder("test.order"), "somebody") == 2
 
 
 def test_after_a_hundred_in_a_row_only_the_owner_opens_the_door(app, clock):

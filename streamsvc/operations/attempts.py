@@ -5,14 +5,16 @@ owner comes in at home. Everybody else is counted by address, by how many identi
 identifier, which counts the same whether or not there is such an account.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from flask import current_app, request
 
 from streamsvc import throttle
+from streamsvc.database import db
 from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
+from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts
 
@@ -27,6 +29,8 @@ class Attempt:
     """What the client sent as solved."""
     sprayed: bool = False
     """Whether this was the address's first try at the identifier within the hour."""
+    shut: list[str] = field(default_factory=list)
+    """The limits that this attempt used up."""
 
     @classmethod
     def counted(cls, identifier: str, known_device: str | None, challenge: str | None = None) -> "Attempt":
@@ -40,22 +44,40 @@ class Attempt:
     def _count(self) -> None:
         if not self.known_device:
             self._take(limits.SIGN_IN_ADDRESS, self.source)
-            throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source)
-            self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
-            if self.sprayed:
-                throttle.take(limits.SPRAYED_ADDRESS, self.source)
+            self._note(limits.SIGN_IN_ADDRESS_DAY, throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source))
+            self._count_identifier()
         self._take(*self.door)
+
+    def _count_identifier(self) -> None:
+        """One more identifier of the address's. It is noted only once it is counted: asking twice is no way round."""
+        if throttle.was_seen(limits.SPRAYED_IDENTIFIER, self.pair):
+            return
+        count = throttle.take(limits.SPRAYED_ADDRESS, self.source)
+        self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, self.pair)
+        if self.sprayed:
+            self._note(limits.SPRAYED_ADDRESS, count)
+        else:  # another attempt noted it at this very moment
+            throttle.give_back(limits.SPRAYED_ADDRESS, self.source)
+
+    @property
+    def pair(self) -> str:
+        return f"{self.source} {self.identifier}"
 
     def _take(self, limit: limits.Window | limits.Ladder, subject: str) -> None:
         """Count by a limit that a solved challenge passes."""
         try:
-            throttle.take(limit, subject)
+            count = throttle.take(limit, subject)
         except TooManyAttempts as shut:
             if not current_app.extensions["settings"].challenge_url:
                 raise
             if not self._is_solved:
                 raise TooManyAttempts(shut.retry_after_s, challenge=True) from None
-            throttle.take(limit, subject, solved=True)
+            count = throttle.take(limit, subject, solved=True)
+        self._note(limit, count)
+
+    def _note(self, limit: limits.Window | limits.Ladder, count: int) -> None:
+        if limit.shuts_at(count):
+            self.shut.append(limit.name)
 
     @cached_property
     def _is_solved(self) -> bool:
@@ -83,6 +105,13 @@ class Attempt:
             self._clear_source()
             throttle.clear(*self.door)
 
+    def failed(self, account_id: str | None = None, **about) -> None:
+        """It was a wrong guess; told in the audit log, and so is what it shuts. Commits."""
+        audit.record("authn_login_fail", account_id, actor="anonymous", **about)
+        if self.shut:
+            audit.record("authn_login_lock", account_id, actor="anonymous", limits=self.shut, **about)
+        db.session.commit()
+
     def was_none(self) -> None:
         """Nothing was hashed, so nobody learned anything: what a full house refuses does not count."""
         if self.is_on:
@@ -95,8 +124,14 @@ class Attempt:
         throttle.give_back(limits.SIGN_IN_ADDRESS, self.source)
         throttle.give_back(limits.SIGN_IN_ADDRESS_DAY, self.source)
         if self.sprayed:
-            throttle.clear(limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}")
+            throttle.clear(limits.SPRAYED_IDENTIFIER, self.pair)
             throttle.give_back(limits.SPRAYED_ADDRESS, self.source)
+
+
+def tell_if_shut(limit: limits.Ladder, count: int, account_id: str | None, actor: str) -> None:
+    """Note in the caller's unit of work that a wrong guess, the `count`th in a row, begins a wait."""
+    if limit.shuts_at(count):
+        audit.record("authn_login_lock", account_id, actor=actor, limits=[limit.name])
 
 
 def count_by_address(limit: limits.Window) -> None:
@@ -108,9 +143,14 @@ def count_by_address(limit: limits.Window) -> None:
 def is_within(limit: limits.Window, subject: str) -> bool:
     """Count what is dropped in silence where it is too much, by `subject` and by address; whether it is not."""
     try:
-        count_by_address(limits.MAIL_FROM_ADDRESS)
-        if current_app.extensions["settings"].login_throttle:
-            throttle.take(limit, subject)
+        count_mail(limit, subject)
     except TooManyAttempts:
         return False
     return True
+
+
+def count_mail(limit: limits.Window, subject: str) -> None:
+    """Count a mail that somebody asks for, by `subject` and by the caller's address. Raises TooManyAttempts."""
+    count_by_address(limits.MAIL_FROM_ADDRESS)
+    if current_app.extensions["settings"].login_throttle:
+        throttle.take(limit, subject)

@@ -28,6 +28,7 @@ PAGES = {
     "email_change": "confirm-email",
     "email_undo": "undo-email-change",
     "magic_link": "sign-in",
+    "new_device": "not-my-device",
     "account_restoration": "restore-account",
     "operator_invitation": "operator-invitation",
 }
@@ -48,8 +49,8 @@ def post_proof(
     replaces: bool = True,
     **data,
 ) -> None:
-    """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told. `replaces`: earlier
-    ones of its kind are withdrawn.
+    """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told. `data` is kept with
+    it; the facts under `told` are in the mail. `replaces`: earlier ones of its kind are withdrawn.
 
     Not those that whoever asks for another would take from the owner: what undoes, what opens in one browser only.
     """
@@ -77,7 +78,7 @@ def send_proof(payload: dict, now: datetime) -> None:
     is_code = proof.kind not in PAGES
     secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}" if is_code else secrets.token_urlsafe(32)
     proof.token_hash = fingerprint(f"{proof.account_id}:{secret}" if is_code else secret)
-    facts = {"code": secret} if is_code else {"link": _link(proof.kind, secret)}
+    facts = proof.data.get("told", {}) | ({"code": secret} if is_code else {"link": _link(proof.kind, secret)})
     minutes = int((proof.expires_at - proof.created_at).total_seconds() // 60)
     until = f"{proof.expires_at:%B} {proof.expires_at.day}, {proof.expires_at.year}"
     _deliver(proof.kind, proof.email, facts | {"minutes": minutes, "until": until}, now)
@@ -100,8 +101,12 @@ def _deliver(kind: str, to: str, facts: dict, now: datetime) -> None:
 
 
 def written(kind: str, facts: dict) -> tuple[str, str, str]:
-    """Subject, text and HTML. The template's first line is the subject; a line that is a link becomes a button."""
-    text = _templates().get_template(f"{kind}.txt").render(facts)
+    """Subject, text and HTML. The template's first line is the subject; a line that is a link becomes a button.
+
+    What a fact says stays within its line: a device's name makes no paragraph, and no button, of its own.
+    """
+    in_line = {name: " ".join(fact.split()) if isinstance(fact, str) else fact for name, fact in facts.items()}
+    text = _templates().get_template(f"{kind}.txt").render(in_line)
     subject, _, body = text.partition("\n")
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", body.strip())]
     html = _templates().get_template("layout.html").render(subject=subject, paragraphs=paragraphs)

@@ -3,25 +3,29 @@
 import sqlalchemy as sa
 
 from streamsvc import passwords, throttle
-from streamsvc.database import affected
+from streamsvc.database import affected, db
 from streamsvc.models import Profile
+from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import PinInvalid, PinLocked, PinRequired, TooManyAttempts
 
 
 def check(profile: Profile, pin: str | None) -> None:
-    """Raises PinRequired, PinInvalid, PinLocked where the profile does not open. Holds no unit of work meanwhile."""
+    """Raises PinRequired, PinInvalid, PinLocked where the profile does not open. Holds no unit of work meanwhile; a
+    wrong one is told in the audit log, committed."""
     if profile.pin_hash is None:
         return
     if pin is None:
         raise PinRequired
     try:
-        throttle.take(limits.PIN, profile.id)
+        count = throttle.take(limits.PIN, profile.id)
     except TooManyAttempts as closed:
         raise PinLocked(int(closed.headers["Retry-After"])) from None
-    if not passwords.matches(profile.pin_hash, pin):
+    if not passwords.matches(profile.pin_hash, pin, at_home=True):
+        audit.record("profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.shuts_at(count))
+        db.session.commit()
         raise PinInvalid
     throttle.clear(limits.PIN, profile.id)
     if passwords.is_outdated(profile.pin_hash):
         still = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)
-        affected(sa.update(Profile).where(*still).values(pin_hash=passwords.hashed(pin)))
+        affected(sa.update(Profile).where(*still).values(pin_hash=passwords.hashed(pin, at_home=True)))

@@ -8,7 +8,7 @@ from streamsvc import clock, passwords, throttle
 from streamsvc.database import db, one_row
 from streamsvc.models import Account, Proof, Session, TotpFactor
 from streamsvc.operations import audit, mail, passkeys, second_factor
-from streamsvc.operations.attempts import is_within
+from streamsvc.operations.attempts import is_within, tell_if_shut
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import InvalidCredentials, NotSignedIn, OtherProofRequired, SecondFactorInvalid
 from streamsvc.rules.sessions import fingerprint, new_token
@@ -25,25 +25,30 @@ def prove(me, given: dict) -> None:
     if "password" in given:
         prove_password(account_id, given["password"])
         return
-    throttle.take(limits.REAUTHENTICATION, account_id)
+    count = throttle.take(limits.REAUTHENTICATION, account_id)
     if "credential" in given:
         passkeys.prove(given["credential"], account_id, me.row.session_id, now)
     elif not _is_right(account_id, given, now):
-        audit.record("reauthn_fail", account_id)
-        db.session.commit()
+        _failed(account_id, count)
         raise SecondFactorInvalid
     throttle.clear(limits.REAUTHENTICATION, account_id)
 
 
 def prove_password(account_id: str, password: str) -> None:
     """Raises InvalidCredentials, TooManyAttempts."""
-    throttle.take(limits.REAUTHENTICATION, account_id)
+    count = throttle.take(limits.REAUTHENTICATION, account_id)
     kept = one_row(sa.select(Account.password_hash).where(Account.id == account_id))
-    if not passwords.matches(kept.password_hash, password):
-        audit.record("reauthn_fail", account_id)
-        db.session.commit()
+    if not passwords.matches(kept.password_hash, password, at_home=True):
+        _failed(account_id, count)
         raise InvalidCredentials(detail="The password is wrong.")
     throttle.clear(limits.REAUTHENTICATION, account_id)
+
+
+def _failed(account_id: str, count: int) -> None:
+    """Commits."""
+    audit.record("reauthn_fail", account_id)
+    tell_if_shut(limits.REAUTHENTICATION, count, account_id, actor=account_id)
+    db.session.commit()
 
 
 def mail_code(account_id: str, now: datetime) -> None:
@@ -88,7 +93,7 @@ def renewed_token(me, asked: bool) -> str | None:
 
 def _is_right(account_id: str, given: dict, now: datetime) -> bool:
     if "totp" in given:
-        return second_factor.use_totp(account_id, given["totp"], now)
+        return second_factor.use_totp(account_id, given["totp"], now) is not None
     used = Proof.use(CODE, fingerprint(f"{account_id}:{given['email_code']}"), now) is not None
     db.session.commit()
     return used

@@ -3,15 +3,17 @@
 Each code counts once: a guarded UPDATE uses it up, whoever else sends it at the same moment.
 """
 
+import logging
 from datetime import datetime
 
 import sqlalchemy as sa
+from cryptography.fernet import InvalidToken
 
 from streamsvc import passwords, sealing, throttle
-from streamsvc.database import affected, db, one_row
+from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
 from streamsvc.operations import audit, mail
-from streamsvc.operations.attempts import is_within
+from streamsvc.operations.attempts import is_within, tell_if_shut
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive
 from streamsvc.rules.sessions import fingerprint
@@ -19,44 +21,47 @@ from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_k
 
 BY_APP = ("totp", "recovery_code")
 BY_MAIL = ("email_code",)
+log = logging.getLogger("streamsvc.security")
 
 
-def check(proved, given: dict, now: datetime) -> None:
-    """After a right password: whatever else this account asks for. Raises SecondFactorRequired, SecondFactorInvalid.
+def check(proved, given: dict, now: datetime) -> str | None:
+    """After a right password: whatever else this account asks for; what proved it, or None where nothing is asked for.
+    Raises SecondFactorRequired, SecondFactorInvalid.
 
     An account with an authenticator asks for it everywhere; a password that attackers know asks for a mailed code on a
     device that the account does not know.
     """
     account = proved.account
     if not account.has_totp and not proved.device_known and passwords.is_breached(given["password"]):
-        _ask_for(BY_MAIL, account, given, now)
-    else:
-        check_by_app(account, given, now)
+        return _ask_for(BY_MAIL, account, given, now)
+    return check_by_app(account, given, now)
 
 
-def check_by_app(account: sa.Row, given: dict, now: datetime) -> None:
-    """Ask for the authenticator's code where the account has one. Raises SecondFactorRequired, SecondFactorInvalid."""
-    if account.has_totp:
-        _ask_for(BY_APP, account, given, now)
+def check_by_app(account: sa.Row, given: dict, now: datetime) -> str | None:
+    """Ask for the authenticator's code where the account has one; what proved it. Raises as `check` does."""
+    return _ask_for(BY_APP, account, given, now) if account.has_totp else None
 
 
-def _ask_for(methods: tuple[str, ...], account: sa.Row, given: dict, now: datetime) -> None:
+def _ask_for(methods: tuple[str, ...], account: sa.Row, given: dict, now: datetime) -> str:
     sent = [name for name in methods if given.get(name)]
     if not sent:
         if methods == BY_MAIL:
             _mail_code(account, now)
         raise SecondFactorRequired(methods=list(methods))
-    throttle.take(limits.SECOND_FACTOR, account.device_id or account.id)
-    if not any(_is_right(account.id, name, given[name], now) for name in sent):
+    count = throttle.take(limits.SECOND_FACTOR, account.device_id or account.id)
+    proved_by = next((name for name in sent if _is_right(account.id, name, given[name], now)), None)
+    if proved_by is None:
         audit.record("authn_second_factor_fail", account.id, method=sent[0], actor="anonymous")
+        tell_if_shut(limits.SECOND_FACTOR, count, account.id, actor="anonymous")
         db.session.commit()
         raise SecondFactorInvalid
     throttle.clear(limits.SECOND_FACTOR, account.device_id or account.id)
+    return proved_by
 
 
 def _is_right(account_id: str, method: str, code: str, now: datetime) -> bool:
     if method == "totp":
-        return use_totp(account_id, code, now)
+        return use_totp(account_id, code, now) is not None
     key = fingerprint(recovery_key(account_id, code))
     if method == "recovery_code":
         unused = (RecoveryCode.code_hash == key, RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
@@ -66,16 +71,27 @@ def _is_right(account_id: str, method: str, code: str, now: datetime) -> bool:
     return used
 
 
-def use_totp(account_id: str, code: str, now: datetime, confirmed: bool = True) -> bool:
-    """Whether this is a code of the account's authenticator that was not used yet; uses it up."""
+def use_totp(account_id: str, code: str, now: datetime, confirmed: bool = True) -> str | None:
+    """The sealed secret of the account's authenticator where this is a code of it that was not used yet; uses it up."""
     found = one_row(sa.select(*TotpFactor.__table__.c).where(TotpFactor.account_id == account_id))
     if found is None or (found.confirmed_at is None) == confirmed:
-        return False
-    step = step_of(sealing.unseal(found.secret_sealed), code, now)
+        return None
+    step = step_of_sealed(found.secret_sealed, code, now)
     if step is None:
-        return False
+        return None
     unused = (TotpFactor.account_id == account_id, TotpFactor.last_step < step)
-    return affected(sa.update(TotpFactor).where(*unused).values(last_step=step)) == 1
+    unused += (TotpFactor.secret_sealed == found.secret_sealed,)
+    used = affected(sa.update(TotpFactor).where(*unused).values(last_step=step)) == 1
+    return found.secret_sealed if used else None
+
+
+def step_of_sealed(secret_sealed: str, code: str, now: datetime) -> int | None:
+    """The step whose code this is; None for none, also where the key that sealed the secret is gone."""
+    try:
+        return step_of(sealing.unseal(secret_sealed), code, now)
+    except InvalidToken:
+        log.error("no key of the settings opens an authenticator's secret: its codes prove nothing")
+        return None
 
 
 def _mail_code(account, now: datetime) -> None:
@@ -88,6 +104,7 @@ def _mail_code(account, now: datetime) -> None:
 
 def begin_totp(account_id: str, email: str, now: datetime) -> dict:
     """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it. Raises TotpActive."""
+    lock(Account, account_id)
     kept = db.session.get(TotpFactor, account_id)
     if kept and kept.confirmed_at:
         raise TotpActive
@@ -102,13 +119,17 @@ def begin_totp(account_id: str, email: str, now: datetime) -> dict:
 def confirm_totp(account_id: str, code: str, now: datetime) -> list[str]:
     """From now on the account asks for codes; its recovery codes, shown this once. Raises SecondFactorInvalid."""
     throttle.take(limits.SECOND_FACTOR, account_id)
-    if not use_totp(account_id, code, now, confirmed=False):
+    proved = use_totp(account_id, code, now, confirmed=False)
+    if proved is None:
         raise SecondFactorInvalid
     throttle.clear(limits.SECOND_FACTOR, account_id)
-    db.session.get(TotpFactor, account_id).confirmed_at = now
+    account, kept = lock(Account, account_id), db.session.get(TotpFactor, account_id)
+    if kept is None or kept.confirmed_at or kept.secret_sealed != proved:  # begun anew at this very moment
+        raise SecondFactorInvalid
+    kept.confirmed_at = now
     codes = new_codes(account_id)
     audit.record("authn_factor_added", account_id, factor="totp")
-    mail.post("factor_added", db.session.get(Account, account_id).email, now, factor="An authenticator app")
+    mail.post("factor_added", account.email, now, factor="An authenticator app")
     return codes
 
 
@@ -133,12 +154,8 @@ def remove_totp(account_id: str, now: datetime) -> None:
     mail.post("factor_removed", db.session.get(Account, account_id).email, now, factor="The authenticator app")
 
 
-def has_totp(account_id: str) -> bool:
-    return (
-        db.session.scalar(
-            sa.select(TotpFactor.account_id).where(
-                TotpFactor.account_id == account_id, TotpFactor.confirmed_at.is_not(None)
-            )
-        )
-        is not None
-    )
+def standing(account_id: str) -> dict:
+    """{active, since, recovery_codes_left}: whether the account asks for codes, and how many are left on paper."""
+    since = db.session.scalar(sa.select(TotpFactor.confirmed_at).where(TotpFactor.account_id == account_id))
+    left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
+    return {"active": since is not None, "since": since, "recovery_codes_left": db.session.scalar(left)}

@@ -12,8 +12,8 @@ from flask import current_app, request
 
 from streamsvc import passwords
 from streamsvc.database import affected, db, lock, one_row
-from streamsvc.models import Account, Device, Profile, Session, TotpFactor
-from streamsvc.operations import audit, mail
+from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
+from streamsvc.operations import audit, mail, new_devices
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
@@ -64,8 +64,7 @@ def by_password(email: str, password: str, device_id: str | None, challenge: str
         attempt.was_none()
         raise
     if not (right and found and may_sign_in(found)):
-        audit.record("authn_login_fail", found.id if found else None, actor="anonymous")
-        db.session.commit()
+        attempt.failed(found.id if found else None)
         raise InvalidCredentials
     attempt.succeeded()
     return Proved(found, _brought_up_to_date(found, password), known_device is not None)
@@ -78,7 +77,7 @@ def _brought_up_to_date(account: sa.Row, password: str) -> str:
     """
     if not passwords.is_outdated(account.password_hash):
         return account.password_hash
-    fresh = passwords.hashed(password)
+    fresh = passwords.hashed(password, at_home=account.device_id is not None)
     still = (Account.id == account.id, Account.password_hash == account.password_hash)
     return fresh if affected(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
 
@@ -97,11 +96,12 @@ def open_session(
     notify: bool,
     method: str = "password",
     proved_at: datetime | None = None,
+    second: str | None = None,
 ) -> None:
     """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
 
     `device` is {id, name, kind}; an id that the account does not know makes a new device. `proved_at`: when the owner
-    proved who they are; now, unless told.
+    proved who they are; now, unless told. `second`: by what they proved it once more.
     """
     asked = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
     kept = Device.of(account_id, asked["id"]) if asked["id"] else None
@@ -110,7 +110,7 @@ def open_session(
         db.session.add(kept)
         db.session.flush()
         if notify:
-            tell_of_new_device(account_id, kept, now)
+            new_devices.tell(account_id, kept, now)
     kept.last_seen_at = now
     session = Session(
         account_id=account_id,
@@ -127,12 +127,11 @@ def open_session(
     )
     db.session.add(session)
     db.session.flush()
-    audit.record("authn_login_success", account_id, session=session.id, device=kept.id, method=method)
-
-
-def tell_of_new_device(account_id: str, device: Device, now: datetime) -> None:
-    account = db.session.get(Account, account_id)
-    mail.post("new_device", account.email, now, device=device.name, address=request.remote_addr or "an unknown place")
+    audit.record("authn_login_success", account_id, session=session.id, device=kept.id, method=method, second=second)
+    if second == "recovery_code":
+        left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
+        to = db.session.get(Account, account_id).email
+        mail.post("recovery_code_used", to, now, left=db.session.scalar(left))
 
 
 def still_stands(proved: Proved) -> bool:

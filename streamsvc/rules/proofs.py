@@ -8,6 +8,7 @@ LIFETIMES = {
     "password_reset": timedelta(minutes=30),
     "email_change": timedelta(hours=24),
     "email_undo": timedelta(days=7),
+    "new_device": timedelta(days=7),
     "magic_link": timedelta(minutes=10),
     "sign_in_code": timedelta(minutes=10),
     "operator_invitation": timedelta(hours=24),

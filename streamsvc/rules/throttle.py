@@ -20,6 +20,10 @@ class Window:
     most: int
     window_s: int
 
+    def shuts_at(self, count: int) -> bool:
+        """Whether nothing is left after attempt number `count`."""
+        return count >= self.most
+
 
 @dataclass(frozen=True)
 class Ladder:
@@ -41,6 +45,10 @@ class Ladder:
             return self.capped_s
         step = count - self.free
         return 0 if step < 0 else self.waits_s[min(step, len(self.waits_s) - 1)]
+
+    def shuts_at(self, count: int) -> bool:
+        """Whether a wait begins with attempt number `count`."""
+        return count >= self.free
 
 
 SIGN_IN_ACCOUNT = Ladder("sign_in.account")

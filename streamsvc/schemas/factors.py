@@ -2,12 +2,18 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Pattern, StrictSchema
+from streamsvc.schemas.base import Moment, Pattern, StrictSchema
 from streamsvc.schemas.sessions import Rotating
 
 
 class TotpCode(Rotating):
     code = Pattern("[0-9]{6}", "Give six digits.", longest=6, required=True)
+
+
+class TotpStanding(StrictSchema):
+    active = fields.Boolean(required=True)
+    since = Moment(required=True, allow_none=True)
+    recovery_codes_left = fields.Integer(required=True)
 
 
 class TotpSecret(StrictSchema):

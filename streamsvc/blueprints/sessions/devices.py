@@ -4,11 +4,14 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.login import viewer
+from streamsvc.login import public, viewer
 from streamsvc.models import Device, Session
-from streamsvc.operations import audit
+from streamsvc.operations import audit, new_devices
+from streamsvc.operations.attempts import count_by_address
 from streamsvc.pagination import rows_page
+from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.accounts import ProofToken
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.devices import DeviceOut, DevicePatch
 from streamsvc.web import Blueprint
@@ -44,6 +47,18 @@ def delete_device(device_id):
     device.removed_at = now
     Session.end_all(device.account_id, now, Session.device_id == device.id)
     audit.record("device_removed", device.account_id, device=device.id)
+    db.session.commit()
+
+
+@bp.route("/disowned", methods=["PUT"])
+@bp.arguments(ProofToken)
+@public
+@bp.response(204)
+def disown_device(given):
+    """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
+    password opens nothing any more, and a mail lets the owner choose another."""
+    count_by_address(limits.SECRET_BY_ADDRESS)
+    new_devices.disown(given["token"], clock.now())
     db.session.commit()
 
 

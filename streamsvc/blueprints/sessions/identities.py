@@ -81,13 +81,14 @@ def create_session(given):
     now, device = clock.now(), given["device"]
     began = ceremonies.of_browser("oidc_sign_in", given["state"], binding_of(given), True, now)
     told = identities.told(began, given["code"], given["iss"], now)
+    second = None
     if told.account_id:
         account = sign_in.candidate(told.account_id, device and device.get("id"))
-        second_factor.check_by_app(account, given, now)
+        second = second_factor.check_by_app(account, given, now)
     account_id = identities.use(told, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
-    method = told.provider.name
-    sign_in.open_session(account_id, device, given["remember"], token, now, told.account_id is not None, method)
+    proof = {"method": told.provider.name, "second": second}
+    sign_in.open_session(account_id, device, given["remember"], token, now, told.account_id is not None, **proof)
     return signed_in(token, given["cookie"])
 
 

@@ -40,8 +40,9 @@ def create_session(given):
     count_by_address(limits.SECRET_BY_ADDRESS)
     now, device = clock.now(), given["device"]
     account_id = magic_links.account_of(given["token"], binding_of(given), now)
-    second_factor.check_by_app(sign_in.candidate(account_id, device and device.get("id")), given, now)
+    second = second_factor.check_by_app(sign_in.candidate(account_id, device and device.get("id")), given, now)
     magic_links.use(given["token"], now)
     token = TOKEN_PREFIX + idempotency.new_secret()
-    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, method="magic_link")
+    proof = {"method": "magic_link", "second": second}
+    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     return signed_in(token, given["cookie"])

@@ -89,10 +89,12 @@ def create_session(given):
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
     now, device = clock.now(), given["device"]
     signed = passkeys.signed_by(given["credential"], binding_of(given), given["cookie"], now)
+    second = None
     if not signed.answer.verified:
         account = sign_in.candidate(signed.passkey.account_id, device and device.get("id"))
-        second_factor.check_by_app(account, given, now)
+        second = second_factor.check_by_app(account, given, now)
     account_id = passkeys.use(signed, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
-    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, method="passkey")
+    proof = {"method": "passkey", "second": second}
+    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     return signed_in(token, given["cookie"])

@@ -12,7 +12,7 @@ from streamsvc.login import kids_too, public, viewer
 from streamsvc.models import Profile, Session
 from streamsvc.operations import audit, passkeys, pins, reauthentication, second_factor, sign_in, ways_in
 from streamsvc.pagination import rows_page
-from streamsvc.rules.refusals import InvalidCredentials, NotFound
+from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted
 from streamsvc.schemas.base import PageQuery, page_of
@@ -42,11 +42,11 @@ def create_session(given):
     device = given["device"]
     proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"), given.get("challenge"))
     now = clock.now()
-    second_factor.check(proved, given, now)
+    second = second_factor.check(proved, given, now)
     if not sign_in.still_stands(proved):
         raise InvalidCredentials
     token = TOKEN_PREFIX + idempotency.new_secret()
-    sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True)
+    sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True, second=second)
     return signed_in(token, given["cookie"])
 
 
@@ -77,9 +77,13 @@ def delete_current():
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
 def patch_current(given):
-    """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back."""
+    """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back; a kids' profile is left so
+    by who proved just now who they are, since without a profile the account is open."""
     me, chosen = viewer(), given["profile_id"]
-    if chosen is not None:
+    if chosen is None:
+        if me.profile and me.profile.kids and not me.proved_recently:
+            raise KidsProfile
+    else:
         profile = Profile.facts_of(me.account_id, chosen)
         if profile is None:
             raise NotFound

@@ -6,10 +6,17 @@ from streamsvc.database import db
 from streamsvc.login import require_recent_proof, viewer
 from streamsvc.operations import reauthentication, second_factor
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret
+from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
 from streamsvc.web import Blueprint
 
 bp = Blueprint("second factors", __name__, url_prefix="/v1/account/totp", description="A second proof.")
+
+
+@bp.route("")
+@bp.response(200, TotpStanding)
+def read_totp():
+    """Whether every sign-in asks for a code, and how many recovery codes are left."""
+    return second_factor.standing(viewer().account_id)
 
 
 @bp.route("", methods=["POST"])
@@ -49,7 +56,7 @@ def delete_totp():
 def put_recovery_codes():
     """Ten new recovery codes; those before count no more."""
     require_recent_proof()
-    if not second_factor.has_totp(viewer().account_id):
+    if not second_factor.standing(viewer().account_id)["active"]:
         raise NotFound
     codes = second_factor.new_codes(viewer().account_id)
     db.session.commit()

@@ -8,11 +8,13 @@ from streamsvc import passwords, sealing, throttle
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
 from streamsvc.operations import accounts, audit, mail
+from streamsvc.operations.attempts import tell_if_shut
 from streamsvc.operations.operators.people import INVITATION
+from streamsvc.operations.second_factor import step_of_sealed
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, TokenInvalid
 from streamsvc.rules.sessions import fingerprint
-from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, step_of, uri
+from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
 
 ISSUER = "streamsvc-operators"
 
@@ -46,7 +48,7 @@ def begin_totp(operator_id: str) -> dict:
 def pending_step(operator: sa.Row, code: str, now: datetime) -> int:
     """The step whose code the authenticator that waits has shown. Raises SecondFactorInvalid."""
     sealed = operator.totp_pending_sealed
-    step = step_of(sealing.unseal(sealed), code, now) if sealed else None
+    step = step_of_sealed(sealed, code, now) if sealed else None
     if step is None:
         raise SecondFactorInvalid
     return step
@@ -101,9 +103,10 @@ def new_codes(operator_id: str) -> list[str]:
 def check_new_password(operator: sa.Row, current: str, new: str) -> None:
     """Raises Invalid for the new password, InvalidCredentials for the current one, TooManyAttempts."""
     accounts.check_password(new, operator.email, operator.name)
-    throttle.take(limits.REAUTHENTICATION, operator.id)
-    if not passwords.matches(operator.password_hash, current):
+    count = throttle.take(limits.REAUTHENTICATION, operator.id)
+    if not passwords.matches(operator.password_hash, current, at_home=True):
         audit.record("reauthn_fail", actor=operator.id)
+        tell_if_shut(limits.REAUTHENTICATION, count, None, actor=operator.id)
         db.session.commit()
         raise InvalidCredentials(detail="The password is wrong.")
     throttle.clear(limits.REAUTHENTICATION, operator.id)
@@ -120,9 +123,10 @@ def set_password(operator_id: str, new_hash: str, kept_session: str, now: dateti
 
 def prove(operator_id: str, session_id: str, code: str, now: datetime) -> None:
     """For ten minutes from now the session may mint keys and operators. Raises SecondFactorInvalid, TooManyAttempts."""
-    throttle.take(limits.REAUTHENTICATION, operator_id)
+    count = throttle.take(limits.REAUTHENTICATION, operator_id)
     if not use_totp(operator_id, code, now):
         audit.record("reauthn_fail", actor=operator_id)
+        tell_if_shut(limits.REAUTHENTICATION, count, None, actor=operator_id)
         db.session.commit()
         raise SecondFactorInvalid
     throttle.clear(limits.REAUTHENTICATION, operator_id)
@@ -134,7 +138,7 @@ def prove(operator_id: str, session_id: str, code: str, now: datetime) -> None:
 def use_totp(operator_id: str, code: str, now: datetime) -> bool:
     """Whether this is a code of the operator's authenticator that was not used yet; uses it up."""
     sealed = facts_of(operator_id).totp_sealed
-    step = step_of(sealing.unseal(sealed), code, now) if sealed else None
+    step = step_of_sealed(sealed, code, now) if sealed else None
     if step is None:
         return False
     unused = (

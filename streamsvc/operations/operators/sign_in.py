@@ -13,7 +13,7 @@ from streamsvc import passwords, throttle
 from streamsvc.database import db, lock, one_row
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations import audit, mail
-from streamsvc.operations.attempts import Attempt
+from streamsvc.operations.attempts import Attempt, tell_if_shut
 from streamsvc.operations.operators import credentials
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
@@ -63,8 +63,7 @@ def by_password(given: dict, now: datetime) -> Proved:
         attempt.was_none()
         raise
     if not (right and found and found.status == "active" and found.totp_sealed):
-        audit.record("authn_login_fail", actor="anonymous", operator=found.id if found else None)
-        db.session.commit()
+        attempt.failed(operator=found.id if found else None)
         raise InvalidCredentials
     attempt.succeeded()
     return Proved(found, passwords.hashed(password) if passwords.is_outdated(found.password_hash) else None)
@@ -75,9 +74,10 @@ def check_second_factor(operator_id: str, given: dict, now: datetime) -> None:
     sent = [name for name in METHODS if given.get(name)]
     if not sent:
         raise SecondFactorRequired(methods=list(METHODS))
-    throttle.take(limits.SECOND_FACTOR, operator_id)
+    count = throttle.take(limits.SECOND_FACTOR, operator_id)
     if not any(_is_right(operator_id, name, given[name], now) for name in sent):
         audit.record("authn_second_factor_fail", actor="anonymous", operator=operator_id, method=sent[0])
+        tell_if_shut(limits.SECOND_FACTOR, count, None, actor=operator_id)
         db.session.commit()
         raise SecondFactorInvalid
     throttle.clear(limits.SECOND_FACTOR, operator_id)

@@ -1,0 +1,37 @@
+"""A device that an account did not know: told to its owner, who says by one click of the mail that it is not theirs."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from flask import request
+
+from streamsvc.database import db, lock
+from streamsvc.models import Account, Device, Session
+from streamsvc.operations import audit, mail, proofs, ways_in
+from streamsvc.rules.refusals import TokenInvalid
+
+PROOF = "new_device"
+
+
+def tell(account_id: str, device: Device, now: datetime) -> None:
+    """Write to the owner, in the caller's unit of work. An earlier mail's link still works: it is about another one."""
+    told = {"device": device.name, "address": request.remote_addr or "an unknown place"}
+    to = db.session.get(Account, account_id).email
+    mail.post_proof(PROOF, to, account_id, now, replaces=False, device_id=device.id, told=told)
+
+
+def disown(token: str, now: datetime) -> None:
+    """Sign the device out and forget it, in the caller's unit of work. Raises TokenInvalid.
+
+    Whoever used it knew a way in: the password opens nothing any more, and a mail goes out to choose another.
+    """
+    proof = proofs.use(token, now, PROOF)
+    if proof is None:
+        raise TokenInvalid
+    account, device_id = lock(Account, proof.account_id), proof.data["device_id"]
+    db.session.execute(sa.update(Device).where(Device.id == device_id).values(removed_at=now))
+    ended = Session.end_all(account.id, now, Session.device_id == device_id)
+    account.password_hash = None
+    ways_in.stop_what_is_begun(account.id, now)
+    audit.record("device_disowned", account.id, device=device_id, sessions_ended=len(ended))
+    mail.post_proof("password_reset", account.email, account.id, now)
