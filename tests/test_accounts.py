@@ -121,6 +121,17 @@ def test_no_mail_and_no_job_holds_a_secret_outside_the_sandbox(database, new_app
     assert answer.status_code == 204
 
 
+def test_the_mail_is_sent_again_to_who_asks_until_the_address_is_confirmed(app, client):
+    ann = new_person(client)
+    first = mailed_token(app, ann.email, "email_verification")
+    assert ann.post("/v1/email-verifications").status_code == 202
+    second = mailed_token(app, ann.email, "email_verification")
+    statuses = [client.put("/v1/email-verifications", json={"token": t}).status_code for t in (first, second)]
+    assert (statuses, ann.get("/v1/account").json["email_verified"]) == ([422, 204], True)
+    assert ann.post("/v1/email-verifications").status_code == 202
+    assert len(mails(app, ann.email, "email_verification")) == 2
+
+
 def test_where_sign_up_is_confirmed_a_taken_address_looks_like_a_free_one(database, new_app):
     app = new_app(database, "confirming", signup="confirm")
     client = app.test_client()
@@ -134,6 +145,8 @@ def test_where_sign_up_is_confirmed_a_taken_address_looks_like_a_free_one(databa
     assert shown[0] == shown[1] == shown[2] and shown[0][0] == 202
     assert ann.sign_in().json["account"]["email_verified"]
     assert len(mails(app, ann.email, "sign_up_again")) == 1
+    assert {sign_up(client).status_code for _ in range(4)} == {202}
+    assert len(mails(app, ann.email, "sign_up_again")) == 3, "five mails an hour, and the rest is dropped in silence"
 
 
 def test_mail_is_read_by_operators_alone(app, client):

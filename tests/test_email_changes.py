@@ -121,6 +121,12 @@ def test_after_a_week_the_change_stands(app, client, ann, clock):
     assert code_of(confirm(client, undo)) == (422, "token_invalid")
 
 
+def test_no_mailbox_is_flooded_by_changes_that_nobody_confirms(app, client, ann):
+    asked = [ann.put("/v1/account/email", {"email": f"ann{n}@elsewhere.example"}).status_code for n in range(6)]
+    assert asked == [202] * 5 + [429]
+    assert len(mails(app, ann.email, "email_undo")) == 5
+
+
 def test_whether_an_address_is_taken_is_told_to_who_reads_its_mail_alone(app, client, ann):
     bob = new_person(client, "bob")
     free, taken = ann.put("/v1/account/email", {"email": NEW}), ann.put("/v1/account/email", {"email": bob.email})

@@ -127,6 +127,27 @@ def test_it_reaches_neither_the_account_nor_anybody_elses(kid):
         assert code_of(answer) == (403, "kids_profile")
 
 
+def test_a_kids_profile_is_not_left_for_none_which_would_open_the_account(kid):
+    assert code_of(kid.patch("/v1/sessions/current", {"profile_id": None})) == (403, "kids_profile")
+    kid.post("/v1/sessions/current/reauthentication", {"password": kid.password})
+    assert kid.patch("/v1/sessions/current", {"profile_id": None}).status_code == 200
+
+
+def test_beside_profiles_with_pins_none_is_made_that_shows_more_than_is_open(ann, clock):
+    [own] = ann.get("/v1/profiles").json["items"]
+    assert ann.post("/v1/profiles", {"name": "Teen", "max_age": 12}).status_code == 201
+    assert ann.put(f"/v1/profiles/{own['id']}/pin", {"pin": "2468"}).status_code == 204
+    clock.advance(minutes=11)
+
+    def made(**more):
+        return code_of(ann.post("/v1/profiles", {"name": "Another", **more}))
+
+    assert made() == made(max_age=16) == (403, "reauthentication_required")
+    assert made(max_age=12) == made(kids=True, max_age=6) == (201, None)
+    assert ann.post("/v1/sessions/current/reauthentication", {"password": ann.password}).status_code == 204
+    assert made() == (201, None)
+
+
 def test_a_grown_up_proves_it_or_changes_the_profile(kid):
     assert kid.post("/v1/sessions/current/reauthentication", {"password": kid.password}).status_code == 204
     assert kid.get(f"/v1/profiles/{kid.other}/history").status_code == 200

@@ -9,7 +9,9 @@ from streamsvc import jobs, passwords
 from streamsvc.database import db, insert, new_id
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.operations import audit, mail
+from streamsvc.operations.attempts import is_within
 from streamsvc.rules import foreign_hashes
+from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.passwords import faults, names_of
 from streamsvc.rules.refusals import EmailTaken, Invalid
@@ -87,8 +89,12 @@ def take_over(given: dict, now: datetime) -> str:
 
 
 def ask_to_confirm(new: NewAccount, now: datetime) -> None:
-    """Leave a sign-up to the worker: whoever asked learns nothing, not even by the time it takes."""
-    jobs.enqueue("accounts.sign_up", {**vars(new)}, now)
+    """Leave a sign-up to the worker: whoever asked learns nothing, not even by the time it takes.
+
+    Too many for one address are dropped without a word.
+    """
+    if is_within(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new.email)}"):
+        jobs.enqueue("accounts.sign_up", {**vars(new)}, now)
 
 
 @jobs.handler("accounts.sign_up")

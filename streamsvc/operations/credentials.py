@@ -43,6 +43,14 @@ def send_reset(payload: dict, now: datetime) -> None:
         audit.record("authn_password_reset_asked", account.id)
 
 
+def ask_for_verification(account_id: str, now: datetime) -> None:
+    """Mail the link that confirms the address once more, where that is open. Too many are dropped without a word."""
+    kept = one_row(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
+    if kept.email_verified_at is None and is_within(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}"):
+        mail.post_proof("email_verification", kept.email, account_id, now)
+        audit.record("email_verification_asked", account_id)
+
+
 def check_reset(token: str, password: str, now: datetime) -> None:
     """Raises TokenInvalid, or Invalid for the password; the token is still good then."""
     found = one_row(

@@ -8,12 +8,19 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc.database import db, lock
 from streamsvc.models import Account, Proof, Session
 from streamsvc.operations import audit, mail, ways_in
+from streamsvc.operations.attempts import count_mail
+from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals import EmailTaken
 
 
 def ask(account_id: str, email: str, now: datetime) -> None:
-    """Write to both addresses. Whether the new one is taken is told to nobody but who reads its mail."""
+    """Write to both addresses. Whether the new one is taken is told to nobody but who reads its mail.
+
+    Raises TooManyAttempts, so that no mailbox is flooded: neither the new one nor the account's own.
+    """
+    for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
+        count_mail(limits.MAIL_TO_ADDRESS, subject)
     account = lock(Account, account_id)
     mail.post_proof("email_change", shown(email), account_id, now)
     mail.post_proof("email_undo", account.email, account_id, now, replaces=False)

@@ -23,7 +23,7 @@ def put_password(given):
     row = viewer().row
     accounts.check_password(given["password"], row.email, row.account_name)
     reauthentication.prove_password(row.account_id, given["current_password"])
-    new_hash = passwords.hashed(given["password"])
+    new_hash = passwords.hashed(given["password"], at_home=True)
     credentials.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
     token = reauthentication.renewed_token(viewer(), given["rotate"])
     db.session.commit()
@@ -63,6 +63,15 @@ def put_reset(given):
     new_hash = passwords.hashed(given["password"])
     credentials.reset_password(given["token"], new_hash, clock.now())
     db.session.commit()
+
+
+@bp.route("/email-verifications", methods=["POST"])
+@bp.response(202, Accepted)
+def request_verification():
+    """Have the mail sent again that confirms the caller's address; the link before it works no more."""
+    credentials.ask_for_verification(viewer().account_id, clock.now())
+    db.session.commit()
+    return {"status": "accepted"}
 
 
 @bp.route("/email-verifications", methods=["PUT"])

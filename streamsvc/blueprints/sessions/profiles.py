@@ -7,7 +7,7 @@ from streamsvc.login import kids_too, require_recent_proof, viewer
 from streamsvc.models import Account, Profile
 from streamsvc.operations import audit, profiles
 from streamsvc.pagination import rows_page
-from streamsvc.rules.profiles import loosens
+from streamsvc.rules.profiles import loosens, opens_more
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
@@ -31,8 +31,10 @@ def list_profiles(asked):
 @idempotent()
 @bp.response(201, ListedProfile)
 def create_profile(given):
-    """Add a profile, as far as the plan allows."""
+    """Add a profile, as far as the plan allows. One that shows more than is open without a PIN needs a recent proof."""
     me = viewer()
+    if opens_more(me.profiles, given):
+        require_recent_proof()
     return profiles.add(me.account_id, given, me.entitlements["max_profiles"], clock.now())
 
 
@@ -76,7 +78,7 @@ def put_pin(given, profile_id):
     require_recent_proof()
     if Profile.facts_of(viewer().account_id, profile_id) is None:
         raise NotFound
-    pin_hash = passwords.hashed(given["pin"])
+    pin_hash = passwords.hashed(given["pin"], at_home=True)
     profiles.set_pin(_own(profile_id), pin_hash)
     db.session.commit()
 
