@@ -57,3 +57,18 @@ def test_a_price_change_is_told_when_it_is_planned(world):
     for _ in range(2):
         world.operator.post("/v1/admin/price-migrations", body)
     assert [kind for _, kind in mails(world)].count("price_change") == 1
+
+
+def test_a_card_that_expires_is_told_of_while_it_pays_for_something(world):
+    """The sandbox's cards expire at the end of December three years on."""
+    ann, bob, _ = (world.person() for _ in range(3))
+    price = world.plan("p", 1000, interval="year")
+    for person in (ann, bob):
+        person.subscribe(price)
+    bob.add_card()
+    bob.delete(f"/v1/payment-methods/{bob.get('/v1/payment-methods').json['items'][1]['id']}")
+    world.go_to("2029-12-03T12:00:00")
+    told = [one for one in world.operator.get("/v1/sandbox/emails?limit=100").json["items"]]
+    expiring = [one for one in told if one["kind"] == "card_expiring"]
+    assert [one["sent_at"][:10] for one in expiring] == ["2029-12-02"] * 2
+    assert "Visa card ending in 4242" in expiring[0]["text"] and "2029-12" in expiring[0]["text"]

@@ -1,17 +1,21 @@
 """Payment methods: attached at the provider first, kept here after; a working card pays what is overdue at once."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from streamsvc import jobs
 from streamsvc.database import db, lock, one_row
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import MethodRefused
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Subscription
-from streamsvc.operations.billing import charging
+from streamsvc.operations.billing import charging, notices
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import Invalid
+
+EXPIRY_JOB = "card.expiring"
+TOLD_BEFORE = timedelta(days=30)
 
 
 def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
@@ -38,7 +42,19 @@ def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
     )
     db.session.add(method)
     db.session.flush()
+    if card.exp_year and card.exp_month:
+        ends = datetime(card.exp_year + card.exp_month // 12, card.exp_month % 12 + 1, 1, tzinfo=UTC)
+        jobs.enqueue(EXPIRY_JOB, {"method_id": method.id}, max(ends - TOLD_BEFORE, now))
     return method
+
+
+@jobs.handler(EXPIRY_JOB)
+def tell_expiry(payload: dict, now: datetime) -> None:
+    """Tell whoever pays a subscription with a card that it is about to expire."""
+    method = db.session.get(PaymentMethod, payload["method_id"])
+    account, live = db.session.get(Account, method.account_id), Subscription.live_of(method.account_id)
+    if live and charging.method_of(account.id, live.payment_method_id) is method:
+        notices.card_expiring(method, account, live, now)
 
 
 def earlier_reference(account_id: str, provider_name: str) -> str | None:

@@ -1,9 +1,10 @@
 """What customers hear about their money by mail; asked for in the transaction of what it tells of."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from streamsvc.database import db
-from streamsvc.models.subscriptions import Invoice, Payment, Plan, Price, Subscription
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.mail import post
 from streamsvc.rules.billing.calendar import Interval, add_days
 from streamsvc.rules.money import decimal_text
@@ -64,6 +65,12 @@ def payment_failed(invoice: Invoice, at) -> None:
     amount = money(invoice.balance_minor, invoice.currency)
     facts |= {"plan": plan_name(at.subscription), "amount": amount, "access_until": until.isoformat()}
     post("payment_failed", at.account.email, at.now, **facts)
+
+
+def card_expiring(method: PaymentMethod, account: Account, row: Subscription, now: datetime) -> None:
+    card = f"{(method.brand or method.kind).title()} card" + (f" ending in {method.last4}" if method.last4 else "")
+    month = f"{method.exp_year}-{method.exp_month:02}"
+    post("card_expiring", account.email, now, card=card, month=month, plan=plan_name(row))
 
 
 def ended(at, reason: str | None) -> None:
