@@ -66,7 +66,7 @@ ELSEWHERE = {
     "ST-008": "below: nothing is given back of what was never paid",
     "ST-009": "test_subscriptions.py: the same key charges once",
     "ST-010": "the sandbox's clock moves forward only; how far is not limited",
-    "ST-011": "rules/test_billing_dunning.py: soft declines are tried again, hard ones wait",
+    "ST-011": "below: soft declines are tried again, hard ones and a missing card wait; the days are a setting",
     "WH-001": "test_payments_stripe.py: events in any order",
     "WH-002": "test_payments_stripe.py: an event counts once",
     "WH-003": "test_payments_stripe.py: an event during our own call",
@@ -479,3 +479,47 @@ def test_what_is_left_of_march(starting):
     world.go_to("2024-03-14T12:00:00")
     ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
     assert ann.lines()[-1] == ("credit", "2024-03-15", "2024-04-01", -2194)
+
+
+def test_only_what_may_come_right_by_itself_is_tried_again(starting):
+    """ST-011: of those who owe from 15 February on, who is short of money is tried six times in two weeks."""
+    world = starting("2024-01-15")
+    price, people = world.plan("p", 1000), [world.person() for _ in range(3)]
+    for person in people:
+        person.subscribe(price)
+    short, stolen, without = people
+    for person, card in ((short, "InsufficientFunds"), (stolen, "StolenCard")):
+        method = person.add_card("pm_card_chargeDeclined" + card)
+        person.put(f"/v1/payment-methods/{method}/default")
+    without.delete(f"/v1/payment-methods/{without.get('/v1/payment-methods').json['items'][0]['id']}")
+    world.go_to("2024-03-06T12:00:00")
+    tries = [[one["created_at"][:10] for one in person.invoices()[1]["payments"]] for person in people]
+    assert tries == [[f"2024-02-{day}" for day in (15, 16, 18, 20, 22, 25, 29)], ["2024-02-15"], []]
+    world.go_to("2024-03-07T12:00:00")
+    assert [person.subscription()["status"] for person in people] == ["canceled"] * 3
+
+
+STUBS = (
+    # start, anchor day, months, end, parts of the price that are charged: of Kill Bill's tests of proration in advance
+    ("2010-12-15", 15, 1, "2011-03-17", [(1, 1), (1, 1), (1, 1), (2, 31)]),
+    ("2011-01-01", 15, 12, "2012-01-27", [(14, 365), (1, 1), (12, 366)]),
+    ("2011-01-01", 15, 3, "2011-04-27", [(14, 92), (1, 1), (12, 91)]),
+    ("2011-01-31", 7, 1, "2011-03-10", [(7, 31), (1, 1), (3, 31)]),
+    ("2011-02-01", 13, 1, "2011-04-13", [(12, 31), (1, 1), (1, 1)]),
+    # theirs is 14 of 31 days, back from 28 February by a month; the period of the 31st that ends there has 28
+    ("2011-02-14", 31, 1, "2011-03-31", [(14, 28), (1, 1)]),
+)
+
+
+def test_stubs_before_the_first_and_after_the_last_anchor_day(starting):
+    world, price, lives = starting("2010-12-15"), 10_000_000, []
+    for start, day, months, end, parts in STUBS:
+        world.go_to(start + "T12:00:00")
+        person = world.person()
+        bought = world.plan(f"p{months}", price, interval_count=months)
+        assert person.subscribe(bought, anchor_day=day).status_code == 201
+        path = f"/v1/subscriptions/{person.subscription()['id']}/cancellation"
+        assert person.post(path, {"when": "now", "effective_date": end}).json["cancel_at"] == end
+        lives.append((person, [(price * days * 2 + of) // (of * 2) for days, of in parts]))
+    world.go_to("2012-02-01T12:00:00")
+    assert [[line[3] for line in person.lines()] for person, _ in lives] == [amounts for _, amounts in lives]
