@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from streamsvc.operations.sandbox import is_moving
 
 SHORTEST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 1.0
+PATIENCE_S, GLANCE_S = 3, 0.02
 SEEN_EVERY = timedelta(seconds=5)
 GONE_AFTER = timedelta(seconds=20)
 log = logging.getLogger("streamsvc.worker")
@@ -23,6 +25,13 @@ log = logging.getLogger("streamsvc.worker")
 def is_alive() -> bool:
     """Whether some worker was seen just now."""
     return one_row(sa.select(Worker.id).where(Worker.seen_at > clock.wall() - GONE_AFTER).limit(1)) is not None
+
+
+def settle() -> None:
+    """Wait, not for long, until the workers have done what is due: a mail asked for just before is then out."""
+    enough, shown = time.monotonic() + PATIENCE_S, current_app.extensions["clock"]  # which runs on while this waits
+    while jobs.next_due(shown()) and is_alive() and time.monotonic() < enough:
+        time.sleep(GLANCE_S)
 
 
 def work(stop: threading.Event) -> None:

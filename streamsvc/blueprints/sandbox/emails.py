@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from streamsvc.login import operator
 from streamsvc.models import SandboxEmail
+from streamsvc.operations.worker import settle
 from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.schemas.base import page_of
@@ -18,7 +19,8 @@ bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description
 @operator("sandbox")
 @bp.response(200, page_of(EmailOut))
 def list_emails(asked):
-    """What would have been sent, the newest first."""
+    """What would have been sent, the newest first; with what is being sent just now."""
+    settle()
     sent = sa.select(SandboxEmail)
     if asked["to"]:
         sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(asked["to"]))
