@@ -225,6 +225,13 @@ def test_paid_days_are_frozen_by_a_pause(world, ann):
     assert world.charges() == [3000, 3000]
 
 
+def test_a_pause_may_end_on_a_day_of_the_accounts(world):
+    ben = world.person(zone="America/New_York")
+    ben.subscribe(world.plan("p", 3000))
+    assert act(ben, "pause", {"resumes_at": "2026-04-11"}).json["resumes_at"] == "2026-04-11T04:00:00Z"
+    assert act(ben, "pause", {"resumes_at": "2026-04-31"}).status_code == 422
+
+
 def test_a_pause_can_be_ended_by_hand(world, ann):
     ann.subscribe(world.plan("p", 3000))
     act(ann, "pause")

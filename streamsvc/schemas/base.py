@@ -126,6 +126,15 @@ class Day(fields.Field):
         return day
 
 
+class MomentOrDay(fields.Field):
+    """A point in time, or a civil date: the moment when that day begins for who is asked about."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if isinstance(value, str) and Day.FORM.fullmatch(value):
+            return Day().deserialize(value)
+        return Moment().deserialize(value)
+
+
 class Email(Text):
     """An address that mail can go to; international ones too."""
 

@@ -9,6 +9,7 @@ from streamsvc.schemas.base import (
     Day,
     Int,
     Moment,
+    MomentOrDay,
     PageQuery,
     Slug,
     StrictSchema,
@@ -224,4 +225,4 @@ class AddonRemoval(StrictSchema):
 
 
 class PauseIn(StrictSchema):
-    resumes_at = Moment(load_default=None, allow_none=True)
+    resumes_at = MomentOrDay(load_default=None, allow_none=True)

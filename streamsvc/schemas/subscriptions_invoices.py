@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Day, Int, Moment, StrictSchema, Text, Word
+from streamsvc.schemas.base import Day, Int, Moment, MomentOrDay, StrictSchema, Text, Word
 from streamsvc.schemas.subscriptions import PeriodOut
 
 
@@ -105,7 +105,7 @@ class PreviewIn(StrictSchema):
     day = Int(least=1, most=31, load_default=None, allow_none=True)
     reason = Text(load_default=None, allow_none=True)
     feedback = Text(load_default=None, allow_none=True, longest=2000)
-    resumes_at = Moment(load_default=None, allow_none=True)
+    resumes_at = MomentOrDay(load_default=None, allow_none=True)
 
 
 class NextRenewal(StrictSchema):

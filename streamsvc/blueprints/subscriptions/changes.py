@@ -7,6 +7,7 @@ from streamsvc.login import viewer
 from streamsvc.operations.billing import changes
 from streamsvc.operations.billing.preview import preview
 from streamsvc.operations.billing.views import subscription_view
+from streamsvc.rules.billing.calendar import moment_of
 from streamsvc.schemas.subscriptions import AnchorIn, CancellationIn, PauseIn, PlanChangeIn, SubscriptionOut
 from streamsvc.schemas.subscriptions_invoices import PreviewIn, PreviewOut
 from streamsvc.web import Blueprint
@@ -65,7 +66,11 @@ def keep(subscription_id):
 @bp.response(200, SubscriptionOut)
 def pause(asked, subscription_id):
     """Pause. Paid days are frozen, not lost."""
-    return take(subscription_id, lambda at: changes.pause(at, asked["resumes_at"], viewer().account_id))
+
+    def begin(at):
+        changes.pause(at, moment_of(asked["resumes_at"], at.subscription.time_zone), viewer().account_id)
+
+    return take(subscription_id, begin)
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])

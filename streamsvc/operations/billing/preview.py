@@ -10,6 +10,7 @@ from streamsvc.operations.billing import renewal as due
 from streamsvc.operations.billing.issuing import Draft, describe
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.views import invoice_view
+from streamsvc.rules.billing.calendar import moment_of
 from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.refusals import Invalid, NotFound
 
@@ -52,7 +53,7 @@ def _take(account_id: str, asked: dict, now: datetime) -> tuple[Standing, str]:
     elif any(asked.get(name) for name in ("when", "effective_date", "credit", "reason", "feedback")):
         changes.cancel(at, asked, account_id)
     elif asked.get("resumes_at"):
-        changes.pause(at, asked["resumes_at"], account_id)
+        changes.pause(at, moment_of(asked["resumes_at"], at.subscription.time_zone), account_id)
     return at, last
 
 

@@ -19,6 +19,11 @@ def starts_at(day, zone):
     return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
 
 
+def moment_of(given, zone):
+    """A moment as it is; of a civil day, the one at which it begins in the zone."""
+    return given if given is None or isinstance(given, datetime) else starts_at(given, zone)
+
+
 def add_days(day, days):
     return day + timedelta(days=days)
 
