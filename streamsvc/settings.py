@@ -216,6 +216,11 @@ class Settings:
         dunning_ladder,
         "Days after a payment failed: when it is tried again, plan changes are refused, access ends, all ends.",
     )
+    trial_without_card: str = setting(
+        "cancel",
+        one_of("cancel", "pause", "invoice"),
+        "What becomes of a trial without a card where it would cost something: it ends, pauses, or is owed.",
+    )
     seller_vat_id: str = setting(
         "", vat_number, "The seller's VAT number; with it, businesses of other EU states pay the tax themselves."
     )

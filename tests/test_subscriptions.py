@@ -53,6 +53,19 @@ def test_a_trial_without_a_card_ends_where_it_would_cost(world):
     assert len(ann.invoices()) == 1
 
 
+@pytest.mark.parametrize("how, status", [("pause", "paused"), ("invoice", "past_due")])
+def test_a_trial_without_a_card_waits_for_one_where_the_operator_says_so(app, monkeypatch, world, how, status):
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(trial_without_card=how))
+    ann = world.person(card=None)
+    ann.subscribe(world.plan("standard", 999, trial_days=30))
+    world.go_to("2026-02-15")
+    assert (ann.subscription()["status"], world.charges()) == (status, [])
+    ann.add_card()
+    ann.delete(f"/v1/subscriptions/{ann.subscription()['id']}/pause")
+    world.go_to("2026-02-17")
+    assert (ann.subscription()["status"], world.charges()) == ("active", [999])
+
+
 def test_one_trial_for_each_customer_and_each_card(world):
     price = world.plan("standard", 999, trial_days=30)
     ann, bob, cay = world.person(card="pm_card_visa:1"), world.person(card="pm_card_visa:1"), world.person()

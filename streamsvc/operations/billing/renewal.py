@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
+from flask import current_app
+
 from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import charging, issuing, notices, sets
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.refusals import PaymentInProgress
 from streamsvc.together import together
 
@@ -87,7 +89,7 @@ def pass_time(at: Standing) -> None:
         frozen = at.timeline.paused_on is not None  # days that were paid and could not be used
         end(at, at.timeline.ends_on, credit=frozen or bool(scheduled and scheduled.credit))
     elif trial_ends_unpaid(at):
-        end(at, at.timeline.trial_end, credit=False, reason="trial_without_payment_method")
+        end_trial(at, current_app.extensions["settings"].trial_without_card)
     elif row.past_due_since and at.ladder.step(row.past_due_since, at.today) == "over":
         end(at, at.ladder.suspends_on(row.past_due_since), credit=True, reason="payment_failed")
         at.bill("cancellation")
@@ -95,13 +97,22 @@ def pass_time(at: Standing) -> None:
 
 
 def trial_ends_unpaid(at: Standing) -> bool:
-    """A trial without a card ends where it would have to be paid."""
+    """Whether a trial comes to where it would have to be paid, and there is no card."""
     timeline = at.timeline
     first = [line for line in timeline.lines if line.kind == "charge" and line.identity not in at.facts.booked]
     if not timeline.trial_end or len(first) < len([line for line in timeline.lines if line.kind == "charge"]):
         return False
     card = charging.method_of(at.account.id, at.subscription.payment_method_id)
     return bool(first and at.draft(first).totals.amount_due_minor and not card)
+
+
+def end_trial(at: Standing, how: str) -> None:
+    """Nobody can be charged for what follows: end it, rest on the trial's last day, or let it be owed (`invoice`)."""
+    if how == "cancel":
+        end(at, at.timeline.trial_end, credit=False, reason="trial_without_payment_method")
+    elif how == "pause":
+        at.happen(fact.Paused, on=add_days(at.timeline.trial_end, -1))
+        at.subscription.paused_at = at.now
 
 
 def end(at: Standing, effective, credit: bool, reason: str | None = None, actor: str | None = None) -> None:
