@@ -55,7 +55,8 @@ def test_what_is_shown_is_what_the_standard_asks_for(shown):
 
 
 def test_a_standard_client_sends_forms(client):
-    answer = client.post("/v1/device-authorizations", data={"client_id": "tv"})
+    form = {"client_id": "tv", "client_secret": "", "scope": "openid", "audience": "unheard of"}
+    answer = client.post("/v1/device-authorizations", data=form)
     assert answer.status_code == 200
     assert {"device_code", "user_code", "verification_uri", "expires_in"} <= answer.json.keys()
 
@@ -124,7 +125,10 @@ def test_whoever_is_not_signed_in_decides_nothing(client, shown):
         ({}, "invalid_request"),
         ({"grant_type": "password"}, "unsupported_grant_type"),
         ({"grant_type": GRANT_TYPE}, "invalid_request"),
-        ({"grant_type": GRANT_TYPE, "device_code": "dvc_x"}, "invalid_grant"),
+        ({"grant_type": GRANT_TYPE, "device_code": ""}, "invalid_request"),
+        ({"grant_type": GRANT_TYPE, "device_code": ["dvc_x", "dvc_y"]}, "invalid_request"),
+        ({"grant_type": GRANT_TYPE, "device_code": "x" * 300}, "invalid_request"),
+        ({"grant_type": GRANT_TYPE, "device_code": "dvc_x", "resource": "unheard of"}, "invalid_grant"),
     ],
 )
 def test_errors_are_those_of_the_standard(client, form, error):

@@ -1,6 +1,6 @@
 """Signing in a television: RFC 8628 on the wire."""
 
-from marshmallow import fields
+from marshmallow import EXCLUDE, fields, pre_load
 
 from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text
 from streamsvc.schemas.devices import DeviceNamed, NewDevice
@@ -10,11 +10,22 @@ class NewDeviceCode(StrictSchema):
     device = fields.Nested(NewDevice(), required=True)
 
 
-class DeviceAuthorizationIn(StrictSchema):
+class OAuthForm(StrictSchema):
+    """RFC 6749, 3.1 and 3.2: what nobody knows is overlooked, what is empty was not sent."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    @pre_load
+    def without_empty(self, given, **_):
+        return {name: value for name, value in given.items() if value}
+
+
+class DeviceAuthorizationIn(OAuthForm):
     """RFC 8628, 3.1. `client_id` is taken and means nothing: there is one client, the service's own apps."""
 
     client_id = Text(longest=200)
-    scope = Text(longest=200, shortest=0)
+    scope = Text(longest=1000)
     device_name = Text(longest=100, load_default="A television")
 
 
@@ -44,11 +55,8 @@ class Decision(StrictSchema):
     approve = Bool(required=True)
 
 
-class TokenRequest(StrictSchema):
-    """RFC 6749: what is missing or unknown is told in the standard's own words, so nothing is required here."""
-
-    class Meta:
-        unknown = "exclude"
+class TokenRequest(OAuthForm):
+    """What is missing or unknown is told in the standard's own words, so nothing is required here."""
 
     grant_type = Text(longest=200)
     device_code = Text(longest=200)

@@ -1,6 +1,8 @@
 """Television sign-in: a code on the screen, a yes on the phone (RFC 8628)."""
 
 import msgspec
+from flask import request
+from marshmallow import EXCLUDE
 
 from streamsvc import clock, idempotency
 from streamsvc.database import db
@@ -11,6 +13,7 @@ from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.device_codes import TokenRefused
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
+from streamsvc.rules.refusals import Invalid
 from streamsvc.rules.sessions import LIFETIMES, lifetime_of, new_token
 from streamsvc.schemas.device_codes import (
     Decision,
@@ -23,7 +26,7 @@ from streamsvc.schemas.device_codes import (
     UserCode,
     WaitingDevice,
 )
-from streamsvc.web import Blueprint, json_response
+from streamsvc.web import Blueprint, json_response, refused
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
 
@@ -33,7 +36,7 @@ WORDS = {
     "access_denied": "The owner said no.",
     "expired_token": "The code is too old; begin anew.",
     "invalid_grant": "This code is unknown or used.",
-    "invalid_request": "Send grant_type and device_code once each.",
+    "invalid_request": "Send what is asked for, once each: to poll, grant_type and device_code.",
     "unsupported_grant_type": f"Send grant_type={GRANT_TYPE}.",
 }
 
@@ -49,9 +52,10 @@ def create_device_code(given):
 
 
 @bp.route("/device-authorizations", methods=["POST"])
-@bp.arguments(DeviceAuthorizationIn, location="form")
+@bp.arguments(DeviceAuthorizationIn, location="form", unknown=EXCLUDE)
 @public
 @bp.response(200, DeviceAuthorization)
+@bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2.")
 def authorize_device(given):
     """The same for standard OAuth clients: form-encoded, as RFC 8628, 3.1 says."""
     begun = _begin({"name": given["device_name"], "kind": "tv"})
@@ -80,7 +84,7 @@ def put_decision(given, user_code):
 
 
 @bp.route("/token", methods=["POST"])
-@bp.arguments(TokenRequest, location="form")
+@bp.arguments(TokenRequest, location="form", unknown=EXCLUDE)
 @public
 @bp.response(200, TokenAnswer)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
@@ -93,14 +97,21 @@ def create_token(given):
     now = clock.now()
     try:
         code = device_codes.poll(given["device_code"], now)
-    except TokenRefused as refused:
-        return _refused(refused.error)
+    except TokenRefused as error:
+        return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
     proof = {"method": "device_code", "proved_at": device_codes.proved_at(code)}
     sign_in.open_session(code.account_id, device, True, token, now, notify=True, **proof)
     db.session.commit()
     lifetime = LIFETIMES[lifetime_of(code.device["kind"], True)]
     return {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+
+
+@bp.errorhandler(Invalid)
+def refuse(error):
+    """To an OAuth client in the standard's words, to everybody else as ever."""
+    is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
+    return _refused("invalid_request") if is_oauth else refused(error)
 
 
 def _begin(device: dict) -> dict:
