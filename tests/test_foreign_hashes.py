@@ -86,7 +86,13 @@ def test_the_first_sign_in_makes_a_hash_of_ours_of_it(app, client, form):
         "$2b$00$" + "a" * 53,
         "$scrypt$ln=30,r=8,p=1$c2FsdA$aGFzaA",
         "scrypt:1000:8:1$salt$00ff",
+        f"$scrypt$ln=17,r=8,p=8${ab64(SALT)}${ab64(scrypt())}",
+        f"$scrypt$ln=17,r=1,p=1${ab64(SALT)}${ab64(scrypt())}",
+        f"$scrypt$ln=10,r=0,p=1${ab64(SALT)}${ab64(scrypt())}",
         "pbkdf2_sha256$9999999999$salt$aGFzaA==",
+        f"$pbkdf2-sha256$1500000${ab64(SALT)}${ab64(SALT * 4)}",
+        f"$pbkdf2-sha256$1000${ab64(SALT)}${ab64(SALT * 20)}",
+        f"$pbkdf2-sha256$1000${ab64(SALT)}$aGFz",
         "5f4dcc3b5aa765d61d8327deb882cf99",
         "plain text",
         "",
@@ -117,10 +123,10 @@ def test_a_password_changed_meanwhile_is_not_set_back(app, client, monkeypatch):
     take_over(app, MADE["Django pbkdf2"])
     hashed = passwords.hashed
 
-    def changed_meanwhile(password):
+    def changed_meanwhile(password, **more):
         with db.engine.begin() as connection:
             connection.execute(sa.update(Account).values(password_hash="$argon2id$changed"))
-        return hashed(password)
+        return hashed(password, **more)
 
     monkeypatch.setattr(passwords, "hashed", changed_meanwhile)
     assert code_of(Person(client, "ann@example.com", WORD).sign_in()) == (401, "invalid_credentials")

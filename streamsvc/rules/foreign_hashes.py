@@ -16,11 +16,14 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 MOST_MEMORY_BYTES = 128 * 1024 * 1024
-MOST_ARGON2_PASSES = 10
+MOST_ARGON2_BYTES = 5 * MOST_MEMORY_BYTES
+"""Written by all passes together. Each of these ceilings is about a second of a core."""
 MOST_PARALLEL = 8
 MOST_BCRYPT_COST = 14
 MOST_PBKDF2_ROUNDS = 2_000_000
+"""Of SHA-256; one of SHA-512 costs as much as two."""
 BCRYPT_READS_BYTES = 72
+DIGEST_BYTES = range(16, 65)
 
 
 class Foreign(NamedTuple):
@@ -43,8 +46,9 @@ def _argon2(text):
         cost = extract_parameters(text)
     except InvalidHashError:
         raise ValueError("this argon2 hash cannot be read") from None
-    _bound("argon2", cost.memory_cost * 1024 <= MOST_MEMORY_BYTES, cost.time_cost <= MOST_ARGON2_PASSES)
-    _bound("argon2", cost.parallelism <= MOST_PARALLEL)
+    memory_bytes = cost.memory_cost * 1024
+    _bound("argon2", memory_bytes <= MOST_MEMORY_BYTES, memory_bytes * cost.time_cost <= MOST_ARGON2_BYTES)
+    _bound("argon2", cost.parallelism <= MOST_PARALLEL, cost.hash_len in DIGEST_BYTES)
 
     def matches(password):
         try:
@@ -68,8 +72,8 @@ def _bcrypt_sha256(text):
 
 
 def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
-    _bound("scrypt", cost > 1 and cost & (cost - 1) == 0, 128 * cost * block <= MOST_MEMORY_BYTES)
-    _bound("scrypt", 1 <= parallel <= MOST_PARALLEL)
+    _bound("scrypt", cost > 1 and cost & (cost - 1) == 0, block >= 1 and cost < 2 ** min(16 * block, 64))  # RFC 7914, 6
+    _bound("scrypt", parallel >= 1, 128 * cost * block * parallel <= MOST_MEMORY_BYTES, len(digest) in DIGEST_BYTES)
 
     def matches(password):
         memory = 128 * cost * block * 2 + 1024 * 1024
@@ -82,7 +86,8 @@ def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
 
 
 def _pbkdf2(algorithm, rounds, salt: bytes, digest: bytes):
-    _bound("pbkdf2", 1 <= rounds <= MOST_PBKDF2_ROUNDS)
+    blocks = -(-len(digest) // hashlib.new(algorithm).digest_size) * (2 if algorithm == "sha512" else 1)
+    _bound("pbkdf2", rounds >= 1, rounds * blocks <= MOST_PBKDF2_ROUNDS, len(digest) in DIGEST_BYTES)
 
     def matches(password):
         made = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, rounds, dklen=len(digest))
