@@ -153,6 +153,10 @@ def test_a_one_off_charge_that_is_declined_is_tried_again_and_ends_no_subscripti
     world.go_to("2026-01-20T12:00:00")
     assert (ann.invoices()[-1]["status"], world.charges()) == ("paid", [500, 1190])
     assert charge_once(world, world.person(country="DE", card=None)).json["status"] == "open"
+    world.next_charge("decline")
+    charge_once(world, ann)
+    ann.add_card()
+    assert (ann.invoices()[-1]["status"], world.charges()) == ("paid", [500, 1190, 1190])
 
 
 @pytest.mark.parametrize("slow", [False, True])

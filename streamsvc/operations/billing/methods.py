@@ -10,7 +10,7 @@ from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import MethodRefused
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Subscription
-from streamsvc.operations.billing import charging, notices
+from streamsvc.operations.billing import charging, notices, one_off
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import Invalid
 
@@ -83,16 +83,18 @@ def remove(method: PaymentMethod, now: datetime) -> None:
 
 def collect_overdue(method: PaymentMethod, now: datetime) -> None:
     """Charge what is overdue to this method at once; one that pays becomes the default. Commits."""
+    lock(Account, method.account_id)
     live = Subscription.live_of(method.account_id)
-    if live is None or live.past_due_since is None:
-        return
-    at = stand(live.id, now)
-    payments = charging.charge_open(at, on_session=True, method=method)
-    at.show()
+    payments, is_overdue = one_off.collect_overdue(method, now), bool(live and live.past_due_since)
+    if is_overdue:
+        at = stand(live.id, now)
+        payments += charging.charge_open(at, on_session=True, method=method)
+        at.show()
     db.session.commit()
     settled = [charging.send(payment.id) for payment in payments]
     if any(payment.status == "succeeded" for payment in settled):
         lock(Account, method.account_id)
         make_default(method)
-        at.subscription.payment_method_id = None
+        if is_overdue:
+            live.payment_method_id = None
         db.session.commit()

@@ -7,7 +7,7 @@ from typing import ClassVar
 from streamsvc import idempotency, jobs
 from streamsvc.database import db, lock
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Invoice, Payment
+from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
 from streamsvc.operations.billing import charging, issuing, ledger
 from streamsvc.operations.billing.taxing import taxation_of
 from streamsvc.rules.billing.calendar import civil_day
@@ -55,12 +55,21 @@ def _write(account_id: str, asked: dict, now: datetime) -> dict:
     return {"invoice": invoice.id, "payments": [payment.id for payment in collect(invoice, now)]}
 
 
-def collect(invoice: Invoice, now: datetime) -> list[Payment]:
-    """Record the payment of what is owed, to be sent once that is committed; none where there is no card."""
-    method = charging.method_for(invoice)
-    if invoice.status != "open" or method is None or any(one.is_in_flight for one in invoice.payments):
+def collect(invoice: Invoice, now: datetime, method: PaymentMethod | None = None) -> list[Payment]:
+    """Record the payment of what is owed, to be sent once that is committed; none where there is no card.
+
+    A `method` in hand is their owner's, who is there.
+    """
+    charged_to = method or charging.method_for(invoice)
+    if invoice.status != "open" or charged_to is None or any(one.is_in_flight for one in invoice.payments):
         return []
-    return [charging.record(invoice, method, now, on_session=False)]
+    return [charging.record(invoice, charged_to, now, on_session=method is not None)]
+
+
+def collect_overdue(method: PaymentMethod, now: datetime) -> list[Payment]:
+    """The same of each that was declined, on a method that is new, or newly the default."""
+    overdue = [one for one in issuing.open_invoices(method.account_id) if one.reason == "one_off" and one.attempts]
+    return [payment for invoice in overdue for payment in collect(invoice, now, method)]
 
 
 @jobs.handler(charging.COLLECT_JOB)
