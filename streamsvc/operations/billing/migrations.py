@@ -33,7 +33,9 @@ def migrate(asked: dict, now: datetime, actor: str) -> dict:
     row = PriceMigration(**{**asked, "effective": effective}, id=new_id("mig"), created_at=now)
     db.session.add(row)
     db.session.flush()
-    shown = view(row) | {"subscriptions": len(db.session.scalars(meant(row)).all())}
+    shown = view(row) | {
+        "subscriptions": db.session.scalar(sa.select(sa.func.count()).select_from(meant(row).subquery()))
+    }
     move_some({"migration": row.id, "actor": actor, "after": ""}, now)
     return shown
 
