@@ -228,6 +228,8 @@ def _postpone(job: sa.Row, now: datetime, error: Exception) -> None:
     values |= {"failed_at": now} if spent else {"run_at": now + backoff(job.attempts)}
     try:
         affected(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values))
+        if spent and job.kind in _recurring:  # what failed today is tried again tomorrow
+            schedule_recurring()
     except sa.exc.SQLAlchemyError as away:  # the lease runs out by itself
         log.warning("could not postpone job %s: %r", job.id, away)
 

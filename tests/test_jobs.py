@@ -124,6 +124,17 @@ def test_recurring_work_always_has_exactly_one_next_run(context):
     assert len(waiting) == 1
 
 
+def test_recurring_work_that_failed_for_good_still_comes_again(context, monkeypatch):
+    monkeypatch.setitem(jobs._handlers, "housekeeping", lambda *_: 1 / 0)
+    monkeypatch.setattr(jobs, "MOST_ATTEMPTS", 1)
+    jobs.schedule_recurring()
+    context.extensions["clock"].advance(days=1)
+    jobs.run_due(clock.now())
+    runs = all_rows(sa.select(Job.failed_at, Job.run_at).where(Job.kind == "housekeeping").order_by(Job.run_at))
+    assert [run.failed_at is None for run in runs] == [False, True]
+    assert runs[1].run_at > clock.now()
+
+
 def test_the_query_for_the_next_job_walks_its_index(context):
     plan = plan_of(jobs.DUE, until="2026-01-01", wall="2026-01-01")
     if db.engine.dialect.name == "sqlite":
