@@ -25,6 +25,17 @@ def test_the_cookie_is_host_only_and_out_of_reach_of_scripts(browser):
     assert not any(attribute.startswith("Domain") for attribute in attributes)
 
 
+def test_a_visit_is_forgotten_with_the_window_also_under_a_new_token(app, browser):
+    assert "Max-Age=34560000" in browser.cookie
+    visitor = Person(app.test_client(use_cookies=False), "ann@example.com")
+    told = visitor.sign_in(cookie=True, remember=False)
+    cookies = [told.headers["Set-Cookie"]]
+    visitor.headers = {"Cookie": cookies[0].split(";")[0], "X-CSRF-Token": told.json["csrf_token"]}
+    again = visitor.post("/v1/sessions/current/reauthentication", {"password": SECRET})
+    cookies.append(again.headers["Set-Cookie"])
+    assert [("Max-Age" in cookie, "Expires" in cookie) for cookie in cookies] == [(False, False)] * 2
+
+
 def test_the_cookie_alone_reads_and_changes_nothing(browser):
     told = browser.get("/v1/sessions/current")
     assert (told.status_code, told.json["csrf_token"]) == (200, browser.csrf)

@@ -173,7 +173,8 @@ def test_a_passkey_that_is_said_to_be_somebody_elses_opens_nothing(client, ann, 
     assert sign_in(client, phone).status_code == 201
 
 
-def test_nobody_keeps_more_than_twenty(app, ann, phone):
+def test_nobody_keeps_more_than_twenty_also_who_asked_before(app, ann, phone):
+    begun = Authenticator().make(ann.post("/v1/passkeys/options").json)
     account_id = ann.get("/v1/account").json["id"]
     with app.app_context():
         for number in range(19):
@@ -182,6 +183,7 @@ def test_nobody_keeps_more_than_twenty(app, ann, phone):
             db.session.add(kept)
         db.session.commit()
     assert code_of(ann.post("/v1/passkeys/options")) == (409, "passkey_limit")
+    assert code_of(ann.post("/v1/passkeys", {"credential": begun})) == (409, "passkey_limit")
 
 
 def test_making_and_removing_one_needs_a_recent_proof(ann, phone, clock):

@@ -28,12 +28,15 @@ def test_the_export_tells_everything_and_no_secret(app, ann, client):
     bob = new_person(client, "bob")
     ann.post("/v1/profiles", {"name": "Kid"})
     ann.post("/v1/account/totp")
+    path = f"/v1/admin/accounts/{ann.get('/v1/account').json['id']}"
+    operator(app).patch(path, {"status": "active", "reason": "a call"}, environ_base={"REMOTE_ADDR": "192.0.2.77"})
     answer = ann.get("/v1/account/export")
     assert answer.status_code == 200 and "attachment" in answer.headers["Content-Disposition"]
     tables = answer.json["tables"]
     assert [row["name"] for row in tables["profiles"]] == ["Me", "Kid"]
     assert {"accounts", "sessions", "devices", "audit_events", "subscriptions", "invoices"} <= tables.keys()
     text = answer.get_data(as_text=True)
+    assert "a call" in text and "192.0.2.77" not in text, "what support did is told, not where support sits"
     assert bob.email not in text and "argon2" not in text and "_hash" not in text and "sealed" not in text
 
 

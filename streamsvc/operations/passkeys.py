@@ -45,7 +45,7 @@ def registration_options(account_id: str, email: str, session_id: str, now: date
 
 
 def register(account_id: str, session_id: str, credential: dict, name: str, now: datetime) -> Passkey:
-    """Keep the passkey that was made for this session. Raises PasskeyInvalid."""
+    """Keep the passkey that was made for this session. Raises PasskeyInvalid, PasskeyLimit."""
     try:
         challenge = authenticators.challenge_in(credential)
         began = ceremonies.of_session("passkey_registration", challenge.hex(), session_id, now)
@@ -54,8 +54,11 @@ def register(account_id: str, session_id: str, credential: dict, name: str, now:
         made = authenticators.made(credential, challenge, *_site())
     except Unproved:
         raise PasskeyInvalid from None
+    account = lock(Account, account_id)
     if not Ceremony.use(began.id, now):
         raise PasskeyInvalid
+    if len(_known(account_id)) >= MOST:
+        raise PasskeyLimit(limit=MOST)
     passkey = Passkey(account_id=account_id, credential_id=made.credential_id, public_key=made.key, name=name)
     passkey.sign_count, passkey.created_at = made.sign_count, now
     db.session.add(passkey)
@@ -65,7 +68,7 @@ def register(account_id: str, session_id: str, credential: dict, name: str, now:
         db.session.rollback()
         raise PasskeyInvalid from None
     audit.record("authn_factor_added", account_id, factor="passkey", passkey=passkey.id)
-    mail.post("factor_added", db.session.get(Account, account_id).email, now, factor=f"The passkey “{name}”")
+    mail.post("factor_added", account.email, now, factor=f"The passkey “{name}”")
     return passkey
 
 

@@ -50,6 +50,8 @@ ERASED = {
     "watchlist",
 }
 SECRET_ENDINGS = ("_hash", "_sealed", "fingerprint", "request_key")
+OPERATORS_OWN = ("address", "client")
+"""What the log keeps of who did something to an account: not its owner's to know."""
 NOT_TOLD = {"ceremonies", "device_codes", "proofs"}
 
 
@@ -77,6 +79,9 @@ def export(account_id: str, now: datetime) -> dict:
         columns = [column for column in table.c if not column.name.endswith(SECRET_ENDINGS)]
         found = all_rows(sa.select(*columns).where(theirs).order_by(*table.primary_key.columns))
         told[table.name] = [dict(row._mapping) for row in found]
+    for event in told["audit_events"]:
+        if event["actor"] not in (account_id, "anonymous", None):
+            event["details"] = {k: v for k, v in (event["details"] or {}).items() if k not in OPERATORS_OWN}
     return {"exported_at": now, "tables": told}
 
 

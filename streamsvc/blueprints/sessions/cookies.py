@@ -23,18 +23,23 @@ def token_as_cookie_if_asked(view):
     @wraps(view)
     def answering(*args, **kwargs):
         response = make_response(view(*args, **kwargs))
-        if response.status_code == 201 and (request.get_json(silent=True) or {}).get("cookie") is True:
+        asked = request.get_json(silent=True) or {}
+        if response.status_code == 201 and asked.get("cookie") is True:
             document = msgspec.json.decode(response.get_data())
-            set_cookie(response, document.pop("token"))
+            set_cookie(response, document.pop("token"), asked.get("remember", True))
             response.set_data(msgspec.json.encode(document))
         return response
 
     return answering
 
 
-def set_cookie(response: Response, token: str) -> None:
-    """Host-only, for secure connections, unreadable to scripts; the session's own lifetime counts, not the cookie's."""
-    response.set_cookie(COOKIE, token, max_age=400 * 86_400, path="/", secure=True, httponly=True, samesite="Lax")
+def set_cookie(response: Response, token: str, remember: bool) -> None:
+    """Host-only, for secure connections, unreadable to scripts; the session's own lifetime counts, not the cookie's.
+
+    One that is not to be remembered is forgotten with the browser's window.
+    """
+    max_age = 400 * 86_400 if remember else None
+    response.set_cookie(COOKIE, token, max_age=max_age, path="/", secure=True, httponly=True, samesite="Lax")
 
 
 def with_token(token: str | None, document: dict | None = None) -> Response:
@@ -44,7 +49,7 @@ def with_token(token: str | None, document: dict | None = None) -> Response:
     told = (document or {}) | told
     response = json_response(msgspec.json.encode(told)) if told else Response(status=204)
     if token and by_cookie:
-        set_cookie(response, token)
+        set_cookie(response, token, remember=viewer().row.lifetime != "visit")
     return response
 
 
