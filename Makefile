@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+SIZES ?= 10000,100000
 
 .PHONY: help install run test lint openapi bench torture simulate clean
 
@@ -11,7 +12,8 @@ help:
 	@echo "make install  make .venv with the streamsvc command"
 	@echo "make lint     check style"
 	@echo "make openapi  write openapi.json anew from the code"
-	@echo "make bench    measure the hot paths against a bare Flask constant"
+	@echo "make bench    measure the hot paths against a bare Flask constant, and in larger catalogues"
+	@echo "              (SIZES=10000,100000,1000000 for a million titles too: importing them takes a while)"
 	@echo "make torture  kill processes at every statement, and workers over 20,000 renewals (long)"
 	@echo "make simulate 100,000 subscribers through 24 months, to the cent (long; SUBSCRIBERS=100 for fewer)"
 	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
@@ -33,6 +35,7 @@ openapi: .venv/installed-test
 
 bench: .venv/installed-test
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.growth --sizes $(SIZES)
 
 torture: .venv/installed-test
 	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
