@@ -31,6 +31,21 @@ def test_one_call_answers_who_somebody_is_and_what_their_plan_allows(ann):
     assert told["profile"] == told["profiles"][0]
 
 
+def test_who_asks_again_with_the_etag_hears_briefly_that_nothing_changed_and_a_dead_token_is_refused(ann):
+    etag = ann.get("/v1/sessions/current").headers["ETag"]
+
+    def again():
+        return ann.get("/v1/sessions/current", headers={"If-None-Match": etag})
+
+    same = again()
+    assert (same.status_code, same.get_data(), same.headers["ETag"]) == (304, b"", etag)
+    ann.patch("/v1/account", {"name": "Ann"})
+    assert again().json["account"]["name"] == "Ann"
+    etag = again().headers["ETag"]
+    ann.delete("/v1/sessions/current")
+    assert again().status_code == 401
+
+
 def test_beside_the_one_read_that_goes_straight_to_the_driver_the_credential_check_asks_nothing(app, ann):
     texts = []
     with app.app_context():

@@ -1,7 +1,9 @@
 """POST /v1/sessions, and the sessions of the caller."""
 
+import hashlib
+
 import msgspec
-from flask import Response
+from flask import Response, request
 
 from streamsvc import clock, idempotency
 from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked, with_token
@@ -53,9 +55,14 @@ def create_session(given):
 @bp.route("/current")
 @kids_too
 @bp.response(200, CurrentSession)
+@bp.alt_response(304, description="Nothing has changed since the answer whose ETag was sent as If-None-Match.")
 def read_current():
     """The credential check of a front end: session, account, profiles, subscription, entitlements, in one read."""
-    return json_response(msgspec.json.encode(current_session(viewer())))
+    answer = json_response(msgspec.json.encode(current_session(viewer())))
+    answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.get_data()).hexdigest()[:32]}"'
+    if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
+        return Response(status=304, headers={"ETag": etag})
+    return answer
 
 
 @bp.route("/current", methods=["DELETE"])
