@@ -41,6 +41,8 @@ class State:
         match (method, *path):
             case ("POST", "customers"):
                 return 200, {"id": self.new_id("cus"), "object": "customer"}
+            case ("POST", "setup_intents"):
+                return 200, {"id": self.new_id("seti"), "object": "setup_intent", "client_secret": "seti_secret"}
             case ("POST", "payment_methods", token, "attach"):
                 return self.attach(token, params)
             case ("POST", "payment_methods", name, "detach"):

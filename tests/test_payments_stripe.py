@@ -68,6 +68,18 @@ def test_cards_of_one_viewer_belong_to_one_customer(world, stripe):
     assert len([path for _, path, _, _ in stripe.requests if path == "/v1/customers"]) == 1
 
 
+def test_a_card_is_set_up_for_charges_without_its_payer(world, stripe):
+    ann = world.person(card=None)
+    answer = ann.post("/v1/payment-methods/setup")
+    assert (answer.status_code, answer.json) == (201, {"provider": "stripe", "client_secret": "seti_secret"})
+    ann.add_card()
+    ann.subscribe(world.plan("p", 1000))
+    asked = {path: params for _, path, params, _ in stripe.requests}
+    assert asked["/v1/setup_intents"]["usage"] == "off_session"
+    assert asked["/v1/payment_intents"]["setup_future_usage"] == "off_session"
+    assert asked["/v1/setup_intents"]["customer"] == asked["/v1/payment_intents"]["customer"]
+
+
 def test_a_decline_says_why_in_the_banks_words(world, stripe):
     ann = world.person(card="pm_card_chargeDeclinedInsufficientFunds")
     answer = ann.subscribe(world.plan("p", 1000))

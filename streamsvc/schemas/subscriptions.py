@@ -95,6 +95,13 @@ class PaymentMethodIn(StrictSchema):
     token = Text(required=True)
 
 
+class PaymentSetupOut(StrictSchema):
+    """`client_secret`: of a Stripe SetupIntent; null where the provider has no such step."""
+
+    provider = fields.String()
+    client_secret = fields.String(allow_none=True)
+
+
 class PaymentMethodOut(StrictSchema):
     id = fields.String()
     kind = fields.String()

@@ -9,7 +9,7 @@ from streamsvc.operations.billing import methods
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut
+from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
 from streamsvc.web import Blueprint
 
 bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="What can be charged.")
@@ -36,6 +36,14 @@ def add_payment_method(given):
     db.session.commit()
     methods.collect_overdue(method, now)
     return method
+
+
+@bp.route("/setup", methods=["POST"])
+@owner_only
+@bp.response(201, PaymentSetupOut)
+def set_up():
+    """A secret for the provider's own form, where the payer's bank may ask them; what it gives is then added here."""
+    return methods.set_up(viewer().account_id)
 
 
 @bp.route("/<method_id>", methods=["DELETE"])

@@ -57,6 +57,12 @@ class PaymentProvider(Protocol):
         Raises MethodRefused.
         """
 
+    def set_up(self, account_id: str, earlier: str | None = None) -> str | None:
+        """A secret with which the customer's own browser has a method checked, by their bank too, for charges to come.
+
+        The method's token is attached afterwards. None where there is no such step.
+        """
+
     def detach(self, reference: str) -> None:
         """Forget the method."""
 

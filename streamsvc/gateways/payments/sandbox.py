@@ -46,6 +46,9 @@ class SandboxProvider:
         reference = f"{name}/{new_id('pm')}"
         return Card(reference, "card", "visa", TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
 
+    def set_up(self, account_id: str, earlier: str | None = None) -> None:
+        """Its cards need none."""
+
     def detach(self, reference: str) -> None:
         """Nothing to forget: the reference says it all."""
 

@@ -52,7 +52,7 @@ class StripeProvider:
     def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
         """The reference holds customer and method: `cus_…/pm_…`; `earlier` is one of the same customer's."""
         try:
-            customer = earlier.partition("/")[0] if earlier else self._customer(account_id)
+            customer = self._customer(account_id, earlier)
             method = self.client.v1.payment_methods.attach(token, {"customer": customer})
         except (stripe.CardError, stripe.InvalidRequestError) as error:
             raise MethodRefused(_code(error)) from None
@@ -60,7 +60,17 @@ class StripeProvider:
         shown = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
         return Card(f"{customer}/{method.id}", method.type, *shown)
 
-    def _customer(self, account_id: str) -> str:
+    def set_up(self, account_id: str, earlier: str | None = None) -> str:
+        """The client secret of a SetupIntent."""
+        asked = {"customer": self._customer(account_id, earlier), "usage": "off_session"}
+        try:
+            return self.client.v1.setup_intents.create(asked | {"payment_method_types": ["card"]}).client_secret
+        except stripe.StripeError as error:
+            raise MethodRefused(_code(error)) from None
+
+    def _customer(self, account_id: str, earlier: str | None) -> str:
+        if earlier:
+            return earlier.partition("/")[0]
         options = {"idempotency_key": f"customer {account_id}"}
         return self.client.v1.customers.create({"metadata": {"account_id": account_id}}, options).id
 
@@ -80,7 +90,8 @@ class StripeProvider:
             "confirm": True,
             "metadata": {"payment_id": key},
         }
-        asked |= {"use_stripe_sdk": True} if on_session else {"off_session": True}
+        with_payer = {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
+        asked |= with_payer if on_session else {"off_session": True}
         return self._ask(lambda: self.client.v1.payment_intents.create(asked, {"idempotency_key": key}))
 
     def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:

@@ -57,6 +57,16 @@ def tell_expiry(payload: dict, now: datetime) -> None:
         notices.card_expiring(method, account, live, now)
 
 
+def set_up(account_id: str) -> dict:
+    """What a front end needs to have a card checked before it is added: {provider, client_secret}. Raises Invalid."""
+    bank = provider()
+    try:
+        secret = bank.set_up(account_id, earlier_reference(account_id, bank.name))
+    except MethodRefused as refused:
+        raise Invalid(errors={"": [f"The payment provider refused it: {refused.decline_code}."]}) from None
+    return {"provider": bank.name, "client_secret": secret}
+
+
 def earlier_reference(account_id: str, provider_name: str) -> str | None:
     """Any method that the account has or had at the provider: it names the customer there."""
     mine = sa.select(PaymentMethod.reference).where(PaymentMethod.account_id == account_id)
