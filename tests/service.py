@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import psutil
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Service:
@@ -51,7 +51,7 @@ class Service:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, given, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=2 * PATIENCE_S) as answer:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as refused:
             return refused.code, json.loads(refused.read())

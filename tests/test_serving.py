@@ -105,7 +105,7 @@ def test_a_request_under_way_is_answered_before_the_service_stops(service):
     body = json.dumps({"email": "ann@example.com", "password": "wrong horse battery"}).encode()
     lines = ["POST /v1/sessions HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     head = "\r\n".join([*lines, "", ""])
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as held:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S) as held:
         held.sendall(head.encode() + body[:10])
         time.sleep(0.5)
         service.process.send_signal(signal.SIGTERM)
@@ -113,4 +113,4 @@ def test_a_request_under_way_is_answered_before_the_service_stops(service):
         held.sendall(body[10:])
         assert held.recv(12) == b"HTTP/1.1 401"
     assert service.process.wait(PATIENCE_S) == 0
-    assert psutil.wait_procs(below, timeout=5)[1] == []
+    assert psutil.wait_procs(below, timeout=PATIENCE_S)[1] == []

@@ -57,7 +57,7 @@ class Workers:
         for pid in self.pids:
             os.kill(pid, signal.SIGKILL)
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
