@@ -164,6 +164,7 @@ class Settings:
         False, flag, "Where the public address is https, browsers shun http for all hosts below it too."
     )
     docs: bool = setting(True, flag, "Shows `/docs` and `/openapi.json`; off, they are not found.")
+    storefront: bool = setting(False, flag, "Shows the demo's storefront at `/`: a page for a browser, over this API.")
     trusted_proxies: int = setting(0, whole(0, 8), "How many reverse proxies stand before the service.")
     country_header: str = setting(
         "", str, "Header in which a trusted proxy tells the viewer's country; empty: the account's country counts."

@@ -16,7 +16,7 @@ from streamsvc.operations import demo as operation
 from streamsvc.settings import PREFIX, Settings
 
 WELCOME = """
-streamsvc serves on {url}  (documentation: {url}/docs, Ctrl-C stops)
+streamsvc serves on {url}  (a storefront; documentation: {url}/docs, Ctrl-C stops)
 
   viewer    {email}  {password}
   operator  {key}
@@ -34,7 +34,8 @@ def demo(context):
 
     It has a real catalogue, a few plans, a viewer and an operator.
     """
-    os.environ.setdefault(PREFIX + "SANDBOX", "1")
+    for shown in ("SANDBOX", "STOREFRONT"):
+        os.environ.setdefault(PREFIX + shown, "1")
     if context.invoked_subcommand is None:
         settings = Settings.from_env()
         _refuse_taken(settings)

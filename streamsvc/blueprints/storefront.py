@@ -1,0 +1,51 @@
+"""GET / and its parts: the demo's storefront, where STREAMSVC_STOREFRONT shows it."""
+
+from pathlib import Path
+
+from flask import Response, current_app
+
+from streamsvc.etags import etag_of, stamped, unchanged
+from streamsvc.login import public
+from streamsvc.rules.refusals import NotFound
+from streamsvc.web import Blueprint
+
+bp = Blueprint("storefront", __name__, description="A page for a browser, over this API.")
+BLUEPRINTS = (bp,)
+FILES = Path(__file__).parent.parent / "pages" / "static"
+TYPES = {
+    "storefront.html": "text/html; charset=utf-8",
+    "storefront.css": "text/css; charset=utf-8",
+    "storefront.js": "text/javascript; charset=utf-8",
+}
+REVALIDATE = "public, no-cache"
+FROM_HERE_ALONE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+@bp.route("/")
+@public
+@bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
+def storefront():
+    """The demo's storefront; 404 unless STREAMSVC_STOREFRONT shows it. The page asks no other host for anything."""
+    return _file("storefront.html")
+
+
+@bp.route("/storefront/<name>")
+@public
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
+def storefront_file(name):
+    """A part of the storefront."""
+    return _file(name)
+
+
+def _file(name: str) -> Response:
+    """Raises NotFound where there is none, or the storefront is off."""
+    if name not in TYPES or not current_app.extensions["settings"].storefront:
+        raise NotFound
+    body = (FILES / name).read_bytes()
+    etag = etag_of(body)
+    answer = unchanged(etag, REVALIDATE) or stamped(Response(body, content_type=TYPES[name]), etag, REVALIDATE)
+    answer.headers["Content-Security-Policy"] = FROM_HERE_ALONE
+    return answer
