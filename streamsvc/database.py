@@ -16,6 +16,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from flask import has_request_context, request
@@ -151,26 +152,35 @@ def _one_after_the_other(engine) -> None:
     Left to itself, SQLite looks for a free moment after ever longer naps: where many threads write, some never find
     one. Here only one thread of each process looks, and often.
     """
-    turns = Turns()
+    turns = _turns[engine] = Turns()
 
     @event.listens_for(engine, "begin")
     def begun(connection):
         if not turns.wait(LONGEST_WAIT_S):
             raise sa.exc.TimeoutError("too many units of work wait")
         connection.info["has_the_turn"] = True
-        raw, deadline = connection.connection.dbapi_connection, time.monotonic() + LONGEST_WAIT_S
-        raw.execute("PRAGMA busy_timeout=0")
-        while not _begins(raw) and time.monotonic() < deadline:
-            time.sleep(NAP_S)
-        raw.execute("PRAGMA busy_timeout=5000")
-        if not raw.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, and SQLAlchemy tells how
+        _begin(connection)
 
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
     def left(raw, record, *why):
         if record.info.pop("has_the_turn", False):
             turns.pass_on()
+
+
+_turns: WeakKeyDictionary[sa.Engine, Turns] = WeakKeyDictionary()
+"""Those of the threads of this process on SQLite, by the engine of the units of work."""
+
+
+def _begin(connection) -> None:
+    """Begin to write on SQLite, once no other process does."""
+    raw, deadline = connection.connection.dbapi_connection, time.monotonic() + LONGEST_WAIT_S
+    raw.execute("PRAGMA busy_timeout=0")
+    while not _begins(raw) and time.monotonic() < deadline:
+        time.sleep(NAP_S)
+    raw.execute("PRAGMA busy_timeout=5000")
+    if not raw.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, and SQLAlchemy tells how
 
 
 def _begins(raw) -> bool:
@@ -198,6 +208,34 @@ def affected(clause, parameters=None) -> int:
     with db.engines[STATEMENTS].connect() as connection:
         # an INSERT's count is kept only where asked for; without, PostgreSQL's says -1
         return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
+
+
+def written_in_turn(clause) -> sa.Row | None:
+    """The first row that one writing statement gives, if it gives any, in a transaction of its own.
+
+    On SQLite it queues as units of work do, who would otherwise always come before it: for what is written while many
+    others write, too. Not within a unit of work.
+    """
+    turns = _turns.get(db.engine)
+    with db.engines[STATEMENTS].connect() as connection:
+        if turns is None:
+            return _first(connection.execute(clause))
+        if not turns.wait(LONGEST_WAIT_S):
+            raise sa.exc.TimeoutError("too many write")
+        raw = connection.connection.dbapi_connection
+        try:
+            _begin(connection)
+            row = _first(connection.execute(clause))
+            raw.execute("COMMIT")
+            return row
+        finally:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            turns.pass_on()
+
+
+def _first(result) -> sa.Row | None:
+    return result.first() if result.returns_rows else None
 
 
 def lock(row_type, key):

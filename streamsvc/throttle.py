@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.database import affected, db, insert, one_row
+from streamsvc.database import db, insert, one_row, written_in_turn
 from streamsvc.models import Throttle
 from streamsvc.rules.refusals import TooManyAttempts
 from streamsvc.rules.throttle import Ladder, Window
@@ -26,7 +26,7 @@ def take(limit: Window | Ladder, subject: str, solved: bool = False) -> int:
     """
     now_s, key = _now_s(), key_of(limit, subject)
     shut = one_row(sa.select(Throttle.until_s).where(Throttle.key == key, sa.not_(_is_open(limit, now_s, solved))))
-    counted = None if shut else one_row(_step(limit, key, now_s, solved))
+    counted = None if shut else written_in_turn(_step(limit, key, now_s, solved))
     if counted is None:
         shut = shut or one_row(sa.select(Throttle.until_s).where(Throttle.key == key))
         raise TooManyAttempts(max(1, shut.until_s - now_s) if shut else 1)
@@ -35,7 +35,7 @@ def take(limit: Window | Ladder, subject: str, solved: bool = False) -> int:
 
 def seen_first(limit: Window, subject: str) -> bool:
     """Whether this is the subject's first time within the window; counts it."""
-    return one_row(_step(limit, key_of(limit, subject), _now_s())) is not None
+    return written_in_turn(_step(limit, key_of(limit, subject), _now_s())) is not None
 
 
 def was_seen(limit: Window, subject: str) -> bool:
@@ -47,7 +47,7 @@ def was_seen(limit: Window, subject: str) -> bool:
 def give_back(limit: Window | Ladder, subject: str) -> None:
     """Uncount one attempt that was none, or turned out well; the wait that it began is over."""
     opened = {"until_s": _now_s()} if isinstance(limit, Ladder) else {}
-    affected(
+    written_in_turn(
         sa.update(Throttle)
         .where(Throttle.key == key_of(limit, subject), Throttle.count > 0)
         .values(count=Throttle.count - 1, **opened)
@@ -56,7 +56,7 @@ def give_back(limit: Window | Ladder, subject: str) -> None:
 
 def clear(limit: Window | Ladder, subject: str) -> None:
     """Begin anew for this subject. Not within a unit of work, which on SQLite would wait for itself."""
-    affected(sa.delete(Throttle).where(Throttle.key == key_of(limit, subject)))
+    written_in_turn(sa.delete(Throttle).where(Throttle.key == key_of(limit, subject)))
 
 
 def clear_within(limit: Window | Ladder, subject: str) -> None:

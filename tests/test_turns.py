@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import database
+from streamsvc import database, throttle
 from streamsvc.database import db
 from streamsvc.models import ApiKey
+from streamsvc.rules.throttle import Window
 from streamsvc.turns import Turns
 from tests.sessions_steps import operator
 
@@ -71,6 +72,25 @@ def test_a_unit_of_work_waits_for_another_process(app, long_unit_of_work):
         assert not made.done()
         long_unit_of_work.rollback()
         assert made.result(5).token
+
+
+def test_a_count_waits_its_turn_as_units_of_work_do_and_passes_it_on(app, long_unit_of_work):
+    def count():
+        with app.app_context():
+            return throttle.take(Window("test.turns", 5, 60), "somebody")
+
+    with app.app_context():
+        turns = database._turns[db.engine]
+    long_unit_of_work.rollback()
+    assert turns.wait(0)
+    with ThreadPoolExecutor(1) as pool:
+        counted = pool.submit(count)
+        while not turns._queue:
+            time.sleep(0.001)
+        assert not counted.done()
+        turns.pass_on()
+        assert counted.result(5) == 1
+    assert count() == 2
 
 
 def test_a_unit_of_work_that_waits_too_long_fails_and_holds_up_nobody(app, long_unit_of_work, monkeypatch):
