@@ -177,6 +177,11 @@ class Settings:
     deletion_grace_days: int = setting(
         14, whole(0, 365), "Days in which a deleted account may be taken back before it is erased; 0: erased at once."
     )
+    shortest_password: int = setting(
+        8,
+        whole(8, 64),
+        "Characters of the shortest new password; NIST SP 800-63B-4 asks for 15 where nothing else is asked for.",
+    )
     breached_passwords: str = setting(
         "",
         filter_file,

@@ -73,6 +73,18 @@ def test_any_long_enough_password_is_taken_as_it_is(client, password):
     assert Person(client, "ann@example.com", password.strip() + "x").sign_in().status_code == 401
 
 
+def test_how_long_a_password_is_at_least_the_settings_say(app, client):
+    settings = app.extensions["settings"]
+    assert sign_up(client, password="violet1").status_code == 422
+    app.extensions["settings"] = settings.but(shortest_password=15)
+    try:
+        refused = sign_up(client, password="violet heron 7")
+        assert refused.json["errors"] == {"password": ["Use at least 15 characters."]}
+        assert sign_up(client, password="violet herons 7").status_code == 201
+    finally:
+        app.extensions["settings"] = settings
+
+
 def test_a_password_is_the_same_however_its_letters_were_composed(client):
     assert sign_up(client, password="caf\u00e9 au lait").status_code == 201
     assert Person(client, "ann@example.com", "cafe\u0301 au lait").sign_in().status_code == 201

@@ -35,7 +35,8 @@ def check_password(password: str, email: str, name: str | None = None, field: st
     Where its strength can be measured, the refusal tells it: `strength`: {score, hint}.
     """
     names = names_of(email, name)
-    if found := faults(password, passwords.is_breached, names):
+    shortest = current_app.extensions["settings"].shortest_password
+    if found := faults(password, shortest, passwords.is_breached, names):
         measured = passwords.strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 

@@ -2,7 +2,6 @@
 
 import unicodedata
 
-SHORTEST = 8
 LONGEST_BYTES = 1024
 CONTEXT = ("streamsvc", "stream", "streaming", "password", "passwort", "premium", "standard", "basic")
 
@@ -12,10 +11,10 @@ def normal(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def faults(password: str, is_breached, names: tuple[str, ...] = ()) -> list[str]:
+def faults(password: str, shortest: int, is_breached, names: tuple[str, ...] = ()) -> list[str]:
     """Why this password is not taken, in sentences; empty where it is. `is_breached(password)` knows the lists."""
-    if len(password) < SHORTEST:
-        return [f"Use at least {SHORTEST} characters."]
+    if len(password) < shortest:
+        return [f"Use at least {shortest} characters."]
     if len(password.encode()) > LONGEST_BYTES:
         return [f"Use at most {LONGEST_BYTES} bytes."]
     if len(set(password)) < 3:
