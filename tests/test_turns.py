@@ -85,7 +85,7 @@ def test_a_count_waits_its_turn_as_units_of_work_do_and_passes_it_on(app, long_u
     assert turns.wait(0)
     with ThreadPoolExecutor(1) as pool:
         counted = pool.submit(count)
-        while not turns._queue:
+        while not turns._queue and not counted.done():
             time.sleep(0.001)
         assert not counted.done()
         turns.pass_on()
