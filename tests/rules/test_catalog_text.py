@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvc.rules.catalog.text import compact, fold, joined, slug, without_article
+from streamsvc.rules.catalog.text import compact, fold, joined, numbered, slug, without_article
 from streamsvc.rules.catalog.typos import one_slip_away
 
 
@@ -49,6 +49,28 @@ def test_roman_numerals_are_found_as_digits_except_at_the_start():
 )
 def test_words_are_found_in_their_other_readings(written, also):
     assert also in joined(fold(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "also"),
+    [
+        ("twenty two jump street", "22 jump street"),
+        ("one hundred and one dalmatians", "101 dalmatians"),
+        ("hundred twenty seven hours", "127 hours"),
+        ("the four hundred blows", "the 400 blows"),
+        ("two thousand and one a space odyssey", "2001 a space odyssey"),
+        ("pelham one two three", "pelham 123"),
+        ("twelve hundred", "1200"),
+        ("four and twenty", "four and twenty"),
+        ("ten twenty", "ten twenty"),
+        ("three ten to yuma", "three ten to yuma"),
+        ("seven", "seven"),
+        ("hundred and", "hundred and"),
+        ("and a hundred", "and a hundred"),
+    ],
+)
+def test_a_number_of_several_words_is_read_as_digits(written, also):
+    assert " ".join(numbered(written.split())) == also
 
 
 def test_an_article_may_be_left_out_but_is_not_all_of_a_name():

@@ -33,7 +33,8 @@ class Hit(NamedTuple):
 class Place(NamedTuple):
     """Where a page starts: the stage, the rank after which it goes on, and how sure the hits before make it.
 
-    Each hit makes it surer that nothing else was meant, an exact one as sure as three.
+    Each hit makes it surer that nothing else was meant, an exact one as sure as three, and as sure as can be where the
+    name has as many words.
     """
 
     stage: int = 0
@@ -42,6 +43,7 @@ class Place(NamedTuple):
 
 
 FIRST = Place()
+SURE_WORDS = 3
 
 
 def page(asked: dict, audience: Audience, known: Known) -> tuple[list[tuple[str, str]], str | None]:

@@ -7,7 +7,7 @@ from streamsvc.database import db
 from streamsvc.models import SearchWord
 from streamsvc.operations.catalog.json import dumped
 from streamsvc.prepared import Prepared
-from streamsvc.rules.catalog.typos import SHORTEST, alike, one_slip_away, sound
+from streamsvc.rules.catalog.typos import SHORTEST, alike, one_slip_away, single, sound
 
 MOST_CORRECTIONS = 12
 MOST_ALIKE = 300
@@ -30,11 +30,19 @@ def corrections(words: list[str]) -> dict[str, list[str]]:
 
 
 def _likeliest(word: str, slips: set[str], known: set[str]) -> list[str]:
-    """The known words that were most likely meant: people seldom mistype the first letter, nor often the length."""
+    """The known words that were most likely meant: people mistake single and double letters before others, and seldom
+    the first letter, nor often the length."""
     heard = sound(word)
     others = {other for other in known if heard and sound(other) == heard and alike(word, other)} | (known & slips)
     nearest = sorted(
-        others - {word}, key=lambda other: (other not in slips, other[0] != word[0], abs(len(other) - len(word)), other)
+        others - {word},
+        key=lambda other: (
+            single(other) != single(word),
+            other not in slips,
+            other[0] != word[0],
+            abs(len(other) - len(word)),
+            other,
+        ),
     )
     return nearest[:MOST_CORRECTIONS]
 

@@ -2,8 +2,8 @@
 
 Each token carries its class in its first letter, so that one index with no columns and no positions is enough:
 `c` a whole name run together, `s` a whole name with its words parted by `_`, both also without a leading article, `n` a
-word of a name, `j` two words run together, another reading of a word (`4` for `iv`), or the year, `p` a word of a
-person's name.
+word of a name, `j` two words run together, another reading of a word or a number (`4` for `iv`, `22` for `twenty two`),
+or the year, `p` a word of a person's name.
 
 A query becomes stages, best first; a title belongs to the first stage that it matches, and within a stage the more
 popular one comes first. The same expression is written for SQLite's FTS5 and for PostgreSQL's tsquery, over the same
@@ -13,9 +13,9 @@ tokens: both databases answer alike.
 from typing import NamedTuple
 
 from streamsvc.rules.catalog.record import Title
-from streamsvc.rules.catalog.text import compact, fold, joined, readings, without_article
+from streamsvc.rules.catalog.text import compact, fold, joined, numbered, readings, without_article
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of the tokens: the index is then made anew."""
 LONGEST_QUERY = 200
 MOST_WORDS = 12
@@ -87,9 +87,15 @@ def certain_stages(words: list[str]) -> list[Stage]:
 
 
 def _ways(words):
-    """The words, and again with two neighbours run together: `bat man begins` may be `batman begins`."""
+    """The words; with numbers of several words in digits; and with two neighbours run together: `bat man begins` may
+    be `batman begins`."""
     joints = range(len(words) - 1) if len(words) <= MOST_RUN_TOGETHER else ()
-    return [words, *([*words[:at], words[at] + words[at + 1], *words[at + 2 :]] for at in joints)]
+    digits = numbered(words)
+    return [
+        words,
+        *([digits] if digits != words else []),
+        *([*words[:at], words[at] + words[at + 1], *words[at + 2 :]] for at in joints),
+    ]
 
 
 def guesses(words: list[str], corrections: dict[str, list[str]]) -> list[Stage]:

@@ -32,6 +32,7 @@ NUMBERS = dict(zip(
     map(str, (*range(1, 21), *range(30, 101, 10))),
     strict=True,
 ))  # fmt: skip
+VALUES = {word: int(digits) for word, digits in NUMBERS.items()} | {"thousand": 1_000}
 SHORT = {
     "doctor": "dr", "mister": "mr", "number": "no", "saint": "st", "versus": "vs", "volume": "vol", "part": "pt",
 }  # fmt: skip
@@ -78,7 +79,50 @@ def joined(folded: str) -> list[str]:
     """Each word joined to the next, and its other readings: ways in which people write these words."""
     words = folded.split()
     others = [way for at, word in enumerate(words) for way in readings(word, first=at == 0)]
+    others += [word for word in numbered(words) if word not in words]
     return [first + second for first, second in pairwise(words)] + others
+
+
+def numbered(words: list[str]) -> list[str]:
+    """The words with each number of several words in digits; the same where there is none.
+
+    `twenty two` is `22`, `one hundred and one` is `101`, and `one two three`, read digit by digit, `123`.
+    """
+    found, at = [], 0
+    while at < len(words):
+        digits, end = _digits_at(words, at)
+        value, behind = (digits, end) if end - at > 1 else _number_at(words, at)
+        several = behind - at > 1
+        found.append(value if several else words[at])
+        at = behind if several else at + 1
+    return found
+
+
+def _digits_at(words, at):
+    """The digits that stand here one by one, and where they end."""
+    end = at
+    while end < len(words) and 0 < VALUES.get(words[end], 0) < 10:
+        end += 1
+    return "".join(NUMBERS[word] for word in words[at:end]), end
+
+
+def _number_at(words, at):
+    """The number in words that stands here, and where it ends: each word fills what room the one before it leaves."""
+    thousands, rest, room, end = 0, 0, 1_000, at
+    for place, word in enumerate(words[at:], at):
+        value = VALUES.get(word, 0)
+        if word == "and" and (room == 100 or (thousands and room == 1_000)):
+            continue
+        if value == 1_000 and not thousands:
+            thousands, rest, room = (rest or 1) * value, 0, 1_000
+        elif value == 100 and rest < 100 and room != 100:
+            rest, room = (rest or 1) * value, 100
+        elif 0 < value < min(room, 100):
+            rest, room = rest + value, 1 if value < 20 else 10
+        else:
+            break
+        end = place + 1
+    return str(thousands + rest), end
 
 
 def without_article(folded: str) -> str:

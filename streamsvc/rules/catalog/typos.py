@@ -57,6 +57,14 @@ def sound(word: str) -> str:
     return word if len(word) >= SHORTEST_SOUND else ""
 
 
+_DOUBLED = re.compile(r"(.)\1+")
+
+
+def single(word: str) -> str:
+    """The word without doubled letters: the same for `mama` and `mamma`."""
+    return _DOUBLED.sub(r"\1", word)
+
+
 def alike(word: str, other: str) -> bool:
     """Whether two words of one sound are written so much alike that one may be meant by the other."""
     return SequenceMatcher(None, word, other).ratio() >= ALIKE
