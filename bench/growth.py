@@ -230,7 +230,7 @@ class Catalogue:
     def _filtered(self):
         def query():
             genre, sort = self.chance.choice(GENRES[:4]), self.chance.choice(SORTS)
-            more = f"year.gte={self.chance.randint(1970, 2005)}&kind=movie&language=en&runtime.lte=150&age.lte=16"
+            more = f"year.gte={self.chance.randint(1970, 2005)}&kind=movie&language=en&runtime.lte=9000&age.lte=16"
             return f"genre={genre}&sort={sort}&limit={PAGE}&{more}"
 
         return self._asked(f"/v1/catalog/titles?{query()}" for _ in range(QUESTIONS))
