@@ -47,6 +47,18 @@ def test_a_coupon_takes_off_what_it_says_for_as_long_as_it_says(world, price, te
     assert world.charges() == [total for _, total in expected if total]
 
 
+def test_a_preview_knows_when_a_coupon_and_credit_run_out(world, price):
+    coupon(world, "c", percent_off=50, duration="repeating", periods=2)
+    ann = world.person()
+    ann.subscribe(price, coupon="c")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 700, "currency": "USD"})
+    shown = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"]}).json
+    assert (shown["total_minor"], shown["amount_due_minor"]) == (500, 0)
+    assert shown["next_renewal"] == {"date": "2026-03-15", "total_minor": 1000, "amount_due_minor": 800}
+    world.go_to("2026-03-16")
+    assert [one["amount_due_minor"] for one in ann.invoices()] == [500, 0, 800]
+
+
 def test_a_coupon_is_used_by_the_period_that_a_change_begins(world, price):
     """Half for two periods: a month, and the year that takes its place."""
     coupon(world, "c", percent_off=50, duration="repeating", periods=2)

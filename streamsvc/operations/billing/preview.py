@@ -1,17 +1,19 @@
 """What an invoice would be: the step is taken for real, looked at, and taken back, so that the two cannot differ."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing import addons, changes, subscribe
+from streamsvc.operations.billing import addons, changes, issuing, subscribe
 from streamsvc.operations.billing import renewal as due
 from streamsvc.operations.billing.issuing import Draft, describe
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.views import invoice_view
 from streamsvc.rules.billing.calendar import moment_of
 from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.paid import Line
+from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.refusals import Invalid, NotFound
 
 
@@ -68,14 +70,26 @@ def _issued_since(account_id: str, last: str) -> list[Invoice]:
 
 
 def renewal(at: Standing, beyond: dict | None = None) -> dict | None:
-    """The next invoice that time alone brings; None where nothing comes. `beyond`: the one after that."""
-    timeline = replay(at.facts, beyond["due_date"]) if beyond else at.timeline
+    """The next invoice that time alone brings; None where nothing comes. `beyond`: the one after that.
+
+    For that one, the first is written, to be taken back like all the rest: it uses up coupons and credit.
+    """
+    facts, timeline = at.facts, at.timeline
+    if beyond:
+        day = timeline.next_bill_on
+        first = _due(at, timeline, day)
+        issuing.issue(at.draft(first), "renewal", at.now, day, gated=True)
+        db.session.flush()
+        timeline = replay(facts, day)
     day = timeline.next_bill_on
-    if day is None:
-        return None
-    known = set(at.facts.booked) | {line.identity for line in timeline.lines}
-    due = [line for line in replay(at.facts, day).lines if line.identity not in known]
+    due = day and _due(at, timeline, day)
     return draft_view(at.draft(due), day) if due else None
+
+
+def _due(at: Standing, timeline: Timeline, day: date) -> list[Line]:
+    """The lines that come on that day, and are neither booked nor in the timeline yet."""
+    known = set(at.facts.booked) | {line.identity for line in timeline.lines}
+    return [line for line in replay(at.facts, day).lines if line.identity not in known]
 
 
 def draft_view(draft: Draft, day) -> dict:
