@@ -33,6 +33,7 @@ from streamsvc.rules.refusals import (
     Invalid,
     Refusal,
 )
+from streamsvc.rules.totp import totp_secret_of
 from streamsvc.web import refused
 
 LEASE = timedelta(seconds=60)
@@ -41,10 +42,12 @@ LONGEST_KEY = 255
 
 
 SECRET, KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
+TOTP_SECRET = "[authenticator shown once]"
 GAPS = {
     SECRET: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
     KEY: lambda bits: base64.b64encode(bits).decode(),
     USER_CODE: user_code_of,
+    TOTP_SECRET: totp_secret_of,
 }
 """What stands in a kept answer where a secret was, and how 256 bits are written there."""
 
@@ -122,6 +125,7 @@ def new_secret(gap: str = SECRET) -> str:
     """A secret for this answer, of each kind at most one: chance; under a key, what the same request gives again.
 
     SECRET: 256 bits in 43 letters that a URL can hold. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
+    TOTP_SECRET: 160 bits in base32.
     """
     key = g.get("idempotency_key")
     if key is None:

@@ -45,8 +45,11 @@ def test_a_code_is_good_one_step_early_and_one_late():
 
 
 def test_the_secret_is_sealed_and_no_recovery_code_is_kept(app, ann, clock):
-    begun = ann.post("/v1/account/totp").json
+    first, again = (ann.post("/v1/account/totp", headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert (again.status_code, again.json, again.headers["Idempotency-Replayed"]) == (201, first.json, "true")
+    begun = first.json
     assert begun["otpauth_uri"].startswith("otpauth://totp/") and begun["secret"] in begun["otpauth_uri"]
+    assert len(begun["secret"]) == 32
     codes = ann.put("/v1/account/totp", {"code": code(begun["secret"], clock)}).json["recovery_codes"]
     kept = everything(app)
     assert [text for text in (begun["secret"], *codes) if text in kept] == []

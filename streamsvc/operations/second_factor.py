@@ -17,7 +17,7 @@ from streamsvc.operations.attempts import is_within, tell_if_shut
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive
 from streamsvc.rules.sessions import fingerprint
-from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, step_of, uri
+from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
 
 BY_APP = ("totp", "recovery_code")
 BY_MAIL = ("email_code",)
@@ -102,13 +102,12 @@ def _mail_code(account, now: datetime) -> None:
         db.session.commit()
 
 
-def begin_totp(account_id: str, email: str, now: datetime) -> dict:
+def begin_totp(account_id: str, email: str, secret: str, now: datetime) -> dict:
     """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it. Raises TotpActive."""
     lock(Account, account_id)
     kept = db.session.get(TotpFactor, account_id)
     if kept and kept.confirmed_at:
         raise TotpActive
-    secret = new_totp_secret()
     if kept is None:
         kept = TotpFactor(account_id=account_id, created_at=now)
         db.session.add(kept)

@@ -14,8 +14,13 @@ RECOVERY_CODES = 10
 
 
 def new_totp_secret() -> str:
-    """160 bits in base32, as authenticator apps take them."""
-    return base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    """160 bits of chance, as authenticator apps take them."""
+    return totp_secret_of(secrets.token_bytes(SECRET_BYTES))
+
+
+def totp_secret_of(bits: bytes) -> str:
+    """160 bits of these in base32."""
+    return base64.b32encode(bits[:SECRET_BYTES]).decode()
 
 
 def uri(secret: str, email: str, issuer: str = "streamsvc") -> str:

@@ -1,8 +1,9 @@
 """An authenticator app as the second proof."""
 
-from streamsvc import clock
+from streamsvc import clock, idempotency
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.database import db
+from streamsvc.idempotency import idempotent
 from streamsvc.login import require_recent_proof, viewer
 from streamsvc.operations import reauthentication, second_factor
 from streamsvc.rules.refusals import NotFound
@@ -20,14 +21,14 @@ def read_totp():
 
 
 @bp.route("", methods=["POST"])
+@idempotent()
 @bp.response(201, TotpSecret)
 def create_totp():
     """Begin with an authenticator app. It counts once a code of it was sent; asking again replaces the secret."""
     require_recent_proof()
     row = viewer().row
-    begun = second_factor.begin_totp(row.account_id, row.email, clock.now())
-    db.session.commit()
-    return begun
+    secret = idempotency.new_secret(idempotency.TOTP_SECRET)
+    return second_factor.begin_totp(row.account_id, row.email, secret, clock.now())
 
 
 @bp.route("", methods=["PUT"])
