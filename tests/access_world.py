@@ -39,6 +39,7 @@ OWNED = (
 """What one household has and no other may learn of. Each name is a placeholder in the table."""
 PATH_VALUES = {
     "/docs/<name>": "swagger-ui.css",
+    "/storefront/<name>": "storefront.js",
     "accounts/<account_id>": "{account}",
     "sessions/<session_id>": "{session}",
     "api-keys/<key_id>": "{key}",
