@@ -8,6 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -348,6 +349,12 @@ def missing(thing_id: str) -> str:
     return thing_id.partition("_")[0] + "_" + secrets.token_hex(13)
 
 
+@cache
+def _everything() -> list[tuple[sa.Table, str]]:
+    """What asks for all rows of each table."""
+    return [(table, str(sa.select(table))) for table in db.metadata.sorted_tables]
+
+
 class Snapshot:
     """Every row of every table as the database had them, to be put back."""
 
@@ -363,8 +370,8 @@ class Snapshot:
         with db.engines[STATEMENTS].connect() as connection:
             cursor = connection.connection.cursor()
             found = {}
-            for table in db.metadata.sorted_tables:
-                cursor.execute(str(sa.select(table)))
+            for table, text in _everything():
+                cursor.execute(text)
                 found[table] = cursor.fetchall()
             return found
 
