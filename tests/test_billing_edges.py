@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc import jobs
+from streamsvc.database import one_row
 from tests.billing_world import World
 
 
@@ -187,3 +190,25 @@ def test_what_is_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monke
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1, "currency": "USD"})
     world.go_to("2026-01-20T12:00:01")
     assert ann.subscription()["status"] == "canceled"
+
+
+def test_nobody_comes_by_again_and_again_while_a_payer_is_waited_for(app, world, price):
+    """The day of the next try has come, and its payment is with the payer's bank: only an answer changes anything."""
+    ann = unpaid_renewal(world, price)
+    world.go_to("2026-02-15T12:00:00")
+    card = ann.post("/v1/payment-methods", {"token": "pm_card_authenticationRequired"}).json["id"]
+    [owed] = [one["id"] for one in ann.invoices() if one["status"] == "open"]
+    ann.post(f"/v1/invoices/{owed}/payments", {"payment_method_id": card})
+    world.clock.at = datetime(2026, 2, 16, 6, tzinfo=UTC)
+    with app.app_context():
+        before = came_by()
+        for _ in range(20):  # a worker is always a little late
+            world.clock.advance(seconds=1)
+            jobs.run_due(world.clock.at, most=1)
+        assert came_by() <= before + 2
+    assert ann.invoices()[-1]["payments"][-1]["status"] == "requires_action"
+
+
+def came_by():
+    done = sa.select(sa.func.count()).where(jobs.Job.kind == "subscription.due", jobs.Job.done_at.is_not(None))
+    return one_row(done)[0]

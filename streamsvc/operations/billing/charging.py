@@ -71,6 +71,7 @@ def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: b
         provider=method.provider,
         created_at=now,
     )
+    invoice.payments.append(payment)
     together.add(payment)
     together.flush()
     jobs.enqueue(JOB, {"payment_id": payment.id}, now + RECONCILE_AFTER, f"reconcile {payment.id}")

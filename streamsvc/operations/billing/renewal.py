@@ -64,6 +64,7 @@ def do_due(at: Standing) -> list[Payment]:
         row.status = "active"
     payments = [] if at.timeline.ended_on else charging.charge_open(at)
     notices.remind(at)
+    at.attended = True
     at.show()
     return payments
 

@@ -1,7 +1,7 @@
 """Where a subscription stands: its row is worked out anew from its history, and its next due moment gets a job."""
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.timeline import Timeline
 
 JOB = "subscription.due"
+AGAIN_AFTER = timedelta(minutes=1)
 ladder_of = cache(Ladder.parse)
 
 
@@ -36,6 +37,8 @@ class Standing:
     timeline: Timeline
     before: tuple
     """What the world was last told of it."""
+    attended: bool = False
+    """Whether all that is due was done just now: what still is waits for somebody else."""
 
     @property
     def ladder(self) -> Ladder:
@@ -154,7 +157,8 @@ def project(at: Standing) -> None:
         at.before = state_of(row)
     row.due_at = next_due(at, at.ladder)
     if row.due_at:
-        moment = max(row.due_at, at.now)  # the job of a moment that has passed was done, and its name is taken
+        soonest = at.now + AGAIN_AFTER if at.attended else at.now  # what has passed had its job, whose name is taken
+        moment = row.due_at if row.due_at > at.now else soonest
         jobs.enqueue(JOB, {"subscription_id": row.id}, moment, f"{row.id}@{moment.isoformat()}")
 
 
@@ -207,7 +211,8 @@ def next_due(at: Standing, ladder: Ladder) -> datetime | None:
     reminder = reminder_on(at)
     days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
     for invoice in overdue_invoices(row):
-        days.append(invoice.next_attempt_on)
+        if not any(one.is_in_flight for one in invoice.payments):  # else its outcome comes first, and looks again
+            days.append(invoice.next_attempt_on)
     if row.past_due_since:
         days.append(ladder.cancels_on(row.past_due_since))
     moments = [starts_at(day, row.time_zone) for day in days if day]
