@@ -1,14 +1,9 @@
 """Passkeys with a real browser's own WebAuthn, an authenticator that Chromium plays, and cookie mode."""
 
-import shutil
-import socket
-import threading
-
 import pytest
-from werkzeug.serving import make_server
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
+from tests.browser import chromium, served
+
 PHONE = {
     "protocol": "ctap2",
     "transport": "internal",
@@ -34,26 +29,14 @@ async options => (await navigator.credentials.get(
 @pytest.fixture
 def site(database, new_app):
     """The service, served to a browser under the name that its passkeys are for."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    app = new_app(database, "browser", public_url=f"http://localhost:{port}")
-    server = make_server("127.0.0.1", port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://localhost:{port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(lambda address: new_app(database, "browser", public_url=address)) as address:
+        yield address
 
 
 @pytest.fixture
 def page(site):
     """An empty page of the site, in a browser that has an authenticator."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `e2e` is not installed")
-    if BROWSER is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=BROWSER, args=QUIET)
+    with chromium() as browser:
         page = browser.new_page()
         page.route("**/blank", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
         page.goto(f"{site}/blank")
@@ -61,7 +44,6 @@ def page(site):
         page.devtools.send("WebAuthn.enable")
         page.devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
         yield page
-        browser.close()
 
 
 def test_chromium_makes_a_passkey_and_signs_in_with_it_by_cookie(page):

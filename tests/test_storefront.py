@@ -1,36 +1,26 @@
 """The demo's storefront: off by default, from this host alone, and a browser signs up and subscribes with it."""
 
 import re
-import shutil
-import socket
-import threading
 
 import pytest
-from werkzeug.serving import make_server
 
 from streamsvc.app import create_app
 from tests.billing_world import World
+from tests.browser import chromium, served
 from tests.conftest import close
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
 
 
 @pytest.fixture
 def site(database, new_app):
     """The service with its storefront, served to a browser."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    app = new_app(database, "storefront", storefront=True, public_url=f"http://localhost:{port}")
-    world = World(app)
-    world.plan("standard", 999)
-    server = make_server("127.0.0.1", port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://localhost:{port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+
+    def shop(address):
+        app = new_app(database, "storefront", storefront=True, public_url=address)
+        World(app).plan("standard", 999)
+        return app
+
+    with served(shop) as address:
+        yield address
 
 
 def test_it_is_off_unless_it_is_asked_for(client):
@@ -62,11 +52,7 @@ def test_the_page_and_its_parts_come_from_this_host_alone(app):
 
 
 def test_chromium_signs_up_is_told_of_a_decline_and_subscribes(site):
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `e2e` is not installed")
-    if BROWSER is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=BROWSER, args=QUIET)
+    with chromium() as browser:
         page = browser.new_context(locale="en-US").new_page()
         wrong, asked = [], set()
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -85,4 +71,3 @@ def test_chromium_signs_up_is_told_of_a_decline_and_subscribes(site):
         page.get_by_role("link", name="Plans").click()
         page.get_by_text("active, next bill on").wait_for()
         assert (wrong, asked) == ([], {site.removeprefix("http://")})
-        browser.close()
