@@ -7,10 +7,12 @@ import json
 import random
 
 import pytest
+import sqlalchemy as sa
 
 from streamsvc import jobs
+from streamsvc.database import db
 from streamsvc.operations import handlers
-from streamsvc.operations.catalog import imports
+from streamsvc.operations.catalog import importing, imports
 from tests.catalog_world import Catalog
 
 assert handlers
@@ -56,6 +58,22 @@ def test_the_same_file_twice_changes_nothing_and_ids_never_change(catalog):
     after = catalog.get("/v1/catalog/titles", limit=100)
     assert before.data == after.data
     assert before.headers["ETag"] == after.headers["ETag"]
+    assert pieces_of_the_index(catalog.app) == 1
+
+
+def pieces_of_the_index(app):
+    """Into how many places a search looks."""
+    with app.app_context():
+        if db.engine.dialect.name == "postgresql":
+            return 1
+        return db.session.scalar(sa.text("SELECT count(DISTINCT segid) FROM search_fts_idx"))
+
+
+@pytest.mark.parametrize(
+    ("done", "took_s", "fitting"), [(250, 0.1, 500), (1000, 0.1, 1000), (1000, 3, 200), (60, 10, 50), (50, 0, 100)]
+)
+def test_a_transaction_has_as_many_titles_as_fit_its_time(done, took_s, fitting):
+    assert importing.paced(done, took_s) == fitting
 
 
 def test_a_row_changed_changes_that_row(catalog):

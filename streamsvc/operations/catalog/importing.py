@@ -14,15 +14,17 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog import bulk, indexing, missing, writing
+from streamsvc.operations.catalog import bulk, fulltext, indexing, missing, writing
 from streamsvc.operations.catalog.formats import Entry, imdb, in_another_encoding, ndjson, refused, roku, table
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
 
 READERS = {"ndjson": ndjson.read, "csv": table.read, "imdb": imdb.read, "roku": roku.read}
 PACKED = b"\x1f\x8b"
 """How gzip begins."""
-BATCH = 250
-"""Titles in one transaction: other writers wait no longer than it takes (about 0.2 s)."""
+FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 250, 50, 1_000
+"""Titles in one transaction: the more, the less each costs."""
+TURN_S = 0.6
+"""What a transaction should take, in seconds: other writers wait as long."""
 MOST_TOLD = 1_000
 LONGEST_ID, LONGEST_FIELD, LONGEST_REASON = 200, 200, 500
 KNOWN = sa.select(Title.external_id, TitleRecord.body).join(TitleRecord, TitleRecord.title_pk == Title.pk)
@@ -106,6 +108,9 @@ def import_entries(
 ) -> Report:
     """Put the entries into the catalogue, a batch to a transaction; with `dry_run` only tell what would happen."""
     report, memory, began, named = Report(), writing.Memory(), clock.now(), array("q")
+    if not dry_run:
+        fulltext.expect_many()
+        db.session.commit()
     for batch in batches(entries):
         import_batch(batch, report, memory, dry_run, lambda _, pks: named.extend(pks))
         if on_progress:
@@ -117,7 +122,11 @@ def import_entries(
             except missing.NotRemoved as why:
                 report.not_removed = str(why)
         indexing.survey()
+        merge = fulltext.settle(report.added + report.changed)
         db.session.commit()
+        while merge:
+            merge = fulltext.merge_some()
+            db.session.commit()
     return report
 
 
@@ -160,16 +169,28 @@ def _whole(entry, known):
 
 
 def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Entries by the batch; of one title there is one entry in a batch, so that the later line has the last word."""
+    """Entries by the batch; of one title there is one entry in a batch, so that the later line has the last word.
+
+    How many there are in one follows from how long the work with the last one took.
+    """
     batch: list[Entry] = []
     names: set[str] = set()
+    most = FIRST_BATCH
     for entry in entries:
         name = entry.record.external_id if entry.record else entry.external_id
-        if len(batch) == BATCH or name in names:
+        if len(batch) >= most or name in names:
+            began = clock.wall()
             yield batch
+            most = paced(len(batch), (clock.wall() - began).total_seconds())
             batch, names = [], set()
         batch.append(entry)
         if name:
             names.add(name)
     if batch:
         yield batch
+
+
+def paced(done: int, took_s: float) -> int:
+    """How many titles fill a turn, where so many took so long; no more than twice as many as before."""
+    fitting = round(done * min(TURN_S / max(took_s, 0.001), 2))
+    return max(SMALLEST_BATCH, min(fitting, LARGEST_BATCH))

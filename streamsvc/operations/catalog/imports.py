@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from streamsvc import clock, jobs
 from streamsvc.database import db, insert
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
-from streamsvc.operations.catalog import bulk, importing, indexing, missing, writing
+from streamsvc.operations.catalog import bulk, fulltext, importing, indexing, missing, writing
 from streamsvc.operations.catalog.formats import TooLarge
 from streamsvc.operations.catalog.importing import PACKED
 
@@ -61,6 +61,8 @@ def _import(made, now):
     until = clock.wall() + TURN
     entries = importing.entries(made.format, unpacked(ChunkReader(made.id)), after=made.lines_done)
     memory = writing.Memory()
+    if not made.dry_run:
+        fulltext.expect_many()
     for batch in importing.batches(entries):
         _import_batch(made, batch, memory)
         if clock.wall() > until:
@@ -116,6 +118,8 @@ def _finish(made, now):
             error = str(why)
     _end(made, now, "failed" if error else "done", error, removed)
     indexing.survey()
+    if not made.dry_run and fulltext.settle(made.added + made.changed):
+        jobs.enqueue("catalog_search_merge", {}, now, dedupe=f"search merge {made.id}")
 
 
 def _end(made, now, status, error=None, removed=0):

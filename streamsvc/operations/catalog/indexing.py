@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc import clock, jobs
 from streamsvc.database import db
 from streamsvc.models import CatalogState, Facet, SearchDoc, SearchWord, Title, TitleFacet, TitleRecord
-from streamsvc.operations.catalog import bulk, writing
+from streamsvc.operations.catalog import bulk, fulltext, writing
 from streamsvc.rules.catalog import record, search
 
 AT_ONCE = 250
@@ -56,6 +56,16 @@ def reindex(after: int) -> int | None:
     db.session.execute(sa.update(CatalogState).values(search_version=search.VERSION))
     writing.touch()
     return None
+
+
+@jobs.handler("catalog_search_merge")
+def merge(payload: dict, now: datetime) -> None:
+    """Merge the pieces of the search index after many titles were written; comes again where time is up."""
+    until = clock.wall() + TURN
+    while fulltext.merge_some():
+        if clock.wall() > until:
+            raise jobs.Retry(now)
+        db.session.commit()
 
 
 def survey() -> None:

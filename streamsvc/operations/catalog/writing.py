@@ -216,7 +216,7 @@ def _add_facets(rows, memory):
     bulk.add(
         TitleFacet,
         ("facet_pk", "title_pk", *SORT_KEYS),
-        [(pks[facet], row.pk, *row.sort_keys) for row, facets in wanted for facet in facets],
+        sorted((pks[facet], row.pk, *row.sort_keys) for row, facets in wanted for facet in facets),
     )
 
 
