@@ -116,6 +116,7 @@ def fill(size: int) -> dict:
     """Import a made catalogue, straight from its maker."""
     app = create_app(Settings.from_env(os.environ))
     maker = subprocess.Popen([sys.executable, str(MAKER), str(size)], stdout=subprocess.PIPE)
+    gc.freeze()  # as the command does
     began = time.perf_counter()
     with app.app_context(), maker.stdout as file, progress(size, f"Importing {size:,} titles") as bar:
         found = importing.import_entries(ndjson.read(file), lambda done: bar.update(done - bar.pos))
