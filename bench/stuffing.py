@@ -203,16 +203,17 @@ async def stuffing(host, chance, cast, asked):
         wanted.append((address, *pair))
     plain = {a for a, names in tried.items() if not names & set(cast.on_new)}
     heard, homes = Told(), {True: [], False: []}
-    coming = [asyncio.create_task(come(host, cast, known, homes[known])) for known in (True, False)]
+    over = asyncio.Event()
+    coming = [asyncio.create_task(come(host, cast, known, homes[known], over)) for known in (True, False)]
     await storm(host, wanted, "Stolen pairs", lambda what, answer: heard.note(what[0], answer))
-    for task in coming:
-        task.cancel()
-    await asyncio.gather(*coming, return_exceptions=True)
+    over.set()
+    await asyncio.gather(*coming)
     return heard, homes, plain
 
 
-async def come(host, cast, known, answers):
-    """People sign in, one after the other and not waiting for each other, each from an address of their own."""
+async def come(host, cast, known, answers, over):
+    """Until it is over, people sign in, one after the other and not waiting for each other, each from an address of
+    their own; whoever has begun is let finish."""
     who, at_once = cast.on_known if known else cast.on_new, set()
     lines = collections.deque(Line(host) for _ in range(LINES))
 
@@ -222,13 +223,14 @@ async def come(host, cast, known, answers):
         lines.append(line)
 
     number = 0
-    while True:
+    while not over.is_set():
         address = f"{'10' if known else '11'}.{number // 62_500}.{number // 250 % 250}.{number % 250}"
         task = asyncio.create_task(one(who[number % len(who)], address))
         at_once.add(task)
         task.add_done_callback(at_once.discard)
         number += 1
         await asyncio.sleep(PAUSE_S[known])
+    await asyncio.gather(*at_once)
 
 
 async def spoofing(host, behind_proxy: bool):
