@@ -33,7 +33,7 @@ from bench.wire import Answer, Line
 from streamsvc import passwords, throttle
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
-from streamsvc.database import db, one_row
+from streamsvc.database import STATEMENTS, db, one_row
 from streamsvc.models import Session, Throttle
 from streamsvc.operations import attempts
 from streamsvc.rules import throttle as limits
@@ -68,22 +68,22 @@ def no_step_up():
 
 
 def hashes_first():
-    count = attempts.Attempt.counted
+    look = attempts.Attempt._look
 
-    def counted(*details):
+    def looked(attempt):
         try:
-            return count(*details)
+            look(attempt)
         except TooManyAttempts:
             passwords.matches(None, "whatever")
             raise
 
-    attempts.Attempt.counted = counted
+    attempts.Attempt._look = looked
 
 
 def reads_first():
     """The counters as they are often written: looked at, then set."""
 
-    def take(limit, subject):
+    def take(counters, limit, subject, solved=False):
         key, now_s = throttle.key_of(limit, subject), throttle._now_s()
         kept = one_row(sa.select(Throttle.count).where(Throttle.key == key))
         count = kept.count + 1 if kept else 1
@@ -91,10 +91,18 @@ def reads_first():
             raise TooManyAttempts(60)
         row = {"count": count, "until_s": now_s + 60}
         step = throttle.insert(Throttle).values(key=key, **row)
-        throttle.affected(step.on_conflict_do_update(index_elements=["key"], set_=row))
+        counters._connection.execute(step.on_conflict_do_update(index_elements=["key"], set_=row))
         return count
 
-    throttle.take = take
+    throttle.counting = unguarded
+    throttle.Counters.take = take
+
+
+@contextmanager
+def unguarded():
+    """Counters whose statements are each a transaction of its own."""
+    with db.engines[STATEMENTS].connect() as connection:
+        yield throttle.Counters(connection)
 
 
 PLANTS = {"": lambda: None, "no-step-up": no_step_up, "hashes-first": hashes_first, "reads-first": reads_first}

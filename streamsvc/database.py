@@ -14,6 +14,8 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -210,28 +212,40 @@ def affected(clause, parameters=None) -> int:
         return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def written_in_turn(clause) -> sa.Row | None:
+def written_in_turn(clause, parameters=None) -> sa.Row | None:
     """The first row that one writing statement gives, if it gives any, in a transaction of its own.
 
     On SQLite it queues as units of work do, who would otherwise always come before it: for what is written while many
     others write, too. Not within a unit of work.
     """
+    if db.engine in _turns:
+        with in_turn() as connection:
+            return _first(connection.execute(clause, parameters))
+    with db.engines[STATEMENTS].connect() as connection:
+        return _first(connection.execute(clause, parameters))
+
+
+@contextmanager
+def in_turn() -> Iterator[sa.Connection]:
+    """The same for a few statements: what raises within the block takes all of them back."""
     turns = _turns.get(db.engine)
     with db.engines[STATEMENTS].connect() as connection:
-        if turns is None:
-            return _first(connection.execute(clause))
-        if not turns.wait(LONGEST_WAIT_S):
+        if turns and not turns.wait(LONGEST_WAIT_S):
             raise sa.exc.TimeoutError("too many write")
-        raw = connection.connection.dbapi_connection
         try:
-            _begin(connection)
-            row = _first(connection.execute(clause))
-            raw.execute("COMMIT")
-            return row
+            if turns:
+                _begin(connection)
+            else:
+                connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
         finally:
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
-            turns.pass_on()
+            if turns:
+                turns.pass_on()
 
 
 def _first(result) -> sa.Row | None:

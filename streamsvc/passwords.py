@@ -15,7 +15,10 @@ import logging
 import os
 import secrets
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from queue import PriorityQueue
@@ -59,23 +62,28 @@ class Hashing:
         self.dummy = self.hasher.hash(secrets.token_hex(16))
         """What is verified where there is no account, so that none costs as much as one."""
 
-    def run(self, work, at_home: bool = False):
-        """What `work()` gives, in its turn. Raises Unavailable where the queue is full or does not move."""
-        place = self.at_home if at_home else self.for_strangers
-        if not place.acquire(blocking=False):
+    @contextmanager
+    def place(self, at_home: bool = False) -> Iterator["Place"]:
+        """A place in the queue. Raises Unavailable where there is none."""
+        places = self.at_home if at_home else self.for_strangers
+        if not places.acquire(blocking=False):
             raise Unavailable(retry_after_s=1)
         try:
-            waiting = Future()
-            self.queue.put((not at_home, next(self.number), waiting, work))
-            self.computing.submit(self._next)
-            try:
-                return waiting.result(LONGEST_WAIT_S)
-            except TimeoutError:
-                if waiting.cancel():
-                    raise Unavailable(retry_after_s=1) from None
-                return waiting.result()
+            yield Place(self, at_home)
         finally:
-            place.release()
+            places.release()
+
+    def run(self, work, at_home: bool):
+        """What `work()` gives, in its turn, to who has a place. Raises Unavailable where the queue does not move."""
+        waiting = Future()
+        self.queue.put((not at_home, next(self.number), waiting, work))
+        self.computing.submit(self._next)
+        try:
+            return waiting.result(LONGEST_WAIT_S)
+        except TimeoutError:
+            if waiting.cancel():
+                raise Unavailable(retry_after_s=1) from None
+            return waiting.result()
 
     def _next(self):
         """Do what is first in turn; as often as something was queued."""
@@ -86,6 +94,39 @@ class Hashing:
             waiting.set_result(work())
         except BaseException as error:
             waiting.set_exception(error)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Held from before an attempt is counted: what a full house refuses has cost nothing and counts nowhere."""
+
+    hashing: Hashing
+    at_home: bool
+
+    def hashed(self, password: str) -> str:
+        """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where one went into it."""
+        pepper = _pepper_now()
+        peppered = _peppered(password, pepper)
+        fresh = self.hashing.run(lambda: self.hashing.hasher.hash(peppered), self.at_home)
+        return f"{PEPPERED}{pepper}:{fresh}" if pepper else fresh
+
+    def matches(self, kept: str | None, password: str) -> bool:
+        """Whether this is the password behind `kept`; one hash is computed whether or not there is one to match."""
+        pepper, phc = _taken_apart(kept or self.hashing.dummy)
+        if pepper not in _peppers():
+            log.error("the pepper %s is not among the settings: passwords kept with it open nothing", pepper)
+            kept, pepper, phc = None, "", self.hashing.dummy
+        peppered = _peppered(password, pepper)
+
+        def compare():
+            if not phc.startswith(OURS):
+                return foreign_hashes.parse(phc).matches(password)
+            try:
+                return self.hashing.hasher.verify(phc, peppered) and kept is not None
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return self.hashing.run(compare, self.at_home)
 
 
 _making = threading.Lock()
@@ -100,38 +141,24 @@ def _hashing() -> Hashing:
     return known["hashing"]
 
 
-def hashed(password: str, at_home: bool = False) -> str:
-    """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where a pepper went into it.
+def place(at_home: bool = False) -> AbstractContextManager[Place]:
+    """A place in the queue for hashes, to be held while one is computed. Raises Unavailable where too many ask.
 
-    `at_home` as in `matches`. Raises Unavailable when too many ask at once.
+    `at_home`: the asking device or session is one that the account knows.
     """
-    hashing, pepper = _hashing(), _pepper_now()
-    peppered = _peppered(password, pepper)
-    fresh = hashing.run(lambda: hashing.hasher.hash(peppered), at_home)
-    return f"{PEPPERED}{pepper}:{fresh}" if pepper else fresh
+    return _hashing().place(at_home)
+
+
+def hashed(password: str, at_home: bool = False) -> str:
+    """As `Place.hashed`, at once. Raises Unavailable where too many ask."""
+    with place(at_home) as mine:
+        return mine.hashed(password)
 
 
 def matches(kept: str | None, password: str, at_home: bool = False) -> bool:
-    """Whether this is the password behind `kept`; one hash is computed whether or not there is anything to match.
-
-    `at_home`: the asking device or session is one that the account knows. Raises Unavailable as `hashed` does.
-    """
-    hashing = _hashing()
-    pepper, phc = _taken_apart(kept or hashing.dummy)
-    if pepper not in _peppers():
-        log.error("the pepper %s is not among the settings: passwords kept with it open nothing", pepper)
-        kept, pepper, phc = None, "", hashing.dummy
-    peppered = _peppered(password, pepper)
-
-    def compare():
-        if not phc.startswith(OURS):
-            return foreign_hashes.parse(phc).matches(password)
-        try:
-            return hashing.hasher.verify(phc, peppered) and kept is not None
-        except (VerificationError, InvalidHashError):
-            return False
-
-    return hashing.run(compare, at_home)
+    """As `Place.matches`, at once. Raises Unavailable where too many ask."""
+    with place(at_home) as mine:
+        return mine.matches(kept, password)
 
 
 def is_outdated(kept: str) -> bool:

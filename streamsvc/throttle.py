@@ -1,62 +1,94 @@
 """Throttles: each attempt is one guarded statement that counts it or finds the door closed, exact across workers.
 
 The statement that counts is the one that decides, so a thousand attempts at once are a thousand attempts. A door that
-is shut is seen by reading alone, so that a storm of them writes nothing. The limits themselves stand in
-rules/throttle.py.
+is shut is seen by reading alone, so that a storm of them writes nothing. What several doors count is counted by all or
+by none. The limits themselves stand in rules/throttle.py.
 """
 
 import hmac
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 
 import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.database import db, insert, one_row, written_in_turn
+from streamsvc.database import all_rows, db, in_turn, insert
 from streamsvc.models import Throttle
 from streamsvc.rules.refusals import TooManyAttempts
 from streamsvc.rules.throttle import Ladder, Window
 
 KEPT_S = 30 * 24 * 3600
+Door = tuple[Window | Ladder, str]
+"""A limit, and whom it counts."""
+NOW = sa.bindparam("now_s", type_=sa.BigInteger)
+KEY = sa.bindparam("key_", type_=sa.String)
 
 
-def take(limit: Window | Ladder, subject: str, solved: bool = False) -> int:
-    """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left.
-
-    `solved`: a challenge was solved for this attempt: neither a window nor a wait stops it, a ladder's cap does.
-    """
-    now_s, key = _now_s(), key_of(limit, subject)
-    shut = one_row(sa.select(Throttle.until_s).where(Throttle.key == key, sa.not_(_is_open(limit, now_s, solved))))
-    counted = None if shut else written_in_turn(_step(limit, key, now_s, solved))
-    if counted is None:
-        shut = shut or one_row(sa.select(Throttle.until_s).where(Throttle.key == key))
-        raise TooManyAttempts(max(1, shut.until_s - now_s) if shut else 1)
-    return counted.count
-
-
-def seen_first(limit: Window, subject: str) -> bool:
-    """Whether this is the subject's first time within the window; counts it."""
-    return written_in_turn(_step(limit, key_of(limit, subject), _now_s())) is not None
-
-
-def was_seen(limit: Window, subject: str) -> bool:
-    """Whether the subject was there within the window; counts nothing."""
-    running = (Throttle.key == key_of(limit, subject), Throttle.until_s > _now_s())
-    return one_row(sa.select(Throttle.key).where(*running)) is not None
-
-
-def give_back(limit: Window | Ladder, subject: str) -> None:
-    """Uncount one attempt that was none, or turned out well; the wait that it began is over."""
-    opened = {"until_s": _now_s()} if isinstance(limit, Ladder) else {}
-    written_in_turn(
-        sa.update(Throttle)
-        .where(Throttle.key == key_of(limit, subject), Throttle.count > 0)
-        .values(count=Throttle.count - 1, **opened)
-    )
+def take(limit: Window | Ladder, subject: str) -> int:
+    """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left."""
+    for retry_after_s in shut([(limit, subject)]).values():
+        raise TooManyAttempts(retry_after_s)
+    with counting() as counters:
+        return counters.take(limit, subject)
 
 
 def clear(limit: Window | Ladder, subject: str) -> None:
     """Begin anew for this subject. Not within a unit of work, which on SQLite would wait for itself."""
-    written_in_turn(sa.delete(Throttle).where(Throttle.key == key_of(limit, subject)))
+    with counting() as counters:
+        counters.clear(limit, subject)
+
+
+def shut(doors: Sequence[Door]) -> dict[Door, int]:
+    """Those of the doors that are shut, and for how many seconds yet; counts nothing."""
+    now_s, keys = _now_s(), {key_of(*door): door for door in doors}
+    rows = [(keys[row.key], row) for row in all_rows(KEPT, {"keys": list(keys)})]
+    return {door: max(1, row.until_s - now_s) for door, row in rows if not _is_open(door[0], row, now_s)}
+
+
+KEPT = sa.select(Throttle.key, Throttle.count, Throttle.until_s).where(
+    Throttle.key.in_(sa.bindparam("keys", expanding=True))
+)
+
+
+class Counters:
+    """What counts one attempt, in one transaction."""
+
+    def __init__(self, connection: sa.Connection):
+        self._connection, self._now_s = connection, _now_s()
+
+    def take(self, limit: Window | Ladder, subject: str, solved: bool = False) -> int:
+        """Count it by one more limit; how many that makes. Raises TooManyAttempts where there is none left.
+
+        `solved`: a challenge was solved for this attempt: neither a window nor a wait stops it, a ladder's cap does.
+        """
+        if count := self._run(_step(limit, solved, db.engine.dialect.name), limit, subject).scalar():
+            return count
+        found = self._connection.execute(KEPT, {"keys": [key_of(limit, subject)]}).first()
+        raise TooManyAttempts(max(1, found.until_s - self._now_s) if found else 1)
+
+    def seen_first(self, limit: Window, subject: str) -> bool:
+        """Whether this is the subject's first time within the window; counts it."""
+        return self._run(_step(limit, False, db.engine.dialect.name), limit, subject).scalar() is not None
+
+    def give_back(self, limit: Window | Ladder, subject: str) -> None:
+        """Uncount one attempt that was none, or turned out well; the wait that it began is over."""
+        self._run(_GIVEN_BACK[type(limit)], limit, subject)
+
+    def clear(self, limit: Window | Ladder, subject: str) -> None:
+        """Begin anew for this subject."""
+        self._run(_CLEARED, limit, subject)
+
+    def _run(self, statement, limit, subject) -> sa.CursorResult:
+        return self._connection.execute(statement, {KEY.key: key_of(limit, subject), NOW.key: self._now_s})
+
+
+@contextmanager
+def counting() -> Iterator[Counters]:
+    """Counters that count all together: where one of them refuses, none did. Not within a unit of work."""
+    with in_turn() as connection:
+        yield Counters(connection)
 
 
 def clear_within(limit: Window | Ladder, subject: str) -> None:
@@ -79,39 +111,45 @@ def _now_s() -> int:
     return int(clock.now().timestamp())
 
 
-def _is_open(limit: Window | Ladder, now_s: int, solved: bool = False):
-    """Whether the subject's row lets one more attempt by.
+def _is_open(limit: Window | Ladder, row, now_s, solved: bool = False):
+    """Whether a row, or the table's own columns, let one more attempt by.
 
     What is free asks for no time: a request that began a second earlier may be counted after one that began later.
     """
-    is_over = Throttle.until_s <= now_s
-    if solved:
-        return sa.true() if isinstance(limit, Window) else sa.or_(is_over, Throttle.count < limit.cap)
-    return sa.or_(is_over, Throttle.count < (limit.most if isinstance(limit, Window) else limit.free))
+    if solved and isinstance(limit, Window):
+        return row.count >= 0
+    most = limit.cap if solved else limit.most if isinstance(limit, Window) else limit.free
+    return (row.until_s <= now_s) | (row.count < most)
 
 
-def _step(limit: Window | Ladder, key: str, now_s: int, solved: bool = False):
-    """Counts where the door is open and gives the row; touches and gives nothing where it is shut."""
-    first_wait_s, counted = _window(limit, now_s) if isinstance(limit, Window) else _ladder(limit, now_s)
+_GIVEN = sa.update(Throttle).where(Throttle.key == KEY, Throttle.count > 0).values(count=Throttle.count - 1)
+_GIVEN_BACK = {Window: _GIVEN, Ladder: _GIVEN.values(until_s=NOW)}
+_CLEARED = sa.delete(Throttle).where(Throttle.key == KEY)
+
+
+@cache
+def _step(limit: Window | Ladder, solved: bool, dialect: str):
+    """Counts where the door is open and gives the count; touches and gives nothing where it is shut."""
+    first_wait_s, counted = _window(limit) if isinstance(limit, Window) else _ladder(limit)
     return (
         insert(Throttle)
-        .values(key=key, count=1, until_s=now_s + first_wait_s)
-        .on_conflict_do_update(index_elements=["key"], set_=counted, where=_is_open(limit, now_s, solved))
-        .returning(Throttle.count, Throttle.until_s)
+        .values(key=KEY, count=1, until_s=NOW + first_wait_s)
+        .on_conflict_do_update(index_elements=["key"], set_=counted, where=_is_open(limit, Throttle, NOW, solved))
+        .returning(Throttle.count)
     )
 
 
-def _window(limit: Window, now_s: int):
-    is_over = Throttle.until_s <= now_s
+def _window(limit: Window):
+    is_over = Throttle.until_s <= NOW
     count = sa.case((is_over, 1), else_=Throttle.count + 1)
-    until_s = sa.case((is_over, now_s + limit.window_s), else_=Throttle.until_s)
+    until_s = sa.case((is_over, NOW + limit.window_s), else_=Throttle.until_s)
     return limit.window_s, {"count": count, "until_s": until_s}
 
 
-def _ladder(limit: Ladder, now_s: int):
-    is_calm = Throttle.until_s <= now_s - limit.calm_s
+def _ladder(limit: Ladder):
+    is_calm = Throttle.until_s <= NOW - limit.calm_s
     count = sa.case((is_calm, 1), else_=Throttle.count + 1)
     steps = range(limit.free, limit.free + len(limit.waits_s))
     waits = [(count >= limit.cap, limit.capped_s), (count < limit.free, 0)]
     waits += [(count == step, limit.wait_s(step)) for step in steps]
-    return limit.wait_s(1), {"count": count, "until_s": now_s + sa.case(*waits, else_=limit.waits_s[-1])}
+    return limit.wait_s(1), {"count": count, "until_s": NOW + sa.case(*waits, else_=limit.waits_s[-1])}

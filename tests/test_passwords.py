@@ -86,13 +86,18 @@ def test_one_mailbox_is_not_flooded(app, ann):
     assert len(mails(app, ann.email, "password_reset")) == 5
 
 
+def compute(hashing, work, at_home=False):
+    with hashing.place(at_home):
+        return hashing.run(work, at_home)
+
+
 @pytest.fixture
 def hashing(app):
     """One slot, a queue of one for strangers and one for people at home, and the slot is held."""
     hashing, leave, inside = passwords.Hashing(app.extensions["settings"].but(workers=64, threads=4)), Event(), Event()
     assert hashing.slots == 1
     with ThreadPoolExecutor(5) as others:
-        held = others.submit(hashing.run, lambda: inside.set() or leave.wait(5))
+        held = others.submit(compute, hashing, lambda: inside.set() or leave.wait(5))
         inside.wait(5)
         hashing.leave, hashing.others, hashing.held = leave, others, held
         yield hashing
@@ -100,7 +105,7 @@ def hashing(app):
 
 
 def full_of_strangers(hashing):
-    queued = hashing.others.submit(hashing.run, lambda: "a stranger's")
+    queued = hashing.others.submit(compute, hashing, lambda: "a stranger's")
     while hashing.for_strangers._value:
         pass
     return queued
@@ -109,18 +114,22 @@ def full_of_strangers(hashing):
 def test_hashes_wait_their_turn_in_a_short_queue_and_then_are_refused(hashing):
     queued = full_of_strangers(hashing)
     with pytest.raises(Unavailable) as refused:
-        hashing.run(lambda: "one too many")
+        compute(hashing, lambda: "one too many")
     assert refused.value.headers["Retry-After"] == "1"
     hashing.leave.set()
-    assert (hashing.held.result(5), queued.result(5), hashing.run(lambda: "later")) == (True, "a stranger's", "later")
+    assert (hashing.held.result(5), queued.result(5), compute(hashing, lambda: "later")) == (
+        True,
+        "a stranger's",
+        "later",
+    )
 
 
 def test_people_at_home_find_a_place_however_many_strangers_queue_and_come_first(hashing):
     done = []
-    stranger = hashing.others.submit(hashing.run, lambda: done.append("a stranger's"))
+    stranger = hashing.others.submit(compute, hashing, lambda: done.append("a stranger's"))
     while hashing.queue.empty():
         pass
-    at_home = hashing.others.submit(hashing.run, lambda: done.append("mine"), at_home=True)
+    at_home = hashing.others.submit(compute, hashing, lambda: done.append("mine"), at_home=True)
     while hashing.queue.qsize() < 2:
         pass
     hashing.leave.set()
@@ -132,10 +141,10 @@ def test_who_waits_too_long_for_a_slot_is_told_so(hashing, monkeypatch):
     monkeypatch.setattr(passwords, "LONGEST_WAIT_S", 0.01)
     done = []
     with pytest.raises(Unavailable):
-        hashing.run(lambda: done.append("a hash that nobody waits for"))
+        compute(hashing, lambda: done.append("a hash that nobody waits for"))
     hashing.leave.set()
     hashing.held.result(5)
-    assert (hashing.run(lambda: "next"), done) == ("next", [])
+    assert (compute(hashing, lambda: "next"), done) == ("next", [])
 
 
 def test_what_a_full_house_refuses_does_not_count_as_an_attempt(ann, monkeypatch):
@@ -143,7 +152,10 @@ def test_what_a_full_house_refuses_does_not_count_as_an_attempt(ann, monkeypatch
         raise Unavailable(retry_after_s=1)
 
     with monkeypatch.context() as house:
-        house.setattr(passwords, "matches", full)
+        house.setattr(passwords, "place", full)
+        assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
+    with monkeypatch.context() as house:
+        house.setattr(passwords.Hashing, "run", full)
         assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
     assert ann.again().sign_in().status_code == 201
 
@@ -153,7 +165,7 @@ def test_hashes_are_computed_by_so_few_threads_that_memory_stays_small(app):
         hashing = passwords.Hashing(app.extensions["settings"].but(threads=16))
     with ThreadPoolExecutor(2 * hashing.slots) as asking:
         names = {
-            task.result() for task in [asking.submit(hashing.run, lambda: current_thread().name) for _ in range(4)]
+            task.result() for task in [asking.submit(compute, hashing, lambda: current_thread().name) for _ in range(4)]
         }
     assert len(names) <= hashing.slots and all(name.startswith("hash") for name in names)
 

@@ -6,126 +6,145 @@ identifier, which counts the same whether or not there is such an account.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from flask import current_app, request
 
-from streamsvc import throttle
+from streamsvc import passwords, throttle
 from streamsvc.database import db
 from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
 from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import TooManyAttempts
+from streamsvc.rules.refusals import TooManyAttempts, Unavailable
+
+SPRAYED = limits.SPRAYED_ADDRESS
+OPENED_BY_A_CHALLENGE = (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ACCOUNT, limits.SIGN_IN_DEVICE)
 
 
 @dataclass
 class Attempt:
     identifier: str
     known_device: str | None
-    source: str
-    is_on: bool
     challenge: str | None = None
     """What the client sent as solved."""
     sprayed: bool = False
     """Whether this was the address's first try at the identifier within the hour."""
-    shut: list[str] = field(default_factory=list)
+    used_up: list[str] = field(default_factory=list)
     """The limits that this attempt used up."""
+    solved: bool = False
+    """Whether it took a challenge to let it by."""
 
-    @classmethod
-    def counted(cls, identifier: str, known_device: str | None, challenge: str | None = None) -> "Attempt":
-        """Raises TooManyAttempts where there is none left; a solved challenge gives one more."""
-        is_on = current_app.extensions["settings"].login_throttle
-        attempt = cls(identifier, known_device, limits.network(request.remote_addr), is_on, challenge)
-        if is_on:
-            attempt._count()
-        return attempt
+    def __post_init__(self):
+        self.is_on = current_app.extensions["settings"].login_throttle
+        self.source = limits.network(request.remote_addr)
 
-    def _count(self) -> None:
-        if not self.known_device:
-            self._take(limits.SIGN_IN_ADDRESS, self.source)
-            self._note(limits.SIGN_IN_ADDRESS_DAY, throttle.take(limits.SIGN_IN_ADDRESS_DAY, self.source))
-            self._count_identifier()
-        self._take(*self.door)
+    def matches(self, kept: str | None, password: str) -> bool:
+        """Look, find a place, count, hash: whether this is the password behind `kept`.
 
-    def _count_identifier(self) -> None:
-        """One more identifier of the address's. It is noted only once it is counted: asking twice is no way round."""
-        if throttle.was_seen(limits.SPRAYED_IDENTIFIER, self.pair):
-            return
-        count = throttle.take(limits.SPRAYED_ADDRESS, self.source)
-        self.sprayed = throttle.seen_first(limits.SPRAYED_IDENTIFIER, self.pair)
-        if self.sprayed:
-            self._note(limits.SPRAYED_ADDRESS, count)
-        else:  # another attempt noted it at this very moment
-            throttle.give_back(limits.SPRAYED_ADDRESS, self.source)
+        What a shut door refuses is counted nowhere, and neither is what finds no place: nothing was hashed, so nobody
+        learned anything. Raises TooManyAttempts, or Unavailable where too many ask at once.
+        """
+        self._look()
+        with passwords.place(at_home=self.known_device is not None) as place:
+            self._count()
+            try:
+                return place.matches(kept, password)
+            except Unavailable:
+                self._uncount(throttle.Counters.give_back)
+                raise
 
     @property
-    def pair(self) -> str:
-        return f"{self.source} {self.identifier}"
+    def door(self) -> throttle.Door:
+        """The ladder that this attempt climbs, and whose."""
+        if self.known_device:
+            return limits.SIGN_IN_DEVICE, self.known_device
+        return limits.SIGN_IN_ACCOUNT, self.identifier
 
-    def _take(self, limit: limits.Window | limits.Ladder, subject: str) -> None:
-        """Count by a limit that a solved challenge passes."""
-        try:
-            count = throttle.take(limit, subject)
-        except TooManyAttempts as shut:
-            if not current_app.extensions["settings"].challenge_url:
-                raise
-            if not self._is_solved:
-                raise TooManyAttempts(shut.retry_after_s, challenge=True) from None
-            count = throttle.take(limit, subject, solved=True)
-        self._note(limit, count)
+    @property
+    def pair(self) -> throttle.Door:
+        """The address and the identifier: together, once an hour, one more of those that it tried."""
+        return limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}"
 
-    def _note(self, limit: limits.Window | limits.Ladder, count: int) -> None:
-        if limit.shuts_at(count):
-            self.shut.append(limit.name)
+    @property
+    def doors_of_strangers(self) -> list[throttle.Door]:
+        return [(one, self.source) for one in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAYED)]
 
-    @cached_property
-    def _is_solved(self) -> bool:
-        """Asks once; nobody passes while the service that knows is away."""
+    def _look(self) -> None:
+        """Raise TooManyAttempts where a door is shut and no challenge opens it."""
+        if not self.is_on:
+            return
+        asked = [self.door] if self.known_device else [*self.doors_of_strangers, self.pair, self.door]
+        shut = throttle.shut(asked)
+        if shut.pop(self.pair, None):
+            shut.pop((SPRAYED, self.source), None)
+        for door, retry_after_s in shut.items():
+            if door[0] not in OPENED_BY_A_CHALLENGE or not self._solves(retry_after_s):
+                raise TooManyAttempts(retry_after_s)
+
+    def _solves(self, retry_after_s: int) -> bool:
+        """Whether a challenge was solved for it. Raises TooManyAttempts that asks for one where it was not."""
+        settings = current_app.extensions["settings"]
+        if settings.challenge_url and not self.solved:
+            self.solved = self._is_known_as_solved(settings)
+            if not self.solved:
+                raise TooManyAttempts(retry_after_s, challenge=True)
+        return self.solved
+
+    def _is_known_as_solved(self, settings) -> bool:
+        """Asks; nobody passes while the service that knows is away."""
         if not self.challenge:
             return False
         throttle.take(limits.CHALLENGE_TOKENS, self.source)
-        settings = current_app.extensions["settings"]
         try:
             return is_solved(settings.challenge_url, settings.challenge_secret, self.challenge, request.remote_addr)
         except Away as error:
             current_app.logger.warning("challenges cannot be checked: %s", error)
             return False
 
-    @property
-    def door(self) -> tuple[limits.Ladder, str]:
-        """The ladder that this attempt climbed, and whose."""
-        if self.known_device:
-            return limits.SIGN_IN_DEVICE, self.known_device
-        return limits.SIGN_IN_ACCOUNT, self.identifier
+    def _count(self) -> None:
+        if not self.is_on:
+            return
+        try:
+            self._count_everywhere()
+        except TooManyAttempts:
+            if self.solved:
+                raise
+            self._look()  # a door was shut just now: it says what opens it
+            self._count_everywhere()
+
+    def _count_everywhere(self) -> None:
+        counted = {}
+        with throttle.counting() as counters:
+            if not self.known_device:
+                for limit, subject in self.doors_of_strangers[:2]:
+                    counted[limit] = counters.take(limit, subject, self.solved and limit in OPENED_BY_A_CHALLENGE)
+                self.sprayed = counters.seen_first(*self.pair)
+                if self.sprayed:
+                    counted[SPRAYED] = counters.take(SPRAYED, self.source)
+            counted[self.door[0]] = counters.take(*self.door, self.solved)
+        self.used_up = [limit.name for limit, count in counted.items() if limit.shuts_at(count)]
 
     def succeeded(self) -> None:
         """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
-        if self.is_on:
-            self._clear_source()
-            throttle.clear(*self.door)
+        self._uncount(throttle.Counters.clear)
+
+    def _uncount(self, what_becomes_of_the_door) -> None:
+        if not self.is_on:
+            return
+        with throttle.counting() as counters:
+            if not self.known_device:
+                for door in self.doors_of_strangers[: 3 if self.sprayed else 2]:
+                    counters.give_back(*door)
+                if self.sprayed:
+                    counters.clear(*self.pair)
+            what_becomes_of_the_door(counters, *self.door)
 
     def failed(self, account_id: str | None = None, **about) -> None:
         """It was a wrong guess; told in the audit log, and so is what it shuts. Commits."""
         audit.record("authn_login_fail", account_id, actor="anonymous", **about)
-        if self.shut:
-            audit.record("authn_login_lock", account_id, actor="anonymous", limits=self.shut, **about)
+        if self.used_up:
+            audit.record("authn_login_lock", account_id, actor="anonymous", limits=self.used_up, **about)
         db.session.commit()
-
-    def was_none(self) -> None:
-        """Nothing was hashed, so nobody learned anything: what a full house refuses does not count."""
-        if self.is_on:
-            self._clear_source()
-            throttle.give_back(*self.door)
-
-    def _clear_source(self) -> None:
-        if self.known_device:
-            return
-        throttle.give_back(limits.SIGN_IN_ADDRESS, self.source)
-        throttle.give_back(limits.SIGN_IN_ADDRESS_DAY, self.source)
-        if self.sprayed:
-            throttle.clear(limits.SPRAYED_IDENTIFIER, self.pair)
-            throttle.give_back(limits.SPRAYED_ADDRESS, self.source)
 
 
 def tell_if_shut(limit: limits.Ladder, count: int, account_id: str | None, actor: str) -> None:

@@ -17,7 +17,7 @@ from streamsvc.operations import audit, mail, new_devices
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import InvalidCredentials, Unavailable
+from streamsvc.rules.refusals import InvalidCredentials
 from streamsvc.rules.sessions import fingerprint, lifetime_of
 
 ACCOUNTS = (
@@ -57,12 +57,8 @@ def by_password(email: str, password: str, device_id: str | None, challenge: str
     key = email_key(email)
     found = one_row(BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
-    attempt = Attempt.counted(key, known_device, challenge)
-    try:
-        right = passwords.matches(found.password_hash if found else None, password, at_home=known_device is not None)
-    except Unavailable:
-        attempt.was_none()
-        raise
+    attempt = Attempt(key, known_device, challenge)
+    right = attempt.matches(found.password_hash if found else None, password)
     if not (right and found and may_sign_in(found)):
         attempt.failed(found.id if found else None)
         raise InvalidCredentials

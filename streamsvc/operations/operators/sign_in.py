@@ -17,7 +17,7 @@ from streamsvc.operations.attempts import Attempt, tell_if_shut
 from streamsvc.operations.operators import credentials
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, Unavailable
+from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
 from streamsvc.rules.sessions import fingerprint
 
 METHODS = ("totp", "recovery_code")
@@ -56,12 +56,8 @@ def by_password(given: dict, now: datetime) -> Proved:
     key, password, network = email_key(given["email"]), given["password"], limits.network(request.remote_addr)
     found = one_row(BY_EMAIL, {"email_key": key, "network": network, "usual_since": now - USUAL_FOR})
     usual = f"{found.id} {network}" if found and found.is_usual_place else None
-    attempt = Attempt.counted(credentials.identifier_of(key), usual, given.get("challenge"))
-    try:
-        right = passwords.matches(found.password_hash if found else None, password, at_home=usual is not None)
-    except Unavailable:
-        attempt.was_none()
-        raise
+    attempt = Attempt(credentials.identifier_of(key), usual, given.get("challenge"))
+    right = attempt.matches(found.password_hash if found else None, password)
     if not (right and found and found.status == "active" and found.totp_sealed):
         attempt.failed(operator=found.id if found else None)
         raise InvalidCredentials
