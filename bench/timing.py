@@ -156,8 +156,8 @@ class Asking:
         return [Pairs(p.account[WARM_UP:], p.nobody[WARM_UP:]) for p in kept]
 
 
-def verification(asking, count) -> Pairs:
-    """A token that was used against one that was made up."""
+def used_tokens(count) -> list[str]:
+    """So many that somebody has used."""
     now = people.datetime.now(people.UTC)
     row = people.accounts(["verifier"], None)[0]
     people.keep([row])
@@ -167,7 +167,11 @@ def verification(asking, count) -> Pairs:
     proofs = [common | {"id": new_id("prf"), "data": {}, "token_hash": fingerprint(token)} for token in tokens]
     db.session.execute(sa.insert(Proof), proofs)
     db.session.commit()
-    db.session.remove()
+    return tokens
+
+
+def verification(asking, tokens) -> Pairs:
+    """A token that was used against one that was made up."""
     kept = Pairs()
 
     def send(token):
@@ -208,7 +212,8 @@ def measure(app, asked, chance) -> tuple[list[tuple], bool]:
             bar.update(1)
     if "verification".startswith(asked.only):
         with app.app_context():
-            shown, holds = row_of("verification", "a used token", "", verification(asking, asked.pairs + WARM_UP))
+            tokens = used_tokens(asked.pairs + WARM_UP)
+        shown, holds = row_of("verification", "a used token", "", verification(asking, tokens))
         rows.append(shown)
         all_hold = all_hold and holds
     return rows, all_hold
