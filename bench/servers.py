@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-WORKERS, THREADS = "2", "16"
+WORKERS, THREADS = "2", "8"
 PATIENCE_S = 60
 
 

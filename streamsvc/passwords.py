@@ -4,8 +4,8 @@ A hash takes 19 MiB and a core for some 25 ms. Without a bound, a storm of sign-
 memory; with it, half of the threads always stay free for requests that hash nothing. A quarter of the threads may wait
 for strangers' hashes and another quarter for those of people at home, on a device that their account knows or in a
 session of theirs: however long strangers queue, these find a place, and come first. Threads of their own compute, one
-for each slot: the allocator keeps for each thread what it once used, and sixteen threads that hash in turn would hold
-sixteen times 19 MiB.
+for each slot: the allocator keeps for each thread what it once used, and eight threads that hash in turn would hold
+eight times 19 MiB.
 """
 
 import gzip

@@ -158,7 +158,7 @@ class Settings:
     host: str = setting("127.0.0.1", str, "Address that `serve` listens on.")
     port: int = setting(8000, whole(1, 65535), "Port that `serve` listens on; `PORT` is honoured too.")
     workers: int = setting(2, whole(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` is honoured too.")
-    threads: int = setting(16, whole(1, 128), "Threads of each web process.")
+    threads: int = setting(8, whole(1, 128), "Threads of each web process.")
     public_url: str = setting("http://127.0.0.1:8000", url, "Where viewers reach the service; links in mail start so.")
     hsts_subdomains: bool = setting(
         False, flag, "Where the public address is https, browsers shun http for all hosts below it too."
