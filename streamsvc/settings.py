@@ -222,6 +222,9 @@ class Settings:
         dunning_ladder,
         "Days after a payment failed: when it is tried again, plan changes are refused, access ends, all ends.",
     )
+    invoice_review_hours: int = setting(
+        0, whole(0, 168), "Hours in which a renewal's invoice is a draft that operators may add to or hold; 0: none."
+    )
     trial_without_card: str = setting(
         "cancel",
         one_of("cancel", "pause", "invoice"),
