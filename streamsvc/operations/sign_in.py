@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import passwords
+from streamsvc import passwords, proxies
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
 from streamsvc.operations import audit, mail, new_devices
@@ -123,6 +123,7 @@ def open_session(
         authenticated_at=proved_at or now,
         last_seen_at=now,
         address=request.remote_addr,
+        city=proxies.city(),
         user_agent=request.headers.get("User-Agent", "")[:300],
     )
     db.session.add(session)

@@ -48,6 +48,9 @@ class Impersonation(StrictSchema):
 
 class ListedSession(SessionOut):
     address = fields.String(required=True, allow_none=True)
+    city = fields.String(
+        required=True, allow_none=True, metadata={"description": "Where it was begun from; null where unknown."}
+    )
     user_agent = fields.String(required=True, allow_none=True)
     impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
 

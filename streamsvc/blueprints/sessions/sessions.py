@@ -173,5 +173,5 @@ def delete_session(session_id):
 
 def listed(session: Session, current_id: str) -> dict:
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
-    told = {name: getattr(session, name) for name in (*names, "address", "user_agent", "impersonation")}
+    told = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
     return told | {"current": session.id == current_id}
