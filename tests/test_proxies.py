@@ -5,17 +5,28 @@ from ipaddress import ip_network
 import pytest
 
 from streamsvc.app import create_app
+from streamsvc.database import db
 from tests.catalog_world import Catalog
+from tests.conftest import close
 from tests.sessions_steps import Person, mails, new_person
 
 PROXY, STRANGER = "10.0.0.1", "198.51.100.66"
 
 
-@pytest.fixture
-def behind(app):
-    """The same service, behind proxies in 10.0.0.0/8 that tell city and country."""
+@pytest.fixture(scope="module")
+def behind_proxies(shared_app):
     trusted = {"trusted_proxies": (ip_network("10.0.0.0/8"),), "city_header": "X-City", "country_header": "X-Country"}
-    return create_app(app.extensions["settings"].but(**trusted), now=app.extensions["clock"])
+    app = create_app(shared_app.extensions["settings"].but(**trusted), now=shared_app.extensions["clock"])
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def behind(app, behind_proxies):
+    """The same service on the same database, behind proxies in 10.0.0.0/8 that tell city and country."""
+    yield behind_proxies
+    with behind_proxies.app_context():
+        db.session.remove()
 
 
 def through(app, peer, forwarded_for, **headers):
