@@ -156,8 +156,10 @@ def import_batch(batch: list[Entry], report: Report, memory: writing.Memory, dry
 
 
 def _completed(batch: list[Entry]) -> list[Entry]:
-    """The batch with whole records: a part is laid over what is known of its title."""
+    """The batch with whole records: a part is laid over what is known of its title, which nobody else changes then."""
     names = {entry.external_id for entry in batch if entry.part is not None} - {None}
+    if names:
+        writing.begin()
     askable = sorted(name for name in names if name == tellable(name, LONGEST_ID))
     known = {row.external_id: row.body for row in bulk.rows_by(KNOWN, Title.external_id, askable)}
     return [_whole(entry, known) if entry.part is not None else entry for entry in batch]
