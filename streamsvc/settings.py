@@ -193,6 +193,9 @@ class Settings:
     )
     signup: str = setting("open", one_of("open", "confirm"), "`confirm` never tells whether an e-mail is taken.")
     login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
+    trusted_device_days: int = setting(
+        30, whole(0, 90), "Days in which a device that its owner trusts asks for no second factor; 0: it always does."
+    )
     deletion_grace_days: int = setting(
         14, whole(0, 365), "Days in which a deleted account may be taken back before it is erased; 0: erased at once."
     )

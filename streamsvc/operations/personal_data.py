@@ -36,6 +36,7 @@ EMPTIED = {"audit_events", "devices", "sessions"}
 ERASED = {
     "ceremonies",
     "device_codes",
+    "device_trusts",
     "identities",
     "passkeys",
     "profiles",

@@ -13,7 +13,7 @@ from flask import current_app, request
 from streamsvc import passwords, proxies
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
-from streamsvc.operations import audit, mail, new_devices
+from streamsvc.operations import audit, mail, new_devices, trusted_devices
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
@@ -97,7 +97,7 @@ def open_session(
     method: str = "password",
     proved_at: datetime | None = None,
     second: str | None = None,
-) -> None:
+) -> Session:
     """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
 
     `device` is {id, name, kind}; an id that the account does not know makes a new device. `proved_at`: when the owner
@@ -111,6 +111,8 @@ def open_session(
         db.session.flush()
         if notify:
             new_devices.tell(account_id, kept, now)
+    if second == trusted_devices.TRUSTED:
+        proved_at = trusted_devices.proved_at(kept.id)
     kept.last_seen_at = now
     session = Session(
         account_id=account_id,
@@ -133,6 +135,7 @@ def open_session(
         left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
         to = db.session.get(Account, account_id).email
         mail.post("recovery_code_used", to, now, left=db.session.scalar(left))
+    return session
 
 
 def still_stands(proved: Proved) -> bool:
