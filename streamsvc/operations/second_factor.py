@@ -16,11 +16,10 @@ from streamsvc.operations import audit, mail, trusted_devices
 from streamsvc.operations.attempts import is_within, tell_if_shut
 from streamsvc.operations.trusted_devices import BY_APP, TRUSTED
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive
+from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
 
-BY_APP = ("totp", "recovery_code")
 BY_MAIL = ("email_code",)
 log = logging.getLogger("streamsvc.security")
 
@@ -123,15 +122,15 @@ def begin_totp(account_id: str, email: str, secret: str, now: datetime) -> dict:
 
 
 def confirm_totp(account_id: str, code: str, now: datetime) -> list[str]:
-    """From now on the account asks for codes; its recovery codes, shown this once. Raises SecondFactorInvalid."""
+    """From now on the account asks for codes; its recovery codes, shown this once. Raises WrongCode."""
     throttle.take(limits.SECOND_FACTOR, account_id)
     proved = use_totp(account_id, code, now, confirmed=False)
     if proved is None:
-        raise SecondFactorInvalid
+        raise WrongCode("code")
     throttle.clear(limits.SECOND_FACTOR, account_id)
     account, kept = lock(Account, account_id), db.session.get(TotpFactor, account_id)
     if kept is None or kept.confirmed_at or kept.secret_sealed != proved:  # begun anew at this very moment
-        raise SecondFactorInvalid
+        raise WrongCode("code")
     kept.confirmed_at = now
     codes = new_codes(account_id)
     audit.record("authn_factor_added", account_id, factor="totp")
@@ -155,8 +154,8 @@ def remove_totp(account_id: str, now: datetime) -> None:
     kept = db.session.get(TotpFactor, account_id)
     if kept is None:
         raise NotFound
-    trusted_devices.distrust(account_id)
     db.session.delete(kept)
+    trusted_devices.distrust(account_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     audit.record("authn_factor_removed", account_id, factor="totp")
     mail.post("factor_removed", db.session.get(Account, account_id).email, now, factor="The authenticator app")
