@@ -84,7 +84,8 @@ def start(
     db.session.flush()
     if asked.get("gift_code"):
         redeem_gift(account, asked["gift_code"], now)
-    coupons.redeem(subscription, coupon_codes(asked), now)
+    addons = addons_of(account, price, asked.get("addons") or ())
+    coupons.redeem(subscription, coupon_codes(asked), [addon.plan.code for addon in addons], now)
     if asked.get("referral_code"):
         referrals.note(subscription, asked["referral_code"], now)
     trial_days = price.trial_days if may_try(account, subscription.device_hash) else 0
@@ -95,7 +96,7 @@ def start(
         at.happen(fact.Imported, price.terms, first[0], asked["paid_through"], first[1], actor=actor)
     else:
         at.happen(fact.Started, price.terms, *first, trial_days, actor=actor)
-    for addon in addons_of(account, price, asked.get("addons") or ()):
+    for addon in addons:
         at.happen(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
     at.bill("start", gated=True)
     owing = [one for one in Invoice.open_of(account.id) if one.subscription_id == subscription.id]
