@@ -166,6 +166,25 @@ def test_events_may_come_in_any_order_and_the_present_state_counts(world, stripe
         assert [payment["status"] for payment in ann.invoices()[0]["payments"]] == ["succeeded"]
 
 
+def test_an_event_that_comes_before_the_reply_to_our_own_call_changes_nothing(world, stripe):
+    """WH-003: one subscription, with the plan that was asked for."""
+    cheap, dear = world.plan("cheap", 500), world.plan("dear", 1000)
+    ann, heard = world.person(), []
+
+    def deliver():
+        heard.append(callback(world, event(1, "payment_intent.succeeded", about_intent(stripe))).status_code)
+        tick(world)
+        heard.append(ann.subscription()["status"])
+
+    stripe.before_reply = deliver
+    shown = ann.subscribe(dear).json
+    assert (heard, shown["status"], shown["plan"]["code"]) == ([204, "active"], "active", "dear")
+    assert len(ann.get("/v1/subscriptions").json["items"]) == 1
+    assert [payment["status"] for invoice in ann.invoices() for payment in invoice["payments"]] == ["succeeded"]
+    assert stripe.charged() == [1000]
+    assert cheap != shown["price"]["id"]
+
+
 def test_money_that_comes_after_we_gave_up_is_the_customers_credit(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     ann.subscribe(world.plan("p", 1000))
