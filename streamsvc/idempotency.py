@@ -42,12 +42,13 @@ LONGEST_KEY = 255
 
 
 SECRET, KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
-TOTP_SECRET = "[authenticator shown once]"
+TOTP_SECRET, TRUST = "[authenticator shown once]", "[trust shown once]"
 GAPS = {
     SECRET: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
     KEY: lambda bits: base64.b64encode(bits).decode(),
     USER_CODE: user_code_of,
     TOTP_SECRET: totp_secret_of,
+    TRUST: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
 }
 """What stands in a kept answer where a secret was, and how 256 bits are written there."""
 
@@ -124,7 +125,7 @@ def begun() -> dict | None:
 def new_secret(gap: str = SECRET) -> str:
     """A secret for this answer, of each kind at most one: chance; under a key, what the same request gives again.
 
-    SECRET: 256 bits in 43 letters that a URL can hold. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
+    SECRET, TRUST: 256 bits in 43 letters that a URL can hold. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
     TOTP_SECRET: 160 bits in base32.
     """
     key = g.get("idempotency_key")

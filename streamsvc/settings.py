@@ -1,5 +1,6 @@
 """Every `STREAMSVC_*` variable: its name, its type, its default and one sentence. Read once, at start."""
 
+import ipaddress
 import json
 import os
 import re
@@ -31,6 +32,19 @@ def whole(lowest: int, highest: int):
         return int(text)
 
     return read
+
+
+def proxies(text: str) -> int | tuple:
+    """How many there are, or the networks that they lie in."""
+    if text.isdecimal():
+        return whole(0, 8)(text)
+    try:
+        networks = tuple(ipaddress.ip_network(each.strip()) for each in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"give how many, 0 to 8, or networks such as 10.0.0.0/8,127.0.0.1 ({error})") from None
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("a network of all addresses lets everybody choose theirs; name those of the proxies")
+    return networks
 
 
 def one_of(*words: str):
@@ -165,15 +179,23 @@ class Settings:
     )
     docs: bool = setting(True, flag, "Shows `/docs` and `/openapi.json`; off, they are not found.")
     storefront: bool = setting(False, flag, "Shows the demo's storefront at `/`: a page for a browser, over this API.")
-    trusted_proxies: int = setting(0, whole(0, 8), "How many reverse proxies stand before the service.")
+    trusted_proxies: int | tuple = setting(
+        0, proxies, "How many reverse proxies stand before the service, or their networks: `10.0.0.0/8,127.0.0.1`."
+    )
     country_header: str = setting(
         "", str, "Header in which a trusted proxy tells the viewer's country; empty: the account's country counts."
+    )
+    city_header: str = setting(
+        "", str, "Header in which a trusted proxy tells the viewer's city, for the list of sessions; empty: none is."
     )
     media_url: str = setting(
         "/media/{item_id}/master.m3u8", media_pattern, "Where a title's manifest lies if the catalogue names none."
     )
     signup: str = setting("open", one_of("open", "confirm"), "`confirm` never tells whether an e-mail is taken.")
     login_throttle: bool = setting(True, flag, "Sign-in throttles; off is refused outside the sandbox.")
+    trusted_device_days: int = setting(
+        30, whole(0, 90), "Days in which a device that its owner trusts asks for no second factor; 0: it always does."
+    )
     deletion_grace_days: int = setting(
         14, whole(0, 365), "Days in which a deleted account may be taken back before it is erased; 0: erased at once."
     )
@@ -221,6 +243,9 @@ class Settings:
         "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
         dunning_ladder,
         "Days after a payment failed: when it is tried again, plan changes are refused, access ends, all ends.",
+    )
+    invoice_review_hours: int = setting(
+        0, whole(0, 168), "Hours in which a renewal's invoice is a draft that operators may add to or hold; 0: none."
     )
     trial_without_card: str = setting(
         "cancel",
@@ -288,8 +313,10 @@ class Settings:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra; `pip install 'streamsvc[oidc]'` has it")
         if self.metrics and find_spec("prometheus_client") is None:
             raise SettingsError(f"{PREFIX}METRICS: needs the extra; `pip install 'streamsvc[metrics]'` has it")
-        if self.country_header and not (self.trusted_proxies or self.sandbox):
-            raise SettingsError(f"{PREFIX}COUNTRY_HEADER: anybody could send it; it needs {PREFIX}TRUSTED_PROXIES")
+        for name in ("country_header", "city_header"):
+            if getattr(self, name) and not (self.trusted_proxies or self.sandbox):
+                needs = f"anybody could send it; it needs {PREFIX}TRUSTED_PROXIES"
+                raise SettingsError(f"{PREFIX}{name.upper()}: {needs}")
         if bool(self.challenge_url) != bool(self.challenge_secret):
             raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: challenges need both")
         if not self.login_throttle and not self.sandbox:
@@ -334,4 +361,6 @@ def described(settings: Settings) -> list[tuple[str, str, str]]:
 def _shown(value) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return "" if value is None else str(value)

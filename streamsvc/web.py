@@ -18,9 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import InternalServerError
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from streamsvc.database import is_away
+from streamsvc.proxies import Proxies
+from streamsvc.rules.proxies import Networks
 from streamsvc.rules.refusals import Invalid, Malformed, NotFound, Refusal, Unavailable, WrongMediaType
 from streamsvc.schemas.base import Problem
 
@@ -245,14 +246,14 @@ def request_id() -> str:
     return request.environ["streamsvc.request_id"]
 
 
-def register(app, trusted_proxies: int) -> None:
+def register(app, trusted_proxies: int | Networks) -> None:
     """Put the edge on the app: JSON, errors, ids and headers of every answer."""
     app.json = FastJson(app)
     app.session_interface = NoFlaskSession()
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
     app.wsgi_app = Envelope(app.wsgi_app, EVERY_ANSWER + https_only(app.extensions["settings"]))
     if trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)
+        app.wsgi_app = Proxies(app.wsgi_app, trusted_proxies)
     app.before_request(_refuse_unusable)
     app.register_error_handler(Refusal, refused)
     app.register_error_handler(SQLAlchemyError, _database_failed)

@@ -21,6 +21,8 @@ class State:
         self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, 0
         self.lose_replies = 0
         """How many of the answers to come are cut off after the request was carried out."""
+        self.before_reply = None
+        """Called once, between carrying out a charge and telling how it went."""
 
     def new_id(self, prefix):
         self.counter += 1
@@ -125,6 +127,9 @@ def stripe_server():
             path, _, query = self.path.partition("?")
             params = dict(parse_qsl(self.rfile.read(length).decode() or query))
             status, body = state.answer(self.command, path, params, self.headers.get("Idempotency-Key"))
+            if state.before_reply and path == "/v1/payment_intents":
+                act, state.before_reply = state.before_reply, None
+                act()
             if state.lose_replies and path in ("/v1/payment_intents", "/v1/refunds"):
                 state.lose_replies -= 1
                 self.connection.close()

@@ -51,9 +51,15 @@ def test_a_guess_that_shuts_a_door_is_told_as_such(app, ann):
 
 
 def test_it_tells_who_where_and_when_and_no_secret(app, ann):
-    Person(ann.client, ann.email, "a wrong secret").sign_in()
-    [row] = operator(app).get("/v1/admin/audit?action=authn_login_fail").json["items"]
-    assert (row["actor"], row["details"]["address"]) == ("anonymous", "127.0.0.1")
+    named, unnamed, misnamed = (
+        Person(ann.client, ann.email, "a wrong secret", headers=headers).sign_in()
+        for headers in ({"X-Request-Id": "front-7"}, {}, {"X-Request-Id": "not, well formed"})
+    )
+    rows = operator(app).get("/v1/admin/audit?action=authn_login_fail").json["items"]
+    assert {(row["actor"], row["details"]["address"]) for row in rows} == {("anonymous", "127.0.0.1")}
+    answered = [answer.headers["X-Request-Id"] for answer in (misnamed, unnamed, named)]
+    assert [row["details"]["request_id"] for row in rows] == answered
+    assert answered[2] == "front-7" and answered[1].startswith("req_") and answered[0].startswith("req_")
     with app.app_context():
         assert "a wrong secret" not in str(db.session.execute(sa.select(AuditEvent.__table__)).all())
 

@@ -58,27 +58,27 @@ ELSEWHERE = {
     "OM-006": "below: an anchor day given makes a leading stub",
     "LG-025": "test_billing_extras.py: coupons count one after the other as they were given",
     "LG-026": "test_billing_extras.py: the same; test_subscriptions_offers.py: one that is used up",
-    "LG-027": "rules/test_billing_invoicing.py: tax is rounded once (over HTTP a country has one rate)",
-    "LG-028": "rules/test_billing_invoicing.py: a fixed coupon over lines with several rates (a country has one)",
+    "LG-027": "below: two lines at 30 %, one of them with a coupon",
+    "LG-028": "rules/test_billing_invoicing.py: a coupon over lines with three rates (over HTTP a country has one)",
     "LG-031": "below: numbers have no gap (one series a year for all; the peer's schemes are configuration)",
     "LG-034": "test_subscriptions.py: declined, authenticated and free starts",
     "ST-006": "test_subscriptions.py: incomplete, active, past_due, trial without a card; below: 23 hours",
     "ST-008": "below: nothing is given back of what was never paid",
     "ST-009": "test_subscriptions.py: the same key charges once",
-    "ST-010": "the sandbox's clock moves forward only; how far is not limited",
+    "ST-010": "test_sandbox_clock.py: it moves forward only, and answers once all is done; how far is not limited",
     "ST-011": "below: soft declines are tried again, hard ones and a missing card wait; the days are a setting",
     "WH-001": "test_payments_stripe.py: events in any order",
     "WH-002": "test_payments_stripe.py: an event counts once",
-    "WH-003": "test_payments_stripe.py: an event during our own call",
+    "WH-003": "test_payments_stripe.py: an event that comes before the reply to our own call",
     "WH-004": "test_payments_stripe.py: a late event changes nothing",
     "RF-001": "below: the second credit is of the whole plan in force",
     "SG-001": "below: halfway through September",
     "OM-004": "below: two phases of one month",
     "OM-005": "below: part of a price is rounded to its currency",
     "FP-005": "below: what is left of March",
-    "FP-006": "below: a credit is at most what is left; rules/test_billing_cases.py: all its rows",
+    "FP-006": "below: all but less than nothing, which nobody can ask for; rules/test_billing_cases.py: that too",
     "UB-001": "below: a third is a third",
-    "SW-002": "test_webhooks_out.py",
+    "SW-002": "test_webhooks_out.py: every try at its second, and what each answer does; we wait 15 s for one",
     "ID-001": "test_subscriptions.py: idempotency keys required, replayed, reused",
 }
 
@@ -340,17 +340,32 @@ def test_part_of_a_price_is_rounded_to_its_currency(starting):
 
 
 def test_a_credit_is_at_most_what_is_left_of_the_line(starting):
-    """FP-006: half of 20000 is 10000, after credit notes of 5000, 18000 and 20000."""
+    """FP-006: half of 20000 is 10000, and the whole is more than is left of it, after credit notes; so is 25000."""
     world = starting("2024-06-01")
-    price, people = world.plan("p", 20_000), [world.person() for _ in range(3)]
-    for person, noted in zip(people, (5000, 18_000, 20_000), strict=True):
-        person.subscribe(price)
+    price, half, whole, none = world.plan("p", 20_000), "2024-06-16", "2024-06-01", "2024-07-01"
+    world.operator.put("/v1/admin/coupons/FREE", {"percent_off": 100, "duration": "once"})
+    rows = (
+        # credited before, from when on, credited then
+        (5000, half, -10_000),
+        (5000, whole, -15_000),
+        (18_000, half, -2000),
+        (20_000, half, 0),
+        (25_000, half, -10_000),
+        (0, half, 0),
+        (5000, none, 20_000),
+    )
+    people = [world.person() for _ in rows]
+    for person, (noted, _, _) in zip(people, rows, strict=True):
+        assert person.subscribe(price, coupons=[] if noted else ["FREE"]).status_code == 201
         path = f"/v1/admin/invoices/{person.invoices()[0]['id']}/credit-notes"
-        assert world.operator.post(path, {"amount_minor": noted}).status_code == 201
+        taken = noted and world.operator.post(path, {"amount_minor": noted}).status_code
+        assert taken == {0: 0, 25_000: 422}.get(noted, 201)
     world.go_to("2024-06-15T12:00:00")
-    for person in people:
-        person.post(f"/v1/subscriptions/{person.subscription()['id']}/cancellation", {"when": "now"})
-    assert [person.lines()[-1][3] for person in people] == [-10_000, -2000, 0]
+    for person, (_, day, _) in zip(people, rows, strict=True):
+        path = f"/v1/admin/subscriptions/{person.subscription()['id']}/cancellation"
+        assert world.operator.post(path, {"when": "now", "effective_date": day}).status_code == 200
+    world.go_to("2024-07-01T12:00:00")
+    assert [person.lines()[-1][3] for person in people] == [credited for _, _, credited in rows]
 
 
 def test_a_third_is_a_third(starting):
@@ -393,8 +408,40 @@ def test_an_anchor_day_given_makes_a_leading_stub(starting):
     assert ann.lines()[0][3] == 2100
 
 
-def test_numbers_have_no_gap_whatever_fails_in_between(world):
+def test_tax_after_a_coupon_on_one_of_two_lines(starting):
+    """LG-027: the peer adds 10 % and 20 %."""
+    world, told = starting("2024-01-01"), CASES["LG-027"]["expect"]["state"][0]
+    one, two = (world.plan(code, amount, currency="EUR") for code, amount in (("one", 151), ("two", 379)))
+    world.operator.put("/v1/admin/tax-rates/FR", {"percent": 30, "name": "VAT"})
+    terms = {"amount_off_minor": 100, "currency": "EUR", "duration": "once", "plans": ["two"]}
+    world.operator.put("/v1/admin/coupons/HUNDRED", terms)
+    ann = world.person(country="FR")
+    answer = ann.subscribe(one, addons=[two], coupon="HUNDRED")
+    assert answer.status_code == 201, answer.json
+    [invoice] = ann.invoices()
+    assert [line["tax_minor"] for line in invoice["lines"] if line["kind"] == "charge"] == told["tax_per_line"]
+    names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor")
+    assert [invoice[name] for name in names] == [told[name] for name in ("fees", "discount", "tax", "total")]
+
+
+def test_numbers_follow_one_another_over_customers_and_months_and_drafts_have_none(app, starting, monkeypatch):
     """LG-031."""
+    settings = app.extensions["settings"].but(invoice_review_hours=1)
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    world = starting("2023-07-19")
+    price, people, numbers = world.plan("m", 12_900, currency="EUR"), [world.person() for _ in range(3)], []
+    for person in people:
+        person.subscribe(price)
+    for month in ("07", "08", "09", "10"):
+        world.go_to(f"2023-{month}-19T00:30:00")
+        drafts = world.operator.get("/v1/admin/invoices?status=draft").json["items"]
+        assert [draft["number"] for draft in drafts] == ([] if month == "07" else [None] * 3)
+        world.go_to(f"2023-{month}-19T12:00:00")
+        numbers.append(sorted(person.invoices()[-1]["number"] for person in people))
+    assert numbers == [[f"2023-{month * 3 + n:06d}" for n in (1, 2, 3)] for month in range(4)]
+
+
+def test_numbers_have_no_gap_whatever_fails_in_between(world):
     price = world.plan("p", 1000)
     for n in range(6):
         answer = world.person(card="pm_card_chargeDeclined" if n % 2 else "pm_card_visa").subscribe(price)

@@ -63,6 +63,9 @@ STEPS = (
     (2, "card"),
     (4, "credit_note", range(1, 3000)),
     (1, "refund", (True, False)),
+    (2, "hold"),
+    (2, "let_go"),
+    (3, "draft_line", range(1, 3000), ("inclusive", "exclusive")),
     (5, "subscribe", PRICE, (None, 1, 15, 29, 30, 31), CODES, CODES),
 )
 MONEY = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor")
@@ -90,6 +93,12 @@ class Life:
 
     def wait(self, days):
         self.world.go_to(self.world.clock.at + timedelta(days=days))
+
+    def to_renewal(self):
+        """To noon of the first day of the next period: its invoice may be a draft then."""
+        if self.path("") and (period := self.viewer.subscription()["period"]):
+            noon = datetime.combine(date.fromisoformat(period["end"]), datetime.min.time(), UTC) + timedelta(hours=36)
+            self.world.go_to(max(self.world.clock.at, noon))
 
     def subscribe(self, price, anchor, *coupons):
         body = {"price_id": self.prices[price], "coupons": list(dict.fromkeys(coupons))}
@@ -198,6 +207,25 @@ class Life:
             path = f"/v1/admin/invoices/{invoices[-1]['id']}/refunds"
             self.world.operator.post(path, {"credit_note": with_note})
 
+    def drafts(self):
+        return self.world.operator.get("/v1/admin/invoices?status=draft").json["items"]
+
+    def on_drafts(self, act):
+        self.to_renewal()
+        for draft in self.drafts():
+            act(f"/v1/admin/invoices/{draft['id']}")
+
+    def hold(self):
+        self.on_drafts(lambda path: self.world.operator.put(f"{path}/hold"))
+
+    def let_go(self):
+        for draft in self.drafts():
+            self.world.operator.delete(f"/v1/admin/invoices/{draft['id']}/hold")
+
+    def draft_line(self, amount, tax):
+        body = {"amount_minor": amount, "description": "A poster", "tax": tax}
+        self.on_drafts(lambda path: self.world.operator.post(f"{path}/lines", body))
+
     def check(self):
         """The books agree; no day is paid for twice; the provider took what we booked."""
         assert self.world.differences() == []
@@ -242,9 +270,12 @@ def steps_of(chance, most):
     zone=st.sampled_from(ZONES),
     first=st.sampled_from(PRICE),
     anchor=st.sampled_from([None, 1, 15, 29, 30, 31]),
+    review_hours=st.sampled_from([0, 100]),
     chance=st.randoms(use_true_random=True),
 )
-def test_whatever_happens_the_books_agree(app, start, zone, first, anchor, chance):
+def test_whatever_happens_the_books_agree(app, monkeypatch, start, zone, first, anchor, review_hours, chance):
+    settings = app.extensions["settings"].but(invoice_review_hours=review_hours)
+    monkeypatch.setitem(app.extensions, "settings", settings)
     life = Life(app, start, zone)
     life.subscribe(first, anchor, "third")
     steps = steps_of(chance, 30)

@@ -2,7 +2,9 @@
 
 import pytest
 
+from streamsvc.operations.catalog.similar import MOST_OF_PERSON
 from tests.catalog_world import Catalog
+from tests.test_import import line, ndjson, send
 
 EPISODES = [{"number": n, "title": f"Part {n}", "runtime_s": 2700, "released_on": f"2020-01-0{n}"} for n in (1, 2, 3)]
 
@@ -205,6 +207,16 @@ def test_more_like_this_shares_people_and_genres(catalog):
     shown = catalog.viewer().get(f"/v1/catalog/titles/{title}", expand="similar,credits").json
     assert [item["title"] for item in shown["similar"]] == ["Same director", "Both genres", "One genre"]
     assert catalog.get(f"/v1/catalog/titles/{title}", expand="everything").status_code == 422
+
+
+def test_of_somebody_with_very_many_titles_the_latest_are_weighed(catalog):
+    ann = [{"name": "Ann", "role": "actor"}]
+    file = ndjson(*(line(number, credits=ann, popularity=max(0, 9 - number)) for number in range(MOST_OF_PERSON + 2)))
+    send(catalog, file)
+    last = catalog.get("/v1/catalog/titles", sort="-added", limit=1).json["items"][0]
+    assert last["title"] == f"Film {MOST_OF_PERSON + 1}"
+    shown = catalog.get(f"/v1/catalog/titles/{last['id']}", expand="similar").json["similar"]
+    assert [item["title"] for item in shown][:2] == ["Film 2", "Film 3"]
 
 
 def test_filters_tell_what_can_be_asked_for(catalog):

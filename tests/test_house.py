@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent / "streamsvc"
 FILES = sorted(ROOT.rglob("*.py"))
 EDGE = {
     "prepared",
+    "proxies",
     "web",
     "login",
     "schemas",
@@ -34,7 +35,8 @@ MAY_IMPORT = {
     "models": {"models", "database", "prepared", "rules"},
     "schemas": {"schemas", "rules"},
     "etags": set(),
-    "web": {"rules", "schemas", "database"},
+    "proxies": {"rules"},
+    "web": {"rules", "schemas", "database", "proxies"},
     "operators": {"models", "rules", "database", "clock"},
     "login": {"models", "rules", "database", "prepared", "clock", "passwords", "operators"},
     "end_users": {"models", "rules", "database", "clock", "sealing"},

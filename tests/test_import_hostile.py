@@ -84,7 +84,7 @@ def feed(*assets, head=b'"version": "1"', end=b"]}"):
          ["A", "E"], [(5, "malformed")]),
         ("csv", b"external_id,kind,title\nx:\xff,movie,A\nx\x00,movie,B\nx:3,movie,C\n",
          ["C"], [(2, "malformed"), (3, "control_character")]),
-        ("imdb", "\t".join(importing.imdb.COLUMNS).encode() + b"\n" + b"x" * (3 << 20)
+        ("imdb", "\t".join(importing.imdb.BASICS).encode() + b"\n" + b"x" * (3 << 20)
          + b"\ntt1\tmovie\tA\tA\t0\t1994\t\\N\t90\t\\N\ntt\xff\tmovie\tB\tB\t0\t1994\t\\N\t90\t\\N\n",
          ["A"], [(2, "too_long"), (4, "malformed")]),
         ("roku", feed(FEED, b"{\"id\": \"a\\u0000\"}", {"id": "e", "type": "episode", "episodeInfo": [1]},

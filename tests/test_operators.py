@@ -55,7 +55,7 @@ def test_no_code_counts_twice(ada):
     ada.app.extensions["clock"].advance(seconds=30)
     once = ada.code()
     assert [ada.try_to_sign_in(totp=once).status_code for _ in range(2)] == [201, 401]
-    assert code_of(ada.post(CURRENT + "/reauthentication", {"totp": once})) == (401, "second_factor_invalid")
+    assert code_of(ada.post(CURRENT + "/reauthentication", {"totp": once})) == (422, "second_factor_invalid")
 
 
 def test_the_code_that_set_an_authenticator_up_opens_nothing_more(app):
@@ -263,7 +263,7 @@ def test_whoever_operates_is_invited_by_mail_and_sets_everything_up_alone(app, a
     begun = app.test_client().post("/v1/admin/invitations", json={"token": token}).json
     assert (begun["email"], begun["role"]) == (bob.email, "billing")
     wrong = {"token": token, "password": bob.password, "code": "000000"}
-    assert code_of(bob.client.put("/v1/admin/invitations", json=wrong)) == (401, "second_factor_invalid")
+    assert code_of(bob.client.put("/v1/admin/invitations", json=wrong)) == (422, "second_factor_invalid")
     weak = {"token": token, "password": "password", "code": "000000"}
     assert code_of(bob.client.put("/v1/admin/invitations", json=weak)) == (422, "invalid")
     assert len(bob.accept(token).json["recovery_codes"]) == 10

@@ -31,7 +31,7 @@ def test_a_changed_password_ends_every_other_session_and_is_told(app, ann):
 
 def test_a_password_is_not_changed_without_the_one_before(ann):
     refused = ann.put("/v1/account/password", {"current_password": "wrong", "password": NEW})
-    assert code_of(refused) == (401, "invalid_credentials")
+    assert (code_of(refused), list(refused.json["errors"])) == ((422, "invalid_credentials"), ["current_password"])
     assert ann.again().sign_in().status_code == 201
 
 

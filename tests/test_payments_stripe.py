@@ -166,6 +166,25 @@ def test_events_may_come_in_any_order_and_the_present_state_counts(world, stripe
         assert [payment["status"] for payment in ann.invoices()[0]["payments"]] == ["succeeded"]
 
 
+def test_an_event_that_comes_before_the_reply_to_our_own_call_changes_nothing(world, stripe):
+    """WH-003: one subscription, with the plan that was asked for."""
+    cheap, dear = world.plan("cheap", 500), world.plan("dear", 1000)
+    ann, heard = world.person(), []
+
+    def deliver():
+        heard.append(callback(world, event(1, "payment_intent.succeeded", about_intent(stripe))).status_code)
+        tick(world)
+        heard.append(ann.subscription()["status"])
+
+    stripe.before_reply = deliver
+    shown = ann.subscribe(dear).json
+    assert (heard, shown["status"], shown["plan"]["code"]) == ([204, "active"], "active", "dear")
+    assert len(ann.get("/v1/subscriptions").json["items"]) == 1
+    assert [payment["status"] for invoice in ann.invoices() for payment in invoice["payments"]] == ["succeeded"]
+    assert stripe.charged() == [1000]
+    assert cheap != shown["price"]["id"]
+
+
 def test_money_that_comes_after_we_gave_up_is_the_customers_credit(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     ann.subscribe(world.plan("p", 1000))
@@ -209,6 +228,43 @@ def test_a_dispute_is_owed_until_it_is_decided(world, stripe):
     callback(world, event(1, "charge.dispute.created", about))
     tick(world)
     assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("open", "past_due")
+
+
+def test_of_a_dispute_only_what_is_disputed_is_owed_again_and_never_more_than_was_paid(world, stripe):
+    numbers, people, price = itertools.count(1), [], world.plan("p", 1000)
+
+    def tell(person, kind, amount, status, currency="usd"):
+        intent = stripe_intents[person.id]
+        about = {"object": "dispute", "id": f"du_{intent}", "payment_intent": intent, "amount": amount}
+        told = {**about, "currency": currency, "status": status}
+        callback(world, event(next(numbers), f"charge.dispute.{kind}", told))
+        tick(world)
+
+    def standing(person):
+        [invoice] = person.invoices()
+        names = ("status", "amount_paid_minor", "balance_minor")
+        return *(invoice[name] for name in names), invoice["payments"][0]["disputed_minor"]
+
+    def refund(person, amount):
+        path = f"/v1/admin/invoices/{person.invoices()[0]['id']}/refunds"
+        return world.operator.post(path, {"amount_minor": amount})
+
+    stripe_intents = {}
+    for _ in range(3):
+        people.append(world.person())
+        people[-1].subscribe(price)
+        stripe_intents[people[-1].id] = about_intent(stripe)["id"]
+    part, refunded, foreign = people
+    refund(refunded, 700)
+    for person, amount, currency in ((part, 400, "usd"), (refunded, 1000, "usd"), (foreign, 400, "eur")):
+        tell(person, "created", amount, "needs_response", currency)
+        tell(person, "funds_withdrawn", amount, "needs_response", currency)
+    owed = [("open", 600, 400, 400), ("open", 0, 300, 300), ("open", 0, 1000, 1000)]
+    assert [standing(person) for person in people] == owed
+    assert (refund(part, 601).status_code, refund(part, 100).status_code) == (422, 201)
+    tell(part, "closed", 400, "lost")
+    tell(refunded, "funds_reinstated", 1000, "won")
+    assert [standing(person) for person in people[:2]] == [("open", 500, 400, 400), ("paid", 300, 0, 0)]
 
 
 def test_what_is_not_signed_by_stripe_has_no_effect(world, stripe):

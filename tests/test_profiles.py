@@ -88,7 +88,7 @@ def test_to_let_a_profile_see_more_one_proves_who_one_is(ann, clock):
     assert ann.patch(path, {"max_age": 6}).status_code == 200
     assert code_of(ann.put(path + "/pin", {"pin": "1234"})) == (403, "reauthentication_required")
     again = "/v1/sessions/current/reauthentication"
-    assert code_of(ann.post(again, {"password": "wrong"})) == (401, "invalid_credentials")
+    assert code_of(ann.post(again, {"password": "wrong"})) == (422, "invalid_credentials")
     assert ann.post(again, {"password": ann.password}).status_code == 204
     assert ann.patch(path, {"max_age": 12}).status_code == 200
 

@@ -98,24 +98,24 @@ def test_a_passkey_proves_it(phone, late):
     credential = phone.sign(options)
     assert late.post(AGAIN, {"credential": credential}).status_code == 204
     assert late.get(SENSITIVE).status_code == 200
-    assert code_of(late.post(AGAIN, {"credential": credential})) == (401, "invalid_credentials")
+    assert code_of(late.post(AGAIN, {"credential": credential})) == (422, "invalid_credentials")
 
 
 def test_a_challenge_is_answered_by_the_session_and_the_account_that_asked(client, phone, late):
     bob = new_person(client, "bob")
     stolen = {"credential": phone.sign(bob.post(f"{AGAIN}/passkey-options").json)}
-    assert code_of(bob.post(AGAIN, stolen)) == (401, "invalid_credentials")
-    assert code_of(late.post(AGAIN, stolen)) == (401, "invalid_credentials")
+    assert code_of(bob.post(AGAIN, stolen)) == (422, "invalid_credentials")
+    assert code_of(late.post(AGAIN, stolen)) == (422, "invalid_credentials")
     sign_in = {"credential": phone.sign(client.post("/v1/sessions/passkey-options").json)}
-    assert code_of(late.post(AGAIN, sign_in)) == (401, "invalid_credentials")
+    assert code_of(late.post(AGAIN, sign_in)) == (422, "invalid_credentials")
     assert code_of(late.get(SENSITIVE)) == (403, "reauthentication_required")
 
 
 def test_who_has_neither_password_nor_authenticator_is_mailed_a_code(app, without_password, late):
     assert late.post(f"{AGAIN}/email-code").status_code == 202
     code = re.search(r"\b\d{8}\b", mails(app, late.email, "reauthentication_code")[0]["text"])[0]
-    assert code_of(late.post(AGAIN, {"email_code": "00000000"})) == (401, "second_factor_invalid")
-    assert [late.post(AGAIN, {"email_code": code}).status_code for _ in range(2)] == [204, 401]
+    assert code_of(late.post(AGAIN, {"email_code": "00000000"})) == (422, "second_factor_invalid")
+    assert [late.post(AGAIN, {"email_code": code}).status_code for _ in range(2)] == [204, 422]
     assert late.get(SENSITIVE).status_code == 200
 
 
@@ -123,9 +123,9 @@ def test_a_mailed_code_is_of_its_account_and_of_ten_minutes(app, client, without
     late.post(f"{AGAIN}/email-code")
     code = re.search(r"\b\d{8}\b", mails(app, late.email, "reauthentication_code")[0]["text"])[0]
     bob = new_person(client, "bob")
-    assert code_of(bob.post(AGAIN, {"email_code": code})) == (401, "second_factor_invalid")
+    assert code_of(bob.post(AGAIN, {"email_code": code})) == (422, "second_factor_invalid")
     clock.advance(minutes=10)
-    assert code_of(late.post(AGAIN, {"email_code": code})) == (401, "second_factor_invalid")
+    assert code_of(late.post(AGAIN, {"email_code": code})) == (422, "second_factor_invalid")
 
 
 def test_who_has_a_password_is_told_to_prove_it(app, ann):
@@ -141,7 +141,7 @@ def test_one_proof_is_sent_and_no_more(ann, body):
 
 def test_five_wrong_proofs_of_whatever_kind_close_the_door_for_a_while(late):
     codes = [late.post(AGAIN, body).status_code for body in ({"totp": "000000"}, {"email_code": "0" * 8}) * 3]
-    assert codes == [401] * 5 + [429]
+    assert codes == [422] * 5 + [429]
     assert late.post(AGAIN, {"password": SECRET}).status_code == 429
 
 

@@ -57,7 +57,9 @@ def test_the_secret_is_sealed_and_no_recovery_code_is_kept(app, ann, clock):
 
 def test_an_authenticator_counts_only_once_confirmed(ann, clock):
     ann.post("/v1/account/totp")
-    assert code_of(ann.put("/v1/account/totp", {"code": "000000"})) == (401, "second_factor_invalid")
+    wrong = ann.put("/v1/account/totp", {"code": "000000"})
+    assert (code_of(wrong), list(wrong.json["errors"])) == ((422, "second_factor_invalid"), ["code"])
+    assert "WWW-Authenticate" not in wrong.headers
     assert ann.sign_in().status_code == 201
 
 
@@ -90,7 +92,7 @@ def test_of_two_who_begin_at_once_with_an_authenticator_the_last_one_counts(app,
         begun = list(pool.map(begin, range(4)))
     assert {answer.status_code for answer in begun} == {201}
     codes = {code(answer.json["secret"], clock) for answer in begun}
-    assert sorted(ann.put("/v1/account/totp", {"code": each}).status_code for each in codes) == [200, 401, 401, 401]
+    assert sorted(ann.put("/v1/account/totp", {"code": each}).status_code for each in codes) == [200, 422, 422, 422]
 
 
 def test_a_secret_that_no_key_opens_any_more_proves_nothing_and_breaks_nothing(app, ann, secret, clock):

@@ -20,7 +20,7 @@ def test_sign_up_answers_like_sign_in(client):
     ann = Person(client, "ann@example.com")
     up, into = ann.sign_up(), ann.sign_in()
     assert (up.status_code, into.status_code) == (201, 201)
-    assert up.json.keys() == into.json.keys() == set(SignedIn().fields) - {"csrf_token"}
+    assert up.json.keys() == into.json.keys() == set(SignedIn().fields) - {"csrf_token", "device_trust"}
 
 
 def test_one_call_answers_who_somebody_is_and_what_their_plan_allows(ann):

@@ -42,6 +42,10 @@ def test_an_unknown_name_refuses_the_start_and_is_named(tmp_path):
         ("SANDBOX_CLOCK", "2012-02-01"),
         ("PUBLIC_URL", "example.com"),
         ("ARGON2_MEMORY_KIB", "8"),
+        ("TRUSTED_PROXIES", "9"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "127.0.0.1,::/0"),
     ],
 )
 def test_a_bad_value_refuses_the_start_and_names_its_variable(tmp_path, name, value):
@@ -85,10 +89,18 @@ def test_config_masks_secrets(tmp_path):
     assert "postgresql://u:***@h/d" in shown
 
 
-def test_a_country_is_believed_from_a_proxy_alone(tmp_path):
-    with pytest.raises(SettingsError, match="STREAMSVC_COUNTRY_HEADER"):
-        read(tmp_path, STREAMSVC_COUNTRY_HEADER="CF-IPCountry")
+@pytest.mark.parametrize("name", ["COUNTRY", "CITY"])
+def test_where_somebody_is_is_believed_from_a_proxy_alone(tmp_path, name):
+    with pytest.raises(SettingsError, match=f"STREAMSVC_{name}_HEADER"):
+        read(tmp_path, **{f"STREAMSVC_{name}_HEADER": "CF-IPCountry"})
     assert read(tmp_path, STREAMSVC_COUNTRY_HEADER="CF-IPCountry", STREAMSVC_TRUSTED_PROXIES="1").trusted_proxies == 1
+
+
+def test_proxies_are_told_by_number_or_by_network(tmp_path):
+    found = read(tmp_path, STREAMSVC_TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1,2001:db8::/32")
+    assert dict((name, value) for name, value, _ in described(found))[PREFIX + "TRUSTED_PROXIES"] == (
+        "10.0.0.0/8,127.0.0.1/32,2001:db8::/32"
+    )
 
 
 def test_challenges_need_a_verifier_and_a_secret(tmp_path):

@@ -66,12 +66,14 @@ def test_a_trial_without_a_card_waits_for_one_where_the_operator_says_so(app, mo
     assert (ann.subscription()["status"], world.charges()) == ("active", [999])
 
 
-def test_one_trial_for_each_customer_and_each_card(world):
+def test_one_trial_for_each_household_by_its_account_and_its_cards(world):
     price = world.plan("standard", 999, trial_days=30)
-    ann, bob, cay = world.person(card="pm_card_visa:1"), world.person(card="pm_card_visa:1"), world.person()
+    ann, bob, cay, dee = (world.person(card=f"pm_card_visa{mark}") for mark in (":1", ":1", "", ""))
     assert ann.subscribe(price).json["status"] == "trialing"
     assert bob.subscribe(price).json["status"] == "active"
     assert cay.subscribe(price).json["status"] == "trialing"
+    dee.delete(f"/v1/payment-methods/{dee.add_card('pm_card_visa:1')}")  # of the household, whatever they pay with
+    assert dee.subscribe(price).json["status"] == "active"
 
 
 def test_a_trial_is_not_given_again_to_who_comes_back(world):

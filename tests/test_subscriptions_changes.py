@@ -213,6 +213,31 @@ def test_a_cancellation_on_a_date_charges_until_then_and_credits_from_then(world
     assert ann.subscription()["status"] == "canceled"
 
 
+MONEY = ("total_minor", "tax_minor", "amount_due_minor", "due_date")
+
+
+def test_a_preview_of_an_end_to_come_shows_the_credit_that_is_then_given(world, ann):
+    world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
+    price, foreseen = world.plan("p", 3000), []
+    dated = {"when": "now", "effective_date": "2026-04-21"}
+    people = {"dated": ann, "kept": world.person(), "uncredited": world.person(), "paused": world.person()}
+    for person in people.values():
+        person.subscribe(price)
+    act(people["kept"], "cancellation", dated)
+    act(people["paused"], "pause", {"resumes_at": "2026-04-11"})
+    for name, body in (("dated", dated), ("kept", {}), ("uncredited", {**dated, "credit": "none"}), ("paused", dated)):
+        foreseen.append(preview(people[name], **body))
+        assert act(people[name], "cancellation", dated | body).json["cancel_at"] == "2026-04-21"
+    world.go_to("2026-04-21T00:00:00")
+    came = [person.invoices()[1:] for person in people.values()]
+    assert [seen["total_minor"] for seen in foreseen] == [-1100, -1100, 0, -2200]
+    for seen, invoices in zip(foreseen, came, strict=True):
+        shown = [[line["amount_minor"] for line in one["lines"]] + [one[name] for name in MONEY] for one in invoices]
+        assert shown in ([[line["amount_minor"] for line in seen["lines"]] + [seen[name] for name in MONEY]], [])
+        assert bool(shown) == bool(seen["total_minor"])
+        assert seen["next_renewal"] is None
+
+
 def test_paid_days_are_frozen_by_a_pause(world, ann):
     ann.subscribe(world.plan("p", 3000))
     world.go_to("2026-04-11T08:00:00")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import threading
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tests.sessions_steps import everything
 class Receiver:
     def __init__(self):
         self.got, self.answers, self.headers = [], [], {}
+        self.moments, self.clock = [], datetime.now
 
 
 @contextmanager
@@ -30,6 +32,7 @@ def receiving():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append((dict(self.headers), body))
+            receiver.moments.append(receiver.clock())
             self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
@@ -118,12 +121,16 @@ def test_a_receiver_that_fails_is_told_again_under_the_same_id(world, receiver):
 
 
 def test_after_the_last_try_it_has_failed_and_can_be_sent_again_by_hand(world, receiver):
+    """SW-002: ten tries over 75:35:05."""
     endpoint(world, receiver, kinds=["payment.succeeded"])
-    receiver.answers = [500] * len(DELAYS_S)
+    receiver.answers, receiver.clock = [500] * len(DELAYS_S), world.clock
     subscribe(world)
     world.go_to(world.clock.at + timedelta(days=4))
     [failed] = deliveries(world)
     assert (failed["status"], failed["attempts"], failed["next_at"]) == ("failed", len(DELAYS_S), None)
+    waited = [later - moment for moment, later in itertools.pairwise(receiver.moments)]
+    assert waited == [timedelta(seconds=delay) for delay in DELAYS_S[1:]]
+    assert sum(waited, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
     world.operator.post(f"/v1/admin/webhook-deliveries/{failed['id']}/redelivery")
     world.go_to(world.clock.at)
     assert deliveries(world)[0]["status"] == "delivered"

@@ -3,6 +3,7 @@
 import gc
 import sys
 import zlib
+from collections.abc import Sequence
 
 import click
 from flask import current_app
@@ -25,6 +26,13 @@ def catalog():
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only tell what would happen.")
 @click.option("--format", "form", type=click.Choice(list(READERS)), default="ndjson", show_default=True)
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Another of IMDb's files: title.ratings, akas, episode, principals, crew or name.basics. May be repeated.",
+)
 @click.option("--remove-missing", is_flag=True, help="Take out the titles that the file does not name.")
 @click.option(
     "--most-removals-percent",
@@ -34,14 +42,16 @@ def catalog():
     help="Where more would go, none goes.",
 )
 @with_appcontext
-def import_(file, dry_run, form, remove_missing, most_removals_percent):
+def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
     """Import FILE, plain or gzip; NDJSON is a title a line. What is good lands; what is not is told.
 
     The same file twice changes nothing. Ends with 1 where a line was rejected, or nothing removed for safety.
     """
+    if others and form != "imdb":
+        raise click.UsageError("Only IMDb's files come with others: --format imdb")
     most = most_removals_percent if remove_missing and not dry_run else None
     try:
-        report = import_with_progress(file, dry_run, form, most)
+        report = import_with_progress(file, dry_run, form, most, others)
     except (OSError, EOFError, zlib.error, TooLarge) as broken:
         raise click.ClickException(f"The file cannot be read to its end: {broken}") from None
     click.echo(summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
@@ -63,13 +73,15 @@ def export(form):
     sys.stdout.writelines(FORMATS[form](current_app.extensions["settings"].public_url))
 
 
-def import_with_progress(file, dry_run: bool = False, form: str = "ndjson", most: int | None = None) -> Report:
+def import_with_progress(
+    file, dry_run: bool = False, form: str = "ndjson", most: int | None = None, others: Sequence[str] = ()
+) -> Report:
     """Import a file with a bar on a terminal."""
     with opened(file) as whole:
         length = sum(1 for _ in lines(whole))
     gc.freeze()  # what the program is made of stays; not to be looked through again every few titles
     with progress(length, "Importing titles") as bar:
-        return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most)
+        return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most, others)
 
 
 def summary(report: Report) -> str:

@@ -19,7 +19,7 @@ from streamsvc.models.catalog.titles import (
 )
 from streamsvc.models.ceremonies import Ceremony
 from streamsvc.models.device_codes import DeviceCode
-from streamsvc.models.factors import RecoveryCode, TotpFactor
+from streamsvc.models.factors import DeviceTrust, RecoveryCode, TotpFactor
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
 from streamsvc.models.operators import OperatorAccount, OperatorCode, OperatorSession
@@ -42,6 +42,7 @@ __all__ = [
     "CollectionItem",
     "Device",
     "DeviceCode",
+    "DeviceTrust",
     "Episode",
     "Event",
     "Facet",

@@ -19,7 +19,8 @@ class DeviceCode(Base):
     device_code_hash: Mapped[str] = mapped_column(unique=True)
     user_code_hash: Mapped[str] = mapped_column(unique=True)
     device: Mapped[dict] = mapped_column(Json)
-    """{name, kind} as the device tells them; from the decision on, `proved_at` of who decided."""
+    """{name, kind} as the device tells them; `city`, where the proxies tell it; from the decision on, `proved_at` of
+    who decided."""
     address: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="pending")
     account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
@@ -28,6 +29,10 @@ class DeviceCode(Base):
     next_poll_at: Mapped[datetime] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    @property
+    def city(self) -> str | None:
+        return self.device.get("city")
 
     @classmethod
     def waiting(cls, user_code_hash: str, now: datetime) -> "DeviceCode | None":

@@ -1,4 +1,4 @@
-"""Second proofs of who somebody is: an authenticator app, and codes on paper for the day it is lost."""
+"""Second proofs of who somebody is: an authenticator app, codes on paper for the day it is lost, trusted devices."""
 
 from datetime import datetime
 
@@ -29,3 +29,17 @@ class RecoveryCode(Base):
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     code_hash: Mapped[str] = mapped_column(unique=True)
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class DeviceTrust(Base):
+    """A device that shows a secret where others are asked for a code. Distrusted, it has no row."""
+
+    __tablename__ = "device_trusts"
+    __table_args__ = (sa.Index("ix_device_trusts_account_id", "account_id"),)
+
+    device_id: Mapped[str] = mapped_column(sa.ForeignKey("devices.id"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    epoch: Mapped[int]
+    given_at: Mapped[datetime] = mapped_column(UtcTime)
+    """When the second factor was given on it."""

@@ -57,6 +57,8 @@ class Session(Base):
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]
+    city: Mapped[str | None]
+    """Where it was begun from, where the proxies tell it."""
     user_agent: Mapped[str | None]
     impersonated_by: Mapped[str | None]
     """The operator, or the API key, that looks on in the owner's place and may change nothing; None for the owner."""

@@ -19,6 +19,7 @@ from streamsvc.database import SAFE_METHODS, Session, all_rows, db, utc_text
 from streamsvc.login import asking_operator
 from streamsvc.models import AuditEvent
 from streamsvc.rules.throttle import network
+from streamsvc.web import request_id
 
 CHAIN_LOCK = 0x5EC0DE
 GENESIS = "0" * 64
@@ -35,7 +36,7 @@ def record(action: str, account_id: str | None = None, actor: str | None = None,
         details |= {
             "address": network(request.remote_addr),
             "client": request.headers.get("User-Agent", "")[:200],
-            "request_id": request.headers.get("X-Request-Id", "")[:128] or None,
+            "request_id": request_id(),
         }
     actor = actor or account_id or (who and who.id)
     noted = {"action": action, "account_id": account_id, "actor": actor, "at": clock.now()}

@@ -10,7 +10,7 @@ from streamsvc import jobs
 from streamsvc.database import db, lock
 from streamsvc.models import Account, Proof, Session
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations import audit, mail, personal_data, proofs, ways_in
+from streamsvc.operations import audit, mail, personal_data, proofs, trusted_devices, ways_in
 from streamsvc.operations.billing import changes, charging
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.billing.access import LIVE
@@ -35,6 +35,7 @@ def close(account_id: str, now: datetime) -> None:
     Session.end_all(account_id, now)
     Proof.withdraw(account_id, now, *(LIFETIMES.keys() - {"email_undo"}))
     ways_in.stop_televisions(account_id)
+    trusted_devices.distrust(account_id)
     account.status, account.status_reason = "deleted", None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None

@@ -21,7 +21,7 @@ TOLD = {
         parked_reason created_at""",
     "invoices": """id account_id subscription_id number status reason currency customer tax_name subtotal_minor
         discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date
-        created_at attempts first_failed_on next_attempt_on""",
+        created_at attempts first_failed_on next_attempt_on finalizes_at""",
     "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",
 }
 """What leaves, column by column: one that a table gets later stays here until somebody names it."""

@@ -11,6 +11,7 @@ from streamsvc.operations.billing import (
     one_off,
     referrals,
     renewal,
+    review,
     sets,
     taxing,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "popularity",
     "referrals",
     "renewal",
+    "review",
     "sets",
     "standing",
     "taxing",

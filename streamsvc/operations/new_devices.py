@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import request
 
+from streamsvc import proxies
 from streamsvc.database import db, lock
 from streamsvc.models import Account, Device, Session
 from streamsvc.operations import audit, mail, proofs, ways_in
@@ -15,7 +16,8 @@ PROOF = "new_device"
 
 def tell(account_id: str, device: Device, now: datetime) -> None:
     """Write to the owner, in the caller's unit of work. An earlier mail's link still works: it is about another one."""
-    told = {"device": device.name, "address": request.remote_addr or "an unknown place"}
+    place = ", ".join(filter(None, (proxies.city(), request.remote_addr))) or "an unknown place"
+    told = {"device": device.name, "address": place}
     to = db.session.get(Account, account_id).email
     mail.post_proof(PROOF, to, account_id, now, replaces=False, device_id=device.id, told=told)
 

@@ -36,6 +36,7 @@ EMPTIED = {"audit_events", "devices", "sessions"}
 ERASED = {
     "ceremonies",
     "device_codes",
+    "device_trusts",
     "identities",
     "passkeys",
     "profiles",
@@ -104,7 +105,7 @@ def _forget(account: Account, now: datetime) -> None:
     """Empty the rows that stay."""
     account.name = account.password_hash = account.erase_at = None
     db.session.flush()
-    told = {"profile_id": None, "address": None, "user_agent": None, "impersonation_reason": None}
+    told = dict.fromkeys(("profile_id", "address", "city", "user_agent", "impersonation_reason"))
     db.session.execute(sa.update(Session).where(Session.account_id == account.id).values(**told))
     db.session.execute(sa.update(Device).where(Device.account_id == account.id).values(name="", removed_at=now))
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))

@@ -10,7 +10,14 @@ from streamsvc.models import Account, Proof, Session, TotpFactor
 from streamsvc.operations import audit, mail, passkeys, second_factor
 from streamsvc.operations.attempts import is_within, tell_if_shut
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import InvalidCredentials, NotSignedIn, OtherProofRequired, SecondFactorInvalid
+from streamsvc.rules.refusals import (
+    InvalidCredentials,
+    NotSignedIn,
+    OtherProofRequired,
+    WrongCode,
+    WrongPasskey,
+    WrongPassword,
+)
 from streamsvc.rules.sessions import fingerprint, new_token
 
 CODE = "reauthentication_code"
@@ -19,7 +26,7 @@ CODE = "reauthentication_code"
 def prove(me, given: dict) -> None:
     """By one of `password`, `totp`, `credential` (a passkey's), `email_code`; `me` is the viewer.
 
-    Raises InvalidCredentials, SecondFactorInvalid, TooManyAttempts.
+    Raises WrongPassword, WrongPasskey, WrongCode, TooManyAttempts.
     """
     account_id, now = me.account_id, clock.now()
     if "password" in given:
@@ -27,20 +34,23 @@ def prove(me, given: dict) -> None:
         return
     count = throttle.take(limits.REAUTHENTICATION, account_id)
     if "credential" in given:
-        passkeys.prove(given["credential"], account_id, me.row.session_id, now)
+        try:
+            passkeys.prove(given["credential"], account_id, me.row.session_id, now)
+        except InvalidCredentials:
+            raise WrongPasskey("credential") from None
     elif not _is_right(account_id, given, now):
         _failed(account_id, count)
-        raise SecondFactorInvalid
+        raise WrongCode("totp" if "totp" in given else "email_code")
     throttle.clear(limits.REAUTHENTICATION, account_id)
 
 
-def prove_password(account_id: str, password: str) -> None:
-    """Raises InvalidCredentials, TooManyAttempts."""
+def prove_password(account_id: str, password: str, field: str = "password") -> None:
+    """`field`: where it came in. Raises WrongPassword, TooManyAttempts."""
     count = throttle.take(limits.REAUTHENTICATION, account_id)
     kept = one_row(sa.select(Account.password_hash).where(Account.id == account_id))
     if not passwords.matches(kept.password_hash, password, at_home=True):
         _failed(account_id, count)
-        raise InvalidCredentials(detail="The password is wrong.")
+        raise WrongPassword(field)
     throttle.clear(limits.REAUTHENTICATION, account_id)
 
 

@@ -12,14 +12,14 @@ from cryptography.fernet import InvalidToken
 from streamsvc import passwords, sealing, throttle
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
-from streamsvc.operations import audit, mail
+from streamsvc.operations import audit, mail, trusted_devices
 from streamsvc.operations.attempts import is_within, tell_if_shut
+from streamsvc.operations.trusted_devices import BY_APP, TRUSTED
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive
+from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
 
-BY_APP = ("totp", "recovery_code")
 BY_MAIL = ("email_code",)
 log = logging.getLogger("streamsvc.security")
 
@@ -38,8 +38,14 @@ def check(proved, given: dict, now: datetime) -> str | None:
 
 
 def check_by_app(account: sa.Row, given: dict, now: datetime) -> str | None:
-    """Ask for the authenticator's code where the account has one; what proved it. Raises as `check` does."""
-    return _ask_for(BY_APP, account, given, now) if account.has_totp else None
+    """Ask for the authenticator's code where the account has one and does not trust the device; what proved it.
+    Raises as `check` does."""
+    if not account.has_totp:
+        return None
+    told = any(given.get(name) for name in BY_APP)
+    if not told and trusted_devices.is_trusted(account, given.get("device_trust"), now):
+        return TRUSTED
+    return _ask_for(BY_APP, account, given, now)
 
 
 def _ask_for(methods: tuple[str, ...], account: sa.Row, given: dict, now: datetime) -> str:
@@ -116,15 +122,15 @@ def begin_totp(account_id: str, email: str, secret: str, now: datetime) -> dict:
 
 
 def confirm_totp(account_id: str, code: str, now: datetime) -> list[str]:
-    """From now on the account asks for codes; its recovery codes, shown this once. Raises SecondFactorInvalid."""
+    """From now on the account asks for codes; its recovery codes, shown this once. Raises WrongCode."""
     throttle.take(limits.SECOND_FACTOR, account_id)
     proved = use_totp(account_id, code, now, confirmed=False)
     if proved is None:
-        raise SecondFactorInvalid
+        raise WrongCode("code")
     throttle.clear(limits.SECOND_FACTOR, account_id)
     account, kept = lock(Account, account_id), db.session.get(TotpFactor, account_id)
     if kept is None or kept.confirmed_at or kept.secret_sealed != proved:  # begun anew at this very moment
-        raise SecondFactorInvalid
+        raise WrongCode("code")
     kept.confirmed_at = now
     codes = new_codes(account_id)
     audit.record("authn_factor_added", account_id, factor="totp")
@@ -133,7 +139,8 @@ def confirm_totp(account_id: str, code: str, now: datetime) -> list[str]:
 
 
 def new_codes(account_id: str) -> list[str]:
-    """Ten new recovery codes; those before count no more."""
+    """Ten new recovery codes; those before count no more, and no device is trusted any more."""
+    trusted_devices.distrust(account_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     codes = new_recovery_codes()
     hashes = [fingerprint(recovery_key(account_id, code)) for code in codes]
@@ -148,6 +155,7 @@ def remove_totp(account_id: str, now: datetime) -> None:
     if kept is None:
         raise NotFound
     db.session.delete(kept)
+    trusted_devices.distrust(account_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     audit.record("authn_factor_removed", account_id, factor="totp")
     mail.post("factor_removed", db.session.get(Account, account_id).email, now, factor="The authenticator app")

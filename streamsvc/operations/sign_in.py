@@ -10,10 +10,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import passwords
+from streamsvc import passwords, proxies
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
-from streamsvc.operations import audit, mail, new_devices
+from streamsvc.operations import audit, mail, new_devices, trusted_devices
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
@@ -93,7 +93,7 @@ def open_session(
     method: str = "password",
     proved_at: datetime | None = None,
     second: str | None = None,
-) -> None:
+) -> Session:
     """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
 
     `device` is {id, name, kind}; an id that the account does not know makes a new device. `proved_at`: when the owner
@@ -107,6 +107,8 @@ def open_session(
         db.session.flush()
         if notify:
             new_devices.tell(account_id, kept, now)
+    if second == trusted_devices.TRUSTED:
+        proved_at = trusted_devices.proved_at(kept.id)
     kept.last_seen_at = now
     session = Session(
         account_id=account_id,
@@ -119,6 +121,7 @@ def open_session(
         authenticated_at=proved_at or now,
         last_seen_at=now,
         address=request.remote_addr,
+        city=proxies.city(),
         user_agent=request.headers.get("User-Agent", "")[:300],
     )
     db.session.add(session)
@@ -128,6 +131,7 @@ def open_session(
         left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
         to = db.session.get(Account, account_id).email
         mail.post("recovery_code_used", to, now, left=db.session.scalar(left))
+    return session
 
 
 def still_stands(proved: Proved) -> bool:

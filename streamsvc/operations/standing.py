@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc import jobs
 from streamsvc.database import lock
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import audit, ways_in
+from streamsvc.operations import audit, trusted_devices, ways_in
 from streamsvc.rules.refusals import Invalid, NotFound
 
 
@@ -23,6 +23,7 @@ def put(account: Account, asked: dict, now: datetime, actor: str) -> None:
         Session.end_all(account.id, now)
         Proof.withdraw(account.id, now)
         ways_in.stop_televisions(account.id)
+        trusted_devices.distrust(account.id)
     if asked["until"]:
         jobs.enqueue("accounts.enable", {"account_id": account.id}, asked["until"])
 

@@ -6,16 +6,18 @@ import sqlalchemy as sa
 
 from streamsvc.database import db
 from streamsvc.models import DeviceCode, Identity, Passkey, Proof, RecoveryCode, TotpFactor
-from streamsvc.operations import audit
+from streamsvc.operations import audit, trusted_devices
 
 BEGUN = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")
 """Mailed secrets that whoever was in the account could have asked for. Not those that take something back."""
 
 
 def stop_what_is_begun(account_id: str, now: datetime) -> None:
-    """Withdraw open mails and approved televisions that have not come in yet, in the caller's unit of work."""
+    """Withdraw open mails and approved televisions that have not come in yet, and trust no device any more; in the
+    caller's unit of work."""
     Proof.withdraw(account_id, now, *BEGUN)
     stop_televisions(account_id)
+    trusted_devices.distrust(account_id)
 
 
 def stop_televisions(account_id: str) -> None:
@@ -39,4 +41,5 @@ def take_away_authenticator(account_id: str, since: datetime) -> None:
     new = sa.delete(TotpFactor).where(TotpFactor.account_id == account_id, TotpFactor.created_at >= since)
     if db.session.execute(new).rowcount:
         db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
+        trusted_devices.distrust(account_id)
         audit.record("authn_factor_removed", account_id, factor="totp")

@@ -170,6 +170,29 @@ class SecondFactorInvalid(Refusal):
     detail = "This code is wrong, used or too old."
 
 
+class WrongPassword(InvalidCredentials):
+    """Of somebody who is signed in and stays so: no 401, by which a front end would think that nobody is."""
+
+    status = 422
+    detail = "The password is wrong."
+
+    def __init__(self, field: str):
+        super().__init__(errors={field: [self.detail]})
+
+
+class WrongPasskey(WrongPassword):
+    detail = "This passkey does not prove who you are, or the challenge is used or too old."
+
+
+class WrongCode(SecondFactorInvalid):
+    """As WrongPassword."""
+
+    status = 422
+
+    def __init__(self, field: str):
+        super().__init__(errors={field: [self.detail]})
+
+
 class TotpActive(Refusal):
     code = "totp_active"
     status = 409

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 TOKEN_PREFIX = "sst_"
 API_KEY_PREFIX = "sk_"
 OPERATOR_PREFIX = "ops_"
+DEVICE_TRUST_PREFIX = "sdt_"
 REAUTHENTICATION_WINDOW = timedelta(minutes=10)
 LAST_SEEN_GRAIN = timedelta(minutes=5)
 

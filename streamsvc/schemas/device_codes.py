@@ -47,6 +47,7 @@ class WaitingDevice(StrictSchema):
 
     device = fields.Nested(DeviceNamed(), required=True)
     address = fields.String(required=True, allow_none=True)
+    city = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)
     expires_at = Moment(required=True)
 

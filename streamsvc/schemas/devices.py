@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Moment, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text, Word
 
 DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 
@@ -14,6 +14,24 @@ class NewDevice(StrictSchema):
 
 class DeviceIn(NewDevice):
     id = Text(longest=64, metadata={"description": "The id that an earlier sign-in on this device was given."})
+
+
+class TrustAsked(StrictSchema):
+    """What a sign-in says of a device that shall be asked for no second factor, or is."""
+
+    trust_device = Bool(
+        load_default=False,
+        metadata={"description": "With a second factor: ask for none here for a while. Answered by `device_trust`."},
+    )
+    device_trust = Text(
+        longest=100,
+        metadata={"description": "The token that this was answered by, beside the device's id, instead of a code."},
+    )
+
+
+class DeviceTrusted(StrictSchema):
+    token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
+    until = Moment(required=True)
 
 
 class DeviceNamed(StrictSchema):
@@ -37,3 +55,6 @@ class DeviceOut(StrictSchema):
     last_seen_at = Moment(required=True)
     current = fields.Boolean(required=True)
     sessions = fields.Integer(required=True, metadata={"description": "How many live sessions it has."})
+    trusted_until = Moment(
+        required=True, allow_none=True, metadata={"description": "Until then it need not give a second factor."}
+    )

@@ -4,7 +4,7 @@ from marshmallow import fields
 
 from streamsvc.schemas.accounts import Accepted
 from streamsvc.schemas.base import Bool, Email, Pattern, StrictSchema, Text
-from streamsvc.schemas.devices import DeviceIn
+from streamsvc.schemas.devices import DeviceIn, TrustAsked
 
 
 class Binding(Text):
@@ -13,7 +13,7 @@ class Binding(Text):
         super().__init__(longest=100, load_default=None, metadata={"description": told})
 
 
-class SecondHalf(StrictSchema):
+class SecondHalf(TrustAsked):
     """What every sign-in takes that is finished where it was begun."""
 
     binding = Binding()

@@ -4,12 +4,12 @@ from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.accounts import AccountOut, Password
 from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
-from streamsvc.schemas.devices import DeviceIn, SessionDevice
+from streamsvc.schemas.devices import DeviceIn, DeviceTrusted, SessionDevice, TrustAsked
 from streamsvc.schemas.passkeys import SignedCredential
 from streamsvc.schemas.profiles import Pin, ProfileOut
 
 
-class NewSession(StrictSchema):
+class NewSession(TrustAsked):
     email = Email(required=True)
     password = Password(required=True)
     totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
@@ -48,6 +48,9 @@ class Impersonation(StrictSchema):
 
 class ListedSession(SessionOut):
     address = fields.String(required=True, allow_none=True)
+    city = fields.String(
+        required=True, allow_none=True, metadata={"description": "Where it was begun from; null where unknown."}
+    )
     user_agent = fields.String(required=True, allow_none=True)
     impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
 
@@ -100,6 +103,9 @@ class CurrentSession(StrictSchema):
 
 
 class SignedIn(CurrentSession):
+    device_trust = fields.Nested(
+        DeviceTrusted(), metadata={"description": "Only where `trust_device` came with a second factor."}
+    )
     token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
 
 

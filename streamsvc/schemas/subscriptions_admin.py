@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from streamsvc.schemas.base import Bool, Country, Currency, Day, Int, Moment, Slug, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Country, Currency, Day, Int, Moment, PageQuery, Slug, StrictSchema, Text, Word
 from streamsvc.schemas.subscriptions import CancellationIn, Money, SubscriptionIn
 from streamsvc.schemas.subscriptions_invoices import Credit
 
@@ -162,6 +162,21 @@ class OneOffIn(StrictSchema):
     currency = Currency(required=True)
     description = Text(required=True, longest=200)
     tax = Word("inclusive", "exclusive", load_default="inclusive")
+
+
+class DraftLineIn(StrictSchema):
+    """In the invoice's currency. `tax`: whether the amount holds the tax of the country, or it comes on top."""
+
+    amount_minor = Money(least=1, required=True)
+    description = Text(required=True, longest=200)
+    tax = Word("inclusive", "exclusive", load_default="inclusive")
+
+
+class InvoicesQuery(PageQuery):
+    """`status=draft`: what may still be looked at; else everything, or what one account was asked for."""
+
+    status = Word("draft", load_default=None)
+    account_id = Text(load_default=None)
 
 
 class RefundIn(StrictSchema):

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Day, Int, Moment, MomentOrDay, StrictSchema, Text, Word
+from streamsvc.schemas.base import Day, Int, Moment, MomentOrDay, StrictSchema, Text, Word, page_of
 from streamsvc.schemas.subscriptions import PeriodOut
 
 
@@ -28,6 +28,7 @@ class PaymentOut(StrictSchema):
     currency = fields.String()
     amount_minor = fields.Integer()
     refunded_minor = fields.Integer()
+    disputed_minor = fields.Integer(metadata={"description": "What the payer's bank took back of it."})
     decline_code = fields.String(allow_none=True)
     next_action = fields.Dict(allow_none=True)
     created_at = Moment()
@@ -75,8 +76,14 @@ class InvoiceOut(StrictSchema):
     issued_at = Moment(allow_none=True)
     due_date = Day()
     next_attempt_on = Day(allow_none=True)
+    finalizes_at = Moment(
+        allow_none=True, metadata={"description": "When a draft is numbered and charged; null where it is held."}
+    )
     payments = fields.List(fields.Nested(PaymentOut))
     credit_notes = fields.List(fields.Nested(CreditNoteOut))
+
+
+PageOfInvoices = page_of(InvoiceOut)
 
 
 class InvoicePaymentIn(StrictSchema):

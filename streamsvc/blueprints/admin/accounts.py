@@ -7,7 +7,7 @@ from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account, Session
-from streamsvc.operations import accounts, audit, standing, ways_in
+from streamsvc.operations import accounts, audit, standing, trusted_devices, ways_in
 from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
@@ -70,6 +70,7 @@ def delete_sessions(account_id):
     account = _found(lock(Account, account_id))
     ended = Session.end_all(account.id, clock.now())
     ways_in.stop_televisions(account.id)
+    trusted_devices.distrust(account.id)
     audit.record("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
     db.session.commit()
 
@@ -82,6 +83,7 @@ def delete_session(account_id, session_id):
     account = _found(lock(Account, account_id))
     if not Session.end_all(account.id, clock.now(), Session.id == session_id):
         raise NotFound
+    trusted_devices.distrust_device_of(account.id, session_id)
     audit.record("session_ended", account.id, actor=asking_operator().id, session=session_id)
     db.session.commit()
 

@@ -1,4 +1,6 @@
-"""POST /v1/admin/invoices · /{id}/void · /credit-notes · /refunds."""
+"""GET·POST /v1/admin/invoices · /{id}/lines · /hold · /void · /credit-notes · /refunds."""
+
+from sqlalchemy import select
 
 from streamsvc import clock
 from streamsvc.database import db
@@ -6,15 +8,36 @@ from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations import audit
-from streamsvc.operations.billing import corrections, one_off
+from streamsvc.operations.billing import corrections, one_off, review
 from streamsvc.operations.billing.credit import after_credit
 from streamsvc.operations.billing.views import invoice_view
+from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.subscriptions_admin import CreditNoteIn, OneOffIn, RefundIn, RefundOut
-from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut
+from streamsvc.schemas.subscriptions_admin import (
+    CreditNoteIn,
+    DraftLineIn,
+    InvoicesQuery,
+    OneOffIn,
+    RefundIn,
+    RefundOut,
+)
+from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
 from streamsvc.web import Blueprint
 
 bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")
+
+
+@bp.route("")
+@bp.arguments(InvoicesQuery, location="query")
+@operator("billing")
+@bp.response(200, PageOfInvoices)
+def list_invoices(asked):
+    """Every account's invoices, latest first: drafts alone, or one account's."""
+    wanted = Invoice.drafts() if asked["status"] else select(Invoice)
+    if asked["account_id"]:
+        wanted = wanted.where(Invoice.account_id == asked["account_id"])
+    page = rows_page(wanted, Invoice.id, asked, "all invoices")
+    return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
 @bp.route("/<invoice_id>")
@@ -37,12 +60,47 @@ def charge_once(asked):
     return invoice_view(invoice)
 
 
+@bp.route("/<invoice_id>/lines", methods=["POST"])
+@bp.arguments(DraftLineIn)
+@operator("billing")
+@idempotent()
+@bp.response(201, InvoiceOut)
+def add_line(asked, invoice_id):
+    """Add a charge to a draft, before it is numbered."""
+    line = one_off.OneOff(asked["description"], asked["amount_minor"])
+    invoice = review.add_line(found(invoice_id).id, line, asked["tax"] == "inclusive", clock.now())
+    noted("draft_line_added", invoice, amount_minor=line.amount_minor)
+    return invoice_view(invoice)
+
+
+@bp.route("/<invoice_id>/hold", methods=["PUT"])
+@operator("billing")
+@bp.response(200, InvoiceOut)
+def hold(invoice_id):
+    """Keep a draft from being numbered and charged, until it is let go."""
+    invoice = review.hold(found(invoice_id).id)
+    noted("draft_held", invoice)
+    db.session.commit()
+    return invoice_view(invoice)
+
+
+@bp.route("/<invoice_id>/hold", methods=["DELETE"])
+@operator("billing")
+@bp.response(200, InvoiceOut)
+def let_go(invoice_id):
+    """Let go of a draft: it is final at the end of its hours, or within a moment where they are over."""
+    invoice = review.let_go(found(invoice_id).id, clock.now())
+    noted("draft_let_go", invoice)
+    db.session.commit()
+    return invoice_view(invoice)
+
+
 @bp.route("/<invoice_id>/void", methods=["POST"])
 @operator("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
 def void(invoice_id):
-    """Take an open invoice back, of which nothing was paid."""
+    """Take a draft or an open invoice back, of which nothing was paid."""
     invoice = corrections.void(found(invoice_id).id, clock.now())
     noted("invoice_voided", invoice)
     return invoice_view(invoice)

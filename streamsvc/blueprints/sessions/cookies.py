@@ -7,10 +7,14 @@ import msgspec
 from flask import Response, make_response, request
 
 from streamsvc.login import COOKIE, viewer
+from streamsvc.operations import trusted_devices
 from streamsvc.operations.bindings import new_binding
 from streamsvc.web import json_response
 
 BINDING_COOKIE = "__Host-ssb"
+TRUST_COOKIE = "__Host-ssd"
+"""`<the device's id>.<what shows that it is trusted>`"""
+STRICT = {"path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
 BINDING = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -27,6 +31,9 @@ def token_as_cookie_if_asked(view):
         if response.status_code == 201 and asked.get("cookie") is True:
             document = msgspec.json.decode(response.get_data())
             set_cookie(response, document.pop("token"), asked.get("remember", True))
+            if trust := document.get("device_trust"):
+                kept = f"{document['session']['device']['id']}.{trust.pop('token')}"
+                response.set_cookie(TRUST_COOKIE, kept, max_age=trusted_devices.period(), **STRICT)
             response.set_data(msgspec.json.encode(document))
         return response
 
@@ -54,9 +61,23 @@ def with_token(token: str | None, document: dict | None = None) -> Response:
 
 
 def drop_cookie(response: Response) -> None:
+    """Leave nothing behind in the browser, but that its owner trusts it."""
     if COOKIE in request.cookies:
         response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
-        response.headers["Clear-Site-Data"] = '"cookies", "storage"'
+        response.delete_cookie(BINDING_COOKIE, **STRICT)
+        kept = TRUST_COOKIE in request.cookies
+        response.headers["Clear-Site-Data"] = '"storage"' if kept else '"cookies", "storage"'
+
+
+def device_of(given: dict) -> tuple[dict | None, str | None]:
+    """The device of a sign-in, and what shows that it is trusted: from the body, or where a cookie is asked for, from
+    the one that this browser keeps."""
+    device, shown = given["device"], given.get("device_trust")
+    if given["cookie"] and not shown:
+        kept_id, _, kept = request.cookies.get(TRUST_COOKIE, "").partition(".")
+        if kept and (device or {}).get("id") in (None, kept_id):
+            return (device or {}) | {"id": kept_id}, kept
+    return device, shown
 
 
 def binding_for(by_cookie: bool) -> str:
@@ -69,8 +90,7 @@ def bound(document: dict, binding: str, by_cookie: bool, status: int = 200) -> R
     """The answer to a first half: the binding stands in it, or in a cookie that no script can read."""
     answer = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
     if by_cookie:
-        kept = {"max_age": 86_400, "path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
-        answer.set_cookie(BINDING_COOKIE, binding, **kept)
+        answer.set_cookie(BINDING_COOKIE, binding, max_age=86_400, **STRICT)
     return answer
 
 

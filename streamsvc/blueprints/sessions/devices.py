@@ -5,8 +5,8 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.login import public, viewer
-from streamsvc.models import Device, Session
-from streamsvc.operations import audit, new_devices
+from streamsvc.models import Device, DeviceTrust, Session
+from streamsvc.operations import audit, new_devices, trusted_devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
@@ -46,7 +46,17 @@ def delete_device(device_id):
     device, now = _own(device_id), clock.now()
     device.removed_at = now
     Session.end_all(device.account_id, now, Session.device_id == device.id)
+    trusted_devices.distrust(device.account_id, DeviceTrust.device_id == device.id)
     audit.record("device_removed", device.account_id, device=device.id)
+    db.session.commit()
+
+
+@bp.route("/<device_id>/trust", methods=["DELETE"])
+@bp.response(204)
+def delete_trust(device_id):
+    """Ask for the second factor on this device again."""
+    device = _own(device_id)
+    trusted_devices.distrust(device.account_id, DeviceTrust.device_id == device.id)
     db.session.commit()
 
 
@@ -80,10 +90,12 @@ def _told(devices: list[Device]) -> list[dict]:
         .group_by(Session.device_id)
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
-    return [_device(device, *seen.get(device.id, (0, device.last_seen_at))) for device in devices]
+    trusted = trusted_devices.trusted_until(ids, clock.now())
+    return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in devices]
 
 
-def _device(device: Device, sessions: int, seen_at) -> dict:
+def _device(device: Device, trusted_until, sessions: int, seen_at) -> dict:
     told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
     current = device.id == viewer().row.device_id
-    return told | {"last_seen_at": max(seen_at, device.last_seen_at), "current": current, "sessions": sessions}
+    seen_at = max(seen_at, device.last_seen_at)
+    return told | {"last_seen_at": seen_at, "current": current, "sessions": sessions, "trusted_until": trusted_until}

@@ -76,8 +76,12 @@ def subscription(row) -> dict | None:
     }
 
 
-def signed_in(token: str, by_cookie: bool) -> Response:
-    """201 with the token and who it stands for, read within the unit of work that makes the session."""
+def signed_in(token: str, by_cookie: bool, trust: dict | None = None) -> Response:
+    """201 with the token and who it stands for, read within the unit of work that makes the session.
+
+    `trust`: {token, until} of a device that is trusted from now on.
+    """
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": fingerprint(token)}).all()
     viewer = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None)
-    return json_response(msgspec.json.encode({"token": token} | current_session(viewer)), 201)
+    told = {"token": token} | ({"device_trust": trust} if trust else {})
+    return json_response(msgspec.json.encode(told | current_session(viewer)), 201)

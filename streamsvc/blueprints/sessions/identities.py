@@ -6,13 +6,13 @@ from flask import redirect
 from marshmallow import EXCLUDE
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Identity
-from streamsvc.operations import ceremonies, identities, second_factor, sign_in
+from streamsvc.operations import ceremonies, identities, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
@@ -78,7 +78,7 @@ def carry_over(posted):
 def create_session(given):
     """Sign in with what the provider's redirect carried, where it was begun. A second factor is asked for as ever."""
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
-    now, device = clock.now(), given["device"]
+    now, (device, given["device_trust"]) = clock.now(), device_of(given)
     began = ceremonies.of_browser("oidc_sign_in", given["state"], binding_of(given), True, now)
     told = identities.told(began, given["code"], given["iss"], now)
     second = None
@@ -88,8 +88,10 @@ def create_session(given):
     account_id = identities.use(told, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": told.provider.name, "second": second}
-    sign_in.open_session(account_id, device, given["remember"], token, now, told.account_id is not None, **proof)
-    return signed_in(token, given["cookie"])
+    notify = told.account_id is not None
+    session = sign_in.open_session(account_id, device, given["remember"], token, now, notify, **proof)
+    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    return signed_in(token, given["cookie"], trust)
 
 
 @bp.route("/identities/options", methods=["POST"])

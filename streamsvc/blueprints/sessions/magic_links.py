@@ -1,12 +1,12 @@
 """Sign-in by mail, without a password."""
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public
-from streamsvc.operations import magic_links, second_factor, sign_in
+from streamsvc.operations import magic_links, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -38,11 +38,12 @@ def create_magic_link(given):
 def create_session(given):
     """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
     count_by_address(limits.SECRET_BY_ADDRESS)
-    now, device = clock.now(), given["device"]
+    now, (device, given["device_trust"]) = clock.now(), device_of(given)
     account_id = magic_links.account_of(given["token"], binding_of(given), now)
     second = second_factor.check_by_app(sign_in.candidate(account_id, device and device.get("id")), given, now)
     magic_links.use(given["token"], now)
     token = TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": "magic_link", "second": second}
-    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    return signed_in(token, given["cookie"])
+    session = sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    return signed_in(token, given["cookie"], trust)

@@ -3,13 +3,13 @@
 import msgspec
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, token_as_cookie_if_asked
+from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Passkey
-from streamsvc.operations import passkeys, second_factor, sign_in
+from streamsvc.operations import passkeys, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
@@ -87,7 +87,7 @@ def create_sign_in_options(given):
 def create_session(given):
     """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
-    now, device = clock.now(), given["device"]
+    now, (device, given["device_trust"]) = clock.now(), device_of(given)
     signed = passkeys.signed_by(given["credential"], binding_of(given), given["cookie"], now)
     second = None
     if not signed.answer.verified:
@@ -96,5 +96,6 @@ def create_session(given):
     account_id = passkeys.use(signed, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": "passkey", "second": second}
-    sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    return signed_in(token, given["cookie"])
+    session = sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    return signed_in(token, given["cookie"], trust)

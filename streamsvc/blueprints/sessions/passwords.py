@@ -22,7 +22,7 @@ def put_password(given):
     """Change the password. Every other session ends."""
     row = viewer().row
     accounts.check_password(given["password"], row.email, row.account_name)
-    reauthentication.prove_password(row.account_id, given["current_password"])
+    reauthentication.prove_password(row.account_id, given["current_password"], "current_password")
     new_hash = passwords.hashed(given["password"], at_home=True)
     credentials.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
     token = reauthentication.renewed_token(viewer(), given["rotate"])

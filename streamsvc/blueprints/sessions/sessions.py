@@ -6,13 +6,22 @@ import msgspec
 from flask import Response, request
 
 from streamsvc import clock, idempotency
-from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked, with_token
+from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_as_cookie_if_asked, with_token
 from streamsvc.blueprints.sessions.documents import current_session, signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
 from streamsvc.login import kids_too, public, viewer
 from streamsvc.models import Profile, Session
-from streamsvc.operations import audit, passkeys, pins, reauthentication, second_factor, sign_in, ways_in
+from streamsvc.operations import (
+    audit,
+    passkeys,
+    pins,
+    reauthentication,
+    second_factor,
+    sign_in,
+    trusted_devices,
+    ways_in,
+)
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -41,15 +50,16 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
-    device = given["device"]
+    device, given["device_trust"] = device_of(given)
     proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"), given.get("challenge"))
     now = clock.now()
     second = second_factor.check(proved, given, now)
     if not sign_in.still_stands(proved):
         raise InvalidCredentials
     token = TOKEN_PREFIX + idempotency.new_secret()
-    sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True, second=second)
-    return signed_in(token, given["cookie"])
+    session = sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True, second=second)
+    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    return signed_in(token, given["cookie"], trust)
 
 
 @bp.route("/current")
@@ -152,11 +162,12 @@ def list_sessions(asked):
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
 def delete_others():
-    """End every session but this one."""
+    """End every session but this one. No device is trusted any more, this one included."""
     me = viewer()
     for ended in Session.end_all(me.account_id, clock.now(), Session.id != me.row.session_id):
         audit.record("session_ended", me.account_id, session=ended)
     ways_in.stop_televisions(me.account_id)
+    trusted_devices.distrust(me.account_id)
     db.session.commit()
 
 
@@ -167,11 +178,12 @@ def delete_session(session_id):
     me, now = viewer(), clock.now()
     if not Session.end_all(me.account_id, now, Session.id == session_id, *Session.lives(now)):
         raise NotFound
+    trusted_devices.distrust_device_of(me.account_id, session_id)
     audit.record("session_ended", me.account_id, session=session_id)
     db.session.commit()
 
 
 def listed(session: Session, current_id: str) -> dict:
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
-    told = {name: getattr(session, name) for name in (*names, "address", "user_agent", "impersonation")}
+    told = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
     return told | {"current": session.id == current_id}

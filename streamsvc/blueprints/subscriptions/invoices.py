@@ -12,8 +12,8 @@ from streamsvc.operations.billing.paying import pay
 from streamsvc.operations.billing.views import invoice_view
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PaymentOut
+from streamsvc.schemas.base import PageQuery
+from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
 from streamsvc.web import Blueprint
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
@@ -23,7 +23,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
-@bp.response(200, page_of(InvoiceOut))
+@bp.response(200, PageOfInvoices)
 def list_invoices(asked):
     """The account's invoices, latest first."""
     mine = select(Invoice).where(Invoice.account_id == viewer().account_id)

@@ -151,16 +151,25 @@ class StripeProvider:
         return Outcome(status, intent.id, code if status == DECLINED else None, action)
 
     def event(self, body: bytes, signature: str | None) -> dict | None:
-        """The event in a signed callback; None where the signature is not Stripe's, or is too old."""
+        """The event in a signed callback, its amount in our units; None where the signature is not good, or too old."""
         try:
-            return stripe.Webhook.construct_event(body, signature or "", self.webhook_secret).to_dict()
+            event = stripe.Webhook.construct_event(body, signature or "", self.webhook_secret).to_dict()
         except (ValueError, stripe.SignatureVerificationError):
             return None
+        about = event["data"]["object"]
+        if about.get("amount") is not None:
+            about["amount"] = own_amount(about["amount"], (about.get("currency") or "").upper())
+        return event
 
 
 def stripe_amount(amount_minor: int, currency: str) -> int:
     """The amount as Stripe writes it."""
     return amount_minor * 100 if currency in HUNDREDFOLD else amount_minor
+
+
+def own_amount(amount: int, currency: str) -> int:
+    """The same read back."""
+    return amount // 100 if currency in HUNDREDFOLD else amount
 
 
 def _code(error) -> str:

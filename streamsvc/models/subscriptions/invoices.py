@@ -26,6 +26,12 @@ class Invoice(Base):
             sqlite_where=sa.text("status = 'open'"),
             postgresql_where=sa.text("status = 'open'"),
         ),
+        sa.Index(
+            "ix_invoices_drafts",
+            "id",
+            sqlite_where=sa.text("status = 'draft'"),
+            postgresql_where=sa.text("status = 'draft'"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("inv"))
@@ -55,6 +61,8 @@ class Invoice(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     first_failed_on: Mapped[date | None]
     next_attempt_on: Mapped[date | None]
+    finalizes_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When a draft gets its number and is charged; None: somebody holds it."""
 
     lines: Mapped[list["InvoiceLine"]] = relationship(order_by="InvoiceLine.position", lazy="selectin")
     payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id", viewonly=True)
@@ -78,6 +86,17 @@ class Invoice(Base):
     def open_of_subscription(cls, subscription_id: str) -> "list[Invoice]":
         """What is owed for the subscription, oldest first, whoever had it then."""
         return cls._open(cls.subscription_id == subscription_id)
+
+    @classmethod
+    def drafts(cls):
+        """All that may still be looked at; the word stands in the query, so that the index of drafts is read."""
+        return sa.select(cls).where(cls.status == sa.literal_column("'draft'"))
+
+    @classmethod
+    def drafts_of(cls, subscription_id: str) -> "list[Invoice]":
+        """What may still be looked at before it is final, oldest first."""
+        mine = cls.drafts().where(cls.subscription_id == subscription_id)
+        return list(db.session.scalars(mine.order_by(cls.id)))
 
     @classmethod
     def _open(cls, of) -> "list[Invoice]":

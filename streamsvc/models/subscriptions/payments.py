@@ -45,6 +45,8 @@ class Payment(Base):
     currency: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
     refunded_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    disputed_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """What the payer's bank took back of it, as long as it is disputed; no more than was left."""
     provider: Mapped[str]
     provider_reference: Mapped[str | None]
     decline_code: Mapped[str | None]
@@ -57,6 +59,11 @@ class Payment(Base):
     @property
     def is_in_flight(self) -> bool:
         return self.status in MOVING
+
+    @property
+    def left_minor(self) -> int:
+        """What of it we still have: nobody was given it back, and nobody took it back."""
+        return self.amount_minor - self.refunded_minor - self.disputed_minor
 
 
 class Refund(Base):

@@ -91,7 +91,7 @@ def invoices_and_ledger() -> Iterator[Difference]:
         yield Difference("the invoice's balance is the ledger's", invoice, int(amount), balance)
     wrong = sa.or_(
         sa.and_(Invoice.status == "open", Invoice.balance_minor <= 0),
-        sa.and_(Invoice.status != "open", Invoice.balance_minor > 0),
+        sa.and_(Invoice.status.not_in(("draft", "open")), Invoice.balance_minor > 0),
     )
     states = sa.select(Invoice.id, Invoice.status, Invoice.balance_minor).where(wrong, Invoice.id.not_in(refunding))
     for row in db.session.execute(states):
@@ -99,11 +99,12 @@ def invoices_and_ledger() -> Iterator[Difference]:
 
 
 def payments_and_ledger() -> Iterator[Difference]:
-    """The cash of an account is what its payments brought less what its refunds took."""
-    paid = sa.case((Payment.status == "succeeded", Payment.amount_minor), else_=0)
+    """The cash of an account is what its payments brought less what refunds and disputes took."""
+    came = Payment.status.in_(("succeeded", "disputed"))
+    paid = sa.case((came, Payment.amount_minor - Payment.disputed_minor), else_=0)
     brought = sa.select(Payment.id.label("payment"), paid.label("kept"), sa.literal(0).label("cash"))
     taken = sa.select(Payment.id, -Refund.amount_minor, sa.literal(0)).join(Refund, Refund.payment_id == Payment.id)
-    taken = taken.where(Payment.status == "succeeded", Refund.status == "succeeded")
+    taken = taken.where(came, Refund.status == "succeeded")
     booked = sa.select(LedgerEntry.payment_id, sa.literal(0), AMOUNT)
     booked = booked.where(LedgerEntry.book == "cash", LedgerEntry.payment_id.is_not(None))
     both = sa.union_all(brought, taken, booked).subquery().c

@@ -10,7 +10,7 @@ from datetime import datetime
 from streamsvc import idempotency
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Price, Subscription
-from streamsvc.operations.billing import charging, renewal
+from streamsvc.operations.billing import charging, renewal, review
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.subscribe import give_up, tell
 from streamsvc.rules.billing import facts as fact
@@ -121,6 +121,7 @@ def cancel(at: Standing, asked: dict, actor: str, backdate: bool = False) -> Non
     if effective > tomorrow:
         at.happen(fact.EndScheduled, effective, credit, actor=actor)
         return
+    review.finalize_all(at, held=True)
     renewal.end(at, effective if backdate else max(effective, at.today), credit, actor=actor)
     at.bill("cancellation")
     charging.write_off(at)
@@ -159,3 +160,5 @@ def running(at: Standing) -> None:
         raise PaymentOverdue
     if at.subscription.status not in GIVES_ACCESS:
         raise WrongState
+    if review.drafts(at, held=True):
+        raise WrongState(detail="An invoice of this subscription is being looked at; try again once that is done.")

@@ -130,7 +130,7 @@ def refund(invoice_id: str, asked: dict, now: datetime) -> Refund:
         return resume(begun["refund"])
     _, invoice = locked(invoice_id)
     payment = _refundable(invoice, asked.get("payment_id"))
-    asked_minor, left = asked.get("amount_minor"), payment.amount_minor - payment.refunded_minor
+    asked_minor, left = asked.get("amount_minor"), payment.left_minor
     note, amount = None, left if asked_minor is None else asked_minor
     if asked.get("credit_note", True):
         note = credit_note(invoice, asked, now, to_credit=False)
@@ -167,8 +167,8 @@ def resume(refund_id: str) -> Refund:
 def _refundable(invoice: Invoice, payment_id: str | None) -> Payment:
     if invoice.status == "void":
         raise WrongState(detail="What came for an invoice that was void by then is the account's credit.")
-    paid = [one for one in invoice.payments if one.status == "succeeded" and payment_id in (None, one.id)]
-    paid = [one for one in paid if one.refunded_minor < one.amount_minor]
+    came = [one for one in invoice.payments if one.status in ("succeeded", "disputed")]
+    paid = [one for one in came if one.left_minor > 0 and payment_id in (None, one.id)]
     if not paid:
         raise WrongState(detail="No payment of this invoice can be refunded.")
     return paid[-1]
@@ -250,12 +250,13 @@ def reconcile(payload: dict, now: datetime) -> None:
 
 
 def void(invoice_id: str, now: datetime) -> Invoice:
-    """Take an open invoice back. Raises WrongState where something was paid or is being paid."""
+    """Take a draft or an open invoice back. Raises WrongState where something was paid or is being paid."""
     account, invoice = locked(invoice_id)
     moving = any(one.is_in_flight for one in invoice.payments)
     credited = any(issuing.given_back(line.id)[0] for line in invoice.lines)
-    if invoice.status != "open" or invoice.amount_paid_minor or credited or moving:
-        raise WrongState(detail="Only an open invoice of which nothing was paid or credited can be made void.")
+    if invoice.status not in ("draft", "open") or invoice.amount_paid_minor or credited or moving:
+        raise WrongState(detail="Only an open invoice, or a draft, of which nothing was paid or credited can be void.")
     charging.void(invoice, now)
+    invoice.finalizes_at = None
     after_credit(account, invoice.currency, now)
     return invoice

@@ -6,20 +6,25 @@ from streamsvc.database import db
 from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subscription
 from streamsvc.operations.billing.standing import Standing
 from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.refusals import CouponInvalid, NotFound, WrongState
 
 MOST_RUNNING = 5
 
 
-def redeem(subscription: Subscription, codes, now) -> None:
-    """Put coupons on the subscription, in the order in which they will be taken off. Raises CouponInvalid."""
+def redeem(subscription: Subscription, codes, addons, now) -> None:
+    """Put coupons on the subscription, in the order in which they will be taken off. Raises CouponInvalid.
+
+    `addons`: the codes of the plans that go along with its own.
+    """
+    plans = {db.session.get(Plan, subscription.plan_id).code, *addons}
     for code in codes:
-        _redeem(subscription, code, now)
+        _redeem(subscription, code, plans, now)
 
 
-def _redeem(subscription: Subscription, code: str, now) -> None:
+def _redeem(subscription: Subscription, code: str, plans: set[str], now) -> None:
     coupon, running = Coupon.by_code(code), Discount.running(subscription.id)
-    if coupon is None or not coupon.is_usable(now) or not _is_for(coupon, subscription):
+    if coupon is None or not coupon.is_usable(now) or not _is_for(coupon, subscription, plans):
         raise CouponInvalid
     if len(running) >= MOST_RUNNING or (running and not all(one.combines for one in beside(coupon, running))):
         raise CouponInvalid(detail="This coupon does not go together with those the subscription has.")
@@ -34,11 +39,11 @@ def beside(coupon: Coupon, running: list[Discount]) -> list[Coupon]:
     return [coupon, *(one.coupon for one in running)]
 
 
-def _is_for(coupon: Coupon, subscription: Subscription) -> bool:
-    """Whether currency, plan and customer are those that it is for."""
+def _is_for(coupon: Coupon, subscription: Subscription, plans: set[str]) -> bool:
+    """Whether currency, one of the plans, and customer are those that it is for."""
     if coupon.currency and coupon.currency != subscription.currency:
         return False
-    if coupon.plans is not None and db.session.get(Plan, subscription.plan_id).code not in coupon.plans:
+    if coupon.plans is not None and plans.isdisjoint(coupon.plans):
         return False
     if coupon.audience == "anyone":
         return True
@@ -70,7 +75,7 @@ def add(at: Standing, code: str) -> None:
     """One more coupon on a running subscription: it counts from its next invoice. Raises CouponInvalid, WrongState."""
     if at.timeline.ended_on or at.subscription.status == "canceled":
         raise WrongState
-    redeem(at.subscription, [code], at.now)
+    redeem(at.subscription, [code], at.timeline.prices.keys() - {BASE}, at.now)
 
 
 def drop(at: Standing, code: str) -> None:

@@ -10,15 +10,18 @@ from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import WrongState
 
 
-def dispute(payment_id: str, now: datetime) -> Payment:
-    """The payer's bank took the money back: the invoice is owed again, and only the payer can mend it."""
+def dispute(payment_id: str, now: datetime, asked_minor: int | None = None) -> Payment:
+    """The payer's bank took the money back: the invoice is owed again, and only the payer can mend it.
+
+    `asked_minor`: how much of it; never more than we have left of it. Raises WrongState.
+    """
     _, invoice = locked(db.session.get(Payment, payment_id).invoice_id)
     payment = db.session.get(Payment, payment_id, populate_existing=True)
-    if payment.status != "succeeded":
-        raise WrongState(detail="Only a payment that succeeded can be disputed.")
-    amount = payment.amount_minor - payment.refunded_minor
+    amount = min(payment.left_minor, payment.left_minor if asked_minor is None else asked_minor)
+    if payment.status != "succeeded" or not amount:
+        raise WrongState(detail="Only a payment that succeeded, and of which something is left, can be disputed.")
     ledger.post("dispute", invoice, now, payment.id, cash=-amount, receivable=amount)
-    payment.status = "disputed"
+    payment.status, payment.disputed_minor = "disputed", amount
     invoice.amount_paid_minor -= amount
     invoice.balance_minor += amount
     if invoice.status == "paid":
@@ -36,9 +39,9 @@ def dispute_won(payment_id: str, now: datetime) -> Payment:
     payment = db.session.get(Payment, payment_id, populate_existing=True)
     if payment.status != "disputed":
         raise WrongState(detail="This payment is not disputed.")
-    amount = payment.amount_minor - payment.refunded_minor
+    amount = payment.disputed_minor
     ledger.post("dispute_won", invoice, now, payment.id, cash=amount, receivable=-amount)
-    payment.status = "succeeded"
+    payment.status, payment.disputed_minor = "succeeded", 0
     invoice.amount_paid_minor += amount
     invoice.balance_minor -= amount
     if invoice.status in ("void", "uncollectible"):  # the loss was booked, and did not come about

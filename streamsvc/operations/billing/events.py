@@ -32,6 +32,7 @@ def receive(body: bytes, signature: str | None, now: datetime) -> bool:
     intent, metadata = about.get("payment_intent"), about.get("metadata") or {}
     facts = {"event_id": event["id"], "status": about.get("status"), "intent": intent or reference}
     facts |= {name: metadata.get(name) for name in ("payment_id", "refund_id")}
+    facts |= {name: about.get(name) for name in ("amount", "currency")}
     jobs.enqueue(JOB, facts, now, f"event {event['id']}")
     db.session.commit()
     return True
@@ -51,7 +52,7 @@ def act(payload: dict, now: datetime) -> None:
     elif payment and kind in INTENTS:
         _settle(payment, provider().state(payload["intent"]), now)
     elif payment and kind in (*OPENED, CLOSED, REINSTATED) and not status.startswith(INQUIRY):
-        _dispute(payment, kind, status, reference, now)
+        _dispute(payment, kind, payload, reference, now)
     db.session.get(ProviderEvent, payload["event_id"]).done_at = now
 
 
@@ -68,13 +69,20 @@ def _settle(payment: Payment, outcome, now: datetime) -> None:
         charging.settle(payment.id, outcome, now)
 
 
-def _dispute(payment: Payment, kind: str, status: str, reference: str, now: datetime) -> None:
+def _dispute(payment: Payment, kind: str, told: dict, reference: str, now: datetime) -> None:
     """Take the money off the books, or put it back. The end may be told before the beginning."""
-    won = kind == REINSTATED or status == "won"
-    if payment.status == "succeeded" and kind != REINSTATED and not (kind in OPENED and _is_closed(reference)):
-        payment = disputes.dispute(payment.id, now)
+    won = kind == REINSTATED or told["status"] == "won"
+    is_new = kind != REINSTATED and not (kind in OPENED and _is_closed(reference))
+    if is_new and payment.status == "succeeded" and payment.left_minor:
+        payment = disputes.dispute(payment.id, now, _disputed(payment, told))
     if payment.status == "disputed" and won and kind not in OPENED:
         disputes.dispute_won(payment.id, now)
+
+
+def _disputed(payment: Payment, told: dict) -> int | None:
+    """How much of the payment is disputed; None where that is not told in its currency: then all of it."""
+    same = (told.get("currency") or "").upper() == payment.currency
+    return told.get("amount") if same else None
 
 
 def _is_closed(reference: str) -> bool:

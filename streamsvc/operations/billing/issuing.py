@@ -7,7 +7,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import together
+from streamsvc import jobs, together
 from streamsvc.database import db, new_id
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
@@ -26,6 +26,7 @@ from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax
 from streamsvc.rules.billing.paid import Line, begins_a_period
 
 REVERSED = "VAT in the price, not charged: reverse charge"
+FINALIZE_JOB = "invoice.finalize"
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,26 @@ def _coupon(discount: Discount, lines: Sequence[Line]) -> Coupon:
     return Coupon(discount.id, left_minor=left, only=only)
 
 
-def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: bool = False) -> Invoice:
-    """Write it. `gated`: it gets its number only when it is paid, and goes if it is not."""
+def issue(
+    worked_out: Draft,
+    reason: str,
+    now: datetime,
+    today: date,
+    gated: bool = False,
+    review_until: datetime | None = None,
+) -> Invoice:
+    """Write it. `gated`: it gets its number only when it is paid, and goes if it is not.
+
+    `review_until`: until then it is a draft, if anything is to be paid on it.
+    """
     totals = worked_out.totals
+    drafted = review_until is not None and totals.total_minor > 0
     invoice = Invoice(
         id=new_id("inv"),
         account_id=worked_out.account.id,
         subscription_id=worked_out.subscription and worked_out.subscription.id,
-        status="open",
+        status="draft" if drafted else "open",
+        finalizes_at=review_until if drafted else None,
         reason=reason,
         currency=worked_out.currency,
         customer=customer_of(worked_out.account, worked_out.taxation),
@@ -154,15 +167,29 @@ def issue(worked_out: Draft, reason: str, now: datetime, today: date, gated: boo
         ledger.post("credit", invoice, now, receivable=-totals.total_minor, customer_credit=totals.total_minor)
         invoice.balance_minor = 0
     apply_credit(invoice, totals.credit_applied_minor, now)
-    if not gated or invoice.balance_minor == 0:
+    if drafted:
+        finalize_at(invoice, review_until)
+    elif not gated or invoice.balance_minor == 0:
         number(invoice, now)
     settle_if_paid(invoice)
     if worked_out.subscription:
         worked_out.subscription.latest_invoice_id = invoice.id
+    count_in(invoice)
+    return invoice
+
+
+def count_in(invoice: Invoice) -> None:
+    """It is new among what is owed."""
     for key in (invoice.account_id, invoice.subscription_id):
         if (known := together.heard(("open invoices", key))) is not None:
             known.append(invoice)
-    return invoice
+
+
+def finalize_at(invoice: Invoice, moment: datetime) -> None:
+    """Have the draft numbered and charged then."""
+    invoice.finalizes_at = moment
+    asked = {"invoice_id": invoice.id, "subscription_id": invoice.subscription_id}
+    jobs.enqueue(FINALIZE_JOB, asked, moment, f"finalize {invoice.id} {moment.isoformat()}")
 
 
 def open_invoices(account_id: str) -> list[Invoice]:
@@ -182,7 +209,7 @@ def customer_of(account: Account, taxation: Taxation) -> dict:
 def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     rows = []
     for line, position in zip(worked_out.lines, worked_out.totals.positions, strict=True):
-        rows.append(_row(invoice, worked_out.subscription, line, position))
+        rows.append(row_of(worked_out.subscription, line, position))
     for coupon, description, off in worked_out.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-off, tax_minor=0)
         row.coupon_id = coupon and coupon.id
@@ -195,7 +222,7 @@ def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     together.flush()
 
 
-def _row(invoice: Invoice, subscription: Subscription | None, line, position: Position) -> InvoiceLine:
+def row_of(subscription: Subscription | None, line, position: Position) -> InvoiceLine:
     row = InvoiceLine(kind=line.kind, description=line.description) if subscription is None else _of(subscription, line)
     row.amount_minor = line.amount_minor
     row.discount_minor, row.tax_minor = position.discount_minor, position.tax_minor

@@ -1,5 +1,6 @@
 """What an invoice would be: the step is taken for real, looked at, and taken back, so that the two cannot differ."""
 
+from dataclasses import replace
 from datetime import date, datetime
 
 from streamsvc.database import db, lock
@@ -10,7 +11,7 @@ from streamsvc.operations.billing import renewal as due
 from streamsvc.operations.billing.issuing import Draft, describe
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.views import invoice_view
-from streamsvc.rules.billing.calendar import moment_of
+from streamsvc.rules.billing.calendar import moment_of, starts_at
 from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
@@ -24,7 +25,7 @@ def preview(account_id: str, asked: dict, now: datetime) -> dict:
         db.session.flush()
         issued = [invoice_view(one) for one in _issued_since(account_id, last)]
         upcoming = renewal(at)
-        first = issued[0] if issued else upcoming or empty(at)
+        first = issued[0] if issued else upcoming or ending(at) or empty(at)
         following = upcoming if issued else renewal(at, beyond=upcoming) if upcoming else None
         return {**first, "number": None, "next_renewal": following and brief(following)}
     finally:
@@ -84,6 +85,19 @@ def renewal(at: Standing, beyond: dict | None = None) -> dict | None:
     day = timeline.next_bill_on
     due = day and _due(at, timeline, day)
     return draft_view(at.draft(due), day) if due else None
+
+
+def ending(at: Standing) -> dict | None:
+    """What is given back on the day on which the subscription is to end; None where nothing is."""
+    day = at.timeline.ends_on
+    if day is None or day <= at.today:
+        return None
+    then = starts_at(day, at.subscription.time_zone)
+    last = replace(at, now=then, today=day, timeline=replay(at.facts, day))
+    due.pass_time(last)
+    issued = last.bill("cancellation")
+    db.session.flush()
+    return invoice_view(issued[0]) if issued else None
 
 
 def _due(at: Standing, timeline: Timeline, day: date) -> list[Line]:

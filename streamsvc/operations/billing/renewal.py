@@ -7,7 +7,7 @@ from flask import current_app
 from streamsvc import jobs
 from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import charging, issuing, notices, sets
+from streamsvc.operations.billing import charging, issuing, notices, review, sets
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
@@ -59,7 +59,7 @@ def do_due(at: Standing) -> list[Payment]:
     if row.parked_at or row.status == "canceled" or (row.status == "incomplete" and not starts):
         return []
     pass_time(at)
-    at.bill("start" if starts else "renewal", gated=starts)
+    at.bill("start" if starts else "renewal", gated=starts, review_until=None if starts else review.until(at.now))
     if starts and not issuing.open_invoices(at.account.id):
         row.status = "active"
     payments = [] if at.timeline.ended_on else charging.charge_open(at)
@@ -71,12 +71,13 @@ def do_due(at: Standing) -> list[Payment]:
 
 def catch_up(at: Standing) -> list[Invoice]:
     """Bill what fell due before somebody asks for a change and is not done yet: else it would stand on one invoice
-    with the change, and be void with it. Raises PaymentInProgress while the money of another change is on its way."""
+    with the change, and be void with it. So is what was a draft until now, unless it is held. Raises
+    PaymentInProgress while the money of another change is on its way."""
     charging.clear_waiting(at)
     if at.subscription.parked_at or at.subscription.status in ("canceled", "incomplete"):
         return []
     pass_time(at)
-    return at.bill("renewal")
+    return [*review.finalize_all(at), *at.bill("renewal")]
 
 
 def pass_time(at: Standing) -> None:
@@ -118,6 +119,8 @@ def end_trial(at: Standing, how: str) -> None:
 
 def end(at: Standing, effective, credit: bool, reason: str | None = None, actor: str | None = None) -> None:
     """The subscription is over from `effective` on."""
+    if credit:  # what is given back of a draft pays that draft
+        review.finalize_all(at, held=True)
     at.happen(fact.Canceled, effective, credit, actor=actor)
     at.subscription.canceled_at = at.now
     at.subscription.cancel_reason = reason or at.subscription.cancel_reason

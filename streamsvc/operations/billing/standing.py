@@ -58,14 +58,14 @@ class Standing:
         self.facts = self.facts.plus(event)
         self.timeline = replay(self.facts, self.today)
 
-    def bill(self, reason: str, gated: bool = False) -> list[Invoice]:
+    def bill(self, reason: str, gated: bool = False, review_until: datetime | None = None) -> list[Invoice]:
         """Invoice every line that should exist and does not: one invoice for each day on which lines fell due."""
         booked = self.facts.booked
         due = [one for one in self.timeline.lines if one.bill_on <= self.today and one.identity not in booked]
         invoices = []
         for day in sorted({line.bill_on for line in due}):
             lines = [line for line in due if line.bill_on == day]
-            invoices.append(self._issue(lines, reason, gated))
+            invoices.append(self._issue(lines, reason, gated, review_until))
         if invoices:
             issuing.spend_credit(self.account.id, self.subscription.currency, self.now)
         return invoices
@@ -81,9 +81,9 @@ class Standing:
         """Every coupon the subscription ever had."""
         return list(db.session.scalars(sa.select(Discount).where(Discount.subscription_id == self.subscription.id)))
 
-    def _issue(self, lines, reason, gated):
+    def _issue(self, lines, reason, gated, review_until):
         draft = self.draft(lines)
-        invoice = issuing.issue(draft, reason, self.now, self.today, gated)
+        invoice = issuing.issue(draft, reason, self.now, self.today, gated, review_until)
         self._book({line.identity: p.net_minor for line, p in zip(lines, draft.totals.positions, strict=True)})
         return invoice
 

@@ -84,10 +84,11 @@ def start(
     db.session.flush()
     if asked.get("gift_code"):
         redeem_gift(account, asked["gift_code"], now)
-    coupons.redeem(subscription, coupon_codes(asked), now)
+    addons = addons_of(account, price, asked.get("addons") or ())
+    coupons.redeem(subscription, coupon_codes(asked), [addon.plan.code for addon in addons], now)
     if asked.get("referral_code"):
         referrals.note(subscription, asked["referral_code"], now)
-    trial_days = price.trial_days if may_try(account, method, subscription.device_hash) else 0
+    trial_days = price.trial_days if may_try(account, subscription.device_hash) else 0
     at = stand(subscription.id, now)
     check_anchor(price, asked.get("anchor_day"))
     first = (subscription.started_on, asked.get("anchor_day"))
@@ -95,7 +96,7 @@ def start(
         at.happen(fact.Imported, price.terms, first[0], asked["paid_through"], first[1], actor=actor)
     else:
         at.happen(fact.Started, price.terms, *first, trial_days, actor=actor)
-    for addon in addons_of(account, price, asked.get("addons") or ()):
+    for addon in addons:
         at.happen(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
     at.bill("start", gated=True)
     owing = [one for one in Invoice.open_of(account.id) if one.subscription_id == subscription.id]
@@ -166,16 +167,19 @@ def device_hash(told: str | None) -> str | None:
     return told and fingerprint(f"device:{told}")
 
 
-def may_try(account: Account, method: PaymentMethod | None, device: str | None) -> bool:
-    """One trial for each customer, each card and each device; one that moved away was the customer's all the same."""
+def may_try(account: Account, device: str | None) -> bool:
+    """One trial for each household: the account and whoever shares one of its cards, kept or removed, or its device.
+
+    A trial that moved away was the customer's all the same. An address on the net makes no household: carriers put
+    thousands of homes behind one.
+    """
     theirs = (Invoice.account_id == account.id, Invoice.number.is_not(None), InvoiceLine.kind == "trial")
     billed = sa.select(Invoice.id).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(*theirs).limit(1)
     if db.session.scalar(billed):
         return False
-    who = [Subscription.account_id == account.id]
-    if method and method.fingerprint:
-        holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint == method.fingerprint)
-        who.append(Subscription.account_id.in_(holders))
+    cards = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == account.id)
+    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(cards))
+    who = [Subscription.account_id == account.id, Subscription.account_id.in_(holders)]
     if device:
         who.append(Subscription.device_hash == device)
     tried = (db.select(Subscription.id).where(Subscription.trial_end.is_not(None), one).limit(1) for one in who)

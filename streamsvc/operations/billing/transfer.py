@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing import notices
+from streamsvc.operations.billing import notices, review
 from streamsvc.operations.billing.standing import Standing, stand, told
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
@@ -42,5 +42,6 @@ def transfer(subscription_id: str, to_account_id: str, now: datetime, actor: str
 def check_settled(at: Standing) -> None:
     """Refuse while something is owed or being paid: whose debt that is must not become a question."""
     owed = [one for one in Invoice.open_of(at.account.id) if one.subscription_id == at.subscription.id]
+    owed += review.drafts(at, held=True)
     if owed or at.subscription.status not in MOVABLE:
         raise WrongState(detail="Only a subscription that is in good standing and owes nothing can move.")

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from flask import current_app, request
+from flask import current_app
 
-from streamsvc import clock
+from streamsvc import clock, proxies
 from streamsvc.login import asking_operator, viewer
 from streamsvc.models.catalog.visibility import NO_LIMIT
 from streamsvc.rules.access import ViewerFacts
@@ -61,5 +61,5 @@ def viewer_facts() -> ViewerFacts:
 def country_of(who) -> str | None:
     """Where the viewer is: what the trusted proxy says, where there is one, else the account's country."""
     header = current_app.extensions["settings"].country_header
-    told = request.headers.get(header, "").upper() if header else who.row.country
+    told = proxies.told(header).upper() if header else who.row.country
     return told if told in COUNTRIES else None

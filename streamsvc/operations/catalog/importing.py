@@ -3,7 +3,8 @@
 import gzip
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -16,6 +17,7 @@ from streamsvc.database import db
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog import bulk, fulltext, indexing, missing, writing
 from streamsvc.operations.catalog.formats import Entry, imdb, in_another_encoding, ndjson, refused, roku, table
+from streamsvc.rules.catalog.parts import laid_over
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
 
 READERS = {"ndjson": ndjson.read, "csv": table.read, "imdb": imdb.read, "roku": roku.read}
@@ -77,21 +79,23 @@ def import_file(
     dry_run: bool = False,
     form: str = "ndjson",
     most_removals_percent: int | None = None,
+    others: Sequence[Path | str] = (),
 ) -> Report:
     """Import a file, plain or gzip. `on_progress` hears how many lines are done, batch by batch.
 
     Where `most_removals_percent` is given, titles that the file does not name are taken out, unless they are more.
-    Raises OSError, EOFError or zlib.error for one that cannot be unpacked.
+    `others` are what IMDb tells in other files. Raises OSError, EOFError or zlib.error for one that cannot be unpacked.
     """
-    with opened(path) as file:
-        return import_entries(entries(form, file), on_progress, dry_run, most_removals_percent)
+    with ExitStack() as stack:
+        file, *beside = [stack.enter_context(opened(one)) for one in (path, *others)]
+        return import_entries(entries(form, file, others=beside), on_progress, dry_run, most_removals_percent)
 
 
-def entries(form: str, file: BinaryIO, after: int = 0) -> Iterator[Entry]:
+def entries(form: str, file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = ()) -> Iterator[Entry]:
     """The entries of a file behind line `after`. One in another encoding than UTF-8 is refused as a whole."""
-    if in_another_encoding(file.peek(2)[:2]):
+    if any(in_another_encoding(one.peek(2)[:2]) for one in (file, *others)):
         return iter([] if after else [refused(1, "unknown_encoding", "The file is not in UTF-8 but in UTF-16 or -32.")])
-    return READERS[form](file, after)
+    return imdb.read(file, after, others) if others else READERS[form](file, after)
 
 
 def opened(path: Path | str) -> BinaryIO:
@@ -152,8 +156,10 @@ def import_batch(batch: list[Entry], report: Report, memory: writing.Memory, dry
 
 
 def _completed(batch: list[Entry]) -> list[Entry]:
-    """The batch with whole records: a part is laid over what is known of its title."""
+    """The batch with whole records: a part is laid over what is known of its title, which nobody else changes then."""
     names = {entry.external_id for entry in batch if entry.part is not None} - {None}
+    if names:
+        writing.begin()
     askable = sorted(name for name in names if name == tellable(name, LONGEST_ID))
     known = {row.external_id: row.body for row in bulk.rows_by(KNOWN, Title.external_id, askable)}
     return [_whole(entry, known) if entry.part is not None else entry for entry in batch]
@@ -163,7 +169,7 @@ def _whole(entry, known):
     body = known.get(entry.external_id)
     try:
         base = msgspec.json.decode(body) if body else {}
-        return entry._replace(record=converted(base | entry.part, from_text=True))
+        return entry._replace(record=converted(laid_over(base, entry.part), from_text=True))
     except Flawed as flawed:
         return entry._replace(flaws=flawed.flaws)
 

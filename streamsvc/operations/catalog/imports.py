@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock, jobs
-from streamsvc.database import db, insert
+from streamsvc.database import db, insert, lock
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
 from streamsvc.operations.catalog import bulk, fulltext, importing, indexing, missing, writing
 from streamsvc.operations.catalog.formats import TooLarge
@@ -19,7 +19,12 @@ CHUNK_BYTES = 256 * 1024
 LARGEST_BYTES, LARGEST_UNPACKED_BYTES = 64 << 20, 4 << 30
 TURN = timedelta(seconds=15)
 """How long the worker stays with one import before other jobs have their turn; well below a job's lease."""
+ENDED = ("done", "failed")
 COUNTS = ("added", "changed", "unchanged", "rejected")
+
+
+class TakenOver(Exception):
+    """Another worker goes on with the import: this one was so slow that its lease ran out."""
 
 
 def create(body: bytes, asked: dict, now: datetime) -> Import:
@@ -44,7 +49,7 @@ def create(body: bytes, asked: dict, now: datetime) -> Import:
 def carry_on(payload: dict, now: datetime) -> None:
     """Import on from where it stopped; asks for another turn where time is up."""
     made = db.session.get(Import, payload["id"])
-    if made is None or made.status in ("done", "failed"):
+    if made is None or made.status in ENDED:
         return
     try:
         _import(made, now)
@@ -63,14 +68,15 @@ def _import(made, now):
     memory = writing.Memory()
     if not made.dry_run:
         fulltext.expect_many()
+    lines_done = made.lines_done
     for batch in importing.batches(entries):
-        _import_batch(made, batch, memory)
+        lines_done = _import_batch(made, batch, memory, lines_done)
         if clock.wall() > until:
             raise jobs.Retry(now)
 
 
-def _import_batch(made, batch, memory):
-    """One transaction: the batch, its rejections, and how far the file is done."""
+def _import_batch(made, batch, memory, after):
+    """One transaction: the batch, its rejections, and how far the file is done, which it gives. Raises TakenOver."""
     report = importing.Report()
 
     def also(told, pks):
@@ -78,10 +84,12 @@ def _import_batch(made, batch, memory):
         if made.remove_missing and not made.dry_run:
             _keep_named(made.id, pks)
         moved = {name: getattr(Import, name) + getattr(report, name) for name in COUNTS}
-        done = sa.update(Import).where(Import.id == made.id)
-        db.session.execute(done.values(status="running", lines_done=report.lines, **moved))
+        done = sa.update(Import).where(Import.id == made.id, Import.lines_done == after)
+        if db.session.execute(done.values(status="running", lines_done=report.lines, **moved)).rowcount != 1:
+            raise TakenOver
 
     importing.import_batch(batch, report, memory, made.dry_run, also)
+    return report.lines
 
 
 def _keep_rejections(import_id, told):
@@ -110,6 +118,7 @@ def _keep_named(import_id, pks: Iterable[int]):
 def _finish(made, now):
     """The end of the file: titles that it did not name go, where that was asked for and they are not too many."""
     error, removed = None, 0
+    _hold(made)
     if made.remove_missing and not made.dry_run:
         named = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == made.id)
         try:
@@ -122,7 +131,15 @@ def _finish(made, now):
         jobs.enqueue("catalog_search_merge", {}, now, dedupe=f"search merge {made.id}")
 
 
+def _hold(made):
+    """Nobody else ends the import until the unit of work does. Raises TakenOver where it ended already."""
+    writing.begin()
+    if lock(Import, made.id).status in ENDED:
+        raise TakenOver
+
+
 def _end(made, now, status, error=None, removed=0):
+    _hold(made)
     for model in (ImportChunk, ImportedTitle):
         db.session.execute(sa.delete(model).where(model.import_id == made.id))
     ended = {"status": status, "error": error, "removed": removed, "finished_at": now}

@@ -72,8 +72,9 @@ def survey() -> None:
     """Count what the catalogue holds, in the caller's unit of work: titles by facet.
 
     PostgreSQL counts its words too; by itself it would only minutes after a large import, and until then plan searches
-    as if there were nothing.
+    as if there were nothing. The catalogue is locked, so that two who count do not wait for each other in a circle.
     """
+    writing.begin()
     bulk.analyze()
     links = sa.select(sa.func.count()).where(TitleFacet.facet_pk == Facet.pk).scalar_subquery()
     db.session.execute(sa.update(Facet).values(titles=links))

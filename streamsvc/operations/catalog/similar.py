@@ -1,7 +1,7 @@
 """More like this: the titles that share most genres and people with one, the more popular first among equals.
 
-A shared person weighs as much as three shared genres. Of each genre only the most popular titles are weighed, so the
-work is the same in a catalogue of any size.
+A shared person weighs as much as three shared genres. Of each genre only the most popular titles are weighed, of each
+person only the latest, so the work is the same in a catalogue of any size.
 """
 
 from collections import Counter
@@ -15,6 +15,7 @@ from streamsvc.operations.catalog.audience import Audience
 
 SHOWN = 12
 MOST_OF_GENRE = 200
+MOST_OF_PERSON = 200
 MOST_CANDIDATES = 100
 WEIGHT_OF_PERSON = 3
 
@@ -29,11 +30,25 @@ OF_GENRE = (
     .order_by(TitleFacet.rank.desc())
     .limit(MOST_OF_GENRE)
 )
-_other = sa.alias(TitleCredit.__table__)
+_theirs, _other = (sa.alias(TitleCredit.__table__, name) for name in ("theirs", "other"))
+_earliest = (
+    sa.select(_theirs.c.title_pk)
+    .where(_theirs.c.person_pk == TitleCredit.person_pk)
+    .order_by(_theirs.c.title_pk.desc())
+    .offset(MOST_OF_PERSON)
+    .limit(1)
+    .scalar_subquery()
+)
+_people = (
+    sa.select(TitleCredit.person_pk, sa.func.coalesce(_earliest, 0).label("earliest"))
+    .where(TitleCredit.title_pk == sa.bindparam("pk"))
+    .distinct()  # keeps databases from working `earliest` out for each of a person's titles
+    .subquery("people")
+)
 BY_PEOPLE = (
     sa.select(_other.c.title_pk, sa.func.count(_other.c.person_pk.distinct()).label("shared"))
-    .join(TitleCredit, TitleCredit.person_pk == _other.c.person_pk)
-    .where(TitleCredit.title_pk == sa.bindparam("pk"))
+    .select_from(_people)
+    .join(_other, sa.and_(_other.c.person_pk == _people.c.person_pk, _other.c.title_pk > _people.c.earliest))
     .group_by(_other.c.title_pk)
 )
 

@@ -12,7 +12,7 @@ from streamsvc.operations.attempts import tell_if_shut
 from streamsvc.operations.operators.people import INVITATION
 from streamsvc.operations.second_factor import step_of_sealed
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, TokenInvalid
+from streamsvc.rules.refusals import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
 
@@ -46,11 +46,11 @@ def begin_totp(operator_id: str) -> dict:
 
 
 def pending_step(operator: sa.Row, code: str, now: datetime) -> int:
-    """The step whose code the authenticator that waits has shown. Raises SecondFactorInvalid."""
+    """The step whose code the authenticator that waits has shown. Raises WrongCode."""
     sealed = operator.totp_pending_sealed
     step = step_of_sealed(sealed, code, now) if sealed else None
     if step is None:
-        raise SecondFactorInvalid
+        raise WrongCode("code")
     return step
 
 
@@ -84,7 +84,7 @@ def change_totp(proved: sa.Row, step: int, kept_session: str, now: datetime) -> 
 
 def _adopt(operator: OperatorAccount, proved: sa.Row, step: int) -> list[str]:
     if operator.totp_pending_sealed != proved.totp_pending_sealed:
-        raise SecondFactorInvalid
+        raise WrongCode("code")
     operator.totp_sealed, operator.totp_pending_sealed = operator.totp_pending_sealed, None
     operator.totp_last_step = step
     return new_codes(operator.id)
@@ -101,14 +101,14 @@ def new_codes(operator_id: str) -> list[str]:
 
 
 def check_new_password(operator: sa.Row, current: str, new: str) -> None:
-    """Raises Invalid for the new password, InvalidCredentials for the current one, TooManyAttempts."""
+    """Raises Invalid for the new password, WrongPassword for the current one, TooManyAttempts."""
     accounts.check_password(new, operator.email, operator.name)
     count = throttle.take(limits.REAUTHENTICATION, operator.id)
     if not passwords.matches(operator.password_hash, current, at_home=True):
         audit.record("reauthn_fail", actor=operator.id)
         tell_if_shut(limits.REAUTHENTICATION, count, None, actor=operator.id)
         db.session.commit()
-        raise InvalidCredentials(detail="The password is wrong.")
+        raise WrongPassword("current_password")
     throttle.clear(limits.REAUTHENTICATION, operator.id)
 
 
@@ -122,13 +122,13 @@ def set_password(operator_id: str, new_hash: str, kept_session: str, now: dateti
 
 
 def prove(operator_id: str, session_id: str, code: str, now: datetime) -> None:
-    """For ten minutes from now the session may mint keys and operators. Raises SecondFactorInvalid, TooManyAttempts."""
+    """For ten minutes from now the session may mint keys and operators. Raises WrongCode, TooManyAttempts."""
     count = throttle.take(limits.REAUTHENTICATION, operator_id)
     if not use_totp(operator_id, code, now):
         audit.record("reauthn_fail", actor=operator_id)
         tell_if_shut(limits.REAUTHENTICATION, count, None, actor=operator_id)
         db.session.commit()
-        raise SecondFactorInvalid
+        raise WrongCode("totp")
     throttle.clear(limits.REAUTHENTICATION, operator_id)
     proved = sa.update(OperatorSession).where(OperatorSession.id == session_id).values(authenticated_at=now)
     db.session.execute(proved)

@@ -32,12 +32,13 @@ class Entry(NamedTuple):
     flaws: tuple[Flaw, ...] = ()
 
 
-def lines(file: BinaryIO) -> Iterator[bytes | None]:
+def lines(file: BinaryIO, most: int | None = None) -> Iterator[bytes | None]:
     """The lines of a file; None for one that is too long, of which no more than a line's length is ever held.
 
-    A byte order mark at the start is dropped. Raises TooLarge.
+    A byte order mark at the start is dropped. Raises TooLarge behind `most` lines.
     """
-    for number in range(MOST_LINES):
+    most = most or MOST_LINES
+    for number in range(most):
         line = file.readline(LONGEST_LINE_BYTES + 1)
         if not line:
             return
@@ -47,7 +48,7 @@ def lines(file: BinaryIO) -> Iterator[bytes | None]:
             yield None
         else:
             yield line if number else line.removeprefix(BOM)
-    raise TooLarge(f"It has more than {MOST_LINES} lines.")
+    raise TooLarge(f"It has more than {most} lines.")
 
 
 def text(line: bytes) -> str:

@@ -1,0 +1,86 @@
+"""Devices on which a second factor was given and which their owner trusts: for a while they show a secret instead.
+
+The secret is what counts, not the device's id. It stands for the second proof of a sign-in alone: a session that
+begins with it has proved who somebody is when the code was given, and opens no window for what is sensitive.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from flask import current_app
+
+from streamsvc import idempotency
+from streamsvc.database import db, lock, one_row
+from streamsvc.login import asking_operator
+from streamsvc.models import DeviceTrust, Session, TotpFactor
+from streamsvc.operations import audit
+from streamsvc.rules.refusals import SecondFactorRequired
+from streamsvc.rules.sessions import DEVICE_TRUST_PREFIX, fingerprint
+
+TRUSTED = "trusted_device"
+BY_APP = ("totp", "recovery_code")
+
+
+def period() -> timedelta:
+    """How long a device stays trusted; a change of the setting counts at once."""
+    return timedelta(days=current_app.extensions["settings"].trusted_device_days)
+
+
+def _counts(now: datetime) -> tuple:
+    epoch = current_app.extensions["settings"].session_epoch
+    return (DeviceTrust.given_at > now - period(), DeviceTrust.epoch >= epoch)
+
+
+def is_trusted(account: sa.Row, shown: str | None, now: datetime) -> bool:
+    """Whether `shown` is the secret of the known device that `account` (a row of operations/sign_in.py) signs in on."""
+    if not shown or account.device_id is None:
+        return False
+    its = (DeviceTrust.device_id == account.device_id, DeviceTrust.account_id == account.id)
+    its += (DeviceTrust.token_hash == fingerprint(shown), DeviceTrust.given_at >= TotpFactor.confirmed_at)
+    factor = TotpFactor.account_id == DeviceTrust.account_id
+    return one_row(sa.select(DeviceTrust.given_at).join(TotpFactor, factor).where(*its, *_counts(now))) is not None
+
+
+def proved_at(device_id: str) -> datetime:
+    """When the second factor was last given on this device, which nobody distrusts before the caller's unit of work
+    is over. Raises SecondFactorRequired where somebody just did."""
+    trust = lock(DeviceTrust, device_id)
+    if trust is None:
+        raise SecondFactorRequired(methods=list(BY_APP))
+    return trust.given_at
+
+
+def trust_if_asked(session: Session, asked: bool, second: str | None, now: datetime) -> dict | None:
+    """{token, until} of the device on which `second` was given just now, in the caller's unit of work; else None."""
+    if not (asked and second in BY_APP and period()):
+        return None
+    token = DEVICE_TRUST_PREFIX + idempotency.new_secret(idempotency.TRUST)
+    trust = db.session.get(DeviceTrust, session.device_id)
+    if trust is None:
+        trust = DeviceTrust(device_id=session.device_id, account_id=session.account_id)
+        db.session.add(trust)
+    trust.token_hash, trust.epoch, trust.given_at = fingerprint(token), session.epoch, now
+    audit.record("device_trusted", session.account_id, device=session.device_id)
+    return {"token": token, "until": now + period()}
+
+
+def trusted_until(device_ids: list[str], now: datetime) -> dict[str, datetime]:
+    """{device: until when it is trusted}, of those that are."""
+    found = sa.select(DeviceTrust.device_id, DeviceTrust.given_at)
+    found = found.where(DeviceTrust.device_id.in_(device_ids), *_counts(now))
+    return {device_id: given_at + period() for device_id, given_at in db.session.execute(found)}
+
+
+def distrust(account_id: str, *conditions) -> None:
+    """The account's devices (those that meet the conditions) ask for the second factor again; in the caller's unit of
+    work."""
+    theirs = sa.delete(DeviceTrust).where(DeviceTrust.account_id == account_id, *conditions)
+    gone = list(db.session.scalars(theirs.returning(DeviceTrust.device_id)))
+    if gone:
+        operator = asking_operator()
+        audit.record("device_trust_ended", account_id, actor=operator and operator.id, devices=gone)
+
+
+def distrust_device_of(account_id: str, session_id: str) -> None:
+    """The same for the device of one session."""
+    distrust(account_id, DeviceTrust.device_id.in_(sa.select(Session.device_id).where(Session.id == session_id)))
