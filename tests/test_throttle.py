@@ -78,6 +78,12 @@ def test_asking_twice_is_no_way_round_the_count_of_identifiers(client):
     assert codes == [401] * 15 + [429] * 4
 
 
+def test_what_one_limit_refuses_is_counted_by_none(client):
+    codes = [guess(client, f"user{n}@example.com").status_code for n in range(25)]
+    assert codes == [401] * 10 + [429] * 15
+    assert [guess(client, f"user{n % 3}@example.com").status_code for n in range(10)] == [401] * 10
+
+
 def test_many_who_sign_in_rightly_behind_one_address_are_not_held_up(client):
     people = [Person(client, f"user{n}@example.com") for n in range(30)]
     assert {person.sign_up().status_code for person in people} == {201}
