@@ -22,6 +22,13 @@ limit_request_line = 8190
 control_socket_disable = True
 loglevel = _settings.log_level
 
+
+def post_worker_init(worker):
+    from streamsvc import memory  # in the worker; the master need not load it
+
+    memory.settle()
+
+
 if _settings.metrics:
     _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
 

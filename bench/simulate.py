@@ -19,7 +19,7 @@ import click
 import flask_migrate
 import sqlalchemy as sa
 
-from streamsvc import jobs
+from streamsvc import jobs, memory
 from streamsvc.app import create_app
 from streamsvc.database import affected, all_rows, db, new_id, one_row
 from streamsvc.gateways.payments.interface import SUCCEEDED
@@ -87,6 +87,7 @@ def simulate(clock, subscribers, months) -> list[dict]:
     """Live through it; the months of the revenue report."""
     chance, prices = random.Random(SEED), sell()
     everyone = begin(clock, subscribers, prices, chance)
+    memory.settle()
     days, began = months * 30, time.perf_counter()
     with click.progressbar(range(days), label=f"{subscribers} subscribers, {months} months", file=sys.stderr) as bar:
         for _ in bar:

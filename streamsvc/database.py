@@ -8,7 +8,6 @@ that may be lost with the machine's power, but never half done (a heartbeat, a c
 but for `/readyz`, which tries whether a write would pass.
 """
 
-import base64
 import json
 import secrets
 import sqlite3
@@ -87,6 +86,9 @@ class UtcTime(sa.TypeDecorator):
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
 """A JSON document: JSONB on PostgreSQL, text on SQLite."""
 
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS, _SHIFTS = [one + other for one in _DIGITS for other in _DIGITS], range(120, -1, -10)
+"""Base 32 hex, two digits at a time."""
 _last_id = 0
 _id_lock = threading.Lock()
 
@@ -101,7 +103,7 @@ def new_id(prefix: str) -> str:
         fresh = clock.wall_ms() << 80 | secrets.randbits(80)
         _last_id = fresh if fresh > _last_id else _last_id + 1 + secrets.randbits(64)
         number = _last_id
-    return f"{prefix}_{base64.b32hexencode(number.to_bytes(20))[-26:].decode().lower()}"
+    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def configure(app, settings) -> None:

@@ -1,6 +1,5 @@
 """catalog import, catalog export."""
 
-import gc
 import sys
 import zlib
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from streamsvc import memory
 from streamsvc.cli.progress import progress
 from streamsvc.operations.catalog.exporting import FORMATS
 from streamsvc.operations.catalog.formats import TooLarge, lines
@@ -79,7 +79,7 @@ def import_with_progress(
     """Import a file with a bar on a terminal."""
     with opened(file) as whole:
         length = sum(1 for _ in lines(whole))
-    gc.freeze()  # what the program is made of stays; not to be looked through again every few titles
+    memory.settle()
     with progress(length, "Importing titles") as bar:
         return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most, others)
 
