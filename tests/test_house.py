@@ -87,6 +87,7 @@ MAY_IMPORT = {
         "database",
         "clock",
         "jobs",
+        "memory",
         "models",
         "rules",
     },
