@@ -52,6 +52,7 @@ MAY_IMPORT = {
     "gateways": {"gateways", "models", "database", "clock", "rules", "settings"},
     "operations": {"operations", "gateways", "models", "database", "rules", "settings", "passwords", "search"} | EDGE,
     "metrics": {"models", "database", "clock"},
+    "memory": set(),
     "blueprints": {
         "blueprints",
         "metrics",
