@@ -21,10 +21,11 @@ def hold(
     subscription_ids: Iterable[str],
     account_ids: Iterable[str] = (),
     replayed: Mapping[str, Replayed] | None = None,
+    to_bill: bool = True,
 ) -> None:
     """Lock the subscriptions' accounts and the others, in the order of their ids, and tell what will be asked.
 
-    `replayed`: what the subscriptions' histories amounted to a moment ago.
+    `replayed`: what the subscriptions' histories amounted to a moment ago. `to_bill`: tell also what new invoices ask.
     """
     ids = sorted(set(subscription_ids))
     owners = sa.select(Subscription.account_id).where(Subscription.id.in_(ids))
@@ -36,36 +37,41 @@ def hold(
         together.tell(("facts", row.id), facts[row.id])
         together.tell(("replayed", row.id), (replayed or {}).get(row.id))
     _tell_open_invoices(list(accounts), ids)
-    _tell_lists("discounts", ids, "subscription_id", sa.select(Discount).where(Discount.subscription_id.in_(ids)))
-    _tell_of_accounts(list(accounts))
+    _tell_one_by_one("is referred", accounts, dict.fromkeys(referrals.referred(list(accounts)), True), False)
+    if to_bill:
+        discounts = _fresh(sa.select(Discount).where(Discount.subscription_id.in_(ids)))
+        _tell_lists("discounts", ids, "subscription_id", discounts)
+        _tell_of_accounts(list(accounts))
 
 
 def _tell_open_invoices(account_ids: Sequence[str], subscription_ids: Sequence[str]) -> None:
     mine = sa.or_(Invoice.account_id.in_(account_ids), Invoice.subscription_id.in_(subscription_ids))
     owed = sa.select(Invoice).where(Invoice.status == "open", mine)
-    owed = owed.options(lazyload(Invoice.lines), selectinload(Invoice.payments))
-    _tell_lists("open invoices", account_ids, "account_id", owed)
-    _tell_lists("open invoices", subscription_ids, "subscription_id", owed)
+    found = _fresh(owed.options(lazyload(Invoice.lines), selectinload(Invoice.payments)))
+    _tell_lists("open invoices", account_ids, "account_id", found)
+    _tell_lists("open invoices", subscription_ids, "subscription_id", found)
 
 
 def _tell_of_accounts(ids: list[str]) -> None:
     kept = sa.select(PaymentMethod).where(PaymentMethod.account_id.in_(ids), PaymentMethod.removed_at.is_(None))
-    _tell_lists("methods", ids, "account_id", kept)
+    _tell_lists("methods", ids, "account_id", _fresh(kept))
     tax_ids = {one.account_id: one for one in _fresh(sa.select(TaxId).where(TaxId.account_id.in_(ids)))}
-    credits, referred = ledger.credits_of(ids), referrals.referred(ids)
-    for account_id in ids:
-        together.tell(("credit", account_id), credits[account_id])
-        together.tell(("tax id", account_id), tax_ids.get(account_id))
-        together.tell(("is referred", account_id), account_id in referred)
+    _tell_one_by_one("tax id", ids, tax_ids, None)
+    _tell_one_by_one("credit", ids, ledger.credits_of(ids), None)
 
 
-def _tell_lists(name: str, keys: Sequence[str], column: str, query) -> None:
-    """Tell under (name, key) the rows of each key, in the order of their ids."""
-    found = defaultdict(list)
-    for row in _fresh(query):
-        found[getattr(row, column)].append(row)
+def _tell_one_by_one(name: str, keys: Iterable[str], answers: Mapping[str, object], otherwise) -> None:
     for key in keys:
-        together.tell((name, key), sorted(found[key], key=lambda row: row.id))
+        together.tell((name, key), answers.get(key, otherwise))
+
+
+def _tell_lists(name: str, keys: Iterable[str], column: str, rows: Iterable) -> None:
+    """Tell under (name, key) the rows of each key, in the order of their ids."""
+    of_key = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.id):
+        of_key[getattr(row, column)].append(row)
+    for key in keys:
+        together.tell((name, key), of_key[key])
 
 
 def _fresh(query) -> list:
@@ -95,7 +101,8 @@ def settle_all(outcomes: Mapping[str, Outcome], replayed: Mapping[str, Replayed]
     about = sa.select(Payment.id, Payment.account_id, Invoice.subscription_id).join(Invoice)
     found = all_rows(about.where(Payment.id.in_(ids)))
     with together.together():
-        hold([row.subscription_id for row in found if row.subscription_id], [row.account_id for row in found], replayed)
+        subscriptions = [row.subscription_id for row in found if row.subscription_id]
+        hold(subscriptions, [row.account_id for row in found], replayed, to_bill=False)
         payments = _fresh(sa.select(Payment).where(Payment.id.in_(ids)))
         bills = sa.select(Invoice).where(Invoice.id.in_([one.invoice_id for one in payments]))
         invoices = {one.id: one for one in _fresh(bills.options(lazyload(Invoice.lines)))}
