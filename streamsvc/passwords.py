@@ -3,7 +3,9 @@
 A hash takes 19 MiB and a core for some 25 ms. Without a bound, a storm of sign-ins takes every thread and gigabytes of
 memory; with it, half of the threads always stay free for requests that hash nothing. A quarter of the threads may wait
 for strangers' hashes and another quarter for those of people at home, on a device that their account knows or in a
-session of theirs: however long strangers queue, these find a place, and come first. Threads of their own compute, one
+session of theirs: however long strangers queue, these find a place, and come first. Of the strangers' places one is
+for those alone from whose address nobody failed of late, and they come before the others: a storm from addresses that
+have shown what they are leaves a way in for who has a new television. Threads of their own compute, one
 for each slot: the allocator keeps for each thread what it once used, and eight threads that hash in turn would hold
 eight times 19 MiB.
 """
@@ -17,7 +19,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,27 +58,27 @@ class Hashing:
         self.computing = ThreadPoolExecutor(self.slots, "hash")
         queue = max(1, settings.threads // 4)
         self.for_strangers = threading.BoundedSemaphore(self.slots + queue)
+        self.for_suspects = threading.BoundedSemaphore(max(1, self.slots + queue - 1))
         self.at_home = threading.BoundedSemaphore(self.slots + queue)
         self.queue, self.number = PriorityQueue(), itertools.count()
-        """(is a stranger, number, future, work): strangers come once nobody at home waits."""
+        """(rank, number, future, work): who is at home comes first, who is suspect last."""
         self.dummy = self.hasher.hash(secrets.token_hex(16))
         """What is verified where there is no account, so that none costs as much as one."""
 
     @contextmanager
-    def place(self, at_home: bool = False) -> Iterator["Place"]:
+    def place(self, at_home: bool = False, suspect: bool = False) -> Iterator["Place"]:
         """A place in the queue. Raises Unavailable where there is none."""
-        places = self.at_home if at_home else self.for_strangers
-        if not places.acquire(blocking=False):
-            raise Unavailable(retry_after_s=1)
-        try:
-            yield Place(self, at_home)
-        finally:
-            places.release()
+        with ExitStack() as held:
+            for places in [self.at_home] if at_home else [self.for_suspects] * suspect + [self.for_strangers]:
+                if not places.acquire(blocking=False):
+                    raise Unavailable(retry_after_s=1)
+                held.callback(places.release)
+            yield Place(self, rank=0 if at_home else 1 + suspect)
 
-    def run(self, work, at_home: bool):
+    def run(self, work, rank: int):
         """What `work()` gives, in its turn, to who has a place. Raises Unavailable where the queue does not move."""
         waiting = Future()
-        self.queue.put((not at_home, next(self.number), waiting, work))
+        self.queue.put((rank, next(self.number), waiting, work))
         self.computing.submit(self._next)
         try:
             return waiting.result(LONGEST_WAIT_S)
@@ -101,13 +103,16 @@ class Place:
     """Held from before an attempt is counted: what a full house refuses has cost nothing and counts nowhere."""
 
     hashing: Hashing
-    at_home: bool
+    rank: int
+
+    def run(self, work):
+        return self.hashing.run(work, self.rank)
 
     def hashed(self, password: str) -> str:
         """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where one went into it."""
         pepper = _pepper_now()
         peppered = _peppered(password, pepper)
-        fresh = self.hashing.run(lambda: self.hashing.hasher.hash(peppered), self.at_home)
+        fresh = self.run(lambda: self.hashing.hasher.hash(peppered))
         return f"{PEPPERED}{pepper}:{fresh}" if pepper else fresh
 
     def matches(self, kept: str | None, password: str) -> bool:
@@ -126,7 +131,7 @@ class Place:
             except (VerificationError, InvalidHashError):
                 return False
 
-        return self.hashing.run(compare, self.at_home)
+        return self.run(compare)
 
 
 _making = threading.Lock()
@@ -141,12 +146,13 @@ def _hashing() -> Hashing:
     return known["hashing"]
 
 
-def place(at_home: bool = False) -> AbstractContextManager[Place]:
+def place(at_home: bool = False, suspect: bool = False) -> AbstractContextManager[Place]:
     """A place in the queue for hashes, to be held while one is computed. Raises Unavailable where too many ask.
 
-    `at_home`: the asking device or session is one that the account knows.
+    `at_home`: the asking device or session is one that the account knows. `suspect`: whoever asks comes from
+    where somebody failed of late.
     """
-    return _hashing().place(at_home)
+    return _hashing().place(at_home, suspect)
 
 
 def hashed(password: str, at_home: bool = False) -> str:

@@ -8,6 +8,7 @@ by none. The limits themselves stand in rules/throttle.py.
 import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import sqlalchemy as sa
@@ -28,8 +29,8 @@ KEY = sa.bindparam("key_", type_=sa.String)
 
 def take(limit: Window | Ladder, subject: str) -> int:
     """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left."""
-    for retry_after_s in shut([(limit, subject)]).values():
-        raise TooManyAttempts(retry_after_s)
+    if (seen := look([(limit, subject)]).get((limit, subject))) and seen.shut_for_s:
+        raise TooManyAttempts(seen.shut_for_s)
     with counting() as counters:
         return counters.take(limit, subject)
 
@@ -40,11 +41,24 @@ def clear(limit: Window | Ladder, subject: str) -> None:
         counters.clear(limit, subject)
 
 
-def shut(doors: Sequence[Door]) -> dict[Door, int]:
-    """Those of the doors that are shut, and for how many seconds yet; counts nothing."""
+@dataclass(frozen=True)
+class Seen:
+    """How many attempts a door counted, and for how many seconds yet it is shut; 0 where it is open."""
+
+    count: int
+    shut_for_s: int
+
+
+def look(doors: Sequence[Door]) -> dict[Door, Seen]:
+    """Those of the doors that still count something; counts nothing."""
     now_s, keys = _now_s(), {key_of(*door): door for door in doors}
-    rows = [(keys[row.key], row) for row in all_rows(KEPT, {"keys": list(keys)})]
-    return {door: max(1, row.until_s - now_s) for door, row in rows if not _is_open(door[0], row, now_s)}
+    found = {}
+    for row in all_rows(KEPT, {"keys": list(keys)}):
+        door = keys[row.key]
+        is_open = _is_open(door[0], row, now_s)
+        if row.count and (not is_open or row.until_s > now_s or isinstance(door[0], Ladder)):
+            found[door] = Seen(row.count, 0 if is_open else max(1, row.until_s - now_s))
+    return found
 
 
 KEPT = sa.select(Throttle.key, Throttle.count, Throttle.until_s).where(

@@ -86,9 +86,9 @@ def test_one_mailbox_is_not_flooded(app, ann):
     assert len(mails(app, ann.email, "password_reset")) == 5
 
 
-def compute(hashing, work, at_home=False):
-    with hashing.place(at_home):
-        return hashing.run(work, at_home)
+def compute(hashing, work, **who):
+    with hashing.place(**who) as place:
+        return place.run(work)
 
 
 @pytest.fixture
@@ -135,6 +135,22 @@ def test_people_at_home_find_a_place_however_many_strangers_queue_and_come_first
     hashing.leave.set()
     at_home.result(5), stranger.result(5)
     assert done == ["mine", "a stranger's"]
+
+
+def test_suspects_leave_strangers_a_place_and_come_after_them(hashing):
+    done = []
+    with ThreadPoolExecutor(2) as others, hashing.for_suspects:
+        with pytest.raises(Unavailable):
+            compute(hashing, lambda: "one too many", suspect=True)
+        later = others.submit(hashing.run, lambda: done.append("a suspect's"), 2)
+        while hashing.queue.empty():
+            pass
+        stranger = others.submit(compute, hashing, lambda: done.append("a stranger's"))
+        while hashing.queue.qsize() < 2:
+            pass
+        hashing.leave.set()
+        stranger.result(5), later.result(5)
+    assert done == ["a stranger's", "a suspect's"]
 
 
 def test_who_waits_too_long_for_a_slot_is_told_so(hashing, monkeypatch):

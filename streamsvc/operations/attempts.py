@@ -33,6 +33,8 @@ class Attempt:
     """The limits that this attempt used up."""
     solved: bool = False
     """Whether it took a challenge to let it by."""
+    suspect: bool = False
+    """Whether somebody failed from the same address within the hour."""
 
     def __post_init__(self):
         self.is_on = current_app.extensions["settings"].login_throttle
@@ -45,7 +47,7 @@ class Attempt:
         learned anything. Raises TooManyAttempts, or Unavailable where too many ask at once.
         """
         self._look()
-        with passwords.place(at_home=self.known_device is not None) as place:
+        with passwords.place(self.known_device is not None, self.suspect) as place:
             self._count()
             try:
                 return place.matches(kept, password)
@@ -74,12 +76,13 @@ class Attempt:
         if not self.is_on:
             return
         asked = [self.door] if self.known_device else [*self.doors_of_strangers, self.pair, self.door]
-        shut = throttle.shut(asked)
-        if shut.pop(self.pair, None):
-            shut.pop((SPRAYED, self.source), None)
-        for door, retry_after_s in shut.items():
-            if door[0] not in OPENED_BY_A_CHALLENGE or not self._solves(retry_after_s):
-                raise TooManyAttempts(retry_after_s)
+        seen = throttle.look(asked)
+        self.suspect = (SPRAYED, self.source) in seen
+        if self.pair in seen:
+            seen = {door: one for door, one in seen.items() if door not in (self.pair, (SPRAYED, self.source))}
+        for door, one in seen.items():
+            if one.shut_for_s and (door[0] not in OPENED_BY_A_CHALLENGE or not self._solves(one.shut_for_s)):
+                raise TooManyAttempts(one.shut_for_s)
 
     def _solves(self, retry_after_s: int) -> bool:
         """Whether a challenge was solved for it. Raises TooManyAttempts that asks for one where it was not."""
