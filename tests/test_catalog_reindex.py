@@ -8,6 +8,7 @@ from streamsvc.database import db
 from streamsvc.models import CatalogState, SearchDoc
 from streamsvc.operations.catalog import indexing
 from tests.catalog_world import Catalog
+from tests.test_import import pieces_of_the_index
 
 TITLES = ["Alpha", "Bravo", "Charlie", "Delta", "Echo"]
 
@@ -42,6 +43,7 @@ def test_an_index_of_older_rules_is_made_anew(app, clock, catalog, monkeypatch, 
     monkeypatch.setattr(indexing, "RECORDS", indexing.RECORDS.limit(2))
     look_after(app, clock)
     assert [catalog.found(title) for title in TITLES] == [[title] for title in TITLES]
+    assert pieces_of_the_index(app) == 1
 
 
 def test_an_index_of_todays_rules_is_left_alone(app, clock, catalog):

@@ -32,6 +32,8 @@ def settle(written: int) -> bool:
 
 def merge_some() -> bool:
     """Merge a little, in the caller's unit of work; whether there may be more to merge."""
+    if db.engine.dialect.name != "sqlite":
+        return False
     raw = db.session.connection().connection.dbapi_connection
     before = raw.total_changes
     _tell("merge", -AT_ONCE)

@@ -40,6 +40,8 @@ def go_on(payload: dict, now: datetime) -> None:
     if after:
         name = f"catalog_reindex {search.VERSION} {after}"
         jobs.enqueue("catalog_reindex", {"after": after}, now, dedupe=name)
+    else:
+        jobs.enqueue("catalog_search_merge", {}, now, dedupe=f"search merge {search.VERSION}")
 
 
 def reindex(after: int) -> int | None:
