@@ -1,9 +1,9 @@
 """Password hashing: argon2id, so many at a time as there are cores, a short queue, then an honest 503.
 
 A hash takes 19 MiB and a core for some 25 ms. Without a bound, a storm of sign-ins takes every thread and gigabytes of
-memory; with it, half of the threads always stay free for requests that hash nothing. A quarter of the threads may wait
-for strangers' hashes and another quarter for those of people at home, on a device that their account knows or in a
-session of theirs: however long strangers queue, these find a place, and come first. Of the strangers' places one is
+memory; with it, some threads always stay free for requests that hash nothing. Three eighths of the threads may wait for
+strangers' hashes and a quarter for those of people at home, on a device that their account knows or in a session of
+theirs: however long strangers queue, these find a place, and come first. Of the strangers' places one is
 for those alone from whose address nobody failed of late, and they come before the others: a storm from addresses that
 have shown what they are leaves a way in for who has a new television. Threads of their own compute, one
 for each slot: the allocator keeps for each thread what it once used, and eight threads that hash in turn would hold
@@ -56,10 +56,10 @@ class Hashing:
         )
         self.slots = max(1, (os.cpu_count() or 1) // settings.workers)
         self.computing = ThreadPoolExecutor(self.slots, "hash")
-        queue = max(1, settings.threads // 4)
-        self.for_strangers = threading.BoundedSemaphore(self.slots + queue)
-        self.for_suspects = threading.BoundedSemaphore(max(1, self.slots + queue - 1))
-        self.at_home = threading.BoundedSemaphore(self.slots + queue)
+        strangers = self.slots + max(1, settings.threads * 3 // 8)
+        self.for_strangers = threading.BoundedSemaphore(strangers)
+        self.for_suspects = threading.BoundedSemaphore(strangers - 1)
+        self.at_home = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 4))
         self.queue, self.number = PriorityQueue(), itertools.count()
         """(rank, number, future, work): who is at home comes first, who is suspect last."""
         self.dummy = self.hasher.hash(secrets.token_hex(16))
