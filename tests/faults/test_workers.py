@@ -21,7 +21,7 @@ from tests.faults.workers import Workers
 SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "100"))
 WORKERS = 4
 KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "0.2"))
-PATIENCE_S = 90
+PATIENCE_S = 200
 """How long nothing may move before it counts as stuck."""
 
 
