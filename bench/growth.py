@@ -33,7 +33,7 @@ from sqlalchemy.engine import make_url
 
 from bench import report, servers
 from bench.paths import Request
-from streamsvc import pagination
+from streamsvc import memory, pagination
 from streamsvc.app import create_app
 from streamsvc.blueprints.catalog.answers import Answers
 from streamsvc.cli.progress import progress
@@ -116,7 +116,7 @@ def fill(size: int) -> dict:
     """Import a made catalogue, straight from its maker."""
     app = create_app(Settings.from_env(os.environ))
     maker = subprocess.Popen([sys.executable, str(MAKER), str(size)], stdout=subprocess.PIPE)
-    gc.freeze()  # as the command does
+    memory.settle()  # as the command does
     began = time.perf_counter()
     with app.app_context(), maker.stdout as file, progress(size, f"Importing {size:,} titles") as bar:
         found = importing.import_entries(ndjson.read(file), lambda done: bar.update(done - bar.pos))

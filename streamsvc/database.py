@@ -214,22 +214,13 @@ def affected(clause, parameters=None) -> int:
         return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def written_in_turn(clause, parameters=None) -> sa.Row | None:
-    """The first row that one writing statement gives, if it gives any, in a transaction of its own.
+@contextmanager
+def in_turn() -> Iterator[sa.Connection]:
+    """A connection for a few writing statements in a short transaction; what raises takes all of them back.
 
     On SQLite it queues as units of work do, who would otherwise always come before it: for what is written while many
     others write, too. Not within a unit of work.
     """
-    if db.engine in _turns:
-        with in_turn() as connection:
-            return _first(connection.execute(clause, parameters))
-    with db.engines[STATEMENTS].connect() as connection:
-        return _first(connection.execute(clause, parameters))
-
-
-@contextmanager
-def in_turn() -> Iterator[sa.Connection]:
-    """The same for a few statements: what raises within the block takes all of them back."""
     turns = _turns.get(db.engine)
     with db.engines[STATEMENTS].connect() as connection:
         if turns and not turns.wait(LONGEST_WAIT_S):
@@ -248,10 +239,6 @@ def in_turn() -> Iterator[sa.Connection]:
         finally:
             if turns:
                 turns.pass_on()
-
-
-def _first(result) -> sa.Row | None:
-    return result.first() if result.returns_rows else None
 
 
 def lock(row_type, key):

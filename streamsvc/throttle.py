@@ -8,7 +8,6 @@ by none. The limits themselves stand in rules/throttle.py.
 import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 
 import sqlalchemy as sa
@@ -29,8 +28,8 @@ KEY = sa.bindparam("key_", type_=sa.String)
 
 def take(limit: Window | Ladder, subject: str) -> int:
     """Count one attempt of `subject`; how many that makes. Raises TooManyAttempts where there is none left."""
-    if (seen := look([(limit, subject)]).get((limit, subject))) and seen.shut_for_s:
-        raise TooManyAttempts(seen.shut_for_s)
+    if shut_for_s := look([(limit, subject)]).get((limit, subject)):
+        raise TooManyAttempts(shut_for_s)
     with counting() as counters:
         return counters.take(limit, subject)
 
@@ -41,23 +40,18 @@ def clear(limit: Window | Ladder, subject: str) -> None:
         counters.clear(limit, subject)
 
 
-@dataclass(frozen=True)
-class Seen:
-    """How many attempts a door counted, and for how many seconds yet it is shut; 0 where it is open."""
+def look(doors: Sequence[Door]) -> dict[Door, int]:
+    """Those of the doors that still count something, and for how many seconds yet they are shut: 0 where one is open.
 
-    count: int
-    shut_for_s: int
-
-
-def look(doors: Sequence[Door]) -> dict[Door, Seen]:
-    """Those of the doors that still count something; counts nothing."""
+    Counts nothing.
+    """
     now_s, keys = _now_s(), {key_of(*door): door for door in doors}
     found = {}
     for row in all_rows(KEPT, {"keys": list(keys)}):
         door = keys[row.key]
         is_open = _is_open(door[0], row, now_s)
         if row.count and (not is_open or row.until_s > now_s or isinstance(door[0], Ladder)):
-            found[door] = Seen(row.count, 0 if is_open else max(1, row.until_s - now_s))
+            found[door] = 0 if is_open else max(1, row.until_s - now_s)
     return found
 
 

@@ -79,10 +79,11 @@ class Attempt:
         seen = throttle.look(asked)
         self.suspect = (SPRAYED, self.source) in seen
         if self.pair in seen:
-            seen = {door: one for door, one in seen.items() if door not in (self.pair, (SPRAYED, self.source))}
-        for door, one in seen.items():
-            if one.shut_for_s and (door[0] not in OPENED_BY_A_CHALLENGE or not self._solves(one.shut_for_s)):
-                raise TooManyAttempts(one.shut_for_s)
+            del seen[self.pair]
+            seen.pop((SPRAYED, self.source), None)  # it is none more of those that the address tried
+        for door, shut_for_s in seen.items():
+            if shut_for_s and (door[0] not in OPENED_BY_A_CHALLENGE or not self._solves(shut_for_s)):
+                raise TooManyAttempts(shut_for_s)
 
     def _solves(self, retry_after_s: int) -> bool:
         """Whether a challenge was solved for it. Raises TooManyAttempts that asks for one where it was not."""
