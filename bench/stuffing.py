@@ -144,18 +144,28 @@ async def sign_in(line: Line, address: str, name: str, password: str, device_id:
     return await line.ask("POST", "/v1/sessions", body, X_Forwarded_For=address)
 
 
-async def storm(host: str, wanted, label: str, on_answer) -> None:
-    """Send (address, name, password) as fast as LINES connections are answered; `on_answer(what, answer)`."""
-    waiting = collections.deque(wanted)
+async def storm(host: str, wanted, label: str, on_answer, persistent=False) -> int:
+    """Send (address, name, password) as fast as LINES connections are answered; `on_answer(what, answer)`.
+
+    The `persistent` try again what found a full house, until it is judged; how often they did.
+    """
+    waiting, again = collections.deque(wanted), 0
     with progress(len(waiting), label) as bar:
 
         async def one(line):
             while waiting:
                 what = waiting.popleft()
-                on_answer(what, await sign_in(line, *what))
-                bar.update(1)
+                answer = await sign_in(line, *what)
+                if persistent and answer.status == 503:
+                    nonlocal again
+                    again += 1
+                    waiting.append(what)
+                else:
+                    on_answer(what, answer)
+                    bar.update(1)
 
         await asyncio.gather(*(one(Line(host)) for _ in range(LINES)))
+    return again
 
 
 @dataclass
@@ -213,7 +223,9 @@ async def stuffing(host, chance, cast, asked):
     heard, homes = Told(), {True: [], False: []}
     over = asyncio.Event()
     coming = [asyncio.create_task(come(host, cast, known, homes[known], over)) for known in (True, False)]
-    await storm(host, wanted, "Stolen pairs", lambda what, answer: heard.note(what[0], answer))
+    heard.statuses[503] = await storm(
+        host, wanted, "Stolen pairs", lambda what, answer: heard.note(what[0], answer), persistent=True
+    )
     over.set()
     await asyncio.gather(*coming)
     return heard, homes, plain
