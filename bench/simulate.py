@@ -51,6 +51,7 @@ DECLINED = 0.03
 EVENTS = (("change", 0.01), ("pause", 0.005), ("cancel", 0.01), ("refund", 0.005))
 """What happens to a subscriber in a month, and how likely."""
 AT_ONCE = 500
+PRAGMAS = "PRAGMA synchronous=OFF; PRAGMA cache_size=-1000000;"
 TABLES = (Account, PaymentMethod, Subscription, SubscriptionEvent)
 
 
@@ -74,7 +75,7 @@ def main():
         jobs.MOST_AT_ONCE = AT_ONCE
         with app.app_context():
             for engine in db.engines.values():
-                sa.event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+                sa.event.listen(engine, "connect", lambda raw, _: raw.executescript(PRAGMAS))
             flask_migrate.upgrade()
             rows = simulate(clock, asked.subscribers, asked.months)
             difference = told(clock)
