@@ -24,6 +24,8 @@ from streamsvc.operators import Operator
 from streamsvc.prepared import Prepared
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
+from streamsvc.rules.origins import is_from_elsewhere
+from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.refusals import (
     CsrfTokenInvalid,
     InsufficientScope,
@@ -318,8 +320,13 @@ def _admit_operator(who: Operator, access: Access) -> None:
 
 
 def _check_csrf(session_id: str) -> None:
-    sent = request.headers.get(CSRF_HEADER, "").encode()
-    good = (csrf_token_of(session_id, key) for key in current_app.extensions["settings"].secret_key)
+    settings, headers = current_app.extensions["settings"], request.headers
+    own_hosts = {request.host.lower(), site_of(settings.public_url)[1].partition("://")[2]}
+    if is_from_elsewhere(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
+        log.warning("authz_fail: another site's page used the cookie of %s for %s", session_id, request.endpoint)
+        raise CsrfTokenInvalid(detail="A page of another site may change nothing by this cookie.")
+    sent = headers.get(CSRF_HEADER, "").encode()
+    good = (csrf_token_of(session_id, key) for key in settings.secret_key)
     if not any(hmac.compare_digest(sent, each.encode()) for each in good):
         log.warning("authz_fail: %s sent no good CSRF token for %s", session_id, request.endpoint)
         raise CsrfTokenInvalid

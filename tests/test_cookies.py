@@ -56,6 +56,21 @@ def test_with_the_token_that_was_handed_out_it_changes_what_it_asks_for(browser)
     assert browser.get("/v1/sessions/current").status_code == 401
 
 
+def test_another_sites_page_changes_nothing_even_with_the_token(browser):
+    own = ["http://localhost", "http://127.0.0.1:8000"]  # as it was asked, and where the settings say it is reached
+    strange = ["https://evil.example", "http://localhost:81", "http://localhost.evil.example", "null", ""]
+    said = [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "cross-site", "Origin": own[0]}]
+    said += [{"Origin": one} for one in strange] + [{"Sec-Fetch-Site": "same-site", "Origin": strange[0]}]
+    for headers in said:
+        answer = browser.patch("/v1/account", {"name": "Eve"}, headers={"X-CSRF-Token": browser.csrf} | headers)
+        assert code_of(answer) == (403, "csrf_token_invalid"), headers
+        assert browser.get("/v1/account", headers=headers).status_code == 200
+    said = [{"Sec-Fetch-Site": one} for one in ("same-origin", "none")] + [{"Origin": one} for one in own]
+    for headers in [*said, {"Sec-Fetch-Site": "same-origin", "Origin": strange[0]}]:
+        answer = browser.patch("/v1/account", {"name": "Ann"}, headers={"X-CSRF-Token": browser.csrf} | headers)
+        assert answer.status_code == 200, headers
+
+
 def test_the_token_of_one_session_does_not_serve_another(browser):
     other = Person(browser.client, browser.email)
     csrf = other.sign_in(cookie=True).json["csrf_token"]
