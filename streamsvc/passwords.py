@@ -117,7 +117,9 @@ class Place:
 
     def matches(self, kept: str | None, password: str) -> bool:
         """Whether this is the password behind `kept`; one hash is computed whether or not there is one to match."""
-        pepper, phc = _taken_apart(kept or self.hashing.dummy)
+        digested, ours = foreign_hashes.taken_apart(kept or self.hashing.dummy)
+        password = digested.of(password) if digested else password
+        pepper, phc = _taken_apart(ours)
         if pepper not in _peppers():
             log.error("the pepper %s is not among the settings: passwords kept with it open nothing", pepper)
             kept, pepper, phc = None, "", self.hashing.dummy
@@ -159,6 +161,18 @@ def hashed(password: str, at_home: bool = False) -> str:
     """As `Place.hashed`, at once. Raises Unavailable where too many ask."""
     with place(at_home) as mine:
         return mine.hashed(password)
+
+
+def taken_over(text: str) -> str:
+    """What is kept of another system's hash: itself; of a mere digest our hash of it, which takes one hash's time.
+
+    Raises ValueError, with the reason, where it is unknown or costs too much; Unavailable where too many ask.
+    """
+    if found := foreign_hashes.weak(text):
+        digested, value = found
+        return digested.mark + hashed(value)
+    foreign_hashes.parse(text)
+    return text
 
 
 def matches(kept: str | None, password: str, at_home: bool = False) -> bool:

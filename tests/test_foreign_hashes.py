@@ -2,6 +2,9 @@
 
 import base64
 import hashlib
+import re
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import bcrypt
 import pytest
@@ -12,7 +15,8 @@ from streamsvc import passwords
 from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.rules.foreign_hashes import parse
-from tests.sessions_steps import Person, code_of, mailed_token, operator
+from streamsvc.rules.refusals import Unavailable
+from tests.sessions_steps import Person, code_of, everything, mailed_token, operator
 
 WORD = "a lông secret 7"
 SALT = b"salt of 16 bytes"
@@ -94,6 +98,12 @@ def test_the_first_sign_in_makes_a_hash_of_ours_of_it(app, client, form):
         f"$pbkdf2-sha256$1000${ab64(SALT)}${ab64(SALT * 20)}",
         f"$pbkdf2-sha256$1000${ab64(SALT)}$aGFz",
         "5f4dcc3b5aa765d61d8327deb882cf99",
+        "{md5}5f4dcc3b5aa765d61d8327deb882cf9",
+        "{sha1}5f4dcc3b5aa765d61d8327deb882cf99",
+        "{SSHA}" + b64(hashlib.sha1(b"x").digest()),
+        "{SMD5}" + b64(bytes(100)),
+        "md5$salt$5f4dcc3b",
+        "digest:md5:::$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
         "plain text",
         "",
     ],
@@ -102,6 +112,49 @@ def test_what_is_unknown_or_costs_too_much_is_refused_when_it_comes_in(app, host
     answer = take_over(app, hostile)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["password_hash"]
+
+
+MD5, SHA1 = (partial(hashlib.new, name) for name in ("md5", "sha1"))
+DIGESTS = {
+    "{md5}": ("{md5}", MD5(WORD.encode()).digest(), bytes.hex),
+    "{SHA1}": ("{SHA1}", SHA1(WORD.encode()).digest(), lambda raw: raw.hex().upper()),
+    "LDAP's {SHA}": ("{SHA}", SHA1(WORD.encode()).digest(), b64),
+    "LDAP's {SMD5}": ("{SMD5}", MD5(WORD.encode() + SALT).digest() + SALT, b64),
+    "LDAP's {SSHA}": ("{SSHA}", SHA1(WORD.encode() + SALT).digest() + SALT, b64),
+    "Django md5": ("md5$pepper:$", MD5(b"pepper:" + WORD.encode()).digest(), bytes.hex),
+    "Django sha1": ("sha1$$", SHA1(WORD.encode()).digest(), bytes.hex),
+}
+
+
+@pytest.mark.parametrize(("mark", "digest", "written"), DIGESTS.values(), ids=DIGESTS)
+def test_a_mere_digest_is_hashed_when_it_comes_in_and_kept_nowhere(app, client, monkeypatch, mark, digest, written):
+    pepper = {"password_pepper": (("a", "p" * 32),)} if mark == "{SMD5}" else {}
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**pepper))
+    assert take_over(app, mark + written(digest)).status_code == 201
+    ours = r"(pepper:a:)?\$argon2id\$v=19\$m=8,t=1,p=1\$.+"
+    with app.app_context():
+        assert re.fullmatch(
+            r"digest:(md5|sha1):[^:]*:[^:]*:" + ours, db.session.scalar(sa.select(Account.password_hash))
+        )
+    bare = digest.removesuffix(SALT)
+    assert not [one for one in (bare.hex(), bare.hex().upper(), b64(bare)[:-4], b64(digest)) if one in everything(app)]
+    for wrong in ("wrong", bare.hex()):
+        assert code_of(Person(client, "ann@example.com", wrong).sign_in()) == (401, "invalid_credentials")
+    assert [Person(client, "ann@example.com", WORD).sign_in().status_code for _ in range(2)] == [201, 201]
+    with app.app_context():
+        assert re.fullmatch(ours, db.session.scalar(sa.select(Account.password_hash)))
+
+
+def test_a_digest_that_comes_in_takes_a_strangers_place_or_waits_outside(app):
+    digest = "{md5}" + MD5(WORD.encode()).hexdigest()
+    with app.app_context(), ExitStack() as held:
+        with suppress(Unavailable):
+            while True:
+                held.enter_context(passwords.place())
+        full = take_over(app, digest)
+        assert (code_of(full), full.headers["Retry-After"]) == ((503, "unavailable"), "1")
+        assert take_over(app, MADE["argon2id"], "bob@example.com").status_code == 201
+    assert take_over(app, digest).status_code == 201
 
 
 def test_an_account_without_a_hash_is_opened_by_a_reset(app, client):

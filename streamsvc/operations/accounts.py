@@ -10,7 +10,6 @@ from streamsvc.database import db, insert, new_id
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.operations import audit, mail
 from streamsvc.operations.attempts import is_within
-from streamsvc.rules import foreign_hashes
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.passwords import faults, names_of
@@ -76,17 +75,17 @@ def open_account(new: NewAccount, now: datetime, verified: bool) -> str:
 
 
 def take_over(given: dict, now: datetime) -> str:
-    """Make an account of another system's, in the caller's unit of work; its id. Raises EmailTaken, Invalid.
+    """Make an account of another system's, in the caller's unit of work; its id.
 
-    Its first sign-in makes a hash of ours of the password; without a hash, the owner sets one by a reset.
+    Its first sign-in makes a hash of ours of the password; without a hash, the owner sets one by a reset. Raises
+    EmailTaken, Invalid; Unavailable where a digest has to be hashed and too many ask.
     """
-    if given["password_hash"]:
-        try:
-            foreign_hashes.parse(given["password_hash"])
-        except ValueError as error:
-            raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
-    told = {name: given[name] for name in ("email", "password_hash", "country", "time_zone", "locale", "name")}
-    return open_account(NewAccount(**told), now, given["email_verified"])
+    try:
+        kept = passwords.taken_over(given["password_hash"]) if given["password_hash"] is not None else None
+    except ValueError as error:
+        raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
+    told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    return open_account(NewAccount(password_hash=kept, **told), now, given["email_verified"])
 
 
 def ask_to_confirm(new: NewAccount, now: datetime) -> None:

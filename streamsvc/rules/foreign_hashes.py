@@ -2,6 +2,8 @@
 
 Known: argon2 (PHC), bcrypt, scrypt and PBKDF2 as passlib, Django and Werkzeug write them. A hash that costs too much is
 refused when it comes in: otherwise whoever imports one could make every sign-in attempt a denial of service.
+
+MD5 and SHA-1, which cost nothing, are not kept: a hash of ours of the digest is, behind a mark that says how to digest.
 """
 
 import base64
@@ -31,6 +33,68 @@ class Foreign(NamedTuple):
 
     scheme: str
     matches: Callable[[str], bool]
+
+
+class Digest(NamedTuple):
+    """How a weak system digested a password: `algorithm` (md5 or sha1) of `before`, the password and `after`."""
+
+    algorithm: str
+    before: bytes
+    after: bytes
+
+    def of(self, password: str) -> str:
+        """The digest in hexadecimal."""
+        told = self.before + password.encode() + self.after
+        return hashlib.new(self.algorithm, told, usedforsecurity=False).hexdigest()
+
+    @property
+    def mark(self) -> str:
+        """What `taken_apart` reads this from, in front of a hash of the digest."""
+        salts = (base64.b64encode(salt).decode() for salt in (self.before, self.after))
+        return ":".join((MARK, self.algorithm, *salts, ""))
+
+
+MARK = "digest"
+SIZES = {"md5": 16, "sha1": 20}
+ALGORITHMS = {"md5": "md5", "smd5": "md5", "sha": "sha1", "sha1": "sha1", "ssha": "sha1"}
+SALTED = ("smd5", "ssha")
+MOST_SALT_BYTES = 64
+
+
+def weak(text: str) -> tuple[Digest, str] | None:
+    """How `text` was made, and the digest in it, in hexadecimal; None where it writes none.
+
+    Read are `{md5}` and `{sha1}` before hexadecimal, LDAP's `{MD5}`, `{SHA}`, `{SMD5}` and `{SSHA}` before base64 (the
+    salt follows the password there), and Django's `md5$salt$…` and `sha1$salt$…` (the salt goes first). Raises
+    ValueError where the mark and what it stands before do not agree.
+    """
+    if found := re.fullmatch(r"\{(md5|sha1?|smd5|ssha)\}([A-Za-z0-9+/=]+)", text, re.IGNORECASE):
+        return _ldap(found[1].lower(), found[2])
+    if found := re.fullmatch(r"(md5|sha1)\$([^$]*)\$([0-9a-fA-F]+)", text):
+        return _digest(found[1], found[2].encode(), b"", bytes.fromhex(found[3]))
+    return None
+
+
+def _ldap(name, value):
+    size = SIZES[ALGORITHMS[name]]
+    raw = bytes.fromhex(value) if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value) else _b64(value)
+    if (len(raw) > size) != (name in SALTED):
+        raise ValueError(f"{{{name}}} stands before something else")
+    return _digest(ALGORITHMS[name], b"", raw[size:], raw[:size])
+
+
+def _digest(algorithm, before, after, digest):
+    if len(digest) != SIZES[algorithm] or len(before + after) > MOST_SALT_BYTES:
+        raise ValueError(f"this {algorithm} digest or its salt has another length")
+    return Digest(algorithm, before, after), digest.hex()
+
+
+def taken_apart(kept: str) -> tuple[Digest | None, str]:
+    """How the password is digested first, None for not at all; and the hash that is kept."""
+    if not kept.startswith(MARK):
+        return None, kept
+    _, algorithm, before, after, rest = kept.split(":", 4)
+    return Digest(algorithm, base64.b64decode(before), base64.b64decode(after)), rest
 
 
 def parse(text: str) -> Foreign:

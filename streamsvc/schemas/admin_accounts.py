@@ -35,7 +35,12 @@ class ImportedAccount(StrictSchema):
 
     email = Email(required=True)
     email_verified = Bool(load_default=False)
-    password_hash = Text(longest=500, load_default=None, allow_none=True)
+    password_hash = Text(
+        longest=500,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "argon2, bcrypt, scrypt, PBKDF2; MD5 and SHA-1 marked as such. See docs/sign-in.md."},
+    )
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")

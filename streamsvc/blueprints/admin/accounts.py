@@ -36,7 +36,7 @@ def list_accounts(asked):
 @idempotent()
 @bp.response(201, AdminAccount)
 def create_account(given):
-    """Take over an account from another system: bcrypt, scrypt, PBKDF2, argon2, as PHC, passlib, Django, Werkzeug."""
+    """Take over an account from another system, with the hash of its password."""
     account_id = accounts.take_over(given, clock.now())
     audit.record("account_imported", account_id, actor=asking_operator().id)
     return db.session.get(Account, account_id)
