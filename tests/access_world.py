@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
@@ -152,6 +153,14 @@ class World:
 
     `tokens` by principal; `people` the operators' ids by role; `things` what placeholders stand for, by household.
     """
+
+    @classmethod
+    def of(cls, app):
+        """The world of an app whose database is empty: made over HTTP once, and put back for whoever comes later."""
+        if app not in _made:
+            _made[app] = cls(app)
+        _made[app].restore()
+        return _made[app]
 
     def __init__(self, app):
         self.app, self.client = app, app.test_client(use_cookies=False)
@@ -327,6 +336,9 @@ class World:
             return self.kept.restore()
 
 
+_made: WeakKeyDictionary = WeakKeyDictionary()
+
+
 def _sent(part: str, values: dict) -> dict:
     kind, _, text = part.partition(" ")
     if part.startswith("?"):
@@ -356,24 +368,26 @@ def _everything() -> list[tuple[sa.Table, str]]:
 
 
 class Snapshot:
-    """Every row of every table as the database had them, to be put back."""
+    """Every row of every table as the database had them; `kept_` and its name is the copy from which each is put back.
+
+    The database copies by itself: whatever comes here and goes back might not be the same, as a JSON null is not.
+    """
 
     def __init__(self):
-        self.plain, self.rows = self._plain(), {}
+        self.plain = self._plain()
         with db.engines[STATEMENTS].connect() as connection:
             for table in db.metadata.sorted_tables:
-                self.rows[table] = [dict(row._mapping) for row in connection.execute(sa.select(table))]
+                connection.exec_driver_sql(f"CREATE TABLE kept_{table.name} AS SELECT * FROM {table.name}")  # noqa: S608
 
     @staticmethod
     def _plain() -> dict:
         """The rows as the driver gives them, which is quick and enough to compare."""
         with db.engines[STATEMENTS].connect() as connection:
             cursor = connection.connection.cursor()
-            found = {}
-            for table, text in _everything():
-                cursor.execute(text)
-                found[table] = cursor.fetchall()
-            return found
+            if db.engine.dialect.name == "postgresql":  # all at once: each question more would be a way there and back
+                cursor.execute("; ".join(text for _, text in _everything()))
+                return {table: (cursor.fetchall(), cursor.nextset())[0] for table, _ in _everything()}
+            return {table: cursor.execute(text).fetchall() for table, text in _everything()}
 
     def restore(self) -> list[str]:
         """Make the tables hold these rows again, constraints asleep; the names of those that had changed."""
@@ -386,13 +400,18 @@ class Snapshot:
         return [table.name for table in changed]
 
     def _put_back(self, tables):
-        off, on = ("PRAGMA foreign_keys=OFF", "PRAGMA foreign_keys=ON")
-        if db.engine.dialect.name == "postgresql":
-            off, on = ("SET session_replication_role = replica", "SET session_replication_role = DEFAULT")
+        statements = "; ".join(_put_back(table) for table in tables)
         with db.engines[STATEMENTS].connect() as connection:
-            connection.exec_driver_sql(off)
-            for table in tables:
-                connection.execute(sa.delete(table))
-                if self.rows[table]:
-                    connection.execute(sa.insert(table), self.rows[table])
-            connection.exec_driver_sql(on)
+            raw = connection.connection
+            if db.engine.dialect.name == "postgresql":
+                raw.cursor().execute(
+                    f"SET session_replication_role = replica; {statements}; RESET session_replication_role"
+                )
+            else:
+                raw.executescript(f"PRAGMA foreign_keys=OFF; BEGIN; {statements}; COMMIT; PRAGMA foreign_keys=ON")
+
+
+@cache
+def _put_back(table) -> str:
+    columns = ", ".join(f'"{column.name}"' for column in table.c)
+    return f"DELETE FROM {table.name}; INSERT INTO {table.name} ({columns}) SELECT {columns} FROM kept_{table.name}"  # noqa: S608

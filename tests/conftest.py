@@ -13,10 +13,10 @@ from streamsvc import prepared
 from streamsvc.app import create_app
 from streamsvc.database import STATEMENTS, db
 from streamsvc.settings import Settings
-from tests import postgres
+from tests import databases, postgres
+from tests.databases import SERVER
 
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
-SERVER = "STREAMSVC_TEST_DATABASE_URL"
 SECRET = "a secret for tests alone, 32 characters at least"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 CHEAP = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
@@ -26,7 +26,15 @@ MARKS = (
     "UPDATE api_keys SET last_used_at",
     "INSERT INTO sandbox_clock",
 )
-SLOWEST = ("test_thread", "test_serving", "test_workers", "test_crashes", "test_migrations")
+SLOWEST = (
+    "test_thread",
+    "test_serving",
+    "test_workers",
+    "test_crashes",
+    "test_migrations",
+    "test_access.py",
+    "test_search_probes",
+)
 _running = []
 
 
@@ -66,39 +74,51 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory, worker_id):
-    """Make an empty database: `new_database("postgresql", "name")` gives its URL."""
+    """Make a database: `new_database("postgresql", "name")` gives the URL of an empty one.
 
-    def make(kind, name):
-        if kind == "sqlite":
-            return f"sqlite:///{tmp_path_factory.mktemp(name)}/{name}.sqlite3"
-        server = sa.create_engine(os.environ[SERVER].format("postgres"), isolation_level="AUTOCOMMIT")
-        with server.connect() as connection:
-            connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}_{worker_id}" WITH (FORCE)'))
-            connection.execute(sa.text(f'CREATE DATABASE "{name}_{worker_id}"'))
-        server.dispose()
-        return os.environ[SERVER].format(f"{name}_{worker_id}")
+    With `fill`, it is a copy of one that `fill(url)` filled, once in the run.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder if worker_id == "master" else folder.parent
+
+    def make(kind, name, fill=None):
+        like = databases.filled(kind, shared, fill) if fill else None
+        return databases.create(kind, tmp_path_factory.mktemp(name), f"{name}_{worker_id}", like)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def new_app(new_database):
-    """Make an app on a migrated database of its own: `new_app("sqlite", "name", sandbox=False)`; closed at the end."""
+    """Make an app on a migrated database of its own: `new_app("sqlite", "name", sandbox=False)`; closed at the end.
+
+    `fill` is what filled the database, if it is not an empty one.
+    """
     made = []
 
-    def make(kind, name, clock=None, **settings):
-        values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP, **settings}
-        app = create_app(Settings(database_url=new_database(kind, name), **values).completed(), now=clock)
-        write_without_waiting(app)
+    def make(kind, name, clock=None, fill=migrated, **settings):
+        app = app_on(new_database(kind, name, fill), clock, **settings)
         forbid_writes_on_reads(app)
-        with app.app_context():
-            flask_migrate.upgrade()
         made.append(app)
         return app
 
     yield make
     for app in made:
         close(app)
+
+
+def app_on(url, clock=None, **settings):
+    values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP, **settings}
+    app = create_app(Settings(database_url=url, **values).completed(), now=clock)
+    write_without_waiting(app)
+    return app
+
+
+def migrated(url):
+    app = app_on(url)
+    with app.app_context():
+        flask_migrate.upgrade()
+    close(app)
 
 
 def close(app):

@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -103,3 +105,20 @@ def serving(url, folder, **env):
         told = running.log.read_text()
         print(told)
         assert "database is" not in told
+
+
+START = {
+    "STREAMSVC_SANDBOX_CLOCK": "2026-01-31T09:00:00Z",
+    "STREAMSVC_SECRET_KEY": "one secret for all who serve the demo",
+}
+"""What services on a seeded database are told, too."""
+
+
+def seeded(url):
+    """Fill a database as `streamsvc demo` does: all migrations, then the demo's titles, plans and people."""
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service(url, Path(folder))
+        service.env |= START
+        for words in (("db", "upgrade"), ("demo", "seed")):
+            done = service.command(*words)
+            assert done.returncode == 0, done.stderr

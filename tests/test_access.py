@@ -33,7 +33,7 @@ CLOSED_TO_SUPPORT = {"/v1/account/export", "/v1/payment-methods"}
 
 @pytest.fixture
 def world(app):
-    return World(app)
+    return World.of(app)
 
 
 def is_shut_out(answer):

@@ -37,7 +37,7 @@ PAYLOADS = (
 
 @pytest.fixture
 def world(app):
-    return World(app)
+    return World.of(app)
 
 
 def who_gets_in(row):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import serving
+from tests.service import START, seeded, serving
 
 CATALOG = Path(__file__).parent.parent / "streamsvc" / "demo" / "catalog.ndjson.gz"
 ANN = {"email": "ann@example.com", "password": "seven red herons", "country": "DE", "time_zone": "Europe/Berlin"}
@@ -16,10 +16,8 @@ TV = {"name": "Living room", "kind": "tv"}
 
 @pytest.fixture(scope="module")
 def service(database, new_database, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("thread")
-    with serving(new_database(database, "thread"), folder, STREAMSVC_SANDBOX_CLOCK="2026-01-31T09:00:00Z") as running:
-        seeded = running.command("demo", "seed")
-        assert seeded.returncode == 0, seeded.stderr
+    url = new_database(database, "thread", seeded)
+    with serving(url, tmp_path_factory.mktemp("thread"), **START) as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 `python -m tests.faults.nursery URL` reads one task a line and forks a child for it; the child opens its own
 connections. The points are planted here, from outside: the product knows nothing of them. "commit": just before and
 just after each commit of a unit of work. "statement": before each statement, whatever connection it goes through.
+A task without a unit is done by the nursery itself, to the end: its children then know how, and need not learn it each.
 """
 
 import json
@@ -18,7 +19,7 @@ from streamsvc import jobs
 from streamsvc.app import create_app
 from streamsvc.database import STATEMENTS, Session, db
 from streamsvc.settings import Settings
-from tests.conftest import CHEAP, SECRET
+from tests.conftest import CHEAP, SECRET, close
 
 
 class Countdown:
@@ -36,28 +37,37 @@ class Countdown:
 def main(url):
     settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
     app = create_app(settings)  # it opens no connection before its first statement
-    for line in sys.stdin:
+    for task in map(json.loads, sys.stdin):
+        if task["unit"] is None:
+            do(app, task)
+            close(app)
+            print("0", flush=True)
+            continue
         child = os.fork()
         if child == 0:
-            live(app, json.loads(line))
+            live(app, task)
         _, status = os.waitpid(child, 0)
         died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         print("died" if died else os.waitstatus_to_exitcode(status), flush=True)
+
+
+def do(app, task):
+    moment = datetime.fromisoformat(task["now"])
+    app.extensions["clock"] = lambda: moment
+    if task["do"] == "due":
+        with app.app_context():
+            jobs.run_due(moment)
+    else:
+        answer = app.test_client().post(task["path"], json=task["body"], headers=task["headers"])
+        assert answer.status_code < 300, answer.text
 
 
 def live(app, task):
     """One short life; it never returns."""
     status = 1
     try:
-        moment = datetime.fromisoformat(task["now"])
-        app.extensions["clock"] = lambda: moment
         plant(app, task["unit"], Countdown(task["n"]))
-        if task["do"] == "due":
-            with app.app_context():
-                jobs.run_due(moment)
-        else:
-            answer = app.test_client().post(task["path"], json=task["body"], headers=task["headers"])
-            assert answer.status_code < 300, answer.text
+        do(app, task)
         status = 0
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
@@ -88,13 +98,20 @@ class Nursery:
         command = [sys.executable, "-m", "tests.faults.nursery", url]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    def rehearse(self, **task):
+        """Have the task done to its end."""
+        assert self._told(unit=None, **task) == "0"
+
     def dies(self, **task):
         """Whether a process that does this task dies at its n-th point; False where it gets to the end before."""
-        self.process.stdin.write(json.dumps(task) + "\n")
-        self.process.stdin.flush()
-        told = self.process.stdout.readline().strip()
+        told = self._told(**task)
         assert told in ("died", "0"), told
         return told == "died"
+
+    def _told(self, **task):
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
 
     def close(self):
         self.process.stdin.close()

@@ -1,7 +1,8 @@
 """Worker processes that can be started at once and killed at any moment.
 
 `python -m tests.faults.workers URL` forks a worker for each line that it reads and tells its process id. Leases end
-soon here: a test that kills many cannot wait a minute for each.
+soon here: a test that kills many cannot wait a minute for each. Two jobs are done before the first fork: whoever is
+forked then knows how, and is at work at once.
 """
 
 import os
@@ -11,19 +12,22 @@ import sys
 import threading
 from datetime import timedelta
 
-from streamsvc import jobs
+from streamsvc import clock, jobs
 from streamsvc.app import create_app
 from streamsvc.operations.billing import charging
 from streamsvc.operations.worker import work
 from streamsvc.settings import Settings
-from tests.conftest import CHEAP, SECRET
+from tests.conftest import CHEAP, SECRET, close
 
 
 def main(url):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=8), timedelta(seconds=1)
     settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
-    app = create_app(settings)  # it opens no connection before its first statement
+    app = create_app(settings)
+    with app.app_context():
+        jobs.run_due(clock.now(), most=2)
+    close(app)  # no connection may be there twice
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
