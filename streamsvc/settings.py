@@ -196,6 +196,11 @@ class Settings:
     trusted_device_days: int = setting(
         30, whole(0, 90), "Days in which a device that its owner trusts asks for no second factor; 0: it always does."
     )
+    device_limit: str = setting(
+        "refuse",
+        one_of("refuse", "evict"),
+        "What plays on a device more than the plan has: nothing, or it takes the place of the longest unused one.",
+    )
     deletion_grace_days: int = setting(
         14, whole(0, 365), "Days in which a deleted account may be taken back before it is erased; 0: erased at once."
     )

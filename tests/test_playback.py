@@ -142,6 +142,36 @@ def test_one_device_too_many_is_told_with_those_that_play(world):
     assert (refused.json["limit"], refused.json["devices"][0]["name"]) == (1, "Living room")
 
 
+def test_where_the_settings_say_so_the_longest_unused_device_leaves(world, monkeypatch):
+    monkeypatch.setitem(world.app.extensions, "settings", world.app.extensions["settings"].but(device_limit="evict"))
+    tv = world.household(plan=world.put_plan("pair", max_devices=2, max_streams=1))
+    phone, tablet, laptop = (tv.on_another_device() for _ in range(3))
+
+    def device(who):
+        return who.get("/v1/sessions/current").json["session"]["device"]["id"]
+
+    tv.beat(tv.play("film").json["stream_id"], state="stopped")
+    world.clock.advance(hours=1)
+    playing = phone.play("film").json["stream_id"]
+    assert told(tablet.play("film")) == (409, "stream_limit")
+    assert tv.get("/v1/account").status_code == 200  # whoever could not play took nobody's place
+    phone.beat(playing, state="stopped")
+    world.clock.advance(hours=1)
+    old, new = device(phone), device(tablet)
+    world.clock.advance(hours=1)
+    device(tv)  # looks at something: the phone is what was longest unused
+    asked = {"account_id": tv.account_id, "item_id": world.ids["film"], "device_id": new}
+    assert world.operator.post("/v1/admin/explain", asked).json["allowed"]
+    assert tablet.play("film").status_code == 201
+    assert [who.get("/v1/account").status_code for who in (tv, phone, tablet)] == [200, 401, 200]
+    audit = world.operator.get(f"/v1/admin/audit?account_id={tv.account_id}").json["items"]
+    (left,) = [entry["details"] for entry in audit if entry["action"] == "device_evicted"]
+    assert (left["device"], left["by"]) == (old, new)
+    world.put_plan("pair", max_devices=1, max_streams=5)
+    assert told(laptop.play("film")) == (409, "device_limit")  # as many would have to leave as do not play
+    assert tv.get("/v1/account").status_code == 200
+
+
 def test_a_device_that_is_removed_makes_room(world):
     ann = world.household(plan=world.put_plan("single", max_devices=1))
     phone = ann.on_another_device()

@@ -10,7 +10,7 @@ from streamsvc.database import db
 from streamsvc.models import Session, Stream
 from streamsvc.operations.playback import streams
 from streamsvc.operations.playback.streams import Limits
-from streamsvc.rules.refusals import DeviceLimit, StreamLimit
+from streamsvc.rules.refusals import DeviceLimit, NotSignedIn, StreamLimit
 from tests.conftest import NOON
 from tests.playback_steps import TWO, new_account, new_session, wish
 
@@ -123,6 +123,37 @@ def test_a_device_that_has_not_played_for_a_month_gives_its_place_up(home, clock
     home(0, limits=one)
     clock.advance(days=30)
     assert home(1, limits=one, now=clock())[1] == 1
+
+
+def test_of_eight_new_devices_at_once_as_many_come_in_as_others_leave(app):
+    account_id, (profile_id,) = new_account(NOON)
+    old, new = ([new_session(account_id, NOON) for _ in range(n)] for n in (2, WRITERS))
+    two = Limits(streams=50, devices=2, evicts=True)
+    for mine in old:
+        streams.claim(wish(account_id, profile_id, *mine), two, None, NOON)
+        streams.end(account_id, NOON, "stopped")
+    outcomes, barrier = [], threading.Barrier(WRITERS)
+
+    def work(mine):
+        with app.app_context():
+            barrier.wait()
+            try:
+                streams.claim(wish(account_id, profile_id, *mine), two, None, NOON)
+                outcomes.append("started")
+            except DeviceLimit:
+                outcomes.append("refused")
+            db.session.remove()
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in new]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(outcomes) == ["refused"] * (WRITERS - 2) + ["started"] * 2
+    out = db.session.scalars(sa.select(Session.device_id).where(Session.ended_at.is_not(None)))
+    assert sorted(out) == sorted(device_id for _, device_id in old)
+    db.session.rollback()
+    assert len(streams.known_devices(account_id, NOON)) == len(streams.live_streams(account_id, NOON)) == 2
+    with pytest.raises(NotSignedIn):  # whoever was shut out while it asked takes nobody's place
+        streams.claim(wish(account_id, profile_id, *old[0]), two, None, NOON)
 
 
 def most_at_once(app, account_id, attempts):

@@ -1,5 +1,6 @@
 """Streams: how long one lives, why it ends, and what a refusal to play says."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from streamsvc.rules import refusals
@@ -37,6 +38,15 @@ GONE = "no_longer_available"
 def watched_since(state: str, seen_at: datetime, now: datetime) -> int:
     """How many seconds really played since the last heartbeat, which told `state`."""
     return int(min(max(now - seen_at, timedelta()), TTL).total_seconds()) if state in ("starting", "playing") else 0
+
+
+def who_leaves(device_id: str, known: list[str], most: int | None, idle: Sequence[str] = ()) -> list[str] | None:
+    """Which of the `known` devices leave so that this one may play, of the `idle` ones the first; mostly none.
+
+    None where it is one too many. `most`: what the plan allows; None: any number.
+    """
+    too_many = 0 if most is None or device_id in known else max(0, len(known) + 1 - most)
+    return list(idle[:too_many]) if len(idle) >= too_many else None
 
 
 def height_allowed(plan: int | None, asked: int | None) -> int | None:

@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.login import public, viewer
 from streamsvc.models import Device, DeviceTrust, Session
-from streamsvc.operations import audit, new_devices, trusted_devices
+from streamsvc.operations import devices, new_devices, trusted_devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
@@ -43,11 +43,8 @@ def patch_device(given, device_id):
 @bp.response(204)
 def delete_device(device_id):
     """Forget a device: its sessions and streams end, and its next sign-in is that of a stranger."""
-    device, now = _own(device_id), clock.now()
-    device.removed_at = now
-    Session.end_all(device.account_id, now, Session.device_id == device.id)
-    trusted_devices.distrust(device.account_id, DeviceTrust.device_id == device.id)
-    audit.record("device_removed", device.account_id, device=device.id)
+    device = _own(device_id)
+    devices.forget(device.account_id, [device.id], clock.now())
     db.session.commit()
 
 
@@ -79,9 +76,9 @@ def _own(device_id: str) -> Device:
     return device
 
 
-def _told(devices: list[Device]) -> list[dict]:
+def _told(kept: list[Device]) -> list[dict]:
     """Each with when it was last seen and how many live sessions it has, from one statement for all."""
-    ids = [device.id for device in devices]
+    ids = [device.id for device in kept]
     used = (
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
@@ -91,7 +88,7 @@ def _told(devices: list[Device]) -> list[dict]:
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
     trusted = trusted_devices.trusted_until(ids, clock.now())
-    return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in devices]
+    return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
 
 
 def _device(device: Device, trusted_until, sessions: int, seen_at) -> dict:

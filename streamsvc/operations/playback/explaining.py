@@ -86,11 +86,13 @@ def _room(account_id, device_id, granted, at):
     """Whether the plan has a place for one more stream, and for the device where one is named."""
     if not granted["active"]:
         return
+    playing = [stream.device_id for stream in streams.live_streams(account_id, at)]
     if device_id:
-        known = streams.known_devices(account_id, at)
-        yield Check("device_limit", streams.has_place(device_id, known, granted["max_devices"]), DeviceLimit.code)
-    playing = len(streams.live_streams(account_id, at))
-    yield Check("stream_limit", playing < granted["max_streams"], StreamLimit.code)
+        known = [device.device_id for device in streams.known_devices(account_id, at)]
+        idle = [one for one in known if one not in playing] if streams.evicts() else []
+        leaving = playback.who_leaves(device_id, known, granted["max_devices"], idle)
+        yield Check("device_limit", leaving is not None, DeviceLimit.code)
+    yield Check("stream_limit", len(playing) < granted["max_streams"], StreamLimit.code)
 
 
 def _told(check: Check) -> dict:

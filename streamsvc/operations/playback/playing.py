@@ -39,7 +39,7 @@ def start(who: Viewer, asked: dict, now: datetime) -> dict:
         country=facts.country,
         max_height=playback.height_allowed(granted["max_height"], asked["max_height"]),
     )
-    limits = streams.Limits(granted["max_streams"], granted["max_devices"])
+    limits = streams.Limits(granted["max_streams"], granted["max_devices"], streams.evicts())
     stream_id, current = streams.claim(wish, limits, asked["replace"], now)
     return _started(stream_id, current, wish, limits, playable, now)
 

@@ -11,13 +11,15 @@ from datetime import datetime
 from functools import cache
 
 import sqlalchemy as sa
+from flask import current_app
 
 from streamsvc.database import UtcTime, affected, all_rows, db, insert, new_id
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
+from streamsvc.operations import devices
 from streamsvc.prepared import Prepared
 from streamsvc.rules import playback
-from streamsvc.rules.refusals import DeviceLimit, StreamLimit
+from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, StreamLimit
 
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
@@ -56,10 +58,19 @@ class Wish:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many streams and devices the plan allows; None: any number of devices."""
+    """How many streams and devices the plan allows; None: any number of devices.
+
+    `evicts`: whether a device more takes the place of the longest unused one.
+    """
 
     streams: int
     devices: int | None
+    evicts: bool = False
+
+
+def evicts() -> bool:
+    """Whether the settings say so."""
+    return current_app.extensions["settings"].device_limit == "evict"
 
 
 def live_streams(account_id: str, now: datetime) -> list[sa.Row]:
@@ -131,8 +142,8 @@ def _claim_alone(wish: Wish, row: dict, limits: Limits, replace: str | None, now
     """The same in a unit of work that no other claim of the account runs beside; how many are live with it."""
     try:
         _hold_claims(wish.account_id)
-        _let_in(wish, limits.devices, now)
         live = db.session.execute(LIVE_OF_ACCOUNT, {"account_id": wish.account_id, "now": now}).all()
+        _let_in(wish, limits, live, now)
         own = Stream.device_id == wish.device_id, Stream.item_id == wish.item_id
         _end_within(wish.account_id, now, playback.TAKEN_OVER, *own)
         _end_within(wish.account_id, now, playback.REPLACED, Stream.id == replace)
@@ -154,12 +165,19 @@ def _hold_claims(account_id: str) -> None:
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
-def _let_in(wish: Wish, most: int | None, now: datetime) -> None:
-    """Note that the device plays. Raises DeviceLimit where it is one too many."""
+def _let_in(wish: Wish, limits: Limits, live: list[sa.Row], now: datetime) -> None:
+    """Note that the device plays. Raises DeviceLimit where it is one too many; NotSignedIn, NotFound where its session
+    or itself was shut out just now."""
     since = now - playback.DEVICE_KEPT
     known = db.session.execute(DEVICES, {"account_id": wish.account_id, "since": since}).all()
-    if not has_place(wish.device_id, known, most):
-        raise DeviceLimit(limit=most, devices=[device_told(device) for device in known])
+    ids = [device.device_id for device in known]
+    leaving = playback.who_leaves(wish.device_id, ids, limits.devices)
+    if leaving is None and limits.evicts:
+        leaving = playback.who_leaves(wish.device_id, ids, limits.devices, _idle(wish, known, live))
+    if leaving is None:
+        raise DeviceLimit(limit=limits.devices, devices=[device_told(device) for device in known])
+    if leaving:
+        devices.forget(wish.account_id, leaving, now, "device_evicted", by=wish.device_id)
     row = {"account_id": wish.account_id, "device_id": wish.device_id, "first_played_at": now, "last_played_at": now}
     db.session.execute(
         insert(StreamDevice)
@@ -168,14 +186,29 @@ def _let_in(wish: Wish, most: int | None, now: datetime) -> None:
     )
 
 
+def _idle(wish: Wish, known: list[sa.Row], live: list[sa.Row]) -> list[str]:
+    """The known devices on which nothing plays, the longest unused first; not the one that asks.
+
+    Raises NotSignedIn, NotFound where a claim that went before has shut this one's session or device out.
+    """
+    theirs = sa.select(Session.device_id, sa.func.max(Session.last_seen_at, type_=UtcTime))
+    theirs = theirs.where(Session.account_id == wish.account_id).group_by(Session.device_id)
+    used = dict(db.session.execute(theirs).all())
+    live_session = Session.id == wish.session_id, Session.ended_at.is_(None)
+    asking = db.session.scalar(sa.select(Session.device_id).where(*live_session))
+    if asking is None:
+        raise NotSignedIn(presented=True)
+    if Device.of(wish.account_id, wish.device_id) is None:
+        raise NotFound(detail="There is no such device on your account.")
+    busy = {asking, *(stream.device_id for stream in live)}
+    idle = [device for device in known if device.device_id not in busy]
+    idle.sort(key=lambda device: max(device.last_played_at, used.get(device.device_id, device.last_played_at)))
+    return [device.device_id for device in idle]
+
+
 def known_devices(account_id: str, now: datetime) -> list[sa.Row]:
     """The devices that take a place of the account's, the oldest first."""
     return all_rows(DEVICES, {"account_id": account_id, "since": now - playback.DEVICE_KEPT})
-
-
-def has_place(device_id: str, known: list[sa.Row], most: int | None) -> bool:
-    """Whether the device may play beside those that are known."""
-    return most is None or len(known) < most or any(device.device_id == device_id for device in known)
 
 
 DEVICES = (
