@@ -1,12 +1,16 @@
 """IMDb's files together: votes, names in other languages, episodes and who took part come with their titles."""
 
 import gzip
+import io
+import zipfile
 
 import pytest
 
 from streamsvc.cli.catalog import catalog as commands
+from streamsvc.operations.catalog import importing, imports, kept_files
 from streamsvc.operations.catalog.formats.imdb_files import BASICS, OTHERS
 from tests.catalog_world import Catalog
+from tests.test_import import counts, rejections, send
 
 FILES = {
     "title.basics": [
@@ -53,6 +57,14 @@ FILES = {
 """Cells are parted by spaces, spaces are written as `~`."""
 
 
+def written(name, **changed):
+    """A file as IMDb has it, with its own rows or those of `changed`."""
+    columns = BASICS if name == "title.basics" else OTHERS[name]
+    rows = changed.get(name.split(".")[1], FILES[name])
+    told = [row.replace(" ", "\t").replace("~", " ") for row in rows]
+    return "\n".join(["\t".join(columns), *told, ""]).encode()
+
+
 @pytest.fixture
 def catalog(app):
     return Catalog(app)
@@ -63,13 +75,11 @@ def imported(app, tmp_path):
     """Import the files, some changed, and give the command's result."""
 
     def run(*more, **changed):
-        paths = {}
-        for name, rows in FILES.items():
-            columns = BASICS if name == "title.basics" else OTHERS[name]
-            told = [row.replace(" ", "\t").replace("~", " ") for row in changed.get(name.split(".")[1], rows)]
-            paths[name] = tmp_path / f"{name}.tsv.gz"
-            paths[name].write_bytes(gzip.compress("\n".join(["\t".join(columns), *told, ""]).encode()))
-        file, *others = paths.values()
+        paths = []
+        for name in FILES:
+            paths.append(tmp_path / f"{name}.tsv.gz")
+            paths[-1].write_bytes(gzip.compress(written(name, **changed)))
+        file, *others = paths
         beside = [word for path in others for word in ("--with", str(path))]
         return app.test_cli_runner().invoke(commands, ["import", str(file), "--format", "imdb", *beside, *more])
 
@@ -78,7 +88,7 @@ def imported(app, tmp_path):
 
 def test_a_title_comes_with_what_all_files_say_of_it(catalog, imported):
     told = imported()
-    assert (told.exit_code, told.output.splitlines()[0]) == (1, "6 lines: 2 added, 0 changed, 0 unchanged, 1 rejected")
+    assert (told.exit_code, told.output.splitlines()[0]) == (1, "40 lines: 2 added, 0 changed, 0 unchanged, 1 rejected")
     assert "line 6 imdb:tt1234567: titleType: not_taken" in told.output
     movie = catalog.get("/v1/admin/titles/imdb:tt0111161").json
     assert movie["popularity"] == 2987654
@@ -113,10 +123,10 @@ def test_the_same_files_twice_change_nothing_and_what_they_do_not_say_stays(cata
     }
     assert catalog.client.put(series, json=kept).status_code == 200
     kept = catalog.get(series).json
-    assert imported().output.startswith("6 lines: 0 added, 0 changed, 2 unchanged")
+    assert imported().output.startswith("40 lines: 0 added, 0 changed, 2 unchanged")
     assert catalog.get(series).json == kept
     more = imported(akas=[r"tt0903747 1 Breaking~Bad:~Chemie DE \N \N \N 0"], episode=["tt0959621 tt0903747 1 1"])
-    assert more.output.startswith("6 lines: 0 added, 1 changed, 1 unchanged, 2 rejected")
+    assert more.output.startswith("29 lines: 0 added, 1 changed, 1 unchanged, 2 rejected")
     changed = catalog.get(series).json
     assert changed["localizations"] == {"de": {"title": "Breaking Bad: Chemie", "synopsis": "Ein Lehrer."}}
     assert changed["seasons"] == [{"number": 1, "episodes": kept["seasons"][0]["episodes"][:1]}]
@@ -152,3 +162,67 @@ def test_files_that_do_not_belong_together_are_told(app, imported, tmp_path):
     assert (
         "name.basics: missing" in run(commands, ["import", str(path), "--format", "imdb", "--with", principals]).output
     )
+
+
+def archive(*more, packed=zipfile.ZIP_DEFLATED, **changed):
+    """IMDb's files in one archive, `title.basics` last, some packed once more; `more` are further (name, bytes)."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", packed) as told:
+        told.mkdir("imdb")
+        for at, name in enumerate(reversed(FILES)):
+            content = written(name, **changed)
+            told.writestr(f"imdb/{name}.tsv", gzip.compress(content) if at % 2 else content)
+        for name, content in more:
+            told.writestr(name, content)
+    return body.getvalue()
+
+
+def test_an_archive_of_the_files_lands_by_api_as_by_the_command(catalog, imported, monkeypatch):
+    changed = {
+        "ratings": ["tt0111161 9.3 many", "tt0903747 9.5 12", "tt0903747"],
+        "akas": ["tt1", *FILES["title.akas"]],
+    }
+    body = archive(**changed)
+    assert counts(send(catalog, body, "application/zip", dry_run="true")) == [2, 0, 0, 4]
+    assert catalog.titles() == []
+    monkeypatch.setattr(importing, "FIRST_BATCH", 1)
+    monkeypatch.setattr(importing, "paced", lambda done, took_s: 1)
+    monkeypatch.setattr(imports, "TURN", imports.TURN * 0)  # each entry has a turn of its own
+    made = send(catalog, body, "application/octet-stream", format="imdb")
+    assert (made["status"], counts(made)) == ("done", [2, 0, 0, 4])
+    assert rejections(catalog, made) == [
+        (2, "title.ratings", "wrong_type"),
+        (2, "title.akas", "malformed"),
+        (4, "title.ratings", "malformed"),
+        (6, "titleType", "not_taken"),
+    ]
+    assert "0 added, 0 changed, 2 unchanged, 4 rejected" in imported(**changed).output
+    assert catalog.get("/v1/admin/titles/imdb:tt0903747").json["popularity"] == 12
+
+
+def test_an_archive_that_cannot_be_read_is_told(catalog, monkeypatch):
+    def outcome(body):
+        made = send(catalog, body, "application/zip")
+        return made["status"], made["error"]
+
+    whole = archive()
+    assert outcome(whole[: len(whole) // 2]) == ("failed", "The file cannot be unpacked: File is not a zip file")
+    assert outcome(archive(packed=zipfile.ZIP_LZMA))[1].endswith("packed in another way than deflated")
+    locked = bytearray(whole)
+    locked[whole.rindex(b"PK\1\2") + 8] |= 1
+    assert "is encrypted" in outcome(bytes(locked))[1]
+    many = [(f"{number}.tsv", b"") for number in range(20)]
+    assert outcome(archive(*many)) == ("failed", "The file is too large: It is an archive of more than 20 files.")
+    endless = [("a" * 50_000 + str(number), b"") for number in range(6)]
+    assert outcome(archive(*endless))[1].endswith("It is an archive of too many files.")
+    with monkeypatch.context() as few:
+        few.setattr(imports, "MOST_LINES_TOGETHER", 20)
+        assert outcome(whole)[1].endswith("The files have together more lines than files may.")
+        few.setattr(kept_files, "LARGEST_UNPACKED_BYTES", 1_000)
+        assert outcome(whole)[1].endswith("It unpacks to more than 1000 bytes.")
+    assert catalog.titles() == []
+    made = send(catalog, archive(("README", b"a\tb")), "application/zip")
+    assert (1, "", "unknown_format") in rejections(catalog, made)
+    assert len(catalog.titles()) == 2
+    sent = catalog.client.post("/v1/admin/imports?format=ndjson", data=whole, content_type="application/zip")
+    assert set(sent.json["errors"]) == {"format"}

@@ -55,8 +55,12 @@ def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
     except (OSError, EOFError, zlib.error, TooLarge) as broken:
         raise click.ClickException(f"The file cannot be read to its end: {broken}") from None
     click.echo(summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
-    for line, external_id, flaw in report.rejections[:MOST_SHOWN]:
-        click.echo(f"line {line} {external_id or ''}: {flaw.field or 'line'}: {flaw.code}: {flaw.reason}", err=True)
+    for rejection in report.rejections[:MOST_SHOWN]:
+        flaw = rejection.flaw
+        click.echo(
+            f"line {rejection.line} {rejection.external_id or ''}: {flaw.field or 'line'}: {flaw.code}: {flaw.reason}",
+            err=True,
+        )
     if len(report.rejections) > MOST_SHOWN:
         click.echo(f"… and {len(report.rejections) - MOST_SHOWN} more", err=True)
     if report.not_removed:
@@ -77,8 +81,10 @@ def import_with_progress(
     file, dry_run: bool = False, form: str = "ndjson", most: int | None = None, others: Sequence[str] = ()
 ) -> Report:
     """Import a file with a bar on a terminal."""
-    with opened(file) as whole:
-        length = sum(1 for _ in lines(whole))
+    length = 0
+    for one in (file, *others):
+        with opened(one) as whole:
+            length += sum(1 for _ in lines(whole, sys.maxsize if others else None))
     memory.settle()
     with progress(length, "Importing titles") as bar:
         return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most, others)

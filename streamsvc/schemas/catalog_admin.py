@@ -11,7 +11,10 @@ class ImportQuery(StrictSchema):
     format = Word(
         *FORMATS,
         load_default=None,
-        metadata={"description": "What the body is, plain or gzip; else `csv` for text/csv, `ndjson` for the rest."},
+        metadata={
+            "description": "What the body is, plain or gzip; for `imdb` also a zip archive of its files. "
+            "Else `csv` for text/csv, `imdb` for application/zip, `ndjson` for the rest."
+        },
     )
     dry_run = QueryBool(load_default=False, metadata={"description": "Only tell what would happen."})
     remove_missing = QueryBool(

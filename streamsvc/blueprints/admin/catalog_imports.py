@@ -18,6 +18,7 @@ from streamsvc.schemas.catalog_admin import ImportOut, ImportQuery, RejectionOut
 from streamsvc.web import Blueprint
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Files of titles.")
+ARCHIVES = ("application/zip", "application/x-zip-compressed")
 FILE = {
     "required": True,
     "content": {
@@ -28,10 +29,10 @@ FILE = {
             "text/tab-separated-values",
             "application/json",
             "application/gzip",
+            "application/zip",
         )
     },
 }
-
 OTHER_NAMES = {
     "application/ndjson",
     "application/jsonl",
@@ -39,6 +40,7 @@ OTHER_NAMES = {
     "application/csv",
     "text/plain",
     "application/x-gzip",
+    *ARCHIVES[1:],
     "application/octet-stream",
     "application/x-www-form-urlencoded",  # what curl calls any file
     "",
@@ -70,10 +72,18 @@ def create_import(asked):
     body = request.get_data()
     if not body:
         raise Invalid(errors={"_": ["Send the file as the body."]})
-    told = "csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson"
-    made = imports.create(body, {**asked, "format": asked["format"] or told}, clock.now())
+    made = imports.create(body, {**asked, "format": _format(asked["format"])}, clock.now())
     db.session.flush()
     return made
+
+
+def _format(asked):
+    """What the body is: as it is asked for, else as its media type tells."""
+    if request.mimetype in ARCHIVES:
+        if asked not in (None, "imdb"):
+            raise Invalid(errors={"format": ["An archive holds IMDb's files: `imdb`."]})
+        return "imdb"
+    return asked or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
 
 
 @bp.route("")

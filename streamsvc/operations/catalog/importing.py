@@ -1,6 +1,7 @@
 """A file of titles, entry by entry: what is good lands, what is not is told with its line, field, code and reason."""
 
 import gzip
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,13 +17,11 @@ from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog import bulk, fulltext, indexing, missing, writing
-from streamsvc.operations.catalog.formats import Entry, imdb, in_another_encoding, ndjson, refused, roku, table
+from streamsvc.operations.catalog.formats import GZIP, Entry, imdb, in_another_encoding, ndjson, refused, roku, table
 from streamsvc.rules.catalog.parts import laid_over
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
 
 READERS = {"ndjson": ndjson.read, "csv": table.read, "imdb": imdb.read, "roku": roku.read}
-PACKED = b"\x1f\x8b"
-"""How gzip begins."""
 FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 250, 50, 1_000
 """Titles in one transaction: the more, the less each costs."""
 TURN_S = 0.6
@@ -36,6 +35,8 @@ class Rejection(NamedTuple):
     line: int
     external_id: str | None
     flaw: Flaw
+    before: int = 0
+    """Lines of other files that come before those of this one."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Report:
 
     def reject(self, entry: Entry) -> list[Rejection]:
         name = entry.external_id and tellable(entry.external_id, LONGEST_ID)
-        told = [Rejection(entry.line, name, _tellable(flaw)) for flaw in entry.flaws]
+        told = [Rejection(entry.line, name, _tellable(flaw), entry.before) for flaw in entry.flaws]
         self.rejected += 1
         self.rejections += told[: max(0, MOST_TOLD - len(self.rejections))]
         return told
@@ -91,16 +92,21 @@ def import_file(
         return import_entries(entries(form, file, others=beside), on_progress, dry_run, most_removals_percent)
 
 
-def entries(form: str, file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = ()) -> Iterator[Entry]:
-    """The entries of a file behind line `after`. One in another encoding than UTF-8 is refused as a whole."""
+def entries(
+    form: str, file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = (), most_together: int = sys.maxsize
+) -> Iterator[Entry]:
+    """The entries of a file behind line `after`, the lines of `others` coming first; with them `most_together`.
+
+    One in another encoding than UTF-8 is refused as a whole.
+    """
     if any(in_another_encoding(one.peek(2)[:2]) for one in (file, *others)):
         return iter([] if after else [refused(1, "unknown_encoding", "The file is not in UTF-8 but in UTF-16 or -32.")])
-    return imdb.read(file, after, others) if others else READERS[form](file, after)
+    return imdb.read(file, after, others, most_together) if others else READERS[form](file, after)
 
 
 def opened(path: Path | str) -> BinaryIO:
     with Path(path).open("rb") as file:
-        packed = file.read(2) == PACKED
+        packed = file.read(2) == GZIP
     return gzip.open(path, "rb") if packed else Path(path).open("rb")
 
 
@@ -146,7 +152,7 @@ def import_batch(batch: list[Entry], report: Report, memory: writing.Memory, dry
     records = [entry.record for entry in whole if entry.record]
     outcome, pks = writing.write(records, now, memory) if records else (Counter(), {})
     report.count(outcome)
-    report.lines = batch[-1].line
+    report.lines = batch[-1].place
     if dry_run:
         db.session.rollback()
         memory.forget()

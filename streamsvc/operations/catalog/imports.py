@@ -1,22 +1,22 @@
 """Imports by API: the file is kept in pieces, the worker carries it out, and where it stopped it goes on."""
 
-import gzip
-import io
 import zlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from zipfile import BadZipFile
 
 import sqlalchemy as sa
 
 from streamsvc import clock, jobs
-from streamsvc.database import db, insert, lock
+from streamsvc.database import db, insert, lock, one_row
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
-from streamsvc.operations.catalog import bulk, fulltext, importing, indexing, missing, writing
+from streamsvc.operations.catalog import bulk, fulltext, importing, indexing, kept_files, missing, writing
 from streamsvc.operations.catalog.formats import TooLarge
-from streamsvc.operations.catalog.importing import PACKED
+from streamsvc.operations.catalog.kept_files import PIECE_BYTES
 
-CHUNK_BYTES = 256 * 1024
-LARGEST_BYTES, LARGEST_UNPACKED_BYTES = 64 << 20, 4 << 30
+LARGEST_BYTES = 64 << 20
+MOST_LINES_TOGETHER = 1_000_000
+"""Lines of IMDb's files in one archive: each turn joins them anew, which is to end well before a job's lease."""
 TURN = timedelta(seconds=15)
 """How long the worker stays with one import before other jobs have their turn; well below a job's lease."""
 ENDED = ("done", "failed")
@@ -39,8 +39,8 @@ def create(body: bytes, asked: dict, now: datetime) -> Import:
     )
     db.session.add(made)
     db.session.flush()
-    for position, at in enumerate(range(0, len(body), CHUNK_BYTES)):
-        db.session.add(ImportChunk(import_id=made.id, position=position, body=body[at : at + CHUNK_BYTES]))
+    for position, at in enumerate(range(0, len(body), PIECE_BYTES)):
+        db.session.add(ImportChunk(import_id=made.id, position=position, body=body[at : at + PIECE_BYTES]))
     jobs.enqueue("catalog_import", {"id": made.id}, now, dedupe=f"import {made.id}")
     return made
 
@@ -48,12 +48,12 @@ def create(body: bytes, asked: dict, now: datetime) -> Import:
 @jobs.handler("catalog_import")
 def carry_on(payload: dict, now: datetime) -> None:
     """Import on from where it stopped; asks for another turn where time is up."""
-    made = db.session.get(Import, payload["id"])
+    made = one_row(sa.select(*Import.__table__.c).where(Import.id == payload["id"]))
     if made is None or made.status in ENDED:
         return
     try:
         _import(made, now)
-    except (OSError, EOFError, zlib.error) as broken:
+    except (OSError, EOFError, zlib.error, BadZipFile) as broken:
         db.session.rollback()
         return _end(made, now, "failed", error=f"The file cannot be unpacked: {broken}")
     except TooLarge as large:
@@ -63,13 +63,16 @@ def carry_on(payload: dict, now: datetime) -> None:
 
 
 def _import(made, now):
-    until = clock.wall() + TURN
-    entries = importing.entries(made.format, unpacked(ChunkReader(made.id)), after=made.lines_done)
+    """The file is read between units of work, so that nobody waits for it."""
+    file, *others = kept_files.files(made.id, archives=made.format == "imdb")
+    entries = importing.entries(made.format, file, made.lines_done, others, MOST_LINES_TOGETHER)
     memory = writing.Memory()
     if not made.dry_run:
         fulltext.expect_many()
-    lines_done = made.lines_done
+        db.session.commit()
+    lines_done, until = made.lines_done, None
     for batch in importing.batches(entries):
+        until = until or clock.wall() + TURN
         lines_done = _import_batch(made, batch, memory, lines_done)
         if clock.wall() > until:
             raise jobs.Retry(now)
@@ -96,11 +99,12 @@ def _keep_rejections(import_id, told):
     positions: dict[int, int] = {}
     rows = []
     for rejection in told:
-        positions[rejection.line] = positions.get(rejection.line, -1) + 1
+        place = rejection.before + rejection.line
+        positions[place] = positions.get(place, rejection.before - 1) + 1
         row = {
             "import_id": import_id,
             "line": rejection.line,
-            "position": positions[rejection.line],
+            "position": positions[place],
             "external_id": rejection.external_id,
             **rejection.flaw._asdict(),
         }
@@ -118,7 +122,7 @@ def _keep_named(import_id, pks: Iterable[int]):
 def _finish(made, now):
     """The end of the file: titles that it did not name go, where that was asked for and they are not too many."""
     error, removed = None, 0
-    _hold(made)
+    made = _hold(made)
     if made.remove_missing and not made.dry_run:
         named = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == made.id)
         try:
@@ -132,10 +136,12 @@ def _finish(made, now):
 
 
 def _hold(made):
-    """Nobody else ends the import until the unit of work does. Raises TakenOver where it ended already."""
+    """The import, which nobody else ends until the unit of work does. Raises TakenOver where it ended already."""
     writing.begin()
-    if lock(Import, made.id).status in ENDED:
+    held = lock(Import, made.id)
+    if held.status in ENDED:
         raise TakenOver
+    return held
 
 
 def _end(made, now, status, error=None, removed=0):
@@ -144,72 +150,3 @@ def _end(made, now, status, error=None, removed=0):
         db.session.execute(sa.delete(model).where(model.import_id == made.id))
     ended = {"status": status, "error": error, "removed": removed, "finished_at": now}
     db.session.execute(sa.update(Import).where(Import.id == made.id).values(ended))
-
-
-class Rereadable(io.RawIOBase):
-    """A stream that can be read again from its beginning, and from nowhere else."""
-
-    place = 0
-
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def seek(self, offset, whence=io.SEEK_SET):
-        if (offset, whence) == (0, io.SEEK_SET):
-            self.place = 0
-            self.rewind()
-        elif (offset, whence) != (0, io.SEEK_CUR):
-            raise io.UnsupportedOperation("the beginning alone can be gone back to")
-        return self.place
-
-    def readinto(self, buffer):
-        count = self.read_into(buffer)
-        self.place += count
-        return count
-
-
-class ChunkReader(Rereadable):
-    """The kept file, a piece at a time."""
-
-    def __init__(self, import_id: str):
-        self.import_id = import_id
-        self.rewind()
-
-    def rewind(self):
-        self.position, self.left = 0, b""
-
-    def read_into(self, buffer):
-        if not self.left:
-            piece = sa.select(ImportChunk.body).where(
-                ImportChunk.import_id == self.import_id, ImportChunk.position == self.position
-            )
-            self.left = db.session.scalar(piece) or b""
-            self.position += 1
-        taken, self.left = self.left[: len(buffer)], self.left[len(buffer) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
-
-
-class Unpacked(Rereadable):
-    """What a packed file holds. Raises TooLarge behind as many bytes as a file may unpack to."""
-
-    def __init__(self, packed: Rereadable):
-        self.file = gzip.GzipFile(fileobj=io.BufferedReader(packed, CHUNK_BYTES))
-
-    def rewind(self):
-        self.file.seek(0)
-
-    def read_into(self, buffer):
-        if self.place > LARGEST_UNPACKED_BYTES:
-            raise TooLarge(f"It unpacks to more than {LARGEST_UNPACKED_BYTES} bytes.")
-        return self.file.readinto(buffer)
-
-
-def unpacked(raw: io.RawIOBase) -> io.BufferedReader:
-    """The file itself, where it came packed with gzip."""
-    packed = raw.read(2) == PACKED
-    raw.seek(0)
-    return io.BufferedReader(Unpacked(raw) if packed else raw, CHUNK_BYTES)

@@ -11,6 +11,8 @@ from streamsvc.rules.catalog.record import LONGEST_LINE_BYTES, Flaw, Title
 
 BOM = b"\xef\xbb\xbf"
 OTHER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+GZIP = b"\x1f\x8b"
+"""How a file begins that is packed with gzip."""
 MOST_LINES = 20_000_000
 
 
@@ -30,6 +32,13 @@ class Entry(NamedTuple):
     part: dict[str, Any] | None = None
     external_id: str | None = None
     flaws: tuple[Flaw, ...] = ()
+    before: int = 0
+    """Where files come together: how many lines of others come before those of this one."""
+
+    @property
+    def place(self) -> int:
+        """How many lines of all files are done with it."""
+        return self.before + self.line
 
 
 def lines(file: BinaryIO, most: int | None = None) -> Iterator[bytes | None]:

@@ -4,6 +4,7 @@ Movies and series are taken, with what IMDb's other files say of them; games and
 so are episodes of which no `title.episode.tsv` tells the series.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import BinaryIO
@@ -12,19 +13,36 @@ from streamsvc.operations.catalog.formats import Entry, lines, refused, too_long
 from streamsvc.operations.catalog.formats.imdb_files import BASICS, EPISODE, KINDS, NOTHING, Joined, cells
 
 
-def read(file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = ()) -> Iterator[Entry]:
-    """`others` are IMDb's other files, known by their headers; with them the file is read twice."""
-    with closing(Joined()) as joined:
+def read(
+    file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = (), most_together: int = sys.maxsize
+) -> Iterator[Entry]:
+    """The files may stand in any order, they are known by their headers; with several, `title.basics` is read twice.
+
+    Lines of the others come before its own. Raises TooLarge where several have more than `most_together` lines.
+    """
+    file, others = _basics_first([file, *others])
+    with closing(Joined(most_together)) as joined:
         if others:
-            yield from joined.read(file, others)
+            yield from (entry for entry in joined.read(file, others) if entry.place > after)
             file.seek(0)
         for number, line in enumerate(lines(file), 1):
             if number == 1:
                 if line is None or tuple(cells(line)) != BASICS:
                     yield refused(1, "unknown_format", "The first line is not that of IMDb's title.basics.tsv.")
                     return
-            elif number > after and (entry := _entry(number, line, joined)):
-                yield entry
+            elif joined.lines + number > after and (entry := _entry(number, line, joined)):
+                yield entry._replace(before=joined.lines)
+
+
+def _basics_first(files):
+    basics = next((file for file in files if _is_basics(file)), files[0])
+    return basics, [file for file in files if file is not basics]
+
+
+def _is_basics(file):
+    first = next(lines(file), None)
+    file.seek(0)
+    return first is not None and tuple(cells(first)) == BASICS
 
 
 def _entry(number, line, joined):

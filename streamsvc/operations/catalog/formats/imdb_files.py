@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, BinaryIO
 
-from streamsvc.operations.catalog.formats import Entry, lines, refused, text
+from streamsvc.operations.catalog.formats import Entry, TooLarge, lines, refused, text
 from streamsvc.rules.catalog.codes import COUNTRIES, language
 from streamsvc.rules.catalog.record import MOST_POPULAR
 
@@ -91,7 +91,10 @@ def cells(line: bytes) -> list[str]:
 class Joined:
     """The rows of the other files, by title."""
 
-    def __init__(self):
+    def __init__(self, most_lines: int = sys.maxsize):
+        self.left = most_lines
+        self.lines = 0
+        """How many lines of the other files were read."""
         self.kept = sqlite3.connect("", isolation_level=None)  # a file that SQLite drops when it is closed
         self.kept.executescript(TABLES)
 
@@ -106,18 +109,24 @@ class Joined:
             head = next(rest, None)
             name = next((name for name, columns in OTHERS.items() if head and tuple(cells(head)) == columns), None)
             if name is None or name in found:
-                yield refused(1, "unknown_format", f"A file is none of {', '.join(OTHERS)}, or one of them twice.")
+                yield self._flaw("unknown_format", f"A file is none of {', '.join(OTHERS)}, or one of them twice.")
             else:
                 found[name] = rest
         if "name.basics" not in found and found.keys() & {"title.principals", "title.crew"}:
-            yield refused(1, "missing", "Without name.basics.tsv nobody who took part has a name.", "name.basics")
+            yield self._flaw("missing", "Without name.basics.tsv nobody who took part has a name.", "name.basics")
         self._keep_titles(basics)
-        for name in OTHERS:
-            yield from self._keep(name, found.get(name, ()))
+        for name, rest in sorted(found.items(), key=lambda one: list(OTHERS).index(one[0])):
+            yield from self._keep(name, rest)
+
+    def _flaw(self, *told):
+        """What is wrong with a whole file; it takes the place of a line."""
+        self.lines += 1
+        return refused(1, *told)._replace(before=self.lines - 1)
 
     def _keep_titles(self, basics):
         """Which titles there are, and what episodes are called; what is wrong is told when the titles are read."""
         for line in lines(basics):
+            self._count()
             row = cells(line) if line else []
             try:
                 if len(row) == len(BASICS) and row[1] in KINDS:
@@ -127,17 +136,27 @@ class Joined:
             except UnicodeEncodeError:
                 continue
 
+    def _count(self):
+        self.left -= 1
+        if self.left < 0:
+            raise TooLarge("The files have together more lines than files may.")
+
     def _keep(self, name, rest):
         columns, rows, statement = OTHERS[name], ROWS[name], KEEP[name]
+        before, self.lines = self.lines, self.lines + 1
         for number, line in enumerate(rest, 2):
+            self.lines = before + number
+            self._count()
             row = cells(line) if line else []
             if len(row) != len(columns):
-                yield refused(number, "malformed", f"The line has {len(row)} cells instead of {len(columns)}.", name)
+                flaw = f"The line has {len(row)} cells instead of {len(columns)}."
+                yield refused(number, "malformed", flaw, name)._replace(before=before)
                 continue
             try:
                 self.kept.executemany(statement, list(rows(row)))
             except (ValueError, TypeError, OverflowError) as error:
-                yield refused(number, "wrong_type", f"The line cannot be read: {error}.", name, f"imdb:{row[0]}")
+                flaw = f"The line cannot be read: {error}."
+                yield refused(number, "wrong_type", flaw, name, f"imdb:{row[0]}")._replace(before=before)
 
     def has_episode(self, tconst: str) -> bool:
         """Whether an episode comes with its series."""
