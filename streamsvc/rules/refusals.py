@@ -355,6 +355,14 @@ class WrongState(Refusal):
     detail = "The subscription is not in a state that allows this."
 
 
+class DoesNotAddUp(Refusal):
+    """`differences`: [{check, subject, expected, found}]."""
+
+    code = "does_not_add_up"
+    status = 409
+    detail = "The books of this account still do not agree; `differences` tells where."
+
+
 class PaymentOverdue(Refusal):
     code = "payment_overdue"
     status = 409

@@ -5,8 +5,21 @@ from decimal import Decimal
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from streamsvc.schemas.base import Bool, Country, Currency, Day, Int, Moment, PageQuery, Slug, StrictSchema, Text, Word
-from streamsvc.schemas.subscriptions import CancellationIn, Money, SubscriptionIn
+from streamsvc.schemas.base import (
+    Bool,
+    Country,
+    Currency,
+    Day,
+    Int,
+    Moment,
+    PageQuery,
+    QueryBool,
+    Slug,
+    StrictSchema,
+    Text,
+    Word,
+)
+from streamsvc.schemas.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
 from streamsvc.schemas.subscriptions_invoices import Credit
 
 PPM = 10_000
@@ -127,6 +140,21 @@ class AdminSubscriptionIn(SubscriptionIn):
     def what_is_paid_lies_ahead(self, data, **kwargs):
         if data.get("paid_through") and data.get("start_date") and data["paid_through"] <= data["start_date"]:
             raise ValidationError("It must come after start_date.", "paid_through")
+
+
+class SubscriptionsQuery(PageQuery):
+    """`parked`: only those that are not billed on since their books do not agree, or only the others."""
+
+    parked = QueryBool(load_default=None)
+    account_id = Text(load_default=None)
+
+
+class AdminSubscriptionOut(SubscriptionOut):
+    account_id = fields.String()
+    parked_at = Moment(
+        allow_none=True, metadata={"description": "Since when it is not billed on: its books do not agree."}
+    )
+    parked_reason = fields.String(allow_none=True, metadata={"description": "The first thing that did not agree."})
 
 
 class AdminCancellationIn(CancellationIn):

@@ -1,4 +1,4 @@
-"""POST /v1/admin/subscriptions · /{id}/cancellation · /{id}/transfer · /v1/admin/price-migrations."""
+"""GET·POST /v1/admin/subscriptions · /{id}/cancellation · /transfer · /parking · /v1/admin/price-migrations."""
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -10,21 +10,22 @@ from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations import audit
-from streamsvc.operations.billing import changes
+from streamsvc.operations.billing import changes, parking
 from streamsvc.operations.billing.migrations import migrate, withdraw
 from streamsvc.operations.billing.subscribe import subscribe
 from streamsvc.operations.billing.transfer import transfer
-from streamsvc.operations.billing.views import subscription_view
+from streamsvc.operations.billing.views import operators_view
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.subscriptions import SubscriptionOut
 from streamsvc.schemas.subscriptions_admin import (
     AdminCancellationIn,
     AdminSubscriptionIn,
+    AdminSubscriptionOut,
     PriceMigrationIn,
     PriceMigrationMade,
     PriceMigrationOut,
+    SubscriptionsQuery,
     TransferIn,
 )
 from streamsvc.web import Blueprint
@@ -32,11 +33,26 @@ from streamsvc.web import Blueprint
 bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")
 
 
+@bp.route("/subscriptions")
+@bp.arguments(SubscriptionsQuery, location="query")
+@operator("billing")
+@bp.response(200, page_of(AdminSubscriptionOut))
+def list_subscriptions(asked):
+    """Every account's subscriptions, latest first: those that are parked, or one account's."""
+    wanted = Subscription.parked() if asked["parked"] else select(Subscription)
+    if asked["parked"] is False:
+        wanted = wanted.where(Subscription.parked_at.is_(None))
+    if asked["account_id"]:
+        wanted = wanted.where(Subscription.account_id == asked["account_id"])
+    page = rows_page(wanted, Subscription.id, asked, "all subscriptions")
+    return page | {"items": [operators_view(row) for row in page["items"]]}
+
+
 @bp.route("/subscriptions", methods=["POST"])
 @bp.arguments(AdminSubscriptionIn)
 @operator("billing")
 @idempotent(required=True)
-@bp.response(201, SubscriptionOut)
+@bp.response(201, AdminSubscriptionOut)
 def create_for_account(asked):
     """Subscribe an account, as its owner would."""
     if db.session.get(Account, asked["account_id"]) is None:
@@ -47,43 +63,56 @@ def create_for_account(asked):
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     audit.record("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
-    return subscription_view(subscription)
+    return operators_view(subscription)
 
 
 @bp.route("/subscriptions/<subscription_id>")
 @operator("billing")
-@bp.response(200, SubscriptionOut)
+@bp.response(200, AdminSubscriptionOut)
 def get_any(subscription_id):
     """Any account's subscription."""
-    return subscription_view(found(subscription_id))
+    return operators_view(found(subscription_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(AdminCancellationIn)
 @operator("billing")
 @idempotent(required=True)
-@bp.response(200, SubscriptionOut)
+@bp.response(200, AdminSubscriptionOut)
 def cancel(asked, subscription_id):
     """Cancel for an account; a date in the past credits the days since then."""
     row, me = found(subscription_id), asking_operator().id
     shown = changes.carry_out(row.id, lambda at: changes.cancel(at, asked, me, backdate=True), clock.now())
     audit.record("subscription_canceled", row.account_id, actor=me, subscription=row.id)
-    return subscription_view(shown)
+    return operators_view(shown)
 
 
 @bp.route("/subscriptions/<subscription_id>/transfer", methods=["POST"])
 @bp.arguments(TransferIn)
 @operator("billing")
 @idempotent(required=True)
-@bp.response(200, SubscriptionOut)
+@bp.response(200, AdminSubscriptionOut)
 def move_to_account(asked, subscription_id):
     """Move a subscription to another account: paid days go along, billing goes on there."""
     row, me = found(subscription_id), asking_operator().id
     giver = row.account_id
-    shown = subscription_view(transfer(row.id, asked["account_id"], clock.now(), me))
+    shown = operators_view(transfer(row.id, asked["account_id"], clock.now(), me))
     for account_id in (giver, asked["account_id"]):
         audit.record("subscription_transferred", account_id, actor=me, subscription=subscription_id)
     return shown
+
+
+@bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
+@operator("billing")
+@bp.response(200, AdminSubscriptionOut)
+def take_out_of_parking(subscription_id):
+    """Bill a parked subscription on, now that its books agree again; what fell due meanwhile comes at once."""
+    row, me = found(subscription_id), asking_operator().id
+    reason = row.parked_reason
+    shown = parking.take_out(row.id, clock.now())
+    audit.record("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
+    db.session.commit()
+    return operators_view(shown)
 
 
 @bp.route("/price-migrations")

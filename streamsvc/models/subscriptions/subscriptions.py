@@ -34,6 +34,12 @@ class Subscription(Base):
         sa.Index("ix_subscriptions_account_id", "account_id", "id"),
         sa.Index("ix_subscriptions_price_id", "price_id", "id"),
         sa.Index("ix_subscriptions_device_hash", "device_hash"),
+        sa.Index(
+            "ix_subscriptions_parked",
+            "id",
+            sqlite_where=sa.text("parked_at IS NOT NULL"),
+            postgresql_where=sa.text("parked_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("sub"))
@@ -83,6 +89,11 @@ class Subscription(Base):
     @classmethod
     def of(cls, account_id: str, subscription_id: str) -> "Subscription | None":
         return db.session.scalar(sa.select(cls).where(cls.id == subscription_id, cls.account_id == account_id))
+
+    @classmethod
+    def parked(cls):
+        """All that are not billed on until somebody looked."""
+        return sa.select(cls).where(cls.parked_at.is_not(None))
 
     @classmethod
     def live_of(cls, account_id: str) -> "Subscription | None":

@@ -147,6 +147,7 @@ def pause(at: Standing, resumes_at: datetime | None, actor: str) -> None:
 
 def resume(at: Standing, actor: str) -> None:
     """Go on where the pause began: the end of what is paid moves by the days of the pause."""
+    not_parked(at)
     if not at.timeline.paused_on or at.timeline.ended_on:
         raise WrongState
     at.happen(fact.Resumed, actor=actor)
@@ -156,9 +157,16 @@ def resume(at: Standing, actor: str) -> None:
 
 def running(at: Standing) -> None:
     """Refuse what only a subscription in good standing can do."""
+    not_parked(at)
     if at.ladder.step(at.subscription.past_due_since, at.today) not in ("clear", "grace"):
         raise PaymentOverdue
     if at.subscription.status not in GIVES_ACCESS:
         raise WrongState
     if review.drafts(at, held=True):
         raise WrongState(detail="An invoice of this subscription is being looked at; try again once that is done.")
+
+
+def not_parked(at: Standing) -> None:
+    """Refuse what would be billed while nobody knows what is right."""
+    if at.subscription.parked_at:
+        raise WrongState(detail="The billing of this subscription is being looked into; nothing is charged until then.")

@@ -226,7 +226,10 @@ def clear_waiting(at: Standing) -> None:
 
 
 def write_off(at: Standing) -> None:
-    """What is still owed on a subscription that ended is given up; what is being paid just now is waited for."""
+    """What is still owed on a subscription that ended is given up; what is being paid just now is waited for, and so is
+    whoever takes it out of where it is parked: what it gives back comes first."""
+    if at.subscription.parked_at:
+        return
     for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id == at.subscription.id and not any(one.is_in_flight for one in invoice.payments):
             issuing.write_off(invoice, at.now)
@@ -299,9 +302,11 @@ def expire(payload: dict, now: datetime) -> None:
 def charge_open(at: Standing, on_session: bool = False, method: PaymentMethod | None = None) -> list[Payment]:
     """Record a payment for each open invoice of the subscription whose time has come; the caller commits and sends.
 
-    With a `method` in hand, each of them is charged to it, whether its next try is due or not.
+    With a `method` in hand, each of them is charged to it, whether its next try is due or not. None while it is parked.
     """
     payments = []
+    if at.subscription.parked_at:
+        return payments
     for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id != at.subscription.id or any(one.is_in_flight for one in invoice.payments):
             continue

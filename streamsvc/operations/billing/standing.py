@@ -59,7 +59,12 @@ class Standing:
         self.timeline = replay(self.facts, self.today)
 
     def bill(self, reason: str, gated: bool = False, review_until: datetime | None = None) -> list[Invoice]:
-        """Invoice every line that should exist and does not: one invoice for each day on which lines fell due."""
+        """Invoice every line that should exist and does not: one invoice for each day on which lines fell due.
+
+        None while the subscription is parked.
+        """
+        if self.subscription.parked_at:
+            return []
         booked = self.facts.booked
         due = [one for one in self.timeline.lines if one.bill_on <= self.today and one.identity not in booked]
         invoices = []

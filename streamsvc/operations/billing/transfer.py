@@ -43,5 +43,5 @@ def check_settled(at: Standing) -> None:
     """Refuse while something is owed or being paid: whose debt that is must not become a question."""
     owed = [one for one in Invoice.open_of(at.account.id) if one.subscription_id == at.subscription.id]
     owed += review.drafts(at, held=True)
-    if owed or at.subscription.status not in MOVABLE:
+    if owed or at.subscription.status not in MOVABLE or at.subscription.parked_at:
         raise WrongState(detail="Only a subscription that is in good standing and owes nothing can move.")

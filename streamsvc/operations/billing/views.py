@@ -25,6 +25,11 @@ def subscription_view(row: Subscription) -> dict:
     return shown
 
 
+def operators_view(row: Subscription) -> dict:
+    """The shape of AdminSubscriptionOut."""
+    return subscription_view(row) | {name: getattr(row, name) for name in ("account_id", "parked_at", "parked_reason")}
+
+
 def addons_of(row: Subscription) -> list[dict]:
     """What goes along with the base plan in this period, as its events tell; `ends` where it was removed."""
     kinds = ("addon_added", "addon_removed", "reverted")
