@@ -1,10 +1,12 @@
 """The demo's storefront: off by default, from this host alone, and a browser signs up and subscribes with it."""
 
 import re
+import time
 
 import pytest
 
 from streamsvc.app import create_app
+from streamsvc.rules.totp import STEP_S, code_at
 from tests.billing_world import World
 from tests.browser import chromium, served
 from tests.conftest import close
@@ -51,7 +53,16 @@ def test_the_page_and_its_parts_come_from_this_host_alone(app):
     close(shop)
 
 
-def test_chromium_signs_up_is_told_of_a_decline_and_subscribes(site):
+CALL = """
+async ([method, body]) => {
+  const me = await (await fetch("/v1/sessions/current")).json();
+  const headers = {"Content-Type": "application/json", "X-CSRF-Token": me.csrf_token};
+  return await (await fetch("/v1/account/totp", {method, headers, body: JSON.stringify(body)})).json();
+}
+"""
+
+
+def test_chromium_signs_up_is_told_of_a_decline_subscribes_and_trusts_its_device(site):
     with chromium() as browser:
         page = browser.new_context(locale="en-US").new_page()
         wrong, asked = [], set()
@@ -70,4 +81,19 @@ def test_chromium_signs_up_is_told_of_a_decline_and_subscribes(site):
         page.get_by_role("heading", name="Genres").wait_for()
         page.get_by_role("link", name="Plans").click()
         page.get_by_text("active, next bill on").wait_for()
+        step = int(time.time()) // STEP_S  # the served app has the wall clock
+        secret = page.evaluate(CALL, ["POST", {}])["secret"]
+        page.evaluate(CALL, ["PUT", {"code": code_at(secret, step)}])
+        for code in (code_at(secret, step + 1), None):  # the second time this device is trusted
+            page.goto(f"{site}/#/account")
+            page.get_by_role("button", name="Sign out").click()
+            page.get_by_role("link", name="Sign in", exact=True).first.click()
+            page.get_by_label("E-mail").fill("ann@example.com")
+            page.get_by_label("Password", exact=True).fill("a long secret 7")
+            page.get_by_role("button", name="Sign in").click()
+            if code:
+                page.get_by_label("Code of your authenticator").fill(code)
+                page.get_by_label("Trust this device").check()
+                page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("heading", name="Genres").wait_for()
         assert (wrong, asked) == ([], {site.removeprefix("http://")})

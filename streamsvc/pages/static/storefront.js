@@ -86,6 +86,7 @@ async function busy(control, act) {
   control.disabled = true;
   try { await act(); } catch (error) { say(error.message); } finally { control.disabled = false; }
 }
+const choice = (label, name) => h("label", { class: "choice" }, h("input", { type: "checkbox", name }), label);
 const input = (label, name, given = {}) => h("label", {}, label, h("input", { name, required: true, ...given }));
 function sheet(label, act, ...fields) {
   const wrong = h("p", { class: "bad", role: "alert" });
@@ -116,16 +117,17 @@ const secrets = { type: "password", minlength: 8, maxlength: 128 };
 
 function signIn() {
   const code = input("Code of your authenticator", "totp", { required: false, inputmode: "numeric", autocomplete: "one-time-code" });
-  code.hidden = true;
-  return [h("h1", {}, "Sign in"), sheet("Sign in", async ({ totp, ...given }) => {
+  const trust = choice("Trust this device: ask for no code here", "trust_device");
+  code.hidden = trust.hidden = true;
+  return [h("h1", {}, "Sign in"), sheet("Sign in", async ({ totp, trust_device, ...given }) => {
     try {
-      await enter(await api("POST", "/sessions", { ...given, ...(totp && { totp }), cookie: true, device: browser() }));
+      await enter(await api("POST", "/sessions", { ...given, ...(totp && { totp, trust_device: trust_device === "on" }), cookie: true, device: browser() }));
     } catch (error) {
-      if (error.code === "second_factor_required") code.hidden = false;
+      if (error.code === "second_factor_required") code.hidden = trust.hidden = false;
       throw error;
     }
   }, input("E-mail", "email", { type: "email", autocomplete: "username" }),
-  input("Password", "password", { ...secrets, minlength: 1, autocomplete: "current-password" }), code),
+  input("Password", "password", { ...secrets, minlength: 1, autocomplete: "current-password" }), code, trust),
   h("p", {}, "New here? ", h("a", { href: "#/sign-up" }, "Create an account"), " · ", h("a", { href: "#/forgot" }, "Forgot your password?"))];
 }
 function signUp() {
@@ -171,7 +173,7 @@ function profiles() {
       await api("POST", "/profiles", { name, kids: kids === "on", max_age: kids === "on" ? 6 : null }, once());
       await refresh();
       await show();
-    }, input("Name", "name", { maxlength: 60 }), h("label", { class: "choice" }, h("input", { type: "checkbox", name: "kids" }), "For a child up to six")))];
+    }, input("Name", "name", { maxlength: 60 }), choice("For a child up to six", "kids")))];
 }
 
 // --- what there is -------------------------------------------------------------------------------------------------
