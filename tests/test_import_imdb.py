@@ -31,6 +31,9 @@ FILES = {
         r"tt0111161 7 Um~Sonho~de~Liberdade BR \N \N \N 0",
         r"tt0111161 8 Another BR \N \N \N 0",
         r"tt0111161 9 Rita~Hayworth XWW en working \N 0",
+        r"tt0111161 10 Le~ali IT \N \N \N 0",
+        r"tt0111161 11 Le~ali~della~libertà IT \N imdbDisplay \N 0",
+        r"tt0111161 12 Shawshank ES \N \N \N 1",
     ],
     "title.episode": [
         "tt0959621 tt0903747 1 1",
@@ -42,6 +45,7 @@ FILES = {
         r'tt0111161 1 nm0000209 actor \N ["Andy~Dufresne"]',
         r'tt0111161 2 nm0000151 actor \N ["Ellis~Boyd~\'Red\'~Redding"]'.replace("\\'", "'"),
         r"tt0111161 3 nm0001104 director \N \N",
+        r'tt0111161 4 nm0000209 actor \N ["Prisoner"]',
         r'tt0903747 1 nm0348152 actress \N ["Skyler~White","Mrs.~White"]',
         r'tt0903747 2 nm0000151 archive_footage \N ["Himself"]',
     ],
@@ -88,13 +92,13 @@ def imported(app, tmp_path):
 
 def test_a_title_comes_with_what_all_files_say_of_it(catalog, imported):
     told = imported()
-    assert (told.exit_code, told.output.splitlines()[0]) == (1, "40 lines: 2 added, 0 changed, 0 unchanged, 1 rejected")
+    assert (told.exit_code, told.output.splitlines()[0]) == (1, "44 lines: 2 added, 0 changed, 0 unchanged, 1 rejected")
     assert "line 6 imdb:tt1234567: titleType: not_taken" in told.output
     movie = catalog.get("/v1/admin/titles/imdb:tt0111161").json
     assert movie["popularity"] == 2987654
     assert {tag: one["title"] for tag, one in movie["localizations"].items()} == {
         "de": "Die Verurteilten", "fr-CA": "À l'ombre de Shawshank", "fr": "Les évadés",
-        "pt-BR": "Um Sonho de Liberdade",
+        "pt-BR": "Um Sonho de Liberdade", "it": "Le ali della libertà",
     }  # fmt: skip
     assert [(one["role"], one["name"], one.get("character")) for one in movie["credits"]] == [
         ("actor", "Tim Robbins", "Andy Dufresne"),
@@ -123,10 +127,10 @@ def test_the_same_files_twice_change_nothing_and_what_they_do_not_say_stays(cata
     }
     assert catalog.client.put(series, json=kept).status_code == 200
     kept = catalog.get(series).json
-    assert imported().output.startswith("40 lines: 0 added, 0 changed, 2 unchanged")
+    assert imported().output.startswith("44 lines: 0 added, 0 changed, 2 unchanged")
     assert catalog.get(series).json == kept
     more = imported(akas=[r"tt0903747 1 Breaking~Bad:~Chemie DE \N \N \N 0"], episode=["tt0959621 tt0903747 1 1"])
-    assert more.output.startswith("29 lines: 0 added, 1 changed, 1 unchanged, 2 rejected")
+    assert more.output.startswith("30 lines: 0 added, 1 changed, 1 unchanged, 2 rejected")
     changed = catalog.get(series).json
     assert changed["localizations"] == {"de": {"title": "Breaking Bad: Chemie", "synopsis": "Ein Lehrer."}}
     assert changed["seasons"] == [{"number": 1, "episodes": kept["seasons"][0]["episodes"][:1]}]
