@@ -64,10 +64,10 @@ class World:
                     assert jobs.run_some(batch, self.clock.at) == len(batch), f"{batch[0].kind} failed"
         self.clock.at = max(self.clock.at, to)
 
-    def charges(self, status="succeeded"):
-        """What the provider took, oldest first."""
+    def charges(self, status="succeeded", kind="charge"):
+        """What the provider took, or gave back, oldest first."""
         journal = self.operator.get("/v1/sandbox/payments").json["items"]
-        return [one["amount_minor"] for one in reversed(journal) if one["status"] == status and one["kind"] == "charge"]
+        return [one["amount_minor"] for one in reversed(journal) if one["status"] == status and one["kind"] == kind]
 
     def differences(self):
         """What the billing audit finds."""
@@ -162,6 +162,9 @@ class Person(Caller):
 
     def subscription(self):
         return self.get("/v1/subscriptions").json["items"][0]
+
+    def balances(self):
+        return self.get("/v1/account/balance").json["balances"]
 
     def invoices(self):
         """Oldest first."""

@@ -111,6 +111,70 @@ def test_an_open_invoice_can_be_made_void_and_a_paid_one_not(world, ann):
     assert world.charges() == [24995]
 
 
+def overdue(world, ann, until):
+    """Her second month, which nobody could collect until then."""
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    world.go_to(until)
+    return ann.invoices()[1]
+
+
+def test_what_an_operator_writes_off_is_asked_for_no_more_and_gives_nothing_back(world, ann):
+    """The subscription goes on, also out of a suspension; neither lost days nor an end nor a note is worth anything."""
+    invoice = overdue(world, ann, "2026-05-10T06:00:00")
+    shown = ann.subscription()
+    assert (shown["status"], shown["access_until"]) == ("past_due", "2026-05-08T00:00:00Z")
+    answer = correct(world, invoice, "write-off")
+    assert (answer.status_code, answer.json["status"], answer.json["balance_minor"]) == (200, "uncollectible", 0)
+    shown = ann.subscription()
+    assert (shown["status"], shown["access_until"], shown["past_due_since"]) == ("active", None, None)
+    assert correct(world, invoice, "write-off").json["code"] == "wrong_state"
+    [told] = [
+        one for one in world.operator.get("/v1/admin/audit").json["items"] if one["action"] == "invoice_written_off"
+    ]
+    assert (told["account_id"], told["details"]["amount_minor"]) == (ann.id, 24995)
+    assert correct(world, invoice, "credit-notes", amount_minor=5000).status_code == 201
+    ann.post(f"/v1/subscriptions/{shown['id']}/cancellation", {"when": "now"})
+    assert ([line[3] for line in ann.lines()], balance(ann)) == ([24995, 24995, 0, 0], 0)
+    assert (ann.invoices()[1]["status"], world.charges()) == ("uncollectible", [24995])
+
+
+def test_what_was_written_off_can_still_be_paid_by_hand_and_is_then_worth_what_was_paid(world, ann):
+    invoice = overdue(world, ann, "2026-05-03T06:00:00")
+    correct(world, invoice, "write-off")
+    correct(world, invoice, "credit-notes", amount_minor=5)
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments").json["code"] == "payment_failed"
+    assert (ann.invoices()[1]["status"], ann.subscription()["status"]) == ("uncollectible", "active")
+    card = {"payment_method_id": ann.add_card()}
+    assert world.charges() == [24995]
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments", card).status_code == 201
+    assert (ann.invoices()[1]["status"], world.charges()) == ("paid", [24995, 24990])
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments", card).json["code"] == "invoice_not_open"
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    assert balance(ann) == round(24995 * 28 / 31)
+
+
+def test_nothing_is_written_off_while_it_is_being_paid(world, ann):
+    assert correct(world, ann.invoices()[0], "write-off").json["code"] == "wrong_state"
+    world.next_charge("error")
+    world.go_to("2026-05-01T00:00:00")
+    [payment] = ann.invoices()[1]["payments"]
+    assert payment["status"] == "unknown"
+    assert correct(world, ann.invoices()[1], "write-off").json["code"] == "payment_in_progress"
+    world.go_to("2026-05-01T00:01:00")
+    assert world.charges() == [24995, 24995]
+
+
+def test_a_bank_that_took_a_part_and_a_refund_of_the_rest_give_back_no_more_than_was_paid(world, ann):
+    invoice = ann.invoices()[0]
+    path = f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute"
+    assert world.operator.post(path, {"amount_minor": 10000}).json["disputed_minor"] == 10000
+    assert correct(world, invoice, "write-off").json["status"] == "uncollectible"
+    assert correct(world, invoice, "refunds").json["amount_minor"] == 14995
+    assert (balance(ann), ann.invoices()[0]["status"]) == (0, "paid")
+    assert world.operator.delete(path).status_code == 200
+    assert balance(ann) == 10000
+
+
 def test_a_disputed_payment_is_owed_again_until_the_bank_decides(world, ann):
     payment = ann.invoices()[0]["payments"][0]["id"]
     world.operator.post(f"/v1/sandbox/payments/{payment}/dispute")

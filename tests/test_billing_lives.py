@@ -63,6 +63,8 @@ STEPS = (
     (2, "card"),
     (4, "credit_note", range(1, 3000)),
     (1, "refund", (True, False)),
+    (3, "write_off"),
+    (2, "pay"),
     (2, "hold"),
     (2, "let_go"),
     (3, "draft_line", range(1, 3000), ("inclusive", "exclusive")),
@@ -207,6 +209,15 @@ class Life:
             path = f"/v1/admin/invoices/{invoices[-1]['id']}/refunds"
             self.world.operator.post(path, {"credit_note": with_note})
 
+    def write_off(self):
+        """What is owed of the last two invoices."""
+        for invoice in self.viewer.invoices()[-2:]:
+            self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/write-off")
+
+    def pay(self):
+        for invoice in self.viewer.invoices()[-3:]:
+            self.viewer.post(f"/v1/invoices/{invoice['id']}/payments")
+
     def drafts(self):
         return self.world.operator.get("/v1/admin/invoices?status=draft").json["items"]
 
@@ -227,11 +238,14 @@ class Life:
         self.on_drafts(lambda path: self.world.operator.post(f"{path}/lines", body))
 
     def check(self):
-        """The books agree; no day is paid for twice; the provider took what we booked."""
+        """The books agree; no day is paid for twice; the provider took what we booked, and nobody has more from us
+        than was taken."""
         assert self.world.differences() == []
         invoices = self.viewer.invoices() + self.other.invoices()
         booked = [one["amount_minor"] for i in invoices for one in i["payments"] if one["status"] == "succeeded"]
         assert sorted(booked) == sorted(self.world.charges())
+        balances = [one["amount_minor"] for who in (self.viewer, self.other) for one in who.balances()]
+        assert sum(balances) <= sum(booked) - sum(self.world.charges(kind="refund"))
         if not self.paused_ever:
             for days in paid_days(invoices, self.addons).values():
                 assert set(days.values()) <= {0, 1}

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Day, Int, Moment, MomentOrDay, StrictSchema, Text, Word, page_of
-from streamsvc.schemas.subscriptions import PeriodOut
+from streamsvc.schemas.subscriptions import Money, PeriodOut
 
 
 class LineOut(StrictSchema):
@@ -205,6 +205,15 @@ class SandboxPaymentIn(StrictSchema):
 
 class SandboxAuthenticationIn(StrictSchema):
     approve = fields.Boolean(load_default=True)
+
+
+class SandboxDisputeIn(StrictSchema):
+    amount_minor = Money(
+        least=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "How much of the payment; no more is taken than is left of it. Without: all."},
+    )
 
 
 class SandboxChargeOut(StrictSchema):

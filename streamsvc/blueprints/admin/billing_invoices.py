@@ -1,4 +1,4 @@
-"""GET·POST /v1/admin/invoices · /{id}/lines · /hold · /void · /credit-notes · /refunds."""
+"""GET·POST /v1/admin/invoices · /{id}/lines · /hold · /void · /write-off · /credit-notes · /refunds."""
 
 from sqlalchemy import select
 
@@ -103,6 +103,18 @@ def void(invoice_id):
     """Take a draft or an open invoice back, of which nothing was paid."""
     invoice = corrections.void(found(invoice_id).id, clock.now())
     noted("invoice_voided", invoice)
+    return invoice_view(invoice)
+
+
+@bp.route("/<invoice_id>/write-off", methods=["POST"])
+@operator("billing")
+@idempotent()
+@bp.response(200, InvoiceOut)
+def write_off(invoice_id):
+    """Give up what is owed on an open invoice: uncollectible. Its subscription goes on; its owner may still pay."""
+    owed = found(invoice_id).balance_minor
+    invoice = corrections.write_off(invoice_id, clock.now())
+    noted("invoice_written_off", invoice, amount_minor=owed, currency=invoice.currency)
     return invoice_view(invoice)
 
 

@@ -11,6 +11,7 @@ from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import (
     PaymentOut,
     SandboxAuthenticationIn,
+    SandboxDisputeIn,
     SandboxPaymentIn,
     SandboxPaymentsOut,
 )
@@ -47,11 +48,12 @@ def confirm(asked, payment_id):
 
 
 @bp.route("/<payment_id>/dispute", methods=["POST"])
+@bp.arguments(SandboxDisputeIn)
 @operator("sandbox")
 @bp.response(200, PaymentOut)
-def open_dispute(payment_id):
-    """Be the payer's bank: take the money back."""
-    return disputes.dispute(existing(payment_id), clock.now())
+def open_dispute(asked, payment_id):
+    """Be the payer's bank: take the money back, or a part of it."""
+    return disputes.dispute(existing(payment_id), clock.now(), asked["amount_minor"])
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])

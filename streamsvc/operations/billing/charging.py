@@ -57,8 +57,9 @@ def method_of(account_id: str, own_id: str | None) -> PaymentMethod | None:
     return best if best and (best.id == own_id or best.is_default) else None
 
 
-def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool) -> Payment:
-    """Write down that the invoice's balance is about to be charged; somebody looks after it if we do not."""
+def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool, lost_minor: int = 0) -> Payment:
+    """Write down that the invoice's balance, or what was given up of it, is about to be charged; somebody looks after
+    it if we do not."""
     payment = Payment(
         id=new_id("pay"),
         account_id=invoice.account_id,
@@ -67,7 +68,7 @@ def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: b
         status="pending",
         on_session=on_session,
         currency=invoice.currency,
-        amount_minor=invoice.balance_minor,
+        amount_minor=invoice.balance_minor + lost_minor,
         provider=method.provider,
         created_at=now,
     )
@@ -166,6 +167,8 @@ def paid_late(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetim
 
 def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Standing | None) -> None:
     """It was declined: a first invoice goes, with its subscription; a change is undone; a renewal climbs the ladder."""
+    if invoice.status == "uncollectible":  # its payer tried by hand; nobody else does
+        return
     if at and at.subscription.status == "incomplete":
         give_up_start(at, "payment_failed")
         return
@@ -232,8 +235,7 @@ def write_off(at: Standing) -> None:
         return
     for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id == at.subscription.id and not any(one.is_in_flight for one in invoice.payments):
-            issuing.write_off(invoice, at.now)
-            invoice.status, invoice.next_attempt_on = "uncollectible", None
+            issuing.give_up(invoice, at.now)
 
 
 def revert(invoice: Invoice, at: Standing) -> None:

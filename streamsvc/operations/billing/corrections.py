@@ -25,7 +25,7 @@ from streamsvc.operations.billing.credit import after_credit
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.billing.invoicing import tax_to_return
 from streamsvc.rules.money import share
-from streamsvc.rules.refusals import Invalid, WrongState
+from streamsvc.rules.refusals import Invalid, PaymentInProgress, WrongState
 
 JOB = "refund.reconcile"
 
@@ -247,6 +247,23 @@ def reconcile(payload: dict, now: datetime) -> None:
     row = settle(payload["refund_id"], found, now) if found else send(payload["refund_id"])
     if row.status == "unknown":
         raise jobs.Retry(now + charging.RECONCILE_AFTER)
+
+
+def write_off(invoice_id: str, now: datetime) -> Invoice:
+    """Give up what is owed on an open invoice. Its subscription goes on, in good standing if nothing else is overdue.
+
+    Raises WrongState, PaymentInProgress.
+    """
+    _, invoice = locked(invoice_id)
+    if invoice.status != "open" or invoice.issued_at is None or invoice.balance_minor <= 0:
+        raise WrongState(detail="Only what is owed on an open invoice, that is issued, can be written off.")
+    if any(one.is_in_flight for one in invoice.payments):
+        raise PaymentInProgress
+    issuing.give_up(invoice, now)
+    db.session.flush()
+    if invoice.subscription_id:
+        stand(invoice.subscription_id, now).show()
+    return invoice
 
 
 def void(invoice_id: str, now: datetime) -> Invoice:

@@ -44,9 +44,7 @@ def dispute_won(payment_id: str, now: datetime) -> Payment:
     payment.status, payment.disputed_minor = "succeeded", 0
     invoice.amount_paid_minor += amount
     invoice.balance_minor -= amount
-    if invoice.status in ("void", "uncollectible"):  # the loss was booked, and did not come about
-        issuing.write_off(invoice, now)
-    issuing.surplus_to_credit(invoice, now)
+    issuing.surplus_to_credit(invoice, now)  # where the loss was booked, it did not come about
     issuing.settle_if_paid(invoice)
     return _shown(payment, invoice, now)
 

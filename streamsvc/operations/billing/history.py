@@ -37,6 +37,7 @@ KINDS = {
     "transferred": fact.Transferred,
 }
 NAMES = {event_type: kind for kind, event_type in KINDS.items()}
+UNPAID = ("void", "uncollectible")
 DATES = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 
@@ -98,7 +99,7 @@ def booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Bo
     """What each line of these was invoiced at, net of discount, and what credit notes, or a void, took off it."""
     mine = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
-    off = sa.case((Invoice.status == "void", net), else_=0)  # nobody paid for it: there is nothing to give back
+    off = sa.case((Invoice.status.in_(UNPAID), net), else_=0)  # nobody paid for it: there is nothing to give back
     booked: dict[str, dict[str, fact.Booked]] = {subscription_id: {} for subscription_id in subscription_ids}
     lines = sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, off)
     for subscription_id, identity, *amounts in db.session.execute(
@@ -108,7 +109,8 @@ def booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Bo
     noted = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
-        .where(mine)
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(mine, Invoice.status.not_in(UNPAID))
         .group_by(InvoiceLine.id)
     )
     for subscription_id, identity, amount, off in db.session.execute(noted):

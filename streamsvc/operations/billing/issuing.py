@@ -320,15 +320,39 @@ def settle_if_paid(invoice: Invoice) -> None:
 
 
 def surplus_to_credit(invoice: Invoice, now: datetime) -> None:
-    """What was paid and is no longer owed becomes account credit."""
+    """What was paid and is no longer owed makes good what was given up, and beyond that becomes account credit."""
+    if invoice.balance_minor < 0:
+        _make_good(invoice, now)
     surplus = -invoice.balance_minor
     if surplus > 0:
         ledger.post("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
         invoice.balance_minor = 0
 
 
+def _make_good(invoice: Invoice, now: datetime) -> None:
+    lost = lost_on(invoice)
+    back = min(lost, -invoice.balance_minor)
+    if back <= 0:
+        return
+    ledger.post("write_off", invoice, now, written_off=-back, receivable=back)
+    invoice.balance_minor += back
+    if back == lost and invoice.status == "uncollectible":
+        invoice.status = "paid"
+
+
+def lost_on(invoice: Invoice) -> int:
+    """What was given up on it, and never came all the same."""
+    return ledger.of_invoice(invoice.id, "written_off")
+
+
+def give_up(invoice: Invoice, now: datetime) -> None:
+    """Nobody asks for it any more; who owes it may still pay."""
+    write_off(invoice, now)
+    invoice.status, invoice.next_attempt_on = "uncollectible", None
+
+
 def write_off(invoice: Invoice, now: datetime) -> None:
-    """Give up what is owed on it."""
+    """Book what is owed on it as lost."""
     owed = invoice.balance_minor
     ledger.post("write_off", invoice, now, written_off=owed, receivable=-owed)
     invoice.balance_minor = 0

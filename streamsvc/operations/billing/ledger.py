@@ -37,6 +37,12 @@ def post_for(
         credit[currency] -= books.get("customer_credit", 0)
 
 
+def of_invoice(invoice_id: str, book: str) -> int:
+    """What one book says of an invoice."""
+    mine = sa.and_(LedgerEntry.invoice_id == invoice_id, LedgerEntry.book == book)
+    return int(db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(mine)))
+
+
 def account_credit(account_id: str, currency: str) -> int:
     """What we owe the customer, to be taken off the next invoice."""
     return together.known(("credit", account_id), lambda: credits_of([account_id])[account_id])[currency]

@@ -6,13 +6,13 @@ from streamsvc import idempotency
 from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import charging
+from streamsvc.operations.billing import charging, issuing
 from streamsvc.operations.billing.subscribe import chosen_method, tell
 from streamsvc.rules.refusals import InvoiceNotOpen, PaymentFailed, PaymentInProgress
 
 
 def pay(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
-    """Charge what is owed on the invoice. Commits.
+    """Charge what is owed on the invoice, or was given up. Commits.
 
     Raises InvoiceNotOpen, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
     """
@@ -20,7 +20,8 @@ def pay(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
         return told(charging.resume(begun["payment"]))
     account = lock(Account, db.session.get(Invoice, invoice_id).account_id)
     invoice = db.session.get(Invoice, invoice_id, populate_existing=True)
-    if invoice.status != "open":
+    lost = issuing.lost_on(invoice) if invoice.status == "uncollectible" else 0
+    if invoice.status != "open" and not lost:
         raise InvoiceNotOpen
     waiting = [one for one in invoice.payments if one.is_in_flight]
     if any(one.status != "requires_action" for one in waiting):
@@ -31,7 +32,7 @@ def pay(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
     for one in waiting:  # a new try replaces the one that waits for its payer
         one.status, one.decline_code, one.settled_at = "failed", "abandoned", now
     db.session.flush()
-    payment = charging.record(invoice, method, now, on_session=True)
+    payment = charging.record(invoice, method, now, on_session=True, lost_minor=lost)
     idempotency.begin(payment=payment.id)
     db.session.commit()
     return told(charging.send(payment.id))
