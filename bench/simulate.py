@@ -1,17 +1,20 @@
 """Subscribers through 24 months: declines, changes, pauses, cancellations, refunds; then the books, to the cent.
 
-`python -m bench.simulate [subscribers] [months] [--plot file.svg]`. It goes through the operations that the API and
-the worker share, not through HTTP, on a SQLite file of its own. The seed is fixed: the same run gives the same sums.
+`python -m bench.simulate [subscribers] [months] [--parts 2] [--plot file.svg]`. It goes through the operations that the
+API and the worker share, not through HTTP, on a SQLite file of its own; with parts, each on its own, side by side, as
+services do that keep their markets apart. The seed is fixed: the same run gives the same sums.
 Mails are asked for and not written: what they would say is no part of the books. Nobody else writes and nothing has
 to outlive the machine's power, so sets are larger than a worker's and SQLite does not wait for its disk.
 """
 
 import argparse
+import multiprocessing
 import random
 import resource
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -66,8 +69,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subscribers", nargs="?", type=int, default=100_000)
     parser.add_argument("months", nargs="?", type=int, default=24)
+    parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
+    parts = [(asked.subscribers // asked.parts, asked.months, SEED + part) for part in range(asked.parts)]
+    with multiprocessing.get_context("spawn").Pool(asked.parts) as processes:
+        ends = processes.starmap(live, parts, chunksize=1)
+    for end in ends:
+        tell(end)
+    whole = together_of(ends)
+    if len(ends) > 1:
+        print("All together")
+        tell(whole)
+    if asked.plot:
+        asked.plot.write_text(plot(whole.months))
+    sys.exit(1 if whole.difference else 0)
+
+
+def live(subscribers, months, seed) -> "End":
+    """One part from its first day to its audit."""
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
         url = f"sqlite:///{folder}/simulation.sqlite3"
@@ -77,16 +97,12 @@ def main():
             for engine in db.engines.values():
                 sa.event.listen(engine, "connect", lambda raw, _: raw.executescript(PRAGMAS))
             flask_migrate.upgrade()
-            rows = simulate(clock, asked.subscribers, asked.months)
-            difference = told(clock)
-    if asked.plot:
-        asked.plot.write_text(plot(rows))
-    sys.exit(1 if difference else 0)
+            return simulate(clock, subscribers, months, random.Random(seed))
 
 
-def simulate(clock, subscribers, months) -> list[dict]:
-    """Live through it; the months of the revenue report."""
-    chance, prices = random.Random(SEED), sell()
+def simulate(clock, subscribers, months, chance) -> "End":
+    """Live through it, and look at what came of it."""
+    prices = sell()
     everyone = begin(clock, subscribers, prices, chance)
     memory.settle()
     days, began = months * 30, time.perf_counter()
@@ -96,10 +112,13 @@ def simulate(clock, subscribers, months) -> list[dict]:
             pass_day(clock)
             for subscription_id, account_id in some(everyone, chance):
                 happen(subscription_id, account_id, prices, chance, clock.at)
-    took = time.perf_counter() - began
-    charges = one_row(sa.select(sa.func.count()).select_from(SandboxCharge))[0]
-    print(f"{charges} requests to the payment provider in {took:.0f} s: {charges / took:.0f} a second")
-    return revenue(START.date(), clock.at.date(), "month")["revenue"]
+    lived_s = time.perf_counter() - began
+    rows = revenue(START.date(), clock.at.date(), "month")["revenue"]
+    began = time.perf_counter()
+    found = audit(clock.at)
+    took = {"lived_s": lived_s, "audited_s": time.perf_counter() - began}
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return End(rows, **books(), found=[str(one) for one in found], **took, peak_mib=peak_mib)
 
 
 def pass_day(clock) -> None:
@@ -207,32 +226,77 @@ def refund_last(subscription_id, now) -> None:
         corrections.refund(last, {}, now)
 
 
-def told(clock) -> int:
-    """Say what came of it; the difference between what should be and what is."""
-    by_book = dict(
-        all_rows(sa.select(LedgerEntry.book, sa.func.sum(LedgerEntry.amount_minor)).group_by(LedgerEntry.book))
-    )
-    kinds = sa.select(LedgerEntry.kind, LedgerEntry.book, sa.func.sum(LedgerEntry.amount_minor))
-    sums = {(kind, book): amount for kind, book, amount in all_rows(kinds.group_by(LedgerEntry.kind, LedgerEntry.book))}
+def books() -> dict[str, int]:
+    """What the ledger holds, and what the bank took, in cents."""
+    sums = sa.select(LedgerEntry.book, sa.func.sum(LedgerEntry.amount_minor)).group_by(LedgerEntry.book)
+    by_book = dict(all_rows(sums))
+    refunds = sa.func.sum(LedgerEntry.amount_minor)
+    refunded = one_row(sa.select(refunds).where(LedgerEntry.kind == "refund", LedgerEntry.book == "cash"))[0] or 0
     bank = sa.func.sum(sa.case((SandboxCharge.kind == "refund", -1), else_=1) * SandboxCharge.amount_minor)
-    took = one_row(sa.select(bank).where(SandboxCharge.status == SUCCEEDED))[0] or 0
-    billed, collected = -sum(by_book.get(book, 0) for book in ("revenue", "tax")), by_book.get("cash", 0)
-    written_off, owed = by_book.get("written_off", 0), by_book.get("receivable", 0)
-    credit = -by_book.get("customer_credit", 0)
-    difference = abs(billed + credit - collected - written_off - owed) + abs(collected - took)
-    print(f"billed       {billed / 100:>16,.2f} USD  after credits")
-    print(f"collected    {collected / 100:>16,.2f} USD  after {-sums.get(('refund', 'cash'), 0) / 100:,.2f} refunded")
-    print(f"written off  {written_off / 100:>16,.2f} USD")
-    print(f"still owed   {owed / 100:>16,.2f} USD  and {credit / 100:,.2f} of account credit")
-    print(f"difference   {difference / 100:>16,.2f} USD  between the books, and between the books and the bank")
-    began = time.perf_counter()
-    found = audit(clock.at)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{len(found)} differences found by the billing audit, in {time.perf_counter() - began:.0f} s")
-    print(f"{peak_mib} MiB of memory at the most")
-    for one in found[:20]:
+    return {
+        "requests": one_row(sa.select(sa.func.count()).select_from(SandboxCharge))[0],
+        "billed": -sum(by_book.get(book, 0) for book in ("revenue", "tax")),
+        "collected": by_book.get("cash", 0),
+        "refunded": -refunded,
+        "written_off": by_book.get("written_off", 0),
+        "owed": by_book.get("receivable", 0),
+        "credit": -by_book.get("customer_credit", 0),
+        "bank": one_row(sa.select(bank).where(SandboxCharge.status == SUCCEEDED))[0] or 0,
+    }
+
+
+@dataclass(frozen=True)
+class End:
+    """What came of a simulation: the months of the revenue report, the sums of `books`, what the audit found."""
+
+    months: list[dict]
+    requests: int
+    billed: int
+    collected: int
+    refunded: int
+    written_off: int
+    owed: int
+    credit: int
+    bank: int
+    found: list[str]
+    lived_s: float
+    audited_s: float
+    peak_mib: int
+
+    @property
+    def difference(self) -> int:
+        """Between the books, between the books and the bank, and what the audit found: nothing, in good books."""
+        books = abs(self.billed + self.credit - self.collected - self.written_off - self.owed)
+        return books + abs(self.collected - self.bank) + len(self.found)
+
+
+PLOTTED = ("collected_minor", "written_off_minor")
+
+
+def together_of(ends: list[End]) -> End:
+    """Parts that lived side by side as one."""
+    months = {}
+    for row in sorted((row for end in ends for row in end.months), key=lambda row: row["period"]):
+        month = months.setdefault(row["period"], dict.fromkeys(PLOTTED, 0) | {"period": row["period"]})
+        month |= {name: month[name] + row[name] for name in PLOTTED}
+    summed = "requests billed collected refunded written_off owed credit bank found peak_mib".split()
+    sums = {name: sum((getattr(end, name) for end in ends[1:]), getattr(ends[0], name)) for name in summed}
+    longest = {name: max(getattr(end, name) for end in ends) for name in ("lived_s", "audited_s")}
+    return End(list(months.values()), **sums, **longest)
+
+
+def tell(end: End) -> None:
+    rate = end.requests / end.lived_s
+    print(f"{end.requests} requests to the payment provider in {end.lived_s:.0f} s: {rate:.0f} a second")
+    print(f"billed       {end.billed / 100:>16,.2f} USD  after credits")
+    print(f"collected    {end.collected / 100:>16,.2f} USD  after {end.refunded / 100:,.2f} refunded")
+    print(f"written off  {end.written_off / 100:>16,.2f} USD")
+    print(f"still owed   {end.owed / 100:>16,.2f} USD  and {end.credit / 100:,.2f} of account credit")
+    print(f"difference   {end.difference / 100:>16,.2f} USD  between the books, and between the books and the bank")
+    print(f"{len(end.found)} differences found by the billing audit, in {end.audited_s:.0f} s")
+    print(f"{end.peak_mib} MiB of memory at the most")
+    for one in end.found[:20]:
         print("  ", one)
-    return difference + len(found)
 
 
 def plot(rows) -> str:

@@ -109,6 +109,12 @@ class InvoiceLine(Base):
         sa.CheckConstraint("kind IN ('charge', 'credit', 'trial', 'discount', 'one_off')", name="kind"),
         sa.Index("uq_invoice_lines_identity", "subscription_id", "identity", unique=True),
         sa.Index(
+            "ix_invoice_lines_credits_line_id",
+            "credits_line_id",
+            sqlite_where=sa.text("credits_line_id IS NOT NULL"),
+            postgresql_where=sa.text("credits_line_id IS NOT NULL"),
+        ),
+        sa.Index(
             "uq_invoice_lines_renewal",
             "subscription_id",
             "item",

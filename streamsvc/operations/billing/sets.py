@@ -16,6 +16,9 @@ from streamsvc.models.subscriptions import Discount, Invoice, Payment, PaymentMe
 from streamsvc.operations.billing import charging, history, ledger, referrals
 from streamsvc.operations.billing.standing import Replayed
 
+TO_SETTLE = (lazyload(Invoice.lines), selectinload(Invoice.payments))
+"""What is read with invoices: whatever is read later, one by one, would have all that is kept back written before."""
+
 
 def hold(
     subscription_ids: Iterable[str],
@@ -47,7 +50,7 @@ def hold(
 def _tell_open_invoices(account_ids: Sequence[str], subscription_ids: Sequence[str]) -> None:
     mine = sa.or_(Invoice.account_id.in_(account_ids), Invoice.subscription_id.in_(subscription_ids))
     owed = sa.select(Invoice).where(Invoice.status == "open", mine)
-    found = _fresh(owed.options(lazyload(Invoice.lines), selectinload(Invoice.payments)))
+    found = _fresh(owed.options(*TO_SETTLE))
     _tell_lists("open invoices", account_ids, "account_id", found)
     _tell_lists("open invoices", subscription_ids, "subscription_id", found)
 
@@ -105,7 +108,7 @@ def settle_all(outcomes: Mapping[str, Outcome], replayed: Mapping[str, Replayed]
         hold(subscriptions, [row.account_id for row in found], replayed, to_bill=False)
         payments = _fresh(sa.select(Payment).where(Payment.id.in_(ids)))
         bills = sa.select(Invoice).where(Invoice.id.in_([one.invoice_id for one in payments]))
-        invoices = {one.id: one for one in _fresh(bills.options(lazyload(Invoice.lines)))}
+        invoices = {one.id: one for one in _fresh(bills.options(*TO_SETTLE))}
         for payment in sorted(payments, key=lambda one: one.id):
             charging.book(payment, invoices[payment.invoice_id], outcomes[payment.id], now)
     db.session.commit()
