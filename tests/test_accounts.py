@@ -64,6 +64,21 @@ def test_what_cannot_be_an_account_is_refused_by_field(client, field, value):
     assert list(answer.json["errors"]) == [field]
 
 
+def test_the_names_of_the_service_and_of_its_plans_make_no_password(app, client, monkeypatch):
+    words = "Kinoheld24", "FamilyUltra1", "sofasofa99"
+    for n, word in enumerate(words):
+        assert sign_up(client, email=f"a{n}@a.example", password=word).status_code == 201
+    site = app.extensions["settings"].but(public_url="https://www.kinoheld.example")
+    monkeypatch.setitem(app.extensions, "settings", site)
+    features = {"max_streams": 1, "max_height": 720, "max_profiles": 1, "max_devices": 1}
+    features |= {"downloads": False, "ads": True}
+    prices = [{"currency": "EUR", "amount_minor": 1, "tax": "inclusive"}]
+    plan = {"name": "Family Ultra", "features": features, "prices": prices}
+    assert operator(app).put("/v1/admin/plans/sofa", plan).status_code in (200, 201)
+    for word in words:
+        assert list(sign_up(client, password=word).json["errors"]) == ["password"]
+
+
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "pässwörter sind lang", "  spaces count  ", "密碼密碼密碼密碼x"]
 )

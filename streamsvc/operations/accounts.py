@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import jobs, passwords
-from streamsvc.database import db, insert, new_id
+from streamsvc.database import all_rows, db, insert, new_id
 from streamsvc.models import Account, Profile, Proof
+from streamsvc.models.subscriptions import Plan
 from streamsvc.operations import audit, mail
 from streamsvc.operations.attempts import is_within
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
+from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.passwords import faults, names_of
 from streamsvc.rules.refusals import EmailTaken, Invalid
 
@@ -29,15 +32,22 @@ class NewAccount:
 
 
 def check_password(password: str, email: str, name: str | None = None, field: str = "password") -> None:
-    """Raises Invalid where a new password is too short, known to attackers, or the owner's own name.
+    """Raises Invalid where a new password is too short, known to attackers, the owner's own name, the service's or a
+    plan's.
 
     Where its strength can be measured, the refusal tells it: `strength`: {score, hint}.
     """
-    names = names_of(email, name)
-    shortest = current_app.extensions["settings"].shortest_password
-    if found := faults(password, shortest, passwords.is_breached, names):
+    settings = current_app.extensions["settings"]
+    names = (*names_of(email, name), *site_of(settings.public_url)[0].split("."), *_plans())
+    if found := faults(password, settings.shortest_password, passwords.is_breached, names):
         measured = passwords.strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
+
+
+def _plans() -> list[str]:
+    """The words that plans are known by."""
+    told = all_rows(sa.select(Plan.code, Plan.name))
+    return [word for plan in told for word in (plan.code, plan.name, *plan.name.split())]
 
 
 def register(

@@ -22,7 +22,7 @@ def faults(password: str, shortest: int, is_breached, names: tuple[str, ...] = (
     if is_breached(password):
         return ["This password stands on lists that attackers try first; choose another."]
     if _is_mostly(password, (*CONTEXT, *names)):
-        return ["Do not build it from your e-mail, your name or the name of the service."]
+        return ["Do not build it from your e-mail, your name, or the name of the service or a plan."]
     return []
 
 
