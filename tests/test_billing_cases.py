@@ -59,7 +59,7 @@ ELSEWHERE = {
     "LG-025": "test_billing_extras.py: coupons count one after the other as they were given",
     "LG-026": "test_billing_extras.py: the same; test_subscriptions_offers.py: one that is used up",
     "LG-027": "below: two lines at 30 %, one of them with a coupon",
-    "LG-028": "rules/test_billing_invoicing.py: a coupon over lines with three rates (over HTTP a country has one)",
+    "LG-028": "below: a coupon over four lines; rules/test_billing_invoicing.py: of three rates (a country has one)",
     "LG-031": "below: numbers have no gap (one series a year for all; the peer's schemes are configuration)",
     "LG-034": "test_subscriptions.py: declined, authenticated and free starts",
     "ST-006": "test_subscriptions.py: incomplete, active, past_due, trial without a card; below: 23 hours",
@@ -422,6 +422,22 @@ def test_tax_after_a_coupon_on_one_of_two_lines(starting):
     assert [line["tax_minor"] for line in invoice["lines"] if line["kind"] == "charge"] == told["tax_per_line"]
     names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor")
     assert [invoice[name] for name in names] == [told[name] for name in ("fees", "discount", "tax", "total")]
+
+
+def test_a_fixed_coupon_is_shared_over_four_lines(starting):
+    """LG-028, at 10 % for all: 19 of 20 parts of each line's tax."""
+    world, told = starting("2024-01-01"), CASES["LG-028"]["expect"]["state"][0]
+    base, *addons = (world.plan(f"p{n}", n, currency="EUR") for n in (10_000, 5000, 3000, 2000))
+    world.operator.put("/v1/admin/tax-rates/FR", {"percent": 10, "name": "VAT"})
+    world.operator.put("/v1/admin/coupons/TEN", {"amount_off_minor": 1000, "currency": "EUR", "duration": "once"})
+    ann = world.person(country="FR")
+    assert ann.subscribe(base, addons=addons, coupon="TEN").status_code == 201
+    [invoice] = ann.invoices()
+    lines = [line for line in invoice["lines"] if line["kind"] == "charge"]
+    assert [line["discount_minor"] for line in lines] == told["discount_per_line"]
+    assert [line["tax_minor"] for line in lines] == [950, 475, 285, 190]
+    names = ("subtotal_minor", "tax_minor", "total_minor")
+    assert [invoice[name] for name in names] == [20_000, told["tax"], told["total"]]
 
 
 def test_numbers_follow_one_another_over_customers_and_months_and_drafts_have_none(app, starting, monkeypatch):
