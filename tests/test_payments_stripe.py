@@ -106,6 +106,21 @@ def test_money_comes_back_through_stripe(world, stripe):
     assert answer.json["status"] == "succeeded"
 
 
+def test_what_stripe_writes_with_other_digits_than_the_currency_has_is_charged_and_refunded_right(world, stripe):
+    """ISK have none and are written with two; MGA have two and are written with none, so that part of one cannot be."""
+    answers = []
+    for currency, amount in (("ISK", 990), ("MGA", 990_000), ("MGA", 990_050), ("JPY", 990)):
+        ann, code = world.person(), f"{currency}-{amount}".lower()
+        answers.append(ann.subscribe(world.plan(code, amount, currency=currency)))
+        if answers[-1].status_code == 201:
+            world.operator.post(f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds")
+    assert stripe.charged() == [99_000, 9_900, 990]
+    refunds = [int(params["amount"]) for _, path, params, _ in stripe.requests if path == "/v1/refunds"]
+    assert refunds == [99_000, 9_900, 990]
+    assert [one.status_code for one in answers] == [201, 201, 402, 201]
+    assert answers[2].json["decline_code"] == "invalid_amount"
+
+
 def test_a_charge_in_doubt_for_longer_than_its_key_is_kept_is_looked_for(world, stripe):
     ann, price = world.person(), world.plan("p", 1000)
     stripe.lose_replies = 2

@@ -24,6 +24,8 @@ from streamsvc.gateways.payments.interface import (
 
 HUNDREDFOLD = ("ISK", "UGX")
 """Written with two digits by Stripe, though they have none."""
+WHOLE = ("MGA",)
+"""Written without digits by Stripe, though they have two."""
 STATUSES = {
     "succeeded": SUCCEEDED,
     "requires_action": REQUIRES_ACTION,
@@ -31,6 +33,7 @@ STATUSES = {
     "canceled": DECLINED,
 }
 REFUNDS = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLINED, "canceled": DECLINED}
+NOT_WHOLE = Outcome(DECLINED, decline_code="invalid_amount")
 TIMEOUT_S = 20
 AT_ONCE = 8
 """Charges that wait for Stripe's answer beside each other."""
@@ -82,8 +85,10 @@ class StripeProvider:
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
         customer, _, payment_method = method.partition("/")
+        if (amount := stripe_amount(amount_minor, currency)) is None:
+            return NOT_WHOLE
         asked = {
-            "amount": stripe_amount(amount_minor, currency),
+            "amount": amount,
             "currency": currency.lower(),
             "customer": customer,
             "payment_method": payment_method,
@@ -99,11 +104,9 @@ class StripeProvider:
             return list(pool.map(lambda one: self.charge(*one), charges))
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
-        asked = {
-            "payment_intent": charge,
-            "amount": stripe_amount(amount_minor, currency),
-            "metadata": {"refund_id": key},
-        }
+        if (amount := stripe_amount(amount_minor, currency)) is None:
+            return NOT_WHOLE
+        asked = {"payment_intent": charge, "amount": amount, "metadata": {"refund_id": key}}
         try:
             refund = self.client.v1.refunds.create(asked, {"idempotency_key": key})
         except stripe.InvalidRequestError as error:
@@ -162,13 +165,17 @@ class StripeProvider:
         return event
 
 
-def stripe_amount(amount_minor: int, currency: str) -> int:
-    """The amount as Stripe writes it."""
+def stripe_amount(amount_minor: int, currency: str) -> int | None:
+    """The amount as Stripe writes it; None where it cannot be written there."""
+    if currency in WHOLE:
+        return None if amount_minor % 100 else amount_minor // 100
     return amount_minor * 100 if currency in HUNDREDFOLD else amount_minor
 
 
 def own_amount(amount: int, currency: str) -> int:
     """The same read back."""
+    if currency in WHOLE:
+        return amount * 100
     return amount // 100 if currency in HUNDREDFOLD else amount
 
 
