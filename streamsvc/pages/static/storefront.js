@@ -150,14 +150,29 @@ const reset = (_, asked) => [h("h1", {}, "Choose a new password"), sheet("Save i
   await api("PUT", "/password-resets", { ...given, token: asked.get("token") });
   location.assign("#/sign-in");
 }, input("New password", "password", { ...secrets, autocomplete: "new-password" }))];
-async function confirmEmail(_, asked) {
-  await api("PUT", "/email-verifications", { token: asked.get("token") });
-  return [h("h1", {}, "Your e-mail address is confirmed"), h("a", { class: "button first", href: "#/" }, "Go on")];
+// Where a mail leads: nothing is sent before a click, since mail programs follow links by themselves.
+const mailed = (heading, label, path, done) => (_, asked) => [h("h1", {}, heading), sheet(label, async (_, form) => {
+  await api("PUT", path, { token: asked.get("token") });
+  form.replaceWith(h("p", {}, done), h("p", { class: "acts" }, h("a", { class: "button first", href: "#/" }, "Go on")));
+})];
+const MAILED = {
+  "confirm-email": mailed("Confirm your e-mail address", "Confirm it", "/email-verifications", "It is confirmed."),
+  "undo-email-change": mailed("Have your old e-mail address back", "Undo the change", "/email-verifications", "You have it back, and everybody is signed out. A mail lets you choose a new password."),
+  "not-my-device": mailed("A device that is not yours", "Sign it out", "/devices/disowned", "It is signed out. A mail lets you choose a new password."),
+  "restore-account": mailed("Have your account back", "Open it again", "/account-restorations", "It is open again; sign in as ever."),
+};
+function activate(_, asked) {
+  const waiting = h("div", { role: "status" });
+  return [h("h1", {}, "Sign in a television"), sheet("See what asks", async ({ code }) => {
+    const it = await api("POST", "/device-code-lookups", { user_code: code });
+    const decide = (approve) => async () => {
+      await api("PUT", `/device-codes/${encodeURIComponent(code)}/decision`, { approve });
+      waiting.replaceChildren(approve ? "It is signed in." : "It stays out.");
+    };
+    waiting.replaceChildren(h("p", {}, `“${it.device.name}” asks from ${it.city ?? it.address ?? "somewhere"}, since ${when(it.created_at)}. Is that the one before you?`),
+      h("p", { class: "acts" }, button("Let it in", decide(true), { class: "first" }), button("Keep it out", decide(false))));
+  }, input("Code on its screen", "code", { value: asked.get("code") ?? "", autocomplete: "off" })), waiting];
 }
-const activate = (_, asked) => [h("h1", {}, "Sign in a television"), sheet("Let it in", async ({ code }) => {
-  await api("PUT", `/device-codes/${encodeURIComponent(code)}/decision`, { approve: true });
-  say("The television is signed in.");
-}, input("Code on its screen", "code", { value: asked.get("code") ?? "", autocomplete: "off" }))];
 
 function profiles() {
   const pick = async (profile) => {
@@ -320,7 +335,7 @@ async function account() {
 }
 
 // --- going about ---------------------------------------------------------------------------------------------------
-const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot, "reset-password": reset, "confirm-email": confirmEmail, plans };
+const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot, "reset-password": reset, plans, ...MAILED };
 const OWN = { profiles, search, genre, title, buy, play, account, activate }; // only for who is signed in
 let turn = 0;
 async function show() {
