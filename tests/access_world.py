@@ -148,6 +148,13 @@ def routes(app) -> set[tuple[str, str]]:
     return {(method, rule.rule) for rule in rules for method in rule.methods - METHODS_OF_ITS_OWN}
 
 
+def who_gets_in(row):
+    """The principal for whom the route opens, of those that stand for everybody else."""
+    if row.rule.startswith(("/v1/admin/sessions", "/v1/admin/credentials")):
+        return "admin in person"
+    return "admin" if row.rule.startswith(("/v1/admin", "/v1/sandbox")) else "A"
+
+
 class World:
     """Everybody and everything.
 

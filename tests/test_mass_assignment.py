@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.database import db
-from tests.access_world import World, filled, table
+from tests.access_world import World, filled, table, who_gets_in
 
 SOURCE = Path(__file__).parent.parent / "streamsvc"
 _, ROWS = table()
@@ -38,13 +38,6 @@ PAYLOADS = (
 @pytest.fixture
 def world(app):
     return World.of(app)
-
-
-def who_gets_in(row):
-    """The principal for whom the route opens, of those that stand for everybody else."""
-    if row.rule.startswith(("/v1/admin/sessions", "/v1/admin/credentials")):
-        return "admin in person"
-    return "admin" if row.rule.startswith(("/v1/admin", "/v1/sandbox")) else "A"
 
 
 def columns():

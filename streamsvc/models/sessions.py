@@ -40,6 +40,12 @@ class Session(Base):
             sqlite_where=sa.text("impersonated_by IS NOT NULL"),
             postgresql_where=sa.text("impersonated_by IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_sessions_profile_id",
+            "profile_id",
+            sqlite_where=sa.text("profile_id IS NOT NULL"),
+            postgresql_where=sa.text("profile_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ses"))

@@ -43,6 +43,7 @@ class WebhookDelivery(Base):
     __table_args__ = (
         sa.CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
         sa.Index("ix_webhook_deliveries_endpoint_id", "endpoint_id", "id"),
+        sa.Index("ix_webhook_deliveries_event_id", "event_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("whd"))

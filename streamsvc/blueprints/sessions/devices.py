@@ -78,12 +78,12 @@ def _own(device_id: str) -> Device:
 
 def _told(kept: list[Device]) -> list[dict]:
     """Each with when it was last seen and how many live sessions it has, from one statement for all."""
-    ids = [device.id for device in kept]
+    ids, whose = [device.id for device in kept], {device.account_id for device in kept}
     used = (
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
         )
-        .where(Session.device_id.in_(ids), *Session.lives(clock.now()))
+        .where(Session.account_id.in_(whose), Session.device_id.in_(ids), *Session.lives(clock.now()))
         .group_by(Session.device_id)
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}

@@ -10,7 +10,10 @@ from streamsvc.database import Base, UtcTime, new_id
 
 class CreditNote(Base):
     __tablename__ = "credit_notes"
-    __table_args__ = (sa.Index("ix_credit_notes_invoice_id", "invoice_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_credit_notes_invoice_id", "invoice_id", "id"),
+        sa.Index("ix_credit_notes_account_id", "account_id", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("crn"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))

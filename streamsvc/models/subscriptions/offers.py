@@ -92,6 +92,14 @@ class GiftCode(Base):
     """A code somebody paid for: whoever redeems it has the amount as account credit."""
 
     __tablename__ = "gift_codes"
+    __table_args__ = (
+        sa.Index(
+            "ix_gift_codes_redeemed_by",
+            "redeemed_by",
+            sqlite_where=sa.text("redeemed_by IS NOT NULL"),
+            postgresql_where=sa.text("redeemed_by IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("gif"))
     code: Mapped[str] = mapped_column(unique=True)

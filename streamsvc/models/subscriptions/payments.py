@@ -71,6 +71,7 @@ class Refund(Base):
     __table_args__ = (
         sa.CheckConstraint("status IN ('pending', 'unknown', 'succeeded', 'failed')", name="status"),
         sa.Index("ix_refunds_payment_id", "payment_id", "id"),
+        sa.Index("ix_refunds_credit_note_id", "credit_note_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ref"))

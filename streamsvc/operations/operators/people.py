@@ -119,5 +119,6 @@ def _shut_out(operator: OperatorAccount, now: datetime) -> None:
     """End what is open, and withdraw what could open again."""
     OperatorSession.end_all(operator.id, now)
     impersonation.end_all_of(operator.id, now)
-    theirs = (Proof.kind == INVITATION, Proof.email == operator.email, Proof.used_at.is_(None))
+    nobodys = (Proof.account_id.is_(None), Proof.kind == INVITATION)  # operators have no account
+    theirs = (*nobodys, Proof.email == operator.email, Proof.used_at.is_(None))
     db.session.execute(sa.update(Proof).where(*theirs).values(used_at=now))
