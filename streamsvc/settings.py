@@ -101,6 +101,10 @@ def verifier(text: str) -> str:
     return text
 
 
+def range_url(text: str) -> str:
+    return verifier(text).rstrip("/") + "/"
+
+
 def dunning_ladder(text: str) -> str:
     if not re.fullmatch(r"retry=\d+(,\d+)* warn=\d+ suspend=\d+ cancel=\d+", text):
         raise ValueError("give retry=DAY,… warn=DAY suspend=DAY cancel=DAY")
@@ -213,6 +217,11 @@ class Settings:
         "",
         filter_file,
         "File of further breached passwords, made by `streamsvc breached-passwords`; empty: the core's.",
+    )
+    breach_range_url: str = setting(
+        "",
+        range_url,
+        "A service that knows more of them, asked by five letters of their SHA-1; empty: none is.",
     )
     session_epoch: int = setting(0, whole(0, 2**31 - 1), "Raise it to end every session signed in before.")
     mail_url: str = setting(

@@ -2,12 +2,16 @@
 
 import gzip
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from streamsvc import breaches
+from streamsvc.gateways import breach_ranges
 from streamsvc.passwords import is_breached
 from streamsvc.settings import Settings, SettingsError
+from tests.sessions_steps import Person, code_of, operator
 
 PLAIN = [f"quite unlikely {number}" for number in range(2_000)]
 
@@ -36,6 +40,55 @@ def asking(app, filter_of):
     with app.app_context():
         yield ask
     app.extensions["settings"] = kept
+
+
+@pytest.fixture
+def ranges(app, monkeypatch):
+    """A service as Have I Been Pwned is: `answers` by first five letters, `asked` for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            httpd.asked.append((self.path, self.headers["Add-Padding"]))
+            body = httpd.answers.get(self.path[-5:], "").encode()
+            self.send_response(200 if body else 503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.asked, httpd.answers = [], {}
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"http://127.0.0.1:{httpd.server_port}/range"})
+    url = {"breach_range_url": settings.breach_range_url}
+    monkeypatch.setattr(breach_ranges, "TIMEOUT_S", 10)  # whoever is slow here is this machine
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**url))
+    yield httpd
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+def test_a_service_that_knows_more_hears_five_letters_and_stops_nobody_while_it_is_away(app, client, ranges):
+    known, pads, good = "quite unlikely 1", "quite unlikely 2", "quite unlikely 3"
+    for password, count in ((known, 7), (pads, 0), (good, None)):
+        told = f"{sha1(password)[5:]}:{count}" if count is not None else f"{'0' * 35}:3"
+        ranges.answers[sha1(password)[:5]] = f"{'F' * 35}:1\r\n{told}\r\n"
+    ann = Person(client, "ann@example.com", known)
+    assert list(ann.sign_up().json["errors"]) == ["password"]
+    assert ranges.asked == [(f"/range/{sha1(known)[:5]}", "true")]
+    assert Person(client, "bob@example.com", pads).sign_up().status_code == 201
+    ann.password = good
+    assert ann.sign_up().status_code == 201
+    ranges.answers[sha1(good)[:5]] = f"{sha1(good)[5:]}:1"
+    assert code_of(ann.sign_in()) == (401, "second_factor_required")
+    ranges.answers.clear()
+    assert ann.sign_in().status_code == Person(client, "b@example.com", known).sign_up().status_code == 201
+    told = operator(app).get("/v1/admin/audit?limit=100").json["items"]
+    assert [entry["action"] for entry in told].count("breach_lookup_failed") == 2
 
 
 def sha1(password):

@@ -1,4 +1,4 @@
-"""JSON over HTTP from a service that the operator named: no redirect is followed, no endless answer read."""
+"""JSON, or text, over HTTP from a service that the operator named: no redirect is followed, no endless answer read."""
 
 import http.client
 import json
@@ -27,16 +27,26 @@ _opener = urllib.request.build_opener(_NoRedirects)
 def read_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
     """The object that a GET, or with a body a POST, answers. Raises Away; Refused where a POST hears 4xx."""
     request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
+    found = _read(request, timeout_s, json.loads)
+    if not isinstance(found, dict):
+        raise Away(f"{url}: not an object")
+    return found
+
+
+def read_text(url: str, timeout_s: float, headers: dict) -> str:
+    """What a GET answers, in ASCII. Raises Away."""
+    return _read(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
+
+
+def _read(request: urllib.request.Request, timeout_s: float, parse):
+    url = request.full_url
     try:
         with _opener.open(request, timeout=timeout_s) as answer:
-            found = json.loads(answer.read(MOST_READ_BYTES))
+            return parse(answer.read(MOST_READ_BYTES))
     except urllib.error.HTTPError as error:
         with error:
-            if error.code < 500 and body is not None:
+            if error.code < 500 and request.data is not None:
                 raise Refused(str(error.code)) from None
         raise Away(f"{url}: {error.code}") from None
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise Away(f"{url}: {type(error).__name__}") from None
-    if not isinstance(found, dict):
-        raise Away(f"{url}: not an object")
-    return found

@@ -10,7 +10,7 @@ from streamsvc import jobs, passwords
 from streamsvc.database import all_rows, db, insert, new_id
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.models.subscriptions import Plan
-from streamsvc.operations import audit, mail
+from streamsvc.operations import audit, breached, mail
 from streamsvc.operations.attempts import is_within
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
@@ -39,7 +39,7 @@ def check_password(password: str, email: str, name: str | None = None, field: st
     """
     settings = current_app.extensions["settings"]
     names = (*names_of(email, name), *site_of(settings.public_url)[0].split("."), *_plans())
-    if found := faults(password, settings.shortest_password, passwords.is_breached, names):
+    if found := faults(password, settings.shortest_password, breached.is_breached, names):
         measured = passwords.strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 

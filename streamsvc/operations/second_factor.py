@@ -9,10 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
-from streamsvc import passwords, sealing, throttle
+from streamsvc import sealing, throttle
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
-from streamsvc.operations import audit, mail, trusted_devices
+from streamsvc.operations import audit, breached, mail, trusted_devices
 from streamsvc.operations.attempts import is_within, tell_if_shut
 from streamsvc.operations.trusted_devices import BY_APP, TRUSTED
 from streamsvc.rules import throttle as limits
@@ -32,7 +32,7 @@ def check(proved, given: dict, now: datetime) -> str | None:
     device that the account does not know.
     """
     account = proved.account
-    if not account.has_totp and not proved.device_known and passwords.is_breached(given["password"]):
+    if not account.has_totp and not proved.device_known and breached.is_breached(given["password"]):
         return _ask_for(BY_MAIL, account, given, now)
     return check_by_app(account, given, now)
 
