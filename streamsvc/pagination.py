@@ -11,6 +11,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from streamsvc.database import db
 from streamsvc.rules.refusals import Invalid
@@ -28,9 +29,16 @@ def decode(scope: str, cursor: str | None) -> list | None:
         return None
     try:
         body = _signer(_keys(), scope).unsign(cursor)
+        _check_spelling(cursor.rpartition(".")[2])
         return json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
     except BadData:
         raise Invalid(errors={"cursor": ["Send the next_cursor of an earlier page of this very list."]}) from None
+
+
+def _check_spelling(signature):
+    """The same bytes can be written in several ways; the one that was handed out counts. Raises BadData."""
+    if base64_encode(base64_decode(signature)).decode() != signature:
+        raise BadData("a signature that nobody wrote so")
 
 
 def page(rows: list, limit: int, scope: str, key) -> dict:

@@ -112,8 +112,18 @@ def test_the_total_is_told_where_it_is_asked_for(films):
 
 
 def test_a_cursor_belongs_to_its_list(films):
-    cursor = films.get("/v1/catalog/titles", sort="title", limit=1).json["next_cursor"]
-    assert films.get("/v1/catalog/titles", sort="year", cursor=cursor).status_code == 422
+    def status(cursor, **asked):
+        return films.get("/v1/catalog/titles", cursor=cursor, **asked).status_code
+
+    here = {"sort": "title", "genre": "drama"}
+    cursor = films.get("/v1/catalog/titles", **here, limit=1).json["next_cursor"]
+    assert status(cursor, **here, limit=2, locale="de", include_total="true") == 200
+    for other in ({"sort": "year"}, {"genre": "crime"}, {"kind": "movie"}, {"year__gte": 1}, {"ids": "ttl_x"}):
+        assert status(cursor, **here | other) == 422
+    assert status(cursor, sort="title") == 422
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spelt = [cursor + "=", cursor + "!", *(cursor[:-1] + letter for letter in alphabet if letter != cursor[-1])]
+    assert {status(other, **here) for other in spelt} == {422}
 
 
 def test_one_title_has_all_that_the_contract_names(catalog):
@@ -181,6 +191,20 @@ def test_titles_are_told_in_the_language_that_comes_closest(catalog):
     assert catalog.get(f"/v1/catalog/titles/{title}", locale="de").json["synopsis"] == "A girl."
     assert catalog.viewer(language="de").titles() == ["Chihiros Reise"]
     assert catalog.found("chihiros reise") == ["Spirited Away"]
+
+
+def test_each_text_falls_back_by_itself(catalog):
+    told = {"pt": {"title": "A Viagem"}, "pt-BR": {"synopsis": "Uma menina."}, "de-1996": {"title": "Die Reise"}}
+    title = catalog.put("Spirited Away", synopsis="A girl.", localizations=told)
+
+    def texts(locale):
+        shown = catalog.get(f"/v1/catalog/titles/{title}", locale=locale).json
+        return shown["title"], shown["synopsis"]
+
+    assert texts("pt-BR") == ("A Viagem", "Uma menina.")
+    assert texts("pt-PT") == ("A Viagem", "A girl.")
+    assert texts("de-1996") == ("Die Reise", "A girl.")
+    assert texts("de-AT") == ("Spirited Away", "A girl.")
 
 
 def test_answers_carry_a_strong_etag_and_are_not_sent_twice(films):

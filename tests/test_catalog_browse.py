@@ -196,6 +196,25 @@ def test_home_goes_on_with_what_the_profile_watches(app, catalog):
     assert ann.get("/v1/catalog/home").headers["ETag"] != before
 
 
+def test_what_a_profile_may_no_longer_see_names_no_row_of_its_home(app, catalog):
+    kid = catalog.viewer(max_age=12, language="de")
+    profile = kid.get("/v1/profiles").json["items"][0]["id"]
+    for minute, name in enumerate(("Old", "New", "Other")):
+        german = {"de": {"title": f"{name} auf Deutsch"}}
+        title = catalog.put(name, age_rating="US:G", genres=["drama"], runtime_s=6000, localizations=german)
+        at = app.extensions["clock"]().replace(minute=minute).isoformat()
+        told = {"position_s": 5990, "duration_s": 6000, "at": at}
+        if name != "Other":
+            kid.client.put(f"/v1/profiles/{profile}/progress/{title}", json=told)
+
+    def because():
+        return next((title, set(items)) for kind, title, items in rows(kid) if kind == "because")
+
+    assert because() == ("Because you watched New auf Deutsch", {"Old auf Deutsch", "Other auf Deutsch"})
+    catalog.put("New", genres=["drama"], runtime_s=6000)
+    assert because() == ("Because you watched Old auf Deutsch", {"Other auf Deutsch"})
+
+
 def test_more_like_this_shares_people_and_genres(catalog):
     crew = [{"name": "Ann", "role": "director"}]
     title = catalog.put("One", genres=["drama", "war"], credits=crew)

@@ -4,23 +4,22 @@ A card holds only what is the same for every viewer. It is made when the title c
 """
 
 from streamsvc.operations.catalog.json import dumped
+from streamsvc.rules.catalog.codes import fallbacks
 from streamsvc.rules.catalog.record import Title
 
 
 def cards(record: Title, title_id: str) -> dict[str, str]:
     """The card in each language, `""` being the title's own: locale → JSON."""
-    return {"": _card(record, title_id, None)} | {
-        locale: _card(record, title_id, localization) for locale, localization in record.localizations.items()
-    }
+    return {locale: _card(record, title_id, locale) for locale in ("", *record.localizations)}
 
 
-def _card(record, title_id, localization):
+def _card(record, title_id, locale):
     rating = record.rating
     return dumped(
         {
             "id": title_id,
             "kind": record.kind,
-            "title": (localization and localization.title) or record.title,
+            "title": _in_language(record, locale, "title"),
             "original_title": record.original_title,
             "year": record.year,
             "runtime_s": record.runtime_s,
@@ -28,11 +27,17 @@ def _card(record, title_id, localization):
             "genres": record.genres,
             "languages": record.languages,
             "countries": record.countries,
-            "synopsis": (localization and localization.synopsis) or record.synopsis,
+            "synopsis": _in_language(record, locale, "synopsis"),
             "artwork": _artwork(record.artwork),
             "external_ids": record.external_ids,
         }
     )
+
+
+def _in_language(record, locale, name):
+    """A text in the language that comes closest of those that have it: each falls back by itself."""
+    nearest = [record.localizations[tag] for tag in fallbacks(locale) if tag in record.localizations]
+    return next((text for one in (*nearest, record) if (text := getattr(one, name))), None)
 
 
 def detail(record: Title, people: dict[str, tuple[int, str]]) -> str:

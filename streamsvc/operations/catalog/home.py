@@ -6,8 +6,9 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.database import all_rows, db, one_row
 from streamsvc.login import asking_operator, viewer
-from streamsvc.models import Collection, HomeRow, Progress, Title
-from streamsvc.operations.catalog import collections, lists, similar, writing
+from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
+from streamsvc.models.catalog.visibility import VISIBLE
+from streamsvc.operations.catalog import collections, lists, similar, state, writing
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
 from streamsvc.operations.catalog.state import Known
@@ -28,11 +29,10 @@ SORTS = {"new": "-added", "popular": "-popularity"}
 OWN = {"continue": (own_rows.CONTINUE, own_rows.watched_item), "next_up": (own_rows.NEXT_UP, own_rows.next_item)}
 PUT = sa.select(HomeRow.id, HomeRow.kind, HomeRow.code, HomeRow.title, HomeRow.localizations).order_by(HomeRow.position)
 LAST_WATCHED = (
-    sa.select(Title.pk, Title.id, Title.title)
+    sa.select(Title.pk, TitleCard.body)
     .join(Progress, Progress.title_id == Title.id)
-    .where(
-        Progress.profile_id == sa.bindparam("profile_id"), Progress.watched_at.is_not(None), Title.removed_at.is_(None)
-    )
+    .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
+    .where(Progress.profile_id == sa.bindparam("profile_id"), Progress.watched_at.is_not(None), VISIBLE)
     .order_by(Progress.watched_at.desc(), Progress.item_id.desc())
     .limit(1)
 )
@@ -74,10 +74,11 @@ def personal(audience: Audience) -> dict[str, tuple[str, list[str]]]:
     for kind, (select, tell) in OWN.items():
         page = own_rows.page(select, kind, profile.profile_id, audience, asked, clock.now(), _flat(tell))
         found[kind] = (TITLES[kind], [bytes(item).decode() for item in msgspec.json.decode(page, type=_Page).items])
-    seed = one_row(LAST_WATCHED, {"profile_id": profile.profile_id})
+    seed = one_row(LAST_WATCHED, {**audience.parameters(), "profile_id": profile.profile_id})
     if seed:
-        cards = similar.to_title(seed.pk, audience)
-        found["because"] = (TITLES["because"].format(seed.title), [card for _, card in cards])
+        cards = [tuple(seed), *similar.to_title(seed.pk, audience)]
+        watched, *alike = lists.told(cards, audience.language, state.known(state.moment()[0]))
+        found["because"] = (TITLES["because"].format(msgspec.json.decode(watched)["title"]), alike)
     return found
 
 

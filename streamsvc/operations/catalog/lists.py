@@ -29,6 +29,8 @@ RANGES = {
     "runtime_lte": Title.runtime_s <= sa.bindparam("runtime_lte"),
     "age_lte": Title.min_age <= sa.bindparam("age_lte"),
 }
+NARROWING = (*FACETS, *RANGES, "person", "ids")
+"""What makes a list another list: a cursor of the one is none of the other."""
 
 
 class Shape(NamedTuple):
@@ -46,7 +48,8 @@ class Shape(NamedTuple):
 def page(asked: dict, audience: Audience, known: Known) -> tuple[list[str], str | None, int | None]:
     """Cards as JSON, the next page's cursor, the total where it was asked for. Raises Invalid."""
     shape, parameters = question(asked, audience, known)
-    scope = f"titles:{asked['sort']}"
+    narrowed = {name: asked[name] for name in NARROWING if asked.get(name) is not None}
+    scope = f"titles:{asked['sort']}:{narrowed}"
     after = pagination.decode(scope, asked["cursor"])
     places = {f"after_{at}": value for at, value in enumerate(after or ())}
     rows = rows_of(shape._replace(after=after is not None), {**parameters, **places, "limit": asked["limit"] + 1})
