@@ -123,6 +123,29 @@ def charge_once(world, person, **more):
     return world.operator.post("/v1/admin/invoices", body)
 
 
+def test_credit_that_came_while_a_declined_payment_was_under_way_pays_before_the_next_try(world, price):
+    ann = world.person()
+    ann.subscribe(price)
+    world.next_charge("error")
+    world.next_charge("decline")
+    world.go_to("2026-02-15T00:00:00")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
+    world.go_to("2026-02-16T12:00:00")
+    assert (world.charges(), balance(ann)) == ([3100, 2100], 0)
+
+
+def test_credit_pays_what_a_refund_leaves_owed(world, price):
+    """Of 31.00 the account has 10.00 as credit; all of it refunded without a note, 21.00 are owed."""
+    ann = world.person()
+    ann.subscribe(price)
+    invoice = ann.invoices()[0]
+    correct(world, invoice, "credit-notes", amount_minor=1000)
+    assert balance(ann) == 1000
+    correct(world, invoice, "refunds", credit_note=False)
+    [invoice] = ann.invoices()
+    assert (invoice["status"], invoice["balance_minor"], balance(ann)) == ("open", 2100, 0)
+
+
 def test_an_operator_charges_for_something_by_itself(world):
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
     ann = world.person(country="DE")

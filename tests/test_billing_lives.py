@@ -244,8 +244,9 @@ class Life:
         invoices = self.viewer.invoices() + self.other.invoices()
         booked = [one["amount_minor"] for i in invoices for one in i["payments"] if one["status"] == "succeeded"]
         assert sorted(booked) == sorted(self.world.charges())
-        balances = [one["amount_minor"] for who in (self.viewer, self.other) for one in who.balances()]
-        assert sum(balances) <= sum(booked) - sum(self.world.charges(kind="refund"))
+        credit = sum(one["amount_minor"] for who in (self.viewer, self.other) for one in who.balances())
+        owed = sum(one["balance_minor"] for one in invoices)
+        assert credit <= sum(booked) - sum(self.world.charges(kind="refund")) + owed
         if not self.paused_ever:
             for days in paid_days(invoices, self.addons).values():
                 assert set(days.values()) <= {0, 1}

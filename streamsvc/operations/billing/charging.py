@@ -176,7 +176,6 @@ def decline(invoice: Invoice, decline_code: str | None, now: datetime, at: Stand
         revert(invoice, at)
         return
     if at and at.timeline.ended_on:
-        issuing.spend_credit(invoice.account_id, invoice.currency, now)
         write_off(at)
         return
     today = at.today if at else now.date()
@@ -233,6 +232,7 @@ def write_off(at: Standing) -> None:
     whoever takes it out of where it is parked: what it gives back comes first."""
     if at.subscription.parked_at:
         return
+    issuing.spend_credit(at.account.id, at.subscription.currency, at.now)
     for invoice in issuing.open_invoices(at.account.id):
         if invoice.subscription_id == at.subscription.id and not any(one.is_in_flight for one in invoice.payments):
             issuing.give_up(invoice, at.now)
@@ -309,8 +309,11 @@ def charge_open(at: Standing, on_session: bool = False, method: PaymentMethod | 
     payments = []
     if at.subscription.parked_at:
         return payments
-    for invoice in issuing.open_invoices(at.account.id):
-        if invoice.subscription_id != at.subscription.id or any(one.is_in_flight for one in invoice.payments):
+    mine = [one for one in issuing.open_invoices(at.account.id) if one.subscription_id == at.subscription.id]
+    if any(one.attempts for one in mine):  # credit that came while the last try was under way
+        issuing.spend_credit(at.account.id, at.subscription.currency, at.now)
+    for invoice in mine:
+        if invoice.status != "open" or any(one.is_in_flight for one in invoice.payments):
             continue
         if not method and invoice.attempts and not (invoice.next_attempt_on and invoice.next_attempt_on <= at.today):
             continue

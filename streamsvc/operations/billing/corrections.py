@@ -211,6 +211,7 @@ def _paid_back(row: Refund, invoice: Invoice, now: datetime) -> None:
     issuing.surplus_to_credit(invoice, now)
     if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, and charged only when somebody asks
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
+        issuing.spend_credit(invoice.account_id, invoice.currency, now)
     elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
         issuing.write_off(invoice, now)
 
@@ -259,6 +260,7 @@ def write_off(invoice_id: str, now: datetime) -> Invoice:
         raise WrongState(detail="Only what is owed on an open invoice, that is issued, can be written off.")
     if any(one.is_in_flight for one in invoice.payments):
         raise PaymentInProgress
+    issuing.spend_credit(invoice.account_id, invoice.currency, now)
     issuing.give_up(invoice, now)
     db.session.flush()
     if invoice.subscription_id:

@@ -28,6 +28,7 @@ def dispute(payment_id: str, now: datetime, asked_minor: int | None = None) -> P
         at = invoice.subscription_id and stand(invoice.subscription_id, now)
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
         invoice.first_failed_on = invoice.first_failed_on or (at.today if at else now.date())
+        issuing.spend_credit(invoice.account_id, invoice.currency, now)
     elif invoice.status != "open":  # given up before, or void when the money came: nobody is asked for it
         issuing.write_off(invoice, now)
     return _shown(payment, invoice, now)

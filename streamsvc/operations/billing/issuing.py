@@ -347,6 +347,8 @@ def lost_on(invoice: Invoice) -> int:
 
 def give_up(invoice: Invoice, now: datetime) -> None:
     """Nobody asks for it any more; who owes it may still pay."""
+    if invoice.status != "open":
+        return
     write_off(invoice, now)
     invoice.status, invoice.next_attempt_on = "uncollectible", None
 

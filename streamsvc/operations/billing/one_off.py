@@ -61,6 +61,8 @@ def collect(invoice: Invoice, now: datetime, method: PaymentMethod | None = None
     A `method` in hand is their owner's, who is there.
     """
     charged_to = method or charging.method_for(invoice)
+    if invoice.attempts:  # credit that came while the last try was under way
+        issuing.spend_credit(invoice.account_id, invoice.currency, now)
     if invoice.status != "open" or charged_to is None or any(one.is_in_flight for one in invoice.payments):
         return []
     return [charging.record(invoice, charged_to, now, on_session=method is not None)]
