@@ -48,7 +48,8 @@ from streamsvc.together import together
 assert handlers
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SEED = 4
-AMOUNTS = (799, 1299, 1999)
+PRICES = ((1299, "month", 1), (3499, "month", 3), (11900, "year", 1))
+"""Cents, for how long; a third of the subscribers have each."""
 DECLINED = 0.03
 """Cards that change, of all, by the month; every other one is never good for a payment again."""
 EVENTS = (("change", 0.01), ("pause", 0.005), ("cancel", 0.01), ("refund", 0.005))
@@ -133,21 +134,24 @@ def pass_day(clock) -> None:
 
 
 def sell() -> list[str]:
-    terms = {"currency": "USD", "interval": "month", "interval_count": 1, "trial_days": 0, "intro": None}
-    asked = [{**terms, "amount_minor": one, "tax": "exclusive", "countries": None} for one in AMOUNTS]
+    terms = {"currency": "USD", "trial_days": 0, "intro": None, "tax": "exclusive", "countries": None}
+    asked = [
+        {**terms, "amount_minor": amount, "interval": interval, "interval_count": count}
+        for amount, interval, count in PRICES
+    ]
     plan = put_plan("simulated", {"name": "Plan", "description": None, "features": {}, "prices": asked}, START)
     db.session.commit()
-    return [price.id for price in plan.prices]
+    return [price.id for price in sorted(plan.prices, key=lambda one: one.amount_minor)]
 
 
 def begin(clock, subscribers, prices, chance) -> list[tuple[str, str]]:
-    """(subscription, account) of all: they come from another system, paid through a day of the first month."""
+    """(subscription, account) of all: they come from another system, somewhere in a period that is paid."""
     plan_id = one_row(sa.text("SELECT plan_id FROM prices"))[0]
     everyone = []
     with click.progressbar(range(0, subscribers, AT_ONCE), label="They come along", file=sys.stderr) as bar:
         for first in bar:
             numbers = range(first, min(first + AT_ONCE, subscribers))
-            rows = [arrival(n, chance.choice(prices), plan_id, chance.randint(1, 30), clock.at) for n in numbers]
+            rows = [arrival(n, *some_terms(prices, chance), plan_id, clock.at) for n in numbers]
             columns = zip(*rows, strict=True)
             for model, kept in zip(TABLES, columns, strict=True):
                 db.session.execute(sa.insert(model), list(kept))
@@ -162,9 +166,16 @@ def begin(clock, subscribers, prices, chance) -> list[tuple[str, str]]:
     return everyone
 
 
-def arrival(number, price_id, plan_id, paid_days, now) -> tuple[dict, ...]:
+def some_terms(prices, chance) -> tuple[str, int]:
+    """A price, and how many days of it are left."""
+    which = chance.randrange(len(prices))
+    _, interval, count = PRICES[which]
+    return prices[which], chance.randint(1, {"month": 30, "year": 365}[interval] * count)
+
+
+def arrival(number, price_id, paid_days, plan_id, now) -> tuple[dict, ...]:
     """One subscriber as rows: account, card, subscription, and the event that it was brought along."""
-    account, start = {"id": new_id("acc"), "status": "active", "country": "US", "created_at": now}, date(2025, 12, 1)
+    account, start = {"id": new_id("acc"), "status": "active", "country": "US", "created_at": now}, date(2025, 1, 1)
     account |= {"email": f"{number}@example.com", "email_key": f"{number}@example.com", "time_zone": "UTC"}
     mine = {"account_id": account["id"], "created_at": now}
     card = {"id": new_id("pme"), "provider": "sandbox", "reference": "pm_card_visa/x", "kind": "card"}
