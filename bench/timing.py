@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,24 +200,19 @@ def row_of(question, state, time_, pairs) -> tuple[tuple[str, ...], bool]:
 HEAD = ("asked", "about", "time", "ms", "median difference, ms", "AUC", "clock, ms", "AUC", "holds")
 
 
-def measure(app, asked, chance) -> tuple[list[tuple], bool]:
-    rows, all_hold, asking = [], True, Asking(app, chance)
+def measure(app, asked, chance) -> Iterator[tuple[tuple[str, ...], bool]]:
+    asking = Asking(app, chance)
     wanted = [(q, s) for q in QUESTIONS if q.startswith(asked.only) for s in QUESTIONS[q][0]]
     gc.freeze()
     with progress(len(wanted), "Pairs") as bar:
         for question, state in wanted:
             for number, pairs in enumerate(asking.about(state, question, asked.pairs + WARM_UP)):
-                shown, holds = row_of(question, state, ("first", "second")[number], pairs)
-                rows.append(shown)
-                all_hold = all_hold and holds
+                yield row_of(question, state, ("first", "second")[number], pairs)
             bar.update(1)
     if "verification".startswith(asked.only):
         with app.app_context():
             tokens = used_tokens(asked.pairs + WARM_UP)
-        shown, holds = row_of("verification", "a used token", "", verification(asking, tokens))
-        rows.append(shown)
-        all_hold = all_hold and holds
-    return rows, all_hold
+        yield row_of("verification", "a used token", "", verification(asking, tokens))
 
 
 def arguments():
@@ -248,7 +244,11 @@ def main():
             plant(asked.plant)
         hash_told = "cheap" if asked.cheap else "real"
         print(f"{report.machine()}\n{asked.database}, {asked.pairs} pairs, {hash_told} hashes, seed {asked.seed}")
-        rows, all_hold = measure(app, asked, random.Random(asked.seed))
+        rows, all_hold = [], True
+        for shown, holds in measure(app, asked, random.Random(asked.seed)):
+            print("  ".join(shown), file=sys.stderr, flush=True)  # whoever stops it has these
+            rows.append(shown)
+            all_hold = all_hold and holds
         print(report.table([HEAD, *rows]))
         with app.app_context():
             for engine in db.engines.values():
