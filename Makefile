@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SIZES ?= 10000,100000
+SUBSCRIBERS ?= 100000
+PARTS ?= 1
 
 .PHONY: help install run test lint openapi bench torture simulate clean
 
@@ -15,7 +17,8 @@ help:
 	@echo "make bench    measure the hot paths against a bare Flask constant, and in larger catalogues"
 	@echo "              (SIZES=10000,100000,1000000 for a million titles too: importing them takes a while)"
 	@echo "make torture  kill processes at every statement, and workers over 20,000 renewals (long)"
-	@echo "make simulate 100,000 subscribers through 24 months, to the cent (long; SUBSCRIBERS=100 for fewer)"
+	@echo "make simulate 100,000 subscribers through 24 months, to the cent (long; SUBSCRIBERS=100 for fewer,"
+	@echo "              PARTS=2 for two services of half as many, side by side)"
 	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
 
 install: .venv/installed
@@ -24,7 +27,7 @@ run: install
 	$(BIN)/streamsvc demo
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .
@@ -42,7 +45,7 @@ torture: .venv/installed-test
 		STREAMSVC_TEST_LIVES=500 $(BIN)/python -m pytest tests/faults tests/test_billing_lives.py
 
 simulate: .venv/installed-test
-	$(BIN)/python -m bench.simulate $(or $(SUBSCRIBERS),100000)
+	$(BIN)/python -m bench.simulate $(SUBSCRIBERS) --parts $(PARTS)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
