@@ -99,6 +99,7 @@ def test_the_demo_file_comes_out_as_it_went_in(catalog, tmp_path):
 def test_a_roku_feed_carries_the_windows_and_comes_back(catalog):
     title = catalog.put("Léon", **FILM)
     catalog.put("Show", kind="series", seasons=[{"number": 1, "episodes": [{"number": 2, "title": "Second"}]}])
+    catalog.put("Nowhere", windows=[])
     feed = catalog.get("/v1/admin/catalog-exports/roku")
     film, show, episode = feed.json["assets"]
     assert film["content"]["playOptions"] == [
@@ -124,6 +125,7 @@ def test_a_roku_feed_carries_the_windows_and_comes_back(catalog):
 def test_a_media_actions_feed_tells_where_and_when(catalog):
     title = catalog.put("Léon", **FILM)
     catalog.put("Everywhere")
+    catalog.put("In no plan", plans=[])
     feed = catalog.get("/v1/admin/catalog-exports/schema.org")
     film, everywhere = feed.json["dataFeedElement"]
     access = film["potentialAction"]["actionAccessibilityRequirement"][0]

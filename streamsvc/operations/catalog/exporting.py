@@ -38,14 +38,14 @@ def roku(public_url: str = "") -> Iterator[str]:
     """A search feed; titles in the order of their arrival."""
     head = {"version": "1", "defaultLanguage": "en", "defaultAvailabilityCountries": []}
     yield dumped(head)[:-1] + ',"assets":['
-    yield from _listed(chain.from_iterable(_roku_assets(row.id, _record(row)) for row in _rows()))
+    yield from _listed(chain.from_iterable(_roku_assets(name, record) for name, record in _offered()))
     yield "]}"
 
 
 def schema_org(public_url: str = "") -> Iterator[str]:
     """A media-actions feed: each title with a WatchAction and where and when it may be watched."""
     yield '{"@context":["http://schema.org",{"@language":"en"}],"@type":"DataFeed","dataFeedElement":['
-    yield from _listed(_watchable(row.id, _record(row), public_url) for row in _rows())
+    yield from _listed(_watchable(name, record, public_url) for name, record in _offered())
     yield "]}"
 
 
@@ -60,8 +60,12 @@ def _rows() -> Iterator[sa.Row]:
         after = rows[-1].pk
 
 
-def _record(row) -> Record:
-    return kept(row.body)
+def _offered() -> Iterator[tuple[str, Record]]:
+    """Titles with their ids, but those that are nowhere or in no plan: a feed would tell that they can be watched."""
+    for row in _rows():
+        record = kept(row.body)
+        if record.windows != [] and record.plans != []:
+            yield row.id, record
 
 
 def _listed(values: Iterable[dict]) -> Iterator[str]:
@@ -133,7 +137,7 @@ def _roku_rating(record):
 
 
 def _play_options(title_id, record):
-    """One for each licence window; a title without windows has one for everywhere and always, `windows: []` none."""
+    """One for each licence window; a title without windows has one for everywhere and always."""
     windows = [None] if record.windows is None else record.windows
     return [
         {
