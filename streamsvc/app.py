@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, request
 from flask_migrate import Migrate
 
 from streamsvc import blueprints, clock, database, end_users, login, metrics, web
@@ -17,6 +17,11 @@ class Service(Flask):
     def ensure_sync(self, func):
         """No view here is a coroutine; Flask would ask so at every step of every request."""
         return func
+
+    def log_exception(self, exc_info):
+        """What nobody caught, under the id that its answer tells; by the route, since a path may hold anything."""
+        where = web.request_id(), request.method, request.url_rule
+        self.logger.error("request %s failed: %s %s", *where, exc_info=exc_info)
 
 
 def create_app(settings: Settings | None = None, now=None) -> Flask:

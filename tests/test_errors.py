@@ -7,6 +7,7 @@ import pytest
 from marshmallow import ValidationError
 
 from streamsvc.app import create_app
+from streamsvc.login import public
 from streamsvc.rules.sessions import new_token
 from streamsvc.schemas import base
 from streamsvc.settings import Settings
@@ -164,6 +165,15 @@ def test_a_database_that_lets_nobody_in_is_told_as_an_outage(path):
     asking = {"Authorization": f"Bearer {new_token()}"}
     answer = create_app(nowhere).test_client().get(path, headers=asking)
     assert is_problem(answer, 503, "unavailable") and answer.headers["Retry-After"]
+
+
+def test_what_nobody_caught_is_told_in_general_words_and_logged_under_its_request(app, caplog):
+    broken = create_app(app.extensions["settings"])
+    broken.add_url_rule("/v1/broken", view_func=public(lambda: {}["a secret"]))
+    told = is_problem(broken.test_client().get("/v1/broken"), 500, "internal_error")
+    assert "secret" not in json.dumps(told)
+    assert "KeyError: 'a secret'" in caplog.text and told["request_id"] in caplog.text
+    close(broken)
 
 
 @pytest.mark.parametrize("field", [base.Moment(), base.Day()])
