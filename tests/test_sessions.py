@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.database import db
 from streamsvc.models import Session
+from streamsvc.operations.housekeeping import forget
 from streamsvc.schemas.sessions import CurrentSession, SignedIn
 from tests.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
 
@@ -14,6 +15,18 @@ from tests.sessions_steps import SECRET, Person, code_of, everything, mailed_tok
 @pytest.fixture
 def ann(client):
     return new_person(client)
+
+
+def test_a_session_is_forgotten_a_month_after_its_longest_life(app, ann, clock):
+    clock.advance(days=399)
+    ann.sign_in(device={"name": "Living room", "kind": "tv"})
+    assert ann.post("/v1/sessions/current/reauthentication/passkey-options").status_code == 200
+    left = sa.select(sa.func.count()).select_from(Session)
+    for days, kept in ((0, 2), (2, 1), (364, 1), (400, 1), (401, 0)):
+        with app.app_context():
+            forget({}, clock.at + timedelta(days=days))
+            db.session.commit()
+            assert db.session.scalar(left) == kept, days
 
 
 def test_sign_up_answers_like_sign_in(client):

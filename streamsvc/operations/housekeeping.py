@@ -3,15 +3,16 @@
 from datetime import datetime, timedelta
 
 from streamsvc import idempotency, jobs, throttle
-from streamsvc.operations import secrets
-from streamsvc.operations.operators import sign_in
+from streamsvc.operations import secrets, sign_in
+from streamsvc.operations.operators import sign_in as operators_sign_in
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))
 def forget(payload: dict, now: datetime) -> None:
-    """Drop old idempotency keys, throttles that count for nothing, jobs done and operators' sessions ended long ago."""
+    """Drop old idempotency keys, throttles that count for nothing, jobs done and sessions ended long ago."""
     idempotency.forget_old()
     jobs.forget_done(now)
     throttle.forget_old()
     secrets.forget_expired(now)
     sign_in.forget_old(now)
+    operators_sign_in.forget_old(now)

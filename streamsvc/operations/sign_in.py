@@ -5,7 +5,7 @@ same one hash, and hear the same words.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from flask import current_app, request
@@ -18,7 +18,7 @@ from streamsvc.operations.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials
-from streamsvc.rules.sessions import fingerprint, lifetime_of
+from streamsvc.rules.sessions import LIFETIMES, fingerprint, lifetime_of
 
 ACCOUNTS = (
     sa.select(
@@ -132,6 +132,19 @@ def open_session(
         to = db.session.get(Account, account_id).email
         mail.post("recovery_code_used", to, now, left=db.session.scalar(left))
     return session
+
+
+def forget_old(now: datetime) -> None:
+    """Drop sessions that had to end long ago, and with them where they came from; in the caller's unit of work."""
+    oldest = sa.select(Session.id).order_by(Session.id).limit(FORGOTTEN_AT_ONCE)
+    forgetting = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - KEPT)
+    while db.session.execute(forgetting).rowcount == FORGOTTEN_AT_ONCE:
+        continue
+
+
+KEPT = max(life.absolute for life in LIFETIMES.values()) + timedelta(days=35)
+"""After the longest life of a session the month in which what it began is kept, too."""
+FORGOTTEN_AT_ONCE = 1_000
 
 
 def still_stands(proved: Proved) -> bool:
