@@ -111,6 +111,25 @@ def test_an_open_invoice_can_be_made_void_and_a_paid_one_not(world, ann):
     assert world.charges() == [24995]
 
 
+def test_the_refund_of_a_change_is_what_the_change_cost(world):
+    """10 % on top of 30.00 and 60.00, half of it left: 16.50 and no more; 0.05 is no net amount with its tax."""
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 10, "name": "MwSt."})
+    world.go_to("2026-04-01T12:00:00")
+    low, high = world.plan("q", 3000, 6000)
+    bob = world.person(country="DE")
+    bob.subscribe(low)
+    world.go_to("2026-04-16T12:00:00")
+    bob.post(f"/v1/subscriptions/{bob.subscription()['id']}/plan-change", {"price_id": high})
+    first, change = bob.invoices()
+    assert (change["total_minor"], world.charges()) == (1650, [3300, 1650])
+    assert correct(world, change, "credit-notes", amount_minor=1651).status_code == 422
+    assert correct(world, change, "refunds").json["amount_minor"] == 1650
+    assert (balance(bob), bob.invoices()[1]["status"]) == (0, "paid")
+    assert correct(world, change, "credit-notes").status_code == 422
+    given = [correct(world, first, "refunds", amount_minor=amount).json["amount_minor"] for amount in (5, 50, 39)]
+    assert given == [5, 50, 39]
+
+
 def overdue(world, ann, until):
     """Her second month, which nobody could collect until then."""
     ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")

@@ -49,7 +49,8 @@ def credit_note(invoice: Invoice, asked: dict, now: datetime, to_credit: bool = 
         reason=asked.get("reason"),
         issued_at=now,
     )
-    note.lines = [_note_line(note, line, net) for line, net in _parts(invoice, asked)]
+    parts = _parts(invoice, asked)
+    note.lines = [CreditNoteLine(line_id=line.id, net_minor=net, tax_minor=tax) for line, net, tax in parts]
     note.net_minor, note.tax_minor = sum(one.net_minor for one in note.lines), sum(one.tax_minor for one in note.lines)
     inclusive = {line.id: line.tax_inclusive for line in invoice.lines}
     note.total_minor = sum(one.net_minor + (0 if inclusive[one.line_id] else one.tax_minor) for one in note.lines)
@@ -72,33 +73,39 @@ def credit_note(invoice: Invoice, asked: dict, now: datetime, to_credit: bool = 
     return note
 
 
-def _parts(invoice: Invoice, asked: dict) -> list[tuple[InvoiceLine, int]]:
-    """Which lines are credited, and how much of each, net of tax on top."""
+def _parts(invoice: Invoice, asked: dict) -> list[tuple[InvoiceLine, int, int]]:
+    """Which lines are credited: of each how much, net of tax on top, and the tax that goes back with it.
+
+    An amount, or all that is left, is never more than the invoice asked for: what its own credits paid of its lines
+    was paid on the invoice that they credit.
+    """
     left = {line.id: left_of(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
     lines = {line.id: line for line in invoice.lines if line.id in left}
     if asked.get("lines"):
         wanted = {one["line_id"]: one["amount_minor"] for one in asked["lines"]}
         if not wanted.keys() <= left.keys() or any(amount > left[line] for line, amount in wanted.items()):
             raise Invalid(errors={"lines": ["A line is not of this invoice, or has less left than that."]})
-        return [(lines[line], amount) for line, amount in wanted.items()]
-    if asked.get("amount_minor") is None:
-        return [(lines[line], amount) for line, amount in left.items() if amount]
-    return _spread(invoice, asked["amount_minor"], lines, left)
-
-
-def _spread(invoice, amount_minor, lines, left):
-    """Share an amount, tax included, over what is left of the lines, in proportion."""
-    gross = {
-        line: amount + (0 if lines[line].tax_inclusive else _tax(lines[line], amount)) for line, amount in left.items()
-    }
-    if amount_minor > sum(gross.values()):
+        return [(lines[line], amount, _tax(lines[line], amount)) for line, amount in wanted.items()]
+    gross = {line: amount + _on_top(lines[line], _tax(lines[line], amount)) for line, amount in left.items()}
+    most = min(sum(gross.values()), invoice.total_minor - sum(one.total_minor for one in invoice.credit_notes))
+    amount = max(0, most) if asked.get("amount_minor") is None else asked["amount_minor"]
+    if amount > most and amount:
         raise Invalid(errors={"amount_minor": ["That is more than is left of this invoice."]})
-    parts = []
-    for line, part in zip(gross, share(amount_minor, list(gross.values())), strict=True):
-        if part:
-            net = part if lines[line].tax_inclusive else _net_of(lines[line], part, left[line])
-            parts.append((lines[line], net))
-    return parts
+    shares = zip(gross, share(amount, list(gross.values())), strict=True)
+    return [(lines[line], *_split(lines[line], part, left[line])) for line, part in shares if part]
+
+
+def _on_top(line: InvoiceLine, tax_minor: int) -> int:
+    return 0 if line.tax_inclusive else tax_minor
+
+
+def _split(line: InvoiceLine, gross_minor: int, left_minor: int) -> tuple[int, int]:
+    """(net, tax) of that much of a line, tax included. A cent that no net amount comes to, since tax is rounded, is
+    tax: it goes back the sooner for it."""
+    if line.tax_inclusive:
+        return gross_minor, _tax(line, gross_minor)
+    net = _net_of(line, gross_minor, left_minor)
+    return net, gross_minor - net
 
 
 def _tax(line: InvoiceLine, net_minor: int) -> int:
@@ -107,7 +114,7 @@ def _tax(line: InvoiceLine, net_minor: int) -> int:
 
 
 def _net_of(line: InvoiceLine, gross_minor: int, left_minor: int) -> int:
-    """The net amount whose tax on top makes it `gross_minor`; found from below, since tax is rounded."""
+    """The greatest net amount that with its tax on top is no more than `gross_minor`."""
     low, high = 0, left_minor
     while low < high:
         middle = (low + high + 1) // 2
@@ -118,10 +125,6 @@ def _net_of(line: InvoiceLine, gross_minor: int, left_minor: int) -> int:
 def left_of(line: InvoiceLine) -> int:
     """What of a line was not given back yet."""
     return max(0, line.net_minor - issuing.given_back(line.id)[0])
-
-
-def _note_line(note: CreditNote, line: InvoiceLine, net_minor: int) -> CreditNoteLine:
-    return CreditNoteLine(credit_note_id=note.id, line_id=line.id, net_minor=net_minor, tax_minor=_tax(line, net_minor))
 
 
 def refund(invoice_id: str, asked: dict, now: datetime) -> Refund:
