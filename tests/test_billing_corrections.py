@@ -121,6 +121,7 @@ def test_the_refund_of_a_change_is_what_the_change_cost(world):
     world.go_to("2026-04-16T12:00:00")
     bob.post(f"/v1/subscriptions/{bob.subscription()['id']}/plan-change", {"price_id": high})
     first, change = bob.invoices()
+    assert [line["cause"] for invoice in (first, change) for line in invoice["lines"]] == ["renewal", "e1", "e1"]
     assert (change["total_minor"], world.charges()) == (1650, [3300, 1650])
     assert correct(world, change, "credit-notes", amount_minor=1651).status_code == 422
     assert correct(world, change, "refunds").json["amount_minor"] == 1650

@@ -18,6 +18,12 @@ class LineOut(StrictSchema):
     tax_minor = fields.Integer()
     days = fields.Integer(allow_none=True)
     full_days = fields.Integer(allow_none=True)
+    cause = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "`renewal`, or the event behind it: `e3` is the third after the subscription's start."
+        },
+    )
 
 
 class PaymentOut(StrictSchema):

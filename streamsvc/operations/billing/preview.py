@@ -121,6 +121,7 @@ def draft_view(draft: Draft, day) -> dict:
             "tax_minor": position.tax_minor,
             "days": line.days,
             "full_days": line.full_days,
+            "cause": line.cause,
         }
         for line, position in zip(draft.lines, totals.positions, strict=True)
     ]
