@@ -65,6 +65,7 @@ lord rings return → The Lord of the Rings: The Return of the King
 star wars episode 4 → Star Wars: Episode IV – A New Hope
 rocky 2 → Rocky II
 swat → S.W.A.T.
+s.w.a.t → S.W.A.T.
 fast and furious → Fast & Furious
 $ → $
 them → Them!

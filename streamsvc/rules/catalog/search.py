@@ -10,6 +10,7 @@ popular one comes first. The same expression is written for SQLite's FTS5 and fo
 tokens: both databases answer alike.
 """
 
+import re
 from typing import NamedTuple
 
 from streamsvc.rules.catalog.record import Title
@@ -23,6 +24,7 @@ LONGEST_TOKEN = 100
 SHORTEST_RUN_TOGETHER = 5  # letters: below, `them` would begin "The Matrix"
 MOST_RUN_TOGETHER = 4  # words
 COMMON = frozenset("the a an and of in on to le la les de der die das el il".split())
+_INITIALS = re.compile(r"\b(?:[^\W\d_]\.)+[^\W\d_]\b(?!\.)")
 FEW = 5
 """Guesses are made only where fewer hits than this are certain."""
 
@@ -57,8 +59,12 @@ def vocabulary(found: set[str]) -> set[str]:
 
 
 def words_of(query: str) -> list[str]:
-    """The words of a query, as the index has them; none for a query of nothing at all."""
-    return [word[: LONGEST_TOKEN - 1] for word in fold(query[:LONGEST_QUERY]).split()[:MOST_WORDS]]
+    """The words of a query, as the index has them; none for a query of nothing at all.
+
+    Who types initials leaves out their last dot: `e.t` is `E.T.`.
+    """
+    whole = _INITIALS.sub(r"\g<0>.", query[:LONGEST_QUERY])
+    return [word[: LONGEST_TOKEN - 1] for word in fold(whole).split()[:MOST_WORDS]]
 
 
 def telling(words: list[str]) -> list[str]:
