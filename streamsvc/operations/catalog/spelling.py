@@ -11,7 +11,7 @@ from streamsvc.rules.catalog.typos import SHORTEST, alike, one_slip_away, single
 
 MOST_CORRECTIONS = 12
 MOST_ALIKE = 300
-"""Words of one sound that are looked at."""
+"""Words of one sound that are looked at, the first by alphabet."""
 
 
 def corrections(words: list[str]) -> dict[str, list[str]]:
@@ -64,7 +64,8 @@ def _listed(name: str, dialect: str):
 
 
 def _statement(dialect):
-    heard = sa.select(SearchWord.word).where(SearchWord.sound.in_(_listed("sounds", dialect))).limit(MOST_ALIKE)
+    sounds = _listed("sounds", dialect)
+    heard = sa.select(SearchWord.word).where(SearchWord.sound.in_(sounds)).order_by(SearchWord.word).limit(MOST_ALIKE)
     return Prepared(
         sa.union_all(
             sa.select(SearchWord.word).where(SearchWord.word.in_(_listed("words", dialect))),
