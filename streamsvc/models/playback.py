@@ -14,8 +14,8 @@ class Stream(Base):
     """One playback, from its start to its end. It is live while it is open, unexpired, and its session lives.
 
     One index finds an account's open streams and lets a device have an item open once, one finds all that are open, one
-    what an account ever played; a heartbeat touches none. Profile, session and device are kept as told: they may be gone
-    before the record is.
+    what an account ever played; a heartbeat touches none. Profile, session and device are kept as told: they may be
+    gone before the record is.
     """
 
     __tablename__ = "streams"
