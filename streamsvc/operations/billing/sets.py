@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import lazyload, selectinload
+from sqlalchemy.orm import aliased, lazyload, selectinload
 
 from streamsvc import clock, jobs, together
 from streamsvc.database import all_rows, db
@@ -18,6 +18,8 @@ from streamsvc.operations.billing.standing import Replayed
 
 TO_SETTLE = (lazyload(Invoice.lines), selectinload(Invoice.payments))
 """What is read with invoices: whatever is read later, one by one, would have all that is kept back written before."""
+
+OTHERS = aliased(Account)
 
 
 def hold(
@@ -32,8 +34,9 @@ def hold(
     """
     ids = sorted(set(subscription_ids))
     owners = sa.select(Subscription.account_id).where(Subscription.id.in_(ids))
-    mine = sa.or_(Account.id.in_(owners), Account.id.in_(sorted(set(account_ids))))
-    accounts = {one.id: one for one in _fresh(sa.select(Account).where(mine).order_by(Account.id).with_for_update())}
+    others = sa.select(OTHERS.id).where(OTHERS.id.in_(sorted(set(account_ids))))
+    mine = sa.select(Account).where(Account.id.in_(sa.union_all(owners, others)))  # PostgreSQL reads all for an OR
+    accounts = {one.id: one for one in _fresh(mine.order_by(Account.id).with_for_update())}
     facts = history.facts_of_all(ids)
     for row in _fresh(sa.select(Subscription).where(Subscription.id.in_(ids))):
         together.tell(("held", row.id), (accounts[row.account_id], row))
