@@ -106,8 +106,9 @@ def range_url(text: str) -> str:
 
 
 def dunning_ladder(text: str) -> str:
-    if not re.fullmatch(r"retry=\d+(,\d+)* warn=\d+ suspend=\d+ cancel=\d+", text):
-        raise ValueError("give retry=DAY,… warn=DAY suspend=DAY cancel=DAY")
+    days = r"(\d+(,\d+)*|never)"
+    if not re.fullmatch(rf"retry={days}( retry\.[a-z_]+={days})* warn=\d+ suspend=\d+ cancel=\d+", text):
+        raise ValueError("give retry=DAY,… [retry.DECLINE_CODE=DAY,…|never] warn=DAY suspend=DAY cancel=DAY")
     return text
 
 
@@ -256,7 +257,8 @@ class Settings:
     dunning: str = setting(
         "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
         dunning_ladder,
-        "Days after a payment failed: when it is tried again, plan changes are refused, access ends, all ends.",
+        "Days after a payment failed: when it is tried again (`retry.insufficient_funds=2,5,9`: after that decline;"
+        " `never`: not by itself), plan changes are refused, access ends, all ends.",
     )
     invoice_review_hours: int = setting(
         0, whole(0, 168), "Hours in which a renewal's invoice is a draft that operators may add to or hold; 0: none."

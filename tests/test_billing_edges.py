@@ -215,6 +215,15 @@ def test_what_is_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monke
     assert ann.subscription()["status"] == "canceled"
 
 
+def test_a_decline_code_has_days_of_its_own(app, monkeypatch, world, price):
+    settings = app.extensions["settings"].but(dunning="retry=1,3 retry.generic_decline=4 warn=0 suspend=7 cancel=21")
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    ann = unpaid_renewal(world, price)
+    for day, tries in (("2026-02-18", 1), ("2026-02-19", 2)):
+        world.go_to(f"{day}T23:00:00")
+        assert len(ann.invoices()[-1]["payments"]) == tries
+
+
 def test_nobody_comes_by_again_and_again_while_a_payer_is_waited_for(app, world, price):
     """The day of the next try has come, and its payment is with the payer's bank: only an answer changes anything."""
     ann = unpaid_renewal(world, price)

@@ -34,3 +34,11 @@ def test_a_soft_decline_is_tried_again_on_the_days_of_the_schedule():
 def test_a_hard_decline_waits_for_the_payer(code):
     """ST-011."""
     assert EIGHT_DAYS.next_try(FAILED, FAILED, code) is None
+
+
+def test_a_decline_code_may_have_days_of_its_own():
+    ladder = Ladder.parse("retry=1,3 retry.insufficient_funds=9,2 retry.expired_card=never warn=0 suspend=7 cancel=21")
+    first = {code: ladder.next_try(FAILED, FAILED, code) for code in ("insufficient_funds", "expired_card", None)}
+    assert first == {"insufficient_funds": date(2012, 6, 2), "expired_card": None, None: date(2012, 6, 1)}
+    assert ladder.next_try(FAILED, date(2012, 6, 2), "insufficient_funds") == date(2012, 6, 9)
+    assert ladder.next_try(FAILED, FAILED, "stolen_card") is None

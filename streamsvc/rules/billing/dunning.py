@@ -1,6 +1,7 @@
 """What happens when an invoice is not paid: when to try again, when access ends, when it is over."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 HARD_DECLINES = frozenset(
@@ -29,12 +30,13 @@ class Ladder:
     suspend_day: int = 7
     """From here on there is no access."""
     cancel_day: int = 21
+    retry_days_after: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By decline code, where that calls for days of its own; none: only the payer can help."""
 
     def next_try(self, first_failed: date, today: date, decline_code: str | None) -> date | None:
         """The next day to charge again by ourselves; None where only the payer can help."""
-        if decline_code in HARD_DECLINES:
-            return None
-        days = [first_failed + timedelta(days=n) for n in self.retry_days]
+        after = dict.fromkeys(HARD_DECLINES, ()) | self.retry_days_after
+        days = (first_failed + timedelta(days=n) for n in after.get(decline_code, self.retry_days))
         return next((day for day in days if day > today), None)
 
     def step(self, first_failed: date | None, today: date) -> str:
@@ -56,7 +58,11 @@ class Ladder:
 
     @classmethod
     def parse(cls, text: str) -> "Ladder":
-        """From the words of the setting: `retry=1,3 warn=0 suspend=7 cancel=21`."""
+        """From the words of the setting: `retry=1,3 retry.expired_card=never warn=0 suspend=7 cancel=21`."""
         days = dict(part.split("=") for part in text.split())
-        retry_days = tuple(sorted(map(int, days["retry"].split(","))))
-        return cls(retry_days, int(days["warn"]), int(days["suspend"]), int(days["cancel"]))
+        after = {name.removeprefix("retry."): _days(told) for name, told in days.items() if name.startswith("retry.")}
+        return cls(_days(days["retry"]), int(days["warn"]), int(days["suspend"]), int(days["cancel"]), after)
+
+
+def _days(text: str) -> tuple[int, ...]:
+    return () if text == "never" else tuple(sorted(map(int, text.split(","))))
