@@ -178,4 +178,4 @@ def test_live_streams_are_found_through_the_index_of_open_ones(app):
         mine = plan_of(streams.LIVE_OF_ACCOUNT, now=now, account_id="acc_1")
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_open_id" in everywhere and "TEMP B-TREE" not in everywhere
-            assert "USING INDEX uq_streams_open_item_on_device (account_id=?)" in mine
+            assert "USING INDEX ix_streams_account_id (account_id=? AND ended_at=?)" in mine and "TEMP" not in mine

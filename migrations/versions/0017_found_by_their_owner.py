@@ -10,7 +10,7 @@ depends_on = None
 
 INDEXES = {
     ("sessions", "profile_id"): "profile_id IS NOT NULL",
-    ("streams", "account_id", "id"): None,
+    ("streams", "account_id", "ended_at", "id"): None,
     ("credit_notes", "account_id", "id"): None,
     ("refunds", "credit_note_id"): None,
     ("webhook_deliveries", "event_id"): None,

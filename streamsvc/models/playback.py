@@ -13,9 +13,8 @@ OPEN = sa.text("ended_at IS NULL")
 class Stream(Base):
     """One playback, from its start to its end. It is live while it is open, unexpired, and its session lives.
 
-    One index finds an account's open streams and lets a device have an item open once, one finds all that are open, one
-    what an account ever played; a heartbeat touches none. Profile, session and device are kept as told: they may be
-    gone before the record is.
+    One index lets a device have an item open once, one finds all that are open, one an account's, open or ended; a
+    heartbeat touches none. Profile, session and device are kept as told: they may be gone before the record is.
     """
 
     __tablename__ = "streams"
@@ -29,7 +28,7 @@ class Stream(Base):
             sqlite_where=OPEN,
             postgresql_where=OPEN,
         ),
-        sa.Index("ix_streams_account_id", "account_id", "id"),
+        sa.Index("ix_streams_account_id", "account_id", "ended_at", "id"),
         sa.Index("ix_streams_open_id", "id", sqlite_where=OPEN, postgresql_where=OPEN),
     )
 
