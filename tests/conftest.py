@@ -36,7 +36,7 @@ SLOWEST = (
     "test_search_probes",
     "test_migrations",
 )
-"""In this order: what needs the demo's catalogue comes some time after the first that has it seeded, not to wait for it."""
+"""In this order: what needs the demo's catalogue comes some time after what has it seeded, not to wait for it."""
 _running = []
 
 
