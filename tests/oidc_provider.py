@@ -4,14 +4,14 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.local_server import Handler, serving
 
 CLIENT = ("streamsvc", "a client's secret")
 
@@ -83,31 +83,15 @@ def running():
     """The provider, answering at its issuer's address."""
     provider = OidcProvider()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Pages(Handler):
         def do_GET(self):
             pages = {"/.well-known/openid-configuration": provider.metadata, "/keys": provider.keys}
             self.answer(200, pages[self.path]()) if self.path in pages else self.answer(404, {})
 
         def do_POST(self):
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            told = {name: value for name, [value] in form.items()}
+            told = {name: value for name, [value] in parse_qs(self.sent().decode()).items()}
             self.answer(*provider.token(told, self.headers.get("Authorization", "")))
 
-        def answer(self, status, document):
-            body = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    OidcProvider.issuer = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield provider
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Pages) as server:
+        OidcProvider.issuer = server.url
+        yield provider

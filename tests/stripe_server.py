@@ -3,11 +3,11 @@
 Methods are named after Stripe's own test tokens. State is in memory; every request that came is kept in `requests`.
 """
 
-import json
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
+
+from tests.local_server import Handler, serving
 
 DECLINES = {
     "pm_card_chargeDeclined": "generic_decline",
@@ -121,11 +121,10 @@ def stripe_server():
     """Run it on a free port; gives (address, state)."""
     state = State()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Stripe(Handler):
         def respond(self):
-            length = int(self.headers.get("Content-Length") or 0)
             path, _, query = self.path.partition("?")
-            params = dict(parse_qsl(self.rfile.read(length).decode() or query))
+            params = dict(parse_qsl(self.sent().decode() or query))
             status, body = state.answer(self.command, path, params, self.headers.get("Idempotency-Key"))
             if state.before_reply and path == "/v1/payment_intents":
                 act, state.before_reply = state.before_reply, None
@@ -134,24 +133,9 @@ def stripe_server():
                 state.lose_replies -= 1
                 self.connection.close()
                 return
-            raw = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+            self.answer(status, body, **{"Content-Type": "application/json"})
 
         do_GET = do_POST = respond
 
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Stripe) as server:
+        yield server.url, state

@@ -1,13 +1,12 @@
 """VAT numbers and reverse charge: whose tax it is, what the invoice says, and what the register is asked."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from streamsvc.rules.billing.vat import country_of, is_reverse_charged, normal
 from tests.billing_world import World
+from tests.local_server import Handler, serving
 
 SELLER = "IE1234567WA"
 
@@ -119,34 +118,25 @@ def test_a_number_of_another_country_or_form_is_refused_and_one_taken_back_count
     assert firm.invoices()[0]["tax_minor"] == 190
 
 
-class Register(BaseHTTPRequestHandler):
+class Register(Handler):
     """VIES as it answers: what is in `told` at the time, and what it was asked."""
 
     told, asked = b"{}", []
 
     def do_POST(self):
-        self.asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.told)))
-        self.end_headers()
-        self.wfile.write(self.told)
-
-    def log_message(self, *args):
-        """Say nothing."""
+        self.asked.append((self.path, json.loads(self.sent())))
+        self.answer(200, self.told)
 
 
 @pytest.fixture
 def register():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Register)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     Register.asked = []
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Register) as server:
+        yield server
 
 
 def test_until_the_register_vouches_for_a_number_the_tax_is_charged(world, decided, register):
-    decided(vat_check="vies", vies_url=f"http://127.0.0.1:{register.server_port}/rest-api")
+    decided(vat_check="vies", vies_url=f"{register.url}/rest-api")
     price = world.plan("p", 1000, currency="EUR")
     Register.told = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
     firm, other = business(world), business(world, "DE987654321")

@@ -2,8 +2,6 @@
 
 import gzip
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -11,6 +9,7 @@ from streamsvc import breaches
 from streamsvc.gateways import breach_ranges
 from streamsvc.passwords import is_breached
 from streamsvc.settings import Settings, SettingsError
+from tests.local_server import Handler, serving
 from tests.sessions_steps import Person, code_of, operator
 
 PLAIN = [f"quite unlikely {number}" for number in range(2_000)]
@@ -46,30 +45,19 @@ def asking(app, filter_of):
 def ranges(app, monkeypatch):
     """A service as Have I Been Pwned is: `answers` by first five letters, `asked` for."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Ranges(Handler):
         def do_GET(self):
             httpd.asked.append((self.path, self.headers["Add-Padding"]))
             body = httpd.answers.get(self.path[-5:], "").encode()
-            self.send_response(200 if body else 503)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200 if body else 503, body)
 
-        def log_message(self, *args):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.asked, httpd.answers = [], {}
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"http://127.0.0.1:{httpd.server_port}/range"})
-    url = {"breach_range_url": settings.breach_range_url}
-    monkeypatch.setattr(breach_ranges, "TIMEOUT_S", 10)  # whoever is slow here is this machine
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**url))
-    yield httpd
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
+    with serving(Ranges) as httpd:
+        httpd.asked, httpd.answers = [], {}
+        settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"{httpd.url}/range"})
+        url = {"breach_range_url": settings.breach_range_url}
+        monkeypatch.setattr(breach_ranges, "TIMEOUT_S", 10)  # whoever is slow here is this machine
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**url))
+        yield httpd
 
 
 def test_a_service_that_knows_more_hears_five_letters_and_stops_nobody_while_it_is_away(app, client, ranges):

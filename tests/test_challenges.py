@@ -1,8 +1,5 @@
 """A challenge passes a shut door once, asked of a verifier that answers over HTTP as Turnstile and hCaptcha do."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
@@ -10,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.database import affected
 from streamsvc.models import Throttle
+from tests.local_server import Handler, serving
 from tests.operator_steps import enrolled
 from tests.sessions_steps import code_of, new_person
 
@@ -31,31 +29,19 @@ class Verifier:
 
 @pytest.fixture(scope="module")
 def server():
-    class Handler(BaseHTTPRequestHandler):
+    class Siteverify(Handler):
         def do_POST(self):
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            body = json.dumps(httpd.verifier.answer({name: value for name, [value] in form.items()})).encode()
-            self.send_response(httpd.verifier.status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            form = {name: value for name, [value] in parse_qs(self.sent().decode()).items()}
+            self.answer(httpd.verifier.status, httpd.verifier.answer(form))
 
-        def log_message(self, *args):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    yield httpd
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
+    with serving(Siteverify) as httpd:
+        yield httpd
 
 
 @pytest.fixture
 def verifier(app, server, monkeypatch):
     server.verifier = Verifier()
-    url = f"http://127.0.0.1:{server.server_port}/siteverify"
+    url = f"{server.url}/siteverify"
     changed = app.extensions["settings"].but(challenge_url=url, challenge_secret=SECRET)
     monkeypatch.setitem(app.extensions, "settings", changed)
     return server.verifier

@@ -5,16 +5,15 @@ import hashlib
 import hmac
 import itertools
 import json
-import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from streamsvc.gateways import webhooks as outside
 from streamsvc.rules.webhooks import DELAYS_S, is_public, next_try
 from tests.billing_world import World
+from tests.local_server import Handler, serving
 from tests.sessions_steps import everything
 
 
@@ -28,30 +27,15 @@ class Receiver:
 def receiving():
     receiver = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Hook(Handler):
         def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.got.append((dict(self.headers), body))
+            receiver.got.append((dict(self.headers), self.sent()))
             receiver.moments.append(receiver.clock())
-            self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-            for name, value in receiver.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(receiver.answers.pop(0) if receiver.answers else 200, **receiver.headers)
 
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
-    try:
+    with serving(Hook) as server:
+        receiver.url = f"{server.url}/hook"
         yield receiver
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
