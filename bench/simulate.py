@@ -73,15 +73,18 @@ def main():
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
-    parts = [(asked.subscribers // asked.parts, asked.months, SEED + part) for part in range(asked.parts)]
-    with multiprocessing.get_context("spawn").Pool(asked.parts) as processes:
-        ends = processes.starmap(live, parts, chunksize=1)
-    for end in ends:
-        tell(end)
-    whole = together_of(ends)
-    if len(ends) > 1:
+    many, more = divmod(asked.subscribers, asked.parts)
+    parts = [(many + (part < more), asked.months, SEED + part) for part in range(asked.parts)]
+    if asked.parts == 1:
+        whole = live(*parts[0])
+    else:
+        with multiprocessing.get_context("spawn").Pool(asked.parts) as processes:
+            ends = processes.starmap(live, parts, chunksize=1)
+        for end in ends:
+            tell(end)
         print("All together")
-        tell(whole)
+        whole = together_of(ends)
+    tell(whole)
     if asked.plot:
         asked.plot.write_text(plot(whole.months))
     sys.exit(1 if whole.difference else 0)
@@ -281,6 +284,7 @@ class End:
         return books + abs(self.collected - self.bank) + len(self.found)
 
 
+ENLARGED = 10
 PLOTTED = ("collected_minor", "written_off_minor")
 
 
@@ -317,13 +321,14 @@ def plot(rows) -> str:
     bars = []
     for place, row in enumerate(rows):
         x, tall = 50 + place * (width + gap), row["collected_minor"] * height // top
-        lost = row["written_off_minor"] * height // top
+        lost = row["written_off_minor"] * ENLARGED * height // top
         bars.append(f'<rect x="{x}" y="{height + 20 - tall}" width="{width}" height="{tall}" fill="#3b6ea5"/>')
         bars.append(f'<rect x="{x}" y="{height + 20 - lost}" width="{width}" height="{lost}" fill="#c0392b"/>')
         bars.append(f'<text x="{x + width // 2}" y="{height + 36}" text-anchor="middle">{row["period"][2:]}</text>')
     whole = 60 + len(rows) * (width + gap)
     title = (
-        f'<text x="50" y="14">Collected (blue) and written off (red) by month; the highest is {top / 100:,.2f}</text>'
+        f'<text x="50" y="14">Collected by month (blue), at the most {top / 100:,.2f};'
+        f" written off (red) is drawn {ENLARGED} times as tall</text>"
     )
     style = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="9"'
     return f'<svg {style} viewBox="0 0 {whole} {height + 50}">{title}{"".join(bars)}</svg>\n'
