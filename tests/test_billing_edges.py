@@ -134,6 +134,22 @@ def test_credit_that_came_while_a_declined_payment_was_under_way_pays_before_the
     assert (world.charges(), balance(ann)) == ([3100, 2100], 0)
 
 
+@pytest.mark.parametrize(
+    ("credit", "status", "lost", "left"), [(1000, "uncollectible", 2100, 0), (4000, "paid", 0, 900)]
+)
+def test_what_credit_can_pay_is_not_written_off(world, price, credit, status, lost, left):
+    ann = world.person()
+    ann.subscribe(price)
+    world.next_charge("error")
+    world.next_charge("decline")
+    world.go_to("2026-02-15T00:00:00")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": credit, "currency": "USD"})
+    world.go_to("2026-02-15T00:02:00")
+    assert correct(world, ann.invoices()[1], "write-off").json["status"] == status
+    [noted] = world.operator.get("/v1/admin/audit?action=invoice_written_off").json["items"]
+    assert (noted["details"]["amount_minor"], balance(ann)) == (lost, left)
+
+
 def test_credit_pays_what_a_refund_leaves_owed(world, price):
     """Of 31.00 the account has 10.00 as credit; all of it refunded without a note, 21.00 are owed."""
     ann = world.person()

@@ -142,7 +142,10 @@ def test_a_preview_is_the_invoice_that_then_comes(world, ann):
     came = ann.invoices()[-1]
     for name in ("subtotal_minor", "tax_minor", "total_minor", "amount_due_minor", "credit_applied_minor"):
         assert seen[name] == came[name]
-    assert [line["amount_minor"] for line in seen["lines"]] == [line["amount_minor"] for line in came["lines"]]
+    told = ("kind", "description", "price_id", "period", "amount_minor", "tax_minor", "days", "full_days", "cause")
+    assert [[line[name] for name in told] for line in seen["lines"]] == [
+        [line[name] for name in told] for line in came["lines"]
+    ]
     assert seen["next_renewal"] == {"date": "2026-05-01", "total_minor": 2000, "amount_due_minor": 2000}
     assert preview(ann)["total_minor"] == 2000
     assert preview(ann, price_id=ten)["total_minor"] == 1000

@@ -8,7 +8,7 @@ from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations import audit
-from streamsvc.operations.billing import corrections, one_off, review
+from streamsvc.operations.billing import corrections, issuing, one_off, review
 from streamsvc.operations.billing.credit import after_credit
 from streamsvc.operations.billing.views import invoice_view
 from streamsvc.pagination import rows_page
@@ -112,9 +112,8 @@ def void(invoice_id):
 @bp.response(200, InvoiceOut)
 def write_off(invoice_id):
     """Give up what is owed on an open invoice: uncollectible. Its subscription goes on; its owner may still pay."""
-    owed = found(invoice_id).balance_minor
-    invoice = corrections.write_off(invoice_id, clock.now())
-    noted("invoice_written_off", invoice, amount_minor=owed, currency=invoice.currency)
+    invoice = corrections.write_off(found(invoice_id).id, clock.now())
+    noted("invoice_written_off", invoice, amount_minor=issuing.lost_on(invoice), currency=invoice.currency)
     return invoice_view(invoice)
 
 

@@ -254,7 +254,8 @@ def reconcile(payload: dict, now: datetime) -> None:
 
 
 def write_off(invoice_id: str, now: datetime) -> Invoice:
-    """Give up what is owed on an open invoice. Its subscription goes on, in good standing if nothing else is overdue.
+    """Give up what is owed on an open invoice, and no account credit pays. Its subscription goes on, in good standing
+    if nothing else is overdue.
 
     Raises WrongState, PaymentInProgress.
     """
