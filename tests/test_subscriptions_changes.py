@@ -30,6 +30,12 @@ def preview(person, **body):
     return person.post("/v1/invoice-previews", {"subscription_id": person.subscription()["id"], **body}).json
 
 
+def lines_told(invoice):
+    """What the lines of an invoice say, or of one to come."""
+    names = ("kind", "description", "price_id", "period", "amount_minor", "tax_minor", "days", "full_days", "cause")
+    return [[line[name] for name in names] for line in invoice["lines"]]
+
+
 def test_an_upgrade_counts_at_once_and_costs_the_difference(world, ann):
     """ST-001."""
     ten, twenty = world.plan("p", 1000, 2000)
@@ -136,16 +142,14 @@ def test_a_preview_is_the_invoice_that_then_comes(world, ann):
     assert (seen["total_minor"], seen["next_renewal"]["date"]) == (1000, "2026-05-01")
     assert ann.get("/v1/subscriptions").json["items"] == []
     ann.subscribe(ten)
+    assert lines_told(seen) == lines_told(ann.invoices()[-1])
     world.go_to("2026-04-11T08:00:00")
     seen = preview(ann, price_id=twenty)
     act(ann, "plan-change", {"price_id": twenty})
     came = ann.invoices()[-1]
     for name in ("subtotal_minor", "tax_minor", "total_minor", "amount_due_minor", "credit_applied_minor"):
         assert seen[name] == came[name]
-    told = ("kind", "description", "price_id", "period", "amount_minor", "tax_minor", "days", "full_days", "cause")
-    assert [[line[name] for name in told] for line in seen["lines"]] == [
-        [line[name] for name in told] for line in came["lines"]
-    ]
+    assert lines_told(seen) == lines_told(came)
     assert seen["next_renewal"] == {"date": "2026-05-01", "total_minor": 2000, "amount_due_minor": 2000}
     assert preview(ann)["total_minor"] == 2000
     assert preview(ann, price_id=ten)["total_minor"] == 1000
