@@ -31,6 +31,10 @@ async function api(method, path, body, more = {}) {
   const answer = await fetch("v1" + path, { ...more, method, headers, body: JSON.stringify(body) });
   const told = answer.status === 204 ? null : await answer.json();
   if (answer.ok) return told;
+  if (told.code === "reauthentication_required") {
+    await proveAgain();
+    return api(method, path, body, more.headers ? { ...more, ...once() } : more); // the refusal stands under the key
+  }
   if (told.code === "not_signed_in" && me) location.assign((me = null, "#/sign-in"));
   throw Object.assign(new Error(words(told)), told);
 }
@@ -41,6 +45,10 @@ function say(text) {
   $("told").textContent = text;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => ($("told").textContent = ""), 4000);
+}
+function turnTo(heading, ...inside) { // what comes next on the same page
+  main.replaceChildren(h("h1", { tabindex: -1 }, heading), ...inside.flat());
+  main.firstChild.focus();
 }
 const money = (price, minor = price.amount_minor) => {
   const form = new Intl.NumberFormat(undefined, { style: "currency", currency: price.currency });
@@ -100,6 +108,7 @@ function sheet(label, act, ...fields) {
     send.disabled = false;
   } }, fields, wrong, h("p", { class: "acts" }, send));
 }
+const rows = (items, tell, none) => (items.length ? h("ul", { class: "list" }, items.map((one) => h("li", {}, tell(one)))) : h("p", { class: "quiet" }, none));
 const facts = (pairs) => h("dl", { class: "facts" }, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 
 // --- who is there --------------------------------------------------------------------------------------------------
@@ -115,20 +124,71 @@ async function refresh() {
 const browser = () => ({ id: localStorage.device, name: /Mobile|Android|iPhone/.test(navigator.userAgent) ? "Phone's browser" : "Web browser", kind: "web" });
 const secrets = { type: "password", minlength: 8, maxlength: 128 };
 
-function signIn() {
-  const code = input("Code of your authenticator", "totp", { required: false, inputmode: "numeric", autocomplete: "one-time-code" });
-  const trust = choice("Trust this device: ask for no code here", "trust_device");
-  code.hidden = trust.hidden = true;
-  return [h("h1", {}, "Sign in"), sheet("Sign in", async ({ totp, trust_device, ...given }) => {
-    try {
-      await enter(await api("POST", "/sessions", { ...given, ...(totp && { totp, trust_device: trust_device === "on" }), cookie: true, device: browser() }));
-    } catch (error) {
-      if (error.code === "second_factor_required") code.hidden = trust.hidden = false;
-      throw error;
-    }
-  }, input("E-mail", "email", { type: "email", autocomplete: "username" }),
-  input("Password", "password", { ...secrets, minlength: 1, autocomplete: "current-password" }), code, trust),
-  h("p", {}, "New here? ", h("a", { href: "#/sign-up" }, "Create an account"), " · ", h("a", { href: "#/forgot" }, "Forgot your password?"))];
+const fresh = { ...secrets, autocomplete: "new-password" };
+const digits = { inputmode: "numeric", autocomplete: "one-time-code" };
+const PROOFS = { // by the API's word: the field's label, what it is called in a sentence, the field
+  password: ["Your password", "your password", { ...secrets, minlength: 1, autocomplete: "current-password" }],
+  totp: ["Code of your authenticator", "your authenticator", digits],
+  recovery_code: ["One of your recovery codes", "a recovery code", { autocomplete: "off" }],
+  email_code: ["Code that we just mailed you", "a mailed code", digits],
+};
+const PASSKEYS = window.PublicKeyCredential?.parseCreationOptionsFromJSON && !/^[\d.]+$|:/.test(location.hostname); // they are for names
+const passkey = async (act, publicKey) => (await navigator.credentials[act]({ publicKey }).catch((error) => {
+  throw error.name === "NotAllowedError" ? new Error("No passkey was given.") : error;
+})).toJSON();
+
+// Asks for one proof of those that an answer names; the others are a click away.
+function proof(trust) {
+  const place = h("div", { class: "proof" });
+  place.ask = ([name, ...others]) => {
+    const [label, , given] = PROOFS[name];
+    const swap = (other) => button(`Use ${PROOFS[other][1]} instead`, () => place.ask([other, name, ...others.filter((one) => one !== other)]));
+    place.replaceChildren(...[input(label, name, given), name !== "email_code" && trust, ...others.map(swap)].filter(Boolean));
+    place.querySelector("input").focus();
+  };
+  return place;
+}
+async function proveAgain() {
+  const path = "/sessions/current/reauthentication";
+  // Mails a code to who has neither password nor authenticator; everybody else hears which of them there is.
+  const { methods } = await api("POST", `${path}/email-code`).catch((error) => { if (error.methods) return error; throw error; });
+  await new Promise((proved, gaveUp) => {
+    const asked = proof();
+    const form = sheet("Go on", async (given) => { await api("POST", path, given); proved(); box.close(); }, asked);
+    const box = h("dialog", { "aria-labelledby": "again", onclose: () => { box.remove(); gaveUp(new Error("Nothing was changed.")); } },
+      h("h2", { id: "again" }, "Is it you?"), h("p", { class: "quiet" }, "This needs a proof of the last ten minutes."), form);
+    form.lastChild.append(button("Cancel", () => box.close()));
+    document.body.append(box);
+    box.showModal();
+    asked.ask(methods ?? ["email_code"]);
+  });
+}
+
+// Every way to sign in ends so: what else the answer asks for is asked for in place.
+function entry(path, begun, ...fields) {
+  const asked = proof(choice("Trust this device: ask for no code here", "trust_device"));
+  return sheet("Sign in", async ({ trust_device, ...given }) => {
+    const sent = { ...begun, ...given, trust_device: trust_device === "on", cookie: true, device: browser() };
+    await api("POST", path, sent).then((told) => enter(told), (error) => { if (error.methods) asked.ask(error.methods); else throw error; });
+  }, fields, asked);
+}
+function signIn(_, asked) {
+  if (asked.has("token")) return [h("h1", {}, "Sign in with your link"), h("p", { class: "quiet" }, "It works once, in the browser where you asked for it."), entry("/sessions/magic-link", { token: asked.get("token") })];
+  const email = input("E-mail", "email", { type: "email", autocomplete: "username" });
+  const byLink = async () => {
+    if (!email.lastChild.reportValidity()) return;
+    await api("POST", "/magic-links", { email: email.lastChild.value, cookie: true });
+    turnTo("Look into your mail", h("p", {}, `If ${email.lastChild.value} has an account here, a link is on its way. Open it in this browser.`));
+  };
+  const byPasskey = async () => {
+    const options = await api("POST", "/sessions/passkey-options", { cookie: true });
+    const form = entry("/sessions/passkey", { credential: await passkey("get", PublicKeyCredential.parseRequestOptionsFromJSON(options)) });
+    turnTo("Sign in with a passkey", form, h("p", {}, button("Sign in another way", show)));
+    form.requestSubmit();
+  };
+  return [h("h1", {}, "Sign in"), entry("/sessions", {}, email, input("Password", "password", PROOFS.password[2])),
+    h("p", { class: "acts" }, button("Mail me a link instead", byLink), PASSKEYS && button("Use a passkey", byPasskey)),
+    h("p", {}, "New here? ", h("a", { href: "#/sign-up" }, "Create an account"), " · ", h("a", { href: "#/forgot" }, "Forgot your password?"))];
 }
 function signUp() {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
@@ -138,7 +198,7 @@ function signUp() {
     if (told.session) await enter(told, "#/plans");
     else say("Look into your mail to go on.");
   }, input("Your name", "name", { autocomplete: "given-name", maxlength: 60 }), input("E-mail", "email", { type: "email", autocomplete: "username" }),
-  input("Password", "password", { ...secrets, autocomplete: "new-password" }),
+  input("Password", "password", fresh),
   input("Country, two letters", "country", { value: new Intl.Locale(locale).region ?? "DE", pattern: "[A-Za-z]{2}", maxlength: 2, autocomplete: "country" })),
   h("p", {}, "Have one? ", h("a", { href: "#/sign-in" }, "Sign in"))];
 }
@@ -149,18 +209,28 @@ const forgot = () => [h("h1", {}, "Forgot your password?"), sheet("Send me a lin
 const reset = (_, asked) => [h("h1", {}, "Choose a new password"), sheet("Save it", async (given) => {
   await api("PUT", "/password-resets", { ...given, token: asked.get("token") });
   location.assign("#/sign-in");
-}, input("New password", "password", { ...secrets, autocomplete: "new-password" }))];
+}, input("New password", "password", fresh))];
 // Where a mail leads: nothing is sent before a click, since mail programs follow links by themselves.
-const mailed = (heading, label, path, done) => (_, asked) => [h("h1", {}, heading), sheet(label, async (_, form) => {
+const mailed = (heading, label, path, done) => (_, asked) => [h("h1", {}, heading), sheet(label, async () => {
   await api("PUT", path, { token: asked.get("token") });
-  form.replaceWith(h("p", {}, done), h("p", { class: "acts" }, h("a", { class: "button first", href: "#/" }, "Go on")));
+  turnTo(heading, h("p", {}, done), h("p", { class: "acts" }, h("a", { class: "button first", href: "#/" }, "Go on")));
 })];
 const MAILED = {
   "confirm-email": mailed("Confirm your e-mail address", "Confirm it", "/email-verifications", "It is confirmed."),
   "undo-email-change": mailed("Have your old e-mail address back", "Undo the change", "/email-verifications", "You have it back, and everybody is signed out. A mail lets you choose a new password."),
   "not-my-device": mailed("A device that is not yours", "Sign it out", "/devices/disowned", "It is signed out. A mail lets you choose a new password."),
+  "operator-invitation": invitation,
   "restore-account": mailed("Have your account back", "Open it again", "/account-restorations", "It is open again; sign in as ever."),
 };
+function invitation(_, asked) {
+  const token = asked.get("token");
+  return [h("h1", {}, "Operate streamsvc"), sheet("Begin", async () => {
+    const it = await api("POST", "/admin/invitations", { token });
+    turnTo(`Welcome, ${it.name}`, enrolment(it, async (given) => {
+      reveal(await api("PUT", "/admin/invitations", { ...given, token }), h("p", {}, `${it.email} now signs in at POST /v1/admin/sessions, with the app's next code.`));
+    }, input("New password", "password", fresh)));
+  })];
+}
 function activate(_, asked) {
   const waiting = h("div", { role: "status" });
   return [h("h1", {}, "Sign in a television"), sheet("See what asks", async ({ code }) => {
@@ -324,9 +394,8 @@ async function play(id, asked) {
 async function account() {
   const [devices, sessions, streams, invoices] = await Promise.all(["/devices", "/sessions", "/playback", "/invoices?limit=12"].map((path) => api("GET", path)));
   const ended = (path) => async () => { await api("DELETE", path); await refresh(); await show(); };
-  const rows = (items, tell, none) => (items.length ? h("ul", { class: "list" }, items.map((one) => h("li", {}, tell(one)))) : h("p", { class: "quiet" }, none));
   return [h("h1", {}, "Your account"), facts([["E-mail", me.account.email + (me.account.email_verified ? "" : " (not confirmed yet)")], ["Country", country(me.account.country) ?? me.account.country], ["Watching", me.profile?.name ?? "nobody yet"]]),
-    h("p", { class: "acts" }, h("a", { class: "button", href: "#/profiles" }, "Change the profile"), h("a", { class: "button", href: "#/activate" }, "Sign in a television"), button("Sign out", async () => { await api("DELETE", "/sessions/current"); me = null; location.assign("#/"); })),
+    h("p", { class: "acts" }, h("a", { class: "button", href: "#/profiles" }, "Change the profile"), h("a", { class: "button", href: "#/security" }, "Security"), h("a", { class: "button", href: "#/activate" }, "Sign in a television"), button("Sign out", async () => { await api("DELETE", "/sessions/current"); me = null; location.assign("#/"); })),
     h("h2", {}, "Playing now"), rows(streams.items, (one) => [h("span", {}, `${one.device.name ?? "A device"}: ${one.state} at ${clock(one.position_s)}`), button("Stop", ended(`/playback/${one.stream_id}`))], "Nothing plays."),
     h("h2", {}, "Devices"), rows(devices.items, (one) => [h("span", {}, one.name, one.current && " (this one)"), h("span", { class: "quiet" }, `last seen ${when(one.last_seen_at)}`), !one.current && button("Remove", ended(`/devices/${one.id}`))], "None."),
     h("h2", {}, "Sessions"), rows(sessions.items, (one) => [h("span", {}, one.device?.name ?? "A session", one.current && " (this one)"), h("span", { class: "quiet" }, `from ${one.city ?? one.address ?? "?"}, last used ${when(one.last_seen_at)}`), !one.current && button("End", ended(`/sessions/${one.id}`))], "None."),
@@ -334,14 +403,42 @@ async function account() {
     h("h2", {}, "Invoices"), rows(invoices.items.filter((one) => one.number), (one) => [h("span", {}, `${one.number}: ${money(one, one.total_minor)}, ${one.status}`), h("a", { href: `v1/invoices/${one.id}/pdf` }, "PDF")], "None yet.")];
 }
 
+function enrolment({ secret, otpauth_uri }, act, ...fields) {
+  return [h("p", {}, "Add this to an authenticator app, then type the code that it shows."),
+    facts([["Secret", h("code", {}, secret)], ["Address", h("a", { href: otpauth_uri }, otpauth_uri)]]), h("br"),
+    sheet("Turn it on", act, fields, input("Code that it shows", "code", digits))];
+}
+function reveal({ recovery_codes }, next) {
+  turnTo("Your recovery codes", h("p", {}, "Each lets you in once where the app is lost. You see them this once: write them down."), h("ul", { class: "codes" }, recovery_codes.map((one) => h("li", {}, h("code", {}, one)))), next);
+}
+async function security() {
+  const [app, keys] = await Promise.all([api("GET", "/account/totp"), api("GET", "/passkeys")]);
+  const anew = (act) => async (given) => { await act(given); await show(); };
+  const back = h("p", { class: "acts" }, button("Back to security", show));
+  return [h("h1", {}, "Security"), h("h2", {}, "Password"), sheet("Change it", async (given, form) => {
+    await api("PUT", "/account/password", given);
+    form.reset();
+    say("It is changed, and every other session is signed out.");
+  }, input("Password now", "current_password", PROOFS.password[2]), input("New password", "password", fresh)),
+  h("h2", {}, "Authenticator app"), h("p", { class: "quiet" }, app.active ? `It is asked for since ${when(app.since)}; ${app.recovery_codes_left} recovery codes are left.` : "With one, a password alone lets nobody in."),
+  h("p", { class: "acts" }, app.active ? [button("New recovery codes", async () => reveal(await api("PUT", "/account/totp/recovery-codes"), back)), button("Remove the app", anew(() => api("DELETE", "/account/totp")))]
+    : button("Add an app", async () => turnTo("Add an authenticator app", enrolment(await api("POST", "/account/totp"), async (given) => reveal(await api("PUT", "/account/totp", given), back)), back))),
+  h("h2", {}, "Passkeys"), rows(keys.items, (one) => [h("span", {}, one.name), h("span", { class: "quiet" }, one.last_used_at ? `last used ${when(one.last_used_at)}` : `made ${when(one.created_at)}`), button("Remove", anew(() => api("DELETE", `/passkeys/${one.id}`)), { "aria-label": `Remove ${one.name}` })], "None yet."), h("br"),
+  PASSKEYS ? sheet("Add a passkey", anew(async ({ name }) => {
+    const options = PublicKeyCredential.parseCreationOptionsFromJSON(await api("POST", "/passkeys/options"));
+    await api("POST", "/passkeys", { name, credential: await passkey("create", options) });
+  }), input("Its name", "name", { value: browser().name, maxlength: 100 })) : h("p", { class: "quiet" }, "They need a site with a name, such as localhost, in STREAMSVC_PUBLIC_URL and above this page.")];
+}
+
 // --- going about ---------------------------------------------------------------------------------------------------
 const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot, "reset-password": reset, plans, ...MAILED };
-const OWN = { profiles, search, genre, title, buy, play, account, activate }; // only for who is signed in
+const OWN = { profiles, search, genre, title, buy, play, account, security, activate }; // only for who is signed in
 let turn = 0;
 async function show() {
   const here = ++turn;
   leave();
   leave = () => {};
+  document.querySelector("dialog")?.close();
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, id] = path.split("/");
   const page = PAGES[name] ?? (me ? OWN[name] : OWN[name] && signIn);
