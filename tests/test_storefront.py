@@ -2,27 +2,38 @@
 
 import re
 import time
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from streamsvc import clock
 from streamsvc.app import create_app
+from streamsvc.database import db
+from streamsvc.models import Session
+from streamsvc.operations import mail
 from streamsvc.rules.totp import STEP_S, code_at
 from tests.billing_world import World
 from tests.browser import chromium, served
 from tests.conftest import close
+from tests.sessions_steps import mails, new_person
+from tests.test_passkeys_in_a_browser import PHONE
+
+STREAMSVC = Path(mail.__file__).parent.parent
 
 
 @pytest.fixture
 def site(database, new_app):
-    """The service with its storefront, served to a browser."""
+    """The address of the service with its storefront, served to a browser, and its app."""
+    apps = []
 
     def shop(address):
-        app = new_app(database, "storefront", storefront=True, public_url=address)
-        World(app).plan("standard", 999)
-        return app
+        apps.append(new_app(database, "storefront", storefront=True, public_url=address))
+        World(apps[0]).plan("standard", 999)
+        return apps[0]
 
     with served(shop) as address:
-        yield address
+        yield address, apps[0]
 
 
 def test_it_is_off_unless_it_is_asked_for(client):
@@ -53,16 +64,19 @@ def test_the_page_and_its_parts_come_from_this_host_alone(app):
     close(shop)
 
 
-CALL = """
-async ([method, body]) => {
-  const me = await (await fetch("/v1/sessions/current")).json();
-  const headers = {"Content-Type": "application/json", "X-CSRF-Token": me.csrf_token};
-  return await (await fetch("/v1/account/totp", {method, headers, body: JSON.stringify(body)})).json();
-}
-"""
+def test_every_page_that_a_mail_or_another_page_leads_to_exists():
+    js = (STREAMSVC / "pages/static/storefront.js").read_text()
+    listed = ",".join(re.findall(r"^const (?:MAILED|PAGES|OWN) = \{(.*?)\};", js, re.S | re.M))
+    pages = set(re.findall(r'(?:^|,)\s*"?([\w-]+)"?\s*(?=[:,]|$)', listed))
+    files = [file for kind in ("py", "txt", "js", "html") for file in STREAMSVC.rglob(f"*.{kind}")]
+    files += (STREAMSVC.parent / "docs").glob("*.md")
+    led_to = {page for file in files for page in re.findall(r"#/([\w-]+)", file.read_text())}
+    assert {"activate", "sign-in", "title"} <= led_to
+    assert (led_to | set(mail.PAGES.values())) - pages == set()
 
 
 def test_chromium_signs_up_is_told_of_a_decline_subscribes_and_trusts_its_device(site):
+    site, _ = site
     with chromium() as browser:
         page = browser.new_context(locale="en-US").new_page()
         wrong, asked = [], set()
@@ -82,18 +96,66 @@ def test_chromium_signs_up_is_told_of_a_decline_subscribes_and_trusts_its_device
         page.get_by_role("link", name="Plans").click()
         page.get_by_text("active, next bill on").wait_for()
         step = int(time.time()) // STEP_S  # the served app has the wall clock
-        secret = page.evaluate(CALL, ["POST", {}])["secret"]
-        page.evaluate(CALL, ["PUT", {"code": code_at(secret, step)}])
-        for code in (code_at(secret, step + 1), None):  # the second time this device is trusted
+        page.goto(f"{site}/#/security")
+        page.get_by_role("button", name="Add an app").click()
+        secret = page.locator("code").text_content()
+        page.get_by_label("Code that it shows").fill(code_at(secret, step))
+        page.get_by_role("button", name="Turn it on").click()
+        page.get_by_role("heading", name="Your recovery codes").wait_for()
+        on_paper = page.locator("code").first.text_content()
+        for code, trust in (
+            (on_paper, False),
+            (code_at(secret, step + 1), True),
+            (None, False),
+        ):  # trusted the last time
             page.goto(f"{site}/#/account")
             page.get_by_role("button", name="Sign out").click()
             page.get_by_role("link", name="Sign in", exact=True).first.click()
             page.get_by_label("E-mail").fill("ann@example.com")
             page.get_by_label("Password", exact=True).fill("a long secret 7")
             page.get_by_role("button", name="Sign in").click()
+            if code and not trust:
+                page.get_by_role("button", name="Use a recovery code").click()
             if code:
-                page.get_by_label("Code of your authenticator").fill(code)
-                page.get_by_label("Trust this device").check()
+                page.get_by_label("Code of your authenticator" if trust else "recovery codes").fill(code)
+                page.get_by_label("Trust this device").set_checked(trust)
                 page.get_by_role("button", name="Sign in").click()
             page.get_by_role("heading", name="Genres").wait_for()
         assert (wrong, asked) == ([], {site.removeprefix("http://")})
+
+
+def test_chromium_signs_in_by_a_mailed_link_and_adds_a_passkey_once_it_has_proved_who_asks(site):
+    site, app = site
+    bob = new_person(app.test_client(), "bob")
+    with chromium() as browser:
+        page = browser.new_page()
+        devtools = page.context.new_cdp_session(page)
+        devtools.send("WebAuthn.enable")
+        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
+        page.goto(f"{site}/#/sign-in")
+        page.get_by_label("E-mail").fill(bob.email)
+        page.get_by_role("button", name="Mail me a link").click()
+        page.get_by_role("heading", name="Look into your mail").wait_for()
+        sent = []
+        page.on("request", lambda request: request.method == "GET" or sent.append(request.url.split("/v1")[1]))
+        page.goto(re.search(r"http\S+", mails(app, bob.email, "magic_link")[0]["text"])[0])
+        page.get_by_role("heading", name="Sign in with your link").wait_for()
+        assert sent == []
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="Genres").wait_for()
+        with app.app_context():
+            db.session.query(Session).update({"authenticated_at": clock.now() - timedelta(hours=1)})
+            db.session.commit()
+        page.goto(f"{site}/#/security")
+        page.get_by_role("button", name="Add a passkey").click()
+        for password in ("a wrong one 7", bob.password):
+            page.get_by_role("dialog").get_by_label("Your password").fill(password)
+            page.get_by_role("button", name="Go on").click()
+            if password != bob.password:
+                page.get_by_role("dialog").get_by_text("The password is wrong.").wait_for()
+        page.get_by_role("button", name="Remove Web browser").wait_for()
+        page.goto(f"{site}/#/account")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("link", name="Sign in", exact=True).first.click()
+        page.get_by_role("button", name="Use a passkey").click()
+        page.get_by_role("heading", name="Genres").wait_for()
