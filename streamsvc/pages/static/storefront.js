@@ -427,7 +427,7 @@ async function security() {
   PASSKEYS ? sheet("Add a passkey", anew(async ({ name }) => {
     const options = PublicKeyCredential.parseCreationOptionsFromJSON(await api("POST", "/passkeys/options"));
     await api("POST", "/passkeys", { name, credential: await passkey("create", options) });
-  }), input("Its name", "name", { value: browser().name, maxlength: 100 })) : h("p", { class: "quiet" }, "They need a site with a name, such as localhost, in STREAMSVC_PUBLIC_URL and above this page.")];
+  }), input("Its name", "name", { value: browser().name, maxlength: 100 })) : h("p", { class: "quiet" }, "They are for a site with a name: say localhost in STREAMSVC_PUBLIC_URL, and open this page there.")];
 }
 
 // --- going about ---------------------------------------------------------------------------------------------------
