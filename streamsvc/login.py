@@ -10,8 +10,10 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import NoReturn
 
 import sqlalchemy as sa
+from blinker import Signal
 from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin
 
@@ -33,6 +35,7 @@ from streamsvc.rules.refusals import (
     NotSignedIn,
     ReadOnlySession,
     ReauthenticationRequired,
+    Refusal,
 )
 from streamsvc.rules.sessions import (
     API_KEY_PREFIX,
@@ -216,6 +219,8 @@ SEEN = (
 
 login_manager = LoginManager()
 log = logging.getLogger("streamsvc.security")
+authz_failed = Signal()
+"""Sent with who has a good token and is turned away all the same (a Viewer or an Operator), and `why`."""
 
 
 @login_manager.request_loader
@@ -289,9 +294,9 @@ def _guard():
     elif not (isinstance(who, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)
     elif who.row.impersonated_by and (access.owner or request.method not in SAFE_METHODS):
-        raise ReadOnlySession
+        _turn_away(who, "support only looks on", ReadOnlySession())
     elif who.csrf_token and request.method not in SAFE_METHODS:
-        _check_csrf(who.row.session_id)
+        _check_csrf(who)
     if isinstance(who, Viewer) and who.profile and who.profile.kids:
         _keep_to_kids(who, view, access)
 
@@ -305,8 +310,7 @@ def _keep_to_kids(who: Viewer, view, access: Access) -> None:
     about_itself = (request.view_args or {}).get("profile_id", mine) == mine
     reaches = access.scope == "catalog" or (getattr(view, "kids_too", False) and about_itself)
     if not reaches and not who.proved_recently:
-        log.warning("authz_fail: the kids' profile %s is kept from %s", mine, request.endpoint)
-        raise KidsProfile
+        _turn_away(who, "a kids' profile watches", KidsProfile())
 
 
 def _admit_operator(who: Operator, access: Access) -> None:
@@ -315,21 +319,25 @@ def _admit_operator(who: Operator, access: Access) -> None:
     if access.scope is None:
         raise NotSignedIn(presented=True)
     if not who.may(access.scope, changes=request.method not in SAFE_METHODS):
-        log.warning("authz_fail: %s lacks the scope %s for %s", who.id, access.scope, request.endpoint)
-        raise InsufficientScope(access.scope)
+        _turn_away(who, f"lacks the scope {access.scope}", InsufficientScope(access.scope))
 
 
-def _check_csrf(session_id: str) -> None:
+def _check_csrf(who: Viewer) -> None:
     settings, headers = current_app.extensions["settings"], request.headers
     own_hosts = {request.host.lower(), site_of(settings.public_url)[1].partition("://")[2]}
     if is_from_elsewhere(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
-        log.warning("authz_fail: another site's page used the cookie of %s for %s", session_id, request.endpoint)
-        raise CsrfTokenInvalid(detail="A page of another site may change nothing by this cookie.")
+        refusal = CsrfTokenInvalid(detail="A page of another site may change nothing by this cookie.")
+        _turn_away(who, "another site's page used the cookie", refusal)
     sent = headers.get(CSRF_HEADER, "").encode()
-    good = (csrf_token_of(session_id, key) for key in settings.secret_key)
+    good = (csrf_token_of(who.row.session_id, key) for key in settings.secret_key)
     if not any(hmac.compare_digest(sent, each.encode()) for each in good):
-        log.warning("authz_fail: %s sent no good CSRF token for %s", session_id, request.endpoint)
-        raise CsrfTokenInvalid
+        _turn_away(who, "no good CSRF token", CsrfTokenInvalid())
+
+
+def _turn_away(who: Viewer | Operator, why: str, refusal: Refusal) -> NoReturn:
+    log.warning("authz_fail: %s at %s: %s", who.get_id(), request.endpoint, why)
+    authz_failed.send(who, why=why)
+    raise refusal
 
 
 def register(app) -> None:

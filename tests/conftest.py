@@ -25,6 +25,8 @@ MARKS = (
     "UPDATE operator_sessions SET last_seen_at",
     "UPDATE api_keys SET last_used_at",
     "INSERT INTO sandbox_clock",
+    "INSERT INTO throttles",  # whether it is the first time that somebody is turned away
+    "INSERT INTO audit_events",
 )
 SLOWEST = (
     "test_thread",

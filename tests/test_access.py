@@ -93,7 +93,8 @@ def at_the_door(world, row, principal):
     """What is heard before any view runs: 401, 403 or open."""
     headers = {"Authorization": f"Bearer {world.tokens[principal]}"}
     path = filled(row.path(), world.neutral | world.things["A"])
-    with world.app.test_request_context(path, method=row.method, headers=headers):
+    edge = {"streamsvc.request_id": "req_at_the_door"}
+    with world.app.test_request_context(path, method=row.method, headers=headers, environ_overrides=edge):
         try:
             world.app.preprocess_request()
         except Refusal as refusal:

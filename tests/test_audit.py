@@ -118,5 +118,27 @@ def test_many_at_once_make_one_chain(app, ann):
     assert chain(app) is None
 
 
+def test_whoever_is_turned_away_is_told_once_an_hour(app, ann):
+    support, account = operator(app, "support"), ann.get("/v1/account").json
+    [own] = ann.get("/v1/profiles").json["items"]
+    ann.patch(f"/v1/profiles/{own['id']}", {"kids": True})
+    ann.patch("/v1/sessions/current", {"profile_id": own["id"]})
+    app.extensions["clock"].advance(minutes=11)  # nobody proved lately who they are
+    for _ in range(2):
+        assert code_of(support.get("/v1/admin/audit")) == (403, "insufficient_scope")
+        assert code_of(support.put("/v1/admin/plans/x", {})) == (403, "insufficient_scope")
+        assert code_of(ann.get("/v1/invoices")) == (403, "kids_profile")
+    told = operator(app).get("/v1/admin/audit?action=authz_fail").json["items"]
+    assert [(row["account_id"], row["details"]["call"], row["details"]["why"]) for row in reversed(told)] == [
+        (None, "GET /v1/admin/audit", "lacks the scope admin"),
+        (None, "PUT /v1/admin/plans/<code>", "lacks the scope billing"),
+        (account["id"], "GET /v1/invoices", "a kids' profile watches"),
+    ]
+    assert chain(app) is None
+    app.extensions["clock"].advance(hours=1)
+    support.get("/v1/admin/audit")
+    assert actions(app).count("authz_fail") == 4
+
+
 def test_it_is_for_admins(app, ann):
     assert code_of(operator(app, "support").get("/v1/admin/audit")) == (403, "insufficient_scope")

@@ -2,7 +2,7 @@
 
 `record` only notes the event; it is written at the commit, as the last thing, so that the chain's lock is held for one
 statement and is always taken after every other lock. A rollback forgets it. What an operator changes is told even
-where no event names it: then the call itself is the event.
+where no event names it: then the call itself is the event. Who is turned away in spite of a good token is told, too.
 """
 
 import hashlib
@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from flask import g, has_request_context, request
 from sqlalchemy import event
 
-from streamsvc import clock
-from streamsvc.database import SAFE_METHODS, Session, all_rows, db, utc_text
-from streamsvc.login import asking_operator
+from streamsvc import clock, throttle
+from streamsvc.database import SAFE_METHODS, Session, all_rows, db, in_turn, utc_text
+from streamsvc.login import Viewer, asking_operator, authz_failed
 from streamsvc.models import AuditEvent
-from streamsvc.rules.throttle import network
+from streamsvc.operators import Operator
+from streamsvc.rules.throttle import AUTHZ_FAILURE, network
 from streamsvc.web import request_id
 
 CHAIN_LOCK = 0x5EC0DE
@@ -32,16 +33,35 @@ def record(action: str, account_id: str | None = None, actor: str | None = None,
     The actor is who is named, else the account's owner, else the operator who asks.
     """
     who = asking_operator() if has_request_context() else None
+    db.session.connection()  # begins the unit of work, whose rollback forgets the event
+    noted = _noted(action, account_id, actor or account_id or (who and who.id), details)
+    db.session.info.setdefault("audit", []).append(noted)
+
+
+@authz_failed.connect
+def _tell_refused(who: Viewer | Operator, why: str) -> None:
+    """An `authz_fail` of its own, since what was refused commits nothing; the first of its kind within an hour."""
+    owner = None if isinstance(who, Operator) else who.account_id
+    actor = who.id if isinstance(who, Operator) else who.row.impersonated_by or owner
+    door = AUTHZ_FAILURE, f"{actor} {request.endpoint} {why}"
+    if throttle.look([door]):
+        return
+    with in_turn() as connection:
+        if throttle.Counters(connection).seen_first(*door):
+            call = f"{request.method} {request.url_rule}"
+            _append(connection, [_noted("authz_fail", owner, actor, {"call": call, "why": why})])
+
+
+def _noted(action: str, account_id: str | None, actor: str | None, details: dict) -> dict:
+    """What is kept of an event, but for its place in the chain."""
     if has_request_context():
         details |= {
             "address": network(request.remote_addr),
             "client": request.headers.get("User-Agent", "")[:200],
             "request_id": request_id(),
         }
-    actor = actor or account_id or (who and who.id)
-    noted = {"action": action, "account_id": account_id, "actor": actor, "at": clock.now()}
-    db.session.connection()  # begins the unit of work, whose rollback forgets the event
-    db.session.info.setdefault("audit", []).append(noted | {"details": details | {"salt": secrets.token_hex(8)}})
+    told = {"action": action, "account_id": account_id, "actor": actor, "at": clock.now()}
+    return told | {"details": details | {"salt": secrets.token_hex(8)}}
 
 
 def digest(details: dict) -> str:
@@ -75,12 +95,16 @@ def first_break() -> int | None:
 @event.listens_for(Session, "before_commit")
 def _write(session) -> None:
     _note_operators_call(session)
-    noted = session.info.pop("audit", [])
-    if not noted:
-        return
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
-    last = session.execute(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)).first()
+    if noted := session.info.pop("audit", []):
+        _append(session, noted)
+
+
+def _append(transaction: Session | sa.Connection, noted: list[dict]) -> None:
+    """Put events at the chain's end, which is held until the transaction ends."""
+    if db.engine.dialect.name == "postgresql":
+        transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
+    newest = sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)
+    last = transaction.execute(newest).first()
     seq, previous = last or (0, GENESIS)
     rows = []
     for row in noted:
@@ -89,7 +113,7 @@ def _write(session) -> None:
         own = link(previous, seq, row["at"], row["action"], row["account_id"], row["actor"], covered)
         rows.append(row | {"seq": seq, "details_digest": covered, "previous": previous, "hash": own})
         previous = own
-    session.execute(sa.insert(AuditEvent.__table__), rows)
+    transaction.execute(sa.insert(AuditEvent.__table__), rows)
 
 
 def _note_operators_call(session) -> None:

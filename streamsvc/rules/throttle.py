@@ -69,6 +69,8 @@ SECRET_BY_ADDRESS = Window("secret.address", 100, HOUR_S)
 CHALLENGES_BY_ADDRESS = Window("challenges.address", 300, HOUR_S)
 CHALLENGE_TOKENS = Window("challenge_tokens.address", 60, HOUR_S)
 """Answers to challenges from one address, each of which is asked of the service that knows."""
+AUTHZ_FAILURE = Window("authz_fail", 1, HOUR_S)
+"""How often the audit log tells that somebody was turned away from a view for a reason."""
 MAIL_TO_ADDRESS = Window("mail.to", 5, HOUR_S)
 """Mails that anybody may have sent to one e-mail address."""
 MAIL_FROM_ADDRESS = Window("mail.from", 100, HOUR_S)
