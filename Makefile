@@ -6,11 +6,12 @@ SIZES ?= 10000,100000
 SUBSCRIBERS ?= 100000
 PARTS ?= 1
 
-.PHONY: help install run test lint openapi bench torture simulate clean
+.PHONY: help install run test browser lint openapi bench torture simulate clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
 	@echo "make test     install what the tests need, test on SQLite and PostgreSQL"
+	@echo "make browser  the tests in Chromium, which has to be there; make test passes them over without Playwright"
 	@echo "make install  make .venv with the streamsvc command"
 	@echo "make lint     check style"
 	@echo "make openapi  write openapi.json anew from the code"
@@ -28,6 +29,11 @@ run: install
 
 test: .venv/installed-test
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+browser: .venv/installed-test
+	@command -v chromium >/dev/null || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
+	$(BIN)/python -m pytest tests/test_passkeys_in_a_browser.py tests/test_storefront.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .

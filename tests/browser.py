@@ -1,4 +1,7 @@
-"""Chromium, and an app that is served to it. Where either it or the extra `e2e` is missing, the test is skipped."""
+"""Chromium, and an app that is served to it.
+
+Where it or the extra `e2e` is missing the test is skipped; `make browser` runs it.
+"""
 
 import shutil
 import socket
@@ -10,6 +13,16 @@ from werkzeug.serving import make_server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
+
+PHONE = {
+    "protocol": "ctap2",
+    "transport": "internal",
+    "hasResidentKey": True,
+    "hasUserVerification": True,
+    "isUserVerified": True,
+    "automaticPresenceSimulation": True,
+}
+"""An authenticator that Chromium plays itself: its owner is always there, and always recognised."""
 
 
 @contextmanager
@@ -37,3 +50,10 @@ def served(make):
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def with_a_passkey_phone(page):
+    """Give a page an authenticator."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})

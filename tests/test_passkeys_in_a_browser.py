@@ -2,16 +2,8 @@
 
 import pytest
 
-from tests.browser import chromium, served
+from tests.browser import chromium, served, with_a_passkey_phone
 
-PHONE = {
-    "protocol": "ctap2",
-    "transport": "internal",
-    "hasResidentKey": True,
-    "hasUserVerification": True,
-    "isUserVerified": True,
-    "automaticPresenceSimulation": True,
-}
 CALL = """
 async ([method, path, body, csrf]) => {
   const headers = {"Content-Type": "application/json", ...(csrf ? {"X-CSRF-Token": csrf} : {})};
@@ -40,9 +32,7 @@ def page(site):
         page = browser.new_page()
         page.route("**/blank", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
         page.goto(f"{site}/blank")
-        page.devtools = page.context.new_cdp_session(page)
-        page.devtools.send("WebAuthn.enable")
-        page.devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
+        with_a_passkey_phone(page)
         yield page
 
 

@@ -14,10 +14,9 @@ from streamsvc.models import Session
 from streamsvc.operations import mail
 from streamsvc.rules.totp import STEP_S, code_at
 from tests.billing_world import World
-from tests.browser import chromium, served
+from tests.browser import chromium, served, with_a_passkey_phone
 from tests.conftest import close
 from tests.sessions_steps import mails, new_person
-from tests.test_passkeys_in_a_browser import PHONE
 
 STREAMSVC = Path(mail.__file__).parent.parent
 
@@ -129,9 +128,7 @@ def test_chromium_signs_in_by_a_mailed_link_and_adds_a_passkey_once_it_has_prove
     bob = new_person(app.test_client(), "bob")
     with chromium() as browser:
         page = browser.new_page()
-        devtools = page.context.new_cdp_session(page)
-        devtools.send("WebAuthn.enable")
-        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
+        with_a_passkey_phone(page)
         page.goto(f"{site}/#/sign-in")
         page.get_by_label("E-mail").fill(bob.email)
         page.get_by_role("button", name="Mail me a link").click()
