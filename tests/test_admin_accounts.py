@@ -65,14 +65,20 @@ def test_what_makes_no_sense_is_refused(support, path, change):
     assert support.patch(path, change).status_code == 422
 
 
-def test_sessions_are_ended_one_or_all(support, ann, path):
+def test_sessions_are_listed_and_ended_one_or_all(support, ann, path):
     other = ann.again()
     session = other.sign_in().json["session"]["id"]
+    [newest, first] = support.get(f"{path}/sessions").json["items"]
+    assert newest["id"] == session
+    assert newest | {"current": True} == other.get("/v1/sessions").json["items"][0], "support sees what the viewer sees"
     assert support.delete(f"{path}/sessions/{session}").status_code == 204
+    assert [each["id"] for each in support.get(f"{path}/sessions").json["items"]] == [first["id"]]
     assert (ann.get("/v1/account").status_code, other.get("/v1/account").status_code) == (200, 401)
     assert code_of(support.delete(f"{path}/sessions/{session}")) == (404, "not_found")
     assert support.delete(f"{path}/sessions").status_code == 204
     assert ann.get("/v1/account").status_code == 401
+    assert support.get(f"{path}/sessions").json["items"] == []
+    assert code_of(support.get("/v1/admin/accounts/acc_none/sessions")) == (404, "not_found")
 
 
 def test_it_takes_a_key_for_support(app, ann, path):

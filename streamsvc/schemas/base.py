@@ -3,6 +3,7 @@
 import re
 import zoneinfo
 from datetime import UTC, date, datetime
+from functools import cache
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -217,8 +218,9 @@ class ShortListQuery(PageQuery):
     limit = QueryInt(least=1, most=100, load_default=None, metadata={"description": "Without it, the whole list."})
 
 
+@cache
 def page_of(item_schema: type[Schema]) -> type[Schema]:
-    """The schema of one page of items."""
+    """The schema of one page of items; one of each, since the documentation names them."""
     return StrictSchema.from_dict(
         {
             "items": fields.List(fields.Nested(item_schema), required=True),

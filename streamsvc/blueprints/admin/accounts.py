@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.blueprints.sessions.sessions import listed
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
 from streamsvc.login import asking_operator, operator
@@ -12,7 +13,8 @@ from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
-from streamsvc.schemas.base import page_of
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.sessions import ListedSession
 from streamsvc.web import Blueprint
 
 bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
@@ -60,6 +62,17 @@ def patch_account(given, account_id):
     standing.put(account, given, clock.now(), actor=asking_operator().id)
     db.session.commit()
     return account
+
+
+@bp.route("/<account_id>/sessions")
+@bp.arguments(PageQuery, location="query")
+@operator("support")
+@bp.response(200, page_of(ListedSession))
+def list_sessions(asked, account_id):
+    """Where an account is signed in, the newest first."""
+    account = _found(db.session.get(Account, account_id))
+    page = rows_page(Session.live(account.id, clock.now()), Session.id, asked, "admin_sessions")
+    return page | {"items": [listed(each) for each in page["items"]]}
 
 
 @bp.route("/<account_id>/sessions", methods=["DELETE"])

@@ -183,7 +183,8 @@ def delete_session(session_id):
     db.session.commit()
 
 
-def listed(session: Session, current_id: str) -> dict:
+def listed(session: Session, current_id: str | None = None) -> dict:
+    """The session as lists show it; `current_id`: the asking one, where a viewer asks."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
     told = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
     return told | {"current": session.id == current_id}
