@@ -41,6 +41,7 @@ def test_the_television_is_signed_in_once_the_owner_says_yes(client, ann, shown,
     clock.advance(seconds=5)
     told = poll(client, shown["device_code"])
     assert (told.status_code, told.json["token_type"]) == (200, "Bearer")
+    assert (told.headers["Cache-Control"], told.headers["Pragma"]) == ("no-store", "no-cache"), "RFC 6749, 5.1"
     tv = Person(client, ann.email, token=told.json["access_token"])
     session = tv.get("/v1/sessions/current").json
     assert (session["account"]["email"], session["session"]["device"]["name"]) == (ann.email, "Living room")

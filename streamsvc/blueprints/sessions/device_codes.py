@@ -104,7 +104,8 @@ def create_token(given):
     sign_in.open_session(code.account_id, device, True, token, now, notify=True, **proof)
     db.session.commit()
     lifetime = LIFETIMES[lifetime_of(code.device["kind"], True)]
-    return {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+    told = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+    return told, 200, {"Pragma": "no-cache"}  # beside Cache-Control, which every answer has: RFC 6749, 5.1
 
 
 @bp.errorhandler(Invalid)
