@@ -124,6 +124,8 @@ def test_a_recovery_code_opens_once_however_it_is_typed_and_is_told(app, ann, cl
     fresh = ann.put("/v1/account/totp/recovery-codes").json["recovery_codes"]
     assert ann.sign_in(recovery_code=codes[1]).status_code == 401
     assert ann.sign_in(recovery_code=fresh[0]).status_code == 201
+    told = " ".join(mail["text"] for mail in mails(app, ann.email, "factor_added"))
+    assert told.count("An authenticator app was added") == told.count("A new set of recovery codes was added") == 1
 
 
 def test_five_wrong_codes_close_the_second_door_for_a_while(ann, secret, clock):

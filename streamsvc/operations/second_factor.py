@@ -149,6 +149,12 @@ def new_codes(account_id: str) -> list[str]:
     return codes
 
 
+def renew_codes(account_id: str, email: str, now: datetime) -> list[str]:
+    """New recovery codes in the place of those before, and a mail that tells: each stands in for the authenticator."""
+    mail.post("factor_added", email, now, factor="A new set of recovery codes")
+    return new_codes(account_id)
+
+
 def remove_totp(account_id: str, now: datetime) -> None:
     """The account asks for codes no more. Raises NotFound where it did not."""
     kept = db.session.get(TotpFactor, account_id)

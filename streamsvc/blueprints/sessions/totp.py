@@ -57,8 +57,9 @@ def delete_totp():
 def put_recovery_codes():
     """Ten new recovery codes; those before count no more."""
     require_recent_proof()
-    if not second_factor.standing(viewer().account_id)["active"]:
+    row = viewer().row
+    if not second_factor.standing(row.account_id)["active"]:
         raise NotFound
-    codes = second_factor.new_codes(viewer().account_id)
+    codes = second_factor.renew_codes(row.account_id, row.email, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}
