@@ -359,6 +359,7 @@ def test_people_need_a_fresh_proof_to_mint_keys_and_operators_and_machines_do_no
     assert ada.get("/v1/admin/accounts").status_code == 200
     assert ada.prove().status_code == 204
     assert all(call(ada).status_code < 300 for call in calls[:4] + own)
+    assert "New recovery codes" in mails(app, ada.email, "operator_notice")[0]["text"]
     assert all(call(operator(app)).status_code < 300 for call in calls[4:])
 
 

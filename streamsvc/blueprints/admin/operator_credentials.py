@@ -60,6 +60,6 @@ def put_operator_recovery_codes():
     """Ten new recovery codes; those before count no more."""
     me = asking_operator()
     me.require_recent_proof()
-    codes = credentials.new_codes(me.id)
+    codes = credentials.renew_codes(me.id, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}

@@ -90,6 +90,13 @@ def _adopt(operator: OperatorAccount, proved: sa.Row, step: int) -> list[str]:
     return new_codes(operator.id)
 
 
+def renew_codes(operator_id: str, now: datetime) -> list[str]:
+    """New recovery codes in the place of those before, and a mail that tells: each stands in for the authenticator."""
+    operator = lock(OperatorAccount, operator_id)
+    mail.post("operator_notice", operator.email, now, what="New recovery codes took the place of yours")
+    return new_codes(operator_id)
+
+
 def new_codes(operator_id: str) -> list[str]:
     """Ten new recovery codes; those before count no more."""
     db.session.execute(sa.delete(OperatorCode).where(OperatorCode.operator_id == operator_id))
