@@ -12,7 +12,7 @@ from streamsvc.database import db
 from tests.billing_world import World
 from tests.conftest import empty
 
-EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "4"))
+EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "3"))
 ZONES = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
 PRICES = (
     {"amount_minor": 999},
