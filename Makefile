@@ -31,7 +31,7 @@ test: .venv/installed-test
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 browser: .venv/installed-test
-	@command -v chromium >/dev/null || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
 	$(BIN)/python -m pytest tests/test_passkeys_in_a_browser.py tests/test_storefront.py
 

@@ -5,7 +5,7 @@ writes, and it is on disk when it commits (synchronous FULL, synchronous_commit 
 
 `all_rows`, `one_row` and `affected` run one statement that is its own transaction: reads, and single guarded writes
 that may be lost with the machine's power, but never half done (a heartbeat, a counter). A GET only ever goes this way,
-but for `/readyz`, which tries whether a write would pass.
+but for `/readyz`, which tries whether a write would pass, and for the audit log's word that somebody was turned away.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sessions_steps import SECRET, Person, code_of, new_person
+from tests.sessions_steps import SECRET, Person, code_of, new_person, operator
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_visit_is_forgotten_with_the_window_also_under_a_new_token(app, browse
     assert [("Max-Age" in cookie, "Expires" in cookie) for cookie in cookies] == [(False, False)] * 2
 
 
-def test_the_cookie_alone_reads_and_changes_nothing(browser):
+def test_the_cookie_alone_reads_and_changes_nothing_and_each_try_is_told(app, browser):
     told = browser.get("/v1/sessions/current")
     assert (told.status_code, told.json["csrf_token"]) == (200, browser.csrf)
     for answer in (
@@ -45,6 +45,9 @@ def test_the_cookie_alone_reads_and_changes_nothing(browser):
         browser.delete("/v1/sessions/current"),
     ):
         assert code_of(answer) == (403, "csrf_token_invalid")
+    events = operator(app).get("/v1/admin/audit?action=authz_fail").json["items"]
+    calls = [event["details"]["call"] for event in reversed(events)]
+    assert calls == ["PATCH /v1/account", "DELETE /v1/sessions/current"], "once an hour each"
 
 
 def test_with_the_token_that_was_handed_out_it_changes_what_it_asks_for(browser):

@@ -45,7 +45,7 @@ def test_the_owner_finds_it_among_the_sessions_and_not_among_the_devices(ann, sa
     assert (newest["address"], own["impersonation"], len(ann.get("/v1/devices").json["items"])) == (None, None, 1)
 
 
-def test_who_looks_on_changes_nothing_and_sees_no_card(ann, sam):
+def test_who_looks_on_changes_nothing_and_sees_no_card_and_each_try_is_told(app, ann, sam):
     there = looking_on(sam, ann)
     calls = [
         there.put("/v1/account/password", {"current_password": ann.password, "password": "another secret 8"}),
@@ -55,6 +55,8 @@ def test_who_looks_on_changes_nothing_and_sees_no_card(ann, sam):
         there.get("/v1/account/export"),
     ]
     assert [code_of(call) for call in calls] == [(403, "read_only_session")] * 5
+    told = operator(app).get("/v1/admin/audit?action=authz_fail").json["items"]
+    assert {(row["actor"], row["account_id"]) for row in told} == {(sam.id, account_of(ann))} and len(told) == 5
 
 
 @pytest.mark.parametrize("end", ["the owner", "the owner ends all others", "support", "time"])

@@ -102,11 +102,8 @@ def test_chromium_signs_up_is_told_of_a_decline_subscribes_and_trusts_its_device
         page.get_by_role("button", name="Turn it on").click()
         page.get_by_role("heading", name="Your recovery codes").wait_for()
         on_paper = page.locator("code").first.text_content()
-        for code, trust in (
-            (on_paper, False),
-            (code_at(secret, step + 1), True),
-            (None, False),
-        ):  # trusted the last time
+        ways = (on_paper, False), (code_at(secret, step + 1), True), (None, False)  # trusted the last time
+        for code, trust in ways:
             page.goto(f"{site}/#/account")
             page.get_by_role("button", name="Sign out").click()
             page.get_by_role("link", name="Sign in", exact=True).first.click()
