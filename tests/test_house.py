@@ -1,138 +1,77 @@
-"""The shape of the house, kept by tests: who may import whom, who asks the time, what the documents say."""
+"""The layout of the package: which folder imports which, who reads the clock, and how things are named."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent / "streamsvc"
-FILES = sorted(ROOT.rglob("*.py"))
-EDGE = {
-    "prepared",
-    "proxies",
-    "web",
-    "login",
-    "schemas",
-    "pagination",
-    "idempotency",
-    "etags",
-    "throttle",
-    "grants",
-    "jobs",
-    "together",
-    "clock",
-    "sealing",
-    "end_users",
-    "operators",
-}
-MAY_IMPORT = {
-    "rules": {"rules"},
-    "clock": set(),
-    "settings": set(),
-    "turns": set(),
-    "database": {"clock", "turns"},
-    "prepared": {"database"},
-    "models": {"models", "database", "prepared", "rules"},
-    "schemas": {"schemas", "rules"},
-    "etags": set(),
-    "proxies": {"rules"},
-    "web": {"rules", "schemas", "database", "proxies"},
-    "operators": {"models", "rules", "database", "clock"},
-    "login": {"models", "rules", "database", "prepared", "clock", "passwords", "operators"},
-    "end_users": {"models", "rules", "database", "clock", "sealing"},
-    "pagination": {"database", "rules"},
-    "together": {"database"},
-    "jobs": {"models", "database", "clock", "together"},
-    "idempotency": {"models", "database", "clock", "rules", "web", "login"},
-    "throttle": {"models", "database", "clock", "rules", "settings"},
-    "sealing": {"settings"},
-    "breaches": {"settings"},
-    "passwords": {"breaches", "rules", "settings"},
-    "grants": {"rules", "clock", "settings"},
-    "gateways": {"gateways", "models", "database", "clock", "rules", "settings"},
-    "operations": {"operations", "gateways", "models", "database", "rules", "settings", "passwords", "search"} | EDGE,
-    "metrics": {"models", "database", "clock"},
-    "memory": set(),
-    "blueprints": {
-        "blueprints",
-        "metrics",
-        "operations",
-        "models",
-        "database",
-        "rules",
-        "settings",
-        "passwords",
-        "search",
-    }
-    | EDGE,
-    "pages": set(),
-    "app": {
-        "blueprints",
-        "metrics",
-        "operations",
-        "pages",
-        "database",
-        "clock",
-        "login",
-        "web",
-        "settings",
-        "end_users",
-    },
-    "cli": {
-        "cli",
-        "app",
-        "breaches",
-        "operations",
-        "login",
-        "settings",
-        "database",
-        "clock",
-        "jobs",
-        "memory",
-        "models",
-        "rules",
-    },
-}
-OUTSIDE_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
+PACKAGE = Path(__file__).parent.parent / "streamsvc"
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+HOUSE = Path(__file__).parent / "house.txt"
+NOT_IN_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
 
 
-def imported(path):
+def folder_of(path: Path) -> str:
+    """`operations/billing/core` for a module of that folder; a module directly in the package is its own folder."""
+    return path.relative_to(PACKAGE).parent.as_posix().removeprefix(".") or path.stem
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The dotted names of the modules that a file imports, wherever the statement stands."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            yield from [node.module] if node.module != "streamsvc" else [f"streamsvc.{a.name}" for a in node.names]
-        elif isinstance(node, ast.Import):
-            yield from (a.name for a in node.names)
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if file_of(name) else node.module)
+    return found
 
 
-def room_of(path):
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def file_of(module: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_downhill(path):
-    room = room_of(path)
-    if room == "__init__":
-        return
-    ours = {name.split(".")[1] for name in imported(path) if name.startswith("streamsvc.")}
-    if path.parent.name == "sandbox":  # the window into the sandbox's own payment provider
-        ours -= {"gateways"}
-    assert ours - {"__version__"} <= MAY_IMPORT[room]
-    if room == "rules":
-        assert not {name.split(".")[0] for name in imported(path)} & OUTSIDE_RULES
+def arrows() -> dict[str, set[str]]:
+    """Folder -> the other folders that its modules import."""
+    used = defaultdict(set)
+    for path in FILES:
+        files = {file_of(name) for name in modules_imported(path) if name.startswith("streamsvc.")}
+        used[folder_of(path)] |= {folder_of(file) for file in files} - {folder_of(path)}
+    return used
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def listed() -> dict[str, set[str]]:
+    """The same from `house.txt`: a line for each folder."""
+    lines = [line.split(":") for line in HOUSE.read_text().splitlines() if line and not line.startswith("#")]
+    return {folder.strip(): set(targets.split()) for folder, targets in lines}
+
+
+def test_the_list_of_arrows_is_exactly_what_the_code_uses():
+    table = "\n".join(f"{folder}: {' '.join(sorted(targets))}".strip() for folder, targets in sorted(arrows().items()))
+    assert arrows() == listed(), f"a new arrow is a decision; what is used now:\n{table}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "rules").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rules_know_no_framework(path):
+    assert not {name.split(".")[0] for name in modules_imported(path)} & NOT_IN_RULES
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "models").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_models_of_different_areas_do_not_import_each_other(path):
-    area = path.relative_to(ROOT / "models").parts[0].removesuffix(".py")
-    ours = {name.split(".")[2] for name in imported(path) if name.startswith("streamsvc.models.")}
-    assert area == "__init__" or ours <= {area}
+    area = path.relative_to(PACKAGE / "models").parts[0].removesuffix(".py")
+    others = {name.split(".")[2] for name in modules_imported(path) if name.startswith("streamsvc.models.")}
+    assert area == "__init__" or others <= {area}
 
 
-def test_only_the_clock_asks_what_time_it_is():
-    asking = ("datetime.now(", "utcnow", "time.time(", "time_ns(", "date.today(")
-    assert [str(p.relative_to(ROOT)) for p in FILES if any(a in p.read_text() for a in asking)] == ["clock.py"]
+def test_only_the_clock_reads_the_time():
+    readers = ("datetime.now(", "utcnow", "time.time(", "time_ns(", "date.today(")
+    assert [str(p.relative_to(PACKAGE)) for p in FILES if any(r in p.read_text() for r in readers)] == ["clock.py"]
 
 
 def test_no_file_is_called_a_drawer():
     drawers = {"utils", "helpers", "common", "manager", "misc"}
-    assert not [p for p in FILES if p.stem in drawers]
+    assert not [path for path in FILES if path.stem in drawers]
