@@ -24,13 +24,13 @@ import sqlalchemy as sa
 
 from bench import people, report, servers
 from bench.wire import Line
-from streamsvc import login, passwords
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.database import one_row
 from streamsvc.models import ApiKey
 from streamsvc.operations.api_keys import create_api_key
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.security import authentication, password_hashing
 
 CLIENTS, ASKED_AFTER, LONGEST_ROUND_S, NEW_CONNECTION_EVERY = 8, 3, 120, 20
 PASSWORD = "a long secret 7"
@@ -40,7 +40,7 @@ CURRENT = "/v1/sessions/current"
 def planted():
     """The app with the fault that the check must find: tokens are remembered for a second."""
     for name in ("_viewer", "_operator"):
-        setattr(login, name, remembering(getattr(login, name)))
+        setattr(authentication, name, remembering(getattr(authentication, name)))
     return create_app()
 
 
@@ -71,7 +71,7 @@ class Turn:
 
 def turns(count: int) -> list[Turn]:
     """So many rounds, a household each, in rows; the ways to revoke take turns."""
-    admin, same_hash = create_api_key("revoker", ["admin"]), passwords.hashed(PASSWORD)
+    admin, same_hash = create_api_key("revoker", ["admin"]), password_hashing.hashed(PASSWORD)
     homes = people.accounts((f"viewer{n}" for n in range(count)), same_hash)
     devices = [(people.device_of(home), people.device_of(home)) for home in homes]
     sessions = [(people.session_of(one), people.session_of(other)) for one, other in devices]

@@ -30,7 +30,6 @@ import sqlalchemy as sa
 
 from bench import people, report, servers
 from bench.wire import Answer, Line
-from streamsvc import passwords, throttle
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.database import STATEMENTS, db, one_row
@@ -38,6 +37,7 @@ from streamsvc.models import Session, Throttle
 from streamsvc.operations import attempts
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts
+from streamsvc.security import password_hashing, rate_limits
 
 LINES = 64
 PAIRS_EACH, ATTEMPTS_EACH_ADDRESS, GUESSES_EACH_VICTIM = 5, 100, 50
@@ -64,7 +64,7 @@ def served(plant=""):
 
 
 def no_step_up():
-    passwords.is_breached = lambda password: False
+    password_hashing.is_breached = lambda password: False
 
 
 def hashes_first():
@@ -74,7 +74,7 @@ def hashes_first():
         try:
             look(attempt)
         except TooManyAttempts:
-            passwords.matches(None, "whatever")
+            password_hashing.matches(None, "whatever")
             raise
 
     attempts.Attempt._look = looked
@@ -84,25 +84,25 @@ def reads_first():
     """The counters as they are often written: looked at, then set."""
 
     def take(counters, limit, subject, solved=False):
-        key, now_s = throttle.key_of(limit, subject), throttle._now_s()
+        key, now_s = rate_limits.key_of(limit, subject), rate_limits._now_s()
         kept = one_row(sa.select(Throttle.count).where(Throttle.key == key))
         count = kept.count + 1 if kept else 1
         if count > (limit.most if isinstance(limit, limits.Window) else limit.free):
             raise TooManyAttempts(60)
         row = {"count": count, "until_s": now_s + 60}
-        step = throttle.insert(Throttle).values(key=key, **row)
+        step = rate_limits.insert(Throttle).values(key=key, **row)
         counters._connection.execute(step.on_conflict_do_update(index_elements=["key"], set_=row))
         return count
 
-    throttle.counting = unguarded
-    throttle.Counters.take = take
+    rate_limits.counting = unguarded
+    rate_limits.Counters.take = take
 
 
 @contextmanager
 def unguarded():
     """Counters whose statements are each a transaction of its own."""
     with db.engines[STATEMENTS].connect() as connection:
-        yield throttle.Counters(connection)
+        yield rate_limits.Counters(connection)
 
 
 PLANTS = {"": lambda: None, "no-step-up": no_step_up, "hashes-first": hashes_first, "reads-first": reads_first}
@@ -122,17 +122,17 @@ class Cast:
 
 
 def settle(chance, count) -> Cast:
-    words = sorted(passwords._breached())
+    words = sorted(password_hashing._breached())
     names, victims = [f"user{n}" for n in range(count)], [f"victim{n}" for n in range(max(1, count // VICTIMS_SHARE))]
     chance.shuffle(names)
     breached = dict(zip(names, chance.sample(words, max(1, count // BREACHED_SHARE)), strict=False))
     rest = names[len(breached) :]
-    rows = people.accounts(rest + victims, passwords.hashed(OWN))
+    rows = people.accounts(rest + victims, password_hashing.hashed(OWN))
     devices = [people.device_of(row) for row in rows]
     known = {name: device["id"] for name, device in zip(rest + victims, devices, strict=True)}
     with progress(len(breached), "Accounts with a breached password") as bar:
         for name, word in breached.items():
-            rows += people.accounts([name], passwords.hashed(word))
+            rows += people.accounts([name], password_hashing.hashed(word))
             bar.update(1)
     people.keep(rows, devices)
     return Cast(names, breached, known, rest[:KNOWN], rest[KNOWN : KNOWN + NEW], victims)
@@ -209,7 +209,7 @@ class Told:
 async def stuffing(host, chance, cast, asked):
     """The pairs, while people sign in: what attackers heard, {on known devices?: what people heard}, and the addresses
     that tried nobody who comes on a new device, whose own door may be shut where the address's is not."""
-    words = sorted(passwords._breached())
+    words = sorted(password_hashing._breached())
     pairs = [(name, word) for name in cast.names for word in chance.sample(words, PAIRS_EACH - 1)]
     pairs += [(name, cast.breached.get(name) or chance.choice(words)) for name in cast.names]
     chance.shuffle(pairs)

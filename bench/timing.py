@@ -31,12 +31,12 @@ import sqlalchemy as sa
 
 from bench import people, report
 from bench.__main__ import database
-from streamsvc import passwords
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.database import db, new_id
 from streamsvc.models import Proof, TotpFactor
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.security import password_hashing
 from streamsvc.settings import Settings
 from tests.conftest import CHEAP
 
@@ -87,7 +87,7 @@ def interval(ordered: list[float]) -> tuple[float, float, float]:
 
 
 def plant(which):
-    honest = passwords.Place.matches
+    honest = password_hashing.Place.matches
 
     def no_hash(place, kept, password):
         return honest(place, kept, password) if kept else False
@@ -98,12 +98,12 @@ def plant(which):
             pass
         return found
 
-    passwords.Place.matches = {"no-hash": no_hash, "2ms": slower}[which]
+    password_hashing.Place.matches = {"no-hash": no_hash, "2ms": slower}[which]
 
 
 def settle(count) -> None:
     """So many accounts in each state, as rows."""
-    kept = passwords.hashed("their own word 7")
+    kept = password_hashing.hashed("their own word 7")
     for state, more in STATES.items():
         rows = people.accounts((name_of(state, n) for n in range(count)), **({"password_hash": kept} | more))
         people.keep(rows)

@@ -5,9 +5,10 @@ from pathlib import Path
 from flask import Flask, request
 from flask_migrate import Migrate
 
-from streamsvc import blueprints, clock, database, end_users, login, metrics, web
+from streamsvc import blueprints, clock, database, metrics, web
 from streamsvc.operations import handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
+from streamsvc.security import authentication, end_user_addresses
 from streamsvc.settings import Settings
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -35,7 +36,7 @@ def create_app(settings: Settings | None = None, now=None) -> Flask:
     if settings.metrics:
         metrics.register(app)
     web.register(app, settings.trusted_proxies)
-    end_users.register(app)
-    login.register(app)
+    end_user_addresses.register(app)
+    authentication.register(app)
     blueprints.register(app, settings)
     return app

@@ -5,9 +5,9 @@ import hashlib
 
 import pytest
 
-from streamsvc import breaches
 from streamsvc.gateways import breach_ranges
-from streamsvc.passwords import is_breached
+from streamsvc.security import breached_passwords
+from streamsvc.security.password_hashing import is_breached
 from streamsvc.settings import Settings, SettingsError
 from tests.local_server import Handler, serving
 from tests.sessions_steps import Person, code_of, operator
@@ -21,7 +21,7 @@ def filter_of(tmp_path):
         source, target = tmp_path / name, tmp_path / "breached.bloom"
         text = "\n".join(lines).encode()
         source.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
-        breaches.build(source, target, breaches.count(source))
+        breached_passwords.build(source, target, breached_passwords.count(source))
         return str(target)
 
     return make

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsvc.end_users import signature, signing_secret
+from streamsvc.security.end_user_addresses import signature, signing_secret
 from tests.sessions_steps import Person, code_of, new_person, operator
 
 ROOT = Path(__file__).parent.parent

@@ -6,9 +6,9 @@ import argon2
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import passwords
 from streamsvc.database import db
 from streamsvc.models import Account
+from streamsvc.security import password_hashing
 from tests.sessions_steps import SECRET, new_person, operator, run_jobs
 
 STATES = ("unknown", "wrong password", "unverified", "verified", "disabled", "no password", "deleted", "totp")
@@ -132,7 +132,7 @@ def test_a_made_up_token_costs_the_same_as_a_used_one(app, client, people, watch
 
 def test_the_check_itself_would_notice_a_missing_hash(client, people, watch, monkeypatch):
     """A planted fault: no hash where there is no account."""
-    monkeypatch.setattr(passwords.Place, "matches", lambda place, kept, password: kept is not None)
+    monkeypatch.setattr(password_hashing.Place, "matches", lambda place, kept, password: kept is not None)
     seen = alike(watch, lambda email: client.post("/v1/sessions", json={"email": email, "password": "wrong"}))
     with pytest.raises(AssertionError):
         assert_all_equal(seen)

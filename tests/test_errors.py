@@ -7,9 +7,9 @@ import pytest
 from marshmallow import ValidationError
 
 from streamsvc.app import create_app
-from streamsvc.login import public
 from streamsvc.rules.sessions import new_token
 from streamsvc.schemas import base
+from streamsvc.security.authentication import public
 from streamsvc.settings import Settings
 from tests.conftest import close
 

@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher, Type
 
-from streamsvc import passwords
 from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.rules.foreign_hashes import parse
 from streamsvc.rules.refusals import Unavailable
+from streamsvc.security import password_hashing
 from tests.sessions_steps import Person, code_of, everything, mailed_token, operator
 
 WORD = "a lông secret 7"
@@ -150,7 +150,7 @@ def test_a_digest_that_comes_in_takes_a_strangers_place_or_waits_outside(app):
     with app.app_context(), ExitStack() as held:
         with suppress(Unavailable):
             while True:
-                held.enter_context(passwords.place())
+                held.enter_context(password_hashing.place())
         full = take_over(app, digest)
         assert (code_of(full), full.headers["Retry-After"]) == ((503, "unavailable"), "1")
         assert take_over(app, MADE["argon2id"], "bob@example.com").status_code == 201
@@ -174,14 +174,14 @@ def test_an_address_that_is_taken_is_told_to_the_operator(app):
 
 def test_a_password_changed_meanwhile_is_not_set_back(app, client, monkeypatch):
     take_over(app, MADE["Django pbkdf2"])
-    hashed = passwords.hashed
+    hashed = password_hashing.hashed
 
     def changed_meanwhile(password, **more):
         with db.engine.begin() as connection:
             connection.execute(sa.update(Account).values(password_hash="$argon2id$changed"))
         return hashed(password, **more)
 
-    monkeypatch.setattr(passwords, "hashed", changed_meanwhile)
+    monkeypatch.setattr(password_hashing, "hashed", changed_meanwhile)
     assert code_of(Person(client, "ann@example.com", WORD).sign_in()) == (401, "invalid_credentials")
     with app.app_context():
         assert db.session.scalar(sa.select(Account.password_hash)) == "$argon2id$changed"

@@ -8,13 +8,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import pytest
 from sqlalchemy import event
 
-from streamsvc import grants
 from streamsvc.database import db
 from streamsvc.rules.grants import Grant
+from streamsvc.security import playback_tokens
 from tests.conftest import NOON, SECRET, Clock
 from tests.playback_steps import CARTOON, FILM, World, told
 
-KEYS = grants.media_keys((SECRET,))
+KEYS = playback_tokens.media_keys((SECRET,))
 GRANT = Grant("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON)
 
 
@@ -42,19 +42,23 @@ def verify(client):
 
 
 def test_a_grant_is_a_json_web_token_that_anybody_with_the_key_can_check():
-    header, payload, signature = grants.signed(GRANT, KEYS).split(".")
+    header, payload, signature = playback_tokens.signed(GRANT, KEYS).split(".")
     expected = hmac.digest(KEYS[0], f"{header}.{payload}".encode(), hashlib.sha256)
     assert urlsafe_b64decode(signature + "=") == expected
-    assert json.loads(urlsafe_b64decode(header + "==")) == {"alg": "HS256", "kid": grants.key_id(KEYS[0]), "typ": "JWT"}
+    assert json.loads(urlsafe_b64decode(header + "==")) == {
+        "alg": "HS256",
+        "kid": playback_tokens.key_id(KEYS[0]),
+        "typ": "JWT",
+    }
     assert json.loads(urlsafe_b64decode(payload + "=="))["sub"] == "str_1"
 
 
 def test_the_first_key_signs_and_every_key_verifies():
-    old, new = grants.media_keys(("o" * 32, "n" * 32))
-    by_old = grants.signed(GRANT, [old])
-    assert grants.claims_of(by_old, [new, old])["sub"] == "str_1"
-    assert grants.claims_of(by_old, [new]) is None
-    assert grants.claims_of(grants.signed(GRANT, [new, old]), [new])["sub"] == "str_1"
+    old, new = playback_tokens.media_keys(("o" * 32, "n" * 32))
+    by_old = playback_tokens.signed(GRANT, [old])
+    assert playback_tokens.claims_of(by_old, [new, old])["sub"] == "str_1"
+    assert playback_tokens.claims_of(by_old, [new]) is None
+    assert playback_tokens.claims_of(playback_tokens.signed(GRANT, [new, old]), [new])["sub"] == "str_1"
 
 
 def test_media_servers_get_keys_that_sign_nothing_else():
@@ -83,7 +87,7 @@ def unsigned(token):
     ],
 )
 def test_a_token_that_we_did_not_sign_is_nothing(forge):
-    assert grants.claims_of(forge(grants.signed(GRANT, KEYS)), KEYS) is None
+    assert playback_tokens.claims_of(forge(playback_tokens.signed(GRANT, KEYS)), KEYS) is None
 
 
 def test_a_fresh_grant_opens_its_own_media(world, verify, token):
@@ -132,7 +136,7 @@ def test_to_verify_asks_no_database(database, new_app):
     with app.app_context():
         for engine in db.engines.values():
             event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
-        token = grants.signed(GRANT, KEYS)
+        token = playback_tokens.signed(GRANT, KEYS)
     client = app.test_client()
     app.extensions["clock"].advance(seconds=-60)
     answer = client.get("/v1/playback/verify", headers={"Authorization": f"Bearer {token}"})

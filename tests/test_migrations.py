@@ -13,11 +13,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from streamsvc import sealing
 from streamsvc.app import MIGRATIONS
 from streamsvc.database import UtcTime, db
 from streamsvc.models import Profile, WebhookEndpoint
 from streamsvc.operations.accounts import register
+from streamsvc.security import encryption
 
 
 def differences(connection):
@@ -56,7 +56,7 @@ def test_secrets_that_sign_webhooks_are_sealed_where_they_stood_in_the_open(data
         flask_migrate.upgrade()
         endpoint = db.session.get(WebhookEndpoint, "whe_1")
         sealed, old = endpoint.secret_sealed, endpoint.old_secret_sealed
-        assert (sealing.unseal(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
+        assert (encryption.unseal(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
         db.session.rollback()
         flask_migrate.downgrade(revision="0006")
         assert db.session.execute(sa.select(kept.c.secret)).scalar() == "whsec_new"

@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import passwords
 from streamsvc.database import db
 from streamsvc.models import OperatorAccount
+from streamsvc.security import password_hashing
 from tests.operator_steps import PASSWORD, invited, new_operator
 from tests.test_enumeration import Watch, assert_all_equal
 
@@ -54,9 +54,9 @@ def test_the_right_password_does_not_tell_why_an_operator_is_shut_out(client, pe
 
 def test_the_check_itself_would_notice_a_missing_hash(client, people, watch, monkeypatch):
     """A planted fault: no hash where there is nobody."""
-    honest = passwords.Place.matches
+    honest = password_hashing.Place.matches
     monkeypatch.setattr(
-        passwords.Place, "matches", lambda place, kept, *rest: bool(kept) and honest(place, kept, *rest)
+        password_hashing.Place, "matches", lambda place, kept, *rest: bool(kept) and honest(place, kept, *rest)
     )
     seen = alike(client, watch, "a wrong password")
     with pytest.raises(AssertionError):

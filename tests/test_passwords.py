@@ -6,8 +6,8 @@ from threading import Event, current_thread
 
 import pytest
 
-from streamsvc import passwords
 from streamsvc.rules.refusals import Unavailable
+from streamsvc.security import password_hashing
 from tests.sessions_steps import Person, code_of, mailed_token, mails, new_person, run_jobs
 
 NEW = "another secret 8"
@@ -94,7 +94,11 @@ def compute(hashing, work, **who):
 @pytest.fixture
 def hashing(app):
     """One slot, a queue of one for strangers and one for people at home, and the slot is held."""
-    hashing, leave, inside = passwords.Hashing(app.extensions["settings"].but(workers=64, threads=4)), Event(), Event()
+    hashing, leave, inside = (
+        password_hashing.Hashing(app.extensions["settings"].but(workers=64, threads=4)),
+        Event(),
+        Event(),
+    )
     assert hashing.slots == 1
     with ThreadPoolExecutor(5) as others:
         held = others.submit(compute, hashing, lambda: inside.set() or leave.wait(5))
@@ -154,7 +158,7 @@ def test_suspects_leave_strangers_a_place_and_come_after_them(hashing):
 
 
 def test_who_waits_too_long_for_a_slot_is_told_so(hashing, monkeypatch):
-    monkeypatch.setattr(passwords, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(password_hashing, "LONGEST_WAIT_S", 0.01)
     done = []
     with pytest.raises(Unavailable):
         compute(hashing, lambda: done.append("a hash that nobody waits for"))
@@ -168,17 +172,17 @@ def test_what_a_full_house_refuses_does_not_count_as_an_attempt(ann, monkeypatch
         raise Unavailable(retry_after_s=1)
 
     with monkeypatch.context() as house:
-        house.setattr(passwords, "place", full)
+        house.setattr(password_hashing, "place", full)
         assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
     with monkeypatch.context() as house:
-        house.setattr(passwords.Hashing, "run", full)
+        house.setattr(password_hashing.Hashing, "run", full)
         assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
     assert ann.again().sign_in().status_code == 201
 
 
 def test_hashes_are_computed_by_so_few_threads_that_memory_stays_small(app):
     with app.app_context():
-        hashing = passwords.Hashing(app.extensions["settings"].but(threads=16))
+        hashing = password_hashing.Hashing(app.extensions["settings"].but(threads=16))
     with ThreadPoolExecutor(2 * hashing.slots) as asking:
         names = {
             task.result() for task in [asking.submit(compute, hashing, lambda: current_thread().name) for _ in range(4)]
@@ -189,7 +193,7 @@ def test_hashes_are_computed_by_so_few_threads_that_memory_stays_small(app):
 def test_the_cost_of_a_hash_is_what_the_settings_say(database, new_app):
     app = new_app(database, "costly", argon2_memory_kib=19_456, argon2_time_cost=2)
     with app.app_context():
-        assert passwords.hashed("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert password_hashing.hashed("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_a_refused_password_is_told_how_strong_it_is_and_what_would_help(client):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from streamsvc import login
 from streamsvc.app import create_app
+from streamsvc.security import authentication
 from tests.conftest import close
 from tests.sessions_steps import Person, new_person, operator
 
@@ -92,11 +92,11 @@ def test_a_revoked_api_key_is_refused_by_the_other_process_at_once(app, elsewher
 
 def test_the_check_itself_would_notice_a_cache(app, client, elsewhere, monkeypatch):
     """A planted fault: tokens that were good stay good in memory."""
-    look, known = login._viewer, {}
+    look, known = authentication._viewer, {}
 
     def remembered(token, *rest):
         known[token] = look(token, *rest) or known.get(token)
         return known[token]
 
-    monkeypatch.setattr(login, "_viewer", remembered)
+    monkeypatch.setattr(authentication, "_viewer", remembered)
     assert heard_elsewhere(app, client, elsewhere, sign_out) == 200

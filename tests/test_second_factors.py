@@ -156,11 +156,11 @@ def test_a_reset_does_not_go_round_the_second_proof(app, ann, secret):
 @pytest.fixture
 def breached(app, ann):
     """Ann, whose password came to be on the lists."""
-    from streamsvc import passwords
+    from streamsvc.security import password_hashing
 
     device = ann.get("/v1/sessions/current").json["session"]["device"]["id"]
     with app.app_context():
-        db.session.query(Account).update({"password_hash": passwords.hashed("password1")})
+        db.session.query(Account).update({"password_hash": password_hashing.hashed("password1")})
         db.session.commit()
     return Person(ann.client, ann.email, "password1"), device
 

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from streamsvc import throttle
 from streamsvc.rules.refusals import TooManyAttempts
 from streamsvc.rules.throttle import Ladder, Window, network
+from streamsvc.security import rate_limits
 from tests.sessions_steps import Person, code_of, mailed_token, new_person
 
 
@@ -113,7 +113,7 @@ def test_of_sixty_four_at_once_exactly_as_many_pass_as_may(app, limit):
     def attempt(_):
         with app.app_context():
             try:
-                return throttle.take(limit, "somebody") <= 7
+                return rate_limits.take(limit, "somebody") <= 7
             except TooManyAttempts:
                 return False
 
@@ -123,19 +123,19 @@ def test_of_sixty_four_at_once_exactly_as_many_pass_as_may(app, limit):
 
 def test_what_is_free_does_not_mind_that_another_request_began_a_second_later(app, clock):
     with app.app_context():
-        throttle.take(Ladder("test.order"), "somebody")
+        rate_limits.take(Ladder("test.order"), "somebody")
         clock.advance(seconds=-1)
-        assert throttle.take(Ladder("test.order"), "somebody") == 2
+        assert rate_limits.take(Ladder("test.order"), "somebody") == 2
 
 
 def test_after_a_hundred_in_a_row_only_the_owner_opens_the_door(app, clock):
     ladder = Ladder("test.cap")
     with app.app_context():
         for _ in range(100):
-            throttle.take(ladder, "somebody")
+            rate_limits.take(ladder, "somebody")
             clock.advance(minutes=15)
         with pytest.raises(TooManyAttempts) as refused:
-            throttle.take(ladder, "somebody")
+            rate_limits.take(ladder, "somebody")
     assert int(refused.value.headers["Retry-After"]) > 29 * 86_400
 
 
@@ -143,9 +143,9 @@ def test_a_week_of_calm_forgets(app, clock):
     ladder = Ladder("test.calm")
     with app.app_context():
         for _ in range(5):
-            throttle.take(ladder, "somebody")
+            rate_limits.take(ladder, "somebody")
         clock.advance(days=7, minutes=1)
-        assert throttle.take(ladder, "somebody") == 1
+        assert rate_limits.take(ladder, "somebody") == 1
 
 
 def test_throttles_may_be_off_in_the_sandbox(database, new_app):

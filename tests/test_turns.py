@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import database, throttle
+from streamsvc import database
 from streamsvc.database import db
 from streamsvc.models import ApiKey
 from streamsvc.rules.throttle import Window
+from streamsvc.security import rate_limits
 from streamsvc.turns import Turns
 from tests.sessions_steps import operator
 
@@ -77,7 +78,7 @@ def test_a_unit_of_work_waits_for_another_process(app, long_unit_of_work):
 def test_a_count_waits_its_turn_as_units_of_work_do_and_passes_it_on(app, long_unit_of_work):
     def count():
         with app.app_context():
-            return throttle.take(Window("test.turns", 5, 60), "somebody")
+            return rate_limits.take(Window("test.turns", 5, 60), "somebody")
 
     with app.app_context():
         turns = database._turns[db.engine]

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from streamsvc import sealing
 from streamsvc.database import UtcTime
+from streamsvc.security import encryption
 
 revision = "0007"
 down_revision = "0006"
@@ -16,11 +16,11 @@ SECRETS = ("secret", "old_secret")
 
 def upgrade():
     op.add_column("accounts", sa.Column("erase_at", UtcTime()))
-    _rewrite(sealing.seal, "", "_sealed")
+    _rewrite(encryption.seal, "", "_sealed")
 
 
 def downgrade():
-    _rewrite(sealing.unseal, "_sealed", "")
+    _rewrite(encryption.unseal, "_sealed", "")
     op.drop_column("accounts", "erase_at")
 
 

@@ -11,10 +11,10 @@ from marshmallow import fields
 
 from streamsvc import metrics
 from streamsvc.etags import etag_of, stamped, unchanged
-from streamsvc.login import public
 from streamsvc.operations.health import checks
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import StrictSchema
+from streamsvc.security.authentication import public
 from streamsvc.web import Blueprint, json_response, problem
 
 bp = Blueprint("operations", __name__, template_folder="../pages/templates", description="Health and description.")

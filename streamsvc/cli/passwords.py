@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from streamsvc import breaches
 from streamsvc.cli.progress import progress
+from streamsvc.security.breached_passwords import build, count
 
 
 @click.command("breached-passwords")
@@ -19,8 +19,8 @@ def breached_passwords(source, target):
     """
     if find_spec("rbloom") is None:
         raise click.ClickException("needs the extra; `pip install 'streamsvc[breaches]'` has it")
-    expected = breaches.count(source)
+    expected = count(source)
     with progress(expected, source.name) as bar:
-        breaches.build(source, target, expected, bar.update)
+        build(source, target, expected, bar.update)
     size = target.stat().st_size / 2**20
     click.echo(f"{expected:,} passwords in {target} ({size:.1f} MiB); set STREAMSVC_BREACHED_PASSWORDS={target}")

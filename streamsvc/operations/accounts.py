@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs, passwords
+from streamsvc import jobs
 from streamsvc.database import all_rows, db, insert, new_id
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.models.subscriptions import Plan
@@ -17,6 +17,7 @@ from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.passwords import faults, names_of
 from streamsvc.rules.refusals import EmailTaken, Invalid
+from streamsvc.security import password_hashing
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def check_password(password: str, email: str, name: str | None = None, field: st
     settings = current_app.extensions["settings"]
     names = (*names_of(email, name), *site_of(settings.public_url)[0].split("."), *_plans())
     if found := faults(password, settings.shortest_password, breached.is_breached, names):
-        measured = passwords.strength(password, names)
+        measured = password_hashing.strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 
 
@@ -55,7 +56,7 @@ def register(
 ) -> str:
     """Make an account with its first profile, in the caller's unit of work; its id. Raises EmailTaken, Invalid."""
     check_password(password, email, name)
-    return open_account(NewAccount(email, passwords.hashed(password), country, name=name, **more), now, verified)
+    return open_account(NewAccount(email, password_hashing.hashed(password), country, name=name, **more), now, verified)
 
 
 def open_account(new: NewAccount, now: datetime, verified: bool) -> str:
@@ -91,7 +92,7 @@ def take_over(given: dict, now: datetime) -> str:
     EmailTaken, Invalid; Unavailable where a digest has to be hashed and too many ask.
     """
     try:
-        kept = passwords.taken_over(given["password_hash"]) if given["password_hash"] is not None else None
+        kept = password_hashing.taken_over(given["password_hash"]) if given["password_hash"] is not None else None
     except ValueError as error:
         raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
     told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from streamsvc import clock, sealing
+from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.end_users import signing_secret
 from streamsvc.models import ApiKey
 from streamsvc.operations import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint, new_token
+from streamsvc.security import encryption
+from streamsvc.security.end_user_addresses import signing_secret
 
 
 def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = None) -> str:
@@ -26,7 +27,7 @@ def add_api_key(
         name=name,
         scopes=sorted(set(scopes)),
         token_hash=fingerprint(token),
-        signing_sealed=sealing.seal(signing_secret(token)),
+        signing_sealed=encryption.seal(signing_secret(token)),
         expires_at=expires_at,
         created_at=clock.now(),
     )

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from flask import current_app, request
 
-from streamsvc import passwords, throttle
 from streamsvc.database import db
 from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
 from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts, Unavailable
+from streamsvc.security import password_hashing, rate_limits
 
 SPRAYED = limits.SPRAYED_ADDRESS
 OPENED_BY_A_CHALLENGE = (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ACCOUNT, limits.SIGN_IN_DEVICE)
@@ -47,28 +47,28 @@ class Attempt:
         learned anything. Raises TooManyAttempts, or Unavailable where too many ask at once.
         """
         self._look()
-        with passwords.place(self.known_device is not None, self.suspect) as place:
+        with password_hashing.place(self.known_device is not None, self.suspect) as place:
             self._count()
             try:
                 return place.matches(kept, password)
             except Unavailable:
-                self._uncount(throttle.Counters.give_back)
+                self._uncount(rate_limits.Counters.give_back)
                 raise
 
     @property
-    def door(self) -> throttle.Door:
+    def door(self) -> rate_limits.Door:
         """The ladder that this attempt climbs, and whose."""
         if self.known_device:
             return limits.SIGN_IN_DEVICE, self.known_device
         return limits.SIGN_IN_ACCOUNT, self.identifier
 
     @property
-    def pair(self) -> throttle.Door:
+    def pair(self) -> rate_limits.Door:
         """The address and the identifier: together, once an hour, one more of those that it tried."""
         return limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}"
 
     @property
-    def doors_of_strangers(self) -> list[throttle.Door]:
+    def doors_of_strangers(self) -> list[rate_limits.Door]:
         return [(one, self.source) for one in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAYED)]
 
     def _look(self) -> None:
@@ -76,7 +76,7 @@ class Attempt:
         if not self.is_on:
             return
         asked = [self.door] if self.known_device else [*self.doors_of_strangers, self.pair, self.door]
-        seen = throttle.look(asked)
+        seen = rate_limits.look(asked)
         self.suspect = (SPRAYED, self.source) in seen
         if self.pair in seen:
             del seen[self.pair]
@@ -98,7 +98,7 @@ class Attempt:
         """Asks; nobody passes while the service that knows is away."""
         if not self.challenge:
             return False
-        throttle.take(limits.CHALLENGE_TOKENS, self.source)
+        rate_limits.take(limits.CHALLENGE_TOKENS, self.source)
         try:
             return is_solved(settings.challenge_url, settings.challenge_secret, self.challenge, request.remote_addr)
         except Away as error:
@@ -118,7 +118,7 @@ class Attempt:
 
     def _count_everywhere(self) -> None:
         counted = {}
-        with throttle.counting() as counters:
+        with rate_limits.counting() as counters:
             if not self.known_device:
                 for limit, subject in self.doors_of_strangers[:2]:
                     counted[limit] = counters.take(limit, subject, self.solved and limit in OPENED_BY_A_CHALLENGE)
@@ -130,12 +130,12 @@ class Attempt:
 
     def succeeded(self) -> None:
         """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
-        self._uncount(throttle.Counters.clear)
+        self._uncount(rate_limits.Counters.clear)
 
     def _uncount(self, what_becomes_of_the_door) -> None:
         if not self.is_on:
             return
-        with throttle.counting() as counters:
+        with rate_limits.counting() as counters:
             if not self.known_device:
                 for door in self.doors_of_strangers[: 3 if self.sprayed else 2]:
                     counters.give_back(*door)
@@ -160,7 +160,7 @@ def tell_if_shut(limit: limits.Ladder, count: int, account_id: str | None, actor
 def count_by_address(limit: limits.Window) -> None:
     """Count one call of whatever `limit` limits, by the caller's address. Raises TooManyAttempts."""
     if current_app.extensions["settings"].login_throttle:
-        throttle.take(limit, limits.network(request.remote_addr))
+        rate_limits.take(limit, limits.network(request.remote_addr))
 
 
 def is_within(limit: limits.Window, subject: str) -> bool:
@@ -176,4 +176,4 @@ def count_mail(limit: limits.Window, subject: str) -> None:
     """Count a mail that somebody asks for, by `subject` and by the caller's address. Raises TooManyAttempts."""
     count_by_address(limits.MAIL_FROM_ADDRESS)
     if current_app.extensions["settings"].login_throttle:
-        throttle.take(limit, subject)
+        rate_limits.take(limit, subject)

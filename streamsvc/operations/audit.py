@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from flask import g, has_request_context, request
 from sqlalchemy import event
 
-from streamsvc import clock, throttle
+from streamsvc import clock
 from streamsvc.database import SAFE_METHODS, Session, all_rows, db, in_turn, utc_text
-from streamsvc.login import Viewer, asking_operator, authz_failed
 from streamsvc.models import AuditEvent
-from streamsvc.operators import Operator
 from streamsvc.rules.throttle import AUTHZ_FAILURE, network
+from streamsvc.security import rate_limits
+from streamsvc.security.authentication import Viewer, asking_operator, authz_failed
+from streamsvc.security.operators import Operator
 from streamsvc.web import request_id
 
 CHAIN_LOCK = 0x5EC0DE
@@ -44,10 +45,10 @@ def _tell_refused(who: Viewer | Operator, why: str) -> None:
     owner = None if isinstance(who, Operator) else who.account_id
     actor = who.id if isinstance(who, Operator) else who.row.impersonated_by or owner
     door = AUTHZ_FAILURE, f"{actor} {request.endpoint} {why}"
-    if throttle.look([door]):
+    if rate_limits.look([door]):
         return
     with in_turn() as connection:
-        if throttle.Counters(connection).seen_first(*door):
+        if rate_limits.Counters(connection).seen_first(*door):
             call = f"{request.method} {request.url_rule}"
             _append(connection, [_noted("authz_fail", owner, actor, {"call": call, "why": why})])
 

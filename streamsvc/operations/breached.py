@@ -2,24 +2,24 @@
 
 from flask import current_app
 
-from streamsvc import passwords
 from streamsvc.database import db
 from streamsvc.gateways import breach_ranges
 from streamsvc.gateways.calls import Away
 from streamsvc.operations import audit
 from streamsvc.rules.passwords import normal
+from streamsvc.security import password_hashing
 
 
 def is_breached(password: str) -> bool:
     """A service that does not answer in time stops nobody: that is told in the log and the audit log. Commits then,
     unless it is asked within a unit of work."""
-    if passwords.is_breached(password):
+    if password_hashing.is_breached(password):
         return True
     url = current_app.extensions["settings"].breach_range_url
     try:
         return bool(url) and breach_ranges.is_listed(url, normal(password))
     except Away as error:
-        passwords.log.warning("breached passwords cannot be looked up: %s", type(error).__name__)
+        password_hashing.log.warning("breached passwords cannot be looked up: %s", type(error).__name__)
         within = db.session().in_transaction()
         audit.record("breach_lookup_failed", actor="anonymous")
         if not within:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs, throttle
+from streamsvc import jobs
 from streamsvc.database import lock, one_row
 from streamsvc.models import Account, Proof, Session
 from streamsvc.operations import accounts, audit, email_changes, mail, proofs, ways_in
@@ -13,6 +13,7 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import TokenInvalid
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.security import rate_limits
 
 
 def set_password(account_id: str, new_hash: str, now: datetime, kept_session: str | None) -> None:
@@ -21,8 +22,8 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session: st
     account.password_hash = new_hash
     ended = Session.end_all(account_id, now, Session.id != (kept_session or ""))
     ways_in.stop_what_is_begun(account_id, now)
-    throttle.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
-    throttle.clear_within(limits.REAUTHENTICATION, account_id)
+    rate_limits.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
+    rate_limits.clear_within(limits.REAUTHENTICATION, account_id)
     audit.record("authn_password_change", account_id, sessions_ended=len(ended))
     mail.post("password_changed", account.email, now)
 

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from streamsvc import idempotency, jobs, throttle
+from streamsvc import idempotency, jobs
 from streamsvc.operations import secrets, sign_in
 from streamsvc.operations.operators import sign_in as operators_sign_in
+from streamsvc.security import rate_limits
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))
@@ -12,7 +13,7 @@ def forget(payload: dict, now: datetime) -> None:
     """Drop old idempotency keys, throttles that count for nothing, jobs done and sessions ended long ago."""
     idempotency.forget_old()
     jobs.forget_done(now)
-    throttle.forget_old()
+    rate_limits.forget_old()
     secrets.forget_expired(now)
     sign_in.forget_old(now)
     operators_sign_in.forget_old(now)

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc import sealing
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.gateways.oidc import Away, Provider, Refused
 from streamsvc.models import Account, Ceremony, Identity
@@ -28,6 +27,7 @@ from streamsvc.rules.refusals import (
     TokenInvalid,
     Unavailable,
 )
+from streamsvc.security import encryption
 
 CALLBACK = "/v1/sessions/oidc-callback"
 
@@ -58,7 +58,7 @@ def begin(kind: str, provider_name: str, now: datetime, sign_up: dict | None = N
         url = provider.authorization_url(_redirect_uri(provider), state, nonce, verifier)
     except Away as error:
         raise _unavailable(error) from None
-    kept = {"provider": provider_name, "nonce": nonce, "verifier": sealing.seal(verifier), "sign_up": sign_up}
+    kept = {"provider": provider_name, "nonce": nonce, "verifier": encryption.seal(verifier), "sign_up": sign_up}
     ceremonies.begin(kind, state, now, **who, **kept)
     return url
 
@@ -73,7 +73,7 @@ def told(began: sa.Row | None, code: str, issuer: str | None, now: datetime) -> 
     provider, known = _provider(began.data["provider"]), began.data.get("told")
     if known is None:
         try:
-            verifier = sealing.unseal(began.data["verifier"])
+            verifier = encryption.unseal(began.data["verifier"])
             claims = provider.claims(code, issuer, _redirect_uri(provider), verifier, began.data["nonce"])
         except Away as error:
             raise _unavailable(error) from None

@@ -2,12 +2,12 @@
 
 import sqlalchemy as sa
 
-from streamsvc import passwords, throttle
 from streamsvc.database import affected, db
 from streamsvc.models import Profile
 from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import PinInvalid, PinLocked, PinRequired, TooManyAttempts
+from streamsvc.security import password_hashing, rate_limits
 
 
 def check(profile: Profile, pin: str | None) -> None:
@@ -18,14 +18,14 @@ def check(profile: Profile, pin: str | None) -> None:
     if pin is None:
         raise PinRequired
     try:
-        count = throttle.take(limits.PIN, profile.id)
+        count = rate_limits.take(limits.PIN, profile.id)
     except TooManyAttempts as closed:
         raise PinLocked(int(closed.headers["Retry-After"])) from None
-    if not passwords.matches(profile.pin_hash, pin, at_home=True):
+    if not password_hashing.matches(profile.pin_hash, pin, at_home=True):
         audit.record("profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.shuts_at(count))
         db.session.commit()
         raise PinInvalid
-    throttle.clear(limits.PIN, profile.id)
-    if passwords.is_outdated(profile.pin_hash):
+    rate_limits.clear(limits.PIN, profile.id)
+    if password_hashing.is_outdated(profile.pin_hash):
         still = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)
-        affected(sa.update(Profile).where(*still).values(pin_hash=passwords.hashed(pin, at_home=True)))
+        affected(sa.update(Profile).where(*still).values(pin_hash=password_hashing.hashed(pin, at_home=True)))

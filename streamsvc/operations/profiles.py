@@ -4,12 +4,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import throttle
 from streamsvc.database import db, lock
 from streamsvc.models import Account, Profile, Session
 from streamsvc.operations import audit, personal_data
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import LastProfile, ProfileLimit
+from streamsvc.security import rate_limits
 
 
 def add(account_id: str, given: dict, most: int, now: datetime) -> Profile:
@@ -37,5 +37,5 @@ def remove(profile: Profile, now: datetime) -> None:
 def set_pin(profile: Profile, pin_hash: str | None) -> None:
     """Close the profile with this PIN, or with none."""
     profile.pin_hash = pin_hash
-    throttle.clear_within(limits.PIN, profile.id)
+    rate_limits.clear_within(limits.PIN, profile.id)
     audit.record("profile_pin_changed", profile.account_id, profile=profile.id, removed=pin_hash is None)

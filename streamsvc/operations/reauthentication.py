@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import clock, passwords, throttle
+from streamsvc import clock
 from streamsvc.database import db, one_row
 from streamsvc.models import Account, Proof, Session, TotpFactor
 from streamsvc.operations import audit, mail, passkeys, second_factor
@@ -19,6 +19,7 @@ from streamsvc.rules.refusals import (
     WrongPassword,
 )
 from streamsvc.rules.sessions import fingerprint, new_token
+from streamsvc.security import password_hashing, rate_limits
 
 CODE = "reauthentication_code"
 
@@ -32,7 +33,7 @@ def prove(me, given: dict) -> None:
     if "password" in given:
         prove_password(account_id, given["password"])
         return
-    count = throttle.take(limits.REAUTHENTICATION, account_id)
+    count = rate_limits.take(limits.REAUTHENTICATION, account_id)
     if "credential" in given:
         try:
             passkeys.prove(given["credential"], account_id, me.row.session_id, now)
@@ -41,17 +42,17 @@ def prove(me, given: dict) -> None:
     elif not _is_right(account_id, given, now):
         _failed(account_id, count)
         raise WrongCode("totp" if "totp" in given else "email_code")
-    throttle.clear(limits.REAUTHENTICATION, account_id)
+    rate_limits.clear(limits.REAUTHENTICATION, account_id)
 
 
 def prove_password(account_id: str, password: str, field: str = "password") -> None:
     """`field`: where it came in. Raises WrongPassword, TooManyAttempts."""
-    count = throttle.take(limits.REAUTHENTICATION, account_id)
+    count = rate_limits.take(limits.REAUTHENTICATION, account_id)
     kept = one_row(sa.select(Account.password_hash).where(Account.id == account_id))
-    if not passwords.matches(kept.password_hash, password, at_home=True):
+    if not password_hashing.matches(kept.password_hash, password, at_home=True):
         _failed(account_id, count)
         raise WrongPassword(field)
-    throttle.clear(limits.REAUTHENTICATION, account_id)
+    rate_limits.clear(limits.REAUTHENTICATION, account_id)
 
 
 def _failed(account_id: str, count: int) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
-from streamsvc import sealing, throttle
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
 from streamsvc.operations import audit, breached, mail, trusted_devices
@@ -19,6 +18,7 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
+from streamsvc.security import encryption, rate_limits
 
 BY_MAIL = ("email_code",)
 log = logging.getLogger("streamsvc.security")
@@ -54,14 +54,14 @@ def _ask_for(methods: tuple[str, ...], account: sa.Row, given: dict, now: dateti
         if methods == BY_MAIL:
             _mail_code(account, now)
         raise SecondFactorRequired(methods=list(methods))
-    count = throttle.take(limits.SECOND_FACTOR, account.device_id or account.id)
+    count = rate_limits.take(limits.SECOND_FACTOR, account.device_id or account.id)
     proved_by = next((name for name in sent if _is_right(account.id, name, given[name], now)), None)
     if proved_by is None:
         audit.record("authn_second_factor_fail", account.id, method=sent[0], actor="anonymous")
         tell_if_shut(limits.SECOND_FACTOR, count, account.id, actor="anonymous")
         db.session.commit()
         raise SecondFactorInvalid
-    throttle.clear(limits.SECOND_FACTOR, account.device_id or account.id)
+    rate_limits.clear(limits.SECOND_FACTOR, account.device_id or account.id)
     return proved_by
 
 
@@ -94,7 +94,7 @@ def use_totp(account_id: str, code: str, now: datetime, confirmed: bool = True) 
 def step_of_sealed(secret_sealed: str, code: str, now: datetime) -> int | None:
     """The step whose code this is; None for none, also where the key that sealed the secret is gone."""
     try:
-        return step_of(sealing.unseal(secret_sealed), code, now)
+        return step_of(encryption.unseal(secret_sealed), code, now)
     except InvalidToken:
         log.error("no key of the settings opens an authenticator's secret: its codes prove nothing")
         return None
@@ -117,17 +117,17 @@ def begin_totp(account_id: str, email: str, secret: str, now: datetime) -> dict:
     if kept is None:
         kept = TotpFactor(account_id=account_id, created_at=now)
         db.session.add(kept)
-    kept.secret_sealed = sealing.seal(secret)
+    kept.secret_sealed = encryption.seal(secret)
     return {"secret": secret, "otpauth_uri": uri(secret, email)}
 
 
 def confirm_totp(account_id: str, code: str, now: datetime) -> list[str]:
     """From now on the account asks for codes; its recovery codes, shown this once. Raises WrongCode."""
-    throttle.take(limits.SECOND_FACTOR, account_id)
+    rate_limits.take(limits.SECOND_FACTOR, account_id)
     proved = use_totp(account_id, code, now, confirmed=False)
     if proved is None:
         raise WrongCode("code")
-    throttle.clear(limits.SECOND_FACTOR, account_id)
+    rate_limits.clear(limits.SECOND_FACTOR, account_id)
     account, kept = lock(Account, account_id), db.session.get(TotpFactor, account_id)
     if kept is None or kept.confirmed_at or kept.secret_sealed != proved:  # begun anew at this very moment
         raise WrongCode("code")

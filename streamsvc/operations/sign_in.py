@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import passwords, proxies
+from streamsvc import proxies
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
 from streamsvc.operations import audit, mail, new_devices, trusted_devices
@@ -19,6 +19,7 @@ from streamsvc.operations.attempts import Attempt
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials
 from streamsvc.rules.sessions import LIFETIMES, fingerprint, lifetime_of
+from streamsvc.security import password_hashing
 
 ACCOUNTS = (
     sa.select(
@@ -71,9 +72,9 @@ def _brought_up_to_date(account: sa.Row, password: str) -> str:
 
     Only if it still is what was proved: a password that was changed meanwhile is not set back.
     """
-    if not passwords.is_outdated(account.password_hash):
+    if not password_hashing.is_outdated(account.password_hash):
         return account.password_hash
-    fresh = passwords.hashed(password, at_home=account.device_id is not None)
+    fresh = password_hashing.hashed(password, at_home=account.device_id is not None)
     still = (Account.id == account.id, Account.password_hash == account.password_hash)
     return fresh if affected(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
 

@@ -11,11 +11,11 @@ from flask import current_app
 
 from streamsvc import idempotency
 from streamsvc.database import db, lock, one_row
-from streamsvc.login import asking_operator
 from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations import audit
 from streamsvc.rules.refusals import SecondFactorRequired
 from streamsvc.rules.sessions import DEVICE_TRUST_PREFIX, fingerprint
+from streamsvc.security.authentication import asking_operator
 
 TRUSTED = "trusted_device"
 BY_APP = ("totp", "recovery_code")

@@ -5,11 +5,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs, sealing, together
+from streamsvc import clock, jobs, together
 from streamsvc.database import db, new_id, utc_text
 from streamsvc.gateways import webhooks as outside
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.rules import webhooks as rules
+from streamsvc.security import encryption
 
 JOB = "webhook.deliver"
 
@@ -51,7 +52,7 @@ def redeliver(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
 
 def new_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
     """`secret`: `whsec_` and 24 to 64 bytes in base64."""
-    sealed = sealing.seal(secret)
+    sealed = encryption.seal(secret)
     endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, secret_sealed=sealed, created_at=now)
     db.session.add(endpoint)
     db.session.flush()
@@ -61,7 +62,7 @@ def new_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> We
 def rotate(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None:
     """A new secret; the old one signs along for a day."""
     endpoint.old_secret_sealed, endpoint.old_secret_until = endpoint.secret_sealed, now + rules.KEY_CHANGE
-    endpoint.secret_sealed = sealing.seal(secret)
+    endpoint.secret_sealed = encryption.seal(secret)
 
 
 @jobs.handler(JOB)
@@ -82,9 +83,9 @@ def message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[byt
     """The body, and the headers that sign it by the wall clock: receivers refuse what is signed long ago."""
     told = {"type": event.kind, "timestamp": utc_text(event.at), "data": {"account_id": event.account_id, **event.data}}
     body = json.dumps(told, separators=(",", ":")).encode()
-    keys = [sealing.unseal(endpoint.secret_sealed)]
+    keys = [encryption.unseal(endpoint.secret_sealed)]
     if endpoint.old_secret_sealed and endpoint.old_secret_until > now:
-        keys.append(sealing.unseal(endpoint.old_secret_sealed))
+        keys.append(encryption.unseal(endpoint.old_secret_sealed))
     timestamp = int(clock.wall().timestamp())
     return body, {
         "Content-Type": "application/json",

@@ -6,7 +6,6 @@ from streamsvc import clock
 from streamsvc.blueprints.sessions.sessions import listed
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account, Session
 from streamsvc.operations import accounts, audit, standing, trusted_devices, ways_in
 from streamsvc.pagination import rows_page
@@ -15,6 +14,7 @@ from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions import ListedSession
+from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")

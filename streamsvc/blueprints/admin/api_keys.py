@@ -5,7 +5,6 @@ import sqlalchemy as sa
 from streamsvc import clock, idempotency
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import asking_operator, operator
 from streamsvc.models import ApiKey
 from streamsvc.operations import audit
 from streamsvc.operations.api_keys import add_api_key
@@ -15,6 +14,7 @@ from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.sessions import API_KEY_PREFIX
 from streamsvc.schemas.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", description="Who operates.")

@@ -5,7 +5,6 @@ from sqlalchemy import select
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import asking_operator, operator
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations import audit
 from streamsvc.operations.billing import corrections, issuing, one_off, review
@@ -22,6 +21,7 @@ from streamsvc.schemas.subscriptions_admin import (
     RefundOut,
 )
 from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
+from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")

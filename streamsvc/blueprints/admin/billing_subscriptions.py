@@ -6,7 +6,6 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.idempotency import current_key, idempotent
-from streamsvc.login import asking_operator, operator
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations import audit
@@ -28,6 +27,7 @@ from streamsvc.schemas.subscriptions_admin import (
     SubscriptionsQuery,
     TransferIn,
 )
+from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")

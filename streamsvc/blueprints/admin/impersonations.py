@@ -2,10 +2,10 @@
 
 from streamsvc import clock, idempotency
 from streamsvc.idempotency import idempotent
-from streamsvc.login import asking_operator, operator
 from streamsvc.operations.operators import impersonation
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.operators import ImpersonationOut, NewImpersonation
+from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", description="Support looks on.")

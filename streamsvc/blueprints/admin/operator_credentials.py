@@ -1,11 +1,12 @@
 """/v1/admin/credentials: what proves the operator who asks, changed by themselves."""
 
-from streamsvc import clock, passwords
+from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.login import asking_operator, operator_in_person
 from streamsvc.operations.operators import credentials
 from streamsvc.schemas.factors import RecoveryCodes, TotpSecret
 from streamsvc.schemas.operators import OperatorPasswordChange, OperatorTotpCode
+from streamsvc.security import password_hashing
+from streamsvc.security.authentication import asking_operator, operator_in_person
 from streamsvc.web import Blueprint
 
 bp = Blueprint(
@@ -21,7 +22,7 @@ def put_operator_password(given):
     """Change the password. Every other session of the operator ends."""
     me = asking_operator()
     credentials.check_new_password(credentials.facts_of(me.id), given["current_password"], given["password"])
-    new_hash = passwords.hashed(given["password"])
+    new_hash = password_hashing.hashed(given["password"])
     credentials.set_password(me.id, new_hash, me.session.session_id, clock.now())
     db.session.commit()
 

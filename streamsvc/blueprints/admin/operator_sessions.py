@@ -3,11 +3,9 @@
 from streamsvc import clock, idempotency
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import asking_operator, operator_in_person, public
 from streamsvc.models import OperatorSession
 from streamsvc.operations import audit
 from streamsvc.operations.operators import credentials, sign_in
-from streamsvc.operators import Operator, in_unit_of_work
 from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
@@ -19,6 +17,8 @@ from streamsvc.schemas.operators import (
     OperatorSessionOut,
     OperatorSignedIn,
 )
+from streamsvc.security.authentication import asking_operator, operator_in_person, public
+from streamsvc.security.operators import Operator, in_unit_of_work
 from streamsvc.web import Blueprint
 
 bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")

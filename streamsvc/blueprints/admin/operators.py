@@ -1,9 +1,8 @@
 """/v1/admin/operators: who operates, in which role; /v1/admin/invitations: how they set up what proves them."""
 
-from streamsvc import clock, passwords
+from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import asking_operator, operator, public
 from streamsvc.models import OperatorAccount
 from streamsvc.operations import accounts
 from streamsvc.operations.attempts import count_by_address
@@ -21,6 +20,8 @@ from streamsvc.schemas.operators import (
     OperatorOut,
     OperatorPatch,
 )
+from streamsvc.security import password_hashing
+from streamsvc.security.authentication import asking_operator, operator, public
 from streamsvc.web import Blueprint
 
 bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
@@ -123,6 +124,6 @@ def accept_invitation(given):
     operator = credentials.invited(given["token"], now)
     accounts.check_password(given["password"], operator.email, operator.name)
     step = credentials.pending_step(operator, given["code"], now)
-    codes = credentials.enrol(given["token"], operator, passwords.hashed(given["password"]), step, now)
+    codes = credentials.enrol(given["token"], operator, password_hashing.hashed(given["password"]), step, now)
     db.session.commit()
     return {"recovery_codes": codes}

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from streamsvc import clock, pagination
 from streamsvc.database import all_rows, db, one_row
-from streamsvc.login import asking_operator, operator
 from streamsvc.models import Stream
 from streamsvc.operations import audit
 from streamsvc.operations.playback import explaining, streams, usage
@@ -20,6 +19,7 @@ from streamsvc.schemas.playback_admin import (
     UsageQuery,
     WatchedStreamPage,
 )
+from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="Who plays what, and why not.")

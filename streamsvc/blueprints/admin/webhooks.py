@@ -6,7 +6,6 @@ from flask import current_app
 from streamsvc import clock, idempotency
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import operator
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.operations import webhooks
 from streamsvc.pagination import rows_page
@@ -22,6 +21,7 @@ from streamsvc.schemas.webhooks import (
     WebhookEndpointIn,
     WebhookEndpointOut,
 )
+from streamsvc.security.authentication import operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")

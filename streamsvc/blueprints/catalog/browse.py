@@ -1,7 +1,6 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
 from streamsvc.blueprints.catalog.answers import answer
-from streamsvc.login import viewer_or_operator
 from streamsvc.operations.catalog import browsing, collections, home
 from streamsvc.operations.catalog.audience import audience
 from streamsvc.schemas.base import ShortListQuery
@@ -15,6 +14,7 @@ from streamsvc.schemas.catalog_browse import (
     PageOfCollections,
     PersonOut,
 )
+from streamsvc.security.authentication import viewer_or_operator
 from streamsvc.web import Blueprint
 
 bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways into the catalogue.")

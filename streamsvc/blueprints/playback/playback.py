@@ -7,11 +7,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc import clock, pagination
 from streamsvc.idempotency import idempotent
-from streamsvc.login import kids_too, viewer
 from streamsvc.operations.playback import playing, streams
 from streamsvc.rules.refusals import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback import HeartbeatIn, HeartbeatOut, OthersQuery, PlaybackIn, PlaybackOut, StreamPage
+from streamsvc.security.authentication import kids_too, viewer
 from streamsvc.web import Blueprint, json_response, refused
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="May this be played, here and now?")

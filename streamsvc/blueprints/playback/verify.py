@@ -4,11 +4,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from flask import current_app, request
 
-from streamsvc import clock, grants
-from streamsvc.login import public
+from streamsvc import clock
 from streamsvc.rules.grants import has_expired, opens
 from streamsvc.rules.refusals import GrantForbids, GrantInvalid
 from streamsvc.schemas.playback import VerifyQuery
+from streamsvc.security import playback_tokens
+from streamsvc.security.authentication import public
 from streamsvc.web import Blueprint
 
 bp = Blueprint("playback verify", __name__, url_prefix="/v1/playback", description="For media servers.")
@@ -31,7 +32,9 @@ def verify(asked):
     """
     target = urlsplit(next((request.headers[name] for name in ASKED_FOR if name in request.headers), ""))
     token = asked["grant"] or _token_sent(target.query)
-    claims = token and grants.claims_of(token, grants.media_keys(current_app.extensions["settings"].secret_key))
+    claims = token and playback_tokens.claims_of(
+        token, playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
+    )
     if not claims or has_expired(claims, clock.now()):
         raise GrantInvalid
     if target.path and not opens(claims, target.path):

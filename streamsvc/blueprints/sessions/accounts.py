@@ -3,12 +3,11 @@
 import msgspec
 from flask import Response, current_app
 
-from streamsvc import clock, idempotency, passwords
+from streamsvc import clock, idempotency
 from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import account, signed_in
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import owner_only, public, require_recent_proof, viewer
 from streamsvc.models import Account
 from streamsvc.operations import accounts, audit, closing, personal_data, sign_in
 from streamsvc.operations.attempts import count_by_address
@@ -16,6 +15,8 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
 from streamsvc.schemas.sessions import SignedIn
+from streamsvc.security import password_hashing
+from streamsvc.security.authentication import owner_only, public, require_recent_proof, viewer
 from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
@@ -37,7 +38,7 @@ def create_account(given):
     count_by_address(limits.SIGN_UP_ADDRESS)
     accounts.check_password(given["password"], given["email"], given["name"])
     told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=passwords.hashed(given["password"]), **told), clock.now()
+    new, now = accounts.NewAccount(password_hash=password_hashing.hashed(given["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
         accounts.ask_to_confirm(new, now)
         return json_response(b'{"status":"accepted"}', 202)

@@ -6,9 +6,9 @@ from functools import wraps
 import msgspec
 from flask import Response, make_response, request
 
-from streamsvc.login import COOKIE, viewer
 from streamsvc.operations import trusted_devices
 from streamsvc.operations.bindings import new_binding
+from streamsvc.security.authentication import COOKIE, viewer
 from streamsvc.web import json_response
 
 BINDING_COOKIE = "__Host-ssb"

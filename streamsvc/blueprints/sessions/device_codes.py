@@ -7,7 +7,6 @@ from marshmallow import EXCLUDE
 from streamsvc import clock, idempotency
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import public, viewer
 from streamsvc.operations import device_codes, sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.device_codes import TokenRefused
@@ -26,6 +25,7 @@ from streamsvc.schemas.device_codes import (
     UserCode,
     WaitingDevice,
 )
+from streamsvc.security.authentication import public, viewer
 from streamsvc.web import Blueprint, json_response, refused
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")

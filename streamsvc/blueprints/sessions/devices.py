@@ -4,7 +4,6 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.login import public, viewer
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations import devices, new_devices, trusted_devices
 from streamsvc.operations.attempts import count_by_address
@@ -14,6 +13,7 @@ from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.accounts import ProofToken
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.devices import DeviceOut, DevicePatch
+from streamsvc.security.authentication import public, viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")

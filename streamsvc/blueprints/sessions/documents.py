@@ -4,8 +4,8 @@ import msgspec
 from flask import Response
 
 from streamsvc.database import db
-from streamsvc.login import VIEWER_BY_TOKEN, Viewer, csrf_token_of
 from streamsvc.rules.sessions import fingerprint, impersonation
+from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, csrf_token_of
 from streamsvc.web import json_response
 
 

@@ -10,7 +10,6 @@ from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Identity
 from streamsvc.operations import ceremonies, identities, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
@@ -30,6 +29,7 @@ from streamsvc.schemas.identities import (
     Providers,
 )
 from streamsvc.schemas.sessions import SignedIn
+from streamsvc.security.authentication import public, require_recent_proof, viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in with accounts at other providers.")

@@ -7,7 +7,6 @@ from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.models import Passkey
 from streamsvc.operations import passkeys, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
@@ -18,6 +17,7 @@ from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions import SignedIn
+from streamsvc.security.authentication import public, require_recent_proof, viewer
 from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")

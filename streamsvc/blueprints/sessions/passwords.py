@@ -1,14 +1,15 @@
 """The password: changed by who knows it, reset by who reads the mailbox."""
 
-from streamsvc import clock, passwords
+from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.database import db
-from streamsvc.login import public, require_recent_proof, viewer
 from streamsvc.operations import accounts, credentials, email_changes, reauthentication
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
 from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordReset, ProofToken
 from streamsvc.schemas.sessions import NewToken, PasswordChange
+from streamsvc.security import password_hashing
+from streamsvc.security.authentication import public, require_recent_proof, viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
@@ -23,7 +24,7 @@ def put_password(given):
     row = viewer().row
     accounts.check_password(given["password"], row.email, row.account_name)
     reauthentication.prove_password(row.account_id, given["current_password"], "current_password")
-    new_hash = passwords.hashed(given["password"], at_home=True)
+    new_hash = password_hashing.hashed(given["password"], at_home=True)
     credentials.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
     token = reauthentication.renewed_token(viewer(), given["rotate"])
     db.session.commit()
@@ -60,7 +61,7 @@ def put_reset(given):
     """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
     count_by_address(limits.SECRET_BY_ADDRESS)
     credentials.check_reset(given["token"], given["password"], clock.now())
-    new_hash = passwords.hashed(given["password"])
+    new_hash = password_hashing.hashed(given["password"])
     credentials.reset_password(given["token"], new_hash, clock.now())
     db.session.commit()
 

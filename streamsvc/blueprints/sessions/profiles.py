@@ -1,9 +1,8 @@
 """Who watches within a household."""
 
-from streamsvc import clock, passwords
+from streamsvc import clock
 from streamsvc.database import db, lock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import kids_too, require_recent_proof, viewer
 from streamsvc.models import Account, Profile
 from streamsvc.operations import audit, profiles
 from streamsvc.pagination import rows_page
@@ -11,6 +10,8 @@ from streamsvc.rules.profiles import loosens, opens_more
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
+from streamsvc.security import password_hashing
+from streamsvc.security.authentication import kids_too, require_recent_proof, viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who watches.")
@@ -78,7 +79,7 @@ def put_pin(given, profile_id):
     require_recent_proof()
     if Profile.facts_of(viewer().account_id, profile_id) is None:
         raise NotFound
-    pin_hash = passwords.hashed(given["pin"], at_home=True)
+    pin_hash = password_hashing.hashed(given["pin"], at_home=True)
     profiles.set_pin(_own(profile_id), pin_hash)
     db.session.commit()
 

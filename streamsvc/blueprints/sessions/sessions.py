@@ -10,7 +10,6 @@ from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_
 from streamsvc.blueprints.sessions.documents import current_session, signed_in
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import kids_too, public, viewer
 from streamsvc.models import Profile, Session
 from streamsvc.operations import (
     audit,
@@ -37,6 +36,7 @@ from streamsvc.schemas.sessions import (
     SessionPatch,
     SignedIn,
 )
+from streamsvc.security.authentication import kids_too, public, viewer
 from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")

@@ -4,10 +4,10 @@ from streamsvc import clock, idempotency
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.database import db
 from streamsvc.idempotency import idempotent
-from streamsvc.login import require_recent_proof, viewer
 from streamsvc.operations import reauthentication, second_factor
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
+from streamsvc.security.authentication import require_recent_proof, viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("second factors", __name__, url_prefix="/v1/account/totp", description="A second proof.")

@@ -2,9 +2,9 @@
 
 from streamsvc.blueprints.subscriptions.changes import take
 from streamsvc.idempotency import idempotent
-from streamsvc.login import viewer
 from streamsvc.operations.billing import addons, coupons, migrations
 from streamsvc.schemas.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
+from streamsvc.security.authentication import viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="What goes along, what comes off.")

@@ -5,7 +5,6 @@ from sqlalchemy import select
 
 from streamsvc import clock
 from streamsvc.idempotency import idempotent
-from streamsvc.login import viewer
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.paying import pay
@@ -14,6 +13,7 @@ from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
+from streamsvc.security.authentication import viewer
 from streamsvc.web import Blueprint
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from flask import current_app
 
 from streamsvc import clock, proxies
-from streamsvc.login import asking_operator, viewer
 from streamsvc.models.catalog.visibility import NO_LIMIT
 from streamsvc.rules.access import ViewerFacts
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.security.authentication import asking_operator, viewer
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import passwords, sealing, throttle
 from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
 from streamsvc.operations import accounts, audit, mail
@@ -15,6 +14,7 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
+from streamsvc.security import encryption, password_hashing, rate_limits
 
 ISSUER = "streamsvc-operators"
 
@@ -41,7 +41,7 @@ def facts_of(operator_id: str) -> sa.Row:
 def begin_totp(operator_id: str) -> dict:
     """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it."""
     operator, secret = lock(OperatorAccount, operator_id), new_totp_secret()
-    operator.totp_pending_sealed = sealing.seal(secret)
+    operator.totp_pending_sealed = encryption.seal(secret)
     return {"secret": secret, "otpauth_uri": uri(secret, operator.email, ISSUER)}
 
 
@@ -65,8 +65,8 @@ def enrol(token: str, proved: sa.Row, new_hash: str, step: int, now: datetime) -
     operator.password_hash = new_hash
     codes = _adopt(operator, proved, step)
     OperatorSession.end_all(operator.id, now)
-    throttle.clear_within(limits.SIGN_IN_ACCOUNT, identifier_of(operator.email_key))
-    throttle.clear_within(limits.SECOND_FACTOR, operator.id)
+    rate_limits.clear_within(limits.SIGN_IN_ACCOUNT, identifier_of(operator.email_key))
+    rate_limits.clear_within(limits.SECOND_FACTOR, operator.id)
     audit.record("operator_enrolled", actor=operator.id)
     mail.post("operator_notice", operator.email, now, what="A password and an authenticator app were set")
     return codes
@@ -110,13 +110,13 @@ def new_codes(operator_id: str) -> list[str]:
 def check_new_password(operator: sa.Row, current: str, new: str) -> None:
     """Raises Invalid for the new password, WrongPassword for the current one, TooManyAttempts."""
     accounts.check_password(new, operator.email, operator.name)
-    count = throttle.take(limits.REAUTHENTICATION, operator.id)
-    if not passwords.matches(operator.password_hash, current, at_home=True):
+    count = rate_limits.take(limits.REAUTHENTICATION, operator.id)
+    if not password_hashing.matches(operator.password_hash, current, at_home=True):
         audit.record("reauthn_fail", actor=operator.id)
         tell_if_shut(limits.REAUTHENTICATION, count, None, actor=operator.id)
         db.session.commit()
         raise WrongPassword("current_password")
-    throttle.clear(limits.REAUTHENTICATION, operator.id)
+    rate_limits.clear(limits.REAUTHENTICATION, operator.id)
 
 
 def set_password(operator_id: str, new_hash: str, kept_session: str, now: datetime) -> None:
@@ -130,13 +130,13 @@ def set_password(operator_id: str, new_hash: str, kept_session: str, now: dateti
 
 def prove(operator_id: str, session_id: str, code: str, now: datetime) -> None:
     """For ten minutes from now the session may mint keys and operators. Raises WrongCode, TooManyAttempts."""
-    count = throttle.take(limits.REAUTHENTICATION, operator_id)
+    count = rate_limits.take(limits.REAUTHENTICATION, operator_id)
     if not use_totp(operator_id, code, now):
         audit.record("reauthn_fail", actor=operator_id)
         tell_if_shut(limits.REAUTHENTICATION, count, None, actor=operator_id)
         db.session.commit()
         raise WrongCode("totp")
-    throttle.clear(limits.REAUTHENTICATION, operator_id)
+    rate_limits.clear(limits.REAUTHENTICATION, operator_id)
     proved = sa.update(OperatorSession).where(OperatorSession.id == session_id).values(authenticated_at=now)
     db.session.execute(proved)
     audit.record("reauthn_success", actor=operator_id)

@@ -8,9 +8,9 @@ from flask import current_app
 from streamsvc.database import db, lock
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
 from streamsvc.operations import audit
-from streamsvc.operators import Operator
 from streamsvc.rules.refusals import AccountNotActive, NotFound, NotSignedIn
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.security.operators import Operator
 
 LIFETIME = "impersonation"
 

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import passwords, throttle
 from streamsvc.database import db, lock, one_row
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations import audit, mail
@@ -19,6 +18,7 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.security import password_hashing, rate_limits
 
 METHODS = ("totp", "recovery_code")
 USUAL_FOR = timedelta(days=90)
@@ -62,7 +62,9 @@ def by_password(given: dict, now: datetime) -> Proved:
         attempt.failed(operator=found.id if found else None)
         raise InvalidCredentials
     attempt.succeeded()
-    return Proved(found, passwords.hashed(password) if passwords.is_outdated(found.password_hash) else None)
+    return Proved(
+        found, password_hashing.hashed(password) if password_hashing.is_outdated(found.password_hash) else None
+    )
 
 
 def check_second_factor(operator_id: str, given: dict, now: datetime) -> None:
@@ -70,13 +72,13 @@ def check_second_factor(operator_id: str, given: dict, now: datetime) -> None:
     sent = [name for name in METHODS if given.get(name)]
     if not sent:
         raise SecondFactorRequired(methods=list(METHODS))
-    count = throttle.take(limits.SECOND_FACTOR, operator_id)
+    count = rate_limits.take(limits.SECOND_FACTOR, operator_id)
     if not any(_is_right(operator_id, name, given[name], now) for name in sent):
         audit.record("authn_second_factor_fail", actor="anonymous", operator=operator_id, method=sent[0])
         tell_if_shut(limits.SECOND_FACTOR, count, None, actor=operator_id)
         db.session.commit()
         raise SecondFactorInvalid
-    throttle.clear(limits.SECOND_FACTOR, operator_id)
+    rate_limits.clear(limits.SECOND_FACTOR, operator_id)
 
 
 def _is_right(operator_id: str, method: str, code: str, now: datetime) -> bool:

@@ -6,9 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import grants
 from streamsvc.database import UtcTime, one_row
-from streamsvc.login import Viewer
 from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save
 from streamsvc.operations.catalog.audience import viewer_facts
@@ -19,6 +17,8 @@ from streamsvc.rules import playback, progress
 from streamsvc.rules.access import ViewerFacts, verdict
 from streamsvc.rules.grants import Grant, path_opened_by
 from streamsvc.rules.refusals import Invalid, NotFound, StreamEnded
+from streamsvc.security import playback_tokens
+from streamsvc.security.authentication import Viewer
 
 
 def start(who: Viewer, asked: dict, now: datetime) -> dict:
@@ -102,8 +102,8 @@ def grant_for(stream_id: str, stream, manifests: list[dict], now: datetime) -> d
         stream.max_height,
         expires_at,
     )
-    keys = grants.media_keys(current_app.extensions["settings"].secret_key)
-    return {"token": grants.signed(grant, keys), "expires_at": expires_at}
+    keys = playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
+    return {"token": playback_tokens.signed(grant, keys), "expires_at": expires_at}
 
 
 def beat(who: Viewer, stream_id: str, told: dict, now: datetime) -> dict:

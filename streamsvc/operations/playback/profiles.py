@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from streamsvc.login import Viewer
 from streamsvc.operations.catalog.audience import Audience, viewer_facts
 from streamsvc.rules.refusals import NotFound, PinRequired
+from streamsvc.security.authentication import Viewer
 
 
 def own_profile(who: Viewer, profile_id: str) -> sa.Row:

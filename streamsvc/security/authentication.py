@@ -17,12 +17,11 @@ from blinker import Signal
 from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin
 
-from streamsvc import clock, operators
+from streamsvc import clock
 from streamsvc.database import SAFE_METHODS, affected, db
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
-from streamsvc.operators import Operator
 from streamsvc.prepared import Prepared
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
@@ -46,6 +45,8 @@ from streamsvc.rules.sessions import (
     expires_at,
     fingerprint,
 )
+from streamsvc.security import operators
+from streamsvc.security.operators import Operator
 
 COOKIE = "__Host-sst"
 CSRF_HEADER = "X-CSRF-Token"

@@ -29,12 +29,12 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import current_app
 
-from streamsvc import breaches
 from streamsvc.rules import foreign_hashes
 from streamsvc.rules.passwords import normal
 from streamsvc.rules.refusals import Unavailable
+from streamsvc.security import breached_passwords
 
-BREACHED = Path(__file__).parent / "data" / "breached_passwords.txt.gz"
+BREACHED = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"
 OURS = "$argon2id$"
 PEPPERED = "pepper:"
 LONGEST_MEASURED = 40
@@ -228,7 +228,7 @@ def strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
 def is_breached(password: str) -> bool:
     """Whether attackers try this password early; capitals do not make another of it."""
     folded = normal(password).casefold()
-    return folded in _breached() or breaches.are_known(password, folded)
+    return folded in _breached() or breached_passwords.are_known(password, folded)
 
 
 @cache

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 from flask import request
 
-from streamsvc import clock, sealing
+from streamsvc import clock
 from streamsvc.database import one_row
 from streamsvc.models import ApiKey
 from streamsvc.rules.refusals import EndUserAddressInvalid
 from streamsvc.rules.roles import of_key
+from streamsvc.security import encryption
 
 HEADER = "X-End-User-Address"
 FORM = re.compile(r"([0-9A-Fa-f.:]{2,45}); key=(key_[a-z0-9]{1,64}); t=(\d{1,12}); sig=([0-9a-f]{64})", re.ASCII)
@@ -71,7 +72,7 @@ def _secret_of(key_id: str) -> str | None:
     if not of_key(key.scopes).may("frontend", changes=True):
         return None
     try:
-        return sealing.unseal(key.signing_sealed)
+        return encryption.unseal(key.signing_sealed)
     except InvalidToken:
         return None
 
