@@ -1,7 +1,7 @@
 """Where a request arrives: the endpoints, one module per part of the API, and the document that describes them."""
 
 from streamsvc import __version__
-from streamsvc.blueprints import admin, catalog, operations, playback, sandbox, sessions, storefront, subscriptions
+from streamsvc.blueprints import admin, catalog, health, playback, sandbox, sessions, storefront, subscriptions
 from streamsvc.web import Api
 
 TITLE = "streamsvc"
@@ -27,7 +27,7 @@ def register(app, settings) -> None:
         },
     )
     app.extensions["api"] = api
-    parts = [operations, storefront, sessions, catalog, subscriptions, playback, admin]
+    parts = [health, storefront, sessions, catalog, subscriptions, playback, admin]
     for part in parts + ([sandbox] if settings.sandbox else []):
         for blueprint in part.BLUEPRINTS:
             api.register_blueprint(blueprint)

@@ -1,7 +1,6 @@
 """subscriptions: what is sold, who has it, and the money."""
 
 from streamsvc.blueprints.subscriptions import (
-    business,
     changes,
     credit,
     extras,
@@ -9,6 +8,7 @@ from streamsvc.blueprints.subscriptions import (
     payment_methods,
     plans,
     subscriptions,
+    tax_and_referrals,
     webhooks,
 )
 
@@ -20,6 +20,6 @@ BLUEPRINTS = (
     extras.bp,
     invoices.bp,
     credit.bp,
-    business.bp,
+    tax_and_referrals.bp,
     webhooks.bp,
 )
