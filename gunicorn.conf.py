@@ -33,24 +33,24 @@ if _settings.metrics:
     _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
 
     def on_starting(server):
-        from streamsvc import metrics
+        from streamsvc.http import metrics
 
         metrics.empty(_counts)
 
     def child_exit(server, worker):
-        from streamsvc import metrics
+        from streamsvc.http import metrics
 
         metrics.forget(worker.pid)
 
 
 def write_problem(connection, status, reason, message):
     """Refuse what never reaches the app, such as a broken request line, in the form of every other error."""
-    from streamsvc import web  # in the worker, which has it; the master need not load it
+    from streamsvc.http import edge  # in the worker, which has it; the master need not load it
 
     code = HTTPStatus(status).name.lower()
-    request_id = web.new_request_id()
-    body = web.problem_body(status, code, message or reason, request_id)
-    headers = {"Content-Type": web.PROBLEM, "Content-Length": len(body), "X-Request-Id": request_id}
+    request_id = edge.new_request_id()
+    body = edge.problem_body(status, code, message or reason, request_id)
+    headers = {"Content-Type": edge.PROBLEM, "Content-Length": len(body), "X-Request-Id": request_id}
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
 

@@ -33,11 +33,12 @@ from sqlalchemy.engine import make_url
 
 from bench import report, servers
 from bench.paths import Request
-from streamsvc import memory, pagination
+from streamsvc import memory
 from streamsvc.app import create_app
 from streamsvc.blueprints.catalog.answers import Answers
 from streamsvc.cli.progress import progress
 from streamsvc.database import db
+from streamsvc.http import pagination
 from streamsvc.models import Title
 from streamsvc.operations.catalog import importing
 from streamsvc.operations.catalog.formats import ndjson

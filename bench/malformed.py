@@ -25,10 +25,10 @@ import jsonschema
 
 from bench import report
 from bench.__main__ import database
-from streamsvc import web
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.database import db
+from streamsvc.http import edge
 from streamsvc.settings import Settings
 from tests.access_world import World, filled, table
 from tests.conftest import CHEAP, Clock
@@ -346,7 +346,7 @@ def main():
     parser.add_argument("--plant", action="store_true", help="read JSON carelessly: it must be found")
     asked = parser.parse_args()
     if asked.plant:
-        web.strict_json = json.loads
+        edge.strict_json = json.loads
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
         url = stack.enter_context(database(asked.database, folder))

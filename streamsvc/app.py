@@ -5,7 +5,8 @@ from pathlib import Path
 from flask import Flask, request
 from flask_migrate import Migrate
 
-from streamsvc import blueprints, clock, database, metrics, web
+from streamsvc import blueprints, clock, database
+from streamsvc.http import edge, metrics
 from streamsvc.operations import handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.security import authentication, end_user_addresses
@@ -21,7 +22,7 @@ class Service(Flask):
 
     def log_exception(self, exc_info):
         """What nobody caught, under the id that its answer tells; by the route, since a path may hold anything."""
-        where = web.request_id(), request.method, request.url_rule
+        where = edge.request_id(), request.method, request.url_rule
         self.logger.error("request %s failed: %s %s", *where, exc_info=exc_info)
 
 
@@ -35,7 +36,7 @@ def create_app(settings: Settings | None = None, now=None) -> Flask:
     Migrate(app, database.db, directory=str(MIGRATIONS))
     if settings.metrics:
         metrics.register(app)
-    web.register(app, settings.trusted_proxies)
+    edge.register(app, settings.trusted_proxies)
     end_user_addresses.register(app)
     authentication.register(app)
     blueprints.register(app, settings)

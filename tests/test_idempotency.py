@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamsvc import idempotency
+from streamsvc.http import idempotency
 from tests.billing_world import World
 
 

@@ -2,7 +2,7 @@
 
 from streamsvc import __version__
 from streamsvc.blueprints import admin, catalog, health, playback, sandbox, sessions, storefront, subscriptions
-from streamsvc.web import Api
+from streamsvc.http.edge import Api
 
 TITLE = "streamsvc"
 DESCRIPTION = "The back end of a video-streaming service: sessions, catalog, subscriptions, playback."

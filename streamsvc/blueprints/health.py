@@ -9,13 +9,13 @@ import msgspec
 from flask import Response, current_app, render_template, send_from_directory
 from marshmallow import fields
 
-from streamsvc import metrics
-from streamsvc.etags import etag_of, stamped, unchanged
+from streamsvc.http import metrics
+from streamsvc.http.edge import Blueprint, json_response, problem
+from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.operations.health import checks
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
-from streamsvc.web import Blueprint, json_response, problem
 
 bp = Blueprint("operations", __name__, template_folder="../pages/templates", description="Health and description.")
 BLUEPRINTS = (bp,)

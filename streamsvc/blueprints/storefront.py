@@ -4,10 +4,10 @@ from pathlib import Path
 
 from flask import Response, current_app
 
-from streamsvc.etags import etag_of, stamped, unchanged
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.rules.refusals import NotFound
 from streamsvc.security.authentication import public
-from streamsvc.web import Blueprint
 
 bp = Blueprint("storefront", __name__, description="A page for a browser, over this API.")
 BLUEPRINTS = (bp,)

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import proxies
 from streamsvc.database import affected, db, lock, one_row, utc_text
+from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, DeviceCode
 from streamsvc.operations import audit
 from streamsvc.operations.accounts import may_sign_in
@@ -29,7 +29,7 @@ def begin(device: dict, device_code: str, user_code: str, now: datetime) -> dict
         DeviceCode(
             device_code_hash=fingerprint(device_code),
             user_code_hash=fingerprint(user_code_key(user_code)),
-            device={"name": device["name"], "kind": device["kind"], "city": proxies.city()},
+            device={"name": device["name"], "kind": device["kind"], "city": trusted_proxies.city()},
             address=request.remote_addr,
             interval_s=INTERVAL_S,
             next_poll_at=now,

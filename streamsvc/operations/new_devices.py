@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import request
 
-from streamsvc import proxies
 from streamsvc.database import db, lock
+from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Session
 from streamsvc.operations import audit, mail, proofs, ways_in
 from streamsvc.rules.refusals import TokenInvalid
@@ -16,7 +16,7 @@ PROOF = "new_device"
 
 def tell(account_id: str, device: Device, now: datetime) -> None:
     """Write to the owner, in the caller's unit of work. An earlier mail's link still works: it is about another one."""
-    place = ", ".join(filter(None, (proxies.city(), request.remote_addr))) or "an unknown place"
+    place = ", ".join(filter(None, (trusted_proxies.city(), request.remote_addr))) or "an unknown place"
     told = {"device": device.name, "address": place}
     to = db.session.get(Account, account_id).email
     mail.post_proof(PROOF, to, account_id, now, replaces=False, device_id=device.id, told=told)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc import proxies
 from streamsvc.database import affected, db, lock, one_row
+from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
 from streamsvc.operations import audit, mail, new_devices, trusted_devices
 from streamsvc.operations.accounts import may_sign_in
@@ -122,7 +122,7 @@ def open_session(
         authenticated_at=proved_at or now,
         last_seen_at=now,
         address=request.remote_addr,
-        city=proxies.city(),
+        city=trusted_proxies.city(),
         user_agent=request.headers.get("User-Agent", "")[:300],
     )
     db.session.add(session)

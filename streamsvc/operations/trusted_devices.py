@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import idempotency
 from streamsvc.database import db, lock, one_row
+from streamsvc.http import idempotency
 from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations import audit
 from streamsvc.rules.refusals import SecondFactorRequired

@@ -5,17 +5,17 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.blueprints.sessions.sessions import listed
 from streamsvc.database import db, lock
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account, Session
 from streamsvc.operations import accounts, audit, standing, trusted_devices, ways_in
-from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions import ListedSession
 from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
 

@@ -2,20 +2,21 @@
 
 import sqlalchemy as sa
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import ApiKey
 from streamsvc.operations import audit
 from streamsvc.operations.api_keys import add_api_key
 from streamsvc.operations.operators import impersonation
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.sessions import API_KEY_PREFIX
 from streamsvc.schemas.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", description="Who operates.")
 

@@ -3,13 +3,13 @@
 import sqlalchemy as sa
 
 from streamsvc.database import one_row
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import AuditEvent
 from streamsvc.operations import audit
-from streamsvc.pagination import rows_page
 from streamsvc.schemas.admin_accounts import AuditOut, AuditQuery, ChainState
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="Who did what.")
 

@@ -4,13 +4,14 @@ from sqlalchemy import select
 
 from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations import audit
 from streamsvc.operations.billing import corrections, issuing, one_off, review
 from streamsvc.operations.billing.credit import after_credit
 from streamsvc.operations.billing.views import invoice_view
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_admin import (
     CreditNoteIn,
@@ -22,7 +23,6 @@ from streamsvc.schemas.subscriptions_admin import (
 )
 from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
 from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")
 

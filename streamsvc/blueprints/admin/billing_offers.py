@@ -2,7 +2,8 @@
 
 from streamsvc import clock
 from streamsvc.database import db, lock
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.operations.billing import credit, offers
@@ -21,7 +22,6 @@ from streamsvc.schemas.subscriptions_admin import (
 )
 from streamsvc.schemas.subscriptions_invoices import GiftCodesOut
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Coupons, gifts, taxes, credit.")
 

@@ -2,12 +2,12 @@
 
 from streamsvc import clock
 from streamsvc.database import db
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.refusals import Invalid
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.subscriptions import PlanIn, PlanOut
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="What is sold, for operators.")
 

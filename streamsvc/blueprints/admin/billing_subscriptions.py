@@ -5,7 +5,9 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import current_key, idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import current_key, idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations import audit
@@ -14,7 +16,6 @@ from streamsvc.operations.billing.migrations import migrate, withdraw
 from streamsvc.operations.billing.subscribe import subscribe
 from streamsvc.operations.billing.transfer import transfer
 from streamsvc.operations.billing.views import operators_view
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions_admin import (
@@ -28,7 +29,6 @@ from streamsvc.schemas.subscriptions_admin import (
     TransferIn,
 )
 from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")
 

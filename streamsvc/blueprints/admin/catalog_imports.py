@@ -5,17 +5,18 @@ from functools import wraps
 import sqlalchemy as sa
 from flask import request
 
-from streamsvc import clock, pagination
+from streamsvc import clock
 from streamsvc.database import all_rows, db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import pagination
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog import imports
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.catalog_admin import ImportOut, ImportQuery, RejectionOut
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Files of titles.")
 ARCHIVES = ("application/zip", "application/x-zip-compressed")

@@ -3,12 +3,12 @@
 from flask import Response, current_app, stream_with_context
 
 from streamsvc import clock
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import coverage, exporting
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.catalog_admin import Coverage, PageOfLacking
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="What the catalogue lacks; its files.")
 

@@ -2,10 +2,10 @@
 
 from flask import Response, stream_with_context
 
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations import exports
 from streamsvc.rules.refusals import NotFound
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", description="Everything, to take along.")
 

@@ -1,12 +1,13 @@
 """POST /v1/admin/accounts/{id}/impersonations: support looks on as a viewer."""
 
-from streamsvc import clock, idempotency
-from streamsvc.idempotency import idempotent
+from streamsvc import clock
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", description="Support looks on.")
 

@@ -1,12 +1,14 @@
 """/v1/admin/sessions: operators sign in, prove themselves again, sign out."""
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorSession
 from streamsvc.operations import audit
 from streamsvc.operations.operators import credentials, sign_in
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
@@ -19,7 +21,6 @@ from streamsvc.schemas.operators import (
 )
 from streamsvc.security.authentication import asking_operator, operator_in_person, public
 from streamsvc.security.operators import Operator, in_unit_of_work
-from streamsvc.web import Blueprint
 
 bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")
 

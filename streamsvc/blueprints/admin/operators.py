@@ -2,12 +2,13 @@
 
 from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorAccount
 from streamsvc.operations import accounts
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.operators import credentials, people
-from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
@@ -22,7 +23,6 @@ from streamsvc.schemas.operators import (
 )
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import asking_operator, operator, public
-from streamsvc.web import Blueprint
 
 bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
 

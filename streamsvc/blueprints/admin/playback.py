@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import clock, pagination
+from streamsvc import clock
 from streamsvc.database import all_rows, db, one_row
+from streamsvc.http import pagination
+from streamsvc.http.edge import Blueprint
 from streamsvc.models import Stream
 from streamsvc.operations import audit
 from streamsvc.operations.playback import explaining, streams, usage
@@ -20,7 +22,6 @@ from streamsvc.schemas.playback_admin import (
     WatchedStreamPage,
 )
 from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="Who plays what, and why not.")
 

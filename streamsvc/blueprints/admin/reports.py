@@ -7,12 +7,12 @@ from datetime import timedelta
 from flask import Response
 
 from streamsvc import clock
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.reporting.retention import retention
 from streamsvc.operations.billing.reporting.revenue import revenue
 from streamsvc.rules.refusals import Invalid
 from streamsvc.schemas.reports import ReportQuery, RetentionOut, RevenueOut
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention.")
 

@@ -3,12 +3,14 @@
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.operations import webhooks
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
@@ -22,7 +24,6 @@ from streamsvc.schemas.webhooks import (
     WebhookEndpointOut,
 )
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")
 

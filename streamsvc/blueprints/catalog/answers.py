@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from flask import Response, current_app, request
 
-from streamsvc.etags import etag_of, stamped, unchanged
+from streamsvc.http.edge import json_response
+from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.operations.catalog import state
 from streamsvc.operations.catalog.audience import Audience
-from streamsvc.web import json_response
 
 KEPT = "private, no-cache"
 """A browser keeps the answer and asks each time whether it still holds: a profile may have changed in between."""

@@ -1,6 +1,7 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
 from streamsvc.blueprints.catalog.answers import answer
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import browsing, collections, home
 from streamsvc.operations.catalog.audience import audience
 from streamsvc.schemas.base import ShortListQuery
@@ -15,7 +16,6 @@ from streamsvc.schemas.catalog_browse import (
     PersonOut,
 )
 from streamsvc.security.authentication import viewer_or_operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways into the catalogue.")
 

@@ -1,11 +1,11 @@
 """GET /v1/catalog/search and /suggestions."""
 
 from streamsvc.blueprints.catalog.answers import answer
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import searching
 from streamsvc.operations.catalog.audience import audience
 from streamsvc.schemas.catalog import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
 from streamsvc.security.authentication import viewer_or_operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Finding titles.")
 

@@ -1,6 +1,7 @@
 """GET /v1/catalog/titles, one title, its seasons and episodes."""
 
 from streamsvc.blueprints.catalog.answers import answer
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import lists, pages
 from streamsvc.operations.catalog.audience import audience
 from streamsvc.operations.catalog.json import json_page
@@ -16,7 +17,6 @@ from streamsvc.schemas.catalog import (
     TitlesQuery,
 )
 from streamsvc.security.authentication import viewer_or_operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="What there is to watch.")
 

@@ -5,14 +5,15 @@ import logging
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from streamsvc import clock, pagination
-from streamsvc.idempotency import idempotent
+from streamsvc import clock
+from streamsvc.http import pagination
+from streamsvc.http.edge import Blueprint, json_response, refused
+from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import playing, streams
 from streamsvc.rules.refusals import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback import HeartbeatIn, HeartbeatOut, OthersQuery, PlaybackIn, PlaybackOut, StreamPage
 from streamsvc.security.authentication import kids_too, viewer
-from streamsvc.web import Blueprint, json_response, refused
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="May this be played, here and now?")
 log = logging.getLogger("streamsvc.playback")

@@ -1,12 +1,12 @@
 """/v1/profiles/{id}/continue-watching, /next-up, /history, /watchlist."""
 
 from streamsvc import clock
+from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.operations.playback import own, rows
 from streamsvc.operations.playback.profiles import audience_of, own_profile
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.progress import WantedPage, WatchedPage
 from streamsvc.security.authentication import kids_too, viewer
-from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("viewer rows", __name__, url_prefix="/v1/profiles/<profile_id>", description="A viewer's own rows.")
 

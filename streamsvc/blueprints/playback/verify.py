@@ -5,12 +5,12 @@ from urllib.parse import parse_qs, urlsplit
 from flask import current_app, request
 
 from streamsvc import clock
+from streamsvc.http.edge import Blueprint
 from streamsvc.rules.grants import has_expired, opens
 from streamsvc.rules.refusals import GrantForbids, GrantInvalid
 from streamsvc.schemas.playback import VerifyQuery
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import public
-from streamsvc.web import Blueprint
 
 bp = Blueprint("playback verify", __name__, url_prefix="/v1/playback", description="For media servers.")
 

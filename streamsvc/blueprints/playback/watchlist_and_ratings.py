@@ -1,11 +1,11 @@
 """PUT·DELETE /v1/profiles/{id}/watchlist/{title} and /ratings/{title}; GET /v1/profiles/{id}/state."""
 
 from streamsvc import clock
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.playback import own
 from streamsvc.operations.playback.profiles import own_profile
 from streamsvc.schemas.progress import RatingIn, StateListOut, StateQuery
 from streamsvc.security.authentication import kids_too, viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("opinions", __name__, url_prefix="/v1/profiles/<profile_id>", description="Wanted, liked, begun.")
 

@@ -1,9 +1,9 @@
 """GET·PUT /v1/sandbox/clock."""
 
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.sandbox import move_clock, sandbox_now
 from streamsvc.schemas.sandbox import ClockIn, ClockOut
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description="Time, as the sandbox has it.")
 

@@ -2,14 +2,14 @@
 
 import sqlalchemy as sa
 
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import SandboxEmail
 from streamsvc.operations.worker import settle
-from streamsvc.pagination import rows_page
 from streamsvc.rules.emails import email_key
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description="Mail, as the sandbox keeps it.")
 

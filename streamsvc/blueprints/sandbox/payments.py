@@ -3,6 +3,7 @@
 from streamsvc import clock
 from streamsvc.database import db
 from streamsvc.gateways.payments.sandbox import SandboxProvider
+from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
 from streamsvc.operations.billing import disputes
 from streamsvc.operations.billing.charging import authenticate
@@ -15,7 +16,6 @@ from streamsvc.schemas.subscriptions_invoices import (
     SandboxPaymentsOut,
 )
 from streamsvc.security.authentication import operator
-from streamsvc.web import Blueprint
 
 bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The provider's side.")
 

@@ -3,11 +3,13 @@
 import msgspec
 from flask import Response, current_app
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import account, signed_in
 from streamsvc.database import db, lock
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
 from streamsvc.operations import accounts, audit, closing, personal_data, sign_in
 from streamsvc.operations.attempts import count_by_address
@@ -17,7 +19,6 @@ from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Expor
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import owner_only, public, require_recent_proof, viewer
-from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
 

@@ -6,10 +6,10 @@ from functools import wraps
 import msgspec
 from flask import Response, make_response, request
 
+from streamsvc.http.edge import json_response
 from streamsvc.operations import trusted_devices
 from streamsvc.operations.bindings import new_binding
 from streamsvc.security.authentication import COOKIE, viewer
-from streamsvc.web import json_response
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"

@@ -4,9 +4,11 @@ import msgspec
 from flask import request
 from marshmallow import EXCLUDE
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint, json_response, refused
+from streamsvc.http.idempotency import idempotent
 from streamsvc.operations import device_codes, sign_in
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.device_codes import TokenRefused
@@ -26,7 +28,6 @@ from streamsvc.schemas.device_codes import (
     WaitingDevice,
 )
 from streamsvc.security.authentication import public, viewer
-from streamsvc.web import Blueprint, json_response, refused
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
 

@@ -4,17 +4,17 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.database import db
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations import devices, new_devices, trusted_devices
 from streamsvc.operations.attempts import count_by_address
-from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.accounts import ProofToken
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import public, viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")
 

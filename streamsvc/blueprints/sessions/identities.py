@@ -5,15 +5,17 @@ from urllib.parse import urlencode
 from flask import redirect
 from marshmallow import EXCLUDE
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Identity
 from streamsvc.operations import ceremonies, identities, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
-from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -30,7 +32,6 @@ from streamsvc.schemas.identities import (
 )
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security.authentication import public, require_recent_proof, viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in with accounts at other providers.")
 

@@ -1,10 +1,12 @@
 """Sign-in by mail, without a password."""
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
 from streamsvc.operations import magic_links, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
@@ -12,7 +14,6 @@ from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security.authentication import public
-from streamsvc.web import Blueprint
 
 bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in by mail.")
 

@@ -2,15 +2,17 @@
 
 import msgspec
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Passkey
 from streamsvc.operations import passkeys, second_factor, sign_in, trusted_devices
 from streamsvc.operations.attempts import count_by_address
-from streamsvc.pagination import rows_page
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -18,7 +20,6 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security.authentication import public, require_recent_proof, viewer
-from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")
 

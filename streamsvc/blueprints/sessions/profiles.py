@@ -2,17 +2,17 @@
 
 from streamsvc import clock
 from streamsvc.database import db, lock
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account, Profile
 from streamsvc.operations import audit, profiles
-from streamsvc.pagination import rows_page
 from streamsvc.rules.profiles import loosens, opens_more
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import kids_too, require_recent_proof, viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who watches.")
 

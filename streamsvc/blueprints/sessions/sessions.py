@@ -5,11 +5,14 @@ import hashlib
 import msgspec
 from flask import Response, request
 
-from streamsvc import clock, idempotency
+from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_as_cookie_if_asked, with_token
 from streamsvc.blueprints.sessions.documents import current_session, signed_in
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http import idempotency
+from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Profile, Session
 from streamsvc.operations import (
     audit,
@@ -21,7 +24,6 @@ from streamsvc.operations import (
     trusted_devices,
     ways_in,
 )
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted
@@ -37,7 +39,6 @@ from streamsvc.schemas.sessions import (
     SignedIn,
 )
 from streamsvc.security.authentication import kids_too, public, viewer
-from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")
 

@@ -2,7 +2,8 @@
 
 from streamsvc import clock
 from streamsvc.blueprints.subscriptions.subscriptions import mine
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing import changes
 from streamsvc.operations.billing.preview import preview
 from streamsvc.operations.billing.views import subscription_view
@@ -10,7 +11,6 @@ from streamsvc.rules.billing.calendar import moment_of
 from streamsvc.schemas.subscriptions import AnchorIn, CancellationIn, PauseIn, PlanChangeIn, SubscriptionOut
 from streamsvc.schemas.subscriptions_invoices import PreviewIn, PreviewOut
 from streamsvc.security.authentication import viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("changes", __name__, url_prefix="/v1", description="What becomes of a subscription.")
 

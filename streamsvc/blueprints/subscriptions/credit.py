@@ -4,17 +4,17 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.database import db, lock
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, LedgerEntry
 from streamsvc.operations.billing.credit import after_credit, balances, redeem_gift
 from streamsvc.operations.billing.views import coupon_view, entry_view
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions_invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
 from streamsvc.security.authentication import viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the account has with us.")
 

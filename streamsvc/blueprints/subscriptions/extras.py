@@ -1,11 +1,11 @@
 """/v1/subscriptions/{id}/coupons · /addons · /price-migration."""
 
 from streamsvc.blueprints.subscriptions.changes import take
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing import addons, coupons, migrations
 from streamsvc.schemas.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
 from streamsvc.security.authentication import viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="What goes along, what comes off.")
 

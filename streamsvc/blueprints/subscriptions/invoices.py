@@ -4,17 +4,17 @@ from flask import Response
 from sqlalchemy import select
 
 from streamsvc import clock
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.paying import pay
 from streamsvc.operations.billing.views import invoice_view
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
 from streamsvc.security.authentication import viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
 

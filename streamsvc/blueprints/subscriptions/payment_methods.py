@@ -2,15 +2,15 @@
 
 from streamsvc import clock
 from streamsvc.database import db
-from streamsvc.idempotency import idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing import methods
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
 from streamsvc.security.authentication import owner_only, viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="What can be charged.")
 

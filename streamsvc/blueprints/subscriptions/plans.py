@@ -2,14 +2,14 @@
 
 import msgspec
 
-from streamsvc import pagination
-from streamsvc.etags import etag_of, stamped, unchanged
+from streamsvc.http import pagination
+from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.models.subscriptions import Plan
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions import PlanOut, PlanQuery
 from streamsvc.security.authentication import public
-from streamsvc.web import Blueprint, json_response
 
 bp = Blueprint("plans", __name__, url_prefix="/v1/plans", description="What is sold, and for how much.")
 SCOPE = "plans"

@@ -4,16 +4,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
-from streamsvc.idempotency import current_key, idempotent
+from streamsvc.http.edge import Blueprint
+from streamsvc.http.idempotency import current_key, idempotent
+from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.subscribe import subscribe
 from streamsvc.operations.billing.views import subscription_view
-from streamsvc.pagination import rows_page
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions import SubscriptionIn, SubscriptionOut
 from streamsvc.security.authentication import viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", description="Who has what.")
 

@@ -2,13 +2,13 @@
 
 from streamsvc import clock
 from streamsvc.database import db
+from streamsvc.http.edge import Blueprint
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId
 from streamsvc.operations.billing import referrals, taxing
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import ReferralOut, TaxIdIn, TaxIdOut
 from streamsvc.security.authentication import viewer
-from streamsvc.web import Blueprint
 
 bp = Blueprint("business", __name__, url_prefix="/v1/account", description="Tax numbers and referrals.")
 

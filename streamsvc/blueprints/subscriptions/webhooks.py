@@ -3,10 +3,10 @@
 from flask import current_app, request
 
 from streamsvc import clock
+from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.events import receive
 from streamsvc.rules.refusals import NotFound, SignatureInvalid
 from streamsvc.security.authentication import public
-from streamsvc.web import Blueprint
 
 bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="What payment providers tell us.")
 

@@ -7,8 +7,8 @@ A preview runs the same step and takes it back.
 from collections.abc import Callable
 from datetime import datetime
 
-from streamsvc import idempotency
 from streamsvc.database import db
+from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import Price, Subscription
 from streamsvc.operations.billing import charging, renewal, review
 from streamsvc.operations.billing.standing import Standing, stand

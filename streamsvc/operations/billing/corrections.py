@@ -6,10 +6,11 @@ A refund without a credit note leaves the invoice owed again.
 
 from datetime import datetime
 
-from streamsvc import clock, idempotency, jobs
+from streamsvc import clock, jobs
 from streamsvc.database import db, lock, new_id
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
+from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     CreditNote,

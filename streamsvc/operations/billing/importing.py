@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.database import db, lock
 from streamsvc.gateways.payments import provider
+from streamsvc.http.edge import flat, strict_json
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
 from streamsvc.operations.accounts import NewAccount, open_account
@@ -27,7 +28,6 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import AlreadySubscribed, Invalid, Malformed, Refusal
 from streamsvc.schemas.subscribers import SubscriberLine
-from streamsvc.web import flat, strict_json
 
 ACTOR = "import"
 LINE = SubscriberLine()

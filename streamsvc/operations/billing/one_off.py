@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from streamsvc import idempotency, jobs
+from streamsvc import jobs
 from streamsvc.database import db, lock
+from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
 from streamsvc.operations.billing import charging, issuing, ledger

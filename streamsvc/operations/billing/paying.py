@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from streamsvc import idempotency
 from streamsvc.database import db, lock
+from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import charging, issuing

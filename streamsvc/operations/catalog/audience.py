@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from flask import current_app
 
-from streamsvc import clock, proxies
+from streamsvc import clock
+from streamsvc.http import trusted_proxies
 from streamsvc.models.catalog.visibility import NO_LIMIT
 from streamsvc.rules.access import ViewerFacts
 from streamsvc.rules.catalog.codes import COUNTRIES
@@ -61,5 +62,5 @@ def viewer_facts() -> ViewerFacts:
 def country_of(who) -> str | None:
     """Where the viewer is: what the trusted proxy says, where there is one, else the account's country."""
     header = current_app.extensions["settings"].country_header
-    told = proxies.told(header).upper() if header else who.row.country
+    told = trusted_proxies.told(header).upper() if header else who.row.country
     return told if told in COUNTRIES else None

@@ -3,13 +3,13 @@
 import sqlalchemy as sa
 
 from streamsvc.database import all_rows, one_row
+from streamsvc.http.pagination import short_page
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.lists import SORTS, told
 from streamsvc.operations.catalog.state import Known
-from streamsvc.pagination import short_page
 from streamsvc.rules.refusals import NotFound
 
 MOST_CREDITS = 500

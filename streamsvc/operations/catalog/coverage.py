@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import pagination
 from streamsvc.database import UtcTime, all_rows, one_row
+from streamsvc.http import pagination
 from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
 
 SOON = timedelta(days=14)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc import pagination
 from streamsvc.database import all_rows, one_row
+from streamsvc.http import pagination
 from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience

@@ -7,8 +7,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from streamsvc import pagination
 from streamsvc.database import db
+from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog import lexemes

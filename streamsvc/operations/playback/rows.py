@@ -9,8 +9,8 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc import pagination
 from streamsvc.database import UtcTime, all_rows, one_row
+from streamsvc.http import pagination
 from streamsvc.models import Episode, Progress, Title, TitleCard, Watchlisted
 from streamsvc.models.catalog.visibility import VISIBLE
 from streamsvc.operations.catalog import lists, state

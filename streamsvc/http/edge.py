@@ -20,7 +20,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import InternalServerError
 
 from streamsvc.database import is_away
-from streamsvc.proxies import Proxies
+from streamsvc.http.trusted_proxies import Proxies
 from streamsvc.rules.proxies import Networks
 from streamsvc.rules.refusals import Invalid, Malformed, NotFound, Refusal, Unavailable, WrongMediaType
 from streamsvc.schemas.base import Problem

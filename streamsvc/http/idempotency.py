@@ -23,6 +23,7 @@ from flask import Response, current_app, g, make_response, request
 
 from streamsvc import clock
 from streamsvc.database import affected, db, insert, one_row, utc_text
+from streamsvc.http.edge import refused
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.device_codes import user_code_of
 from streamsvc.rules.refusals import (
@@ -34,7 +35,6 @@ from streamsvc.rules.refusals import (
 )
 from streamsvc.rules.totp import totp_secret_of
 from streamsvc.security.authentication import asking
-from streamsvc.web import refused
 
 LEASE = timedelta(seconds=60)
 KEPT = timedelta(hours=48)
