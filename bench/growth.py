@@ -37,12 +37,12 @@ from streamsvc import memory
 from streamsvc.app import create_app
 from streamsvc.blueprints.catalog.answers import Answers
 from streamsvc.cli.progress import progress
-from streamsvc.database import db
 from streamsvc.http import pagination
 from streamsvc.models import Title
 from streamsvc.operations.catalog import importing
 from streamsvc.operations.catalog.formats import ndjson
 from streamsvc.settings import Settings
+from streamsvc.storage.database import db
 
 MAKER = servers.ROOT / "scripts" / "make_titles.py"
 GENRES = ("drama", "comedy", "documentary", "thriller", "western", "news")

@@ -27,9 +27,9 @@ from bench import report
 from bench.__main__ import database
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
-from streamsvc.database import db
 from streamsvc.http import edge
 from streamsvc.settings import Settings
+from streamsvc.storage.database import db
 from tests.access_world import World, filled, table
 from tests.conftest import CHEAP, Clock
 

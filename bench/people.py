@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from bench.__main__ import database
 from streamsvc.app import create_app
-from streamsvc.database import db, new_id
 from streamsvc.models import Account, Device, Session
 from streamsvc.rules.sessions import fingerprint, new_token
 from streamsvc.settings import Settings
+from streamsvc.storage.database import db, new_id
 
 NO_WINDOW_CLOSES = timedelta(days=1)
 

@@ -26,11 +26,11 @@ from bench import people, report, servers
 from bench.wire import Line
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
-from streamsvc.database import one_row
 from streamsvc.models import ApiKey
 from streamsvc.operations.api_keys import create_api_key
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security import authentication, password_hashing
+from streamsvc.storage.database import one_row
 
 CLIENTS, ASKED_AFTER, LONGEST_ROUND_S, NEW_CONNECTION_EVERY = 8, 3, 120, 20
 PASSWORD = "a long secret 7"

@@ -24,7 +24,6 @@ import sqlalchemy as sa
 
 from streamsvc import jobs, memory
 from streamsvc.app import create_app
-from streamsvc.database import affected, all_rows, db, new_id, one_row
 from streamsvc.gateways.payments.interface import SUCCEEDED
 from streamsvc.models import Account, Job
 from streamsvc.models.subscriptions import (
@@ -43,7 +42,8 @@ from streamsvc.operations.billing.reporting.revenue import revenue
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import Refusal
 from streamsvc.settings import Settings
-from streamsvc.together import together
+from streamsvc.storage.database import affected, all_rows, db, new_id, one_row
+from streamsvc.storage.unit_of_work import together
 
 assert handlers
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

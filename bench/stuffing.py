@@ -32,12 +32,12 @@ from bench import people, report, servers
 from bench.wire import Answer, Line
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
-from streamsvc.database import STATEMENTS, db, one_row
 from streamsvc.models import Session, Throttle
 from streamsvc.operations import attempts
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.storage.database import STATEMENTS, db, one_row
 
 LINES = 64
 PAIRS_EACH, ATTEMPTS_EACH_ADDRESS, GUESSES_EACH_VICTIM = 5, 100, 50

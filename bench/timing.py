@@ -33,11 +33,11 @@ from bench import people, report
 from bench.__main__ import database
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
-from streamsvc.database import db, new_id
 from streamsvc.models import Proof, TotpFactor
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security import password_hashing
 from streamsvc.settings import Settings
+from streamsvc.storage.database import db, new_id
 from tests.conftest import CHEAP
 
 WITHIN_MS, AUC_WITHIN = 1.0, (0.48, 0.52)

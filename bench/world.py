@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.app import create_app
-from streamsvc.database import db, new_id
 from streamsvc.models import Account, Device, Profile, Session, Stream, StreamDevice, Title
 from streamsvc.models.subscriptions import Plan, Price, Subscription
 from streamsvc.rules.sessions import fingerprint, new_token
 from streamsvc.settings import Settings
+from streamsvc.storage.database import db, new_id
 
 VIEWERS = 2_000
 ENOUGH_STREAMS = 1_000_000

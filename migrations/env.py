@@ -3,7 +3,7 @@
 from alembic import context
 from flask import current_app
 
-from streamsvc.database import db
+from streamsvc.storage.database import db
 
 ONE_AT_A_TIME = 0x73747265  # the key of PostgreSQL's advisory lock: "stre"
 SEARCH_TABLES = "_fts"

@@ -5,12 +5,13 @@ from pathlib import Path
 from flask import Flask, request
 from flask_migrate import Migrate
 
-from streamsvc import blueprints, clock, database
+from streamsvc import blueprints, clock
 from streamsvc.http import edge, metrics
 from streamsvc.operations import handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.security import authentication, end_user_addresses
 from streamsvc.settings import Settings
+from streamsvc.storage import database
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 

@@ -19,9 +19,9 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import affected, all_rows, db, is_away, one_row
 from streamsvc.models import Job
-from streamsvc.together import add_rows, later
+from streamsvc.storage.database import affected, all_rows, db, is_away, one_row
+from streamsvc.storage.unit_of_work import add_rows, later
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEASE = timedelta(seconds=60)

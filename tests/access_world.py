@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
-from streamsvc.database import STATEMENTS, db
 from streamsvc.models import Identity, Passkey, Session
 from streamsvc.rules.roles import ROLES
+from streamsvc.storage.database import STATEMENTS, db
 from tests.operator_steps import enrolled
 from tests.playback_steps import FEATURES
 from tests.sessions_steps import Person, mailed_token, operator, run_jobs

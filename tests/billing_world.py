@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from streamsvc import jobs
-from streamsvc.database import db
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations import handlers
 from streamsvc.operations.billing.audit import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
+from streamsvc.storage.database import db
 
 assert handlers
 _numbers = itertools.count(1)

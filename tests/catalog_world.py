@@ -4,9 +4,9 @@ import itertools
 import secrets
 from urllib.parse import urlencode
 
-from streamsvc.database import db
 from streamsvc.models import ApiKey
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
+from streamsvc.storage.database import db
 
 _numbers = itertools.count(1)
 PASSWORD = "seven red herons at noon"

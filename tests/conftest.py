@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from streamsvc import prepared
 from streamsvc.app import create_app
-from streamsvc.database import STATEMENTS, db
 from streamsvc.settings import Settings
+from streamsvc.storage import compiled_statements
+from streamsvc.storage.database import STATEMENTS, db
 from tests import databases, postgres
 from tests.databases import SERVER
 
@@ -126,7 +126,7 @@ def migrated(url):
 
 
 def close(app):
-    for connection, _ in vars(prepared._thread).pop("connections", {}).values():
+    for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
         connection.close()  # what this thread keeps goes back to its pool, and with it
     with app.app_context():
         for engine in db.engines.values():

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.operations.operators import people
 from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.storage.database import db
 from tests.sessions_steps import Person, operator
 
 PASSWORD = "nine green herons"

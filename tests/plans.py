@@ -1,6 +1,6 @@
 """How a database means to carry out a statement."""
 
-from streamsvc.database import STATEMENTS, db
+from streamsvc.storage.database import STATEMENTS, db
 
 
 def plan_of(statement, **parameters) -> str:

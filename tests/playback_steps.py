@@ -3,10 +3,10 @@
 import itertools
 import secrets
 
-from streamsvc.database import db, new_id
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.operations.api_keys import create_api_key
 from streamsvc.operations.playback.streams import Limits, Wish
+from streamsvc.storage.database import db, new_id
 
 TWO = Limits(streams=2, devices=None)
 FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 4, "downloads": False, "ads": False}

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from streamsvc import clock, jobs
-from streamsvc.database import db
 from streamsvc.operations.api_keys import create_api_key
 from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.storage.database import db
 
 SECRET = "a long secret 7"
 

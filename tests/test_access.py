@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import SAFE_METHODS, db
 from streamsvc.models import AuditEvent
 from streamsvc.rules.refusals import Refusal
 from streamsvc.rules.roles import ROLES
+from streamsvc.storage.database import SAFE_METHODS, db
 from tests.access_world import OWNED, World, filled, missing, routes, table
 
 PRINCIPALS, ROWS = table()

@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Account
+from streamsvc.storage.database import db
 from tests.sessions_steps import code_of, new_person, operator, run_jobs
 
 

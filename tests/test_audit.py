@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import AuditEvent
 from streamsvc.operations import audit
+from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, new_person, operator
 
 

@@ -4,10 +4,10 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.cli.billing import billing
-from streamsvc.database import db
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment, Subscription
 from streamsvc.operations.billing.audit import audit_daily
+from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.plans import plan_of
 

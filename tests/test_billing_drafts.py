@@ -2,8 +2,8 @@
 
 import pytest
 
-from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice
+from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.plans import plan_of
 

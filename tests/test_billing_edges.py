@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc import jobs
-from streamsvc.database import one_row
+from streamsvc.storage.database import one_row
 from tests.billing_world import World
 
 

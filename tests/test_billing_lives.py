@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from streamsvc.database import db
+from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.conftest import empty
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from streamsvc.database import db
 from streamsvc.operations.catalog.popularity import count_plays
+from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 
 

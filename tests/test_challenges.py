@@ -5,8 +5,8 @@ from urllib.parse import parse_qs
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import affected
 from streamsvc.models import Throttle
+from streamsvc.storage.database import affected
 from tests.local_server import Handler, serving
 from tests.operator_steps import enrolled
 from tests.sessions_steps import code_of, new_person

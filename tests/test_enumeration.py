@@ -6,9 +6,9 @@ import argon2
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.security import password_hashing
+from streamsvc.storage.database import db
 from tests.sessions_steps import SECRET, new_person, operator, run_jobs
 
 STATES = ("unknown", "wrong password", "unverified", "verified", "disabled", "no password", "deleted", "totp")

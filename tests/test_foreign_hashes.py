@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from argon2 import PasswordHasher, Type
 
-from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.rules.foreign_hashes import parse
 from streamsvc.rules.refusals import Unavailable
 from streamsvc.security import password_hashing
+from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, everything, mailed_token, operator
 
 WORD = "a lông secret 7"

@@ -8,9 +8,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import pytest
 from sqlalchemy import event
 
-from streamsvc.database import db
 from streamsvc.rules.grants import Grant
 from streamsvc.security import playback_tokens
+from streamsvc.storage.database import db
 from tests.conftest import NOON, SECRET, Clock
 from tests.playback_steps import CARTOON, FILM, World, told
 

@@ -6,11 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.gateways import oidc
 from streamsvc.models import Ceremony
 from streamsvc.rules.totp import STEP_S, code_at
 from streamsvc.settings import Settings, SettingsError
+from streamsvc.storage.database import db
 from tests import oidc_provider
 from tests.conftest import Clock, empty
 from tests.oidc_provider import CLIENT

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc import jobs
-from streamsvc.database import db
 from streamsvc.operations import handlers
 from streamsvc.operations.catalog import importing, imports
+from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 
 assert handlers

@@ -7,9 +7,9 @@ import tracemalloc
 import pytest
 
 from streamsvc.cli.catalog import catalog as commands
-from streamsvc.database import db
 from streamsvc.models import Import
 from streamsvc.operations.catalog import formats, importing, imports, kept_files
+from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 from tests.test_import import counts, line, ndjson, rejections, send
 

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc import jobs
-from streamsvc.database import db
 from streamsvc.models import Job, Person, SearchDoc, Title, TitleCard, TitleRecord
 from streamsvc.operations.catalog import importing, imports
+from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 from tests.test_import import counts, line, ndjson
 

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from streamsvc.database import db
 from streamsvc.models import Account
+from streamsvc.storage.database import db
 from tests.billing_world import World
 
 

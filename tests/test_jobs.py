@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc import clock, jobs
-from streamsvc.database import all_rows, db
 from streamsvc.models import Job, Worker
+from streamsvc.storage.database import all_rows, db
 from tests.plans import plan_of
 
 done = []

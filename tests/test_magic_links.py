@@ -2,9 +2,9 @@
 
 import pytest
 
-from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator, run_jobs
 
 AWAY = {"REMOTE_ADDR": "203.0.113.9"}

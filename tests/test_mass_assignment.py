@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
+from streamsvc.storage.database import db
 from tests.access_world import World, filled, table, who_gets_in
 
 SOURCE = Path(__file__).parent.parent / "streamsvc"

@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc import jobs
-from streamsvc.database import db
+from streamsvc.storage.database import db
 from tests.conftest import Clock
 
 PATH = "/metrics"

@@ -14,10 +14,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from streamsvc.app import MIGRATIONS
-from streamsvc.database import UtcTime, db
 from streamsvc.models import Profile, WebhookEndpoint
 from streamsvc.operations.accounts import register
 from streamsvc.security import encryption
+from streamsvc.storage.database import UtcTime, db
 
 
 def differences(connection):

@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import OperatorAccount
 from streamsvc.security import password_hashing
+from streamsvc.storage.database import db
 from tests.operator_steps import PASSWORD, invited, new_operator
 from tests.test_enumeration import Watch, assert_all_equal
 

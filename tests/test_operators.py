@@ -9,10 +9,10 @@ from argon2 import PasswordHasher
 
 from streamsvc.app import create_app
 from streamsvc.cli import operators
-from streamsvc.database import db
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.housekeeping import forget
 from streamsvc.rules.roles import ROLES, SCOPES
+from streamsvc.storage.database import db
 from tests.conftest import close
 from tests.operator_steps import Staff, invited, new_operator
 from tests.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from streamsvc.database import db
 from streamsvc.models import Passkey
 from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.storage.database import db
 from tests.authenticator import Authenticator, b64, unb64
 from tests.conftest import NOON
 from tests.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator

@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Account, Profile
 from streamsvc.settings import Settings, SettingsError
+from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, new_person
 
 OLD, NEW = ("a", "o" * 32), ("b", "n" * 32)

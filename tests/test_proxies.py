@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from streamsvc.app import create_app
-from streamsvc.database import db
+from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 from tests.conftest import close
 from tests.sessions_steps import Person, mails, new_person

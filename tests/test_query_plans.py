@@ -5,8 +5,8 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import STATEMENTS, db
-from streamsvc.prepared import Prepared
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import STATEMENTS, db
 from tests.access_world import World, run_jobs, table, who_gets_in
 
 _, ROWS = table()

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Session
 from streamsvc.operations.housekeeping import forget
 from streamsvc.schemas.sessions import CurrentSession, SignedIn
+from streamsvc.storage.database import db
 from tests.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
 
 

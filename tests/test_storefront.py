@@ -9,10 +9,10 @@ import pytest
 
 from streamsvc import clock
 from streamsvc.app import create_app
-from streamsvc.database import db
 from streamsvc.models import Session
 from streamsvc.operations import mail
 from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.browser import chromium, served, with_a_passkey_phone
 from tests.conftest import close

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import database
-from streamsvc.database import db
 from streamsvc.models import ApiKey
 from streamsvc.rules.throttle import Window
 from streamsvc.security import rate_limits
-from streamsvc.turns import Turns
+from streamsvc.storage import database
+from streamsvc.storage.database import db
+from streamsvc.storage.fifo_lock import Turns
 from tests.sessions_steps import operator
 
 

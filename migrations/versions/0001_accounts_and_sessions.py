@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from streamsvc.database import Json, UtcTime
+from streamsvc.storage.database import Json, UtcTime
 
 revision = "0001"
 down_revision = None

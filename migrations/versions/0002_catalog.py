@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-from streamsvc.database import Json, UtcTime
+from streamsvc.storage.database import Json, UtcTime
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from streamsvc.database import UtcTime
+from streamsvc.storage.database import UtcTime
 
 revision = "0004"
 down_revision = "0003"

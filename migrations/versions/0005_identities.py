@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from streamsvc.database import Json, UtcTime
+from streamsvc.storage.database import Json, UtcTime
 
 revision = "0005"
 down_revision = "0004"

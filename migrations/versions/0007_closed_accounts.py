@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from streamsvc.database import UtcTime
 from streamsvc.security import encryption
+from streamsvc.storage.database import UtcTime
 
 revision = "0007"
 down_revision = "0006"

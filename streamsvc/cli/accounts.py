@@ -3,10 +3,10 @@
 import click
 from flask.cli import with_appcontext
 
-from streamsvc.database import db
 from streamsvc.operations.api_keys import add_api_key
 from streamsvc.rules.roles import SCOPES
 from streamsvc.rules.sessions import API_KEY_PREFIX, new_token
+from streamsvc.storage.database import db
 
 
 @click.group("api-keys")

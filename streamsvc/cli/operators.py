@@ -5,13 +5,13 @@ import sqlalchemy as sa
 from flask.cli import with_appcontext
 
 from streamsvc import clock
-from streamsvc.database import all_rows, db
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.operators import people
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import EmailTaken
 from streamsvc.rules.roles import ROLES
 from streamsvc.rules.sessions import new_token
+from streamsvc.storage.database import all_rows, db
 
 TOLD = "The invitation, good once, for 24 hours: POST it as `token` to /v1/admin/invitations to begin. {}"
 

@@ -19,11 +19,11 @@ from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import InternalServerError
 
-from streamsvc.database import is_away
 from streamsvc.http.trusted_proxies import Proxies
 from streamsvc.rules.proxies import Networks
 from streamsvc.rules.refusals import Invalid, Malformed, NotFound, Refusal, Unavailable, WrongMediaType
 from streamsvc.schemas.base import Problem
+from streamsvc.storage.database import is_away
 
 PROBLEM = "application/problem+json"
 LARGEST_BODY_BYTES = 256 * 1024

@@ -22,7 +22,6 @@ import sqlalchemy as sa
 from flask import Response, current_app, g, make_response, request
 
 from streamsvc import clock
-from streamsvc.database import affected, db, insert, one_row, utc_text
 from streamsvc.http.edge import refused
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.device_codes import user_code_of
@@ -35,6 +34,7 @@ from streamsvc.rules.refusals import (
 )
 from streamsvc.rules.totp import totp_secret_of
 from streamsvc.security.authentication import asking
+from streamsvc.storage.database import affected, db, insert, one_row, utc_text
 
 LEASE = timedelta(seconds=60)
 KEPT = timedelta(hours=48)

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from flask import Flask, current_app, g, request
 
 from streamsvc import clock
-from streamsvc.database import all_rows, one_row
 from streamsvc.models import Job, Stream
 from streamsvc.models.subscriptions import Subscription
+from streamsvc.storage.database import all_rows, one_row
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

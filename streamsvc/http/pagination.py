@@ -13,8 +13,8 @@ from flask import current_app
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
-from streamsvc.database import db
 from streamsvc.rules.refusals import Invalid
+from streamsvc.storage.database import db
 
 
 def encode(scope: str, values: list) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, Json, UtcTime, db, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
 class Ceremony(Base):

@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, UtcTime, db, new_id
 from streamsvc.rules.sessions import OPERATOR_LIFETIME
+from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 
 class OperatorAccount(Base):

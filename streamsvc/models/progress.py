@@ -6,9 +6,9 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, UtcTime, db, insert
-from streamsvc.prepared import Prepared
 from streamsvc.rules.progress import Item, Report
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import Base, UtcTime, db, insert
 
 
 class Progress(Base):

@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.database import Base, UtcTime, db, new_id
 from streamsvc.rules.sessions import LIFETIMES, expires_at, impersonation
+from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 
 class Device(Base):

@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.models import ApiKey
 from streamsvc.operations import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint, new_token
 from streamsvc.security import encryption
 from streamsvc.security.end_user_addresses import signing_secret
+from streamsvc.storage.database import db
 
 
 def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = None) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from flask import current_app, request
 
-from streamsvc.database import db
 from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
 from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts, Unavailable
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.storage.database import db
 
 SPRAYED = limits.SPRAYED_ADDRESS
 OPENED_BY_A_CHALLENGE = (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ACCOUNT, limits.SIGN_IN_DEVICE)

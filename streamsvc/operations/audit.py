@@ -15,13 +15,13 @@ from flask import g, has_request_context, request
 from sqlalchemy import event
 
 from streamsvc import clock
-from streamsvc.database import SAFE_METHODS, Session, all_rows, db, in_turn, utc_text
 from streamsvc.http.edge import request_id
 from streamsvc.models import AuditEvent
 from streamsvc.rules.throttle import AUTHZ_FAILURE, network
 from streamsvc.security import rate_limits
 from streamsvc.security.authentication import Viewer, asking_operator, authz_failed
 from streamsvc.security.operators import Operator
+from streamsvc.storage.database import SAFE_METHODS, Session, all_rows, db, in_turn, utc_text
 
 CHAIN_LOCK = 0x5EC0DE
 GENESIS = "0" * 64

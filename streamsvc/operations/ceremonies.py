@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from streamsvc.database import db, one_row
 from streamsvc.models import Ceremony
 from streamsvc.operations.bindings import is_bound
 from streamsvc.rules.ceremonies import LIFETIMES
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.storage.database import db, one_row
 
 
 def begin(kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data):

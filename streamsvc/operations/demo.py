@@ -9,7 +9,6 @@ from pathlib import Path
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.database import db
 from streamsvc.models import Account, ApiKey
 from streamsvc.operations.accounts import register
 from streamsvc.operations.api_keys import add_api_key
@@ -17,6 +16,7 @@ from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
 from streamsvc.schemas.subscriptions import PlanIn
+from streamsvc.storage.database import db
 
 FOLDER = Path(__file__).parent.parent / "demo"
 CATALOG = FOLDER / "catalog.ndjson.gz"

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc.database import affected, db, lock, one_row, utc_text
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, DeviceCode
 from streamsvc.operations import audit
@@ -13,6 +12,7 @@ from streamsvc.operations.accounts import may_sign_in
 from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, user_code_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.storage.database import affected, db, lock, one_row, utc_text
 
 
 class TokenRefused(Exception):

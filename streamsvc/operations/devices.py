@@ -4,9 +4,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account, Device, DeviceTrust, Session, StreamDevice
 from streamsvc.operations import audit, trusted_devices
+from streamsvc.storage.database import db, lock
 
 
 def forget(account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **told) -> None:

@@ -5,13 +5,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account, Proof, Session
 from streamsvc.operations import audit, mail, ways_in
 from streamsvc.operations.attempts import count_mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals import EmailTaken
+from streamsvc.storage.database import db, lock
 
 
 def ask(account_id: str, email: str, now: datetime) -> None:

@@ -6,9 +6,9 @@ from datetime import date, datetime
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, utc_text
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Subscription
+from streamsvc.storage.database import all_rows, utc_text
 
 CHUNK = 1_000
 TABLES = {"accounts": Account, "subscriptions": Subscription, "invoices": Invoice, "ledger": LedgerEntry}

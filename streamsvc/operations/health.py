@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from flask import current_app
 
-from streamsvc.database import STATEMENTS, db, one_row
 from streamsvc.models import Worker
 from streamsvc.operations.worker import is_alive
+from streamsvc.storage.database import STATEMENTS, db, one_row
 
 
 def schema_is_current() -> bool:

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.database import affected, db, lock, one_row
 from streamsvc.gateways.oidc import Away, Provider, Refused
 from streamsvc.models import Account, Ceremony, Identity
 from streamsvc.operations import accounts, audit, ceremonies, mail
@@ -28,6 +27,7 @@ from streamsvc.rules.refusals import (
     Unavailable,
 )
 from streamsvc.security import encryption
+from streamsvc.storage.database import affected, db, lock, one_row
 
 CALLBACK = "/v1/sessions/oidc-callback"
 

@@ -5,11 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import request
 
-from streamsvc.database import db, lock
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Session
 from streamsvc.operations import audit, mail, proofs, ways_in
 from streamsvc.rules.refusals import TokenInvalid
+from streamsvc.storage.database import db, lock
 
 PROOF = "new_device"
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.database import db, lock, one_row
 from streamsvc.gateways import authenticators
 from streamsvc.gateways.authenticators import Answer, Unproved
 from streamsvc.models import Account, Ceremony, Passkey
@@ -20,6 +19,7 @@ from streamsvc.operations import audit, ceremonies, mail
 from streamsvc.operations.accounts import may_sign_in
 from streamsvc.rules.passkeys import MOST, counts_on, site_of
 from streamsvc.rules.refusals import InvalidCredentials, PasskeyInvalid, PasskeyLimit
+from streamsvc.storage.database import db, lock, one_row
 
 CHALLENGE_BYTES = 32
 REAUTHENTICATION = "passkey_reauthentication"

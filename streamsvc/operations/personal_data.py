@@ -8,9 +8,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, db, lock
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
 from streamsvc.operations import audit
+from streamsvc.storage.database import all_rows, db, lock
 
 KEPT_FOR_TAX = {
     "accounts",

@@ -2,12 +2,12 @@
 
 import sqlalchemy as sa
 
-from streamsvc.database import affected, db
 from streamsvc.models import Profile
 from streamsvc.operations import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import PinInvalid, PinLocked, PinRequired, TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.storage.database import affected, db
 
 
 def check(profile: Profile, pin: str | None) -> None:

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account, Profile, Session
 from streamsvc.operations import audit, personal_data
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import LastProfile, ProfileLimit
 from streamsvc.security import rate_limits
+from streamsvc.storage.database import db, lock
 
 
 def add(account_id: str, given: dict, most: int, now: datetime) -> Profile:

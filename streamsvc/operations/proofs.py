@@ -4,9 +4,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account, Proof
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.storage.database import db, lock
 
 
 def use(token: str, now: datetime, *kinds: str) -> Proof | None:

@@ -5,7 +5,6 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db, one_row
 from streamsvc.models import Account, Proof, Session, TotpFactor
 from streamsvc.operations import audit, mail, passkeys, second_factor
 from streamsvc.operations.attempts import is_within, tell_if_shut
@@ -20,6 +19,7 @@ from streamsvc.rules.refusals import (
 )
 from streamsvc.rules.sessions import fingerprint, new_token
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.storage.database import db, one_row
 
 CODE = "reauthentication_code"
 

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock, jobs
-from streamsvc.database import affected, db, insert, one_row
 from streamsvc.models import SandboxClock
 from streamsvc.rules.refusals import ClockIsMoving, ClockMovesForward
+from streamsvc.storage.database import affected, db, insert, one_row
 
 MICROSECOND = timedelta(microseconds=1)
 MOVE_LEASE = timedelta(seconds=30)

@@ -9,7 +9,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
-from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
 from streamsvc.operations import audit, breached, mail, trusted_devices
 from streamsvc.operations.attempts import is_within, tell_if_shut
@@ -19,6 +18,7 @@ from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactor
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
 from streamsvc.security import encryption, rate_limits
+from streamsvc.storage.database import affected, db, lock, one_row
 
 BY_MAIL = ("email_code",)
 log = logging.getLogger("streamsvc.security")

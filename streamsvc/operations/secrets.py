@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Ceremony, DeviceCode, DeviceTrust, Proof
+from streamsvc.storage.database import db
 
 KEPT = timedelta(days=30)
 LONGEST_TRUST = timedelta(days=90)

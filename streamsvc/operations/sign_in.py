@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc.database import affected, db, lock, one_row
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
 from streamsvc.operations import audit, mail, new_devices, trusted_devices
@@ -20,6 +19,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials
 from streamsvc.rules.sessions import LIFETIMES, fingerprint, lifetime_of
 from streamsvc.security import password_hashing
+from streamsvc.storage.database import affected, db, lock, one_row
 
 ACCOUNTS = (
     sa.select(

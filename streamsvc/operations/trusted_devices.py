@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.database import db, lock, one_row
 from streamsvc.http import idempotency
 from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations import audit
 from streamsvc.rules.refusals import SecondFactorRequired
 from streamsvc.rules.sessions import DEVICE_TRUST_PREFIX, fingerprint
 from streamsvc.security.authentication import asking_operator
+from streamsvc.storage.database import db, lock, one_row
 
 TRUSTED = "trusted_device"
 BY_APP = ("totp", "recovery_code")

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import DeviceCode, Identity, Passkey, Proof, RecoveryCode, TotpFactor
 from streamsvc.operations import audit, trusted_devices
+from streamsvc.storage.database import db
 
 BEGUN = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")
 """Mailed secrets that whoever was in the account could have asked for. Not those that take something back."""

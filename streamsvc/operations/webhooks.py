@@ -5,12 +5,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs, together
-from streamsvc.database import db, new_id, utc_text
+from streamsvc import clock, jobs
 from streamsvc.gateways import webhooks as outside
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, new_id, utc_text
 
 JOB = "webhook.deliver"
 
@@ -19,8 +20,8 @@ def publish(kind: str, account_id: str | None, now: datetime, **data) -> None:
     """Tell everyone who asked; in the caller's unit of work, so that what is rolled back was never told."""
     event_id = new_id("evt")
     told = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
-    together.add_rows(Event, [told])
-    for endpoint in together.known("live endpoints", live_endpoints):
+    unit_of_work.add_rows(Event, [told])
+    for endpoint in unit_of_work.known("live endpoints", live_endpoints):
         if endpoint.kinds is None or kind in endpoint.kinds:
             _deliver_later(endpoint.id, event_id, now)
 
@@ -39,8 +40,8 @@ def _deliver_later(endpoint_id: str, event_id: str, now: datetime) -> WebhookDel
     delivery = WebhookDelivery(
         id=new_id("whd"), endpoint_id=endpoint_id, event_id=event_id, created_at=now, next_at=now
     )
-    together.add(delivery)
-    together.flush()
+    unit_of_work.add(delivery)
+    unit_of_work.flush()
     jobs.enqueue(JOB, {"delivery_id": delivery.id}, now)
     return delivery
 

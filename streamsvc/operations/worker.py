@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock, jobs
-from streamsvc.database import affected, db, new_id, one_row
 from streamsvc.models import Worker
 from streamsvc.operations.sandbox import is_moving
+from streamsvc.storage.database import affected, db, new_id, one_row
 
 SHORTEST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 1.0

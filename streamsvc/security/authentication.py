@@ -18,11 +18,9 @@ from flask import current_app, g, request
 from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
-from streamsvc.database import SAFE_METHODS, affected, db
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
-from streamsvc.prepared import Prepared
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
 from streamsvc.rules.origins import is_from_elsewhere
@@ -47,6 +45,8 @@ from streamsvc.rules.sessions import (
 )
 from streamsvc.security import operators
 from streamsvc.security.operators import Operator
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import SAFE_METHODS, affected, db
 
 COOKIE = "__Host-sst"
 CSRF_HEADER = "X-CSRF-Token"

@@ -16,11 +16,11 @@ from cryptography.fernet import InvalidToken
 from flask import request
 
 from streamsvc import clock
-from streamsvc.database import one_row
 from streamsvc.models import ApiKey
 from streamsvc.rules.refusals import EndUserAddressInvalid
 from streamsvc.rules.roles import of_key
 from streamsvc.security import encryption
+from streamsvc.storage.database import one_row
 
 HEADER = "X-End-User-Address"
 FORM = re.compile(r"([0-9A-Fa-f.:]{2,45}); key=(key_[a-z0-9]{1,64}); t=(\d{1,12}); sig=([0-9a-f]{64})", re.ASCII)

@@ -8,7 +8,6 @@ from flask import current_app
 from flask_login import UserMixin
 
 from streamsvc import clock
-from streamsvc.database import affected, db, one_row
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
 from streamsvc.rules.refusals import ReauthenticationRequired
 from streamsvc.rules.roles import of_key, role_named
@@ -19,6 +18,7 @@ from streamsvc.rules.sessions import (
     REAUTHENTICATION_WINDOW,
     fingerprint,
 )
+from streamsvc.storage.database import affected, db, one_row
 
 KEY_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
     ApiKey.token_hash == sa.bindparam("token_hash"), ApiKey.revoked_at.is_(None)

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.database import all_rows, db, in_turn, insert
 from streamsvc.models import Throttle
 from streamsvc.rules.refusals import TooManyAttempts
 from streamsvc.rules.throttle import Ladder, Window
+from streamsvc.storage.database import all_rows, db, in_turn, insert
 
 KEPT_S = 30 * 24 * 3600
 Door = tuple[Window | Ladder, str]

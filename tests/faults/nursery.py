@@ -17,8 +17,8 @@ from sqlalchemy import event
 
 from streamsvc import jobs
 from streamsvc.app import create_app
-from streamsvc.database import STATEMENTS, Session, db
 from streamsvc.settings import Settings
+from streamsvc.storage.database import STATEMENTS, Session, db
 from tests.conftest import CHEAP, SECRET, close
 
 

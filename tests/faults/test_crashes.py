@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import IdempotencyKey, Job
 from streamsvc.models.subscriptions import Payment, Refund
+from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.conftest import empty
 from tests.faults.nursery import Nursery

@@ -4,7 +4,6 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.sessions import listed
-from streamsvc.database import db, lock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
@@ -16,6 +15,7 @@ from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAc
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions import ListedSession
 from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.storage.database import db, lock
 
 bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
 

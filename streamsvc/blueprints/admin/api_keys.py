@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -17,6 +16,7 @@ from streamsvc.rules.sessions import API_KEY_PREFIX
 from streamsvc.schemas.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", description="Who operates.")
 

@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 
-from streamsvc.database import one_row
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import AuditEvent
@@ -10,6 +9,7 @@ from streamsvc.operations import audit
 from streamsvc.schemas.admin_accounts import AuditOut, AuditQuery, ChainState
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import one_row
 
 bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="Who did what.")
 

@@ -3,7 +3,6 @@
 from sqlalchemy import select
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
@@ -23,6 +22,7 @@ from streamsvc.schemas.subscriptions_admin import (
 )
 from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
 from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")
 

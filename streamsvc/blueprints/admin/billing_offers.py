@@ -1,7 +1,6 @@
 """PUT /v1/admin/coupons/{code} · /tax-rates/{country} · POST /v1/admin/gift-codes · /accounts/{id}/credits."""
 
 from streamsvc import clock
-from streamsvc.database import db, lock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
@@ -22,6 +21,7 @@ from streamsvc.schemas.subscriptions_admin import (
 )
 from streamsvc.schemas.subscriptions_invoices import GiftCodesOut
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import db, lock
 
 bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Coupons, gifts, taxes, credit.")
 

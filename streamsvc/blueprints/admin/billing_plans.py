@@ -1,13 +1,13 @@
 """PUT /v1/admin/plans/{code}."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.refusals import Invalid
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.subscriptions import PlanIn, PlanOut
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="What is sold, for operators.")
 

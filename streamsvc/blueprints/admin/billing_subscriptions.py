@@ -4,7 +4,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import current_key, idempotent
 from streamsvc.http.pagination import rows_page
@@ -29,6 +28,7 @@ from streamsvc.schemas.subscriptions_admin import (
     TransferIn,
 )
 from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")
 

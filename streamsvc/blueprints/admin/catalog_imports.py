@@ -6,7 +6,6 @@ import sqlalchemy as sa
 from flask import request
 
 from streamsvc import clock
-from streamsvc.database import all_rows, db
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -17,6 +16,7 @@ from streamsvc.rules.refusals import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.catalog_admin import ImportOut, ImportQuery, RejectionOut
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import all_rows, db
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Files of titles.")
 ARCHIVES = ("application/zip", "application/x-zip-compressed")

@@ -2,7 +2,6 @@
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.preconditions import check
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.etags import etag_of, unchanged
 from streamsvc.operations.catalog import collections, home, writing
@@ -10,6 +9,7 @@ from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.catalog_browse import CollectionIn, CollectionKept, CollectionOut, HomeIn
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("admin rows", __name__, url_prefix="/v1/admin", description="Collections and the home page.")
 KEPT = "private, no-cache"

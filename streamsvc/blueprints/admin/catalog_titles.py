@@ -4,13 +4,13 @@ from marshmallow import INCLUDE, Schema
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.preconditions import check
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.operations.catalog import editing
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.title_record import REQUEST_BODY
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Titles, for operators.")
 KEPT = "private, no-cache"

@@ -1,13 +1,13 @@
 """/v1/admin/credentials: what proves the operator who asks, changed by themselves."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.operators import credentials
 from streamsvc.schemas.factors import RecoveryCodes, TotpSecret
 from streamsvc.schemas.operators import OperatorPasswordChange, OperatorTotpCode
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import asking_operator, operator_in_person
+from streamsvc.storage.database import db
 
 bp = Blueprint(
     "operator credentials", __name__, url_prefix="/v1/admin/credentials", description="What proves an operator."

@@ -1,7 +1,6 @@
 """/v1/admin/sessions: operators sign in, prove themselves again, sign out."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -21,6 +20,7 @@ from streamsvc.schemas.operators import (
 )
 from streamsvc.security.authentication import asking_operator, operator_in_person, public
 from streamsvc.security.operators import Operator, in_unit_of_work
+from streamsvc.storage.database import db
 
 bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")
 

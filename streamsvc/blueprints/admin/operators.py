@@ -1,7 +1,6 @@
 """/v1/admin/operators: who operates, in which role; /v1/admin/invitations: how they set up what proves them."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
@@ -23,6 +22,7 @@ from streamsvc.schemas.operators import (
 )
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import asking_operator, operator, public
+from streamsvc.storage.database import db
 
 bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import all_rows, db, one_row
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Stream
@@ -22,6 +21,7 @@ from streamsvc.schemas.playback_admin import (
     WatchedStreamPage,
 )
 from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.storage.database import all_rows, db, one_row
 
 bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="Who plays what, and why not.")
 

@@ -4,7 +4,6 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -24,6 +23,7 @@ from streamsvc.schemas.webhooks import (
     WebhookEndpointOut,
 )
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")
 

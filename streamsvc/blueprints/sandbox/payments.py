@@ -1,7 +1,6 @@
 """GET·PUT /v1/sandbox/payments."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
@@ -16,6 +15,7 @@ from streamsvc.schemas.subscriptions_invoices import (
     SandboxPaymentsOut,
 )
 from streamsvc.security.authentication import operator
+from streamsvc.storage.database import db
 
 bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The provider's side.")
 

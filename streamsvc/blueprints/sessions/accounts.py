@@ -6,7 +6,6 @@ from flask import Response, current_app
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import account, signed_in
-from streamsvc.database import db, lock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
@@ -19,6 +18,7 @@ from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Expor
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import owner_only, public, require_recent_proof, viewer
+from streamsvc.storage.database import db, lock
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
 

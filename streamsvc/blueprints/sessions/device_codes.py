@@ -5,7 +5,6 @@ from flask import request
 from marshmallow import EXCLUDE
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response, refused
 from streamsvc.http.idempotency import idempotent
@@ -28,6 +27,7 @@ from streamsvc.schemas.device_codes import (
     WaitingDevice,
 )
 from streamsvc.security.authentication import public, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
 

@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Device, DeviceTrust, Session
@@ -15,6 +14,7 @@ from streamsvc.schemas.accounts import ProofToken
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import public, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")
 

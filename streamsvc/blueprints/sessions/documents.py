@@ -3,10 +3,10 @@
 import msgspec
 from flask import Response
 
-from streamsvc.database import db
 from streamsvc.http.edge import json_response
 from streamsvc.rules.sessions import fingerprint, impersonation
 from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, csrf_token_of
+from streamsvc.storage.database import db
 
 
 def current_session(viewer: Viewer) -> dict:

@@ -8,7 +8,6 @@ from marshmallow import EXCLUDE
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -32,6 +31,7 @@ from streamsvc.schemas.identities import (
 )
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security.authentication import public, require_recent_proof, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in with accounts at other providers.")
 

@@ -3,7 +3,6 @@
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -14,6 +13,7 @@ from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security.authentication import public
+from streamsvc.storage.database import db
 
 bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in by mail.")
 

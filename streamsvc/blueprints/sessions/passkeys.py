@@ -5,7 +5,6 @@ import msgspec
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
 from streamsvc.blueprints.sessions.documents import signed_in
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
@@ -20,6 +19,7 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions import SignedIn
 from streamsvc.security.authentication import public, require_recent_proof, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")
 

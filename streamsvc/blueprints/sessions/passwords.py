@@ -2,7 +2,6 @@
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations import accounts, credentials, email_changes, reauthentication
 from streamsvc.operations.attempts import count_by_address
@@ -11,6 +10,7 @@ from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordReset, ProofTo
 from streamsvc.schemas.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import public, require_recent_proof, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
 

@@ -1,7 +1,6 @@
 """Who watches within a household."""
 
 from streamsvc import clock
-from streamsvc.database import db, lock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
@@ -13,6 +12,7 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import kids_too, require_recent_proof, viewer
+from streamsvc.storage.database import db, lock
 
 bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who watches.")
 

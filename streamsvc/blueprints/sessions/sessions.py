@@ -8,7 +8,6 @@ from flask import Response, request
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_as_cookie_if_asked, with_token
 from streamsvc.blueprints.sessions.documents import current_session, signed_in
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
@@ -39,6 +38,7 @@ from streamsvc.schemas.sessions import (
     SignedIn,
 )
 from streamsvc.security.authentication import kids_too, public, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")
 

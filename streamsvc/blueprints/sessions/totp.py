@@ -2,7 +2,6 @@
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -10,6 +9,7 @@ from streamsvc.operations import reauthentication, second_factor
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
 from streamsvc.security.authentication import require_recent_proof, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("second factors", __name__, url_prefix="/v1/account/totp", description="A second proof.")
 

@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db, lock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
@@ -15,6 +14,7 @@ from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions_invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
 from streamsvc.security.authentication import viewer
+from streamsvc.storage.database import db, lock
 
 bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the account has with us.")
 

@@ -1,7 +1,6 @@
 """GET·POST /v1/payment-methods · DELETE …/{id} · PUT …/{id}/default."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
@@ -11,6 +10,7 @@ from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
 from streamsvc.security.authentication import owner_only, viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="What can be charged.")
 

@@ -1,7 +1,6 @@
 """GET·PUT·DELETE /v1/account/tax-id · GET /v1/account/referral."""
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId
@@ -9,6 +8,7 @@ from streamsvc.operations.billing import referrals, taxing
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import ReferralOut, TaxIdIn, TaxIdOut
 from streamsvc.security.authentication import viewer
+from streamsvc.storage.database import db
 
 bp = Blueprint("business", __name__, url_prefix="/v1/account", description="Tax numbers and referrals.")
 

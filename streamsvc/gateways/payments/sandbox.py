@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import affected, all_rows, db, insert, new_id, one_row
 from streamsvc.gateways.payments.interface import (
     DECLINED,
     REQUIRES_ACTION,
@@ -22,6 +21,7 @@ from streamsvc.gateways.payments.interface import (
     Outcome,
 )
 from streamsvc.models.subscriptions import SandboxCharge, SandboxPlan
+from streamsvc.storage.database import affected, all_rows, db, insert, new_id, one_row
 
 TOKENS = {
     # token: last four digits, what every charge of it comes to

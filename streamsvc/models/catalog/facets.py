@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base
 from streamsvc.models.catalog import Sortable
+from streamsvc.storage.database import Base
 
 
 class Facet(Base):

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, new_id
+from streamsvc.storage.database import Base, new_id
 
 
 class Person(Base):

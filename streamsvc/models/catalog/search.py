@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base
 from streamsvc.models.catalog import Sortable
+from streamsvc.storage.database import Base
 
 
 class SearchDoc(Base):

@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, UtcTime, new_id
 from streamsvc.models.catalog import Sortable
+from streamsvc.storage.database import Base, UtcTime, new_id
 
 
 class Title(Base):

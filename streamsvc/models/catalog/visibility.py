@@ -8,8 +8,8 @@ now       the moment
 
 import sqlalchemy as sa
 
-from streamsvc.database import UtcTime
 from streamsvc.models.catalog.titles import Title, TitlePlan, TitleWindow
+from streamsvc.storage.database import UtcTime
 
 NO_LIMIT = 10_000
 EVERYWHERE = "*"

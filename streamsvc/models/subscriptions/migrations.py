@@ -5,7 +5,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.database import Base, UtcTime, new_id
+from streamsvc.storage.database import Base, UtcTime, new_id
 
 
 class PriceMigration(Base):

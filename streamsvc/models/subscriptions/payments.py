@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.database import Base, Json, UtcTime, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.methods import PaymentMethod

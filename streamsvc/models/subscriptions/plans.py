@@ -5,10 +5,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.database import Base, Json, UtcTime, db, new_id
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import Intro
 from streamsvc.rules.billing.facts import Price as PriceFacts
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
 class Plan(Base):

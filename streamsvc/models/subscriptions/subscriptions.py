@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.database import Base, Json, UtcTime, db, new_id
 from streamsvc.rules.billing.access import LIVE, STATUSES
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.plans import Plan, Price

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import jobs
-from streamsvc.database import db
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing import checks, parking, standing
 from streamsvc.operations.billing.checks import Difference
 from streamsvc.operations.sandbox import is_moving
+from streamsvc.storage.database import db
 
 PATIENCE = timedelta(hours=1)
 

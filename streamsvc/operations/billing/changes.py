@@ -7,7 +7,6 @@ A preview runs the same step and takes it back.
 from collections.abc import Callable
 from datetime import datetime
 
-from streamsvc.database import db
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import Price, Subscription
 from streamsvc.operations.billing import charging, renewal, review
@@ -17,6 +16,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import GIVES_ACCESS
 from streamsvc.rules.billing.changes import first_day_without, is_upgrade
 from streamsvc.rules.refusals import Invalid, PaymentFailed, PaymentOverdue, WrongState
+from streamsvc.storage.database import db
 
 Step = Callable[[Standing], None]
 

@@ -9,8 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock, jobs, together
-from streamsvc.database import db, lock, new_id
+from streamsvc import clock, jobs
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
@@ -31,6 +30,8 @@ from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
 from streamsvc.rules.refusals import NotFound, PaymentInProgress
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, lock, new_id
 
 JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
@@ -51,7 +52,7 @@ def method_for(invoice: Invoice) -> PaymentMethod | None:
 
 def method_of(account_id: str, own_id: str | None) -> PaymentMethod | None:
     """The method of this id, if it is kept, else the account's default."""
-    kept = together.known(("methods", account_id), lambda: db.session.scalars(PaymentMethod.kept(account_id)).all())
+    kept = unit_of_work.known(("methods", account_id), lambda: db.session.scalars(PaymentMethod.kept(account_id)).all())
     by_preference = sorted(kept, key=lambda one: (one.id == own_id, one.is_default), reverse=True)
     best = by_preference[0] if by_preference else None
     return best if best and (best.id == own_id or best.is_default) else None
@@ -73,8 +74,8 @@ def record(invoice: Invoice, method: PaymentMethod, now: datetime, on_session: b
         created_at=now,
     )
     invoice.payments.append(payment)
-    together.add(payment)
-    together.flush()
+    unit_of_work.add(payment)
+    unit_of_work.flush()
     jobs.enqueue(JOB, {"payment_id": payment.id}, now + RECONCILE_AFTER, f"reconcile {payment.id}")
     return payment
 
@@ -148,7 +149,7 @@ def receive(payment: Payment, invoice: Invoice, now: datetime, at: Standing | No
     issuing.number(invoice, now)
     issuing.settle_if_paid(invoice)
     if invoice.number is None:  # the receipt tells it
-        together.write()
+        unit_of_work.write()
     notices.receipt(payment, invoice, at)
     referrals.paid(payment.account_id, now)
     if at and at.subscription.status == "incomplete":

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, db
 from streamsvc.models.subscriptions import (
     CreditNote,
     CreditNoteLine,
@@ -26,6 +25,7 @@ from streamsvc.operations.billing import history
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
 from streamsvc.rules.billing.lines import replay
+from streamsvc.storage.database import all_rows, db
 
 AMOUNT = LedgerEntry.amount_minor
 AT_ONCE = 500

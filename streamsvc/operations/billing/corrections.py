@@ -7,7 +7,6 @@ A refund without a credit note leaves the invoice owed again.
 from datetime import datetime
 
 from streamsvc import clock, jobs
-from streamsvc.database import db, lock, new_id
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.http import idempotency
@@ -27,6 +26,7 @@ from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.billing.invoicing import tax_to_return
 from streamsvc.rules.money import share
 from streamsvc.rules.refusals import Invalid, PaymentInProgress, WrongState
+from streamsvc.storage.database import db, lock, new_id
 
 JOB = "refund.reconcile"
 

@@ -2,12 +2,12 @@
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subscription
 from streamsvc.operations.billing.standing import Standing
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.refusals import CouponInvalid, NotFound, WrongState
+from streamsvc.storage.database import db
 
 MOST_RUNNING = 5
 

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
 from streamsvc.operations.billing import issuing, ledger
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import GiftCodeInvalid, Invalid
+from streamsvc.storage.database import db
 
 
 def balances(account_id: str) -> list[dict]:

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import issuing, ledger
 from streamsvc.operations.billing.corrections import locked
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import WrongState
+from streamsvc.storage.database import db
 
 
 def dispute(payment_id: str, now: datetime, asked_minor: int | None = None) -> Payment:

@@ -5,10 +5,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc import jobs
-from streamsvc.database import db, insert
 from streamsvc.gateways.payments import provider
 from streamsvc.models.subscriptions import Payment, ProviderEvent
 from streamsvc.operations.billing import charging, corrections, disputes
+from streamsvc.storage.database import db, insert
 
 JOB = "provider.event"
 INTENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")

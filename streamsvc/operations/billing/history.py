@@ -7,8 +7,6 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
 
-from streamsvc import together
-from streamsvc.database import db
 from streamsvc.models.subscriptions import (
     CreditNoteLine,
     Invoice,
@@ -18,6 +16,8 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.rules.billing import facts as fact
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db
 
 KINDS = {
     "started": fact.Started,
@@ -43,7 +43,7 @@ DATES = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 def facts_of(subscription: Subscription) -> fact.Facts:
     """Everything the rules need to know of a subscription."""
-    return together.known(("facts", subscription.id), lambda: facts_of_all([subscription.id])[subscription.id])
+    return unit_of_work.known(("facts", subscription.id), lambda: facts_of_all([subscription.id])[subscription.id])
 
 
 def facts_of_all(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
@@ -70,7 +70,7 @@ def event_of(row) -> fact.Event:
 
 def price_of(price_id: str) -> Price:
     """The price under this id, and its plan."""
-    return together.known(("price", price_id), lambda: _price_and_plan(price_id))
+    return unit_of_work.known(("price", price_id), lambda: _price_and_plan(price_id))
 
 
 def _price_and_plan(price_id: str) -> Price:

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from marshmallow import ValidationError
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.database import db, lock
 from streamsvc.gateways.payments import provider
 from streamsvc.http.edge import flat, strict_json
 from streamsvc.models import Account
@@ -28,6 +27,7 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import AlreadySubscribed, Invalid, Malformed, Refusal
 from streamsvc.schemas.subscribers import SubscriberLine
+from streamsvc.storage.database import db, lock
 
 ACTOR = "import"
 LINE = SubscriberLine()

@@ -7,8 +7,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs, together
-from streamsvc.database import db, new_id
+from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     CreditNoteLine,
@@ -24,6 +23,8 @@ from streamsvc.operations.billing.taxing import Taxation, taxation_of
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
 from streamsvc.rules.billing.paid import Line, begins_a_period
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, new_id
 
 REVERSED = "VAT in the price, not charged: reverse charge"
 FINALIZE_JOB = "invoice.finalize"
@@ -151,8 +152,8 @@ def issue(
         amount_paid_minor=0,
         attempts=0,
     )
-    together.add(invoice)
-    together.flush()
+    unit_of_work.add(invoice)
+    unit_of_work.flush()
     _write_lines(invoice, worked_out)
     ledger.post(
         "invoice",
@@ -181,7 +182,7 @@ def issue(
 def count_in(invoice: Invoice) -> None:
     """It is new among what is owed."""
     for key in (invoice.account_id, invoice.subscription_id):
-        if (known := together.heard(("open invoices", key))) is not None:
+        if (known := unit_of_work.heard(("open invoices", key))) is not None:
             known.append(invoice)
 
 
@@ -194,7 +195,7 @@ def finalize_at(invoice: Invoice, moment: datetime) -> None:
 
 def open_invoices(account_id: str) -> list[Invoice]:
     """What the account owes, oldest first."""
-    known = together.known(("open invoices", account_id), lambda: Invoice.open_of(account_id))
+    known = unit_of_work.known(("open invoices", account_id), lambda: Invoice.open_of(account_id))
     return [invoice for invoice in known if invoice.status == "open"]
 
 
@@ -218,8 +219,8 @@ def _write_lines(invoice: Invoice, worked_out: Draft) -> None:
     for place, row in enumerate(rows):
         row.invoice_id, row.position = invoice.id, place
         invoice.lines.append(row)
-        together.add(row)
-    together.flush()
+        unit_of_work.add(row)
+    unit_of_work.flush()
 
 
 def row_of(subscription: Subscription | None, line, position: Position) -> InvoiceLine:
@@ -292,7 +293,7 @@ def number(invoice: Invoice, now: datetime) -> None:
     """Issue it: from here on it never changes, and its number follows the last one."""
     if invoice.issued_at is None:
         invoice.issued_at = now
-        together.later(_number_all, (invoice, told(invoice)))
+        unit_of_work.later(_number_all, (invoice, told(invoice)))
 
 
 def _number_all(issued: list[tuple[Invoice, dict]]) -> None:

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import together
-from streamsvc.database import db, new_id
 from streamsvc.models.subscriptions import Invoice, LedgerEntry
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, new_id
 
 
 def post(kind: str, of: Invoice, now: datetime, payment_id: str | None = None, **books: int) -> None:
@@ -31,8 +31,8 @@ def post_for(
     entry |= {"invoice_id": invoice_id, "payment_id": payment_id, "note": note}
     rows = [entry | {"book": book, "amount_minor": amount} for book, amount in books.items() if amount]
     if rows:
-        together.add_rows(LedgerEntry, rows)
-    credit = together.heard(("credit", account_id))
+        unit_of_work.add_rows(LedgerEntry, rows)
+    credit = unit_of_work.heard(("credit", account_id))
     if credit is not None:
         credit[currency] -= books.get("customer_credit", 0)
 
@@ -45,7 +45,7 @@ def of_invoice(invoice_id: str, book: str) -> int:
 
 def account_credit(account_id: str, currency: str) -> int:
     """What we owe the customer, to be taken off the next invoice."""
-    return together.known(("credit", account_id), lambda: credits_of([account_id])[account_id])[currency]
+    return unit_of_work.known(("credit", account_id), lambda: credits_of([account_id])[account_id])[currency]
 
 
 def credits_of(account_ids: list[str]) -> dict[str, Counter]:

@@ -2,12 +2,12 @@
 
 from datetime import date, datetime, timedelta
 
-from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.mail import post
 from streamsvc.rules.billing.calendar import Interval, add_days
 from streamsvc.rules.money import decimal_text
+from streamsvc.storage.database import db
 
 TRIAL_NOTICE_DAYS = 3
 RENEWAL_NOTICE_DAYS = 7

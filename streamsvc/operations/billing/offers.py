@@ -5,9 +5,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, new_id
 from streamsvc.models.subscriptions import Coupon, GiftCode, Plan
 from streamsvc.rules.refusals import Invalid
+from streamsvc.storage.database import db, new_id
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"
 CODE_LETTERS = 16

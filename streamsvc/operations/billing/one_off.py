@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import ClassVar
 
 from streamsvc import jobs
-from streamsvc.database import db, lock
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
@@ -14,6 +13,7 @@ from streamsvc.operations.billing.taxing import taxation_of
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.invoicing import Position, total
 from streamsvc.rules.refusals import AccountNotActive, NotFound
+from streamsvc.storage.database import db, lock
 
 
 @dataclass(frozen=True)

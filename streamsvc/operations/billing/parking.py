@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from streamsvc import jobs
-from streamsvc.database import lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing import charging, checks
@@ -11,6 +10,7 @@ from streamsvc.operations.billing.checks import Difference
 from streamsvc.operations.billing.standing import JOB, stand
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.refusals import DoesNotAddUp, WrongState
+from streamsvc.storage.database import lock
 
 HARMLESS = (checks.LATE, checks.SHOWN)
 """Mended by whoever attends to the subscription next."""

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from streamsvc.database import db, lock
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import charging, issuing
 from streamsvc.operations.billing.subscribe import chosen_method, tell
 from streamsvc.rules.refusals import InvoiceNotOpen, PaymentFailed, PaymentInProgress
+from streamsvc.storage.database import db, lock
 
 
 def pay(invoice_id: str, method_id: str | None, now: datetime) -> Payment:

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from streamsvc.database import db, new_id
 from streamsvc.models.subscriptions import Plan, Price
+from streamsvc.storage.database import db, new_id
 
 TERMS = ("currency", "amount_minor", "interval", "interval_count", "trial_days", "tax", "countries")
 

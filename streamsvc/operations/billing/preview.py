@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import date, datetime
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing import addons, changes, issuing, subscribe
@@ -16,6 +15,7 @@ from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.storage.database import db, lock
 
 
 def preview(account_id: str, asked: dict, now: datetime) -> dict:

@@ -5,13 +5,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs, together
-from streamsvc.database import db, lock
+from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, ReferralReward, Subscription
 from streamsvc.operations.billing.credit import give
 from streamsvc.operations.billing.offers import LETTERS
 from streamsvc.rules.refusals import ReferralCodeInvalid
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, lock
 
 JOB = "referral.reward"
 CODE_LETTERS = 8
@@ -51,7 +52,7 @@ def note(subscription: Subscription, code: str, now: datetime) -> None:
 
 def paid(account_id: str, now: datetime) -> None:
     """Somebody paid: if they were brought and nobody was rewarded for it, that follows, in a job of its own."""
-    if together.known(("is referred", account_id), lambda: account_id in referred([account_id])):
+    if unit_of_work.known(("is referred", account_id), lambda: account_id in referred([account_id])):
         jobs.enqueue(JOB, {"account_id": account_id}, now, f"referral {account_id}")
 
 

@@ -5,14 +5,14 @@ from datetime import datetime
 from flask import current_app
 
 from streamsvc import jobs
-from streamsvc.database import db
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import charging, issuing, notices, review, sets
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.refusals import PaymentInProgress
-from streamsvc.together import together
+from streamsvc.storage.database import db
+from streamsvc.storage.unit_of_work import together
 
 
 @jobs.handler(JOB)

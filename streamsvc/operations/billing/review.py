@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from flask import current_app
 
 from streamsvc import jobs
-from streamsvc.database import db
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
 from streamsvc.operations.billing import charging, issuing, ledger, sets
@@ -19,7 +18,8 @@ from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.taxing import taxation_of
 from streamsvc.rules.billing.invoicing import Position, Tax, Totals, total
 from streamsvc.rules.refusals import WrongState
-from streamsvc.together import together
+from streamsvc.storage.database import db
+from streamsvc.storage.unit_of_work import together
 
 
 def until(now: datetime) -> datetime | None:

@@ -7,14 +7,15 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased, lazyload, selectinload
 
-from streamsvc import clock, jobs, together
-from streamsvc.database import all_rows, db
+from streamsvc import clock, jobs
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import UNKNOWN, Charge, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Payment, PaymentMethod, Subscription, TaxId
 from streamsvc.operations.billing import charging, history, ledger, referrals
 from streamsvc.operations.billing.standing import Replayed
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import all_rows, db
 
 TO_SETTLE = (lazyload(Invoice.lines), selectinload(Invoice.payments))
 """What is read with invoices: whatever is read later, one by one, would have all that is kept back written before."""
@@ -39,9 +40,9 @@ def hold(
     accounts = {one.id: one for one in _fresh(mine.order_by(Account.id).with_for_update())}
     facts = history.facts_of_all(ids)
     for row in _fresh(sa.select(Subscription).where(Subscription.id.in_(ids))):
-        together.tell(("held", row.id), (accounts[row.account_id], row))
-        together.tell(("facts", row.id), facts[row.id])
-        together.tell(("replayed", row.id), (replayed or {}).get(row.id))
+        unit_of_work.tell(("held", row.id), (accounts[row.account_id], row))
+        unit_of_work.tell(("facts", row.id), facts[row.id])
+        unit_of_work.tell(("replayed", row.id), (replayed or {}).get(row.id))
     _tell_open_invoices(list(accounts), ids)
     _tell_one_by_one("is referred", accounts, dict.fromkeys(referrals.referred(list(accounts)), True), False)
     if to_bill:
@@ -68,7 +69,7 @@ def _tell_of_accounts(ids: list[str]) -> None:
 
 def _tell_one_by_one(name: str, keys: Iterable[str], answers: Mapping[str, object], otherwise) -> None:
     for key in keys:
-        together.tell((name, key), answers.get(key, otherwise))
+        unit_of_work.tell((name, key), answers.get(key, otherwise))
 
 
 def _tell_lists(name: str, keys: Iterable[str], column: str, rows: Iterable) -> None:
@@ -77,7 +78,7 @@ def _tell_lists(name: str, keys: Iterable[str], column: str, rows: Iterable) -> 
     for row in sorted(rows, key=lambda row: row.id):
         of_key[getattr(row, column)].append(row)
     for key in keys:
-        together.tell((name, key), of_key[key])
+        unit_of_work.tell((name, key), of_key[key])
 
 
 def _fresh(query) -> list:
@@ -106,7 +107,7 @@ def settle_all(outcomes: Mapping[str, Outcome], replayed: Mapping[str, Replayed]
     now, ids = clock.now(), sorted(outcomes)
     about = sa.select(Payment.id, Payment.account_id, Invoice.subscription_id).join(Invoice)
     found = all_rows(about.where(Payment.id.in_(ids)))
-    with together.together():
+    with unit_of_work.together():
         subscriptions = [row.subscription_id for row in found if row.subscription_id]
         hold(subscriptions, [row.account_id for row in found], replayed, to_bill=False)
         payments = _fresh(sa.select(Payment).where(Payment.id.in_(ids)))

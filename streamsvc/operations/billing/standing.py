@@ -8,8 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs, together
-from streamsvc.database import db, lock
+from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing import history, issuing, ledger
@@ -19,6 +18,8 @@ from streamsvc.rules.billing.calendar import civil_day, starts_at
 from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.timeline import Timeline
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, lock
 
 JOB = "subscription.due"
 AGAIN_AFTER = timedelta(minutes=1)
@@ -78,7 +79,7 @@ class Standing:
     def draft(self, lines) -> issuing.Draft:
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
         given = self.subscription.id
-        discounts = together.known(("discounts", given), lambda: Discount.running(given))
+        discounts = unit_of_work.known(("discounts", given), lambda: Discount.running(given))
         running = [one for one in discounts if one.ended_at is None]
         return issuing.draft(self.account, self.subscription, lines, running, credit)
 
@@ -111,7 +112,7 @@ class Standing:
             self.happen(history.fact.Suspended, before, self.today)
             self.bill("recovery")
             project(self)
-        together.flush()
+        unit_of_work.flush()
 
     @property
     def replayed(self) -> "Replayed":
@@ -128,10 +129,10 @@ class Replayed(NamedTuple):
 
 def stand(subscription_id: str, now: datetime) -> Standing:
     """Take the account's lock, read the subscription, replay its history up to today."""
-    account, subscription = together.known(("held", subscription_id), lambda: _hold(subscription_id))
+    account, subscription = unit_of_work.known(("held", subscription_id), lambda: _hold(subscription_id))
     today = civil_day(now, subscription.time_zone)
     facts = history.facts_of(subscription)
-    before = together.heard(("replayed", subscription_id))
+    before = unit_of_work.heard(("replayed", subscription_id))
     unchanged = before is not None and (before.facts, before.today) == (facts, today)
     timeline = before.timeline if unchanged else replay(facts, today)
     return Standing(account, subscription, now, today, facts, timeline, state_of(subscription))
@@ -182,7 +183,7 @@ def told(row: Subscription) -> dict:
 
 def overdue_invoices(row: Subscription) -> list[Invoice]:
     """Open invoices of the subscription that could not be collected at the first try."""
-    known = together.known(("open invoices", row.id), lambda: Invoice.open_of_subscription(row.id))
+    known = unit_of_work.known(("open invoices", row.id), lambda: Invoice.open_of_subscription(row.id))
     return [invoice for invoice in known if invoice.status == "open" and invoice.first_failed_on]
 
 

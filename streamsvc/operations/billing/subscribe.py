@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, lock, new_id
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     Invoice,
@@ -28,6 +27,7 @@ from streamsvc.rules.refusals import (
     PaymentInProgress,
 )
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.storage.database import db, lock, new_id
 
 
 def subscribe(account_id: str, asked: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:

@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 from flask import current_app
 
-from streamsvc import jobs, together
-from streamsvc.database import db, lock, one_row
+from streamsvc import jobs
 from streamsvc.gateways import vies
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId, TaxRate
 from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import Tax
 from streamsvc.rules.refusals import Invalid
+from streamsvc.storage import unit_of_work
+from streamsvc.storage.database import db, lock, one_row
 
 JOB = "tax_id.check"
 ASK_AGAIN_AFTER = timedelta(hours=1)
@@ -30,7 +31,7 @@ class Taxation(NamedTuple):
 
 
 def taxation_of(account: Account) -> Taxation:
-    rate = together.known(("tax rate", account.country), lambda: db.session.get(TaxRate, account.country))
+    rate = unit_of_work.known(("tax rate", account.country), lambda: db.session.get(TaxRate, account.country))
     return Taxation(rate.rate_ppm if rate else 0, rate and rate.name, reverse_charged_to(account))
 
 
@@ -39,7 +40,7 @@ def reverse_charged_to(account: Account) -> str | None:
     settings = current_app.extensions["settings"]
     if not settings.seller_vat_id or account.country not in vat.FORMS:
         return None
-    kept = together.known(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
+    kept = unit_of_work.known(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
     vouched = kept and kept.status in (("valid",) if settings.vat_check == "vies" else ("valid", "unchecked"))
     if not vouched or not vat.is_reverse_charged(settings.seller_vat_id, account.country, kept.number):
         return None

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing import notices, review
@@ -10,6 +9,7 @@ from streamsvc.operations.billing.standing import Standing, stand, told
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.refusals import AlreadySubscribed, Invalid, WrongState
+from streamsvc.storage.database import db, lock
 
 MOVABLE = ("trialing", "active", "paused")
 

@@ -4,10 +4,10 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models.subscriptions import Discount, Invoice, Plan, Price, Subscription, SubscriptionEvent
 from streamsvc.operations.billing.migrations import declinable
 from streamsvc.rules.billing.calendar import Period
+from streamsvc.storage.database import db
 
 
 def subscription_view(row: Subscription) -> dict:

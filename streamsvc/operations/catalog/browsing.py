@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, one_row
 from streamsvc.http.pagination import short_page
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
@@ -11,6 +10,7 @@ from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.lists import SORTS, told
 from streamsvc.operations.catalog.state import Known
 from streamsvc.rules.refusals import NotFound
+from streamsvc.storage.database import all_rows, one_row
 
 MOST_CREDITS = 500
 

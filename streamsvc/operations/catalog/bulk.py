@@ -5,7 +5,7 @@ from operator import itemgetter
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
+from streamsvc.storage.database import db
 
 MOST_PARAMETERS = 500
 ANALYZE = sa.text("ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words")

@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, db, one_row
 from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
@@ -15,6 +14,7 @@ from streamsvc.operations.catalog.lists import told
 from streamsvc.operations.catalog.state import Known
 from streamsvc.rules.catalog.codes import fallbacks
 from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.storage.database import all_rows, db, one_row
 
 COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
 NAMED = sa.select(*COLUMNS).where(

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.database import UtcTime, all_rows, one_row
 from streamsvc.http import pagination
 from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
+from streamsvc.storage.database import UtcTime, all_rows, one_row
 
 SOON = timedelta(days=14)
 SHOWN = 5

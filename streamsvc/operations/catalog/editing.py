@@ -5,12 +5,12 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc.database import db, one_row
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog import writing
 from streamsvc.operations.catalog.json import dumped, joined
 from streamsvc.rules.catalog.record import Flawed, converted
 from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.storage.database import db, one_row
 
 _name = sa.bindparam("name")
 KEPT = (

@@ -8,11 +8,11 @@ from itertools import chain
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, utc_text
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog.record import Title as Record
 from streamsvc.rules.catalog.record import kept
+from streamsvc.storage.database import all_rows, utc_text
 
 AT_ONCE = 500
 PAGE = (

@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows
 from streamsvc.models import TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.rules.access import TitleFacts, Window
+from streamsvc.storage.database import all_rows
 
 WINDOWS = sa.select(TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at).where(
     TitleWindow.title_pk == sa.bindparam("pk")

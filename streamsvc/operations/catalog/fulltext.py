@@ -7,8 +7,8 @@ index has no pieces.
 
 import sqlalchemy as sa
 
-from streamsvc.database import db
 from streamsvc.models import Title
+from streamsvc.storage.database import db
 
 SELDOM, USUAL = 8, 4
 """How many pieces of like size are merged into one."""

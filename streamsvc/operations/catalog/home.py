@@ -4,7 +4,6 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import all_rows, db, one_row
 from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
 from streamsvc.models.catalog.visibility import VISIBLE
 from streamsvc.operations.catalog import collections, lists, similar, state, writing
@@ -14,6 +13,7 @@ from streamsvc.operations.catalog.state import Known
 from streamsvc.operations.playback import rows as own_rows
 from streamsvc.rules.refusals import Invalid
 from streamsvc.security.authentication import asking_operator, viewer
+from streamsvc.storage.database import all_rows, db, one_row
 
 SHOWN = 24
 PERSONAL = ("continue", "next_up", "because")

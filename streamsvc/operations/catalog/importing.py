@@ -14,12 +14,12 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog import bulk, fulltext, indexing, missing, writing
 from streamsvc.operations.catalog.formats import GZIP, Entry, imdb, in_another_encoding, ndjson, refused, roku, table
 from streamsvc.rules.catalog.parts import laid_over
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
+from streamsvc.storage.database import db
 
 READERS = {"ndjson": ndjson.read, "csv": table.read, "imdb": imdb.read, "roku": roku.read}
 FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 250, 50, 1_000

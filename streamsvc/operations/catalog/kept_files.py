@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import sqlalchemy as sa
 
-from streamsvc.database import one_row
 from streamsvc.models import ImportChunk
 from streamsvc.operations.catalog.formats import GZIP, TooLarge
+from streamsvc.storage.database import one_row
 
 PIECE_BYTES = 256 * 1024
 LARGEST_UNPACKED_BYTES = 4 << 30

@@ -12,7 +12,7 @@ from math import prod
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.database import one_row
+from streamsvc.storage.database import one_row
 
 FRESH_S = 300
 COUNTED = sa.text(

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, one_row
 from streamsvc.http import pagination
 from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.state import Known
-from streamsvc.prepared import Prepared
 from streamsvc.rules.refusals import Invalid
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import all_rows, one_row
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 KEYS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}

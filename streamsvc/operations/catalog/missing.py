@@ -6,9 +6,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db
 from streamsvc.models import Title
 from streamsvc.operations.catalog import bulk, editing, writing
+from streamsvc.storage.database import db
 
 
 class NotRemoved(Exception):

@@ -4,16 +4,16 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import all_rows, one_row, utc_text
 from streamsvc.http.pagination import short_page
 from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog import facts, lists, similar
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.state import Known
-from streamsvc.prepared import Prepared
 from streamsvc.rules.access import verdict
 from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import all_rows, one_row, utc_text
 
 EXPANSIONS = {"seasons", "credits", "similar"}
 RIGHTS = (Title.pk, Title.id, Title.kind, Title.min_age, Title.windowed, Title.plan_limited)

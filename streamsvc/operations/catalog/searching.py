@@ -7,7 +7,6 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from streamsvc.database import db
 from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
@@ -17,8 +16,9 @@ from streamsvc.operations.catalog.json import dumped, joined, json_page
 from streamsvc.operations.catalog.lists import told
 from streamsvc.operations.catalog.spelling import corrections
 from streamsvc.operations.catalog.state import Known
-from streamsvc.prepared import Prepared
 from streamsvc.rules.catalog import search
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import db
 
 FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
 

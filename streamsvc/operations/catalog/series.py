@@ -4,12 +4,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, insert, new_id
 from streamsvc.models import Episode, Season
 from streamsvc.operations.catalog import bulk
 from streamsvc.operations.catalog.cards import artwork_json
 from streamsvc.operations.catalog.json import dumped
 from streamsvc.rules.catalog.record import Title as Record
+from streamsvc.storage.database import db, insert, new_id
 
 CHANGING = ("title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "removed_at")
 

@@ -8,10 +8,10 @@ from collections import Counter
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows
 from streamsvc.models import Facet, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.audience import Audience
+from streamsvc.storage.database import all_rows
 
 SHOWN = 12
 MOST_OF_GENRE = 200

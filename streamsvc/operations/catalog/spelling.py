@@ -3,11 +3,11 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from streamsvc.database import db
 from streamsvc.models import SearchWord
 from streamsvc.operations.catalog.json import dumped
-from streamsvc.prepared import Prepared
 from streamsvc.rules.catalog.typos import SHORTEST, alike, one_slip_away, single, sound
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import db
 
 MOST_CORRECTIONS = 12
 MOST_ALIKE = 300

@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.database import UtcTime, all_rows
 from streamsvc.models import CatalogState, Facet, TitleWindow
-from streamsvc.prepared import Prepared
 from streamsvc.rules.catalog.codes import fallbacks
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import UtcTime, all_rows
 
 _now = sa.bindparam("now", type_=UtcTime())
 STATE = Prepared(

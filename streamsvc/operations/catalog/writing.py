@@ -10,7 +10,6 @@ from operator import itemgetter
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.database import db, insert, lock, new_id
 from streamsvc.models import (
     CatalogState,
     Facet,
@@ -35,6 +34,7 @@ from streamsvc.rules.catalog.record import MOST_POPULAR, encoded
 from streamsvc.rules.catalog.record import Title as Record
 from streamsvc.rules.catalog.text import fold
 from streamsvc.rules.catalog.typos import sound
+from streamsvc.storage.database import db, insert, lock, new_id
 
 MOST_REMEMBERED = 200_000
 BY_RECORD = sa.select(

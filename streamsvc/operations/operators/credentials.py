@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import affected, db, lock, one_row
 from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
 from streamsvc.operations import accounts, audit, mail
 from streamsvc.operations.attempts import tell_if_shut
@@ -15,6 +14,7 @@ from streamsvc.rules.refusals import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
 from streamsvc.security import encryption, password_hashing, rate_limits
+from streamsvc.storage.database import affected, db, lock, one_row
 
 ISSUER = "streamsvc-operators"
 

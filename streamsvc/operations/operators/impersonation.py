@@ -5,12 +5,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.database import db, lock
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
 from streamsvc.operations import audit
 from streamsvc.rules.refusals import AccountNotActive, NotFound, NotSignedIn
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security.operators import Operator
+from streamsvc.storage.database import db, lock
 
 LIFETIME = "impersonation"
 

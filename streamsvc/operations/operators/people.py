@@ -7,7 +7,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import db, insert, lock, new_id
 from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
 from streamsvc.operations import audit, mail
 from streamsvc.operations.operators import impersonation
@@ -15,6 +14,7 @@ from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.refusals import EmailTaken, LastAdmin, NotFound
 from streamsvc.rules.sessions import fingerprint
+from streamsvc.storage.database import db, insert, lock, new_id
 
 INVITATION = "operator_invitation"
 

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app, request
 
-from streamsvc.database import db, lock, one_row
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations import audit, mail
 from streamsvc.operations.attempts import Attempt, tell_if_shut
@@ -19,6 +18,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.storage.database import db, lock, one_row
 
 METHODS = ("totp", "recovery_code")
 USUAL_FOR = timedelta(days=90)

@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows, one_row
 from streamsvc.models import Account, Profile
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
@@ -13,6 +12,7 @@ from streamsvc.rules.access import Check, ViewerFacts, checks
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
 from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, Refusal, StreamLimit
+from streamsvc.storage.database import all_rows, one_row
 
 STANDING = (
     sa.select(

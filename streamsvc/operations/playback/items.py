@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.facts import title_facts
-from streamsvc.prepared import Prepared
 from streamsvc.rules.access import TitleFacts
 from streamsvc.rules.progress import Item
+from streamsvc.storage.compiled_statements import Prepared
 
 EPISODE_PREFIX = "epi_"
 

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.database import affected, all_rows, insert
 from streamsvc.models import Progress, Rated, Watchlisted
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import stands
 from streamsvc.rules.access import suits
 from streamsvc.rules.refusals import NotFound
+from streamsvc.storage.database import affected, all_rows, insert
 
 
 def title_for(profile, title_id: str) -> str:

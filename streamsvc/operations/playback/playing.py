@@ -6,19 +6,19 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.database import UtcTime, one_row
 from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save
 from streamsvc.operations.catalog.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
-from streamsvc.prepared import Prepared
 from streamsvc.rules import playback, progress
 from streamsvc.rules.access import ViewerFacts, verdict
 from streamsvc.rules.grants import Grant, path_opened_by
 from streamsvc.rules.refusals import Invalid, NotFound, StreamEnded
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import UtcTime, one_row
 
 
 def start(who: Viewer, asked: dict, now: datetime) -> dict:

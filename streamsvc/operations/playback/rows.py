@@ -9,7 +9,6 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from streamsvc.database import UtcTime, all_rows, one_row
 from streamsvc.http import pagination
 from streamsvc.models import Episode, Progress, Title, TitleCard, Watchlisted
 from streamsvc.models.catalog.visibility import VISIBLE
@@ -17,6 +16,7 @@ from streamsvc.operations.catalog import lists, state
 from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.playback.reports import stands
 from streamsvc.rules.progress import BEGUN_S, BEGUN_SHARE, FORGOTTEN_AFTER
+from streamsvc.storage.database import UtcTime, all_rows, one_row
 
 PROFILE_ID = sa.bindparam("profile_id")
 LIMIT = sa.bindparam("limit")

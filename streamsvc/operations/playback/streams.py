@@ -13,13 +13,13 @@ from functools import cache
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.database import UtcTime, affected, all_rows, db, insert, new_id
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
 from streamsvc.operations import devices
-from streamsvc.prepared import Prepared
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, StreamLimit
+from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.database import UtcTime, affected, all_rows, db, insert, new_id
 
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)

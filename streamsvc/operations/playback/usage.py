@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc import jobs
-from streamsvc.database import all_rows, db
 from streamsvc.models import Stream, Title
 from streamsvc.operations.playback import streams
+from streamsvc.storage.database import all_rows, db
 
 MOST_TITLES = 100
 _TOLD = (

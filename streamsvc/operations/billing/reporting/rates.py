@@ -5,7 +5,6 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     Coupon,
@@ -21,6 +20,7 @@ from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.billing.facts import Price as PriceFacts
 from streamsvc.rules.billing.recurring import PAYMENT_FAILED, Movement, Step, monthly, movements
+from streamsvc.storage.database import all_rows
 
 ISSUED = (Invoice.number.is_not(None), Invoice.status != "void")
 STOPS = {"paused": "pause", "resumed": "resume", "canceled": "end"}

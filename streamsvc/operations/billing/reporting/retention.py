@@ -5,11 +5,11 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Subscription
 from streamsvc.operations.billing.reporting.rates import all_movements
 from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.billing.recurring import CHURN, NEW, REACTIVATION, Movement, Span, spans
+from streamsvc.storage.database import all_rows
 
 
 def retention(start: date, end: date, interval: str) -> dict:

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, time
 
 import sqlalchemy as sa
 
-from streamsvc.database import all_rows
 from streamsvc.models.subscriptions import (
     CreditNote,
     CreditNoteLine,
@@ -17,6 +16,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.reporting.rates import all_movements
 from streamsvc.rules.billing.recurring import MOVEMENTS, Span, spans
+from streamsvc.storage.database import all_rows
 
 MEASURES = {
     # what it is called: the journals and the book it is the sum of, and the sign that makes it positive

@@ -30,7 +30,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
-from streamsvc.turns import Turns
+from streamsvc.storage.fifo_lock import Turns
 
 STATEMENTS = "statements"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")

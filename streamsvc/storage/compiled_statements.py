@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from streamsvc.database import STATEMENTS, UtcTime, db
+from streamsvc.storage.database import STATEMENTS, UtcTime, db
 
 KEPT_S = 1.0
 """A connection that a thread did not use for so long goes back to the pool, which looks whether it still lives."""

@@ -14,7 +14,7 @@ from functools import cache
 from sqlalchemy import event
 from sqlalchemy.orm import make_transient_to_detached
 
-from streamsvc.database import db, insert
+from streamsvc.storage.database import db, insert
 
 
 class Together:

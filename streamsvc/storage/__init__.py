@@ -1,0 +1,1 @@
+"""The database: engines and transactions, compiled statements, the unit of work, locks."""
