@@ -24,9 +24,9 @@ loglevel = _settings.log_level
 
 
 def post_worker_init(worker):
-    from streamsvc import memory  # in the worker; the master need not load it
+    from streamsvc.worker import gc_tuning  # in the worker; the master need not load it
 
-    memory.settle()
+    gc_tuning.settle()
 
 
 if _settings.metrics:

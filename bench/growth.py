@@ -33,7 +33,6 @@ from sqlalchemy.engine import make_url
 
 from bench import report, servers
 from bench.paths import Request
-from streamsvc import memory
 from streamsvc.app import create_app
 from streamsvc.blueprints.catalog.answers import Answers
 from streamsvc.cli.progress import progress
@@ -43,6 +42,7 @@ from streamsvc.operations.catalog import importing
 from streamsvc.operations.catalog.formats import ndjson
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
+from streamsvc.worker import gc_tuning
 
 MAKER = servers.ROOT / "scripts" / "make_titles.py"
 GENRES = ("drama", "comedy", "documentary", "thriller", "western", "news")
@@ -117,7 +117,7 @@ def fill(size: int) -> dict:
     """Import a made catalogue, straight from its maker."""
     app = create_app(Settings.from_env(os.environ))
     maker = subprocess.Popen([sys.executable, str(MAKER), str(size)], stdout=subprocess.PIPE)
-    memory.settle()  # as the command does
+    gc_tuning.settle()  # as the command does
     began = time.perf_counter()
     with app.app_context(), maker.stdout as file, progress(size, f"Importing {size:,} titles") as bar:
         found = importing.import_entries(ndjson.read(file), lambda done: bar.update(done - bar.pos))

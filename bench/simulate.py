@@ -22,7 +22,6 @@ import click
 import flask_migrate
 import sqlalchemy as sa
 
-from streamsvc import jobs, memory
 from streamsvc.app import create_app
 from streamsvc.gateways.payments.interface import SUCCEEDED
 from streamsvc.models import Account, Job
@@ -44,6 +43,7 @@ from streamsvc.rules.refusals import Refusal
 from streamsvc.settings import Settings
 from streamsvc.storage.database import affected, all_rows, db, new_id, one_row
 from streamsvc.storage.unit_of_work import together
+from streamsvc.worker import gc_tuning, jobs
 
 assert handlers
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -108,7 +108,7 @@ def simulate(clock, subscribers, months, chance) -> "End":
     """Live through it, and look at what came of it."""
     prices = sell()
     everyone = begin(clock, subscribers, prices, chance)
-    memory.settle()
+    gc_tuning.settle()
     days, began = months * 30, time.perf_counter()
     with click.progressbar(range(days), label=f"{subscribers} subscribers, {months} months", file=sys.stderr) as bar:
         for _ in bar:

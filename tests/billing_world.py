@@ -6,12 +6,12 @@ import secrets
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from streamsvc import jobs
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations import handlers
 from streamsvc.operations.billing.audit import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 
 assert handlers
 _numbers = itertools.count(1)

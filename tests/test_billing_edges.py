@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.storage.database import one_row
+from streamsvc.worker import jobs
 from tests.billing_world import World
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Account, Event, Job, SandboxEmail
 from streamsvc.models.subscriptions import (
     Discount,
@@ -23,6 +22,7 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.storage.database import all_rows, db
+from streamsvc.worker import jobs
 from tests.billing_world import World
 from tests.conftest import empty
 

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import CatalogState, SearchDoc
 from streamsvc.operations.catalog import indexing
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.catalog_world import Catalog
 from tests.test_import import pieces_of_the_index
 

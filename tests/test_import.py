@@ -9,10 +9,10 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.operations import handlers
 from streamsvc.operations.catalog import importing, imports
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.catalog_world import Catalog
 
 assert handlers

@@ -7,10 +7,10 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Job, Person, SearchDoc, Title, TitleCard, TitleRecord
 from streamsvc.operations.catalog import importing, imports
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.catalog_world import Catalog
 from tests.test_import import counts, line, ndjson
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.models import Job, Worker
 from streamsvc.storage.database import all_rows, db
+from streamsvc.worker import jobs
 from tests.plans import plan_of
 
 done = []

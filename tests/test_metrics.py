@@ -2,8 +2,8 @@
 
 import pytest
 
-from streamsvc import jobs
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.conftest import Clock
 
 PATH = "/metrics"

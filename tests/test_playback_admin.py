@@ -2,11 +2,11 @@
 
 import pytest
 
-from streamsvc import jobs
 from streamsvc.models import Stream
 from streamsvc.operations.playback import streams
 from streamsvc.rules import playback
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.plans import plan_of
 from tests.playback_steps import CARTOON, FILM, Caller, World, told
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.models import SandboxClock
 from streamsvc.operations.api_keys import create_api_key
 from streamsvc.storage.database import affected, all_rows, db
+from streamsvc.worker import jobs
 from tests.conftest import empty
 
 START = datetime(2012, 2, 1, tzinfo=UTC)

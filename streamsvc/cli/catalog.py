@@ -8,11 +8,11 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from streamsvc import memory
 from streamsvc.cli.progress import progress
 from streamsvc.operations.catalog.exporting import FORMATS
 from streamsvc.operations.catalog.formats import TooLarge, lines
 from streamsvc.operations.catalog.importing import READERS, Report, import_file, opened
+from streamsvc.worker import gc_tuning
 
 MOST_SHOWN = 20
 
@@ -85,7 +85,7 @@ def import_with_progress(
     for one in (file, *others):
         with opened(one) as whole:
             length += sum(1 for _ in lines(whole, sys.maxsize if others else None))
-    memory.settle()
+    gc_tuning.settle()
     with progress(length, "Importing titles") as bar:
         return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most, others)
 

@@ -49,10 +49,11 @@ def _refuse_unready():
 @with_appcontext
 def worker(once):
     """Do the jobs that fall due: renewals, retries, mails."""
-    from streamsvc import clock, jobs, memory
+    from streamsvc import clock
+    from streamsvc.worker import gc_tuning, jobs
 
     _log_to_stderr()
-    memory.settle()
+    gc_tuning.settle()
     if once:
         jobs.schedule_recurring()
         click.echo(f"{jobs.run_due(clock.now(), most=1_000_000)} jobs run")

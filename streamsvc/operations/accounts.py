@@ -6,7 +6,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.models.subscriptions import Plan
 from streamsvc.operations import audit, breached, mail
@@ -18,6 +17,7 @@ from streamsvc.rules.passwords import faults, names_of
 from streamsvc.rules.refusals import EmailTaken, Invalid
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import all_rows, db, insert, new_id
+from streamsvc.worker import jobs
 
 
 @dataclass(frozen=True)

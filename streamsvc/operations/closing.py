@@ -6,7 +6,6 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc import jobs
 from streamsvc.models import Account, Proof, Session
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations import audit, mail, personal_data, proofs, trusted_devices, ways_in
@@ -17,6 +16,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.refusals import EmailTaken, TokenInvalid
 from streamsvc.storage.database import db, lock
+from streamsvc.worker import jobs
 
 PROOF = "account_restoration"
 JOB = "accounts.erase"

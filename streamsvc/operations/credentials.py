@@ -4,7 +4,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Account, Proof, Session
 from streamsvc.operations import accounts, audit, email_changes, mail, proofs, ways_in
 from streamsvc.operations.attempts import is_within
@@ -14,6 +13,7 @@ from streamsvc.rules.refusals import TokenInvalid
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import lock, one_row
+from streamsvc.worker import jobs
 
 
 def set_password(account_id: str, new_hash: str, now: datetime, kept_session: str | None) -> None:

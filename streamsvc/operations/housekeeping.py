@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from streamsvc import jobs
 from streamsvc.http import idempotency
 from streamsvc.operations import secrets, sign_in
 from streamsvc.operations.operators import sign_in as operators_sign_in
 from streamsvc.security import rate_limits
+from streamsvc.worker import jobs
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Account, Proof
 from streamsvc.operations import audit, credentials, mail, proofs
 from streamsvc.operations.accounts import may_sign_in
@@ -18,6 +17,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import TokenInvalid
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.storage.database import lock, one_row
+from streamsvc.worker import jobs
 
 
 def ask(email: str, binding: str, now: datetime) -> None:

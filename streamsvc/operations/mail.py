@@ -13,12 +13,12 @@ from pathlib import Path
 from flask import current_app
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from streamsvc import jobs
 from streamsvc.gateways import mail
 from streamsvc.models import Proof, SandboxEmail
 from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 
 TEMPLATES = Path(__file__).parent.parent / "mails"
 PAGES = {

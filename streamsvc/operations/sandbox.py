@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.models import SandboxClock
 from streamsvc.rules.refusals import ClockIsMoving, ClockMovesForward
 from streamsvc.storage.database import affected, db, insert, one_row
+from streamsvc.worker import jobs
 
 MICROSECOND = timedelta(microseconds=1)
 MOVE_LEASE = timedelta(seconds=30)

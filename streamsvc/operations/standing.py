@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from streamsvc import jobs
 from streamsvc.models import Account, Proof, Session
 from streamsvc.operations import audit, trusted_devices, ways_in
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.database import lock
+from streamsvc.worker import jobs
 
 
 def put(account: Account, asked: dict, now: datetime, actor: str) -> None:

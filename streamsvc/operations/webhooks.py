@@ -5,13 +5,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.gateways import webhooks as outside
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, new_id, utc_text
+from streamsvc.worker import jobs
 
 JOB = "webhook.deliver"
 

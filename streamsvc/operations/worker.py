@@ -9,10 +9,11 @@ from datetime import timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.models import Worker
 from streamsvc.operations.sandbox import is_moving
 from streamsvc.storage.database import affected, db, new_id, one_row
+from streamsvc.worker import jobs
 
 SHORTEST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 1.0

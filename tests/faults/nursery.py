@@ -15,10 +15,10 @@ from datetime import datetime
 
 from sqlalchemy import event
 
-from streamsvc import jobs
 from streamsvc.app import create_app
 from streamsvc.settings import Settings
 from streamsvc.storage.database import STATEMENTS, Session, db
+from streamsvc.worker import jobs
 from tests.conftest import CHEAP, SECRET, close
 
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import ImportChunk, Job
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 from tests.catalog_world import Catalog
 from tests.faults.nursery import Nursery
 from tests.test_import import counts, ndjson

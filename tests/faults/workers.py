@@ -12,11 +12,12 @@ import sys
 import threading
 from datetime import timedelta
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.operations.billing import charging
 from streamsvc.operations.worker import work
 from streamsvc.settings import Settings
+from streamsvc.worker import jobs
 from tests.conftest import CHEAP, SECRET, close
 
 

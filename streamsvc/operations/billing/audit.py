@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing import checks, parking, standing
 from streamsvc.operations.billing.checks import Difference
 from streamsvc.operations.sandbox import is_moving
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 
 PATIENCE = timedelta(hours=1)
 

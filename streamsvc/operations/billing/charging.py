@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
@@ -32,6 +32,7 @@ from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
 from streamsvc.rules.refusals import NotFound, PaymentInProgress
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock, new_id
+from streamsvc.worker import jobs
 
 JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"

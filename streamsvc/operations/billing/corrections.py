@@ -6,7 +6,7 @@ A refund without a credit note leaves the invoice owed again.
 
 from datetime import datetime
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.http import idempotency
@@ -27,6 +27,7 @@ from streamsvc.rules.billing.invoicing import tax_to_return
 from streamsvc.rules.money import share
 from streamsvc.rules.refusals import Invalid, PaymentInProgress, WrongState
 from streamsvc.storage.database import db, lock, new_id
+from streamsvc.worker import jobs
 
 JOB = "refund.reconcile"
 

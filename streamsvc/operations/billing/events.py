@@ -4,11 +4,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.gateways.payments import provider
 from streamsvc.models.subscriptions import Payment, ProviderEvent
 from streamsvc.operations.billing import charging, corrections, disputes
 from streamsvc.storage.database import db, insert
+from streamsvc.worker import jobs
 
 JOB = "provider.event"
 INTENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")

@@ -7,7 +7,6 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
     CreditNoteLine,
@@ -25,6 +24,7 @@ from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax
 from streamsvc.rules.billing.paid import Line, begins_a_period
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, new_id
+from streamsvc.worker import jobs
 
 REVERSED = "VAT in the price, not charged: reverse charge"
 FINALIZE_JOB = "invoice.finalize"

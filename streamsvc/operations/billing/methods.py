@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import MethodRefused
 from streamsvc.models import Account
@@ -13,6 +12,7 @@ from streamsvc.operations.billing import charging, notices, one_off
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import Invalid
 from streamsvc.storage.database import db, lock, one_row
+from streamsvc.worker import jobs
 
 EXPIRY_JOB = "card.expiring"
 TOLD_BEFORE = timedelta(days=30)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Price, PriceMigration, Subscription
 from streamsvc.operations.billing import notices
@@ -16,6 +15,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.refusals import Invalid, WrongState
 from streamsvc.storage.database import db, new_id
+from streamsvc.worker import jobs
 
 JOB = "price.migrate"
 UNDO_JOB = "price.migrate.undo"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from streamsvc import jobs
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
@@ -14,6 +13,7 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.invoicing import Position, total
 from streamsvc.rules.refusals import AccountNotActive, NotFound
 from streamsvc.storage.database import db, lock
+from streamsvc.worker import jobs
 
 
 @dataclass(frozen=True)

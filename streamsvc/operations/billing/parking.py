@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing import charging, checks
@@ -11,6 +10,7 @@ from streamsvc.operations.billing.standing import JOB, stand
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.refusals import DoesNotAddUp, WrongState
 from streamsvc.storage.database import lock
+from streamsvc.worker import jobs
 
 HARMLESS = (checks.LATE, checks.SHOWN)
 """Mended by whoever attends to the subscription next."""

@@ -5,7 +5,6 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, ReferralReward, Subscription
 from streamsvc.operations.billing.credit import give
@@ -13,6 +12,7 @@ from streamsvc.operations.billing.offers import LETTERS
 from streamsvc.rules.refusals import ReferralCodeInvalid
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock
+from streamsvc.worker import jobs
 
 JOB = "referral.reward"
 CODE_LETTERS = 8

@@ -4,7 +4,6 @@ from datetime import datetime
 
 from flask import current_app
 
-from streamsvc import jobs
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import charging, issuing, notices, review, sets
 from streamsvc.operations.billing.standing import JOB, Standing, stand
@@ -13,6 +12,7 @@ from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.refusals import PaymentInProgress
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import together
+from streamsvc.worker import jobs
 
 
 @jobs.handler(JOB)

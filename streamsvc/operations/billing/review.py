@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from flask import current_app
 
-from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
 from streamsvc.operations.billing import charging, issuing, ledger, sets
@@ -20,6 +19,7 @@ from streamsvc.rules.billing.invoicing import Position, Tax, Totals, total
 from streamsvc.rules.refusals import WrongState
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import together
+from streamsvc.worker import jobs
 
 
 def until(now: datetime) -> datetime | None:

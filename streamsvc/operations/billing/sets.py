@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased, lazyload, selectinload
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import UNKNOWN, Charge, Outcome
 from streamsvc.models import Account
@@ -16,6 +16,7 @@ from streamsvc.operations.billing import charging, history, ledger, referrals
 from streamsvc.operations.billing.standing import Replayed
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import all_rows, db
+from streamsvc.worker import jobs
 
 TO_SETTLE = (lazyload(Invoice.lines), selectinload(Invoice.payments))
 """What is read with invoices: whatever is read later, one by one, would have all that is kept back written before."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc import jobs
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing import history, issuing, ledger
@@ -20,6 +19,7 @@ from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock
+from streamsvc.worker import jobs
 
 JOB = "subscription.due"
 AGAIN_AFTER = timedelta(minutes=1)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from flask import current_app
 
-from streamsvc import jobs
 from streamsvc.gateways import vies
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId, TaxRate
@@ -14,6 +13,7 @@ from streamsvc.rules.billing.invoicing import Tax
 from streamsvc.rules.refusals import Invalid
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock, one_row
+from streamsvc.worker import jobs
 
 JOB = "tax_id.check"
 ASK_AGAIN_AFTER = timedelta(hours=1)

@@ -7,12 +7,13 @@ from zipfile import BadZipFile
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
 from streamsvc.operations.catalog import bulk, fulltext, importing, indexing, kept_files, missing, writing
 from streamsvc.operations.catalog.formats import TooLarge
 from streamsvc.operations.catalog.kept_files import PIECE_BYTES
 from streamsvc.storage.database import db, insert, lock, one_row
+from streamsvc.worker import jobs
 
 LARGEST_BYTES = 64 << 20
 MOST_LINES_TOGETHER = 1_000_000

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import clock, jobs
+from streamsvc import clock
 from streamsvc.models import CatalogState, Facet, SearchDoc, SearchWord, Title, TitleFacet, TitleRecord
 from streamsvc.operations.catalog import bulk, fulltext, writing
 from streamsvc.rules.catalog import record, search
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 
 AT_ONCE = 250
 TURN = timedelta(seconds=15)

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import SearchDoc, Stream, Title, TitleFacet
 from streamsvc.operations.catalog import bulk, indexing, writing
 from streamsvc.rules.catalog.ranks import popularity, rank
 from streamsvc.rules.catalog.record import MOST_POPULAR
 from streamsvc.storage.database import db
+from streamsvc.worker import jobs
 
 OF_LATE = timedelta(days=28)
 EVERY = timedelta(days=1)

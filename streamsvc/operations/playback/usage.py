@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc import jobs
 from streamsvc.models import Stream, Title
 from streamsvc.operations.playback import streams
 from streamsvc.storage.database import all_rows, db
+from streamsvc.worker import jobs
 
 MOST_TITLES = 100
 _TOLD = (
