@@ -4,7 +4,7 @@ import itertools
 import secrets
 
 from streamsvc.models import Account, Device, Profile, Session
-from streamsvc.operations.api_keys import create_api_key
+from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.operations.playback.streams import Limits, Wish
 from streamsvc.storage.database import db, new_id
 

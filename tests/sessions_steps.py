@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.operations.api_keys import create_api_key
+from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.rules.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from streamsvc.operations.exports import TABLES, TOLD
+from streamsvc.operations.accounts.exports import TABLES, TOLD
 from tests.billing_world import World
 
 

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from streamsvc.app import MIGRATIONS
 from streamsvc.models import Profile, WebhookEndpoint
-from streamsvc.operations.accounts import register
+from streamsvc.operations.accounts.accounts import register
 from streamsvc.security import encryption
 from streamsvc.storage.database import UtcTime, db
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.personal_data import EMPTIED, ERASED, KEPT_FOR_TAX, owned_by
+from streamsvc.operations.accounts.personal_data import EMPTIED, ERASED, KEPT_FOR_TAX, owned_by
 from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.sessions_steps import code_of, everything, mailed_token, mails, new_person, operator, run_jobs

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import SandboxClock
-from streamsvc.operations.api_keys import create_api_key
+from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.storage.database import affected, all_rows, db
 from streamsvc.worker import jobs
 from tests.conftest import empty

@@ -3,7 +3,7 @@
 import click
 from flask.cli import with_appcontext
 
-from streamsvc.operations.api_keys import add_api_key
+from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.rules.roles import SCOPES
 from streamsvc.rules.sessions import API_KEY_PREFIX, new_token
 from streamsvc.storage.database import db

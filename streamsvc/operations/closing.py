@@ -8,7 +8,8 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, Proof, Session
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations import audit, mail, personal_data, proofs, trusted_devices, ways_in
+from streamsvc.operations import audit, mail, proofs, trusted_devices, ways_in
+from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing import changes, charging
 from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.billing.access import LIVE

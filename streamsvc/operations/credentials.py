@@ -5,7 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import accounts, audit, email_changes, mail, proofs, ways_in
+from streamsvc.operations import audit, email_changes, mail, proofs, ways_in
+from streamsvc.operations.accounts import accounts
 from streamsvc.operations.attempts import is_within
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key

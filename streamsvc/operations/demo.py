@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc.models import Account, ApiKey
-from streamsvc.operations.accounts import register
-from streamsvc.operations.api_keys import add_api_key
+from streamsvc.operations.accounts.accounts import register
+from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint

@@ -1,6 +1,7 @@
 """All that the worker can do: importing this module names every handler."""
 
-from streamsvc.operations import accounts, closing, credentials, housekeeping, magic_links, mail, standing, webhooks
+from streamsvc.operations import closing, credentials, housekeeping, magic_links, mail, standing, webhooks
+from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing import (
     audit,
     charging,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof
 from streamsvc.operations import audit, credentials, mail, proofs
-from streamsvc.operations.accounts import may_sign_in
+from streamsvc.operations.accounts.accounts import may_sign_in
 from streamsvc.operations.attempts import is_within
 from streamsvc.operations.bindings import is_bound
 from streamsvc.rules import throttle as limits

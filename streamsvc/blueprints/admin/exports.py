@@ -3,7 +3,7 @@
 from flask import Response, stream_with_context
 
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations import exports
+from streamsvc.operations.accounts import exports
 from streamsvc.rules.refusals import NotFound
 from streamsvc.security.authentication import operator
 

@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorAccount
-from streamsvc.operations import accounts
+from streamsvc.operations.accounts import accounts
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import throttle as limits

@@ -6,7 +6,8 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Device, DeviceTrust, Session
-from streamsvc.operations import devices, new_devices, trusted_devices
+from streamsvc.operations import new_devices, trusted_devices
+from streamsvc.operations.accounts import devices
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound

@@ -3,7 +3,8 @@
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations import accounts, credentials, email_changes, reauthentication
+from streamsvc.operations import credentials, email_changes, reauthentication
+from streamsvc.operations.accounts import accounts
 from streamsvc.operations.attempts import count_by_address
 from streamsvc.rules import throttle as limits
 from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordReset, ProofToken

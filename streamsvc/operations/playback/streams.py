@@ -15,7 +15,7 @@ from flask import current_app
 
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
-from streamsvc.operations import devices
+from streamsvc.operations.accounts import devices
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, StreamLimit
 from streamsvc.storage.compiled_statements import Prepared

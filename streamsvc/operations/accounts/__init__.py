@@ -1,0 +1,1 @@
+"""Accounts and what belongs to them: profiles, devices, PINs, API keys, personal data."""
