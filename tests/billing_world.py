@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations import handlers
-from streamsvc.operations.billing.audit import audit
+from streamsvc.operations.billing.books.audit import audit
 from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs

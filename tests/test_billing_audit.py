@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from streamsvc.cli.billing import billing
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment, Subscription
-from streamsvc.operations.billing.audit import audit_daily
+from streamsvc.operations.billing.books.audit import audit_daily
 from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.plans import plan_of

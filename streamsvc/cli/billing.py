@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 from streamsvc import clock
 from streamsvc.cli.progress import progress
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing.audit import audit as differences
+from streamsvc.operations.billing.books.audit import audit as differences
 from streamsvc.operations.billing.importing import import_subscribers
 from streamsvc.operations.billing.renewal import attend
 from streamsvc.storage.database import all_rows, db

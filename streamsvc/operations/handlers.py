@@ -3,7 +3,6 @@
 from streamsvc.operations import closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing import (
-    audit,
     charging,
     corrections,
     events,
@@ -16,6 +15,7 @@ from streamsvc.operations.billing import (
     sets,
     taxing,
 )
+from streamsvc.operations.billing.books import audit
 from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
 

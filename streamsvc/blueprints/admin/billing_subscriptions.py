@@ -10,7 +10,8 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations import audit
-from streamsvc.operations.billing import changes, parking
+from streamsvc.operations.billing import changes
+from streamsvc.operations.billing.books import holds
 from streamsvc.operations.billing.migrations import migrate, withdraw
 from streamsvc.operations.billing.subscribe import subscribe
 from streamsvc.operations.billing.transfer import transfer
@@ -109,7 +110,7 @@ def take_out_of_parking(subscription_id):
     """Bill a parked subscription on, now that its books agree again; what fell due meanwhile comes at once."""
     row, me = found(subscription_id), asking_operator().id
     reason = row.parked_reason
-    shown = parking.take_out(row.id, clock.now())
+    shown = holds.take_out(row.id, clock.now())
     audit.record("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
     db.session.commit()
     return operators_view(shown)

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing import charging, checks
-from streamsvc.operations.billing.checks import Difference
+from streamsvc.operations.billing import charging
+from streamsvc.operations.billing.books import checks
+from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.standing import JOB, stand
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.refusals import DoesNotAddUp, WrongState

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing import checks, parking, standing
-from streamsvc.operations.billing.checks import Difference
+from streamsvc.operations.billing import standing
+from streamsvc.operations.billing.books import checks, holds
+from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.sandbox import is_moving
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
@@ -27,7 +28,7 @@ def audit(now: datetime) -> list[Difference]:
     db.session.commit()
     found = list(checks.numbers())
     for account_id in sorted({one.account_id for one in suspects}):
-        found += parking.examine(account_id, now)
+        found += holds.examine(account_id, now)
         db.session.commit()
     return found
 

@@ -1,0 +1,1 @@
+"""Checks that the books are right: recompute everything, compare, hold what does not reconcile."""
