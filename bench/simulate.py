@@ -34,8 +34,9 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.operations import handlers
-from streamsvc.operations.billing import changes, corrections, sets
+from streamsvc.operations.billing import changes, sets
 from streamsvc.operations.billing.books.audit import audit
+from streamsvc.operations.billing.invoices import corrections
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.operations.billing.reporting.revenue import revenue
 from streamsvc.operations.billing.standing import stand

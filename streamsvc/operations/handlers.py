@@ -2,20 +2,9 @@
 
 from streamsvc.operations import closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.billing import (
-    charging,
-    corrections,
-    events,
-    methods,
-    migrations,
-    one_off,
-    referrals,
-    renewal,
-    review,
-    sets,
-    taxing,
-)
+from streamsvc.operations.billing import charging, events, methods, migrations, referrals, renewal, sets, taxing
 from streamsvc.operations.billing.books import audit
+from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
 

@@ -4,8 +4,8 @@ from streamsvc import clock
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing import disputes
 from streamsvc.operations.billing.charging import authenticate
+from streamsvc.operations.billing.invoices import disputes
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import (
     PaymentOut,

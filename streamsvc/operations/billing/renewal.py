@@ -5,7 +5,8 @@ from datetime import datetime
 from flask import current_app
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import charging, issuing, notices, review, sets
+from streamsvc.operations.billing import charging, issuing, notices, sets
+from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day

@@ -11,8 +11,8 @@ from flask import current_app
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
 from streamsvc.operations.billing import charging, issuing, ledger, sets
-from streamsvc.operations.billing.corrections import locked
-from streamsvc.operations.billing.one_off import OneOff
+from streamsvc.operations.billing.invoices.corrections import locked
+from streamsvc.operations.billing.invoices.one_off import OneOff
 from streamsvc.operations.billing.standing import Standing, stand
 from streamsvc.operations.billing.taxing import taxation_of
 from streamsvc.rules.billing.invoicing import Position, Tax, Totals, total

@@ -1,0 +1,1 @@
+"""After an invoice is issued: corrections, disputes, review, one-off charges."""
