@@ -34,12 +34,13 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.operations import handlers
-from streamsvc.operations.billing import changes, sets
+from streamsvc.operations.billing import changes
 from streamsvc.operations.billing.books.audit import audit
+from streamsvc.operations.billing.core import batches
+from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.invoices import corrections
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.operations.billing.reporting.revenue import revenue
-from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import Refusal
 from streamsvc.settings import Settings
 from streamsvc.storage.database import affected, all_rows, db, new_id, one_row
@@ -161,7 +162,7 @@ def begin(clock, subscribers, prices, chance) -> list[tuple[str, str]]:
                 db.session.execute(sa.insert(model), list(kept))
             ids = [(subscription["id"], account["id"]) for account, _, subscription, _ in rows]
             with together():
-                sets.hold([subscription_id for subscription_id, _ in ids])
+                batches.hold([subscription_id for subscription_id, _ in ids])
                 for subscription_id, _ in ids:
                     stand(subscription_id, clock.at).show()
             db.session.commit()

@@ -2,8 +2,9 @@
 
 from streamsvc.operations import closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.billing import charging, events, methods, migrations, referrals, renewal, sets, taxing
+from streamsvc.operations.billing import events, methods, migrations, renewal
 from streamsvc.operations.billing.books import audit
+from streamsvc.operations.billing.core import batches, charging, referrals, taxing
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
@@ -28,7 +29,7 @@ __all__ = [
     "referrals",
     "renewal",
     "review",
-    "sets",
+    "batches",
     "standing",
     "taxing",
     "usage",

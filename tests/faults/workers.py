@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from streamsvc import clock
 from streamsvc.app import create_app
-from streamsvc.operations.billing import charging
+from streamsvc.operations.billing.core import charging
 from streamsvc.operations.worker import work
 from streamsvc.settings import Settings
 from streamsvc.worker import jobs

@@ -8,8 +8,8 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations import audit
-from streamsvc.operations.billing import issuing
-from streamsvc.operations.billing.credit import after_credit
+from streamsvc.operations.billing.core import issuing
+from streamsvc.operations.billing.core.credit import after_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.views import invoice_view
 from streamsvc.rules.refusals import NotFound

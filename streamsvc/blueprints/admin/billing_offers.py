@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
-from streamsvc.operations.billing import credit, offers
+from streamsvc.operations.billing.core import codes, credit
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.schemas.base import Country, Currency, checked
 from streamsvc.schemas.subscriptions_admin import (
@@ -32,7 +32,7 @@ bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Co
 @bp.response(200, CouponAdminOut)
 def put_coupon(asked, code):
     """Make a coupon, or change how long and how often it can be redeemed."""
-    coupon = offers.put_coupon(code, asked, clock.now())
+    coupon = codes.put_coupon(code, asked, clock.now())
     db.session.commit()
     return coupon
 
@@ -44,7 +44,7 @@ def put_coupon(asked, code):
 @bp.response(201, GiftCodesOut)
 def make_gift_codes(asked):
     """Make gift codes; each becomes account credit for whoever redeems it."""
-    gifts = offers.make_gifts(asked, clock.now())
+    gifts = codes.make_gifts(asked, clock.now())
     db.session.flush()
     return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
 

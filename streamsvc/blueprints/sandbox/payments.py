@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing.charging import authenticate
+from streamsvc.operations.billing.core.charging import authenticate
 from streamsvc.operations.billing.invoices import disputes
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import (

@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId
-from streamsvc.operations.billing import referrals, taxing
+from streamsvc.operations.billing.core import referrals, taxing
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_invoices import ReferralOut, TaxIdIn, TaxIdOut
 from streamsvc.security.authentication import viewer

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subscription
-from streamsvc.operations.billing.standing import Standing
+from streamsvc.operations.billing.core.aggregate import Standing
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.refusals import CouponInvalid, NotFound, WrongState

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc.gateways.payments import provider
 from streamsvc.models.subscriptions import Payment, ProviderEvent
-from streamsvc.operations.billing import charging
+from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.invoices import corrections, disputes
 from streamsvc.storage.database import db, insert
 from streamsvc.worker import jobs

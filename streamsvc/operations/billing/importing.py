@@ -20,7 +20,7 @@ from streamsvc.http.edge import flat, strict_json
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
 from streamsvc.operations.accounts.accounts import NewAccount, open_account
-from streamsvc.operations.billing import credit
+from streamsvc.operations.billing.core import credit
 from streamsvc.operations.billing.subscribe import start
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day

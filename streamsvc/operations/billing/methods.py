@@ -8,9 +8,9 @@ from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import MethodRefused
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Subscription
-from streamsvc.operations.billing import charging, notices
+from streamsvc.operations.billing.core import charging, notices
+from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.invoices import one_off
-from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import Invalid
 from streamsvc.storage.database import db, lock, one_row
 from streamsvc.worker import jobs

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Price, PriceMigration, Subscription
-from streamsvc.operations.billing import notices
-from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.operations.billing.core import notices
+from streamsvc.operations.billing.core.aggregate import Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.refusals import Invalid, WrongState

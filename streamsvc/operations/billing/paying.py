@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import charging, issuing
+from streamsvc.operations.billing.core import charging, issuing
 from streamsvc.operations.billing.subscribe import chosen_method, tell
 from streamsvc.rules.refusals import InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.storage.database import db, lock

@@ -5,9 +5,9 @@ from datetime import datetime
 from flask import current_app
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import charging, issuing, notices, sets
+from streamsvc.operations.billing.core import batches, charging, issuing, notices
+from streamsvc.operations.billing.core.aggregate import JOB, Standing, stand
 from streamsvc.operations.billing.invoices import review
-from streamsvc.operations.billing.standing import JOB, Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.refusals import PaymentInProgress
@@ -38,13 +38,13 @@ def attend_all(subscription_ids: list[str], now: datetime) -> None:
     """The same for many in one unit of work; their payments are sent together."""
     payments, replayed = [], {}
     with together():
-        sets.hold(subscription_ids)
+        batches.hold(subscription_ids)
         for subscription_id in subscription_ids:
             at = stand(subscription_id, now)
             payments += [payment.id for payment in do_due(at)]
             replayed[subscription_id] = at.replayed
     db.session.commit()
-    sets.send_all(payments, replayed)
+    batches.send_all(payments, replayed)
 
 
 def do_due(at: Standing) -> list[Payment]:

@@ -13,9 +13,10 @@ from streamsvc.models.subscriptions import (
     Price,
     Subscription,
 )
-from streamsvc.operations.billing import charging, coupons, referrals
-from streamsvc.operations.billing.credit import redeem_gift
-from streamsvc.operations.billing.standing import Standing, stand
+from streamsvc.operations.billing import coupons
+from streamsvc.operations.billing.core import charging, referrals
+from streamsvc.operations.billing.core.aggregate import Standing, stand
+from streamsvc.operations.billing.core.credit import redeem_gift
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals import (

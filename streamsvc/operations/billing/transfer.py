@@ -4,9 +4,9 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing import notices
+from streamsvc.operations.billing.core import notices
+from streamsvc.operations.billing.core.aggregate import Standing, stand, told
 from streamsvc.operations.billing.invoices import review
-from streamsvc.operations.billing.standing import Standing, stand, told
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.refusals import AlreadySubscribed, Invalid, WrongState

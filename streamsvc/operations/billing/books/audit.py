@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing import standing
 from streamsvc.operations.billing.books import checks, holds
 from streamsvc.operations.billing.books.checks import Difference
+from streamsvc.operations.billing.core import aggregate
 from streamsvc.operations.sandbox import is_moving
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
@@ -41,7 +41,9 @@ def audit_daily(payload: dict, now: datetime) -> None:
     for difference in audit(now):
         jobs.log.error("billing audit: %s", difference)
     for subscription_id in left_behind(now):
-        jobs.enqueue(standing.JOB, {"subscription_id": subscription_id}, now, f"{subscription_id} left behind {now:%F}")
+        jobs.enqueue(
+            aggregate.JOB, {"subscription_id": subscription_id}, now, f"{subscription_id} left behind {now:%F}"
+        )
 
 
 def left_behind(now: datetime) -> list[str]:

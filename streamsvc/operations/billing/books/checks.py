@@ -21,7 +21,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing import history
+from streamsvc.operations.billing.core import event_store
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
 from streamsvc.rules.billing.lines import replay
@@ -176,7 +176,7 @@ def lives(now: datetime, account_id: str | None = None) -> Iterator[tuple[Subscr
     while some:
         prices = db.session.scalars(sa.select(Price)).all()  # held here, so that each is read once
         ids = [row.id for row in some]
-        facts, invoiced = history.facts_of_all(ids), _invoiced(ids)
+        facts, invoiced = event_store.facts_of_all(ids), _invoiced(ids)
         for row in some:
             yield row, list(life(row, facts[row.id], invoiced[row.id], now))
         del prices

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing import charging
 from streamsvc.operations.billing.books import checks
 from streamsvc.operations.billing.books.checks import Difference
-from streamsvc.operations.billing.standing import JOB, stand
+from streamsvc.operations.billing.core import charging
+from streamsvc.operations.billing.core.aggregate import JOB, stand
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.refusals import DoesNotAddUp, WrongState
 from streamsvc.storage.database import lock

@@ -20,9 +20,9 @@ from streamsvc.models.subscriptions import (
     Payment,
     Refund,
 )
-from streamsvc.operations.billing import charging, issuing, ledger
-from streamsvc.operations.billing.credit import after_credit
-from streamsvc.operations.billing.standing import stand
+from streamsvc.operations.billing.core import charging, issuing, ledger
+from streamsvc.operations.billing.core.aggregate import stand
+from streamsvc.operations.billing.core.credit import after_credit
 from streamsvc.rules.billing.invoicing import tax_to_return
 from streamsvc.rules.money import share
 from streamsvc.rules.refusals import Invalid, PaymentInProgress, WrongState

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing import issuing, ledger
+from streamsvc.operations.billing.core import issuing, ledger
+from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.invoices.corrections import locked
-from streamsvc.operations.billing.standing import stand
 from streamsvc.rules.refusals import WrongState
 from streamsvc.storage.database import db
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
-from streamsvc.operations.billing import charging, issuing, ledger
-from streamsvc.operations.billing.taxing import taxation_of
+from streamsvc.operations.billing.core import charging, issuing, ledger
+from streamsvc.operations.billing.core.taxing import taxation_of
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.invoicing import Position, total
 from streamsvc.rules.refusals import AccountNotActive, NotFound

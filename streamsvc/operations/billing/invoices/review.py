@@ -10,11 +10,11 @@ from flask import current_app
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
-from streamsvc.operations.billing import charging, issuing, ledger, sets
+from streamsvc.operations.billing.core import batches, charging, issuing, ledger
+from streamsvc.operations.billing.core.aggregate import Standing, stand
+from streamsvc.operations.billing.core.taxing import taxation_of
 from streamsvc.operations.billing.invoices.corrections import locked
 from streamsvc.operations.billing.invoices.one_off import OneOff
-from streamsvc.operations.billing.standing import Standing, stand
-from streamsvc.operations.billing.taxing import taxation_of
 from streamsvc.rules.billing.invoicing import Position, Tax, Totals, total
 from streamsvc.rules.refusals import WrongState
 from streamsvc.storage.database import db
@@ -62,11 +62,11 @@ def fall_final(payload: dict, now: datetime) -> None:
 def fall_final_together(payloads: list[dict], now: datetime) -> None:
     payments = []
     with together():
-        sets.hold([payload["subscription_id"] for payload in payloads])
+        batches.hold([payload["subscription_id"] for payload in payloads])
         for payload in payloads:
             payments += [payment.id for payment in end_review(payload, now)]
     db.session.commit()
-    sets.send_all(payments)
+    batches.send_all(payments)
 
 
 def end_review(payload: dict, now: datetime) -> list[Payment]:

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
-from streamsvc.operations.billing import issuing, ledger
-from streamsvc.operations.billing.standing import stand
+from streamsvc.operations.billing.core import issuing, ledger
+from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.rules.refusals import GiftCodeInvalid, Invalid
 from streamsvc.storage.database import db
 

@@ -24,8 +24,8 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing import issuing, ledger, notices, referrals
-from streamsvc.operations.billing.standing import Standing, ladder_of, stand
+from streamsvc.operations.billing.core import issuing, ledger, notices, referrals
+from streamsvc.operations.billing.core.aggregate import Standing, ladder_of, stand
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, begins_a_period

@@ -10,8 +10,8 @@ from flask import current_app
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing import history, issuing, ledger
-from streamsvc.operations.billing.notices import reminder_on
+from streamsvc.operations.billing.core import event_store, issuing, ledger
+from streamsvc.operations.billing.core.notices import reminder_on
 from streamsvc.operations.webhooks import publish
 from streamsvc.rules.billing.calendar import civil_day, starts_at
 from streamsvc.rules.billing.dunning import Ladder
@@ -34,7 +34,7 @@ class Standing:
     subscription: Subscription
     now: datetime
     today: date
-    facts: history.fact.Facts
+    facts: event_store.fact.Facts
     timeline: Timeline
     before: tuple
     """What the world was last told of it."""
@@ -54,8 +54,8 @@ class Standing:
 
     def happen(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
         """Record an event and count it in."""
-        event = event_type(history.next_ref(self.facts), on or self.today, *details, **more)
-        history.record(self.subscription, event, actor, self.now)
+        event = event_type(event_store.next_ref(self.facts), on or self.today, *details, **more)
+        event_store.record(self.subscription, event, actor, self.now)
         self.facts = self.facts.plus(event)
         self.timeline = replay(self.facts, self.today)
 
@@ -95,7 +95,7 @@ class Standing:
 
     def _book(self, net_minor: dict[str, int]) -> None:
         """Count lines as booked. One that was booked at what it asks for leaves the timeline as it is."""
-        booked = {identity: history.fact.Booked(net) for identity, net in net_minor.items()}
+        booked = {identity: event_store.fact.Booked(net) for identity, net in net_minor.items()}
         self.facts = replace(self.facts, booked={**self.facts.booked, **booked})
         if any(net_minor.get(line.identity, line.amount_minor) != line.amount_minor for line in self.timeline.lines):
             self.timeline = replay(self.facts, self.today)
@@ -109,7 +109,7 @@ class Standing:
         project(self)
         live = self.subscription.status not in ("canceled", "incomplete")
         if before and live and not self.suspended_from():
-            self.happen(history.fact.Suspended, before, self.today)
+            self.happen(event_store.fact.Suspended, before, self.today)
             self.bill("recovery")
             project(self)
         unit_of_work.flush()
@@ -122,7 +122,7 @@ class Standing:
 class Replayed(NamedTuple):
     """A history, and what it amounted to: true as long as nothing was added to it."""
 
-    facts: history.fact.Facts
+    facts: event_store.fact.Facts
     today: date
     timeline: Timeline
 
@@ -131,7 +131,7 @@ def stand(subscription_id: str, now: datetime) -> Standing:
     """Take the account's lock, read the subscription, replay its history up to today."""
     account, subscription = unit_of_work.known(("held", subscription_id), lambda: _hold(subscription_id))
     today = civil_day(now, subscription.time_zone)
-    facts = history.facts_of(subscription)
+    facts = event_store.facts_of(subscription)
     before = unit_of_work.heard(("replayed", subscription_id))
     unchanged = before is not None and (before.facts, before.today) == (facts, today)
     timeline = before.timeline if unchanged else replay(facts, today)
@@ -146,7 +146,7 @@ def _hold(subscription_id: str) -> tuple[Account, Subscription]:
 def project(at: Standing) -> None:
     """Write what the timeline and the open invoices say onto the row."""
     row, timeline = at.subscription, at.timeline
-    row.price_id, row.plan_id = timeline.price.id, history.price_of(timeline.price.id).plan_id
+    row.price_id, row.plan_id = timeline.price.id, event_store.price_of(timeline.price.id).plan_id
     row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end

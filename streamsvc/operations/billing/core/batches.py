@@ -12,8 +12,8 @@ from streamsvc.gateways.payments import provider
 from streamsvc.gateways.payments.interface import UNKNOWN, Charge, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Payment, PaymentMethod, Subscription, TaxId
-from streamsvc.operations.billing import charging, history, ledger, referrals
-from streamsvc.operations.billing.standing import Replayed
+from streamsvc.operations.billing.core import charging, event_store, ledger, referrals
+from streamsvc.operations.billing.core.aggregate import Replayed
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import all_rows, db
 from streamsvc.worker import jobs
@@ -39,7 +39,7 @@ def hold(
     others = sa.select(OTHERS.id).where(OTHERS.id.in_(sorted(set(account_ids))))
     mine = sa.select(Account).where(Account.id.in_(sa.union_all(owners, others)))  # PostgreSQL reads all for an OR
     accounts = {one.id: one for one in _fresh(mine.order_by(Account.id).with_for_update())}
-    facts = history.facts_of_all(ids)
+    facts = event_store.facts_of_all(ids)
     for row in _fresh(sa.select(Subscription).where(Subscription.id.in_(ids))):
         unit_of_work.tell(("held", row.id), (accounts[row.account_id], row))
         unit_of_work.tell(("facts", row.id), facts[row.id])

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, ReferralReward, Subscription
-from streamsvc.operations.billing.credit import give
-from streamsvc.operations.billing.offers import LETTERS
+from streamsvc.operations.billing.core.codes import LETTERS
+from streamsvc.operations.billing.core.credit import give
 from streamsvc.rules.refusals import ReferralCodeInvalid
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock
