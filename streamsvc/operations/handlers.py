@@ -2,10 +2,11 @@
 
 from streamsvc.operations import closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.billing import events, methods, migrations, renewal
+from streamsvc.operations.billing import migrations, renewal
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, referrals, taxing
 from streamsvc.operations.billing.invoices import corrections, one_off, review
+from streamsvc.operations.billing.payments import methods, provider_events
 from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
 
@@ -16,7 +17,7 @@ __all__ = [
     "closing",
     "corrections",
     "credentials",
-    "events",
+    "provider_events",
     "housekeeping",
     "imports",
     "indexing",

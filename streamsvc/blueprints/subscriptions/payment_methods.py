@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import PaymentMethod
-from streamsvc.operations.billing import methods
+from streamsvc.operations.billing.payments import methods
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut

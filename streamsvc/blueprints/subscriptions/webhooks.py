@@ -4,7 +4,7 @@ from flask import current_app, request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.billing.events import receive
+from streamsvc.operations.billing.payments.provider_events import receive
 from streamsvc.rules.refusals import NotFound, SignatureInvalid
 from streamsvc.security.authentication import public
 

@@ -1,0 +1,1 @@
+"""Payment methods, payments by hand, and events from the payment provider."""
