@@ -34,13 +34,13 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.operations import handlers
-from streamsvc.operations.billing import changes
 from streamsvc.operations.billing.books.audit import audit
 from streamsvc.operations.billing.core import batches
 from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.invoices import corrections
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.operations.billing.reporting.revenue import revenue
+from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.rules.refusals import Refusal
 from streamsvc.settings import Settings
 from streamsvc.storage.database import affected, all_rows, db, new_id, one_row

@@ -10,8 +10,8 @@ from streamsvc import clock
 from streamsvc.cli.progress import progress
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.books.audit import audit as differences
-from streamsvc.operations.billing.importing import import_subscribers
-from streamsvc.operations.billing.renewal import attend
+from streamsvc.operations.billing.subscriptions.importing import import_subscribers
+from streamsvc.operations.billing.subscriptions.renewal import attend
 from streamsvc.storage.database import all_rows, db
 
 DUE = sa.select(Subscription.id).where(Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None))

@@ -2,11 +2,11 @@
 
 from streamsvc.operations import closing, credentials, housekeeping, magic_links, mail, standing, webhooks
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.billing import migrations, renewal
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, referrals, taxing
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.payments import methods, provider_events
+from streamsvc.operations.billing.subscriptions import price_migrations, renewal
 from streamsvc.operations.catalog import imports, indexing, popularity
 from streamsvc.operations.playback import usage
 
@@ -24,7 +24,7 @@ __all__ = [
     "magic_links",
     "mail",
     "methods",
-    "migrations",
+    "price_migrations",
     "one_off",
     "popularity",
     "referrals",

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from streamsvc import clock as clocks
 from streamsvc.models.subscriptions import Invoice, Payment, SandboxCharge, Subscription
 from streamsvc.operations.billing.books.audit import audit
-from streamsvc.operations.billing.importing import import_subscribers
+from streamsvc.operations.billing.subscriptions.importing import import_subscribers
 from streamsvc.storage.database import db, one_row
 from tests.billing_world import World
 from tests.conftest import Clock

@@ -4,9 +4,9 @@ from streamsvc import clock
 from streamsvc.blueprints.subscriptions.subscriptions import mine
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.operations.billing import changes
-from streamsvc.operations.billing.preview import preview
-from streamsvc.operations.billing.views import subscription_view
+from streamsvc.operations.billing.subscriptions import changes
+from streamsvc.operations.billing.subscriptions.preview import preview
+from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import moment_of
 from streamsvc.schemas.subscriptions import AnchorIn, CancellationIn, PauseIn, PlanChangeIn, SubscriptionOut
 from streamsvc.schemas.subscriptions_invoices import PreviewIn, PreviewOut

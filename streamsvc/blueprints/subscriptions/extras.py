@@ -3,7 +3,7 @@
 from streamsvc.blueprints.subscriptions.changes import take
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.operations.billing import addons, coupons, migrations
+from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
 from streamsvc.schemas.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
 from streamsvc.security.authentication import viewer
 
@@ -47,4 +47,4 @@ def remove_addon(asked, subscription_id, plan):
 @bp.response(200, SubscriptionOut)
 def keep_price(subscription_id):
     """Keep the price, where a change of it waits that may be declined."""
-    return take(subscription_id, lambda at: migrations.decline(at, viewer().account_id))
+    return take(subscription_id, lambda at: price_migrations.decline(at, viewer().account_id))

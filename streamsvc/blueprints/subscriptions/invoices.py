@@ -10,7 +10,7 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.payments.manual import pay
-from streamsvc.operations.billing.views import invoice_view
+from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut

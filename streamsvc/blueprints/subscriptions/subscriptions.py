@@ -8,8 +8,8 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import current_key, idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing.subscribe import subscribe
-from streamsvc.operations.billing.views import subscription_view
+from streamsvc.operations.billing.subscriptions.subscribe import subscribe
+from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions import SubscriptionIn, SubscriptionOut

@@ -6,7 +6,7 @@ from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import charging, issuing
-from streamsvc.operations.billing.subscribe import chosen_method, tell
+from streamsvc.operations.billing.subscriptions.subscribe import chosen_method, tell
 from streamsvc.rules.refusals import InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.storage.database import db, lock
 

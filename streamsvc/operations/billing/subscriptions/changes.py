@@ -9,11 +9,11 @@ from datetime import datetime
 
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import Price, Subscription
-from streamsvc.operations.billing import renewal
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import Standing, stand
 from streamsvc.operations.billing.invoices import review
-from streamsvc.operations.billing.subscribe import give_up, tell
+from streamsvc.operations.billing.subscriptions import renewal
+from streamsvc.operations.billing.subscriptions.subscribe import give_up, tell
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import GIVES_ACCESS
 from streamsvc.rules.billing.changes import first_day_without, is_upgrade

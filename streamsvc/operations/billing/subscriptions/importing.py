@@ -21,7 +21,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
 from streamsvc.operations.accounts.accounts import NewAccount, open_account
 from streamsvc.operations.billing.core import credit
-from streamsvc.operations.billing.subscribe import start
+from streamsvc.operations.billing.subscriptions.subscribe import start
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.emails import email_key

@@ -5,12 +5,12 @@ from datetime import date, datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing import addons, changes, subscribe
-from streamsvc.operations.billing import renewal as due
 from streamsvc.operations.billing.core import issuing
 from streamsvc.operations.billing.core.aggregate import Standing, stand
 from streamsvc.operations.billing.core.issuing import Draft, describe
-from streamsvc.operations.billing.views import invoice_view
+from streamsvc.operations.billing.subscriptions import addons, changes, subscribe
+from streamsvc.operations.billing.subscriptions import renewal as due
+from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import moment_of, starts_at
 from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.paid import Line

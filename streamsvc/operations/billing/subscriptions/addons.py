@@ -2,9 +2,9 @@
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Price
-from streamsvc.operations.billing.changes import bill_gated, running
 from streamsvc.operations.billing.core.aggregate import Standing
-from streamsvc.operations.billing.subscribe import addons_of
+from streamsvc.operations.billing.subscriptions.changes import bill_gated, running
+from streamsvc.operations.billing.subscriptions.subscribe import addons_of
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.changes import first_day_without
 from streamsvc.rules.refusals import Invalid, NotFound

@@ -13,10 +13,10 @@ from streamsvc.models.subscriptions import (
     Price,
     Subscription,
 )
-from streamsvc.operations.billing import coupons
 from streamsvc.operations.billing.core import charging, referrals
 from streamsvc.operations.billing.core.aggregate import Standing, stand
 from streamsvc.operations.billing.core.credit import redeem_gift
+from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals import (

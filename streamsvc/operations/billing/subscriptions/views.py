@@ -5,7 +5,7 @@ from datetime import date
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Discount, Invoice, Plan, Price, Subscription, SubscriptionEvent
-from streamsvc.operations.billing.migrations import declinable
+from streamsvc.operations.billing.subscriptions.price_migrations import declinable
 from streamsvc.rules.billing.calendar import Period
 from streamsvc.storage.database import db
 
