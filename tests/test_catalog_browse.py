@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.operations.catalog.similar import MOST_OF_PERSON
+from streamsvc.operations.catalog.browse.similar import MOST_OF_PERSON
 from tests.catalog_world import Catalog
 from tests.test_import import line, ndjson, send
 

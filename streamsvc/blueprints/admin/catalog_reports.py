@@ -4,7 +4,8 @@ from flask import Response, current_app, stream_with_context
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.catalog import coverage, exporting
+from streamsvc.operations.catalog import exporting
+from streamsvc.operations.catalog.browse import coverage
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.catalog_admin import Coverage, PageOfLacking

@@ -6,8 +6,9 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
 from streamsvc.models.catalog.visibility import VISIBLE
-from streamsvc.operations.catalog import collections, lists, similar, state, writing
+from streamsvc.operations.catalog import lists, state, writing
 from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog.browse import collections, similar
 from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
 from streamsvc.operations.catalog.state import Known
 from streamsvc.operations.playback import rows as own_rows

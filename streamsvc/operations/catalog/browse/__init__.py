@@ -1,0 +1,1 @@
+"""What a viewer browses: filters, collections, similar titles, coverage."""
