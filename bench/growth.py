@@ -38,8 +38,8 @@ from streamsvc.blueprints.catalog.answers import Answers
 from streamsvc.cli.progress import progress
 from streamsvc.http import pagination
 from streamsvc.models import Title
-from streamsvc.operations.catalog import importing
 from streamsvc.operations.catalog.formats import ndjson
+from streamsvc.operations.catalog.imports import importing
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
 from streamsvc.worker import gc_tuning

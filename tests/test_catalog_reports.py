@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamsvc.operations.catalog import importing
+from streamsvc.operations.catalog.imports import importing
 from tests.catalog_world import Catalog
 from tests.test_import import counts, send
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.operations import handlers
-from streamsvc.operations.catalog import importing, imports
+from streamsvc.operations.catalog.imports import importing, imports
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.catalog_world import Catalog

@@ -8,7 +8,8 @@ import pytest
 
 from streamsvc.cli.catalog import catalog as commands
 from streamsvc.models import Import
-from streamsvc.operations.catalog import formats, importing, imports, kept_files
+from streamsvc.operations.catalog import formats
+from streamsvc.operations.catalog.imports import importing, imports, stored_files
 from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 from tests.test_import import counts, line, ndjson, rejections, send
@@ -124,7 +125,7 @@ def test_a_feed_is_read_a_piece_at_a_time_and_may_tell_its_language_last(catalog
     ("most", "unpacked"), [("LARGEST_UNPACKED_BYTES", b"\0" * (8 << 20)), ("MOST_LINES", b"\n" * 300_000)]
 )
 def test_a_small_file_that_unpacks_to_a_huge_one_is_given_up(catalog, monkeypatch, most, unpacked):
-    where = kept_files if hasattr(kept_files, most) else formats
+    where = stored_files if hasattr(stored_files, most) else formats
     monkeypatch.setattr(where, most, len(unpacked) // 2)
     made = send(catalog, gzip.compress(ndjson(line(1)) + b"\n" + unpacked))
     assert made["status"] == "failed"
@@ -161,13 +162,13 @@ def test_a_turn_goes_on_behind_what_is_done_without_reading_it_anew(catalog, mon
 def test_nobody_waits_to_write_while_a_file_is_read(catalog, monkeypatch, form):
     """On SQLite a unit of work is alone in writing from its beginning on."""
     held = []
-    read = kept_files.Pieces.readinto
+    read = stored_files.Pieces.readinto
 
     def reading(pieces, buffer):
         held.append(db.session().in_transaction())
         return read(pieces, buffer)
 
-    monkeypatch.setattr(kept_files.Pieces, "readinto", reading)
+    monkeypatch.setattr(stored_files.Pieces, "readinto", reading)
     file = {"ndjson": ndjson(line(1, synopsis="x" * 300_000), line(2)), "roku": feed(FEED, {**FEED, "id": "g"})}
     made = send(catalog, file[form], format=form)
     assert (made["added"] + made["rejected"], set(held)) == (2, {False})

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 
 from streamsvc.cli.catalog import catalog as commands
-from streamsvc.operations.catalog import importing, imports, kept_files
 from streamsvc.operations.catalog.formats.imdb_files import BASICS, OTHERS
+from streamsvc.operations.catalog.imports import importing, imports, stored_files
 from tests.catalog_world import Catalog
 from tests.test_import import counts, rejections, send
 
@@ -222,7 +222,7 @@ def test_an_archive_that_cannot_be_read_is_told(catalog, monkeypatch):
     with monkeypatch.context() as few:
         few.setattr(imports, "MOST_LINES_TOGETHER", 20)
         assert outcome(whole)[1].endswith("The files have together more lines than files may.")
-        few.setattr(kept_files, "LARGEST_UNPACKED_BYTES", 1_000)
+        few.setattr(stored_files, "LARGEST_UNPACKED_BYTES", 1_000)
         assert outcome(whole)[1].endswith("It unpacks to more than 1000 bytes.")
     assert catalog.titles() == []
     made = send(catalog, archive(("README", b"a\tb")), "application/zip")

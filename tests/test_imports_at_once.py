@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import Job, Person, SearchDoc, Title, TitleCard, TitleRecord
-from streamsvc.operations.catalog import importing, imports
+from streamsvc.operations.catalog.imports import importing, imports
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.catalog_world import Catalog

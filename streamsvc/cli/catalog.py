@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from streamsvc.cli.progress import progress
 from streamsvc.operations.catalog.exporting import FORMATS
 from streamsvc.operations.catalog.formats import TooLarge, lines
-from streamsvc.operations.catalog.importing import READERS, Report, import_file, opened
+from streamsvc.operations.catalog.imports.importing import READERS, Report, import_file, opened
 from streamsvc.worker import gc_tuning
 
 MOST_SHOWN = 20

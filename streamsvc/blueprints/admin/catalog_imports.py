@@ -11,7 +11,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Import, ImportRejection
-from streamsvc.operations.catalog import imports
+from streamsvc.operations.catalog.imports import imports
 from streamsvc.rules.refusals import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.catalog_admin import ImportOut, ImportQuery, RejectionOut

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
-from streamsvc.operations.catalog import bulk, fulltext, importing, indexing, kept_files, missing, writing
+from streamsvc.operations.catalog import bulk, fulltext, indexing, writing
 from streamsvc.operations.catalog.formats import TooLarge
-from streamsvc.operations.catalog.kept_files import PIECE_BYTES
+from streamsvc.operations.catalog.imports import importing, missing, stored_files
+from streamsvc.operations.catalog.imports.stored_files import PIECE_BYTES
 from streamsvc.storage.database import db, insert, lock, one_row
 from streamsvc.worker import jobs
 
@@ -65,7 +66,7 @@ def carry_on(payload: dict, now: datetime) -> None:
 
 def _import(made, now):
     """The file is read between units of work, so that nobody waits for it."""
-    file, *others = kept_files.files(made.id, archives=made.format == "imdb")
+    file, *others = stored_files.files(made.id, archives=made.format == "imdb")
     entries = importing.entries(made.format, file, made.lines_done, others, MOST_LINES_TOGETHER)
     memory = writing.Memory()
     if not made.dry_run:

@@ -1,0 +1,1 @@
+"""Catalogue imports: from the uploaded file to rejections and removals."""
