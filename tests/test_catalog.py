@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.operations.catalog import lists
+from streamsvc.operations.catalog.reading import lists
 from tests.catalog_world import Catalog
 from tests.plans import plan_of
 

@@ -1,7 +1,7 @@
 """What a process keeps of its answers, and for how long."""
 
 from streamsvc.blueprints.catalog.answers import Answers
-from streamsvc.operations.catalog import lists
+from streamsvc.operations.catalog.reading import lists
 from tests.catalog_world import Catalog
 
 

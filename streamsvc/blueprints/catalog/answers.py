@@ -12,8 +12,8 @@ from flask import Response, current_app, request
 
 from streamsvc.http.edge import json_response
 from streamsvc.http.etags import etag_of, stamped, unchanged
-from streamsvc.operations.catalog import state
-from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog.reading import version
+from streamsvc.operations.catalog.reading.audience import Audience
 
 KEPT = "private, no-cache"
 """A browser keeps the answer and asks each time whether it still holds: a profile may have changed in between."""
@@ -46,15 +46,15 @@ class Answers:
                 self.weight -= len(self.bodies.popitem(last=False)[1])
 
 
-def answer(audience: Audience, make: Callable[[state.Known], str], *more) -> Response:
+def answer(audience: Audience, make: Callable[[version.Known], str], *more) -> Response:
     """304 where the client has this very answer, else what `make` gives as JSON. `more` is what else it depends on."""
-    moment = state.moment()
+    moment = version.moment()
     etag = etag_of(moment, audience, request.full_path, *more)
     if same := unchanged(etag, KEPT):
         return same
     answers = current_app.extensions.setdefault("catalog_answers", Answers())
     body = answers.get(etag)
     if body is None:
-        body = make(state.known(moment[0])).encode()
+        body = make(version.known(moment[0])).encode()
         answers.keep(etag, body)
     return stamped(json_response(body), etag, KEPT)

@@ -3,8 +3,8 @@
 from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import home
-from streamsvc.operations.catalog.audience import audience
 from streamsvc.operations.catalog.browse import browsing, collections
+from streamsvc.operations.catalog.reading.audience import audience
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog_browse import (
     CollectionQuery,

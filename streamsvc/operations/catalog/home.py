@@ -6,11 +6,12 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
 from streamsvc.models.catalog.visibility import VISIBLE
-from streamsvc.operations.catalog import lists, state, writing
-from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog import writing
 from streamsvc.operations.catalog.browse import collections, similar
 from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
-from streamsvc.operations.catalog.state import Known
+from streamsvc.operations.catalog.reading import lists, version
+from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.playback import rows as own_rows
 from streamsvc.rules.refusals import Invalid
 from streamsvc.security.authentication import asking_operator, viewer
@@ -78,7 +79,7 @@ def personal(audience: Audience) -> dict[str, tuple[str, list[str]]]:
     seed = one_row(LAST_WATCHED, {**audience.parameters(), "profile_id": profile.profile_id})
     if seed:
         cards = [tuple(seed), *similar.to_title(seed.pk, audience)]
-        watched, *alike = lists.told(cards, audience.language, state.known(state.moment()[0]))
+        watched, *alike = lists.told(cards, audience.language, version.known(version.moment()[0]))
         found["because"] = (TITLES["because"].format(msgspec.json.decode(watched)["title"]), alike)
     return found
 

@@ -11,11 +11,11 @@ from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog import lexemes
-from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_page
-from streamsvc.operations.catalog.lists import told
+from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.lists import told
+from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.catalog.spelling import corrections
-from streamsvc.operations.catalog.state import Known
 from streamsvc.rules.catalog import search
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import db

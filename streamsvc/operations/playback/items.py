@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.facts import title_facts
+from streamsvc.operations.catalog.reading.facts import title_facts
 from streamsvc.rules.access import TitleFacts
 from streamsvc.rules.progress import Item
 from streamsvc.storage.compiled_statements import Prepared

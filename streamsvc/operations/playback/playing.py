@@ -8,7 +8,7 @@ from flask import current_app
 
 from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save
-from streamsvc.operations.catalog.audience import viewer_facts
+from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules import playback, progress

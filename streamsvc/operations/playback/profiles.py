@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from streamsvc.operations.catalog.audience import Audience, viewer_facts
+from streamsvc.operations.catalog.reading.audience import Audience, viewer_facts
 from streamsvc.rules.refusals import NotFound, PinRequired
 from streamsvc.security.authentication import Viewer
 

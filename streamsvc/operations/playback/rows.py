@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from streamsvc.http import pagination
 from streamsvc.models import Episode, Progress, Title, TitleCard, Watchlisted
 from streamsvc.models.catalog.visibility import VISIBLE
-from streamsvc.operations.catalog import lists, state
-from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog.reading import lists, version
+from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback.reports import stands
 from streamsvc.rules.progress import BEGUN_S, BEGUN_SHARE, FORGOTTEN_AFTER
 from streamsvc.storage.database import UtcTime, all_rows, one_row
@@ -190,7 +190,7 @@ def page(select: dict, name: str, profile_id: str, audience: Audience, asked: di
     }
     found = all_rows(select[after is not None], parameters)
     shown = pagination.page(found, asked["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
-    cards = lists.told(shown["items"], audience.language, state.known(state.moment()[0]))
+    cards = lists.told(shown["items"], audience.language, version.known(version.moment()[0]))
     shown["items"] = [tell(one, msgspec.Raw(card.encode())) for one, card in zip(shown["items"], cards, strict=True)]
     if asked.get("include_total"):
         shown["total"] = one_row(select[COUNT], parameters)[0]

@@ -8,10 +8,10 @@ from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog import bulk, writing
-from streamsvc.operations.catalog.audience import Audience
 from streamsvc.operations.catalog.json import dumped, joined, json_page
-from streamsvc.operations.catalog.lists import told
-from streamsvc.operations.catalog.state import Known
+from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.lists import told
+from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.rules.catalog.codes import fallbacks
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.database import all_rows, db, one_row

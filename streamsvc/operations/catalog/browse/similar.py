@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Facet, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
-from streamsvc.operations.catalog.audience import Audience
+from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.storage.database import all_rows
 
 SHOWN = 12

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from streamsvc.http import pagination
 from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
-from streamsvc.operations.catalog.audience import Audience
-from streamsvc.operations.catalog.state import Known
+from streamsvc.operations.catalog.reading.audience import Audience
+from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.rules.refusals import Invalid
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import all_rows, one_row
