@@ -2,8 +2,8 @@
 
 from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.catalog import searching
 from streamsvc.operations.catalog.reading.audience import audience
+from streamsvc.operations.catalog.search import searching
 from streamsvc.schemas.catalog import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
 from streamsvc.security.authentication import viewer_or_operator
 

@@ -1,0 +1,1 @@
+"""Full-text search and spelling correction, on both databases."""
