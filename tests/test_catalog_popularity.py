@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.operations.catalog.popularity import count_plays
+from streamsvc.operations.catalog.titles.popularity import count_plays
 from streamsvc.storage.database import db
 from tests.catalog_world import Catalog
 

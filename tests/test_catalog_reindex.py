@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import CatalogState, SearchDoc
-from streamsvc.operations.catalog import indexing
+from streamsvc.operations.catalog.titles import indexing
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.catalog_world import Catalog

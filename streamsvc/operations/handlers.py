@@ -7,8 +7,8 @@ from streamsvc.operations.billing.core import batches, charging, referrals, taxi
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.payments import methods, provider_events
 from streamsvc.operations.billing.subscriptions import price_migrations, renewal
-from streamsvc.operations.catalog import indexing, popularity
 from streamsvc.operations.catalog.imports import imports
+from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.playback import usage
 
 __all__ = [

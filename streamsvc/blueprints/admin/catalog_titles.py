@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.blueprints.admin.preconditions import check
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import etag_of, stamped, unchanged
-from streamsvc.operations.catalog import editing
+from streamsvc.operations.catalog.titles import editing
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.title_record import REQUEST_BODY
 from streamsvc.security.authentication import operator

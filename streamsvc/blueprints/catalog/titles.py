@@ -3,9 +3,9 @@
 from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import pages
-from streamsvc.operations.catalog.json import json_page
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.reading.audience import audience
+from streamsvc.operations.catalog.titles.json_fragments import json_page
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog import (
     EpisodeDetail,

@@ -9,7 +9,7 @@ from itertools import chain
 import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog.json import dumped
+from streamsvc.operations.catalog.titles.json_fragments import dumped
 from streamsvc.rules.catalog.record import Title as Record
 from streamsvc.rules.catalog.record import kept
 from streamsvc.storage.database import all_rows, utc_text

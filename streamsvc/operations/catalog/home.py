@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import Collection, HomeRow, Progress, Title, TitleCard
 from streamsvc.models.catalog.visibility import VISIBLE
-from streamsvc.operations.catalog import writing
 from streamsvc.operations.catalog.browse import collections, similar
-from streamsvc.operations.catalog.json import dumped, joined, json_list, json_page, member
 from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.titles import writing
+from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, json_page, member
 from streamsvc.operations.playback import rows as own_rows
 from streamsvc.rules.refusals import Invalid
 from streamsvc.security.authentication import asking_operator, viewer

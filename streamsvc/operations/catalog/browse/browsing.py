@@ -5,10 +5,10 @@ import sqlalchemy as sa
 from streamsvc.http.pagination import short_page
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
-from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import SORTS, told
 from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, member
 from streamsvc.rules.refusals import NotFound
 from streamsvc.storage.database import all_rows, one_row
 

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
-from streamsvc.operations.catalog import bulk, writing
-from streamsvc.operations.catalog.json import dumped, joined, json_page
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import told
 from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.titles import bulk, writing
+from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_page
 from streamsvc.rules.catalog.codes import fallbacks
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.database import all_rows, db, one_row

@@ -7,10 +7,10 @@ from streamsvc import clock
 from streamsvc.http.pagination import short_page
 from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog.browse import similar
-from streamsvc.operations.catalog.json import dumped, joined, json_list, member
 from streamsvc.operations.catalog.reading import facts, lists
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, member
 from streamsvc.rules.access import verdict
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.compiled_statements import Prepared

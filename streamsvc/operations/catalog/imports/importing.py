@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog import bulk, fulltext, indexing, writing
 from streamsvc.operations.catalog.formats import GZIP, Entry, imdb, in_another_encoding, ndjson, refused, roku, table
 from streamsvc.operations.catalog.imports import missing
+from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
 from streamsvc.rules.catalog.parts import laid_over
 from streamsvc.rules.catalog.record import Flaw, Flawed, converted
 from streamsvc.storage.database import db

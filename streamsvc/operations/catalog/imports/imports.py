@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
-from streamsvc.operations.catalog import bulk, fulltext, indexing, writing
 from streamsvc.operations.catalog.formats import TooLarge
 from streamsvc.operations.catalog.imports import importing, missing, stored_files
 from streamsvc.operations.catalog.imports.stored_files import PIECE_BYTES
+from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
 from streamsvc.storage.database import db, insert, lock, one_row
 from streamsvc.worker import jobs
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Title
-from streamsvc.operations.catalog import bulk, editing, writing
+from streamsvc.operations.catalog.titles import bulk, editing, writing
 from streamsvc.storage.database import db
 
 

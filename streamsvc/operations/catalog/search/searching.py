@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
-from streamsvc.operations.catalog.json import dumped, joined, json_page
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import told
 from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.catalog.search import lexemes
 from streamsvc.operations.catalog.search.spelling import corrections
+from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_page
 from streamsvc.rules.catalog import search
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import db

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from streamsvc.models import SearchWord
-from streamsvc.operations.catalog.json import dumped
+from streamsvc.operations.catalog.titles.json_fragments import dumped
 from streamsvc.rules.catalog.typos import SHORTEST, alike, one_slip_away, single, sound
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import db

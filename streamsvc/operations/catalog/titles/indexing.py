@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import CatalogState, Facet, SearchDoc, SearchWord, Title, TitleFacet, TitleRecord
-from streamsvc.operations.catalog import bulk, fulltext, writing
+from streamsvc.operations.catalog.titles import bulk, fulltext, writing
 from streamsvc.rules.catalog import record, search
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs

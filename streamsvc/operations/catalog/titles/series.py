@@ -5,9 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Season
-from streamsvc.operations.catalog import bulk
-from streamsvc.operations.catalog.cards import artwork_json
-from streamsvc.operations.catalog.json import dumped
+from streamsvc.operations.catalog.titles import bulk
+from streamsvc.operations.catalog.titles.cards import artwork_json
+from streamsvc.operations.catalog.titles.json_fragments import dumped
 from streamsvc.rules.catalog.record import Title as Record
 from streamsvc.storage.database import db, insert, new_id
 

@@ -6,8 +6,8 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog import writing
-from streamsvc.operations.catalog.json import dumped, joined
+from streamsvc.operations.catalog.titles import writing
+from streamsvc.operations.catalog.titles.json_fragments import dumped, joined
 from streamsvc.rules.catalog.record import Flawed, converted
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.database import db, one_row

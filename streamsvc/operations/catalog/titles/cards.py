@@ -3,7 +3,7 @@
 A card holds only what is the same for every viewer. It is made when the title changes, never when it is read.
 """
 
-from streamsvc.operations.catalog.json import dumped
+from streamsvc.operations.catalog.titles.json_fragments import dumped
 from streamsvc.rules.catalog.codes import fallbacks
 from streamsvc.rules.catalog.record import Title
 

@@ -26,8 +26,8 @@ from streamsvc.models import (
     TitleWindow,
 )
 from streamsvc.models.catalog.visibility import EVERYWHERE
-from streamsvc.operations.catalog import bulk, cards, series
-from streamsvc.operations.catalog.json import dumped
+from streamsvc.operations.catalog.titles import bulk, cards, series
+from streamsvc.operations.catalog.titles.json_fragments import dumped
 from streamsvc.rules.catalog import ratings, search
 from streamsvc.rules.catalog.ranks import rank
 from streamsvc.rules.catalog.record import MOST_POPULAR, encoded

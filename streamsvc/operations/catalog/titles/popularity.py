@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.models import SearchDoc, Stream, Title, TitleFacet
-from streamsvc.operations.catalog import bulk, indexing, writing
+from streamsvc.operations.catalog.titles import bulk, indexing, writing
 from streamsvc.rules.catalog.ranks import popularity, rank
 from streamsvc.rules.catalog.record import MOST_POPULAR
 from streamsvc.storage.database import db

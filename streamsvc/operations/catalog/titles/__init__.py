@@ -1,0 +1,1 @@
+"""Writing titles: records, series, cards, the search index, popularity."""
