@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import AuditEvent
-from streamsvc.operations import audit
+from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, new_person, operator
 

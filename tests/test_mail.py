@@ -9,7 +9,7 @@ from aiosmtpd.controller import Controller
 from jinja2 import Environment, meta
 
 from streamsvc.gateways.mail import message_of
-from streamsvc.operations import mail
+from streamsvc.operations.outbox import mail
 from streamsvc.worker import jobs
 from tests.conftest import NOON
 from tests.sessions_steps import new_person, run_jobs

@@ -10,7 +10,7 @@ import pytest
 from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.models import Session
-from streamsvc.operations import mail
+from streamsvc.operations.outbox import mail
 from streamsvc.rules.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.billing_world import World

@@ -11,7 +11,7 @@ from flask import current_app, request
 
 from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
-from streamsvc.operations import audit
+from streamsvc.operations.outbox import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts, Unavailable
 from streamsvc.security import password_hashing, rate_limits

@@ -8,11 +8,12 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, Proof, Session
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations import audit, mail, proofs, trusted_devices, ways_in
+from streamsvc.operations import proofs, trusted_devices, ways_in
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.subscriptions import changes
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.proofs import LIFETIMES

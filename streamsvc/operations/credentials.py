@@ -5,9 +5,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import audit, email_changes, mail, proofs, ways_in
+from streamsvc.operations import email_changes, proofs, ways_in
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.attempts import is_within
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import TokenInvalid

@@ -7,8 +7,8 @@ from flask import current_app, request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, DeviceCode
-from streamsvc.operations import audit
 from streamsvc.operations.accounts.accounts import may_sign_in
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, user_code_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import fingerprint

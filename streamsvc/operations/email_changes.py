@@ -6,8 +6,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import audit, mail, ways_in
+from streamsvc.operations import ways_in
 from streamsvc.operations.attempts import count_mail
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals import EmailTaken

@@ -8,10 +8,11 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof
-from streamsvc.operations import audit, credentials, mail, proofs
+from streamsvc.operations import credentials, proofs
 from streamsvc.operations.accounts.accounts import may_sign_in
 from streamsvc.operations.attempts import is_within
 from streamsvc.operations.bindings import is_bound
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import TokenInvalid

@@ -7,7 +7,8 @@ from flask import request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Session
-from streamsvc.operations import audit, mail, proofs, ways_in
+from streamsvc.operations import proofs, ways_in
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals import TokenInvalid
 from streamsvc.storage.database import db, lock
 

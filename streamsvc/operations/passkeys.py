@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc.gateways import authenticators
 from streamsvc.gateways.authenticators import Answer, Unproved
 from streamsvc.models import Account, Ceremony, Passkey
-from streamsvc.operations import audit, ceremonies, mail
+from streamsvc.operations import ceremonies
 from streamsvc.operations.accounts.accounts import may_sign_in
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.passkeys import MOST, counts_on, site_of
 from streamsvc.rules.refusals import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 from streamsvc.storage.database import db, lock, one_row

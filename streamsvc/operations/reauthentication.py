@@ -6,8 +6,9 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Account, Proof, Session, TotpFactor
-from streamsvc.operations import audit, mail, passkeys, second_factor
+from streamsvc.operations import passkeys, second_factor
 from streamsvc.operations.attempts import is_within, tell_if_shut
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import (
     InvalidCredentials,

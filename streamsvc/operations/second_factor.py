@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
-from streamsvc.operations import audit, breached, mail, trusted_devices
+from streamsvc.operations import breached, trusted_devices
 from streamsvc.operations.attempts import is_within, tell_if_shut
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.trusted_devices import BY_APP, TRUSTED
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode

@@ -12,9 +12,10 @@ from flask import current_app, request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
-from streamsvc.operations import audit, mail, new_devices, trusted_devices
+from streamsvc.operations import new_devices, trusted_devices
 from streamsvc.operations.accounts.accounts import may_sign_in
 from streamsvc.operations.attempts import Attempt
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials
 from streamsvc.rules.sessions import LIFETIMES, fingerprint, lifetime_of

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import audit, trusted_devices, ways_in
+from streamsvc.operations import trusted_devices, ways_in
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.database import lock
 from streamsvc.worker import jobs

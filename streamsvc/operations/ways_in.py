@@ -5,7 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import DeviceCode, Identity, Passkey, Proof, RecoveryCode, TotpFactor
-from streamsvc.operations import audit, trusted_devices
+from streamsvc.operations import trusted_devices
+from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import db
 
 BEGUN = ("password_reset", "magic_link", "sign_in_code", "reauthentication_code", "email_change")

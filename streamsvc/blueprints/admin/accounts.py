@@ -8,8 +8,9 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account, Session
-from streamsvc.operations import audit, standing, trusted_devices, ways_in
+from streamsvc.operations import standing, trusted_devices, ways_in
 from streamsvc.operations.accounts import accounts
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount

@@ -8,9 +8,9 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import ApiKey
-from streamsvc.operations import audit
 from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.operations.operators import impersonation
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.sessions import API_KEY_PREFIX
 from streamsvc.schemas.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import AuditEvent
-from streamsvc.operations import audit
+from streamsvc.operations.outbox import audit
 from streamsvc.schemas.admin_accounts import AuditOut, AuditQuery, ChainState
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator

@@ -7,11 +7,11 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Invoice
-from streamsvc.operations import audit
 from streamsvc.operations.billing.core import issuing
 from streamsvc.operations.billing.core.credit import after_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.subscriptions_admin import (
     CreditNoteIn,

@@ -9,13 +9,13 @@ from streamsvc.http.idempotency import current_key, idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
-from streamsvc.operations import audit
 from streamsvc.operations.billing.books import holds
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.price_migrations import migrate, withdraw
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe
 from streamsvc.operations.billing.subscriptions.transfer import transfer
 from streamsvc.operations.billing.subscriptions.views import operators_view
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions_admin import (

@@ -6,8 +6,8 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorSession
-from streamsvc.operations import audit
 from streamsvc.operations.operators import credentials, sign_in
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of

@@ -8,7 +8,7 @@ from streamsvc import clock
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Stream
-from streamsvc.operations import audit
+from streamsvc.operations.outbox import audit
 from streamsvc.operations.playback import explaining, streams, usage
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import NotFound

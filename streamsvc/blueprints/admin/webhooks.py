@@ -9,7 +9,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
-from streamsvc.operations import webhooks
+from streamsvc.operations.outbox import webhooks
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of

@@ -10,9 +10,10 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
-from streamsvc.operations import audit, closing, sign_in
+from streamsvc.operations import closing, sign_in
 from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.outbox import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken

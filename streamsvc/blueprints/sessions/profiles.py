@@ -5,8 +5,8 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account, Profile
-from streamsvc.operations import audit
 from streamsvc.operations.accounts import profiles
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.profiles import loosens, opens_more
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of

@@ -13,8 +13,9 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Profile, Session
-from streamsvc.operations import audit, passkeys, reauthentication, second_factor, sign_in, trusted_devices, ways_in
+from streamsvc.operations import passkeys, reauthentication, second_factor, sign_in, trusted_devices, ways_in
 from streamsvc.operations.accounts import pins
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted

@@ -8,8 +8,9 @@ from flask import current_app
 
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.models.subscriptions import Plan
-from streamsvc.operations import audit, breached, mail
+from streamsvc.operations import breached
 from streamsvc.operations.attempts import is_within
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.passkeys import site_of

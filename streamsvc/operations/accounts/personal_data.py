@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
-from streamsvc.operations import audit
+from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import all_rows, db, lock
 
 KEPT_FOR_TAX = {

@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Profile, Session
-from streamsvc.operations import audit
 from streamsvc.operations.accounts import personal_data
+from streamsvc.operations.outbox import audit
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import LastProfile, ProfileLimit
 from streamsvc.security import rate_limits

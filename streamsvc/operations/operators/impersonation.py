@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
-from streamsvc.operations import audit
+from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import AccountNotActive, NotFound, NotSignedIn
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security.operators import Operator

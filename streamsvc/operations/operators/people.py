@@ -8,8 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
-from streamsvc.operations import audit, mail
 from streamsvc.operations.operators import impersonation
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.refusals import EmailTaken, LastAdmin, NotFound

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from flask import current_app, request
 
 from streamsvc.models import OperatorAccount, OperatorSession
-from streamsvc.operations import audit, mail
 from streamsvc.operations.attempts import Attempt, tell_if_shut
 from streamsvc.operations.operators import credentials
+from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired

@@ -12,7 +12,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import event_store, issuing, ledger
 from streamsvc.operations.billing.core.notices import reminder_on
-from streamsvc.operations.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish
 from streamsvc.rules.billing.calendar import civil_day, starts_at
 from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.lines import replay

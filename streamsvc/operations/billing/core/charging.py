@@ -26,7 +26,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.core import issuing, ledger, notices, referrals
 from streamsvc.operations.billing.core.aggregate import Standing, ladder_of, stand
-from streamsvc.operations.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
 from streamsvc.rules.refusals import NotFound, PaymentInProgress

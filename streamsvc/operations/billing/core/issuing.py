@@ -19,7 +19,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import ledger
 from streamsvc.operations.billing.core.event_store import price_of
 from streamsvc.operations.billing.core.taxing import Taxation, taxation_of
-from streamsvc.operations.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
 from streamsvc.rules.billing.paid import Line, begins_a_period
 from streamsvc.storage import unit_of_work

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
-from streamsvc.operations.mail import post
+from streamsvc.operations.outbox.mail import post
 from streamsvc.rules.billing.calendar import Interval, add_days
 from streamsvc.rules.money import decimal_text
 from streamsvc.storage.database import db

@@ -7,7 +7,7 @@ from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import notices
 from streamsvc.operations.billing.core.aggregate import Standing, stand, told
 from streamsvc.operations.billing.invoices import review
-from streamsvc.operations.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.refusals import AlreadySubscribed, Invalid, WrongState
 from streamsvc.storage.database import db, lock

@@ -1,0 +1,1 @@
+"""What leaves the service, written in the transaction that it reports: audit events, mails, webhooks."""
