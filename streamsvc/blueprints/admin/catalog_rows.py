@@ -4,9 +4,9 @@ from streamsvc import clock
 from streamsvc.blueprints.admin.preconditions import check
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.etags import etag_of, unchanged
-from streamsvc.operations.catalog import home
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import writing
+from streamsvc.operations.playback import home
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.catalog_browse import CollectionIn, CollectionKept, CollectionOut, HomeIn

@@ -2,9 +2,9 @@
 
 from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.catalog import home
 from streamsvc.operations.catalog.browse import browsing, collections
 from streamsvc.operations.catalog.reading.audience import audience
+from streamsvc.operations.playback import home
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog_browse import (
     CollectionQuery,

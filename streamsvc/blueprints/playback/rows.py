@@ -2,7 +2,7 @@
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.operations.playback import own, rows
+from streamsvc.operations.playback import profile_items, rows
 from streamsvc.operations.playback.profiles import audience_of, own_profile
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.progress import WantedPage, WatchedPage
@@ -30,7 +30,7 @@ def continue_watching(asked, profile_id):
 @bp.response(204)
 def hide_from_continue_watching(profile_id, item_id):
     """Take an item out of the row without marking it as watched; it comes back when it is watched on."""
-    own.hide(own_profile(viewer(), profile_id).profile_id, item_id, clock.now())
+    profile_items.hide(own_profile(viewer(), profile_id).profile_id, item_id, clock.now())
 
 
 @bp.route("/next-up")
@@ -56,7 +56,7 @@ def history(asked, profile_id):
 @bp.response(204)
 def forget_history(profile_id):
     """Forget all that was watched, and how far."""
-    own.forget(own_profile(viewer(), profile_id).profile_id, None)
+    profile_items.forget(own_profile(viewer(), profile_id).profile_id, None)
 
 
 @bp.route("/history/<item_id>", methods=["DELETE"])
@@ -64,7 +64,7 @@ def forget_history(profile_id):
 @bp.response(204)
 def forget_item(profile_id, item_id):
     """Forget one film or episode."""
-    own.forget(own_profile(viewer(), profile_id).profile_id, item_id)
+    profile_items.forget(own_profile(viewer(), profile_id).profile_id, item_id)
 
 
 @bp.route("/watchlist")
