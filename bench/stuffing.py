@@ -33,7 +33,7 @@ from bench.wire import Answer, Line
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.models import Session, Throttle
-from streamsvc.operations import attempts
+from streamsvc.operations.credentials import attempts
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits

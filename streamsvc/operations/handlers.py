@@ -1,6 +1,6 @@
 """All that the worker can do: importing this module names every handler."""
 
-from streamsvc.operations import closing, credentials, housekeeping, magic_links, standing
+from streamsvc.operations import housekeeping
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, referrals, taxing
@@ -11,6 +11,7 @@ from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.outbox import mail, webhooks
 from streamsvc.operations.playback import usage
+from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes
 
 __all__ = [
     "accounts",
@@ -18,7 +19,7 @@ __all__ = [
     "charging",
     "closing",
     "corrections",
-    "credentials",
+    "password_changes",
     "provider_events",
     "housekeeping",
     "imports",
@@ -33,7 +34,7 @@ __all__ = [
     "renewal",
     "review",
     "batches",
-    "standing",
+    "account_status",
     "taxing",
     "usage",
     "webhooks",

@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 from streamsvc.http import idempotency
-from streamsvc.operations import secrets, sign_in
+from streamsvc.operations.credentials import expiry
 from streamsvc.operations.operators import sign_in as operators_sign_in
+from streamsvc.operations.sign_in import password
 from streamsvc.security import rate_limits
 from streamsvc.worker import jobs
 
@@ -15,6 +16,6 @@ def forget(payload: dict, now: datetime) -> None:
     idempotency.forget_old()
     jobs.forget_done(now)
     rate_limits.forget_old()
-    secrets.forget_expired(now)
-    sign_in.forget_old(now)
+    expiry.forget_expired(now)
+    password.forget_old(now)
     operators_sign_in.forget_old(now)

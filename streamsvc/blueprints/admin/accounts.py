@@ -8,9 +8,10 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account, Session
-from streamsvc.operations import standing, trusted_devices, ways_in
 from streamsvc.operations.accounts import accounts
+from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
@@ -61,7 +62,7 @@ def read_account(account_id):
 def patch_account(given, account_id):
     """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
     account = _found(lock(Account, account_id))
-    standing.put(account, given, clock.now(), actor=asking_operator().id)
+    account_status.put(account, given, clock.now(), actor=asking_operator().id)
     db.session.commit()
     return account
 
@@ -84,7 +85,7 @@ def delete_sessions(account_id):
     """End every session of an account."""
     account = _found(lock(Account, account_id))
     ended = Session.end_all(account.id, clock.now())
-    ways_in.stop_televisions(account.id)
+    revocation.stop_televisions(account.id)
     trusted_devices.distrust(account.id)
     audit.record("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
     db.session.commit()

@@ -6,7 +6,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound

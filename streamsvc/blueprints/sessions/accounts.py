@@ -10,10 +10,10 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
-from streamsvc.operations import closing, sign_in
 from streamsvc.operations.accounts import accounts, personal_data
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
@@ -47,7 +47,7 @@ def create_account(given):
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.open_account(new, now, verified=False)
     token = TOKEN_PREFIX + idempotency.new_secret()
-    sign_in.open_session(account_id, given["device"], given["remember"], token, now, notify=False)
+    password.open_session(account_id, given["device"], given["remember"], token, now, notify=False)
     return signed_in(token, given["cookie"])
 
 

@@ -7,8 +7,8 @@ import msgspec
 from flask import Response, make_response, request
 
 from streamsvc.http.edge import json_response
-from streamsvc.operations import trusted_devices
-from streamsvc.operations.bindings import new_binding
+from streamsvc.operations.credentials import trusted_devices
+from streamsvc.operations.credentials.bindings import new_binding
 from streamsvc.security.authentication import COOKIE, viewer
 
 BINDING_COOKIE = "__Host-ssb"

@@ -8,9 +8,9 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response, refused
 from streamsvc.http.idempotency import idempotent
-from streamsvc.operations import device_codes, sign_in
-from streamsvc.operations.attempts import count_by_address
-from streamsvc.operations.device_codes import TokenRefused
+from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.sign_in import device_codes, password
+from streamsvc.operations.sign_in.device_codes import TokenRefused
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
 from streamsvc.rules.refusals import Invalid
@@ -102,7 +102,7 @@ def create_token(given):
         return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
     proof = {"method": "device_code", "proved_at": device_codes.proved_at(code)}
-    sign_in.open_session(code.account_id, device, True, token, now, notify=True, **proof)
+    password.open_session(code.account_id, device, True, token, now, notify=True, **proof)
     db.session.commit()
     lifetime = LIFETIMES[lifetime_of(code.device["kind"], True)]
     told = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}

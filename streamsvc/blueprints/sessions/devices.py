@@ -6,9 +6,10 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Device, DeviceTrust, Session
-from streamsvc.operations import new_devices, trusted_devices
 from streamsvc.operations.accounts import devices
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials import trusted_devices
+from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.accounts import ProofToken
@@ -66,7 +67,7 @@ def disown_device(given):
     """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
     password opens nothing any more, and a mail lets the owner choose another."""
     count_by_address(limits.SECRET_BY_ADDRESS)
-    new_devices.disown(given["token"], clock.now())
+    new_device_notices.disown(given["token"], clock.now())
     db.session.commit()
 
 

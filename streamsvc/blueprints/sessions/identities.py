@@ -13,8 +13,9 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Identity
-from streamsvc.operations import ceremonies, identities, second_factor, sign_in, trusted_devices
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials import ceremonies, second_factor, trusted_devices
+from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.sign_in import oidc_identities, password
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -41,7 +42,7 @@ bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in wi
 @bp.response(200, Providers)
 def list_providers():
     """Who else may say who signs in."""
-    return {"items": [{"name": name} for name in identities.provider_names()], "next_cursor": None}
+    return {"items": [{"name": name} for name in oidc_identities.provider_names()], "next_cursor": None}
 
 
 @bp.route("/sessions/oidc-options", methods=["POST"])
@@ -52,7 +53,7 @@ def create_sign_in_options(given):
     """Begin to sign in at a provider; with `sign_up`, an account is opened where none is linked yet."""
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
     binding, now = binding_for(given["cookie"]), clock.now()
-    url = identities.begin("oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding)
+    url = oidc_identities.begin("oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding)
     db.session.commit()
     return bound({"authorization_url": url}, binding, given["cookie"])
 
@@ -67,7 +68,7 @@ def carry_over(posted):
     Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
     """
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
-    return redirect(f"{identities.front_end_page()}#{urlencode(posted)}", 303)
+    return redirect(f"{oidc_identities.front_end_page()}#{urlencode(posted)}", 303)
 
 
 @bp.route("/sessions/oidc", methods=["POST"])
@@ -81,16 +82,16 @@ def create_session(given):
     count_by_address(limits.CHALLENGES_BY_ADDRESS)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
     began = ceremonies.of_browser("oidc_sign_in", given["state"], binding_of(given), True, now)
-    told = identities.told(began, given["code"], given["iss"], now)
+    told = oidc_identities.told(began, given["code"], given["iss"], now)
     second = None
     if told.account_id:
-        account = sign_in.candidate(told.account_id, device and device.get("id"))
+        account = password.candidate(told.account_id, device and device.get("id"))
         second = second_factor.check_by_app(account, given, now)
-    account_id = identities.use(told, now)
+    account_id = oidc_identities.use(told, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": told.provider.name, "second": second}
     notify = told.account_id is not None
-    session = sign_in.open_session(account_id, device, given["remember"], token, now, notify, **proof)
+    session = password.open_session(account_id, device, given["remember"], token, now, notify, **proof)
     trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
 
@@ -101,7 +102,7 @@ def create_session(given):
 def create_link_options(given):
     """Begin to link an account at a provider to this one."""
     require_recent_proof()
-    url = identities.begin("oidc_link", given["provider"], clock.now(), session_id=viewer().row.session_id)
+    url = oidc_identities.begin("oidc_link", given["provider"], clock.now(), session_id=viewer().row.session_id)
     db.session.commit()
     return {"authorization_url": url}
 
@@ -115,7 +116,7 @@ def create_identity(given):
     require_recent_proof()
     row, now = viewer().row, clock.now()
     began = ceremonies.of_session("oidc_link", given["state"], row.session_id, now)
-    return identities.link(identities.told(began, given["code"], given["iss"], now), row.account_id, now)
+    return oidc_identities.link(oidc_identities.told(began, given["code"], given["iss"], now), row.account_id, now)
 
 
 @bp.route("/identities")
@@ -134,5 +135,5 @@ def delete_identity(identity_id):
     identity = Identity.of(viewer().account_id, identity_id)
     if identity is None:
         raise NotFound
-    identities.unlink(identity, clock.now())
+    oidc_identities.unlink(identity, clock.now())
     db.session.commit()

@@ -6,8 +6,9 @@ from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.operations import magic_links, second_factor, sign_in, trusted_devices
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials import second_factor, trusted_devices
+from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
@@ -41,10 +42,10 @@ def create_session(given):
     count_by_address(limits.SECRET_BY_ADDRESS)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
     account_id = magic_links.account_of(given["token"], binding_of(given), now)
-    second = second_factor.check_by_app(sign_in.candidate(account_id, device and device.get("id")), given, now)
+    second = second_factor.check_by_app(password.candidate(account_id, device and device.get("id")), given, now)
     magic_links.use(given["token"], now)
     token = TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": "magic_link", "second": second}
-    session = sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    session = password.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

@@ -10,8 +10,9 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Passkey
-from streamsvc.operations import passkeys, second_factor, sign_in, trusted_devices
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials import second_factor, trusted_devices
+from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.sign_in import passkeys, password
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
@@ -92,11 +93,11 @@ def create_session(given):
     signed = passkeys.signed_by(given["credential"], binding_of(given), given["cookie"], now)
     second = None
     if not signed.answer.verified:
-        account = sign_in.candidate(signed.passkey.account_id, device and device.get("id"))
+        account = password.candidate(signed.passkey.account_id, device and device.get("id"))
         second = second_factor.check_by_app(account, given, now)
     account_id = passkeys.use(signed, now)
     token = TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": "passkey", "second": second}
-    session = sign_in.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    session = password.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

@@ -3,9 +3,9 @@
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations import credentials, email_changes, reauthentication
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import throttle as limits
 from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordReset, ProofToken
 from streamsvc.schemas.sessions import NewToken, PasswordChange
@@ -26,7 +26,7 @@ def put_password(given):
     accounts.check_password(given["password"], row.email, row.account_name)
     reauthentication.prove_password(row.account_id, given["current_password"], "current_password")
     new_hash = password_hashing.hashed(given["password"], at_home=True)
-    credentials.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
+    password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
     token = reauthentication.renewed_token(viewer(), given["rotate"])
     db.session.commit()
     return with_token(token)
@@ -49,7 +49,7 @@ def put_email(given):
 @bp.response(202, Accepted)
 def request_reset(given):
     """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
-    credentials.ask_for_reset(given["email"], clock.now())
+    password_changes.ask_for_reset(given["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -61,9 +61,9 @@ def request_reset(given):
 def put_reset(given):
     """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
     count_by_address(limits.SECRET_BY_ADDRESS)
-    credentials.check_reset(given["token"], given["password"], clock.now())
+    password_changes.check_reset(given["token"], given["password"], clock.now())
     new_hash = password_hashing.hashed(given["password"])
-    credentials.reset_password(given["token"], new_hash, clock.now())
+    password_changes.reset_password(given["token"], new_hash, clock.now())
     db.session.commit()
 
 
@@ -71,7 +71,7 @@ def put_reset(given):
 @bp.response(202, Accepted)
 def request_verification():
     """Have the mail sent again that confirms the caller's address; the link before it works no more."""
-    credentials.ask_for_verification(viewer().account_id, clock.now())
+    password_changes.ask_for_verification(viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -83,5 +83,5 @@ def request_verification():
 def put_verification(given):
     """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
     count_by_address(limits.SECRET_BY_ADDRESS)
-    credentials.confirm_email(given["token"], clock.now())
+    password_changes.confirm_email(given["token"], clock.now())
     db.session.commit()

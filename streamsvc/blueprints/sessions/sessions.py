@@ -13,9 +13,10 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Profile, Session
-from streamsvc.operations import passkeys, reauthentication, second_factor, sign_in, trusted_devices, ways_in
 from streamsvc.operations.accounts import pins
+from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.sign_in import passkeys, password, reauthentication
 from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.accounts import Accepted
@@ -45,13 +46,17 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 def create_session(given):
     """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
     device, given["device_trust"] = device_of(given)
-    proved = sign_in.by_password(given["email"], given["password"], device and device.get("id"), given.get("challenge"))
+    proved = password.by_password(
+        given["email"], given["password"], device and device.get("id"), given.get("challenge")
+    )
     now = clock.now()
     second = second_factor.check(proved, given, now)
-    if not sign_in.still_stands(proved):
+    if not password.still_stands(proved):
         raise InvalidCredentials
     token = TOKEN_PREFIX + idempotency.new_secret()
-    session = sign_in.open_session(proved.account.id, device, given["remember"], token, now, notify=True, second=second)
+    session = password.open_session(
+        proved.account.id, device, given["remember"], token, now, notify=True, second=second
+    )
     trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
 
@@ -160,7 +165,7 @@ def delete_others():
     me = viewer()
     for ended in Session.end_all(me.account_id, clock.now(), Session.id != me.row.session_id):
         audit.record("session_ended", me.account_id, session=ended)
-    ways_in.stop_televisions(me.account_id)
+    revocation.stop_televisions(me.account_id)
     trusted_devices.distrust(me.account_id)
     db.session.commit()
 

@@ -5,7 +5,8 @@ from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.operations import reauthentication, second_factor
+from streamsvc.operations.credentials import second_factor
+from streamsvc.operations.sign_in import reauthentication
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
 from streamsvc.security.authentication import require_recent_proof, viewer

@@ -8,8 +8,8 @@ from flask import current_app
 
 from streamsvc.models import Account, Profile, Proof
 from streamsvc.models.subscriptions import Plan
-from streamsvc.operations import breached
-from streamsvc.operations.attempts import is_within
+from streamsvc.operations.credentials import breached_passwords
+from streamsvc.operations.credentials.attempts import is_within
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
@@ -41,7 +41,7 @@ def check_password(password: str, email: str, name: str | None = None, field: st
     """
     settings = current_app.extensions["settings"]
     names = (*names_of(email, name), *site_of(settings.public_url)[0].split("."), *_plans())
-    if found := faults(password, settings.shortest_password, breached.is_breached, names):
+    if found := faults(password, settings.shortest_password, breached_passwords.is_breached, names):
         measured = password_hashing.strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Device, DeviceTrust, Session, StreamDevice
-from streamsvc.operations import trusted_devices
+from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import db, lock
 

@@ -6,10 +6,10 @@ import sqlalchemy as sa
 
 from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.attempts import tell_if_shut
+from streamsvc.operations.credentials.attempts import tell_if_shut
+from streamsvc.operations.credentials.second_factor import step_of_sealed
 from streamsvc.operations.operators.people import INVITATION
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.second_factor import step_of_sealed
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sessions import fingerprint

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import current_app, request
 
 from streamsvc.models import OperatorAccount, OperatorSession
-from streamsvc.operations.attempts import Attempt, tell_if_shut
+from streamsvc.operations.credentials.attempts import Attempt, tell_if_shut
 from streamsvc.operations.operators import credentials
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
 from streamsvc.models import Account, Proof, RecoveryCode, TotpFactor
-from streamsvc.operations import breached, trusted_devices
-from streamsvc.operations.attempts import is_within, tell_if_shut
+from streamsvc.operations.credentials import breached_passwords, trusted_devices
+from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
+from streamsvc.operations.credentials.trusted_devices import BY_APP, TRUSTED
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.operations.trusted_devices import BY_APP, TRUSTED
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.sessions import fingerprint
@@ -33,7 +33,7 @@ def check(proved, given: dict, now: datetime) -> str | None:
     device that the account does not know.
     """
     account = proved.account
-    if not account.has_totp and not proved.device_known and breached.is_breached(given["password"]):
+    if not account.has_totp and not proved.device_known and breached_passwords.is_breached(given["password"]):
         return _ask_for(BY_MAIL, account, given, now)
     return check_by_app(account, given, now)
 

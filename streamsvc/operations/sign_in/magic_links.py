@@ -8,11 +8,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof
-from streamsvc.operations import credentials, proofs
 from streamsvc.operations.accounts.accounts import may_sign_in
-from streamsvc.operations.attempts import is_within
-from streamsvc.operations.bindings import is_bound
+from streamsvc.operations.credentials import mailed_tokens
+from streamsvc.operations.credentials.attempts import is_within
+from streamsvc.operations.credentials.bindings import is_bound
 from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.sign_in import password_changes
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import TokenInvalid
@@ -52,10 +53,10 @@ def account_of(token: str, binding: str, now: datetime) -> str:
 
 def use(token: str, now: datetime) -> str:
     """Use the link up, in the caller's unit of work; the account's id. Raises TokenInvalid."""
-    proof = proofs.use(token, now, "magic_link")
+    proof = mailed_tokens.use(token, now, "magic_link")
     if proof is None:
         raise TokenInvalid
-    credentials.confirm_address(proof, now)
+    password_changes.confirm_address(proof, now)
     if not may_sign_in(lock(Account, proof.account_id)):
         raise TokenInvalid
     return proof.account_id

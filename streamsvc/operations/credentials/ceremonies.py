@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from streamsvc.models import Ceremony
-from streamsvc.operations.bindings import is_bound
+from streamsvc.operations.credentials.bindings import is_bound
 from streamsvc.rules.ceremonies import LIFETIMES
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.storage.database import db, one_row

@@ -8,11 +8,11 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, Proof, Session
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations import proofs, trusted_devices, ways_in
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.subscriptions import changes
+from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
@@ -37,7 +37,7 @@ def close(account_id: str, now: datetime) -> None:
     _end_subscriptions(account_id, now)
     Session.end_all(account_id, now)
     Proof.withdraw(account_id, now, *(LIFETIMES.keys() - {"email_undo"}))
-    ways_in.stop_televisions(account_id)
+    revocation.stop_televisions(account_id)
     trusted_devices.distrust(account_id)
     account.status, account.status_reason = "deleted", None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
@@ -54,7 +54,7 @@ def close(account_id: str, now: datetime) -> None:
 
 def take_back(token: str, now: datetime) -> None:
     """Open the account again, under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
-    proof = proofs.use(token, now, PROOF)
+    proof = mailed_tokens.use(token, now, PROOF)
     account = proof and lock(Account, proof.account_id)
     if account is None or account.erase_at is None:
         raise TokenInvalid

@@ -7,7 +7,7 @@ from flask import request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Session
-from streamsvc.operations import proofs, ways_in
+from streamsvc.operations.credentials import mailed_tokens, revocation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals import TokenInvalid
 from streamsvc.storage.database import db, lock
@@ -28,13 +28,13 @@ def disown(token: str, now: datetime) -> None:
 
     Whoever used it knew a way in: the password opens nothing any more, and a mail goes out to choose another.
     """
-    proof = proofs.use(token, now, PROOF)
+    proof = mailed_tokens.use(token, now, PROOF)
     if proof is None:
         raise TokenInvalid
     account, device_id = lock(Account, proof.account_id), proof.data["device_id"]
     db.session.execute(sa.update(Device).where(Device.id == device_id).values(removed_at=now))
     ended = Session.end_all(account.id, now, Session.device_id == device_id)
     account.password_hash = None
-    ways_in.stop_what_is_begun(account.id, now)
+    revocation.stop_what_is_begun(account.id, now)
     audit.record("device_disowned", account.id, device=device_id, sessions_ended=len(ended))
     mail.post_proof("password_reset", account.email, account.id, now)

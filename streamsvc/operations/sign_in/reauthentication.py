@@ -6,9 +6,10 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Account, Proof, Session, TotpFactor
-from streamsvc.operations import passkeys, second_factor
-from streamsvc.operations.attempts import is_within, tell_if_shut
+from streamsvc.operations.credentials import second_factor
+from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
 from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.sign_in import passkeys
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import (
     InvalidCredentials,

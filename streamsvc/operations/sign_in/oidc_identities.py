@@ -15,9 +15,9 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc.gateways.oidc import Away, Provider, Refused
 from streamsvc.models import Account, Ceremony, Identity
-from streamsvc.operations import ceremonies
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import may_sign_in
+from streamsvc.operations.credentials import ceremonies
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals import (
     EmailUnverified,

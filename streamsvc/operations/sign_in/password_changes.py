@@ -5,10 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import email_changes, proofs, ways_in
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.attempts import is_within
+from streamsvc.operations.credentials import mailed_tokens, revocation
+from streamsvc.operations.credentials.attempts import is_within
 from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.sign_in import email_changes
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import TokenInvalid
@@ -23,7 +24,7 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session: st
     account = lock(Account, account_id)
     account.password_hash = new_hash
     ended = Session.end_all(account_id, now, Session.id != (kept_session or ""))
-    ways_in.stop_what_is_begun(account_id, now)
+    revocation.stop_what_is_begun(account_id, now)
     rate_limits.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
     rate_limits.clear_within(limits.REAUTHENTICATION, account_id)
     audit.record("authn_password_change", account_id, sessions_ended=len(ended))
@@ -71,18 +72,18 @@ def reset_password(token: str, new_hash: str, now: datetime) -> None:
 
     Until then nobody had shown that the address is theirs: whoever signed up with it may have left ways in behind.
     """
-    proof = proofs.use(token, now, "password_reset")
+    proof = mailed_tokens.use(token, now, "password_reset")
     if proof is None:
         raise TokenInvalid
     if lock(Account, proof.account_id).email_verified_at is None:
-        ways_in.take_away(proof.account_id)
+        revocation.take_away(proof.account_id)
     set_password(proof.account_id, new_hash, now, kept_session=None)
     confirm_address(proof, now)
 
 
 def confirm_email(token: str, now: datetime) -> None:
     """Use up a token that proves an address. Raises TokenInvalid, EmailTaken."""
-    proof = proofs.use(token, now, *CONFIRMED)
+    proof = mailed_tokens.use(token, now, *CONFIRMED)
     if proof is None:
         raise TokenInvalid
     CONFIRMED[proof.kind](proof, now)

@@ -12,10 +12,11 @@ from flask import current_app, request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
-from streamsvc.operations import new_devices, trusted_devices
 from streamsvc.operations.accounts.accounts import may_sign_in
-from streamsvc.operations.attempts import Attempt
+from streamsvc.operations.credentials import trusted_devices
+from streamsvc.operations.credentials.attempts import Attempt
 from streamsvc.operations.outbox import audit, mail
+from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import InvalidCredentials
 from streamsvc.rules.sessions import LIFETIMES, fingerprint, lifetime_of
@@ -108,7 +109,7 @@ def open_session(
         db.session.add(kept)
         db.session.flush()
         if notify:
-            new_devices.tell(account_id, kept, now)
+            new_device_notices.tell(account_id, kept, now)
     if second == trusted_devices.TRUSTED:
         proved_at = trusted_devices.proved_at(kept.id)
     kept.last_seen_at = now

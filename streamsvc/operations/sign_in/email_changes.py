@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import ways_in
-from streamsvc.operations.attempts import count_mail
+from streamsvc.operations.credentials import revocation
+from streamsvc.operations.credentials.attempts import count_mail
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
@@ -33,7 +33,7 @@ def confirm(proof: Proof, now: datetime) -> None:
     account = lock(Account, proof.account_id)
     _set(account, proof.email, now)
     Proof.withdraw(account.id, now, "email_verification")
-    ways_in.stop_what_is_begun(account.id, now)
+    revocation.stop_what_is_begun(account.id, now)
     mail.post("email_changed", proof.email, now, email=proof.email)
     audit.record("email_changed", account.id)
 
@@ -48,9 +48,9 @@ def undo(proof: Proof, now: datetime) -> None:
     account = lock(Account, proof.account_id)
     _set(account, proof.email, now)
     account.password_hash = None
-    ways_in.stop_what_is_begun(account.id, now)
-    ways_in.take_away(account.id)
-    ways_in.take_away_authenticator(account.id, since=proof.created_at)
+    revocation.stop_what_is_begun(account.id, now)
+    revocation.take_away(account.id)
+    revocation.take_away_authenticator(account.id, since=proof.created_at)
     later = (Proof.account_id == account.id, Proof.used_at.is_(None), Proof.id > proof.id)
     db.session.execute(sa.update(Proof).where(*later).values(used_at=now))
     Session.end_all(account.id, now)

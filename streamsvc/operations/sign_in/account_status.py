@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from streamsvc.models import Account, Proof, Session
-from streamsvc.operations import trusted_devices, ways_in
+from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.storage.database import lock
@@ -23,7 +23,7 @@ def put(account: Account, asked: dict, now: datetime, actor: str) -> None:
     if disable:
         Session.end_all(account.id, now)
         Proof.withdraw(account.id, now)
-        ways_in.stop_televisions(account.id)
+        revocation.stop_televisions(account.id)
         trusted_devices.distrust(account.id)
     if asked["until"]:
         jobs.enqueue("accounts.enable", {"account_id": account.id}, asked["until"])

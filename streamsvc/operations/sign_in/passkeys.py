@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from streamsvc.gateways import authenticators
 from streamsvc.gateways.authenticators import Answer, Unproved
 from streamsvc.models import Account, Ceremony, Passkey
-from streamsvc.operations import ceremonies
 from streamsvc.operations.accounts.accounts import may_sign_in
+from streamsvc.operations.credentials import ceremonies
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.passkeys import MOST, counts_on, site_of
 from streamsvc.rules.refusals import InvalidCredentials, PasskeyInvalid, PasskeyLimit
