@@ -33,7 +33,6 @@ from streamsvc.models.subscriptions import (
     Subscription,
     SubscriptionEvent,
 )
-from streamsvc.operations import handlers
 from streamsvc.operations.billing.books.audit import audit
 from streamsvc.operations.billing.core import batches
 from streamsvc.operations.billing.core.aggregate import stand
@@ -41,13 +40,14 @@ from streamsvc.operations.billing.invoices import corrections
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.operations.billing.reporting.revenue import revenue
 from streamsvc.operations.billing.subscriptions import changes
+from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.refusals import Refusal
 from streamsvc.settings import Settings
 from streamsvc.storage.database import affected, all_rows, db, new_id, one_row
 from streamsvc.storage.unit_of_work import together
 from streamsvc.worker import gc_tuning, jobs
 
-assert handlers
+assert job_handlers
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SEED = 4
 PRICES = ((1299, "month", 1), (3499, "month", 3), (11900, "year", 1))

@@ -7,7 +7,7 @@ from flask_migrate import Migrate
 
 from streamsvc import blueprints, clock
 from streamsvc.http import edge, metrics
-from streamsvc.operations import handlers  # noqa: F401  (names every job's handler)
+from streamsvc.operations.maintenance import job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.security import authentication, end_user_addresses
 from streamsvc.settings import Settings

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from streamsvc.models import Account, ApiKey, Device, Session
-from streamsvc.operations import handlers
 from streamsvc.operations.billing.books.audit import audit
+from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
-assert handlers
+assert job_handlers
 _numbers = itertools.count(1)
 FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 5, "downloads": True, "ads": False}
 

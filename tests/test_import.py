@@ -9,13 +9,13 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.operations import handlers
 from streamsvc.operations.catalog.imports import importing, imports
+from streamsvc.operations.maintenance import job_handlers
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.catalog_world import Catalog
 
-assert handlers
+assert job_handlers
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from streamsvc.app import create_app
 from streamsvc.cli import operators
 from streamsvc.models import OperatorAccount, OperatorSession
-from streamsvc.operations.housekeeping import forget
+from streamsvc.operations.maintenance.housekeeping import forget
 from streamsvc.rules.roles import ROLES, SCOPES
 from streamsvc.storage.database import db
 from tests.conftest import close

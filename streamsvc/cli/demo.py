@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 from streamsvc import clock
 from streamsvc.cli.catalog import import_with_progress, summary
 from streamsvc.cli.serving import serve
-from streamsvc.operations import demo as operation
+from streamsvc.operations.maintenance import demo as operation
 from streamsvc.settings import PREFIX, Settings
 
 WELCOME = """

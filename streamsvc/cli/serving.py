@@ -11,8 +11,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc.cli.supervisor import supervise
-from streamsvc.operations.health import schema_is_current
-from streamsvc.operations.worker import work
+from streamsvc.operations.maintenance.health import schema_is_current
+from streamsvc.operations.maintenance.worker_loop import work
 from streamsvc.settings import PREFIX, Settings, described
 
 NOT_MIGRATED = "the database is not at the newest migration: run `streamsvc db upgrade` first"

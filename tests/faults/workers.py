@@ -15,7 +15,7 @@ from datetime import timedelta
 from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.operations.billing.core import charging
-from streamsvc.operations.worker import work
+from streamsvc.operations.maintenance.worker_loop import work
 from streamsvc.settings import Settings
 from streamsvc.worker import jobs
 from tests.conftest import CHEAP, SECRET, close

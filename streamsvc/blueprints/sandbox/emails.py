@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import SandboxEmail
-from streamsvc.operations.worker import settle
+from streamsvc.operations.maintenance.worker_loop import settle
 from streamsvc.rules.emails import email_key
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery

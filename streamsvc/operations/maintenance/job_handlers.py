@@ -1,6 +1,5 @@
 """All that the worker can do: importing this module names every handler."""
 
-from streamsvc.operations import housekeeping
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, referrals, taxing
@@ -9,6 +8,7 @@ from streamsvc.operations.billing.payments import methods, provider_events
 from streamsvc.operations.billing.subscriptions import price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
+from streamsvc.operations.maintenance import housekeeping
 from streamsvc.operations.outbox import mail, webhooks
 from streamsvc.operations.playback import usage
 from streamsvc.operations.sign_in import account_status, closing, magic_links, password_changes

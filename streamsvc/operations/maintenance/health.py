@@ -7,7 +7,7 @@ from alembic.script import ScriptDirectory
 from flask import current_app
 
 from streamsvc.models import Worker
-from streamsvc.operations.worker import is_alive
+from streamsvc.operations.maintenance.worker_loop import is_alive
 from streamsvc.storage.database import STATEMENTS, db, one_row
 
 
