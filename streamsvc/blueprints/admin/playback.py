@@ -9,7 +9,8 @@ from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Stream
 from streamsvc.operations.outbox import audit
-from streamsvc.operations.playback import explain, streams, usage
+from streamsvc.operations.playback import explain as explaining
+from streamsvc.operations.playback import streams, usage
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.playback_admin import (
@@ -32,7 +33,7 @@ bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="
 @bp.response(200, ExplainOut)
 def explain(asked):
     """Why can this account not play this title? Every check in order, passed or failed; nothing is started."""
-    explained = explain.explain(asked, clock.now())
+    explained = explaining.explain(asked, clock.now())
     explained["facts"]["device_kind"] = asked["device_kind"]
     return explained
 

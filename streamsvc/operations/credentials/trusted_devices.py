@@ -32,7 +32,7 @@ def _counts(now: datetime) -> tuple:
 
 
 def is_trusted(account: sa.Row, shown: str | None, now: datetime) -> bool:
-    """Whether `shown` is the secret of the known device that `account` (a row of operations/sign_in/password.py) signs in on."""
+    """Whether `shown` is the secret of the known device on which `account` signs in."""
     if not shown or account.device_id is None:
         return False
     its = (DeviceTrust.device_id == account.device_id, DeviceTrust.account_id == account.id)

@@ -18,7 +18,7 @@ from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
 from streamsvc.schemas.subscriptions import PlanIn
 from streamsvc.storage.database import db
 
-FOLDER = Path(__file__).parent.parent / "demo"
+FOLDER = Path(__file__).parent.parent.parent / "demo"
 CATALOG = FOLDER / "catalog.ndjson.gz"
 EMAIL = "viewer@example.com"
 

@@ -20,7 +20,7 @@ from streamsvc.rules.sessions import fingerprint
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
-TEMPLATES = Path(__file__).parent.parent / "mails"
+TEMPLATES = Path(__file__).parent.parent.parent / "mails"
 PAGES = {
     "sign_up": "confirm-email",
     "email_verification": "confirm-email",
