@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Session
 from streamsvc.operations.maintenance.housekeeping import forget
-from streamsvc.schemas.sessions import CurrentSession, SignedIn
+from streamsvc.schemas.sessions.sessions import CurrentSession, SignedIn
 from streamsvc.storage.database import db
 from tests.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
 

@@ -14,9 +14,9 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.admin_accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
+from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.sessions import ListedSession
+from streamsvc.schemas.sessions.sessions import ListedSession
 from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.storage.database import db, lock
 

@@ -13,7 +13,7 @@ from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.sessions import API_KEY_PREFIX
-from streamsvc.schemas.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
+from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.storage.database import db

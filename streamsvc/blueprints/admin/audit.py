@@ -6,7 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
-from streamsvc.schemas.admin_accounts import AuditOut, AuditQuery, ChainState
+from streamsvc.schemas.admin.accounts import AuditOut, AuditQuery, ChainState
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import one_row

@@ -13,7 +13,7 @@ from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.subscriptions_admin import (
+from streamsvc.schemas.admin.subscriptions import (
     CreditNoteIn,
     DraftLineIn,
     InvoicesQuery,
@@ -21,7 +21,7 @@ from streamsvc.schemas.subscriptions_admin import (
     RefundIn,
     RefundOut,
 )
-from streamsvc.schemas.subscriptions_invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
+from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
 from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.storage.database import db
 

@@ -7,8 +7,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.operations.billing.core import codes, credit
 from streamsvc.rules.refusals import Invalid, NotFound
-from streamsvc.schemas.base import Country, Currency, checked
-from streamsvc.schemas.subscriptions_admin import (
+from streamsvc.schemas.admin.subscriptions import (
     CouponAdminOut,
     CouponIn,
     CreditIn,
@@ -19,7 +18,8 @@ from streamsvc.schemas.subscriptions_admin import (
     TaxRateIn,
     TaxRateOut,
 )
-from streamsvc.schemas.subscriptions_invoices import GiftCodesOut
+from streamsvc.schemas.base import Country, Currency, checked
+from streamsvc.schemas.subscriptions.invoices import GiftCodesOut
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import db, lock
 

@@ -17,8 +17,7 @@ from streamsvc.operations.billing.subscriptions.transfer import transfer
 from streamsvc.operations.billing.subscriptions.views import operators_view
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
-from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.subscriptions_admin import (
+from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
     AdminSubscriptionIn,
     AdminSubscriptionOut,
@@ -28,6 +27,7 @@ from streamsvc.schemas.subscriptions_admin import (
     SubscriptionsQuery,
     TransferIn,
 )
+from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.storage.database import db
 

@@ -13,8 +13,8 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.rules.refusals import Invalid, NotFound, WrongMediaType
+from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.catalog_admin import ImportOut, ImportQuery, RejectionOut
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import all_rows, db
 

@@ -7,8 +7,8 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import exporting
 from streamsvc.operations.catalog.browse import coverage
 from streamsvc.rules.refusals import NotFound
+from streamsvc.schemas.admin.catalog import Coverage, PageOfLacking
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.catalog_admin import Coverage, PageOfLacking
 from streamsvc.security.authentication import operator
 
 bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="What the catalogue lacks; its files.")

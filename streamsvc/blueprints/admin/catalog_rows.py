@@ -9,7 +9,7 @@ from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.playback import home
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.schemas.base import Slug, checked
-from streamsvc.schemas.catalog_browse import CollectionIn, CollectionKept, CollectionOut, HomeIn
+from streamsvc.schemas.catalog.browse import CollectionIn, CollectionKept, CollectionOut, HomeIn
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import db
 

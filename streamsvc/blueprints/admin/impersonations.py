@@ -6,7 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
 from streamsvc.rules.sessions import TOKEN_PREFIX
-from streamsvc.schemas.operators import ImpersonationOut, NewImpersonation
+from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import asking_operator, operator
 
 bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", description="Support looks on.")

@@ -3,8 +3,8 @@
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.operators import credentials
-from streamsvc.schemas.factors import RecoveryCodes, TotpSecret
-from streamsvc.schemas.operators import OperatorPasswordChange, OperatorTotpCode
+from streamsvc.schemas.admin.operators import OperatorPasswordChange, OperatorTotpCode
+from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpSecret
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import asking_operator, operator_in_person
 from streamsvc.storage.database import db

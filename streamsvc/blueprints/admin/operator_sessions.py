@@ -10,14 +10,14 @@ from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
-from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.operators import (
+from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
     NewOperatorSession,
     OperatorProof,
     OperatorSessionOut,
     OperatorSignedIn,
 )
+from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import asking_operator, operator_in_person, public
 from streamsvc.security.operators import Operator, in_unit_of_work
 from streamsvc.storage.database import db

@@ -10,9 +10,7 @@ from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.factors import RecoveryCodes
-from streamsvc.schemas.operators import (
+from streamsvc.schemas.admin.operators import (
     Enrolment,
     Invitation,
     InvitedOperator,
@@ -20,6 +18,8 @@ from streamsvc.schemas.operators import (
     OperatorOut,
     OperatorPatch,
 )
+from streamsvc.schemas.base import PageQuery, page_of
+from streamsvc.schemas.sessions.factors import RecoveryCodes
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import asking_operator, operator, public
 from streamsvc.storage.database import db

@@ -13,7 +13,7 @@ from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
 from streamsvc.rules import playback
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.playback_admin import (
+from streamsvc.schemas.admin.playback import (
     ExplainIn,
     ExplainOut,
     StreamsQuery,

@@ -11,7 +11,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.reporting.retention import retention
 from streamsvc.operations.billing.reporting.revenue import revenue
 from streamsvc.rules.refusals import Invalid
-from streamsvc.schemas.reports import ReportQuery, RetentionOut, RevenueOut
+from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut
 from streamsvc.security.authentication import operator
 
 bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention.")

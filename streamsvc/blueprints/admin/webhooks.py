@@ -12,8 +12,7 @@ from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.operations.outbox import webhooks
 from streamsvc.rules.refusals import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
-from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.webhooks import (
+from streamsvc.schemas.admin.webhooks import (
     EventOut,
     EventQuery,
     NewWebhookEndpointOut,
@@ -22,6 +21,7 @@ from streamsvc.schemas.webhooks import (
     WebhookEndpointIn,
     WebhookEndpointOut,
 )
+from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import db
 

@@ -6,7 +6,7 @@ from streamsvc.operations.catalog.browse import browsing, collections
 from streamsvc.operations.catalog.reading.audience import audience
 from streamsvc.operations.playback import home
 from streamsvc.schemas.base import ShortListQuery
-from streamsvc.schemas.catalog_browse import (
+from streamsvc.schemas.catalog.browse import (
     CollectionQuery,
     CollectionWithTitles,
     Filters,

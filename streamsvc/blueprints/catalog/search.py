@@ -4,7 +4,7 @@ from streamsvc.blueprints.catalog.answers import answer
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.reading.audience import audience
 from streamsvc.operations.catalog.search import searching
-from streamsvc.schemas.catalog import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
+from streamsvc.schemas.catalog.titles import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
 from streamsvc.security.authentication import viewer_or_operator
 
 bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Finding titles.")

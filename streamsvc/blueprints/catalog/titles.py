@@ -7,7 +7,7 @@ from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.reading.audience import audience
 from streamsvc.operations.catalog.titles.json_fragments import json_page
 from streamsvc.schemas.base import ShortListQuery
-from streamsvc.schemas.catalog import (
+from streamsvc.schemas.catalog.titles import (
     EpisodeDetail,
     EpisodesQuery,
     PageOfTitles,

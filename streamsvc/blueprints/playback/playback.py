@@ -12,7 +12,14 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import playing, streams
 from streamsvc.rules.refusals import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.playback import HeartbeatIn, HeartbeatOut, OthersQuery, PlaybackIn, PlaybackOut, StreamPage
+from streamsvc.schemas.playback.playback import (
+    HeartbeatIn,
+    HeartbeatOut,
+    OthersQuery,
+    PlaybackIn,
+    PlaybackOut,
+    StreamPage,
+)
 from streamsvc.security.authentication import kids_too, viewer
 
 bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="May this be played, here and now?")

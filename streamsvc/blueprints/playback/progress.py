@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import reports
 from streamsvc.operations.playback.profiles import own_profile
-from streamsvc.schemas.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
+from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
 from streamsvc.security.authentication import kids_too, viewer
 
 bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progress", description="How far they got.")

@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.operations.playback import profile_items, rows
 from streamsvc.operations.playback.profiles import audience_of, own_profile
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.progress import WantedPage, WatchedPage
+from streamsvc.schemas.playback.progress import WantedPage, WatchedPage
 from streamsvc.security.authentication import kids_too, viewer
 
 bp = Blueprint("viewer rows", __name__, url_prefix="/v1/profiles/<profile_id>", description="A viewer's own rows.")

@@ -8,7 +8,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.rules.grants import has_expired, opens
 from streamsvc.rules.refusals import GrantForbids, GrantInvalid
-from streamsvc.schemas.playback import VerifyQuery
+from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import public
 

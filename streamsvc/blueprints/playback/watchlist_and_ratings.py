@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.playback import profile_items
 from streamsvc.operations.playback.profiles import own_profile
-from streamsvc.schemas.progress import RatingIn, StateListOut, StateQuery
+from streamsvc.schemas.playback.progress import RatingIn, StateListOut, StateQuery
 from streamsvc.security.authentication import kids_too, viewer
 
 bp = Blueprint("opinions", __name__, url_prefix="/v1/profiles/<profile_id>", description="Wanted, liked, begun.")

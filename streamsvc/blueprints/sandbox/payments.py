@@ -7,7 +7,7 @@ from streamsvc.models.subscriptions import Payment
 from streamsvc.operations.billing.core.charging import authenticate
 from streamsvc.operations.billing.invoices import disputes
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.subscriptions_invoices import (
+from streamsvc.schemas.subscriptions.invoices import (
     PaymentOut,
     SandboxAuthenticationIn,
     SandboxDisputeIn,

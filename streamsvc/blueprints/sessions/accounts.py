@@ -16,8 +16,8 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
-from streamsvc.schemas.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
-from streamsvc.schemas.sessions import SignedIn
+from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
+from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import owner_only, public, require_recent_proof, viewer
 from streamsvc.storage.database import db, lock

@@ -15,7 +15,7 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
 from streamsvc.rules.refusals import Invalid
 from streamsvc.rules.sessions import LIFETIMES, lifetime_of, new_token
-from streamsvc.schemas.device_codes import (
+from streamsvc.schemas.sessions.device_codes import (
     Decision,
     DeviceAuthorization,
     DeviceAuthorizationIn,

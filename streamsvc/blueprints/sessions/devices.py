@@ -12,9 +12,9 @@ from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
-from streamsvc.schemas.accounts import ProofToken
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.devices import DeviceOut, DevicePatch
+from streamsvc.schemas.sessions.accounts import ProofToken
+from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import public, viewer
 from streamsvc.storage.database import db
 

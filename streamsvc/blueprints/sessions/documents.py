@@ -10,7 +10,7 @@ from streamsvc.storage.database import db
 
 
 def current_session(viewer: Viewer) -> dict:
-    """The document of schemas/sessions.py `CurrentSession`."""
+    """The document of schemas/sessions/sessions.py `CurrentSession`."""
     row = viewer.row
     document = {"csrf_token": viewer.csrf_token} if viewer.csrf_token else {}
     return document | {

@@ -20,7 +20,7 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.identities import (
+from streamsvc.schemas.sessions.identities import (
     AuthorizationUrl,
     FromProvider,
     IdentityOut,
@@ -30,7 +30,7 @@ from streamsvc.schemas.identities import (
     PostedByProvider,
     Providers,
 )
-from streamsvc.schemas.sessions import SignedIn
+from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public, require_recent_proof, viewer
 from streamsvc.storage.database import db
 

@@ -11,8 +11,8 @@ from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.sessions import TOKEN_PREFIX
-from streamsvc.schemas.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
-from streamsvc.schemas.sessions import SignedIn
+from streamsvc.schemas.sessions.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
+from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public
 from streamsvc.storage.database import db
 

@@ -17,8 +17,8 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.refusals import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
-from streamsvc.schemas.sessions import SignedIn
+from streamsvc.schemas.sessions.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
+from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public, require_recent_proof, viewer
 from streamsvc.storage.database import db
 

@@ -7,8 +7,8 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import throttle as limits
-from streamsvc.schemas.accounts import Accepted, EmailIn, PasswordReset, ProofToken
-from streamsvc.schemas.sessions import NewToken, PasswordChange
+from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
+from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import public, require_recent_proof, viewer
 from streamsvc.storage.database import db

@@ -10,7 +10,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.profiles import loosens, opens_more
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
+from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import kids_too, require_recent_proof, viewer
 from streamsvc.storage.database import db, lock

@@ -19,10 +19,10 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import passkeys, password, reauthentication
 from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
-from streamsvc.schemas.accounts import Accepted
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.passkeys import BrowserJson
-from streamsvc.schemas.sessions import (
+from streamsvc.schemas.sessions.accounts import Accepted
+from streamsvc.schemas.sessions.passkeys import BrowserJson
+from streamsvc.schemas.sessions.sessions import (
     CurrentSession,
     ListedSession,
     NewSession,

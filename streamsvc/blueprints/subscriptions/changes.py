@@ -8,8 +8,14 @@ from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import moment_of
-from streamsvc.schemas.subscriptions import AnchorIn, CancellationIn, PauseIn, PlanChangeIn, SubscriptionOut
-from streamsvc.schemas.subscriptions_invoices import PreviewIn, PreviewOut
+from streamsvc.schemas.subscriptions.invoices import PreviewIn, PreviewOut
+from streamsvc.schemas.subscriptions.subscriptions import (
+    AnchorIn,
+    CancellationIn,
+    PauseIn,
+    PlanChangeIn,
+    SubscriptionOut,
+)
 from streamsvc.security.authentication import viewer
 
 bp = Blueprint("changes", __name__, url_prefix="/v1", description="What becomes of a subscription.")

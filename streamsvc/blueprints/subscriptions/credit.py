@@ -12,7 +12,7 @@ from streamsvc.operations.billing.core.credit import after_credit, balances, red
 from streamsvc.operations.billing.subscriptions.views import coupon_view, entry_view
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.subscriptions_invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
+from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
 from streamsvc.security.authentication import viewer
 from streamsvc.storage.database import db, lock
 

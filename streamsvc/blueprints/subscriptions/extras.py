@@ -4,7 +4,7 @@ from streamsvc.blueprints.subscriptions.changes import take
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
-from streamsvc.schemas.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
+from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
 from streamsvc.security.authentication import viewer
 
 bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="What goes along, what comes off.")

@@ -13,7 +13,7 @@ from streamsvc.operations.billing.payments.manual import pay
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.subscriptions_invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
+from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
 from streamsvc.security.authentication import viewer
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")

@@ -8,7 +8,7 @@ from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing.payments import methods
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
+from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
 from streamsvc.security.authentication import owner_only, viewer
 from streamsvc.storage.database import db
 

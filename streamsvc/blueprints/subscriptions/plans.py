@@ -8,7 +8,7 @@ from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.models.subscriptions import Plan
 from streamsvc.rules.refusals import NotFound
 from streamsvc.schemas.base import page_of
-from streamsvc.schemas.subscriptions import PlanOut, PlanQuery
+from streamsvc.schemas.subscriptions.subscriptions import PlanOut, PlanQuery
 from streamsvc.security.authentication import public
 
 bp = Blueprint("plans", __name__, url_prefix="/v1/plans", description="What is sold, and for how much.")

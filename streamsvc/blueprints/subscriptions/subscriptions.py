@@ -12,7 +12,7 @@ from streamsvc.operations.billing.subscriptions.subscribe import subscribe
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.refusals import AlreadySubscribed, NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.subscriptions import SubscriptionIn, SubscriptionOut
+from streamsvc.schemas.subscriptions.subscriptions import SubscriptionIn, SubscriptionOut
 from streamsvc.security.authentication import viewer
 
 bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", description="Who has what.")

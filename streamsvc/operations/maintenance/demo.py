@@ -15,7 +15,7 @@ from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
-from streamsvc.schemas.subscriptions import PlanIn
+from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.storage.database import db
 
 FOLDER = Path(__file__).parent.parent.parent / "demo"

@@ -26,7 +26,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals import AlreadySubscribed, Invalid, Malformed, Refusal
-from streamsvc.schemas.subscribers import SubscriberLine
+from streamsvc.schemas.admin.subscribers import SubscriberLine
 from streamsvc.storage.database import db, lock
 
 ACTOR = "import"

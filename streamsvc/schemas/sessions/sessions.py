@@ -2,11 +2,11 @@
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.accounts import AccountOut, Password
 from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
-from streamsvc.schemas.devices import DeviceIn, DeviceTrusted, SessionDevice, TrustAsked
-from streamsvc.schemas.passkeys import SignedCredential
-from streamsvc.schemas.profiles import Pin, ProfileOut
+from streamsvc.schemas.sessions.accounts import AccountOut, Password
+from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrusted, SessionDevice, TrustAsked
+from streamsvc.schemas.sessions.passkeys import SignedCredential
+from streamsvc.schemas.sessions.profiles import Pin, ProfileOut
 
 
 class NewSession(TrustAsked):

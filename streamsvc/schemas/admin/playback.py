@@ -3,7 +3,7 @@
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.base import Country, Day, Moment, PageQuery, StrictSchema, Word, page_of
-from streamsvc.schemas.playback import Id, StreamOut
+from streamsvc.schemas.playback.playback import Id, StreamOut
 
 DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 

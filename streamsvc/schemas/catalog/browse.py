@@ -3,7 +3,7 @@
 from marshmallow import fields, validate
 
 from streamsvc.schemas.base import PageQuery, Slug, StrictSchema, Text, Word, page_of
-from streamsvc.schemas.catalog import Locale, TitleCard
+from streamsvc.schemas.catalog.titles import Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
 MOST_ITEMS = 2_000

@@ -2,8 +2,8 @@
 
 from marshmallow import ValidationError, fields, validates_schema
 
+from streamsvc.schemas.admin.subscriptions import Percent
 from streamsvc.schemas.base import Day, StrictSchema, Word
-from streamsvc.schemas.subscriptions_admin import Percent
 
 MOST_DAYS = 400
 MOST_YEARS = 20

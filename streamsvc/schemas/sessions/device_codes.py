@@ -3,7 +3,7 @@
 from marshmallow import EXCLUDE, fields, pre_load
 
 from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text
-from streamsvc.schemas.devices import DeviceNamed, NewDevice
+from streamsvc.schemas.sessions.devices import DeviceNamed, NewDevice
 
 
 class NewDeviceCode(StrictSchema):

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Country, Language, Moment, StrictSchema, Text, TimeZone
-from streamsvc.schemas.magic_links import SecondHalf
+from streamsvc.schemas.sessions.magic_links import SecondHalf
 
 
 class ProviderOut(StrictSchema):

@@ -2,7 +2,6 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.accounts import AccountOut
 from streamsvc.schemas.base import (
     Bool,
     Country,
@@ -15,6 +14,7 @@ from streamsvc.schemas.base import (
     TimeZone,
     Word,
 )
+from streamsvc.schemas.sessions.accounts import AccountOut
 
 
 class AccountQuery(PageQuery):

@@ -3,8 +3,8 @@
 from marshmallow import fields
 
 from streamsvc.rules.roles import ROLES
-from streamsvc.schemas.accounts import Password
 from streamsvc.schemas.base import Email, Moment, Pattern, StrictSchema, Text, Word
+from streamsvc.schemas.sessions.accounts import Password
 
 SIX_DIGITS = ("[0-9]{6}", "Give six digits.")
 

@@ -19,8 +19,8 @@ from streamsvc.schemas.base import (
     Text,
     Word,
 )
-from streamsvc.schemas.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
-from streamsvc.schemas.subscriptions_invoices import Credit
+from streamsvc.schemas.subscriptions.invoices import Credit
+from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
 
 PPM = 10_000
 

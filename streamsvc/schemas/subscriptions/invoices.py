@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Day, Int, Moment, MomentOrDay, StrictSchema, Text, Word, page_of
-from streamsvc.schemas.subscriptions import Money, PeriodOut
+from streamsvc.schemas.subscriptions.subscriptions import Money, PeriodOut
 
 
 class LineOut(StrictSchema):

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Moment, Pattern, StrictSchema
-from streamsvc.schemas.sessions import Rotating
+from streamsvc.schemas.sessions.sessions import Rotating
 
 
 class TotpCode(Rotating):

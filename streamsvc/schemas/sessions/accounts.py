@@ -4,7 +4,7 @@ from marshmallow import fields
 
 from streamsvc.rules.passwords import LONGEST_BYTES
 from streamsvc.schemas.base import Bool, Country, Email, Language, Moment, StrictSchema, Text, TimeZone
-from streamsvc.schemas.devices import DeviceIn
+from streamsvc.schemas.sessions.devices import DeviceIn
 
 
 class Password(Text):

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Moment, Pattern, StrictSchema, Text, Word
-from streamsvc.schemas.magic_links import SecondHalf
+from streamsvc.schemas.sessions.magic_links import SecondHalf
 
 LONGEST = 64 * 1024
 

@@ -3,8 +3,8 @@
 from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Bool, Int, Moment, StrictSchema, Word, page_of
-from streamsvc.schemas.catalog import Ids, TitleCard
-from streamsvc.schemas.playback import LONGEST_S, Id
+from streamsvc.schemas.catalog.titles import Ids, TitleCard
+from streamsvc.schemas.playback.playback import LONGEST_S, Id
 
 MOST_REPORTS = 200
 RATINGS = ("up", "down")

@@ -16,7 +16,7 @@ from streamsvc.schemas.base import (
     TimeZone,
     Word,
 )
-from streamsvc.schemas.subscriptions import Money
+from streamsvc.schemas.subscriptions.subscriptions import Money
 
 
 class PriceTerms(StrictSchema):

@@ -2,9 +2,9 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.accounts import Accepted
 from streamsvc.schemas.base import Bool, Email, Pattern, StrictSchema, Text
-from streamsvc.schemas.devices import DeviceIn, TrustAsked
+from streamsvc.schemas.sessions.accounts import Accepted
+from streamsvc.schemas.sessions.devices import DeviceIn, TrustAsked
 
 
 class Binding(Text):

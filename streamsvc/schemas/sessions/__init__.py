@@ -1,0 +1,1 @@
+"""Shapes of accounts, sessions, devices, profiles and ways to sign in."""

@@ -1,0 +1,1 @@
+"""Shapes of subscriptions, plans, invoices and payments."""
