@@ -41,7 +41,7 @@ from streamsvc.operations.billing.plans import put_plan
 from streamsvc.operations.billing.reporting.revenue import revenue
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.maintenance import job_handlers
-from streamsvc.rules.refusals import Refusal
+from streamsvc.rules.refusals.base import Refusal
 from streamsvc.settings import Settings
 from streamsvc.storage.database import affected, all_rows, db, new_id, one_row
 from streamsvc.storage.unit_of_work import together

@@ -35,7 +35,7 @@ from streamsvc.cli.progress import progress
 from streamsvc.models import Session, Throttle
 from streamsvc.operations.credentials import attempts
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import TooManyAttempts
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import STATEMENTS, db, one_row
 

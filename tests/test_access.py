@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import AuditEvent
-from streamsvc.rules.refusals import Refusal
+from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.roles import ROLES
 from streamsvc.storage.database import SAFE_METHODS, db
 from tests.access_world import OWNED, World, filled, missing, routes, table

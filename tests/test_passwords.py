@@ -6,7 +6,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from streamsvc.rules.refusals import Unavailable
+from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.security import password_hashing
 from tests.sessions_steps import Person, code_of, mailed_token, mails, new_person, run_jobs
 

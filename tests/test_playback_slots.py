@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from streamsvc.models import Session, Stream
 from streamsvc.operations.playback import streams
 from streamsvc.operations.playback.streams import Limits
-from streamsvc.rules.refusals import DeviceLimit, NotSignedIn, StreamLimit
+from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.playback_steps import TWO, new_account, new_session, wish

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from streamsvc.rules.refusals import TooManyAttempts
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.throttle import Ladder, Window, network
 from streamsvc.security import rate_limits
 from tests.sessions_steps import Person, code_of, mailed_token, new_person

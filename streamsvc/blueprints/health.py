@@ -13,7 +13,7 @@ from streamsvc.http import metrics
 from streamsvc.http.edge import Blueprint, json_response, problem
 from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.operations.maintenance.health import checks
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
 

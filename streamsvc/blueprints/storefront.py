@@ -6,7 +6,7 @@ from flask import Response, current_app
 
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.etags import etag_of, stamped, unchanged
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
 
 bp = Blueprint("storefront", __name__, description="A page for a browser, over this API.")

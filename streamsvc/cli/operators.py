@@ -8,7 +8,7 @@ from streamsvc import clock
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.operators import people
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import EmailTaken
+from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.roles import ROLES
 from streamsvc.rules.sessions import new_token
 from streamsvc.storage.database import all_rows, db

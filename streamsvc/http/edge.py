@@ -21,7 +21,8 @@ from werkzeug.exceptions import InternalServerError
 
 from streamsvc.http.trusted_proxies import Proxies
 from streamsvc.rules.proxies import Networks
-from streamsvc.rules.refusals import Invalid, Malformed, NotFound, Refusal, Unavailable, WrongMediaType
+from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.refusals.requests import Invalid, Malformed, NotFound, Unavailable, WrongMediaType
 from streamsvc.schemas.base import Problem
 from streamsvc.storage.database import is_away
 

@@ -13,7 +13,7 @@ from flask import current_app
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
 
 

@@ -8,7 +8,7 @@ from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import SandboxClock
-from streamsvc.rules.refusals import ClockIsMoving, ClockMovesForward
+from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
 from streamsvc.storage.database import affected, db, insert, one_row
 from streamsvc.worker import jobs
 

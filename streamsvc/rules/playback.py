@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from streamsvc.rules import refusals
+from streamsvc.rules.refusals import playback as errors
+from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.refusals.requests import NotFound
 
 HEARTBEAT = timedelta(seconds=30)
 TTL = timedelta(seconds=90)
@@ -54,7 +56,7 @@ def height_allowed(plan: int | None, asked: int | None) -> int | None:
     return min((height for height in (plan, asked) if height is not None), default=None)
 
 
-def refusal(code: str) -> refusals.Refusal:
+def refusal(code: str) -> Refusal:
     """The refusal that carries a code of rules/access.py."""
     return REFUSAL_BY_CODE[code]()
 
@@ -62,13 +64,13 @@ def refusal(code: str) -> refusals.Refusal:
 REFUSAL_BY_CODE = {
     kind.code: kind
     for kind in (
-        refusals.NotFound,
-        refusals.ProfileRequired,
-        refusals.SubscriptionRequired,
-        refusals.NotInPlan,
-        refusals.CountryUnknown,
-        refusals.NotAvailableInCountry,
-        refusals.NotYetAvailable,
-        refusals.NoLongerAvailable,
+        NotFound,
+        errors.ProfileRequired,
+        errors.SubscriptionRequired,
+        errors.NotInPlan,
+        errors.CountryUnknown,
+        errors.NotAvailableInCountry,
+        errors.NotYetAvailable,
+        errors.NoLongerAvailable,
     )
 }

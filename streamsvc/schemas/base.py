@@ -8,7 +8,7 @@ from functools import cache
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import COUNTRIES
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 
 LARGEST = 2**63 - 1
 EMAIL = re.compile(

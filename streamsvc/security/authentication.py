@@ -25,15 +25,9 @@ from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
 from streamsvc.rules.origins import is_from_elsewhere
 from streamsvc.rules.passkeys import site_of
-from streamsvc.rules.refusals import (
-    CsrfTokenInvalid,
-    InsufficientScope,
-    KidsProfile,
-    NotSignedIn,
-    ReadOnlySession,
-    ReauthenticationRequired,
-    Refusal,
-)
+from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
+from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
+from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.sessions import (
     API_KEY_PREFIX,
     LAST_SEEN_GRAIN,

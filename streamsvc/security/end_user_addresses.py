@@ -17,7 +17,7 @@ from flask import request
 
 from streamsvc import clock
 from streamsvc.models import ApiKey
-from streamsvc.rules.refusals import EndUserAddressInvalid
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.roles import of_key
 from streamsvc.security import encryption
 from streamsvc.storage.database import one_row

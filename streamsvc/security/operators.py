@@ -9,7 +9,7 @@ from flask_login import UserMixin
 
 from streamsvc import clock
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
-from streamsvc.rules.refusals import ReauthenticationRequired
+from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.rules.roles import of_key, role_named
 from streamsvc.rules.sessions import (
     LAST_SEEN_GRAIN,

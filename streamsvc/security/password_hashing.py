@@ -31,7 +31,7 @@ from flask import current_app
 
 from streamsvc.rules import foreign_hashes
 from streamsvc.rules.passwords import normal
-from streamsvc.rules.refusals import Unavailable
+from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.security import breached_passwords
 
 BREACHED = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"

@@ -15,7 +15,7 @@ from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import Throttle
-from streamsvc.rules.refusals import TooManyAttempts
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.throttle import Ladder, Window
 from streamsvc.storage.database import all_rows, db, in_turn, insert
 

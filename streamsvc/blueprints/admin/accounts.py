@@ -13,7 +13,7 @@ from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.sessions import ListedSession

@@ -11,7 +11,7 @@ from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of

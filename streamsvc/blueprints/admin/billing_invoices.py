@@ -12,7 +12,7 @@ from streamsvc.operations.billing.core.credit import after_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CreditNoteIn,
     DraftLineIn,

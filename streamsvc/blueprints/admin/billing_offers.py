@@ -6,7 +6,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.operations.billing.core import codes, credit
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CouponAdminOut,
     CouponIn,

@@ -3,7 +3,7 @@
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.plans import put_plan
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
 from streamsvc.security.authentication import operator

@@ -16,7 +16,8 @@ from streamsvc.operations.billing.subscriptions.subscribe import subscribe
 from streamsvc.operations.billing.subscriptions.transfer import transfer
 from streamsvc.operations.billing.subscriptions.views import operators_view
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals import AlreadySubscribed, NotFound
+from streamsvc.rules.refusals.billing import AlreadySubscribed
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
     AdminSubscriptionIn,

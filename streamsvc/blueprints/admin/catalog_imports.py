@@ -12,7 +12,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog.imports import imports
-from streamsvc.rules.refusals import Invalid, NotFound, WrongMediaType
+from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator

@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import exporting
 from streamsvc.operations.catalog.browse import coverage
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.catalog import Coverage, PageOfLacking
 from streamsvc.schemas.base import PageQuery
 from streamsvc.security.authentication import operator

@@ -7,7 +7,7 @@ from streamsvc.http.etags import etag_of, unchanged
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.playback import home
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.catalog.browse import CollectionIn, CollectionKept, CollectionOut, HomeIn
 from streamsvc.security.authentication import operator

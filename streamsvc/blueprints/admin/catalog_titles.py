@@ -7,7 +7,7 @@ from streamsvc.blueprints.admin.preconditions import check
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.operations.catalog.titles import editing
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.catalog.title_record import REQUEST_BODY
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import db

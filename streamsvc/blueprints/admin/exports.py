@@ -4,7 +4,7 @@ from flask import Response, stream_with_context
 
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.accounts import exports
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import operator
 
 bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", description="Everything, to take along.")

@@ -8,7 +8,7 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,

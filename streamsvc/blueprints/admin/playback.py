@@ -12,7 +12,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
 from streamsvc.rules import playback
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
     ExplainIn,
     ExplainOut,

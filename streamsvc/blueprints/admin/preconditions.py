@@ -2,7 +2,7 @@
 
 from flask import request
 
-from streamsvc.rules.refusals import PreconditionFailed, PreconditionRequired
+from streamsvc.rules.refusals.requests import PreconditionFailed, PreconditionRequired
 
 
 def check(etag: str | None, required: bool = False) -> None:

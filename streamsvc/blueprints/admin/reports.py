@@ -10,7 +10,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.reporting.retention import retention
 from streamsvc.operations.billing.reporting.revenue import revenue
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut
 from streamsvc.security.authentication import operator
 

@@ -10,7 +10,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.operations.outbox import webhooks
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.admin.webhooks import (
     EventOut,

@@ -10,7 +10,7 @@ from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refused
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import playing, streams
-from streamsvc.rules.refusals import EntitlementUnavailable
+from streamsvc.rules.refusals.playback import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.playback import (
     HeartbeatIn,

@@ -6,7 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
 from streamsvc.operations.billing.core.charging import authenticate
 from streamsvc.operations.billing.invoices import disputes
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import (
     PaymentOut,
     SandboxAuthenticationIn,

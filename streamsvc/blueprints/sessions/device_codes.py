@@ -13,7 +13,7 @@ from streamsvc.operations.sign_in import device_codes, password
 from streamsvc.operations.sign_in.device_codes import TokenRefused
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sessions import LIFETIMES, lifetime_of, new_token
 from streamsvc.schemas.sessions.device_codes import (
     Decision,

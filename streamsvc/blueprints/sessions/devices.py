@@ -11,7 +11,7 @@ from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import ProofToken
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch

@@ -8,7 +8,7 @@ from streamsvc.models import Account, Profile
 from streamsvc.operations.accounts import profiles
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.profiles import loosens, opens_more
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing

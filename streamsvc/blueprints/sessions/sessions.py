@@ -17,7 +17,8 @@ from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import passkeys, password, reauthentication
-from streamsvc.rules.refusals import InvalidCredentials, KidsProfile, NotFound
+from streamsvc.rules.refusals.accounts import InvalidCredentials, KidsProfile
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import Accepted

@@ -7,7 +7,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import second_factor
 from streamsvc.operations.sign_in import reauthentication
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
 from streamsvc.security.authentication import require_recent_proof, viewer
 from streamsvc.storage.database import db

@@ -10,7 +10,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, LedgerEntry
 from streamsvc.operations.billing.core.credit import after_credit, balances, redeem_gift
 from streamsvc.operations.billing.subscriptions.views import coupon_view, entry_view
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
 from streamsvc.security.authentication import viewer

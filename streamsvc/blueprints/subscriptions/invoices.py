@@ -11,7 +11,7 @@ from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.payments.manual import pay
 from streamsvc.operations.billing.subscriptions.views import invoice_view
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
 from streamsvc.security.authentication import viewer

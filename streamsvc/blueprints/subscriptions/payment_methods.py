@@ -6,7 +6,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing.payments import methods
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
 from streamsvc.security.authentication import owner_only, viewer

@@ -6,7 +6,7 @@ from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.models.subscriptions import Plan
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions.subscriptions import PlanOut, PlanQuery
 from streamsvc.security.authentication import public

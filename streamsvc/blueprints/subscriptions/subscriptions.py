@@ -10,7 +10,8 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe
 from streamsvc.operations.billing.subscriptions.views import subscription_view
-from streamsvc.rules.refusals import AlreadySubscribed, NotFound
+from streamsvc.rules.refusals.billing import AlreadySubscribed
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import SubscriptionIn, SubscriptionOut
 from streamsvc.security.authentication import viewer

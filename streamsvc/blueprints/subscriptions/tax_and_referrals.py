@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId
 from streamsvc.operations.billing.core import referrals, taxing
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import ReferralOut, TaxIdIn, TaxIdOut
 from streamsvc.security.authentication import viewer
 from streamsvc.storage.database import db

@@ -5,7 +5,8 @@ from flask import current_app, request
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.payments.provider_events import receive
-from streamsvc.rules.refusals import NotFound, SignatureInvalid
+from streamsvc.rules.refusals.billing import SignatureInvalid
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
 
 bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="What payment providers tell us.")

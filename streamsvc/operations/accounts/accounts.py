@@ -15,7 +15,8 @@ from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.passwords import faults, names_of
-from streamsvc.rules.refusals import EmailTaken, Invalid
+from streamsvc.rules.refusals.accounts import EmailTaken
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import all_rows, db, insert, new_id
 from streamsvc.worker import jobs

@@ -13,7 +13,8 @@ from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
 from streamsvc.operations.outbox import audit
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import TooManyAttempts, Unavailable
+from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db
 

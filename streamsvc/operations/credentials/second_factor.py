@@ -15,7 +15,8 @@ from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
 from streamsvc.operations.credentials.trusted_devices import BY_APP, TRUSTED
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import NotFound, SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
+from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
 from streamsvc.security import encryption, rate_limits

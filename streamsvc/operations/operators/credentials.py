@@ -11,7 +11,7 @@ from streamsvc.operations.credentials.second_factor import step_of_sealed
 from streamsvc.operations.operators.people import INVITATION
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import TokenInvalid, WrongCode, WrongPassword
+from streamsvc.rules.refusals.accounts import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
 from streamsvc.security import encryption, password_hashing, rate_limits

@@ -7,7 +7,9 @@ from flask import current_app
 
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals import AccountNotActive, NotFound, NotSignedIn
+from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security.operators import Operator
 from streamsvc.storage.database import db, lock

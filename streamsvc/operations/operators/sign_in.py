@@ -15,7 +15,7 @@ from streamsvc.operations.operators import credentials
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
+from streamsvc.rules.refusals.accounts import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db, lock, one_row

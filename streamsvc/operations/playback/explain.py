@@ -11,7 +11,10 @@ from streamsvc.rules import playback
 from streamsvc.rules.access import Check, ViewerFacts, checks
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.entitlements import entitlements
-from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, Refusal, StreamLimit
+from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import all_rows, one_row
 
 STANDING = (

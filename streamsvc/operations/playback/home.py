@@ -13,7 +13,7 @@ from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, json_page, member
 from streamsvc.operations.playback import rows as own_rows
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.security.authentication import asking_operator, viewer
 from streamsvc.storage.database import all_rows, db, one_row
 

@@ -14,7 +14,8 @@ from streamsvc.operations.playback.items import Playable
 from streamsvc.rules import playback, progress
 from streamsvc.rules.access import ViewerFacts, verdict
 from streamsvc.rules.grants import Grant, path_opened_by
-from streamsvc.rules.refusals import Invalid, NotFound, StreamEnded
+from streamsvc.rules.refusals.playback import StreamEnded
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
 from streamsvc.storage.compiled_statements import Prepared

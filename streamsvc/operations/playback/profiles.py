@@ -5,7 +5,8 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from streamsvc.operations.catalog.reading.audience import Audience, viewer_facts
-from streamsvc.rules.refusals import NotFound, PinRequired
+from streamsvc.rules.refusals.accounts import PinRequired
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import Viewer
 
 

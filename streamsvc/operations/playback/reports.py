@@ -9,7 +9,7 @@ from streamsvc.operations.playback import items
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules import progress
 from streamsvc.rules.access import suits
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
 def take(profile, item_id: str, told: dict, now: datetime) -> dict:

@@ -17,7 +17,9 @@ from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
 from streamsvc.operations.accounts import devices
 from streamsvc.rules import playback
-from streamsvc.rules.refusals import DeviceLimit, NotFound, NotSignedIn, StreamLimit
+from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import UtcTime, affected, all_rows, db, insert, new_id
 

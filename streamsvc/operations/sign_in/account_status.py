@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc.models import Account, Proof, Session
 from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import lock
 from streamsvc.worker import jobs
 

@@ -17,7 +17,7 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.proofs import LIFETIMES
-from streamsvc.rules.refusals import EmailTaken, TokenInvalid
+from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.storage.database import db, lock
 from streamsvc.worker import jobs
 

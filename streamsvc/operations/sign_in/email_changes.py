@@ -11,7 +11,7 @@ from streamsvc.operations.credentials.attempts import count_mail
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key, shown
-from streamsvc.rules.refusals import EmailTaken
+from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.storage.database import db, lock
 
 

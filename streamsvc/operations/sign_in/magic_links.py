@@ -16,7 +16,7 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import password_changes
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import TokenInvalid
+from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.storage.database import lock, one_row
 from streamsvc.worker import jobs

@@ -9,7 +9,7 @@ from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Session
 from streamsvc.operations.credentials import mailed_tokens, revocation
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules.refusals import TokenInvalid
+from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.storage.database import db, lock
 
 PROOF = "new_device"

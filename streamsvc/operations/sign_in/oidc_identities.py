@@ -19,15 +19,14 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import may_sign_in
 from streamsvc.operations.credentials import ceremonies
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules.refusals import (
+from streamsvc.rules.refusals.accounts import (
     EmailUnverified,
     IdentityTaken,
     IdentityUnknown,
     InvalidCredentials,
-    NotFound,
     TokenInvalid,
-    Unavailable,
 )
+from streamsvc.rules.refusals.requests import NotFound, Unavailable
 from streamsvc.security import encryption
 from streamsvc.storage.database import affected, db, lock, one_row
 

@@ -12,7 +12,7 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import email_changes
 from streamsvc.rules import throttle as limits
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import TokenInvalid
+from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import lock, one_row

@@ -11,9 +11,9 @@ from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import passkeys
 from streamsvc.rules import throttle as limits
-from streamsvc.rules.refusals import (
+from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
-    NotSignedIn,
     OtherProofRequired,
     WrongCode,
     WrongPasskey,

@@ -9,7 +9,7 @@ from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import JOB, stand
 from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.refusals import DoesNotAddUp, WrongState
+from streamsvc.rules.refusals.billing import DoesNotAddUp, WrongState
 from streamsvc.storage.database import lock
 from streamsvc.worker import jobs
 

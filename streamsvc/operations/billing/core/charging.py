@@ -29,7 +29,8 @@ from streamsvc.operations.billing.core.aggregate import Standing, ladder_of, sta
 from streamsvc.operations.outbox.webhooks import publish
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
-from streamsvc.rules.refusals import NotFound, PaymentInProgress
+from streamsvc.rules.refusals.billing import PaymentInProgress
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock, new_id
 from streamsvc.worker import jobs

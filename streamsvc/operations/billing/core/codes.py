@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Coupon, GiftCode, Plan
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"

@@ -8,7 +8,8 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
 from streamsvc.operations.billing.core import issuing, ledger
 from streamsvc.operations.billing.core.aggregate import stand
-from streamsvc.rules.refusals import GiftCodeInvalid, Invalid
+from streamsvc.rules.refusals.billing import GiftCodeInvalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
 
 

@@ -9,7 +9,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, ReferralReward, Subscription
 from streamsvc.operations.billing.core.codes import LETTERS
 from streamsvc.operations.billing.core.credit import give
-from streamsvc.rules.refusals import ReferralCodeInvalid
+from streamsvc.rules.refusals.billing import ReferralCodeInvalid
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock
 from streamsvc.worker import jobs

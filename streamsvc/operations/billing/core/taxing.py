@@ -10,7 +10,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId, TaxRate
 from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import Tax
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock, one_row
 from streamsvc.worker import jobs

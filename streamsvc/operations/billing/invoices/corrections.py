@@ -25,7 +25,8 @@ from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.core.credit import after_credit
 from streamsvc.rules.billing.invoicing import tax_to_return
 from streamsvc.rules.money import share
-from streamsvc.rules.refusals import Invalid, PaymentInProgress, WrongState
+from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, lock, new_id
 from streamsvc.worker import jobs
 

@@ -6,7 +6,7 @@ from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import issuing, ledger
 from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.invoices.corrections import locked
-from streamsvc.rules.refusals import WrongState
+from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
 
 

@@ -11,7 +11,8 @@ from streamsvc.operations.billing.core import charging, issuing, ledger
 from streamsvc.operations.billing.core.taxing import taxation_of
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.invoicing import Position, total
-from streamsvc.rules.refusals import AccountNotActive, NotFound
+from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, lock
 from streamsvc.worker import jobs
 

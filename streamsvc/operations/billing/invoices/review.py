@@ -16,7 +16,7 @@ from streamsvc.operations.billing.core.taxing import taxation_of
 from streamsvc.operations.billing.invoices.corrections import locked
 from streamsvc.operations.billing.invoices.one_off import OneOff
 from streamsvc.rules.billing.invoicing import Position, Tax, Totals, total
-from streamsvc.rules.refusals import WrongState
+from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import together
 from streamsvc.worker import jobs

@@ -7,7 +7,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import charging, issuing
 from streamsvc.operations.billing.subscriptions.subscribe import chosen_method, tell
-from streamsvc.rules.refusals import InvoiceNotOpen, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.billing import InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.storage.database import db, lock
 
 

@@ -11,7 +11,7 @@ from streamsvc.models.subscriptions import PaymentMethod, Subscription
 from streamsvc.operations.billing.core import charging, notices
 from streamsvc.operations.billing.core.aggregate import stand
 from streamsvc.operations.billing.invoices import one_off
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, lock, one_row
 from streamsvc.worker import jobs
 

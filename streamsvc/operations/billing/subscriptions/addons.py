@@ -7,7 +7,7 @@ from streamsvc.operations.billing.subscriptions.changes import bill_gated, runni
 from streamsvc.operations.billing.subscriptions.subscribe import addons_of
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.changes import first_day_without
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
 def add(at: Standing, price_id: str, actor: str) -> None:

@@ -17,7 +17,8 @@ from streamsvc.operations.billing.subscriptions.subscribe import give_up, tell
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import GIVES_ACCESS
 from streamsvc.rules.billing.changes import first_day_without, is_upgrade
-from streamsvc.rules.refusals import Invalid, PaymentFailed, PaymentOverdue, WrongState
+from streamsvc.rules.refusals.billing import PaymentFailed, PaymentOverdue, WrongState
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
 
 Step = Callable[[Standing], None]

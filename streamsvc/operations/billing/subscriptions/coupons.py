@@ -6,7 +6,8 @@ from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subs
 from streamsvc.operations.billing.core.aggregate import Standing
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.billing.facts import BASE
-from streamsvc.rules.refusals import CouponInvalid, NotFound, WrongState
+from streamsvc.rules.refusals.billing import CouponInvalid, WrongState
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db
 
 MOST_RUNNING = 5

@@ -25,7 +25,9 @@ from streamsvc.operations.billing.subscriptions.subscribe import start
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.refusals import AlreadySubscribed, Invalid, Malformed, Refusal
+from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.refusals.billing import AlreadySubscribed
+from streamsvc.rules.refusals.requests import Invalid, Malformed
 from streamsvc.schemas.admin.subscribers import SubscriberLine
 from streamsvc.storage.database import db, lock
 

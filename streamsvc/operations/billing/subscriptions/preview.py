@@ -15,7 +15,7 @@ from streamsvc.rules.billing.calendar import moment_of, starts_at
 from streamsvc.rules.billing.lines import replay
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, lock
 
 

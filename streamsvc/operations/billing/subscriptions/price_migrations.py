@@ -13,7 +13,8 @@ from streamsvc.operations.billing.core import notices
 from streamsvc.operations.billing.core.aggregate import Standing, stand
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.refusals import Invalid, WrongState
+from streamsvc.rules.refusals.billing import WrongState
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
 from streamsvc.worker import jobs
 

@@ -10,7 +10,7 @@ from streamsvc.operations.billing.core.aggregate import JOB, Standing, stand
 from streamsvc.operations.billing.invoices import review
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
-from streamsvc.rules.refusals import PaymentInProgress
+from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import together
 from streamsvc.worker import jobs

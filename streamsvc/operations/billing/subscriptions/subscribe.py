@@ -19,14 +19,9 @@ from streamsvc.operations.billing.core.credit import redeem_gift
 from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
-from streamsvc.rules.refusals import (
-    AccountNotActive,
-    AlreadySubscribed,
-    AuthenticationRequired,
-    Invalid,
-    PaymentFailed,
-    PaymentInProgress,
-)
+from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sessions import fingerprint
 from streamsvc.storage.database import db, lock, new_id
 

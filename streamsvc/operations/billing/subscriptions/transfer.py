@@ -9,7 +9,8 @@ from streamsvc.operations.billing.core.aggregate import Standing, stand, told
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.outbox.webhooks import publish
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.refusals import AlreadySubscribed, Invalid, WrongState
+from streamsvc.rules.refusals.billing import AlreadySubscribed, WrongState
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, lock
 
 MOVABLE = ("trialing", "active", "paused")

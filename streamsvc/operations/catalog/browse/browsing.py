@@ -9,7 +9,7 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import SORTS, told
 from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, member
-from streamsvc.rules.refusals import NotFound
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import all_rows, one_row
 
 MOST_CREDITS = 500

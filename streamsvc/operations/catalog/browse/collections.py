@@ -13,7 +13,7 @@ from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_page
 from streamsvc.rules.catalog.codes import fallbacks
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import all_rows, db, one_row
 
 COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)

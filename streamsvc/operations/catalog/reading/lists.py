@@ -15,7 +15,7 @@ from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, 
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import Known
-from streamsvc.rules.refusals import Invalid
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import all_rows, one_row
 

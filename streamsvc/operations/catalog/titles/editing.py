@@ -9,7 +9,7 @@ from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.catalog.titles.json_fragments import dumped, joined
 from streamsvc.rules.catalog.record import Flawed, converted
-from streamsvc.rules.refusals import Invalid, NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, one_row
 
 _name = sa.bindparam("name")
