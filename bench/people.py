@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bench.__main__ import database
 from streamsvc.app import create_app
 from streamsvc.models import Account, Device, Session
-from streamsvc.rules.sessions import fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import fingerprint, new_token
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
 

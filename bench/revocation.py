@@ -28,7 +28,7 @@ from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.security import authentication, password_hashing
 from streamsvc.storage.database import one_row
 

@@ -34,7 +34,7 @@ from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.models import Session, Throttle
 from streamsvc.operations.credentials import attempts
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import STATEMENTS, db, one_row

@@ -34,7 +34,7 @@ from bench.__main__ import database
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.models import Proof, TotpFactor
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.security import password_hashing
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from streamsvc.app import create_app
 from streamsvc.models import Account, Device, Profile, Session, Stream, StreamDevice, Title
 from streamsvc.models.subscriptions import Plan, Price, Subscription
-from streamsvc.rules.sessions import fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import fingerprint, new_token
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations.billing.books.audit import audit
 from streamsvc.operations.maintenance import job_handlers
-from streamsvc.rules.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 

@@ -5,7 +5,7 @@ import secrets
 from urllib.parse import urlencode
 
 from streamsvc.models import ApiKey
-from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, fingerprint
 from streamsvc.storage.database import db
 
 _numbers = itertools.count(1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from streamsvc import clock
 from streamsvc.operations.operators import people
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.sessions_steps import Person, operator
 

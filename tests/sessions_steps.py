@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.operations.accounts.api_keys import create_api_key
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 

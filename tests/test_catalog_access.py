@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from streamsvc.rules.access import ViewerFacts, is_listed, verdict
 from streamsvc.rules.catalog.record import converted
+from streamsvc.rules.playback.access import ViewerFacts, is_listed, verdict
 from tests.catalog_world import Catalog
 
 COUNTRIES = ("DE", "US", "JP")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.rules.device_codes import GRANT_TYPE, LETTERS
+from streamsvc.rules.sign_in.device_codes import GRANT_TYPE, LETTERS
 from tests.sessions_steps import Person, code_of, everything, new_person, operator
 
 TV = {"name": "Living room", "kind": "tv"}

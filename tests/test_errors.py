@@ -7,7 +7,7 @@ import pytest
 from marshmallow import ValidationError
 
 from streamsvc.app import create_app
-from streamsvc.rules.sessions import new_token
+from streamsvc.rules.sign_in.sessions import new_token
 from streamsvc.schemas import base
 from streamsvc.security.authentication import public
 from streamsvc.settings import Settings

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher, Type
 
 from streamsvc.models import Account
-from streamsvc.rules.foreign_hashes import parse
 from streamsvc.rules.refusals.requests import Unavailable
+from streamsvc.rules.sign_in.foreign_hashes import parse
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, everything, mailed_token, operator

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import pytest
 from sqlalchemy import event
 
-from streamsvc.rules.grants import Grant
+from streamsvc.rules.playback.tokens import Grant
 from streamsvc.security import playback_tokens
 from streamsvc.storage.database import db
 from tests.conftest import NOON, SECRET, Clock

@@ -45,7 +45,7 @@ def arrows() -> dict[str, set[str]]:
 
 
 def listed() -> dict[str, set[str]]:
-    """The same from `house.txt`: a line for each folder."""
+    """The same from `house.txt`: a line for each folder, from the top floor down."""
     lines = [line.split(":") for line in HOUSE.read_text().splitlines() if line and not line.startswith("#")]
     return {folder.strip(): set(targets.split()) for folder, targets in lines}
 
@@ -53,6 +53,12 @@ def listed() -> dict[str, set[str]]:
 def test_the_list_of_arrows_is_exactly_what_the_code_uses():
     table = "\n".join(f"{folder}: {' '.join(sorted(targets))}".strip() for folder, targets in sorted(arrows().items()))
     assert arrows() == listed(), f"a new arrow is a decision; what is used now:\n{table}"
+
+
+def test_imports_run_downhill():
+    floors = list(listed())
+    upward = [(top, low) for top, lows in listed().items() for low in lows if floors.index(low) < floors.index(top)]
+    assert not upward
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "rules").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

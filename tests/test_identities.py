@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.gateways import oidc
 from streamsvc.models import Ceremony
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
 from tests import oidc_provider

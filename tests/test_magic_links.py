@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc.models import Account
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator, run_jobs
 

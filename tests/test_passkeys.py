@@ -6,8 +6,8 @@ import random
 import pytest
 
 from streamsvc.models import Passkey
-from streamsvc.rules.passkeys import site_of
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.passkeys import site_of
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.authenticator import Authenticator, b64, unb64
 from tests.conftest import NOON

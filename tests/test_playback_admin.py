@@ -4,7 +4,7 @@ import pytest
 
 from streamsvc.models import Stream
 from streamsvc.operations.playback import streams
-from streamsvc.rules import playback
+from streamsvc.rules.playback import streaming
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.plans import plan_of
@@ -162,9 +162,9 @@ def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
         clock.advance(days=1)
         jobs.run_due(clock())
         [stream] = db.session.query(Stream).all()
-        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", playback.TTL)
+        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", streaming.TTL)
         db.session.remove()
-        clock.advance(days=playback.KEPT.days)
+        clock.advance(days=streaming.KEPT.days)
         streams.sweep(clock())
         db.session.commit()
         assert db.session.query(Stream).count() == 0

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from streamsvc.models import Progress
 from streamsvc.models.progress import save
-from streamsvc.rules import progress
-from streamsvc.rules.progress import Item
+from streamsvc.rules.playback import progress
+from streamsvc.rules.playback.progress import Item
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.playback_steps import CARTOON, FILM, World, new_account, told

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from streamsvc.models import Account
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.authenticator import Authenticator
 from tests.sessions_steps import SECRET, Person, code_of, everything, mails, new_person, operator

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamsvc.models import Account
-from streamsvc.rules.totp import STEP_S, code_at, step_of
+from streamsvc.rules.sign_in.totp import STEP_S, code_at, step_of
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.sessions_steps import Person, code_of, everything, mails, new_person, operator

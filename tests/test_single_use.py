@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from streamsvc.rules.device_codes import GRANT_TYPE
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from tests.sessions_steps import Person, mailed_token, new_person
 
 NEW = "ann@elsewhere.example"

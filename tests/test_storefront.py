@@ -11,7 +11,7 @@ from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.models import Session
 from streamsvc.operations.outbox import mail
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.billing_world import World
 from tests.browser import chromium, served, with_a_passkey_phone

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from streamsvc.rules.rate_limits import Ladder, Window, network
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.rules.throttle import Ladder, Window, network
 from streamsvc.security import rate_limits
 from tests.sessions_steps import Person, code_of, mailed_token, new_person
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.rules.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from tests.sessions_steps import Person, add_app, code_of, everything, mailed_token, new_person, operator
 
 ASKED = (401, "second_factor_required")

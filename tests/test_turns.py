@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import ApiKey
-from streamsvc.rules.throttle import Window
+from streamsvc.rules.rate_limits import Window
 from streamsvc.security import rate_limits
 from streamsvc.storage import database
 from streamsvc.storage.database import db

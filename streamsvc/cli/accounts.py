@@ -5,7 +5,7 @@ from flask.cli import with_appcontext
 
 from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.rules.roles import SCOPES
-from streamsvc.rules.sessions import API_KEY_PREFIX, new_token
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, new_token
 from streamsvc.storage.database import db
 
 

@@ -10,7 +10,7 @@ from streamsvc.operations.operators import people
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.roles import ROLES
-from streamsvc.rules.sessions import new_token
+from streamsvc.rules.sign_in.sessions import new_token
 from streamsvc.storage.database import all_rows, db
 
 TOLD = "The invitation, good once, for 24 hours: POST it as `token` to /v1/admin/invitations to begin. {}"

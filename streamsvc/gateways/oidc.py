@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from streamsvc import clock
 from streamsvc.gateways.calls import Away, Refused, read_json
-from streamsvc.rules.oidc import ALGORITHMS, code_challenge, fault_of
+from streamsvc.rules.sign_in.oidc import ALGORITHMS, code_challenge, fault_of
 
 TIMEOUT_S = 10
 KEPT = timedelta(hours=1)

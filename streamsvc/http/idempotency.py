@@ -24,10 +24,10 @@ from flask import Response, current_app, g, make_response, request
 from streamsvc import clock
 from streamsvc.http.edge import refused
 from streamsvc.models import IdempotencyKey
-from streamsvc.rules.device_codes import user_code_of
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
-from streamsvc.rules.totp import totp_secret_of
+from streamsvc.rules.sign_in.device_codes import user_code_of
+from streamsvc.rules.sign_in.totp import totp_secret_of
 from streamsvc.security.authentication import asking
 from streamsvc.storage.database import affected, db, insert, one_row, utc_text
 

@@ -17,19 +17,19 @@ from streamsvc.models.catalog.titles import (
     TitleRecord,
     TitleWindow,
 )
-from streamsvc.models.ceremonies import Ceremony
 from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.factors import DeviceTrust, RecoveryCode, TotpFactor
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
+from streamsvc.models.mailed_tokens import Proof
 from streamsvc.models.operators import OperatorAccount, OperatorCode, OperatorSession
 from streamsvc.models.passkeys import Passkey
+from streamsvc.models.pending_flows import Ceremony
 from streamsvc.models.playback import Stream, StreamDevice
 from streamsvc.models.progress import Progress, Rated, Watchlisted
-from streamsvc.models.proofs import Proof
+from streamsvc.models.rate_limits import Throttle
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
-from streamsvc.models.throttles import Throttle
 from streamsvc.models.webhooks import Event, WebhookDelivery, WebhookEndpoint
 
 __all__ = [

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.rules.sessions import OPERATOR_LIFETIME
+from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME
 from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 

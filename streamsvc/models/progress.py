@@ -6,7 +6,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.rules.progress import Item, Report
+from streamsvc.rules.playback.progress import Item, Report
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import Base, UtcTime, db, insert
 
@@ -56,7 +56,7 @@ class Rated(Base):
 def save(profile_id: str, item: Item, told: Report) -> sa.Row:
     """Merge a report into the profile's progress; the row as it then stands.
 
-    One statement, and the same row whatever the order in which reports come: see rules/progress.py.
+    One statement, and the same row whatever the order in which reports come: see rules/playback/progress.py.
     """
     row = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
     row |= {"season": item.season, "episode": item.episode, **vars(told)}

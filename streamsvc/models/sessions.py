@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.rules.sessions import LIFETIMES, expires_at, impersonation
+from streamsvc.rules.sign_in.sessions import LIFETIMES, expires_at, impersonation
 from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 
@@ -55,7 +55,7 @@ class Session(Base):
     """The profile that is watching."""
     token_hash: Mapped[str] = mapped_column(unique=True)
     lifetime: Mapped[str]
-    """The class of lifetimes in rules/sessions.py: a change of policy counts at once."""
+    """The class of lifetimes in rules/sign_in/sessions.py: a change of policy counts at once."""
     epoch: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -88,7 +88,7 @@ class Session(Base):
 
     @classmethod
     def lives(cls, now: datetime) -> tuple:
-        """The conditions under which a session lives: the same as `expires_at` in rules/sessions.py."""
+        """The conditions under which a session lives: the same as `expires_at` in rules/sign_in/sessions.py."""
         classes = (
             sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
             for name, life in LIFETIMES.items()

@@ -22,13 +22,13 @@ from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
 from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.entitlements import entitlements
+from streamsvc.rules.billing.entitlements import entitlements
 from streamsvc.rules.origins import is_from_elsewhere
-from streamsvc.rules.passkeys import site_of
 from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
 from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
 from streamsvc.rules.refusals.base import Refusal
-from streamsvc.rules.sessions import (
+from streamsvc.rules.sign_in.passkeys import site_of
+from streamsvc.rules.sign_in.sessions import (
     API_KEY_PREFIX,
     LAST_SEEN_GRAIN,
     OPERATOR_PREFIX,
@@ -131,7 +131,7 @@ class Viewer(UserMixin):
 
     @cached_property
     def entitlements(self) -> dict:
-        """What the live subscription allows now: see rules/entitlements.py."""
+        """What the live subscription allows now: see rules/billing/entitlements.py."""
         row = self.row
         return entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
 

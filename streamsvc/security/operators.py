@@ -11,7 +11,7 @@ from streamsvc import clock
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.rules.roles import of_key, role_named
-from streamsvc.rules.sessions import (
+from streamsvc.rules.sign_in.sessions import (
     LAST_SEEN_GRAIN,
     OPERATOR_LIFETIME,
     OPERATOR_SEEN_GRAIN,

@@ -29,9 +29,9 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import current_app
 
-from streamsvc.rules import foreign_hashes
-from streamsvc.rules.passwords import normal
 from streamsvc.rules.refusals.requests import Unavailable
+from streamsvc.rules.sign_in import foreign_hashes
+from streamsvc.rules.sign_in.passwords import normal
 from streamsvc.security import breached_passwords
 
 BREACHED = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"

@@ -11,7 +11,7 @@ from functools import cache
 
 import msgspec
 
-from streamsvc.rules.grants import Grant
+from streamsvc.rules.playback.tokens import Grant
 
 PURPOSE = b"streamsvc playback grant"
 

@@ -2,7 +2,7 @@
 
 The statement that counts is the one that decides, so a thousand attempts at once are a thousand attempts. A door that
 is shut is seen by reading alone, so that a storm of them writes nothing. What several doors count is counted by all or
-by none. The limits themselves stand in rules/throttle.py.
+by none. The limits themselves stand in rules/rate_limits.py.
 """
 
 import hmac
@@ -15,8 +15,8 @@ from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import Throttle
+from streamsvc.rules.rate_limits import Ladder, Window
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.rules.throttle import Ladder, Window
 from streamsvc.storage.database import all_rows, db, in_turn, insert
 
 KEPT_S = 30 * 24 * 3600

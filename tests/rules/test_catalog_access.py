@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.rules.access import TitleFacts, ViewerFacts, Window, checks, is_listed, verdict
+from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, Window, checks, is_listed, verdict
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

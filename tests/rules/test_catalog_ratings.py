@@ -1,6 +1,6 @@
 import pytest
 
-from streamsvc.rules.catalog.ratings import RATINGS, SYSTEMS, UNRATED_GATE, gate, rating
+from streamsvc.rules.maturity import RATINGS, SYSTEMS, UNRATED_GATE, gate, rating
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.rules.grants import Grant, has_expired, opens, path_opened_by
+from streamsvc.rules.playback.tokens import Grant, has_expired, opens, path_opened_by
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 GRANT = Grant("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON + timedelta(seconds=90))

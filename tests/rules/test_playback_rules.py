@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.rules import playback, progress
-from streamsvc.rules.progress import Item
+from streamsvc.rules.playback import progress, streaming
+from streamsvc.rules.playback.progress import Item
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 FILM = Item("ttl_1", "ttl_1", runtime_s=6000)
@@ -67,26 +67,26 @@ def test_who_began_again_goes_on_from_there():
 
 def test_what_plays_counts_as_watched_and_what_rests_does_not():
     later = NOON + timedelta(seconds=30)
-    assert [playback.watched_since(state, NOON, later) for state in ("playing", "paused", "buffering")] == [30, 0, 0]
+    assert [streaming.watched_since(state, NOON, later) for state in ("playing", "paused", "buffering")] == [30, 0, 0]
 
 
 def test_a_silence_counts_as_no_more_than_a_stream_lives_without_word():
-    assert playback.watched_since("playing", NOON, NOON + timedelta(days=1)) == 90
+    assert streaming.watched_since("playing", NOON, NOON + timedelta(days=1)) == 90
 
 
 def test_a_clock_that_jumped_back_takes_nothing_away():
-    assert playback.watched_since("playing", NOON, NOON - timedelta(hours=1)) == 0
+    assert streaming.watched_since("playing", NOON, NOON - timedelta(hours=1)) == 0
 
 
 @pytest.mark.parametrize(
     "plan, asked, height", [(1080, None, 1080), (1080, 720, 720), (720, 2160, 720), (None, None, None)]
 )
 def test_the_picture_is_as_tall_as_plan_and_player_both_allow(plan, asked, height):
-    assert playback.height_allowed(plan, asked) == height
+    assert streaming.height_allowed(plan, asked) == height
 
 
 def test_every_refusal_of_the_access_rules_has_its_problem():
-    from streamsvc.rules.access import TitleFacts, ViewerFacts, checks
+    from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, checks
 
     codes = {check.code for check in checks(TitleFacts(), ViewerFacts(), NOON)}
-    assert codes == set(playback.REFUSAL_BY_CODE)
+    assert codes == set(streaming.REFUSAL_BY_CODE)

@@ -12,7 +12,7 @@ from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.rules.sessions import API_KEY_PREFIX
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import asking_operator, operator

@@ -5,7 +5,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
-from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import asking_operator, operator
 

@@ -9,7 +9,7 @@ from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
+from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
     NewOperatorSession,

@@ -8,7 +8,7 @@ from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.operators import credentials, people
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.operators import (
     Enrolment,

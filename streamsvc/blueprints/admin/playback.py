@@ -11,7 +11,7 @@ from streamsvc.models import Stream
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
-from streamsvc.rules import playback
+from streamsvc.rules.playback import streaming
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
     ExplainIn,
@@ -66,7 +66,7 @@ def stop_stream(stream_id):
     found = one_row(sa.select(Stream.account_id).where(Stream.id == stream_id))
     if found is None:
         raise NotFound
-    streams.end(found.account_id, clock.now(), playback.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+    streams.end(found.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
     audit.record("stream_stopped", found.account_id, actor=asking_operator().id, stream=stream_id)
     db.session.commit()
 

@@ -6,7 +6,7 @@ from flask import current_app, request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.rules.grants import has_expired, opens
+from streamsvc.rules.playback.tokens import has_expired, opens
 from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid
 from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens

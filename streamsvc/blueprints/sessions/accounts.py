@@ -14,8 +14,8 @@ from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
-from streamsvc.rules import throttle as limits
-from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
 from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing

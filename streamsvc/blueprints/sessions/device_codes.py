@@ -11,10 +11,10 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import device_codes, password
 from streamsvc.operations.sign_in.device_codes import TokenRefused
-from streamsvc.rules import throttle as limits
-from streamsvc.rules.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.rules.sessions import LIFETIMES, lifetime_of, new_token
+from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
+from streamsvc.rules.sign_in.sessions import LIFETIMES, lifetime_of, new_token
 from streamsvc.schemas.sessions.device_codes import (
     Decision,
     DeviceAuthorization,

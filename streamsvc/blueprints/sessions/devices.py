@@ -10,7 +10,7 @@ from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import new_device_notices
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import ProofToken

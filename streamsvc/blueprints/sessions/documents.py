@@ -4,7 +4,7 @@ import msgspec
 from flask import Response
 
 from streamsvc.http.edge import json_response
-from streamsvc.rules.sessions import fingerprint, impersonation
+from streamsvc.rules.sign_in.sessions import fingerprint, impersonation
 from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, csrf_token_of
 from streamsvc.storage.database import db
 

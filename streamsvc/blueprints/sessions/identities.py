@@ -16,9 +16,9 @@ from streamsvc.models import Identity
 from streamsvc.operations.credentials import ceremonies, second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import oidc_identities, password
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.identities import (
     AuthorizationUrl,

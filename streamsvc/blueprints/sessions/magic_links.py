@@ -9,8 +9,8 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import magic_links, password
-from streamsvc.rules import throttle as limits
-from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public

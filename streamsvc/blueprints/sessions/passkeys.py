@@ -13,9 +13,9 @@ from streamsvc.models import Passkey
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import passkeys, password
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions.sessions import SignedIn

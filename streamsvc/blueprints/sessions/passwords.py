@@ -6,7 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import count_by_address
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing

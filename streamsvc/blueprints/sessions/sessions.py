@@ -19,7 +19,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import passkeys, password, reauthentication
 from streamsvc.rules.refusals.accounts import InvalidCredentials, KidsProfile
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import Accepted
 from streamsvc.schemas.sessions.passkeys import BrowserJson

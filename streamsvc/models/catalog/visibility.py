@@ -1,4 +1,4 @@
-"""What a viewer is shown, in SQL: the same rule as `rules/access.py:is_listed`, with the viewer's facts as parameters.
+"""What a viewer is shown, in SQL: the rule `is_listed` of `rules/playback/access.py`, the viewer's facts as parameters.
 
 max_age   the profile's limit, or NO_LIMIT
 country   the viewer's country, "" where it is unknown

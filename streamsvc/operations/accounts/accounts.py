@@ -11,12 +11,12 @@ from streamsvc.models.subscriptions import Plan
 from streamsvc.operations.credentials import breached_passwords
 from streamsvc.operations.credentials.attempts import is_within
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key, shown
-from streamsvc.rules.passkeys import site_of
-from streamsvc.rules.passwords import faults, names_of
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.rules.sign_in.passkeys import site_of
+from streamsvc.rules.sign_in.passwords import faults, names_of
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import all_rows, db, insert, new_id
 from streamsvc.worker import jobs

@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc import clock
 from streamsvc.models import ApiKey
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, fingerprint, new_token
 from streamsvc.security import encryption
 from streamsvc.security.end_user_addresses import signing_secret
 from streamsvc.storage.database import db

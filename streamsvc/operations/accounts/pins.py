@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Profile
 from streamsvc.operations.outbox import audit
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import PinInvalid, PinLocked, PinRequired, TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import affected, db

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc.models import Account, Profile, Session
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.outbox import audit
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import db, lock

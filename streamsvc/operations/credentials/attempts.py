@@ -12,7 +12,7 @@ from flask import current_app, request
 from streamsvc.gateways.calls import Away
 from streamsvc.gateways.challenges import is_solved
 from streamsvc.operations.outbox import audit
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.security import password_hashing, rate_limits

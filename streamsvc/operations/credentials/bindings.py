@@ -6,7 +6,7 @@ Without it, somebody could send a victim the end of their own sign-in, or finish
 import hmac
 import secrets
 
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 
 
 def new_binding() -> str:

@@ -5,7 +5,7 @@ from flask import current_app
 from streamsvc.gateways import breach_ranges
 from streamsvc.gateways.calls import Away
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.passwords import normal
+from streamsvc.rules.sign_in.passwords import normal
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import db
 

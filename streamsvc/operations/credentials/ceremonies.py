@@ -1,11 +1,11 @@
-"""Beginning something that only who began it may finish, once and soon: see models/ceremonies.py."""
+"""Beginning something that only who began it may finish, once and soon: see models/pending_flows.py."""
 
 from datetime import datetime
 
 from streamsvc.models import Ceremony
 from streamsvc.operations.credentials.bindings import is_bound
-from streamsvc.rules.ceremonies import LIFETIMES
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.pending_flows import LIFETIMES
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.storage.database import db, one_row
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account, Proof
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.storage.database import db, lock
 
 

@@ -14,11 +14,11 @@ from streamsvc.operations.credentials import breached_passwords, trusted_devices
 from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
 from streamsvc.operations.credentials.trusted_devices import BY_APP, TRUSTED
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import fingerprint
-from streamsvc.rules.totp import new_recovery_codes, recovery_key, step_of, uri
+from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.totp import new_recovery_codes, recovery_key, step_of, uri
 from streamsvc.security import encryption, rate_limits
 from streamsvc.storage.database import affected, db, lock, one_row
 

@@ -13,7 +13,7 @@ from streamsvc.http import idempotency
 from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.accounts import SecondFactorRequired
-from streamsvc.rules.sessions import DEVICE_TRUST_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, fingerprint
 from streamsvc.security.authentication import asking_operator
 from streamsvc.storage.database import db, lock, one_row
 

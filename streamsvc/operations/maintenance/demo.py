@@ -14,7 +14,7 @@ from streamsvc.operations.accounts.accounts import register
 from streamsvc.operations.accounts.api_keys import add_api_key
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.sessions import API_KEY_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, fingerprint
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.storage.database import db
 

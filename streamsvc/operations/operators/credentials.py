@@ -10,10 +10,10 @@ from streamsvc.operations.credentials.attempts import tell_if_shut
 from streamsvc.operations.credentials.second_factor import step_of_sealed
 from streamsvc.operations.operators.people import INVITATION
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TokenInvalid, WrongCode, WrongPassword
-from streamsvc.rules.sessions import fingerprint
-from streamsvc.rules.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
+from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
 from streamsvc.security import encryption, password_hashing, rate_limits
 from streamsvc.storage.database import affected, db, lock, one_row
 

@@ -10,7 +10,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.security.operators import Operator
 from streamsvc.storage.database import db, lock
 

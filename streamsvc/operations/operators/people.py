@@ -11,11 +11,11 @@ from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Pro
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import email_key, shown
-from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.refusals.access import LastAdmin
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.mailed_tokens import LIFETIMES
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.storage.database import db, insert, lock, new_id
 
 INVITATION = "operator_invitation"

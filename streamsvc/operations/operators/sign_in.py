@@ -13,10 +13,10 @@ from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.credentials.attempts import Attempt, tell_if_shut
 from streamsvc.operations.operators import credentials
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db, lock, one_row
 

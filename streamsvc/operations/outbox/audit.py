@@ -17,7 +17,7 @@ from sqlalchemy import event
 from streamsvc import clock
 from streamsvc.http.edge import request_id
 from streamsvc.models import AuditEvent
-from streamsvc.rules.throttle import AUTHZ_FAILURE, network
+from streamsvc.rules.rate_limits import AUTHZ_FAILURE, network
 from streamsvc.security import rate_limits
 from streamsvc.security.authentication import Viewer, asking_operator, authz_failed
 from streamsvc.security.operators import Operator

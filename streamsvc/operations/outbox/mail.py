@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from streamsvc.gateways import mail
 from streamsvc.models import Proof, SandboxEmail
-from streamsvc.rules.proofs import LIFETIMES
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.mailed_tokens import LIFETIMES
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 

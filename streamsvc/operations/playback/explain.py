@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from streamsvc.models import Account, Profile
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
-from streamsvc.rules import playback
-from streamsvc.rules.access import Check, ViewerFacts, checks
 from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.entitlements import entitlements
+from streamsvc.rules.billing.entitlements import entitlements
+from streamsvc.rules.playback import streaming
+from streamsvc.rules.playback.access import Check, ViewerFacts, checks
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
@@ -93,14 +93,14 @@ def _room(account_id, device_id, granted, at):
     if device_id:
         known = [device.device_id for device in streams.known_devices(account_id, at)]
         idle = [one for one in known if one not in playing] if streams.evicts() else []
-        leaving = playback.who_leaves(device_id, known, granted["max_devices"], idle)
+        leaving = streaming.who_leaves(device_id, known, granted["max_devices"], idle)
         yield Check("device_limit", leaving is not None, DeviceLimit.code)
     yield Check("stream_limit", len(playing) < granted["max_streams"], StreamLimit.code)
 
 
 def _told(check: Check) -> dict:
     kinds: dict[str, type[Refusal]] = {kind.code: kind for kind in (NotSignedIn, DeviceLimit, StreamLimit)}
-    refusal = (kinds | playback.REFUSAL_BY_CODE)[check.code]
+    refusal = (kinds | streaming.REFUSAL_BY_CODE)[check.code]
     return {
         "check": check.name,
         "passed": check.passed,

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.reading.facts import title_facts
-from streamsvc.rules.access import TitleFacts
-from streamsvc.rules.progress import Item
+from streamsvc.rules.playback.access import TitleFacts
+from streamsvc.rules.playback.progress import Item
 from streamsvc.storage.compiled_statements import Prepared
 
 EPISODE_PREFIX = "epi_"

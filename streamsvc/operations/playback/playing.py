@@ -1,4 +1,4 @@
-"""A playback from its start to its end: decided by rules/access.py, held in a place, kept up by heartbeats."""
+"""A playback from its start to its end: decided by rules/playback/access.py, held in a place, kept up by heartbeats."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,9 +11,9 @@ from streamsvc.models.progress import save
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
-from streamsvc.rules import playback, progress
-from streamsvc.rules.access import ViewerFacts, verdict
-from streamsvc.rules.grants import Grant, path_opened_by
+from streamsvc.rules.playback import progress, streaming
+from streamsvc.rules.playback.access import ViewerFacts, verdict
+from streamsvc.rules.playback.tokens import Grant, path_opened_by
 from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security import playback_tokens
@@ -38,7 +38,7 @@ def start(who: Viewer, asked: dict, now: datetime) -> dict:
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
-        max_height=playback.height_allowed(granted["max_height"], asked["max_height"]),
+        max_height=streaming.height_allowed(granted["max_height"], asked["max_height"]),
     )
     limits = streams.Limits(granted["max_streams"], granted["max_devices"], streams.evicts())
     stream_id, current = streams.claim(wish, limits, asked["replace"], now)
@@ -59,7 +59,7 @@ def _check(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None
     if playable is None:
         raise NotFound
     if reason := verdict(playable.facts, facts, now).reason:
-        raise playback.refusal(reason)
+        raise streaming.refusal(reason)
 
 
 def _started(stream_id, current, wish, limits, playable, now) -> dict:
@@ -71,8 +71,8 @@ def _started(stream_id, current, wish, limits, playable, now) -> dict:
         "grant": grant_for(stream_id, wish, manifests, now),
         "resume_s": progress.resume_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
         "heartbeat": {
-            "interval_s": int(playback.HEARTBEAT.total_seconds()),
-            "ttl_s": int(playback.TTL.total_seconds()),
+            "interval_s": int(streaming.HEARTBEAT.total_seconds()),
+            "ttl_s": int(streaming.TTL.total_seconds()),
         },
         "limits": {"max": limits.streams, "current": current, "max_height": wish.max_height},
         "markers": playable.markers,
@@ -91,7 +91,7 @@ def manifests_of(playable: Playable) -> list[dict]:
 
 def grant_for(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
     """A fresh grant for a stream (a Wish or a row of one): {token, expires_at}."""
-    expires_at = now + playback.TTL
+    expires_at = now + streaming.TTL
     paths = tuple(dict.fromkeys(path_opened_by(manifest["url"]) for manifest in manifests))
     grant = Grant(
         stream_id,
@@ -125,8 +125,8 @@ def beat(who: Viewer, stream_id: str, told: dict, now: datetime) -> dict:
         streams.end(who.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
     _keep(stream, told, now)
-    answer = {"interval_s": int(playback.HEARTBEAT.total_seconds()), "max": who.entitlements["max_streams"]}
-    if told["state"] in playback.FINAL_STATES:
+    answer = {"interval_s": int(streaming.HEARTBEAT.total_seconds()), "max": who.entitlements["max_streams"]}
+    if told["state"] in streaming.FINAL_STATES:
         return answer | {"current": stream.current - 1}
     return answer | {"grant": grant_for(stream_id, stream, manifests_of(playable), now), "current": stream.current}
 
@@ -134,7 +134,7 @@ def beat(who: Viewer, stream_id: str, told: dict, now: datetime) -> dict:
 def _why_not(who: Viewer, stream: sa.Row, playable: Playable | None, now: datetime) -> str | None:
     """Why a stream may not go on, by the facts of the profile that it was started for; None: it may."""
     if playable is None:
-        return playback.GONE
+        return streaming.GONE
     profile = _profile_of(who, stream)
     facts = replace(viewer_facts(), has_profile=profile is not None, max_age=profile.max_age if profile else None)
     return verdict(playable.facts, facts, now).reason
@@ -147,14 +147,14 @@ def _profile_of(who: Viewer, stream: sa.Row):
 
 def _keep(stream: sa.Row, told: dict, now: datetime) -> None:
     """Raises StreamEnded where the stream ended just now."""
-    final = told["state"] in playback.FINAL_STATES
+    final = told["state"] in streaming.FINAL_STATES
     kept = (LAST_BEAT if final else BEAT).affected(
         stream_id=stream.id,
         now=now,
-        until=now if final else now + playback.TTL,
+        until=now if final else now + streaming.TTL,
         told_position_s=told["position_s"],
         told_state=told["state"],
-        more_s=playback.watched_since(stream.state, stream.seen_at, now),
+        more_s=streaming.watched_since(stream.state, stream.seen_at, now),
     )
     if not kept:
         stream = streams.find(stream.account_id, stream.id, now)
@@ -178,7 +178,7 @@ def _beat(**more) -> Prepared:
 
 
 BEAT = _beat()
-LAST_BEAT = _beat(ended_at=streams.NOW, end_reason=playback.STOPPED)
+LAST_BEAT = _beat(ended_at=streams.NOW, end_reason=streaming.STOPPED)
 
 
 def stop(who: Viewer, stream_id: str, now: datetime) -> None:
@@ -186,7 +186,7 @@ def stop(who: Viewer, stream_id: str, now: datetime) -> None:
     stream = streams.find(who.account_id, stream_id, now)
     if stream is None:
         raise NotFound
-    reason = playback.STOPPED if stream.session_id == who.row.session_id else playback.STOPPED_BY_VIEWER
+    reason = streaming.STOPPED if stream.session_id == who.row.session_id else streaming.STOPPED_BY_VIEWER
     streams.end(who.account_id, now, reason, Stream.id == stream_id)
 
 
@@ -195,4 +195,4 @@ def stop_others(who: Viewer, kept_id: str | None, now: datetime) -> None:
     kept = kept_id and streams.find(who.account_id, kept_id, now)
     if kept_id and (kept is None or streams.end_reason(kept, now)):
         raise NotFound
-    streams.end(who.account_id, now, playback.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else []))
+    streams.end(who.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else []))

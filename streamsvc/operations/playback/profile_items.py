@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc.models import Progress, Rated, Watchlisted
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import stands
-from streamsvc.rules.access import suits
+from streamsvc.rules.playback.access import suits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import affected, all_rows, insert
 

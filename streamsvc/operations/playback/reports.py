@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from streamsvc.models.progress import save
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.items import Playable
-from streamsvc.rules import progress
-from streamsvc.rules.access import suits
+from streamsvc.rules.playback import progress
+from streamsvc.rules.playback.access import suits
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 

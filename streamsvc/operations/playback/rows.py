@@ -15,7 +15,7 @@ from streamsvc.models.catalog.visibility import VISIBLE
 from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback.reports import stands
-from streamsvc.rules.progress import BEGUN_S, BEGUN_SHARE, FORGOTTEN_AFTER
+from streamsvc.rules.playback.progress import BEGUN_S, BEGUN_SHARE, FORGOTTEN_AFTER
 from streamsvc.storage.database import UtcTime, all_rows, one_row
 
 PROFILE_ID = sa.bindparam("profile_id")
@@ -34,12 +34,12 @@ PROGRESS = tuple(column for column in Progress.__table__.c if column.name not in
 
 
 def finished(of):
-    """rules/progress.py:is_finished, in SQL."""
+    """rules/playback/progress.py:is_finished, in SQL."""
     return sa.and_(of.watched_at.is_not(None), sa.or_(of.restarted_at.is_(None), of.restarted_at <= of.watched_at))
 
 
 def begun(of):
-    """rules/progress.py:is_begun, in SQL."""
+    """rules/playback/progress.py:is_begun, in SQL."""
     return sa.or_(of.position_s >= BEGUN_S, of.position_s >= of.duration_s * BEGUN_SHARE)
 
 

@@ -16,7 +16,7 @@ from flask import current_app
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import OPEN
 from streamsvc.operations.accounts import devices
-from streamsvc.rules import playback
+from streamsvc.rules.playback import streaming
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
@@ -90,15 +90,15 @@ def end_reason(stream: sa.Row, now: datetime) -> str | None:
     if stream.ended_at is not None:
         return stream.end_reason
     if stream.expires_at <= now:
-        return playback.EXPIRED
-    return None if stream.session_lives else playback.SIGNED_OUT
+        return streaming.EXPIRED
+    return None if stream.session_lives else streaming.SIGNED_OUT
 
 
 def claim(wish: Wish, limits: Limits, replace: str | None, now: datetime) -> tuple[str, int]:
     """Take a place; the new stream's id and how many are live with it. Raises DeviceLimit or StreamLimit."""
     row = _row(wish, now)
     if replace is None and db.engine.dialect.name == "sqlite":
-        since = now - playback.DEVICE_GRAIN
+        since = now - streaming.DEVICE_GRAIN
         if claimed := _claim("sqlite").one(**row, now=now, limit=limits.streams, since=since):
             return claimed.id, claimed.current
     return row["id"], _claim_alone(wish, row, limits, replace, now)
@@ -112,7 +112,7 @@ def _row(wish: Wish, now: datetime) -> dict:
         "watched_s": 0,
         "started_at": now,
         "seen_at": now,
-        "expires_at": now + playback.TTL,
+        "expires_at": now + streaming.TTL,
         "ended_at": None,
         "end_reason": None,
     }
@@ -147,8 +147,8 @@ def _claim_alone(wish: Wish, row: dict, limits: Limits, replace: str | None, now
         live = db.session.execute(LIVE_OF_ACCOUNT, {"account_id": wish.account_id, "now": now}).all()
         _let_in(wish, limits, live, now)
         own = Stream.device_id == wish.device_id, Stream.item_id == wish.item_id
-        _end_within(wish.account_id, now, playback.TAKEN_OVER, *own)
-        _end_within(wish.account_id, now, playback.REPLACED, Stream.id == replace)
+        _end_within(wish.account_id, now, streaming.TAKEN_OVER, *own)
+        _end_within(wish.account_id, now, streaming.REPLACED, Stream.id == replace)
         left = [s for s in live if s.id != replace and (s.device_id, s.item_id) != (wish.device_id, wish.item_id)]
         if len(left) >= limits.streams:
             raise StreamLimit(limit=limits.streams, streams=[told(stream) for stream in left])
@@ -170,12 +170,12 @@ def _hold_claims(account_id: str) -> None:
 def _let_in(wish: Wish, limits: Limits, live: list[sa.Row], now: datetime) -> None:
     """Note that the device plays. Raises DeviceLimit where it is one too many; NotSignedIn, NotFound where its session
     or itself was shut out just now."""
-    since = now - playback.DEVICE_KEPT
+    since = now - streaming.DEVICE_KEPT
     known = db.session.execute(DEVICES, {"account_id": wish.account_id, "since": since}).all()
     ids = [device.device_id for device in known]
-    leaving = playback.who_leaves(wish.device_id, ids, limits.devices)
+    leaving = streaming.who_leaves(wish.device_id, ids, limits.devices)
     if leaving is None and limits.evicts:
-        leaving = playback.who_leaves(wish.device_id, ids, limits.devices, _idle(wish, known, live))
+        leaving = streaming.who_leaves(wish.device_id, ids, limits.devices, _idle(wish, known, live))
     if leaving is None:
         raise DeviceLimit(limit=limits.devices, devices=[device_told(device) for device in known])
     if leaving:
@@ -210,7 +210,7 @@ def _idle(wish: Wish, known: list[sa.Row], live: list[sa.Row]) -> list[str]:
 
 def known_devices(account_id: str, now: datetime) -> list[sa.Row]:
     """The devices that take a place of the account's, the oldest first."""
-    return all_rows(DEVICES, {"account_id": account_id, "since": now - playback.DEVICE_KEPT})
+    return all_rows(DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_KEPT})
 
 
 DEVICES = (
@@ -244,7 +244,7 @@ def _ending(account_id, now, reason, *which):
         .where(Stream.account_id == account_id, Stream.ended_at.is_(None), *which)
         .values(
             ended_at=sa.case((late, Stream.expires_at), else_=now),
-            end_reason=sa.case((late, playback.EXPIRED), else_=reason),
+            end_reason=sa.case((late, streaming.EXPIRED), else_=reason),
         )
     )
 
@@ -265,9 +265,9 @@ def sweep(now: datetime) -> None:
     """
     expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
     ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
-    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=playback.EXPIRED))
+    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=streaming.EXPIRED))
     oldest = sa.select(Stream.id).order_by(Stream.id).limit(FORGOTTEN_AT_ONCE)
-    forgetting = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - playback.KEPT)
+    forgetting = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - streaming.KEPT)
     while db.session.execute(forgetting).rowcount == FORGOTTEN_AT_ONCE:
         continue
 

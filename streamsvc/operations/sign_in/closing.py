@@ -16,8 +16,8 @@ from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.proofs import LIFETIMES
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
+from streamsvc.rules.sign_in.mailed_tokens import LIFETIMES
 from streamsvc.storage.database import db, lock
 from streamsvc.worker import jobs
 

@@ -9,9 +9,9 @@ from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, DeviceCode
 from streamsvc.operations.accounts.accounts import may_sign_in
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, user_code_key
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, user_code_key
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.storage.database import affected, db, lock, one_row, utc_text
 
 

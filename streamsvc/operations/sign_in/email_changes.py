@@ -9,7 +9,7 @@ from streamsvc.models import Account, Proof, Session
 from streamsvc.operations.credentials import revocation
 from streamsvc.operations.credentials.attempts import count_mail
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.storage.database import db, lock

@@ -18,8 +18,8 @@ from streamsvc.models import Account, Ceremony, Passkey
 from streamsvc.operations.accounts.accounts import may_sign_in
 from streamsvc.operations.credentials import ceremonies
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules.passkeys import MOST, counts_on, site_of
 from streamsvc.rules.refusals.accounts import InvalidCredentials, PasskeyInvalid, PasskeyLimit
+from streamsvc.rules.sign_in.passkeys import MOST, counts_on, site_of
 from streamsvc.storage.database import db, lock, one_row
 
 CHALLENGE_BYTES = 32

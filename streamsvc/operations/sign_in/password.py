@@ -19,7 +19,7 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials
-from streamsvc.rules.sessions import LIFETIMES, fingerprint, lifetime_of
+from streamsvc.rules.sign_in.sessions import LIFETIMES, fingerprint, lifetime_of
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import affected, db, lock, one_row
 

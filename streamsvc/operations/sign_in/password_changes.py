@@ -10,10 +10,10 @@ from streamsvc.operations.credentials import mailed_tokens, revocation
 from streamsvc.operations.credentials.attempts import is_within
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import email_changes
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import lock, one_row
 from streamsvc.worker import jobs

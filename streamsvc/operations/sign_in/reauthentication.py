@@ -10,7 +10,7 @@ from streamsvc.operations.credentials import second_factor
 from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import passkeys
-from streamsvc.rules import throttle as limits
+from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
@@ -19,7 +19,7 @@ from streamsvc.rules.refusals.accounts import (
     WrongPasskey,
     WrongPassword,
 )
-from streamsvc.rules.sessions import fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import fingerprint, new_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db, one_row
 

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
-from streamsvc.rules.access import TitleFacts
-from streamsvc.rules.access import Window as AccessWindow
-from streamsvc.rules.catalog import codes, ratings, text
+from streamsvc.rules import maturity
+from streamsvc.rules.catalog import codes, text
+from streamsvc.rules.playback.access import TitleFacts
+from streamsvc.rules.playback.access import Window as AccessWindow
 
 LONGEST_LINE_BYTES = 1 << 20
 MOST_POPULAR = 2**30 - 1
@@ -121,8 +122,8 @@ class Title(_Part):
     popularity: Annotated[int, Meta(ge=0, le=MOST_POPULAR)] | None = None
 
     @property
-    def rating(self) -> ratings.Rating | None:
-        return ratings.rating(self.age_rating) if self.age_rating else None
+    def rating(self) -> maturity.Rating | None:
+        return maturity.rating(self.age_rating) if self.age_rating else None
 
     @property
     def facts(self) -> TitleFacts:
@@ -280,7 +281,7 @@ def _check_seasons(flaws, record):
 
 
 def _rating_text(name):
-    return ratings.rating(name).text
+    return maturity.rating(name).text
 
 
 def _tried(flaws, field, code, settle, value):

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.rules.playback import STATES
+from streamsvc.rules.playback.streaming import STATES
 from streamsvc.schemas.base import Int, Moment, StrictSchema, Text, Word, page_of
 
 LONGEST_S = 10_000_000

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.rules.passwords import LONGEST_BYTES
+from streamsvc.rules.sign_in.passwords import LONGEST_BYTES
 from streamsvc.schemas.base import Bool, Country, Email, Language, Moment, StrictSchema, Text, TimeZone
 from streamsvc.schemas.sessions.devices import DeviceIn
 

@@ -22,7 +22,7 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.rules.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import fingerprint
 from streamsvc.storage.database import db, lock, new_id
 
 

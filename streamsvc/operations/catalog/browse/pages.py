@@ -11,7 +11,7 @@ from streamsvc.operations.catalog.reading import facts, lists
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import Known
 from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, member
-from streamsvc.rules.access import verdict
+from streamsvc.rules.playback.access import verdict
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import all_rows, one_row, utc_text

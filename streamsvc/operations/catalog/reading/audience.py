@@ -7,8 +7,8 @@ from flask import current_app
 from streamsvc import clock
 from streamsvc.http import trusted_proxies
 from streamsvc.models.catalog.visibility import NO_LIMIT
-from streamsvc.rules.access import ViewerFacts
 from streamsvc.rules.catalog.codes import COUNTRIES
+from streamsvc.rules.playback.access import ViewerFacts
 from streamsvc.security.authentication import asking_operator, viewer
 
 

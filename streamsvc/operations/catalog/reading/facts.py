@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE
-from streamsvc.rules.access import TitleFacts, Window
+from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.storage.database import all_rows
 
 WINDOWS = sa.select(TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at).where(

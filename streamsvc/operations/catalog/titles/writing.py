@@ -28,7 +28,8 @@ from streamsvc.models import (
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.operations.catalog.titles import bulk, cards, series
 from streamsvc.operations.catalog.titles.json_fragments import dumped
-from streamsvc.rules.catalog import ratings, search
+from streamsvc.rules import maturity
+from streamsvc.rules.catalog import search
 from streamsvc.rules.catalog.ranks import rank
 from streamsvc.rules.catalog.record import MOST_POPULAR, encoded
 from streamsvc.rules.catalog.record import Title as Record
@@ -179,7 +180,7 @@ def _columns(row):
     min_age = record.rating.min_age if record.rating else None
     return (
         record.external_id, record.kind, record.title, *row.sort_keys, record.year, record.runtime_s, min_age,
-        ratings.gate(min_age), bool(record.artwork), record.windows is not None, record.plans is not None,
+        maturity.gate(min_age), bool(record.artwork), record.windows is not None, record.plans is not None,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ class Ceremony(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cer"))
     kind: Mapped[str]
-    """One of rules/ceremonies.py."""
+    """One of rules/sign_in/pending_flows.py."""
     secret_hash: Mapped[str] = mapped_column(unique=True)
     """Of the challenge, or of OAuth's state."""
     session_id: Mapped[str | None] = mapped_column(sa.ForeignKey("sessions.id"))

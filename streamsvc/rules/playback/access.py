@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from streamsvc.rules.catalog.ratings import gate
+from streamsvc.rules.maturity import gate
 
 
 @dataclass(frozen=True)

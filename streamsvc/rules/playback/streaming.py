@@ -57,7 +57,7 @@ def height_allowed(plan: int | None, asked: int | None) -> int | None:
 
 
 def refusal(code: str) -> Refusal:
-    """The refusal that carries a code of rules/access.py."""
+    """The refusal that carries a code of rules/playback/access.py."""
     return REFUSAL_BY_CODE[code]()
 
 

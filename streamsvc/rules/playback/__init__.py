@@ -1,0 +1,1 @@
+"""Who may play what, streams and their heartbeats, progress, playback tokens."""
