@@ -33,7 +33,7 @@ test: .venv/installed-test
 browser: .venv/installed-test
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
-	$(BIN)/python -m pytest tests/test_passkeys_in_a_browser.py tests/test_storefront.py
+	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .
@@ -48,7 +48,7 @@ bench: .venv/installed-test
 
 torture: .venv/installed-test
 	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \
-		STREAMSVC_TEST_LIVES=500 $(BIN)/python -m pytest tests/faults tests/test_billing_lives.py
+		STREAMSVC_TEST_LIVES=500 $(BIN)/python -m pytest tests/faults tests/subscriptions/test_billing_lives.py
 
 simulate: .venv/installed-test
 	$(BIN)/python -m bench.simulate $(SUBSCRIBERS) --parts $(PARTS)

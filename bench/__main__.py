@@ -40,7 +40,7 @@ def database(kind: str, folder: Path):
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'bench.sqlite3'}"
     elif kind == "postgresql":
-        from tests import postgres
+        from tests.worlds import postgres
 
         with postgres.server() as url:
             yield url.format("postgres")

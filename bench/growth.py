@@ -86,7 +86,7 @@ def main():
 def environments(asked, folder, stack) -> dict[int, dict]:
     """What an app on the catalogue of each size needs."""
     if asked.database == "postgresql":
-        from tests import postgres
+        from tests.worlds import postgres
 
         server = stack.enter_context(postgres.server())
         engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")

@@ -13,8 +13,8 @@ from streamsvc.app import create_app
 from streamsvc.settings import Settings
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import STATEMENTS, db
-from tests import databases, postgres
-from tests.databases import SERVER
+from tests.worlds import databases, postgres
+from tests.worlds.databases import SERVER
 
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
 SECRET = "a secret for tests alone, 32 characters at least"

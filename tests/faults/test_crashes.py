@@ -14,9 +14,9 @@ from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import IdempotencyKey, Job
 from streamsvc.models.subscriptions import Payment, Refund
 from streamsvc.storage.database import db
-from tests.billing_world import World
 from tests.conftest import empty
 from tests.faults.nursery import Nursery
+from tests.worlds.billing_world import World
 
 UNIT = os.environ.get("STREAMSVC_TEST_CRASHES", "commit")
 MOST_POINTS = 2_000

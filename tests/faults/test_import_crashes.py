@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from streamsvc.models import ImportChunk, Job
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
-from tests.catalog_world import Catalog
+from tests.catalog.test_import import counts, ndjson
 from tests.faults.nursery import Nursery
-from tests.test_import import counts, ndjson
+from tests.worlds.catalog_world import Catalog
 
 MOST_POINTS = 50
 

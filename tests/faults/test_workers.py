@@ -14,9 +14,9 @@ from streamsvc.models.subscriptions import Invoice, Payment, SandboxCharge, Subs
 from streamsvc.operations.billing.books.audit import audit
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
 from streamsvc.storage.database import db, one_row
-from tests.billing_world import World
 from tests.conftest import Clock
 from tests.faults.workers import Workers
+from tests.worlds.billing_world import World
 
 SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "100"))
 WORKERS = 4

@@ -1,0 +1,1 @@
+"""The catalogue: titles, lists, search, imports, editing."""

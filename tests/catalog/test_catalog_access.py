@@ -1,0 +1,152 @@
+"""Restricted means absent, everywhere and by the same decision."""
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from streamsvc.rules.catalog.record import converted
+from streamsvc.rules.playback.access import ViewerFacts, is_listed, verdict
+from tests.worlds.catalog_world import Catalog
+
+COUNTRIES = ("DE", "US", "JP")
+PLANS = ("basic", "premium")
+RATINGS = (None, "US:G", "DE:6", "US:PG-13", "DE:16", "US:NC-17")
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def catalog(app):
+    return Catalog(app)
+
+
+def any_record(chance, number, noon):
+    """A title restricted in some way, or in none."""
+
+    def any_window():
+        start, length = chance.randint(-5, 5), chance.randint(1, 5)
+        window = {"countries": chance.choice([None, ["DE"], ["US", "JP"], ["FR"]])}
+        window |= {"starts_at": (noon + start * HOUR).isoformat()} if chance.random() < 0.7 else {}
+        return window | ({"ends_at": (noon + (start + length) * HOUR).isoformat()} if chance.random() < 0.7 else {})
+
+    return {
+        "external_id": f"x:{number}",
+        "kind": "movie",
+        "title": f"Title {number}",
+        "age_rating": chance.choice(RATINGS),
+        "windows": chance.choice([None, None, [], [any_window()], [any_window() for _ in range(3)]]),
+        "plans": chance.choice([None, None, None, ["basic"], ["premium"], ["basic", "premium"], []]),
+        "credits": [{"name": "Somebody", "role": "actor"}],
+        "genres": ["drama"],
+    }
+
+
+@pytest.fixture
+def people(catalog):
+    """Viewers of every kind, with the facts that they should be judged by."""
+    found = []
+    for country, plan, max_age in [
+        ("DE", None, None),
+        ("DE", "basic", None),
+        ("US", "premium", 13),
+        ("JP", "basic", 6),
+    ]:
+        viewer = catalog.viewer(country=country, max_age=max_age)
+        if plan:
+            catalog.subscribe(viewer, plan)
+        found.append((viewer, ViewerFacts(max_age=max_age, country=country, subscribed=bool(plan), plan=plan)))
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_way_in_gives_the_same_verdict(app, catalog, people, seed):
+    chance, clock = random.Random(seed), app.extensions["clock"]
+    records = [any_record(chance, number, clock.at) for number in range(40)]
+    ids = {record["external_id"]: catalog.put(**record) for record in records}
+    facts = {ids[record["external_id"]]: converted(record).facts for record in records}
+    names = {ids[record["external_id"]]: record["title"] for record in records}
+    person = catalog.get(f"/v1/catalog/titles/{next(iter(facts))}").json["credits"][0]["person_id"]
+    collection = {"title": "All", "items": list(ids.values())}
+    assert catalog.client.put("/v1/admin/collections/all", json=collection).status_code == 200
+    for _ in range(3):
+        for viewer, who in people:
+            listed = sorted(names[title] for title, of in facts.items() if is_listed(of, who, clock.at))
+            compare_lists(viewer, listed, person)
+            for title, of in facts.items():
+                compare_one(viewer, title, verdict(of, who, clock.at))
+        clock.advance(hours=2)
+
+
+def compare_lists(viewer, listed, person):
+    assert sorted(viewer.titles(limit=100)) == listed
+    assert sorted(viewer.titles(limit=100, genre="drama", sort="-popularity")) == listed
+    assert sorted(viewer.titles(limit=100, person=person)) == listed
+    assert sorted(viewer.found("title", limit=100)) == listed
+    filmography = viewer.get(f"/v1/catalog/people/{person}")
+    assert sorted(c["title"]["title"] for c in filmography.json.get("credits", [])) == listed
+    assert (filmography.status_code == 404) == (not listed)
+    shown = viewer.get("/v1/catalog/collections/all", limit=100).json["items"]
+    assert sorted(item["title"] for item in shown) == listed
+    for row in viewer.get("/v1/catalog/home").json["items"]:
+        assert {item["title"] for item in row["items"]} <= set(listed)
+
+
+def compare_one(viewer, title, expected):
+    shown = viewer.get(f"/v1/catalog/titles/{title}")
+    played = viewer.client.post("/v1/playback", json={"item_id": title})
+    if expected.hidden:
+        assert shown.status_code == played.status_code == 404
+        return
+    availability = shown.json["availability"]
+    assert (availability["playable"], availability["reason"]) == (expected.playable, expected.reason)
+    if expected.playable:
+        assert played.status_code == 201, played.json
+        assert viewer.client.delete(f"/v1/playback/{played.json['stream_id']}").status_code == 204
+    else:
+        assert (played.status_code, played.json["code"]) == (403, expected.reason)
+
+
+def test_a_window_opens_and_closes_to_the_second(app, catalog):
+    clock = app.extensions["clock"]
+    window = {"starts_at": (clock.at + HOUR).isoformat(), "ends_at": (clock.at + 2 * HOUR).isoformat()}
+    title = catalog.put("Film", windows=[{"countries": ["DE"], **window}])
+    ann = catalog.viewer()
+    told = ann.get(f"/v1/catalog/titles/{title}").json["availability"]
+    assert (told["starts_at"], told["ends_at"]) == ("2026-01-15T13:00:00Z", "2026-01-15T14:00:00Z")
+    seen = []
+    for wait in (0, 3599, 1, 3599, 1):
+        clock.advance(seconds=wait)
+        seen.append((ann.titles(), ann.found("film")))
+    assert seen == [([], []), ([], []), (["Film"], ["Film"]), (["Film"], ["Film"]), ([], [])]
+
+
+def test_an_etag_is_over_when_a_window_opens(app, catalog):
+    clock = app.extensions["clock"]
+    catalog.put("Film", windows=[{"starts_at": (clock.at + HOUR).isoformat()}])
+    ann = catalog.viewer()
+    before = ann.get("/v1/catalog/titles").headers["ETag"]
+    clock.advance(minutes=59)
+    assert ann.client.get("/v1/catalog/titles", headers={"If-None-Match": before}).status_code == 304
+    clock.advance(minutes=1)
+    after = ann.client.get("/v1/catalog/titles", headers={"If-None-Match": before})
+    assert (after.status_code, len(after.json["items"])) == (200, 1)
+
+
+def test_an_operator_asks_for_a_country(catalog):
+    title = catalog.put("Film", windows=[{"countries": ["DE"]}])
+
+    def reason(**query):
+        return catalog.get(f"/v1/catalog/titles/{title}", **query).json["availability"]["reason"]
+
+    assert (reason(country="DE"), reason(country="US"), reason()) == (
+        None,
+        "not_available_in_country",
+        "country_unknown",
+    )
+    assert catalog.get(f"/v1/catalog/titles/{title}", country="QQ").status_code == 422
+
+
+def test_a_viewer_cannot_ask_for_another_country(catalog):
+    title = catalog.put("Film", windows=[{"countries": ["US"]}])
+    ann = catalog.viewer(country="DE")
+    assert ann.get(f"/v1/catalog/titles/{title}", country="US").json["availability"]["playable"] is False

@@ -1,0 +1,1 @@
+"""Operators, impersonation, the audit log."""

@@ -1,0 +1,143 @@
+"""Grants: signed by us, for a short while, for one item; checked without a database."""
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+from sqlalchemy import event
+
+from streamsvc.rules.playback.tokens import Grant
+from streamsvc.security import playback_tokens
+from streamsvc.storage.database import db
+from tests.conftest import NOON, SECRET, Clock
+from tests.worlds.playback_steps import CARTOON, FILM, World, told
+
+KEYS = playback_tokens.media_keys((SECRET,))
+GRANT = Grant("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON)
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    world.put_titles(FILM, CARTOON)
+    return world
+
+
+@pytest.fixture
+def token(world):
+    ann = world.household(plan=world.put_plan())
+    return ann.play("film").json["grant"]["token"]
+
+
+@pytest.fixture
+def verify(client):
+    def ask(token=None, uri=None, **headers):
+        sent = {"Authorization": f"Bearer {token}"} if token else {}
+        sent |= {"X-Original-URI": uri} if uri else {}
+        return client.get("/v1/playback/verify", headers=sent | headers)
+
+    return ask
+
+
+def test_a_grant_is_a_json_web_token_that_anybody_with_the_key_can_check():
+    header, payload, signature = playback_tokens.signed(GRANT, KEYS).split(".")
+    expected = hmac.digest(KEYS[0], f"{header}.{payload}".encode(), hashlib.sha256)
+    assert urlsafe_b64decode(signature + "=") == expected
+    assert json.loads(urlsafe_b64decode(header + "==")) == {
+        "alg": "HS256",
+        "kid": playback_tokens.key_id(KEYS[0]),
+        "typ": "JWT",
+    }
+    assert json.loads(urlsafe_b64decode(payload + "=="))["sub"] == "str_1"
+
+
+def test_the_first_key_signs_and_every_key_verifies():
+    old, new = playback_tokens.media_keys(("o" * 32, "n" * 32))
+    by_old = playback_tokens.signed(GRANT, [old])
+    assert playback_tokens.claims_of(by_old, [new, old])["sub"] == "str_1"
+    assert playback_tokens.claims_of(by_old, [new]) is None
+    assert playback_tokens.claims_of(playback_tokens.signed(GRANT, [new, old]), [new])["sub"] == "str_1"
+
+
+def test_media_servers_get_keys_that_sign_nothing_else():
+    assert SECRET.encode() not in KEYS[0]
+    assert len(KEYS[0]) == 32
+
+
+def unsigned(token):
+    payload = token.split(".")[1]
+    header = urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    return f"{header}.{payload}."
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda token: token[:-2] + ("AA" if token[-2:] != "AA" else "BB"),
+        lambda token: token.replace(".", "", 1),
+        lambda token: "." + token,
+        lambda token: token + ".x",
+        unsigned,
+        lambda token: token.rpartition(".")[0] + ".",
+        lambda token: "..",
+        lambda token: "é",
+        lambda token: "x" * 3000,
+    ],
+)
+def test_a_token_that_we_did_not_sign_is_nothing(forge):
+    assert playback_tokens.claims_of(forge(playback_tokens.signed(GRANT, KEYS)), KEYS) is None
+
+
+def test_a_fresh_grant_opens_its_own_media(world, verify, token):
+    folder = f"/media/{world.ids['film']}"
+    assert verify(token).status_code == 204
+    assert verify(token, f"{folder}/master.m3u8").status_code == 204
+    assert verify(token, f"{folder}/1080p/segment-00001.m4s?x=1").status_code == 204
+
+
+def test_a_grant_opens_no_other_media(world, verify, token):
+    assert told(verify(token, f"/media/{world.ids['cartoon']}/master.m3u8")) == (403, "grant_forbids")
+    assert told(verify(token, f"/media/{world.ids['film']}/../x")) == (403, "grant_forbids")
+
+
+@pytest.mark.parametrize("way", ["bearer", "cookie", "query", "own query", "caddy"])
+def test_a_grant_may_come_in_several_ways(world, client, token, way):
+    uri = f"/media/{world.ids['film']}/master.m3u8"
+    headers = {
+        "bearer": {"Authorization": f"Bearer {token}", "X-Original-URI": uri},
+        "cookie": {"X-Original-URI": uri},
+        "query": {"X-Original-URI": f"{uri}?grant={token}"},
+        "own query": {"X-Original-URI": uri},
+        "caddy": {"X-Forwarded-Uri": f"{uri}?grant={token}"},
+    }[way]
+    if way == "cookie":
+        client.set_cookie("playback_grant", token)
+    path = "/v1/playback/verify" + (f"?grant={token}" if way == "own query" else "")
+    assert client.get(path, headers=headers).status_code == 204
+
+
+def test_without_a_grant_nothing_opens(verify):
+    assert told(verify()) == (401, "grant_invalid")
+    assert told(verify("sst_a-session-token")) == (401, "grant_invalid")
+
+
+def test_a_grant_lives_as_long_as_its_stream_would_without_a_heartbeat(verify, token, clock):
+    clock.advance(seconds=89)
+    assert verify(token).status_code == 204
+    clock.advance(seconds=1)
+    assert told(verify(token)) == (401, "grant_invalid")
+
+
+def test_to_verify_asks_no_database(database, new_app):
+    app = new_app(database, "verify", clock=Clock(), sandbox=False)
+    asked = []
+    with app.app_context():
+        for engine in db.engines.values():
+            event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        token = playback_tokens.signed(GRANT, KEYS)
+    client = app.test_client()
+    app.extensions["clock"].advance(seconds=-60)
+    answer = client.get("/v1/playback/verify", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, asked) == (204, [])

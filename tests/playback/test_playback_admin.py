@@ -1,0 +1,181 @@
+"""What operators see of playing: why not, who, how much."""
+
+import pytest
+
+from streamsvc.models import Stream
+from streamsvc.operations.playback import streams
+from streamsvc.rules.playback import streaming
+from streamsvc.storage.database import db
+from streamsvc.worker import jobs
+from tests.worlds.plans import plan_of
+from tests.worlds.playback_steps import CARTOON, FILM, Caller, World, told
+
+ORDER = [
+    "account",
+    "in_catalogue",
+    "maturity",
+    "profile",
+    "subscription",
+    "plan",
+    "country_known",
+    "country",
+    "begun",
+    "not_over",
+    "stream_limit",
+]
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    world.put_titles(FILM, CARTOON)
+    return world
+
+
+@pytest.fixture
+def ann(world):
+    return world.household(plan=world.put_plan())
+
+
+@pytest.fixture
+def explain(world, ann):
+    def ask(item="film", viewer=ann, **more):
+        body = {"account_id": viewer.account_id, "item_id": world.ids.get(item, item), **more}
+        answer = world.operator.post("/v1/admin/explain", body)
+        assert answer.status_code == 200, answer.json
+        return answer.json
+
+    return ask
+
+
+def failed(explained):
+    return [check["check"] for check in explained["checks"] if not check["passed"]]
+
+
+def test_every_check_is_told_in_order(explain):
+    explained = explain()
+    assert [check["check"] for check in explained["checks"]] == ORDER
+    assert (explained["allowed"], explained["code"], failed(explained)) == (True, None, [])
+
+
+def test_all_that_stands_in_the_way_is_told_and_what_the_viewer_hears(world, explain):
+    away = FILM | {"plans": ["premium"], "windows": [{"countries": ["US"], "starts_at": "2027-01-01T00:00:00Z"}]}
+    world.put_titles(away)
+    explained = explain()
+    assert failed(explained) == ["plan", "country"]
+    assert (explained["allowed"], explained["code"]) == (False, "not_in_plan")
+    assert explained["checks"][ORDER.index("plan")]["detail"] == "This title is not part of your plan."
+    assert failed(explain(country="US")) == ["plan", "begun"]
+    assert failed(explain(country="US", at="2027-01-01T00:00:00Z")) == ["plan"]
+
+
+def test_a_profiles_age_stands_in_the_way(ann, explain):
+    kid = ann.post("/v1/profiles", {"name": "Kid", "max_age": 12}).json["id"]
+    assert (explain(profile_id=kid)["code"], failed(explain(profile_id=kid))) == ("not_found", ["maturity"])
+    assert explain("cartoon", profile_id=kid)["allowed"]
+
+
+def test_who_has_no_subscription_is_told_so(world, explain):
+    explained = explain(viewer=world.household())
+    assert (explained["code"], explained["facts"]["plan"]) == ("subscription_required", None)
+
+
+def test_a_full_house_is_told(ann, explain):
+    ann.play("film"), ann.on_another_device().play("film")
+    assert explain()["code"] == "stream_limit"
+
+
+def test_a_device_too_many_is_told(world, explain):
+    ann = world.household(plan=world.put_plan("single", max_devices=1))
+    ann.play("film")
+    other = ann.on_another_device().get("/v1/sessions/current").json["session"]["device"]["id"]
+    assert explain(viewer=ann, device_id=other)["code"] == "device_limit"
+    assert explain(viewer=ann)["allowed"]
+
+
+def test_what_is_not_in_the_catalogue_is_told(explain):
+    assert (explain("ttl_missing")["code"], failed(explain("ttl_missing"))) == ("not_found", ["in_catalogue"])
+
+
+def test_a_missing_account_or_profile_is_not_found(world, ann):
+    item = world.ids["film"]
+    for body in ({"account_id": "acc_1"}, {"account_id": ann.account_id, "profile_id": "pro_1"}):
+        assert told(world.operator.post("/v1/admin/explain", {"item_id": item, **body})) == (404, "not_found")
+
+
+def test_nothing_starts_by_asking(ann, explain):
+    explain()
+    assert ann.get("/v1/playback").json["items"] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/admin/streams", "/v1/admin/reports/usage?from=2026-01-01&to=2026-02-01"])
+def test_viewers_and_keys_without_the_scope_are_refused(world, ann, path):
+    key = world.operator.post("/v1/admin/api-keys", {"name": "billing", "scopes": ["billing"]}).json["token"]
+    assert told(ann.get(path)) == (401, "not_signed_in")
+    assert told(Caller(world.app.test_client(), key).get(path)) == (403, "insufficient_scope")
+
+
+def test_operators_see_all_that_plays_the_newest_first(world, ann):
+    bob = world.household(plan=world.put_plan())
+    ids = [viewer.play("film").json["stream_id"] for viewer in (ann, bob)]
+    first = world.operator.get("/v1/admin/streams?limit=1&include_total=true").json
+    second = world.operator.get(f"/v1/admin/streams?limit=1&cursor={first['next_cursor']}").json
+    assert [s["stream_id"] for s in first["items"] + second["items"]] == ids[::-1]
+    assert (first["total"], second["next_cursor"], second["items"][0]["account_id"]) == (2, None, ann.account_id)
+    of_bob = world.operator.get(f"/v1/admin/streams?account_id={bob.account_id}").json["items"]
+    assert [s["stream_id"] for s in of_bob] == ids[1:]
+
+
+def test_an_operator_can_stop_a_stream(world, ann):
+    stream = ann.play("film").json["stream_id"]
+    assert world.operator.delete(f"/v1/admin/streams/{stream}").status_code == 204
+    assert ann.beat(stream).json["reason"] == "stopped_by_operator"
+    assert told(world.operator.delete("/v1/admin/streams/str_1")) == (404, "not_found")
+
+
+def test_usage_counts_starts_minutes_and_viewers(world, ann, clock):
+    stream = ann.play("film").json["stream_id"]
+    for state in ("playing", "paused", "playing", "playing"):
+        clock.advance(seconds=60)
+        ann.beat(stream, state=state)
+    clock.advance(days=1)
+    ann = ann.on_another_device()
+    ann.play("film"), ann.play("cartoon")
+    usage = world.operator.get("/v1/admin/reports/usage?from=2026-01-15&to=2026-01-17").json
+    one = {"starts": 1, "minutes": 3, "profiles": 1, "accounts": 1}
+    assert usage["days"] == [{"day": "2026-01-15", **one}, {"day": "2026-01-16", **one, "starts": 2, "minutes": 0}]
+    assert [(t["title"], t["starts"], t["minutes"]) for t in usage["titles"]] == [("A Film", 2, 3), ("A Cartoon", 1, 0)]
+    assert usage["total"] == {"starts": 3, "minutes": 3, "profiles": 1, "accounts": 1}
+    assert world.operator.get("/v1/admin/reports/usage?from=2026-01-17&to=2026-01-18").json["total"]["starts"] == 0
+    assert world.operator.get("/v1/admin/reports/usage").json == usage, "without days, the last thirty"
+
+
+def test_usage_needs_its_days_in_order(world):
+    answer = world.operator.get("/v1/admin/reports/usage?from=2026-01-16&to=2026-01-16")
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["to"])
+
+
+def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
+    ann.play("film")
+    with app.app_context():
+        jobs.schedule_recurring()
+        clock.advance(days=1)
+        jobs.run_due(clock())
+        [stream] = db.session.query(Stream).all()
+        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", streaming.TTL)
+        db.session.remove()
+        clock.advance(days=streaming.KEPT.days)
+        streams.sweep(clock())
+        db.session.commit()
+        assert db.session.query(Stream).count() == 0
+        db.session.remove()
+
+
+def test_live_streams_are_found_through_the_index_of_open_ones(app):
+    with app.app_context():
+        now = app.extensions["clock"]()
+        everywhere = plan_of(streams.LIVE_ANYWHERE.limit(25), now=now)
+        mine = plan_of(streams.LIVE_OF_ACCOUNT, now=now, account_id="acc_1")
+        if db.engine.dialect.name == "sqlite":
+            assert "USING INDEX ix_streams_open_id" in everywhere and "TEMP B-TREE" not in everywhere
+            assert "USING INDEX ix_streams_account_id (account_id=? AND ended_at=?)" in mine and "TEMP" not in mine

@@ -1,0 +1,211 @@
+"""The limit of streams holds, whoever asks at the same time."""
+
+import os
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from streamsvc.models import Session, Stream
+from streamsvc.operations.playback import streams
+from streamsvc.operations.playback.streams import Limits
+from streamsvc.rules.refusals.access import NotSignedIn
+from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
+from streamsvc.storage.database import db
+from tests.conftest import NOON
+from tests.worlds.playback_steps import TWO, new_account, new_session, wish
+
+WRITERS = 8
+ROUNDS = int(os.environ.get("STREAMSVC_TEST_ROUNDS", "40"))
+
+
+@pytest.fixture(autouse=True)
+def inside(app):
+    with app.app_context():
+        yield
+        db.session.remove()
+
+
+@pytest.fixture
+def home(app):
+    """Two signed-in devices of one account: `play(0)` starts a stream on the first."""
+    account_id, (profile_id,) = new_account(NOON)
+    devices = [new_session(account_id, NOON) for _ in range(4)]
+
+    def play(device, item_id="ttl_1", limits=TWO, replace=None, now=NOON):
+        asked = wish(account_id, profile_id, *devices[device], item_id)
+        return streams.claim(asked, limits, replace, now)
+
+    play.account_id, play.devices = account_id, devices
+    return play
+
+
+def ended(stream_id):
+    return db.session.execute(sa.select(Stream.ended_at, Stream.end_reason).where(Stream.id == stream_id)).one()
+
+
+def test_streams_start_up_to_the_limit_and_say_how_many_there_are(home):
+    assert [home(0)[1], home(1)[1]] == [1, 2]
+
+
+def test_one_stream_too_many_is_refused_with_the_list_of_those_that_play(home):
+    first, second = home(0)[0], home(1)[0]
+    with pytest.raises(StreamLimit) as refused:
+        home(2)
+    assert refused.value.members["limit"] == 2
+    assert [stream["stream_id"] for stream in refused.value.members["streams"]] == [first, second]
+
+
+def test_a_stream_can_take_the_place_of_another(home):
+    first, _ = home(0)[0], home(1)[0]
+    assert home(2, replace=first)[1] == 2
+    assert ended(first) == (NOON, "replaced")
+
+
+def test_to_replace_what_is_no_stream_of_the_account_frees_nothing(home):
+    home(0), home(1)
+    with pytest.raises(StreamLimit):
+        home(2, replace="str_of_somebody_else")
+
+
+def test_a_reload_takes_over_its_own_place(home):
+    home(0)
+    first = home(1)[0]
+    again, current = home(1)
+    assert (again != first, current, ended(first).end_reason) == (True, 2, "taken_over")
+
+
+def test_two_items_on_one_device_are_two_streams(home):
+    home(0, "ttl_1"), home(0, "ttl_2")
+    with pytest.raises(StreamLimit):
+        home(0, "ttl_3")
+
+
+def test_a_stream_that_is_not_heard_of_gives_its_place_back(home, clock):
+    home(0), home(1)
+    clock.advance(seconds=90)
+    assert home(2, now=clock())[1] == 1
+
+
+def test_what_expired_before_it_was_taken_over_ended_when_it_expired(home, clock):
+    first = home(0)[0]
+    clock.advance(seconds=600)
+    home(0, now=clock())
+    assert ended(first).end_reason == "expired"
+    assert (ended(first).ended_at - NOON).total_seconds() == 90
+
+
+def test_a_session_that_ends_gives_its_places_back(home, app):
+    home(0), home(1)
+    db.session.execute(sa.update(Session).where(Session.id == home.devices[0][0]).values(ended_at=NOON))
+    db.session.commit()
+    assert home(2)[1] == 2
+
+
+def test_a_device_too_many_is_refused_with_the_list_of_those_that_played(home):
+    one = Limits(streams=5, devices=1)
+    home(0, limits=one)
+    with pytest.raises(DeviceLimit) as refused:
+        home(1, limits=one)
+    assert [device["id"] for device in refused.value.members["devices"]] == [home.devices[0][1]]
+    assert home(0, "ttl_2", limits=one)[1] == 2
+
+
+def test_a_device_that_was_refused_takes_no_place(home):
+    one = Limits(streams=1, devices=2)
+    home(0, limits=one)
+    with pytest.raises(StreamLimit):
+        home(1, limits=one)
+    assert home(2, limits=Limits(streams=5, devices=2))[1] == 2
+
+
+def test_a_device_that_has_not_played_for_a_month_gives_its_place_up(home, clock):
+    one = Limits(streams=1, devices=1)
+    home(0, limits=one)
+    clock.advance(days=30)
+    assert home(1, limits=one, now=clock())[1] == 1
+
+
+def test_of_eight_new_devices_at_once_as_many_come_in_as_others_leave(app):
+    account_id, (profile_id,) = new_account(NOON)
+    old, new = ([new_session(account_id, NOON) for _ in range(n)] for n in (2, WRITERS))
+    two = Limits(streams=50, devices=2, evicts=True)
+    for mine in old:
+        streams.claim(wish(account_id, profile_id, *mine), two, None, NOON)
+        streams.end(account_id, NOON, "stopped")
+    outcomes, barrier = [], threading.Barrier(WRITERS)
+
+    def work(mine):
+        with app.app_context():
+            barrier.wait()
+            try:
+                streams.claim(wish(account_id, profile_id, *mine), two, None, NOON)
+                outcomes.append("started")
+            except DeviceLimit:
+                outcomes.append("refused")
+            db.session.remove()
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in new]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(outcomes) == ["refused"] * (WRITERS - 2) + ["started"] * 2
+    out = db.session.scalars(sa.select(Session.device_id).where(Session.ended_at.is_not(None)))
+    assert sorted(out) == sorted(device_id for _, device_id in old)
+    db.session.rollback()
+    assert len(streams.known_devices(account_id, NOON)) == len(streams.live_streams(account_id, NOON)) == 2
+    with pytest.raises(NotSignedIn):  # whoever was shut out while it asked takes nobody's place
+        streams.claim(wish(account_id, profile_id, *old[0]), two, None, NOON)
+
+
+def most_at_once(app, account_id, attempts):
+    """Run the attempts from eight threads at once, over and over: the most live streams ever, and every outcome."""
+    outcomes, most, barrier = [], [0], threading.Barrier(WRITERS)
+
+    def work(mine):
+        with app.app_context():
+            for attempt in mine:
+                barrier.wait()
+                try:
+                    attempt()
+                    outcomes.append("started")
+                except StreamLimit:
+                    outcomes.append("refused")
+                most[0] = max(most[0], len(streams.live_streams(account_id, NOON)))
+                if barrier.wait() == 0:
+                    streams.end(account_id, NOON, "stopped")
+                barrier.wait()
+            db.session.remove()
+
+    threads = [threading.Thread(target=work, args=(attempts(n),)) for n in range(WRITERS)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    return most[0], outcomes
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known devices", "new devices"])
+def test_eight_at_once_never_get_more_than_the_limit(app, home, known):
+    account_id, (profile_id,) = new_account(NOON)
+    devices = [new_session(account_id, NOON) for _ in range(WRITERS)]
+
+    def attempts(n):
+        for turn in range(ROUNDS):
+            name = devices[n][1] if known else f"{devices[n][1]}-{turn}"
+            asked = wish(account_id, profile_id, devices[n][0], name, f"ttl_{turn}")
+            yield lambda asked=asked: streams.claim(asked, TWO, None, NOON)
+
+    most, outcomes = most_at_once(app, account_id, attempts)
+    assert most == 2
+    assert (outcomes.count("started"), len(outcomes)) == (2 * ROUNDS, WRITERS * ROUNDS)
+
+
+def test_one_device_that_starts_the_same_item_eight_times_at_once_has_one_stream(app):
+    account_id, (profile_id,) = new_account(NOON)
+    mine = new_session(account_id, NOON)
+
+    def attempts(n):
+        for turn in range(ROUNDS):
+            asked = wish(account_id, profile_id, *mine, f"ttl_{turn}")
+            yield lambda asked=asked: streams.claim(asked, TWO, None, NOON)
+
+    most, outcomes = most_at_once(app, account_id, attempts)
+    assert (most, set(outcomes)) == (1, {"started"})

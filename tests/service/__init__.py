@@ -1,0 +1,1 @@
+"""What holds for the whole service: the access matrix, the layout, settings, serving."""

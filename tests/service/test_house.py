@@ -1,0 +1,83 @@
+"""The layout of the package: which folder imports which, who reads the clock, and how things are named."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent.parent / "streamsvc"
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+HOUSE = Path(__file__).parent / "house.txt"
+NOT_IN_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
+
+
+def folder_of(path: Path) -> str:
+    """`operations/billing/core` for a module of that folder; a module directly in the package is its own folder."""
+    return path.relative_to(PACKAGE).parent.as_posix().removeprefix(".") or path.stem
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The dotted names of the modules that a file imports, wherever the statement stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if file_of(name) else node.module)
+    return found
+
+
+def file_of(module: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
+
+
+def arrows() -> dict[str, set[str]]:
+    """Folder -> the other folders that its modules import."""
+    used = defaultdict(set)
+    for path in FILES:
+        files = {file_of(name) for name in modules_imported(path) if name.startswith("streamsvc.")}
+        used[folder_of(path)] |= {folder_of(file) for file in files} - {folder_of(path)}
+    return used
+
+
+def listed() -> dict[str, set[str]]:
+    """The same from `house.txt`: a line for each folder, from the top floor down."""
+    lines = [line.split(":") for line in HOUSE.read_text().splitlines() if line and not line.startswith("#")]
+    return {folder.strip(): set(targets.split()) for folder, targets in lines}
+
+
+def test_the_list_of_arrows_is_exactly_what_the_code_uses():
+    table = "\n".join(f"{folder}: {' '.join(sorted(targets))}".strip() for folder, targets in sorted(arrows().items()))
+    assert arrows() == listed(), f"a new arrow is a decision; what is used now:\n{table}"
+
+
+def test_imports_run_downhill():
+    floors = list(listed())
+    upward = [(top, low) for top, lows in listed().items() for low in lows if floors.index(low) < floors.index(top)]
+    assert not upward
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "rules").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rules_know_no_framework(path):
+    assert not {name.split(".")[0] for name in modules_imported(path)} & NOT_IN_RULES
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "models").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_models_of_different_areas_do_not_import_each_other(path):
+    area = path.relative_to(PACKAGE / "models").parts[0].removesuffix(".py")
+    others = {name.split(".")[2] for name in modules_imported(path) if name.startswith("streamsvc.models.")}
+    assert area == "__init__" or others <= {area}
+
+
+def test_only_the_clock_reads_the_time():
+    readers = ("datetime.now(", "utcnow", "time.time(", "time_ns(", "date.today(")
+    assert [str(p.relative_to(PACKAGE)) for p in FILES if any(r in p.read_text() for r in readers)] == ["clock.py"]
+
+
+def test_no_file_is_called_a_drawer():
+    drawers = {"utils", "helpers", "common", "manager", "misc"}
+    assert not [path for path in FILES if path.stem in drawers]

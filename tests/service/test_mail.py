@@ -1,0 +1,83 @@
+"""Mail: written from templates, asked for in a transaction, handed to a real server."""
+
+import socket
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+
+import pytest
+from aiosmtpd.controller import Controller
+from jinja2 import Environment, meta
+
+from streamsvc.gateways.mail import message_of
+from streamsvc.operations.outbox import mail
+from streamsvc.worker import jobs
+from tests.conftest import NOON
+from tests.worlds.sessions_steps import new_person, run_jobs
+
+HOSTILE = "https://tv.example/#/x?token=<script>"
+
+
+class Inbox:
+    def __init__(self):
+        self.messages = []
+
+    async def handle_DATA(self, server, session, envelope):
+        self.messages.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
+        return "250 OK"
+
+
+@contextmanager
+def smtp_server():
+    inbox = Inbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(inbox, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        yield inbox, port
+    finally:
+        controller.stop()
+
+
+def test_a_server_gets_text_with_an_html_twin(database, new_app):
+    with smtp_server() as (inbox, port):
+        url, sender = f"smtp://127.0.0.1:{port}", "Straße TV <no-reply@tv.example>"
+        app = new_app(database, "smtp", sandbox=False, env="development", mail_url=url, mail_from=sender)
+        ann = new_person(app.test_client())
+        run_jobs(app)
+    [(to, message)] = inbox.messages
+    assert (to, message["Subject"]) == ([ann.email], "Confirm your e-mail address")
+    assert message["From"] == sender
+    text, html = (message.get_body((kind,)).get_content() for kind in ("plain", "html"))
+    token = text.split("token=")[1].split()[0]
+    assert token in html and "<a href" in html
+
+
+def test_a_server_that_is_away_gets_the_mail_later_with_a_new_secret(database, new_app):
+    app = new_app(database, "smtp_away", sandbox=False, env="development", mail_url="smtp://127.0.0.1:9")
+    ann = new_person(app.test_client())
+    with smtp_server() as (inbox, port):
+        with app.app_context():
+            assert jobs.run_due(NOON.replace(year=2100), most=1) == 1
+        assert inbox.messages == []
+        settings = app.extensions["settings"]
+        app.extensions["settings"] = settings.but(mail_url=f"smtp://127.0.0.1:{port}")
+        with app.app_context():
+            jobs.run_due(NOON.replace(year=2100))
+    [(_, message)] = inbox.messages
+    token = message.get_body(("plain",)).get_content().split("token=")[1].split()[0]
+    assert ann.client.put("/v1/email-verifications", json={"token": token}).status_code == 204
+
+
+@pytest.mark.parametrize("path", sorted(mail.TEMPLATES.glob("*.txt")), ids=lambda path: path.stem)
+def test_every_template_is_whole_and_lets_no_markup_through(path):
+    names = meta.find_undeclared_variables(Environment().parse(path.read_text()))
+    subject, text, html = mail.written(path.stem, {name: 90 if name == "minutes" else HOSTILE for name in names})
+    assert subject and "\n" not in subject and text
+    assert "{{" not in text + html
+    assert "<script>" not in html
+
+
+def test_a_line_feed_in_a_header_is_refused():
+    with pytest.raises(ValueError):
+        message_of("a@example.com", "b@example.com", "Hello\nBcc: everybody@example.com", "x", "x")

@@ -1,0 +1,182 @@
+"""Opening an account, telling about it, confirming its address."""
+
+from email import message_from_bytes, policy
+
+import pytest
+
+from tests.worlds.sessions_steps import (
+    SECRET,
+    Person,
+    code_of,
+    everything,
+    mailed_token,
+    mails,
+    new_person,
+    operator,
+    run_jobs,
+)
+
+
+def sign_up(client, **changes):
+    body = {"email": "ann@example.com", "password": SECRET, "country": "DE"} | changes
+    return client.post("/v1/accounts", json={k: v for k, v in body.items() if v is not None})
+
+
+def test_an_account_comes_with_one_profile_that_watches(client):
+    told = sign_up(client, name="Ann Other", locale="fr", time_zone="Europe/Berlin").json
+    assert [(p["name"], p["language"]) for p in told["profiles"]] == [("Ann", "fr")]
+    assert told["profile"] == told["profiles"][0]
+    assert (told["account"]["time_zone"], told["account"]["email_verified"]) == ("Europe/Berlin", False)
+
+
+@pytest.mark.parametrize("same", ["ann@example.com", "ANN@Example.COM", " ann@example.com"])
+def test_one_address_has_one_account_however_it_is_written(client, same):
+    assert sign_up(client).status_code == 201
+    assert code_of(sign_up(client, email=same)) == (409, "email_taken")
+
+
+def test_the_local_part_is_shown_as_its_owner_writes_it(client):
+    assert sign_up(client, email="Ann.Other@EXAMPLE.com").json["account"]["email"] == "Ann.Other@example.com"
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("email", "ann"),
+        ("email", "ann@example.com\x00"),
+        ("email", None),
+        ("password", "short"),
+        ("password", "x" * 1025),
+        ("password", "password1"),
+        ("password", "PASSWORD1"),
+        ("password", "aaaaaaaaaaaa"),
+        ("password", "ann@example.com"),
+        ("password", "streamsvc1"),
+        ("password", 12345678),
+        ("country", "Germany"),
+        ("time_zone", "Mars/Base"),
+        ("role", "admin"),
+    ],
+)
+def test_what_cannot_be_an_account_is_refused_by_field(client, field, value):
+    answer = sign_up(client, **{field: value})
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == [field]
+
+
+def test_the_names_of_the_service_and_of_its_plans_make_no_password(app, client, monkeypatch):
+    words = "Kinoheld24", "FamilyUltra1", "sofasofa99"
+    for n, word in enumerate(words):
+        assert sign_up(client, email=f"a{n}@a.example", password=word).status_code == 201
+    site = app.extensions["settings"].but(public_url="https://www.kinoheld.example")
+    monkeypatch.setitem(app.extensions, "settings", site)
+    features = {"max_streams": 1, "max_height": 720, "max_profiles": 1, "max_devices": 1}
+    features |= {"downloads": False, "ads": True}
+    prices = [{"currency": "EUR", "amount_minor": 1, "tax": "inclusive"}]
+    plan = {"name": "Family Ultra", "features": features, "prices": prices}
+    assert operator(app).put("/v1/admin/plans/sofa", plan).status_code in (200, 201)
+    for word in words:
+        assert list(sign_up(client, password=word).json["errors"]) == ["password"]
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "pässwörter sind lang", "  spaces count  ", "密碼密碼密碼密碼x"]
+)
+def test_any_long_enough_password_is_taken_as_it_is(client, password):
+    assert sign_up(client, password=password).status_code == 201
+    assert Person(client, "ann@example.com", password).sign_in().status_code == 201
+    assert Person(client, "ann@example.com", password.strip() + "x").sign_in().status_code == 401
+
+
+def test_how_long_a_password_is_at_least_the_settings_say(app, client):
+    settings = app.extensions["settings"]
+    assert sign_up(client, password="violet1").status_code == 422
+    app.extensions["settings"] = settings.but(shortest_password=15)
+    try:
+        refused = sign_up(client, password="violet heron 7")
+        assert refused.json["errors"] == {"password": ["Use at least 15 characters."]}
+        assert sign_up(client, password="violet herons 7").status_code == 201
+    finally:
+        app.extensions["settings"] = settings
+
+
+def test_a_password_is_the_same_however_its_letters_were_composed(client):
+    assert sign_up(client, password="caf\u00e9 au lait").status_code == 201
+    assert Person(client, "ann@example.com", "cafe\u0301 au lait").sign_in().status_code == 201
+
+
+def test_a_repeated_sign_up_makes_one_account(client):
+    headers = {"Idempotency-Key": "once"}
+    first, again = (Person(client, "ann@example.com", headers=headers).sign_up() for _ in range(2))
+    assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
+
+
+def test_the_owner_changes_what_is_told_about_them(client):
+    ann = new_person(client)
+    changed = ann.patch("/v1/account", {"name": "Ann", "country": "FR", "time_zone": "Europe/Paris", "locale": "fr"})
+    assert changed.json == ann.get("/v1/account").json
+    assert changed.json["country"] == "FR"
+    assert ann.patch("/v1/account", {"email": "x@example.com"}).status_code == 422
+
+
+def test_an_address_is_confirmed_by_the_mail_that_went_there_once(app, client):
+    ann = new_person(client)
+    token = mailed_token(app, ann.email, "email_verification")
+    assert client.put("/v1/email-verifications", json={"token": token}).status_code == 204
+    assert ann.get("/v1/account").json["email_verified"]
+    assert code_of(client.put("/v1/email-verifications", json={"token": token})) == (422, "token_invalid")
+
+
+def test_a_mailed_token_grows_old(app, client, clock):
+    ann = new_person(client)
+    token = mailed_token(app, ann.email, "email_verification")
+    clock.advance(hours=24)
+    assert code_of(client.put("/v1/email-verifications", json={"token": token})) == (422, "token_invalid")
+
+
+def test_no_mail_and_no_job_holds_a_secret_outside_the_sandbox(database, new_app, tmp_path):
+    app = new_app(database, "mailing", sandbox=False, env="development", mail_url=f"file:{tmp_path}")
+    new_person(app.test_client())
+    assert run_jobs(app) >= 1
+    [mail] = tmp_path.glob("*.eml")
+    message = message_from_bytes(mail.read_bytes(), policy=policy.default)
+    text = message.get_body(("plain",)).get_content()
+    token = text.split("token=")[1].split()[0]
+    assert token not in everything(app)
+    assert "?" not in text.partition("#")[0], "a secret stands behind the #, where no server sees it"
+    answer = app.test_client().put("/v1/email-verifications", json={"token": token})
+    assert answer.status_code == 204
+
+
+def test_the_mail_is_sent_again_to_who_asks_until_the_address_is_confirmed(app, client):
+    ann = new_person(client)
+    first = mailed_token(app, ann.email, "email_verification")
+    assert ann.post("/v1/email-verifications").status_code == 202
+    second = mailed_token(app, ann.email, "email_verification")
+    statuses = [client.put("/v1/email-verifications", json={"token": t}).status_code for t in (first, second)]
+    assert (statuses, ann.get("/v1/account").json["email_verified"]) == ([422, 204], True)
+    assert ann.post("/v1/email-verifications").status_code == 202
+    assert len(mails(app, ann.email, "email_verification")) == 2
+
+
+def test_where_sign_up_is_confirmed_a_taken_address_looks_like_a_free_one(database, new_app):
+    app = new_app(database, "confirming", signup="confirm")
+    client = app.test_client()
+    answers = [sign_up(client), None, sign_up(client)]
+    token = mailed_token(app, "ann@example.com", "sign_up")
+    ann = Person(client, "ann@example.com")
+    assert code_of(ann.sign_in()) == (401, "invalid_credentials")
+    assert client.put("/v1/email-verifications", json={"token": token}).status_code == 204
+    answers[1] = sign_up(client, password="somebody else's 1")
+    shown = [(a.status_code, a.json, {k for k, _ in a.headers}) for a in answers]
+    assert shown[0] == shown[1] == shown[2] and shown[0][0] == 202
+    assert ann.sign_in().json["account"]["email_verified"]
+    assert len(mails(app, ann.email, "sign_up_again")) == 1
+    assert {sign_up(client).status_code for _ in range(4)} == {202}
+    assert len(mails(app, ann.email, "sign_up_again")) == 3, "five mails an hour, and the rest is dropped in silence"
+
+
+def test_mail_is_read_by_operators_alone(app, client):
+    ann = new_person(client)
+    assert code_of(ann.get("/v1/sandbox/emails")) == (401, "not_signed_in")
+    assert code_of(operator(app, "support").get("/v1/sandbox/emails")) == (403, "insufficient_scope")

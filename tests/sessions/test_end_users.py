@@ -1,0 +1,89 @@
+"""A front end's server vouches for its viewers' addresses: signed with its own key, for one call, for a minute."""
+
+import hmac
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from streamsvc.security.end_user_addresses import signature, signing_secret
+from tests.worlds.sessions_steps import Person, code_of, new_person, operator
+
+ROOT = Path(__file__).parent.parent.parent
+PATH = "/v1/sessions"
+
+
+@pytest.fixture
+def front(app):
+    """A front end's key: {id, token}."""
+    return operator(app).post("/v1/admin/api-keys", {"name": "web", "scopes": ["frontend"]}).json
+
+
+def header(key, address="203.0.113.9", method="POST", path=PATH, later_s=0, signed_as=None, token=None):
+    at_s = int(time.time()) + later_s
+    signed = signature(signing_secret(token or key["token"]), method, path, at_s, signed_as or address)
+    return {"X-End-User-Address": f"{address}; key={key['id']}; t={at_s}; sig={signed}"}
+
+
+def guess(client, headers, email="nobody@example.com"):
+    return client.post(PATH, json={"email": email, "password": "a wrong guess"}, headers=headers)
+
+
+def test_throttles_count_viewers_not_the_front_end(client, front):
+    sprayed = [guess(client, header(front, "203.0.113.1"), f"{n}@example.com").status_code for n in range(11)]
+    assert sprayed == [401] * 10 + [429]
+    assert guess(client, header(front, "203.0.113.2")).status_code == 401
+    assert guess(client, {}).status_code == 401, "the front end's own address has a count of its own"
+
+
+def test_what_is_kept_of_a_session_tells_the_viewers_address(client, front):
+    ann = new_person(client)
+    assert ann.again(headers=header(front, "2001:db8::7")).sign_in().status_code == 201
+    assert ann.get("/v1/sessions").json["items"][0]["address"] == "2001:db8::7"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"signed_as": "203.0.113.10"},
+        {"path": "/v1/accounts"},
+        {"method": "GET"},
+        {"token": "sk_somebody-elses"},
+        {"later_s": -3_600},
+        {"later_s": 3_600},
+        {"address": "::::::"},
+    ],
+    ids=str,
+)
+def test_a_header_that_does_not_hold_is_refused(client, front, wrong):
+    assert code_of(guess(client, header(front, **wrong))) == (400, "end_user_address_invalid")
+    assert guess(client, header(front)).status_code == 401
+
+
+@pytest.mark.parametrize("text", ["", "203.0.113.9", "203.0.113.9; key=key_x; t=1; sig=" + "0" * 64, "x" * 4000])
+def test_what_is_no_such_header_is_refused(client, front, text):
+    assert code_of(guess(client, {"X-End-User-Address": text})) == (400, "end_user_address_invalid")
+
+
+def test_a_key_without_the_scope_and_a_revoked_one_vouch_for_nobody(app, client, front):
+    admin = operator(app)
+    other = admin.post("/v1/admin/api-keys", {"name": "other", "scopes": ["catalog", "support"]}).json
+    assert guess(client, header(other)).status_code == 400
+    assert guess(client, header(front)).status_code == 401
+    admin.delete(f"/v1/admin/api-keys/{front['id']}")
+    assert guess(client, header(front)).status_code == 400
+
+
+def test_the_example_in_the_documentation_signs_what_is_believed(client, front):
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    names = {"hmac": hmac, "time": time}
+    exec(example, names)
+    ann = new_person(client)
+    headers = names["end_user_address"](front["id"], front["token"], "POST", PATH, "198.51.100.4")
+    assert ann.again(headers=headers).sign_in().status_code == 201
+    assert ann.get("/v1/sessions").json["items"][0]["address"] == "198.51.100.4"
+
+
+def test_it_opens_no_door(client, front):
+    assert code_of(Person(client, "web", token=front["token"]).get("/v1/admin/accounts")) == (403, "insufficient_scope")

@@ -1,0 +1,268 @@
+"""Signing in, staying in, and being out."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from streamsvc.models import Session
+from streamsvc.operations.maintenance.housekeeping import forget
+from streamsvc.schemas.sessions.sessions import CurrentSession, SignedIn
+from streamsvc.storage.database import db
+from tests.worlds.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
+
+
+@pytest.fixture
+def ann(client):
+    return new_person(client)
+
+
+def test_a_session_is_forgotten_a_month_after_its_longest_life(app, ann, clock):
+    clock.advance(days=399)
+    ann.sign_in(device={"name": "Living room", "kind": "tv"})
+    assert ann.post("/v1/sessions/current/reauthentication/passkey-options").status_code == 200
+    left = sa.select(sa.func.count()).select_from(Session)
+    for days, kept in ((0, 2), (2, 1), (364, 1), (400, 1), (401, 0)):
+        with app.app_context():
+            forget({}, clock.at + timedelta(days=days))
+            db.session.commit()
+            assert db.session.scalar(left) == kept, days
+
+
+def test_sign_up_answers_like_sign_in(client):
+    ann = Person(client, "ann@example.com")
+    up, into = ann.sign_up(), ann.sign_in()
+    assert (up.status_code, into.status_code) == (201, 201)
+    assert up.json.keys() == into.json.keys() == set(SignedIn().fields) - {"csrf_token", "device_trust"}
+
+
+def test_one_call_answers_who_somebody_is_and_what_their_plan_allows(ann):
+    told = ann.get("/v1/sessions/current").json
+    assert set(told) == set(CurrentSession().fields) - {"csrf_token"}
+    assert CurrentSession().validate({**told, "session": told["session"]}) == {}
+    assert (told["account"]["email"], told["subscription"], told["entitlements"]["active"]) == (ann.email, None, False)
+    assert told["profile"] == told["profiles"][0]
+
+
+def test_who_asks_again_with_the_etag_hears_briefly_that_nothing_changed_and_a_dead_token_is_refused(ann):
+    etag = ann.get("/v1/sessions/current").headers["ETag"]
+
+    def again():
+        return ann.get("/v1/sessions/current", headers={"If-None-Match": etag})
+
+    same = again()
+    assert (same.status_code, same.get_data(), same.headers["ETag"]) == (304, b"", etag)
+    ann.patch("/v1/account", {"name": "Ann"})
+    assert again().json["account"]["name"] == "Ann"
+    etag = again().headers["ETag"]
+    ann.delete("/v1/sessions/current")
+    assert again().status_code == 401
+
+
+def test_beside_the_one_read_that_goes_straight_to_the_driver_the_credential_check_asks_nothing(app, ann):
+    texts = []
+    with app.app_context():
+        engines = list(db.engines.values())
+    for engine in engines:
+        sa.event.listen(engine, "before_cursor_execute", lambda c, cursor, text, *rest: texts.append(text))
+    assert ann.get("/v1/sessions/current").status_code == 200
+    assert texts == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer sst_wrong"},
+        {"Authorization": "Bearer sk_wrong"},
+        {"Authorization": "Basic YTpi"},
+    ],
+)
+def test_without_a_live_token_nobody_is_anybody(client, headers):
+    answer = client.get("/v1/sessions/current", headers=headers)
+    assert code_of(answer) == (401, "not_signed_in")
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_token_counts_in_the_header_alone(ann):
+    assert ann.client.get(f"/v1/sessions/current?access_token={ann.token}").status_code == 422
+
+
+def test_the_token_is_nowhere_in_the_database(app, ann):
+    ann.sign_in()
+    assert ann.token[4:] not in everything(app)
+    assert SECRET not in everything(app)
+
+
+def test_signing_out_counts_from_the_next_request(ann):
+    assert ann.delete("/v1/sessions/current").status_code == 204
+    assert code_of(ann.get("/v1/sessions/current")) == (401, "not_signed_in")
+
+
+def test_sessions_are_listed_with_their_devices(ann):
+    ann.again().sign_in(device={"name": "Living room", "kind": "tv"})
+    items = ann.get("/v1/sessions").json["items"]
+    assert [(s["device"]["name"], s["device"]["kind"], s["current"]) for s in items] == [
+        ("Living room", "tv", False),
+        ("Unnamed device", "other", True),
+    ]
+
+
+def test_one_session_is_ended_and_the_others_live(ann):
+    tv, phone = ann.again(), ann.again()
+    tv_session = tv.sign_in().json["session"]["id"]
+    phone.sign_in()
+    assert ann.delete(f"/v1/sessions/{tv_session}").status_code == 204
+    assert [who.get("/v1/sessions/current").status_code for who in (ann, tv, phone)] == [200, 401, 200]
+    assert code_of(ann.delete(f"/v1/sessions/{tv_session}")) == (404, "not_found")
+
+
+def test_all_other_sessions_are_ended_at_once(ann):
+    others = [ann.again() for _ in range(3)]
+    for other in others:
+        other.sign_in()
+    assert ann.delete("/v1/sessions").status_code == 204
+    assert [who.get("/v1/sessions/current").status_code for who in (ann, *others)] == [200, 401, 401, 401]
+
+
+def test_nobody_ends_the_session_of_another_account(client, ann):
+    bob = new_person(client, "bob")
+    theirs = bob.get("/v1/sessions/current").json["session"]["id"]
+    refused, missing = ann.delete(f"/v1/sessions/{theirs}"), ann.delete("/v1/sessions/ses_none")
+    assert without_id(refused.json) == without_id(missing.json)
+    assert bob.get("/v1/sessions/current").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "device, remember, idle, absolute",
+    [
+        ("tv", True, {"days": 60}, {"days": 365}),
+        ("phone", True, {"days": 60}, {"days": 365}),
+        ("web", True, {"days": 14}, {"days": 90}),
+        ("web", False, {"hours": 2}, {"days": 1}),
+    ],
+)
+def test_a_session_ends_unused_and_at_last_in_any_case(app, client, clock, ann, device, remember, idle, absolute):
+    ann.sign_in(device={"kind": device}, remember=remember)
+    clock.advance(**idle)
+    assert ann.get("/v1/sessions/current").status_code == 401
+    ann.sign_in(device={"kind": device}, remember=remember)
+    began, step = clock.at, timedelta(**idle) / 2
+    while clock.at - began < timedelta(**absolute) - step:
+        assert ann.get("/v1/sessions/current").status_code == 200
+        clock.at += step
+    clock.at = began + timedelta(**absolute)
+    assert ann.get("/v1/sessions/current").status_code == 401
+
+
+def test_use_is_noted_once_in_five_minutes(app, clock, ann):
+    def noted():
+        with app.app_context():
+            return db.session.scalar(sa.select(Session.last_seen_at))
+
+    first = noted()
+    clock.advance(minutes=4)
+    ann.get("/v1/sessions/current")
+    assert noted() == first
+    clock.advance(minutes=2)
+    ann.get("/v1/sessions/current")
+    assert noted() == clock.at
+
+
+def test_a_higher_epoch_ends_every_session(database, new_app):
+    app = new_app(database, "epoch")
+    ann = new_person(app.test_client())
+    settings = app.extensions["settings"]
+    app.extensions["settings"] = settings.but(session_epoch=1)
+    assert ann.get("/v1/sessions/current").status_code == 401
+    assert ann.sign_in().status_code == 201
+    assert ann.get("/v1/sessions/current").status_code == 200
+
+
+def test_a_known_device_keeps_its_id_and_a_made_up_one_does_not(app, client, ann):
+    device = ann.sign_in(device={"name": "TV", "kind": "tv"}).json["session"]["device"]
+    assert ann.sign_in(device={"id": device["id"], "kind": "tv"}).json["session"]["device"] == device
+    bob = new_person(client, "bob")
+    assert bob.sign_in(device={"id": device["id"]}).json["session"]["device"]["id"] != device["id"]
+
+
+def test_a_new_device_is_told_to_the_owner_by_mail(app, ann):
+    device = ann.sign_in(device={"name": "TV", "kind": "tv"}).json["session"]["device"]
+    assert "TV signed in" in mails(app, ann.email, "new_device")[0]["text"]
+    ann.sign_in(device={"id": device["id"]})
+    assert len(mails(app, ann.email, "new_device")) == 1
+
+
+def test_who_was_mailed_about_a_new_device_signs_it_out_with_one_click_and_shuts_the_password(app, ann):
+    thief, tv = ann.again(), ann.again()
+    tv.sign_in(device={"name": "TV", "kind": "tv"})
+    thief.sign_in(device={"name": "A laptop\n\nhttps://elsewhere.example", "kind": "web"})
+    mail = mails(app, ann.email, "new_device")[0]
+    assert "\nhttps://elsewhere.example" not in mail["text"] and mail["html"].count("Continue") == 1
+    token = mailed_token(app, ann.email, "new_device")
+    told = [ann.client.put("/v1/devices/disowned", json={"token": token}).status_code for _ in range(2)]
+    assert told == [204, 422]
+    assert [who.get("/v1/sessions/current").status_code for who in (ann, tv, thief)] == [200, 200, 401]
+    assert code_of(thief.sign_in()) == (401, "invalid_credentials")
+    reset = mailed_token(app, ann.email, "password_reset")
+    assert (
+        ann.client.put("/v1/password-resets", json={"token": reset, "password": "another secret 8"}).status_code == 204
+    )
+
+
+def test_a_forgotten_device_is_signed_out_and_a_stranger(ann):
+    tv = ann.again()
+    device = tv.sign_in(device={"name": "TV", "kind": "tv"}).json["session"]["device"]["id"]
+    assert ann.patch(f"/v1/devices/{device}", {"name": "Big TV"}).json["name"] == "Big TV"
+    assert ann.delete(f"/v1/devices/{device}").status_code == 204
+    assert tv.get("/v1/sessions/current").status_code == 401
+    assert device not in [d["id"] for d in ann.get("/v1/devices").json["items"]]
+    assert tv.sign_in(device={"id": device}).json["session"]["device"]["id"] != device
+
+
+def test_a_repeated_sign_in_hears_the_same_token_and_none_is_kept(app, ann):
+    headers = {"Idempotency-Key": "one"}
+    first = Person(ann.client, ann.email, headers=headers).sign_in()
+    again = Person(ann.client, ann.email, headers=headers).sign_in()
+    assert (again.status_code, again.json) == (201, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert first.json["token"][4:] not in everything(app)
+    assert len(ann.get("/v1/sessions").json["items"]) == 2
+    other = Person(ann.client, ann.email, "another password", headers=headers).sign_in()
+    assert code_of(other) == (422, "idempotency_key_reused")
+
+
+def test_a_repeated_sign_in_survives_a_new_signing_key(app, ann):
+    headers = {"Idempotency-Key": "rotated"}
+    first = Person(ann.client, ann.email, headers=headers).sign_in()
+    settings = app.extensions["settings"]
+    app.extensions["settings"] = settings.but(secret_key=("n" * 40, *settings.secret_key))
+    try:
+        again = Person(ann.client, ann.email, headers=headers).sign_in()
+    finally:
+        app.extensions["settings"] = settings
+    assert again.json["token"] == first.json["token"]
+
+
+def test_the_token_of_an_api_key_is_shown_once_and_not_kept(app):
+    boss = operator(app)
+    made = boss.post("/v1/admin/api-keys", {"name": "cms", "scopes": ["catalog"]}, headers={"Idempotency-Key": "k"})
+    assert made.status_code == 201
+    assert made.json["token"][3:] not in everything(app)
+    key = Person(boss.client, "cms", token=made.json["token"])
+    assert code_of(key.get("/v1/admin/api-keys")) == (403, "insufficient_scope")
+    assert boss.delete(f"/v1/admin/api-keys/{made.json['id']}").status_code == 204
+    assert code_of(key.get("/v1/admin/api-keys")) == (401, "not_signed_in")
+
+
+def test_two_keys_live_while_one_follows_the_other_and_each_tells_its_last_use(app, clock):
+    old, new = operator(app), operator(app)
+    assert [key.get("/v1/admin/api-keys").status_code for key in (old, new)] == [200, 200]
+    clock.advance(minutes=6)
+    used = {key["last_used_at"] for key in new.get("/v1/admin/api-keys").json["items"]}
+    assert used == {"2026-01-15T12:00:00Z", "2026-01-15T12:06:00Z"}
+
+
+def without_id(problem):
+    return {k: v for k, v in problem.items() if k != "request_id"}

@@ -1,0 +1,76 @@
+"""What is good once is good once, however many send it at the same moment; and nobody waits in a circle."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
+from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from tests.worlds.sessions_steps import Person, mailed_token, new_person
+
+NEW = "ann@elsewhere.example"
+CHANGE = "/v1/account/password"
+
+
+@pytest.fixture
+def ann(client):
+    return new_person(client)
+
+
+def at_once(app, *sends):
+    """Statuses of what is sent at the same moment, each with a client of its own."""
+    with ThreadPoolExecutor(len(sends)) as pool:
+        return sorted(pool.map(lambda send: send(app.test_client()).status_code, sends))
+
+
+def reset(app, ann):
+    ann.post("/v1/password-resets", {"email": ann.email})
+    token = mailed_token(app, ann.email, "password_reset")
+    return lambda client: client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"})
+
+
+def change_of_address(app, ann):
+    ann.put("/v1/account/email", {"email": NEW})
+    token = mailed_token(app, NEW, "email_change")
+    return lambda client: client.put("/v1/email-verifications", json={"token": token})
+
+
+def undo(app, ann):
+    ann.put("/v1/account/email", {"email": NEW})
+    token = mailed_token(app, ann.email, "email_undo")
+    return lambda client: client.put("/v1/email-verifications", json={"token": token})
+
+
+def television(app, ann):
+    shown = ann.client.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}).json
+    assert ann.put(f"/v1/device-codes/{shown['user_code']}/decision", {"approve": True}).status_code == 204
+    return lambda client: client.post("/v1/token", data={"grant_type": GRANT_TYPE, "device_code": shown["device_code"]})
+
+
+def recovery_code(app, ann):
+    secret = ann.post("/v1/account/totp").json["secret"]
+    step = int(app.extensions["clock"].at.timestamp()) // STEP_S
+    codes = ann.put("/v1/account/totp", {"code": code_at(secret, step)}).json["recovery_codes"]
+    return lambda client: Person(client, ann.email).sign_in(recovery_code=codes[0])
+
+
+@pytest.mark.parametrize(
+    "secret, won, lost",
+    [
+        (reset, 204, 422),
+        (change_of_address, 204, 422),
+        (undo, 204, 422),
+        (television, 200, 400),
+        (recovery_code, 201, 401),
+    ],
+)
+def test_of_four_at_once_one_has_it(app, ann, secret, won, lost):
+    send = secret(app, ann)
+    assert at_once(app, send, send, send, send) == [won] + [lost] * 3
+
+
+def test_who_changes_a_password_while_it_is_reset_is_not_caught_in_a_circle(app, ann):
+    send = reset(app, ann)
+    change = {"current_password": ann.password, "password": "a third secret 9"}
+    statuses = at_once(app, send, lambda client: Person(client, ann.email, token=ann.token).put(CHANGE, change))
+    assert 503 not in statuses and 204 in statuses

@@ -1,0 +1,247 @@
+import pytest
+
+from tests.worlds.billing_world import World
+
+
+@pytest.fixture
+def world(app):
+    """Every test ends with an audit of the books."""
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+@pytest.fixture
+def ann(world):
+    """Somebody who paid 249.95 on 2012-like terms: a full month from 2026-04-01."""
+    world.go_to("2026-04-01T12:00:00")
+    ann = world.person()
+    ann.subscribe(world.plan("p", 24995))
+    return ann
+
+
+def correct(world, invoice, what, **body):
+    return world.operator.post(f"/v1/admin/invoices/{invoice['id']}/{what}", body)
+
+
+def balance(person):
+    found = person.get("/v1/account/balance").json["balances"]
+    return found[0]["amount_minor"] if found else 0
+
+
+def test_a_credit_note_over_a_paid_line_becomes_account_credit(world, ann):
+    invoice = ann.invoices()[0]
+    line = invoice["lines"][0]["id"]
+    note = correct(world, invoice, "credit-notes", lines=[{"line_id": line, "amount_minor": 1000}], reason="sorry")
+    assert (note.status_code, note.json["number"], note.json["total_minor"]) == (201, "CN-2026-000001", 1000)
+    assert (balance(ann), ann.invoices()[0]["status"]) == (1000, "paid")
+    assert ann.invoices()[0]["total_minor"] == 24995
+
+
+def test_a_later_credit_is_capped_by_what_a_credit_note_left(world, ann):
+    """KB-006: 30 of 31 days would be more than the line less the note."""
+    world.go_to("2026-05-01T06:00:00")
+    invoice = ann.invoices()[-1]
+    line = invoice["lines"][0]["id"]
+    correct(world, invoice, "credit-notes", lines=[{"line_id": line, "amount_minor": 1000}])
+    world.go_to("2026-05-02T06:00:00")
+    cheap = world.plan("q", 995)
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": cheap, "when": "now"})
+    assert [line[3] for line in ann.lines()][-2:] == [-23995, 963]
+    assert balance(ann) == 24032
+
+
+def test_a_refund_with_a_credit_note_owes_nothing_and_one_without_owes_again(world, ann):
+    """KB-049."""
+    invoice = ann.invoices()[0]
+    assert correct(world, invoice, "refunds", amount_minor=1000, credit_note=False).json["status"] == "succeeded"
+    assert (ann.invoices()[0]["balance_minor"], ann.invoices()[0]["status"]) == (1000, "open")
+    for amount in (100, 1000):
+        assert correct(world, invoice, "refunds", amount_minor=amount).status_code == 201
+        assert ann.invoices()[0]["balance_minor"] == 1000
+    assert ann.invoices()[0]["payments"][0]["refunded_minor"] == 2100
+    world.go_to("2026-05-02")
+    assert world.charges() == [24995, 24995]
+
+
+def test_nobody_gets_back_more_than_they_paid(world, ann):
+    invoice = ann.invoices()[0]
+    assert correct(world, invoice, "refunds", amount_minor=24996).status_code == 422
+    assert correct(world, invoice, "refunds").json["amount_minor"] == 24995
+    assert correct(world, invoice, "refunds").json["code"] == "wrong_state"
+    assert correct(world, invoice, "credit-notes", amount_minor=1).status_code == 422
+    assert balance(ann) == 0
+
+
+def test_cancel_with_credit_and_refund_of_the_rest_settles_to_zero(world):
+    """KB-009."""
+    world.go_to("2026-07-19")
+    ann = world.person()
+    ann.subscribe(world.plan("annual", 239995, interval="year", trial_days=30))
+    world.go_to("2026-09-17T06:00:00")
+    body = {"when": "now", "effective_date": "2026-09-17", "credit": "prorated"}
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", body)
+    assert ann.lines()[-1] == ("credit", "2026-09-17", "2027-08-18", -220269)
+    refund = correct(world, ann.invoices()[1], "refunds")
+    assert (refund.json["amount_minor"], balance(ann)) == (19726, 220269)
+
+
+def test_tax_goes_back_with_what_it_was_charged_on(world):
+    """LG-018."""
+    world.operator.put("/v1/admin/tax-rates/FR", {"percent": 20, "name": "TVA"})
+    ann = world.person(country="FR")
+    ann.subscribe(world.plan("p", 76900, currency="EUR"))
+    invoice = ann.invoices()[0]
+    lines = [{"line_id": invoice["lines"][0]["id"], "amount_minor": 72686}]
+    note = correct(world, invoice, "credit-notes", lines=lines).json
+    assert (note["net_minor"], note["tax_minor"], note["total_minor"]) == (72686, 14537, 87223)
+    rest = correct(world, invoice, "credit-notes").json
+    assert (rest["net_minor"], rest["tax_minor"]) == (4214, 843)
+    assert balance(ann) == 92280
+
+
+def test_an_open_invoice_can_be_made_void_and_a_paid_one_not(world, ann):
+    assert correct(world, ann.invoices()[0], "void").json["code"] == "wrong_state"
+    world.next_charge("decline")
+    world.go_to("2026-05-01T06:00:00")
+    assert ann.subscription()["status"] == "past_due"
+    assert correct(world, ann.invoices()[1], "void").json["status"] == "void"
+    assert ann.subscription()["status"] == "active"
+    world.go_to("2026-05-05")
+    assert world.charges() == [24995]
+
+
+def test_the_refund_of_a_change_is_what_the_change_cost(world):
+    """10 % on top of 30.00 and 60.00, half of it left: 16.50 and no more; 0.05 is no net amount with its tax."""
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 10, "name": "MwSt."})
+    world.go_to("2026-04-01T12:00:00")
+    low, high = world.plan("q", 3000, 6000)
+    bob = world.person(country="DE")
+    bob.subscribe(low)
+    world.go_to("2026-04-16T12:00:00")
+    bob.post(f"/v1/subscriptions/{bob.subscription()['id']}/plan-change", {"price_id": high})
+    first, change = bob.invoices()
+    assert [line["cause"] for invoice in (first, change) for line in invoice["lines"]] == ["renewal", "e1", "e1"]
+    assert (change["total_minor"], world.charges()) == (1650, [3300, 1650])
+    assert correct(world, change, "credit-notes", amount_minor=1651).status_code == 422
+    assert correct(world, change, "refunds").json["amount_minor"] == 1650
+    assert (balance(bob), bob.invoices()[1]["status"]) == (0, "paid")
+    assert correct(world, change, "credit-notes").status_code == 422
+    given = [correct(world, first, "refunds", amount_minor=amount).json["amount_minor"] for amount in (5, 50, 39)]
+    assert given == [5, 50, 39]
+
+
+def overdue(world, ann, until):
+    """Her second month, which nobody could collect until then."""
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    world.go_to(until)
+    return ann.invoices()[1]
+
+
+def test_what_an_operator_writes_off_is_asked_for_no_more_and_gives_nothing_back(world, ann):
+    """The subscription goes on, also out of a suspension; neither lost days nor an end nor a note is worth anything."""
+    invoice = overdue(world, ann, "2026-05-10T06:00:00")
+    shown = ann.subscription()
+    assert (shown["status"], shown["access_until"]) == ("past_due", "2026-05-08T00:00:00Z")
+    answer = correct(world, invoice, "write-off")
+    assert (answer.status_code, answer.json["status"], answer.json["balance_minor"]) == (200, "uncollectible", 0)
+    shown = ann.subscription()
+    assert (shown["status"], shown["access_until"], shown["past_due_since"]) == ("active", None, None)
+    assert correct(world, invoice, "write-off").json["code"] == "wrong_state"
+    [told] = [
+        one for one in world.operator.get("/v1/admin/audit").json["items"] if one["action"] == "invoice_written_off"
+    ]
+    assert (told["account_id"], told["details"]["amount_minor"]) == (ann.id, 24995)
+    assert correct(world, invoice, "credit-notes", amount_minor=5000).status_code == 201
+    ann.post(f"/v1/subscriptions/{shown['id']}/cancellation", {"when": "now"})
+    assert ([line[3] for line in ann.lines()], balance(ann)) == ([24995, 24995, 0, 0], 0)
+    assert (ann.invoices()[1]["status"], world.charges()) == ("uncollectible", [24995])
+
+
+def test_what_was_written_off_can_still_be_paid_by_hand_and_is_then_worth_what_was_paid(world, ann):
+    invoice = overdue(world, ann, "2026-05-03T06:00:00")
+    correct(world, invoice, "write-off")
+    correct(world, invoice, "credit-notes", amount_minor=5)
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments").json["code"] == "payment_failed"
+    assert (ann.invoices()[1]["status"], ann.subscription()["status"]) == ("uncollectible", "active")
+    card = {"payment_method_id": ann.add_card()}
+    assert world.charges() == [24995]
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments", card).status_code == 201
+    assert (ann.invoices()[1]["status"], world.charges()) == ("paid", [24995, 24990])
+    assert ann.post(f"/v1/invoices/{invoice['id']}/payments", card).json["code"] == "invoice_not_open"
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
+    assert balance(ann) == round(24995 * 28 / 31)
+
+
+def test_nothing_is_written_off_while_it_is_being_paid(world, ann):
+    assert correct(world, ann.invoices()[0], "write-off").json["code"] == "wrong_state"
+    world.next_charge("error")
+    world.go_to("2026-05-01T00:00:00")
+    [payment] = ann.invoices()[1]["payments"]
+    assert payment["status"] == "unknown"
+    assert correct(world, ann.invoices()[1], "write-off").json["code"] == "payment_in_progress"
+    world.go_to("2026-05-01T00:01:00")
+    assert world.charges() == [24995, 24995]
+
+
+def test_a_bank_that_took_a_part_and_a_refund_of_the_rest_give_back_no_more_than_was_paid(world, ann):
+    invoice = ann.invoices()[0]
+    path = f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute"
+    assert world.operator.post(path, {"amount_minor": 10000}).json["disputed_minor"] == 10000
+    assert correct(world, invoice, "write-off").json["status"] == "uncollectible"
+    assert correct(world, invoice, "refunds").json["amount_minor"] == 14995
+    assert (balance(ann), ann.invoices()[0]["status"]) == (0, "paid")
+    assert world.operator.delete(path).status_code == 200
+    assert balance(ann) == 10000
+
+
+def test_a_disputed_payment_is_owed_again_until_the_bank_decides(world, ann):
+    payment = ann.invoices()[0]["payments"][0]["id"]
+    world.operator.post(f"/v1/sandbox/payments/{payment}/dispute")
+    assert (ann.subscription()["status"], ann.invoices()[0]["balance_minor"]) == ("past_due", 24995)
+    world.operator.delete(f"/v1/sandbox/payments/{payment}/dispute")
+    assert (ann.subscription()["status"], ann.invoices()[0]["status"]) == ("active", "paid")
+    assert world.charges() == [24995]
+
+
+def test_an_operators_cancellation_may_lie_in_the_past(world):
+    """KB-053: one invoice for each past period; what is credited already is not credited again."""
+    world.go_to("2026-09-20")
+    ann = world.person()
+    ann.subscribe(world.plan("b", 2995), start_date="2026-08-10")
+    _, second = ann.invoices()
+    assert [line[1:] for line in ann.lines()] == [
+        ("2026-08-10", "2026-09-10", 2995),
+        ("2026-09-10", "2026-10-10", 2995),
+    ]
+    correct(world, second, "credit-notes")
+    path = f"/v1/admin/subscriptions/{ann.subscription()['id']}/cancellation"
+    world.operator.post(path, {"when": "now", "effective_date": "2026-09-10"})
+    assert ann.lines()[-1] == ("credit", "2026-09-10", "2026-10-10", 0)
+    assert balance(ann) == 2995
+
+
+def test_a_price_migration_waits_for_a_renewal_on_or_after_its_day(world):
+    """KB-035."""
+    world.go_to("2026-03-05")
+    old, new = world.plan("p", 1000, 1500)
+    ann = world.person()
+    ann.subscribe(old)
+    body = {"from_price_id": old, "to_price_id": new, "effective": "2026-05-15"}
+    assert world.operator.post("/v1/admin/price-migrations", body).json["subscriptions"] == 1
+    world.operator.post("/v1/admin/price-migrations", body)
+    assert ann.subscription()["pending_change"] == {"price_id": new, "effective": "2026-05-15"}
+    world.go_to("2026-06-06")
+    assert world.charges() == [1000, 1000, 1000, 1500]
+
+
+def test_a_price_migration_passes_by_who_has_left_the_price(world):
+    world.go_to("2026-03-05")
+    old, new, other = world.plan("p", 1000, 1500, 3000)
+    ann = world.person()
+    ann.subscribe(old)
+    body = {"from_price_id": old, "to_price_id": new, "effective": "2026-03-06", "notice_days": 10}
+    assert world.operator.post("/v1/admin/price-migrations", body).json["effective"] == "2026-03-15"
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": other})
+    world.go_to("2026-04-06")
+    assert ann.subscription()["price"]["id"] == other

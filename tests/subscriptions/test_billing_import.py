@@ -1,0 +1,118 @@
+"""Subscribers of another system come along by file, and are not charged again for what they have paid."""
+
+import json
+
+import pytest
+
+from streamsvc.cli.billing import billing
+from tests.worlds.billing_world import World
+
+LINE = {
+    "external_id": "old-1",
+    "email": "Ann@example.com",
+    "country": "US",
+    "started_on": "2025-11-20",
+    "paid_through": "2026-02-20",
+    "price": {"plan": "p", "currency": "USD", "amount_minor": 1000},
+    "payment_method": {"reference": "pm_card_visa/old", "brand": "visa", "last4": "4242"},
+}
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    world.plan("p", 1000)
+    yield world
+    assert world.differences() == []
+
+
+@pytest.fixture
+def bring(world, tmp_path):
+    """Import these lines; (exit code, what is said)."""
+
+    def do(*lines, dry_run=False):
+        file = tmp_path / "subscribers.ndjson"
+        file.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines))
+        words = ["import", str(file), *(["--dry-run"] if dry_run else [])]
+        result = world.app.test_cli_runner().invoke(billing, words)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
+
+    return do
+
+
+def subscriptions(world, email="Ann@example.com"):
+    found = world.operator.get(f"/v1/admin/accounts?email={email}").json["items"]
+    rows = world.operator.get("/v1/admin/exports/subscriptions.ndjson").text.splitlines()
+    mine = {one["id"] for one in found}
+    return [row for row in map(json.loads, rows) if row["account_id"] in mine]
+
+
+def test_a_subscriber_comes_along_and_is_first_charged_when_the_paid_time_ends(world, bring):
+    assert bring(LINE) == (0, "1 lines: 1 added, 0 unchanged, 0 rejected\n")
+    [row] = subscriptions(world)
+    assert (row["status"], row["period_end"], row["anchor_day"]) == ("active", "2026-02-20", None)
+    world.go_to("2026-02-19T23:00:00")
+    assert world.charges() == []
+    world.go_to("2026-03-20T12:00:00")
+    assert world.charges() == [1000, 1000]
+    assert subscriptions(world)[0]["period_end"] == "2026-04-20"
+
+
+def test_the_same_file_twice_changes_nothing(world, bring):
+    bring(LINE)
+    assert bring(LINE) == (0, "1 lines: 0 added, 1 unchanged, 0 rejected\n")
+    assert len(subscriptions(world)) == 1
+
+
+def test_a_dry_run_tells_the_same_and_leaves_nothing(world, bring):
+    said = "1 lines: 1 added, 0 unchanged, 0 rejected (dry run: nothing was changed)\n"
+    assert bring(LINE, dry_run=True) == (0, said)
+    assert subscriptions(world) == []
+    assert bring(LINE)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"paid_through": "2026-01-15"}, "paid_through: invalid"),
+        ({"paid_through": "2025-01-01"}, "paid_through: invalid"),
+        ({"price": {"plan": "q", "currency": "USD", "amount_minor": 1000}}, "price: invalid"),
+        ({"price_id": "pri_1"}, "price: invalid"),
+        ({"email": "nobody"}, "email: invalid"),
+        ({"card_number": "4242424242424242"}, "card_number: invalid"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone: invalid"),
+    ],
+)
+def test_a_line_that_cannot_be_is_told_and_the_others_land(world, bring, wrong, told):
+    code, said = bring({**LINE, "external_id": "bad", "email": "bob@example.com", **wrong}, LINE)
+    assert (code, "1 added, 0 unchanged, 1 rejected" in said, f"line 1 bad: {told}" in said) == (1, True, True), said
+
+
+def test_a_line_that_is_no_json_is_told(bring):
+    code, said = bring("{", "[]", LINE)
+    assert (code, "1 added, 0 unchanged, 2 rejected" in said, "line 1 : line: malformed" in said) == (1, True, True), (
+        said
+    )
+
+
+def test_who_subscribed_here_already_is_not_subscribed_twice(world, bring):
+    bring(LINE)
+    code, said = bring({**LINE, "external_id": "old-2"})
+    assert (code, "line 1 old-2: email: already_subscribed" in said) == (1, True), said
+
+
+def test_account_credit_and_a_planned_end_come_along(world, bring):
+    bring(
+        {**LINE, "credit_minor": 400},
+        {**LINE, "external_id": "old-2", "email": "bob@example.com", "cancel_at_period_end": True},
+    )
+    world.go_to("2026-02-21T12:00:00")
+    assert world.charges() == [600]
+    assert subscriptions(world, "bob@example.com")[0]["status"] == "canceled"
+
+
+def test_who_comes_along_counts_as_monthly_revenue_from_that_day(world, bring):
+    bring(LINE)
+    told = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-03-01").json
+    assert [(row["new_minor"], row["closing_minor"]) for row in told["mrr"]] == [(1000, 1000), (0, 1000)]

@@ -1,0 +1,306 @@
+"""Random lives of subscriptions over ten years, in any zone: after every step the books agree with themselves."""
+
+import os
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import available_timezones
+
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from streamsvc.storage.database import db
+from tests.conftest import empty
+from tests.worlds.billing_world import World
+
+EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "3"))
+ZONES = sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))
+PRICES = (
+    {"amount_minor": 999},
+    {"amount_minor": 1999, "intro": {"amount_minor": 499, "periods": 3}},
+    {"amount_minor": 0},
+    {"amount_minor": 9999, "interval": "year"},
+    {"amount_minor": 299, "interval": "week", "interval_count": 2},
+    {"amount_minor": 1501, "interval": "month", "interval_count": 3, "tax": "inclusive"},
+    {"amount_minor": 1299, "trial_days": 10},
+)
+ADDONS = (
+    {"amount_minor": 333},
+    {"amount_minor": 3333, "interval": "year"},
+    {"amount_minor": 101, "interval": "week", "interval_count": 2},
+    {"amount_minor": 777, "interval": "month", "interval_count": 3, "tax": "inclusive"},
+)
+COUPONS = {
+    "third": {"percent_off": 33.3, "duration": "repeating", "periods": 5},
+    "fixed": {"amount_off_minor": 1700, "currency": "USD", "duration": "once"},
+    "always": {"percent_off": 10, "duration": "forever"},
+    "some": {"amount_off_minor": 100, "currency": "USD", "duration": "repeating", "periods": 2, "plans": ["p"]},
+}
+CODES = tuple(COUPONS)
+PRICE = range(len(PRICES))
+MONTHLY = (0, 1, 2, 6)
+STEPS = (
+    # (how often, what, from what to choose its details)
+    (6, "wait", range(1, 20)),
+    (2, "wait", range(20, 45)),
+    (1, "wait", range(60, 400)),
+    (6, "change", PRICE, ("auto", "now", "now", "period_end")),
+    (2, "anchor", range(1, 32)),
+    (2, "pause"),
+    (3, "resume"),
+    (2, "cancel", ("period_end", "now")),
+    (1, "end_on", range(-20, 60), ("none", "prorated")),
+    (2, "keep"),
+    (2, "drop_change"),
+    (4, "add_addon"),
+    (2, "remove_addon", ("now", "period_end")),
+    (2, "add_coupon", CODES),
+    (1, "drop_coupon", CODES),
+    (1, "transfer"),
+    (1, "migrate", MONTHLY, MONTHLY, range(0, 40)),
+    (1, "withdraw"),
+    (2, "decline", range(1, 5)),
+    (1, "error", range(1, 3)),
+    (2, "card"),
+    (4, "credit_note", range(1, 3000)),
+    (1, "refund", (True, False)),
+    (3, "write_off"),
+    (2, "pay"),
+    (2, "hold"),
+    (2, "let_go"),
+    (3, "draft_line", range(1, 3000), ("inclusive", "exclusive")),
+    (5, "subscribe", PRICE, (None, 1, 15, 29, 30, 31), CODES, CODES),
+)
+MONEY = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor")
+
+
+class Life:
+    """One viewer, to whom things happen."""
+
+    def __init__(self, app, start, zone):
+        with app.app_context():
+            empty(db.engine)
+        app.extensions["clock"].at = datetime.combine(start, datetime.min.time(), UTC) + timedelta(hours=15)
+        self.world = World(app)
+        self.prices = self.world.put_plan("p", [{"currency": "USD", "tax": "exclusive", **one} for one in PRICES])
+        self.addons = self.world.put_plan("extra", [{"currency": "USD", "tax": "exclusive", **one} for one in ADDONS])
+        self.world.operator.put("/v1/admin/tax-rates/US", {"percent": 8.875, "name": "Tax"})
+        for code, terms in COUPONS.items():
+            self.world.operator.put(f"/v1/admin/coupons/{code}", terms)
+        self.viewer, self.other = self.world.person(zone=zone), self.world.person(zone=zone)
+        self.paused_ever, self.migrations = False, []
+
+    def path(self, what):
+        items = self.viewer.get("/v1/subscriptions").json["items"]
+        return f"/v1/subscriptions/{items[0]['id']}/{what}" if items else None
+
+    def wait(self, days):
+        self.world.go_to(self.world.clock.at + timedelta(days=days))
+
+    def to_renewal(self):
+        """To noon of the first day of the next period: its invoice may be a draft then."""
+        if self.path("") and (period := self.viewer.subscription()["period"]):
+            noon = datetime.combine(date.fromisoformat(period["end"]), datetime.min.time(), UTC) + timedelta(hours=36)
+            self.world.go_to(max(self.world.clock.at, noon))
+
+    def subscribe(self, price, anchor, *coupons):
+        body = {"price_id": self.prices[price], "coupons": list(dict.fromkeys(coupons))}
+        if "week" not in PRICES[price].get("interval", ""):
+            body["anchor_day"] = anchor
+        self.foreseen("/v1/subscriptions", body, body)
+
+    def change(self, price, when):
+        if path := self.path("plan-change"):
+            body = {"price_id": self.prices[price], "when": when}
+            self.foreseen(path, body, {**body, "subscription_id": path.split("/")[3]})
+
+    def add_addon(self):
+        if path := self.path("addons"):
+            now = self.viewer.subscription()["price"]
+            fits = [(one.get("interval", "month"), one.get("interval_count", 1)) for one in ADDONS]
+            price = self.addons[fits.index((now["interval"], now["interval_count"]))]
+            self.foreseen(path, {"price_id": price}, {"add_addon": price, "subscription_id": path.split("/")[3]})
+
+    def remove_addon(self, when):
+        if path := self.path("addons/extra"):
+            self.viewer.delete(f"{path}?when={when}")
+
+    def add_coupon(self, code):
+        if path := self.path("coupons"):
+            self.viewer.post(path, {"coupon": code})
+
+    def drop_coupon(self, code):
+        if path := self.path(f"coupons/{code}"):
+            self.viewer.delete(path)
+
+    def drop_change(self):
+        if path := self.path("plan-change"):
+            self.viewer.delete(path)
+
+    def end_on(self, days, credit):
+        if path := self.path("cancellation"):
+            day = (self.world.clock.at + timedelta(days=days)).date().isoformat()
+            body = {"when": "now", "effective_date": day, "credit": credit}
+            self.world.operator.post(path.replace("/v1/", "/v1/admin/"), body)
+
+    def transfer(self):
+        if path := self.path("transfer"):
+            asked = {"account_id": self.other.id}
+            if self.world.operator.post(path.replace("/v1/", "/v1/admin/"), asked).status_code == 200:
+                self.viewer, self.other = self.other, self.viewer
+
+    def migrate(self, old, new, days):
+        day = (self.world.clock.at + timedelta(days=days)).date().isoformat()
+        body = {"from_price_id": self.prices[old], "to_price_id": self.prices[new], "effective": day}
+        made = self.world.operator.post("/v1/admin/price-migrations", body)
+        self.migrations += [made.json["id"]] if made.status_code == 201 else []
+
+    def withdraw(self):
+        if self.migrations:
+            self.world.operator.delete(f"/v1/admin/price-migrations/{self.migrations.pop()}")
+
+    def foreseen(self, path, body, asked):
+        """Do it, and hold the invoices that come against the preview."""
+        seen = self.viewer.post("/v1/invoice-previews", asked)
+        before = len(self.viewer.invoices())
+        done = self.viewer.post(path, body)
+        came = self.viewer.invoices()[before:]
+        assert done.status_code in (seen.status_code, 201, 402), (seen.json, done.json)
+        if came and seen.status_code == 200:
+            assert [seen.json[name] for name in MONEY] == [came[0][name] for name in MONEY]
+
+    def anchor(self, day):
+        if path := self.path("anchor"):
+            self.viewer.put(path, {"day": day})
+
+    def pause(self):
+        if path := self.path("pause"):
+            self.paused_ever |= self.viewer.post(path).status_code == 200
+
+    def resume(self):
+        if path := self.path("pause"):
+            self.viewer.delete(path)
+
+    def cancel(self, when):
+        if path := self.path("cancellation"):
+            self.viewer.post(path, {"when": when})
+
+    def keep(self):
+        if path := self.path("cancellation"):
+            self.viewer.delete(path)
+
+    def decline(self, times):
+        for _ in range(times):
+            self.world.next_charge("decline")
+
+    def error(self, times):
+        for _ in range(times):
+            self.world.next_charge("error")
+
+    def card(self):
+        self.viewer.add_card()
+
+    def credit_note(self, amount):
+        if invoices := self.viewer.invoices():
+            path = f"/v1/admin/invoices/{invoices[-1]['id']}/credit-notes"
+            self.world.operator.post(path, {"amount_minor": amount})
+
+    def refund(self, with_note):
+        if invoices := self.viewer.invoices():
+            path = f"/v1/admin/invoices/{invoices[-1]['id']}/refunds"
+            self.world.operator.post(path, {"credit_note": with_note})
+
+    def write_off(self):
+        """What is owed of the last two invoices."""
+        for invoice in self.viewer.invoices()[-2:]:
+            self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/write-off")
+
+    def pay(self):
+        for invoice in self.viewer.invoices()[-3:]:
+            self.viewer.post(f"/v1/invoices/{invoice['id']}/payments")
+
+    def drafts(self):
+        return self.world.operator.get("/v1/admin/invoices?status=draft").json["items"]
+
+    def on_drafts(self, act):
+        self.to_renewal()
+        for draft in self.drafts():
+            act(f"/v1/admin/invoices/{draft['id']}")
+
+    def hold(self):
+        self.on_drafts(lambda path: self.world.operator.put(f"{path}/hold"))
+
+    def let_go(self):
+        for draft in self.drafts():
+            self.world.operator.delete(f"/v1/admin/invoices/{draft['id']}/hold")
+
+    def draft_line(self, amount, tax):
+        body = {"amount_minor": amount, "description": "A poster", "tax": tax}
+        self.on_drafts(lambda path: self.world.operator.post(f"{path}/lines", body))
+
+    def check(self):
+        """The books agree; no day is paid for twice; the provider took what we booked, and nobody has more from us
+        than was taken."""
+        assert self.world.differences() == []
+        invoices = self.viewer.invoices() + self.other.invoices()
+        booked = [one["amount_minor"] for i in invoices for one in i["payments"] if one["status"] == "succeeded"]
+        assert sorted(booked) == sorted(self.world.charges())
+        credit = sum(one["amount_minor"] for who in (self.viewer, self.other) for one in who.balances())
+        owed = sum(one["balance_minor"] for one in invoices)
+        assert credit <= sum(booked) - sum(self.world.charges(kind="refund")) + owed
+        if not self.paused_ever:
+            for days in paid_days(invoices, self.addons).values():
+                assert set(days.values()) <= {0, 1}
+
+
+def paid_days(invoices, addons=()):
+    """How often each civil day is paid for, by subscription, and by the add-on: charges less what was credited."""
+    found = {}
+    for invoice in invoices:
+        if invoice["status"] == "void":
+            continue
+        for line in invoice["lines"]:
+            days = found.setdefault((invoice["subscription_id"], line.get("price_id") in addons), Counter())
+            sign = {"charge": 1, "credit": -1}.get(line["kind"], 0)
+            day = line["period"] and date.fromisoformat(line["period"]["start"])
+            while sign and day < date.fromisoformat(line["period"]["end"]):
+                days[day] += sign
+                day += timedelta(days=1)
+    return found
+
+
+def steps_of(chance, most):
+    """A life as a list of steps, evenly drawn: what Hypothesis itself draws is mostly short and alike."""
+    drawn = chance.choices(STEPS, [step[0] for step in STEPS], k=chance.randint(most // 3, most))
+    return [(name, *(chance.choice(choices) for choices in details)) for _, name, *details in drawn]
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # the steps are noted; making them fewer takes minutes
+)
+@given(
+    start=st.dates(date(2023, 12, 1), date(2028, 3, 1)),
+    zone=st.sampled_from(ZONES),
+    first=st.sampled_from(PRICE),
+    anchor=st.sampled_from([None, 1, 15, 29, 30, 31]),
+    review_hours=st.sampled_from([0, 100]),
+    chance=st.randoms(use_true_random=True),
+)
+def test_whatever_happens_the_books_agree(app, monkeypatch, start, zone, first, anchor, review_hours, chance):
+    settings = app.extensions["settings"].but(invoice_review_hours=review_hours)
+    monkeypatch.setitem(app.extensions, "settings", settings)
+    life = Life(app, start, zone)
+    life.subscribe(first, anchor, "third")
+    steps = steps_of(chance, 30)
+    note("\n".join(map(str, steps)))
+    for name, *details in steps:
+        getattr(life, name)(*details)
+        life.check()
+
+
+def test_the_check_sees_a_day_that_is_paid_twice():
+    line = {"kind": "charge", "price_id": "p", "period": {"start": "2026-01-01", "end": "2026-01-03"}}
+    twice = [{"status": "paid", "subscription_id": "s", "lines": [line, line]}]
+    assert set(paid_days(twice)["s", False].values()) == {2}

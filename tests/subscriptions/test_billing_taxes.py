@@ -1,0 +1,157 @@
+"""VAT numbers and reverse charge: whose tax it is, what the invoice says, and what the register is asked."""
+
+import json
+
+import pytest
+
+from streamsvc.rules.billing.vat import country_of, is_reverse_charged, normal
+from tests.worlds.billing_world import World
+from tests.worlds.local_server import Handler, serving
+
+SELLER = "IE1234567WA"
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt"})
+    yield world
+    assert world.differences() == []
+
+
+@pytest.fixture
+def decided(app, monkeypatch):
+    """Let the operator decide otherwise."""
+
+    def decide(**changes):
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**changes))
+
+    decide(seller_vat_id=SELLER)
+    return decide
+
+
+def business(world, number="DE 123.456.789", country="DE"):
+    firm = world.person(country=country)
+    told = firm.put("/v1/account/tax-id", {"number": number})
+    assert told.status_code == 200, told.json
+    return firm
+
+
+def sums(invoice):
+    return tuple(invoice[f"{name}_minor"] for name in ("subtotal", "discount", "tax", "total"))
+
+
+@pytest.mark.parametrize(
+    ("number", "country"),
+    [
+        ("DE123456789", "DE"),
+        ("ATU12345678", "AT"),
+        ("EL123456789", "GR"),
+        ("GR123456789", None),
+        ("NL123456789B01", "NL"),
+        ("ESX1234567X", "ES"),
+        ("FRAB123456789", "FR"),
+        ("IE1234567WA", "IE"),
+        ("DE12345678", None),
+        ("GB123456789", None),
+        ("CHE123456789", None),
+        ("123456789", None),
+    ],
+)
+def test_a_vat_number_has_the_form_of_its_country(number, country):
+    assert country_of(number) == country
+
+
+def test_the_customer_pays_the_tax_across_a_border_within_the_union():
+    assert normal(" de 123-456.789 ") == "DE123456789"
+    assert is_reverse_charged(SELLER, "DE", "DE123456789")
+    assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # at home
+    assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account lives elsewhere
+    assert not is_reverse_charged(None, "DE", "DE123456789")  # the seller is not in the union
+
+
+def test_a_price_without_tax_stays_as_it_is_and_one_with_tax_loses_it(world, decided):
+    """19 % of 1000; the 190 in 1190; after 10 % off, the 171 in 1071. Fifteen of 31 days of 1000 come back: 484."""
+    on_top = world.plan("on-top", 1000, currency="EUR")
+    inside = world.put_plan("inside", [{"currency": "EUR", "amount_minor": 1190, "tax": "inclusive"}])
+    world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
+    private, firms = world.person(country="DE"), [business(world) for _ in range(3)]
+    private.subscribe(on_top)
+    seen = firms[1].post("/v1/invoice-previews", {"price_id": inside}).json
+    firms[0].subscribe(on_top)
+    firms[1].subscribe(inside)
+    firms[2].subscribe(inside, coupon="ten")
+    invoices = [one.invoices()[0] for one in (private, *firms)]
+    assert [sums(one) for one in invoices] == [
+        (1000, 0, 190, 1190),
+        (1000, 0, 0, 1000),
+        (1190, 190, 0, 1000),
+        (1190, 119 + 171, 0, 900),
+    ]
+    assert (sums(seen), seen["reverse_charge"]) == ((1190, 190, 0, 1000), True)
+    assert [one["reverse_charge"] for one in invoices] == [False, True, True, True]
+    assert invoices[1]["customer_vat_id"] == "DE123456789"
+    page = firms[1].get(f"/v1/invoices/{invoices[2]['id']}/html").text
+    assert "Reverse charge" in page and "DE123456789" in page and SELLER in page
+    assert b"Article 196" in firms[1].get(f"/v1/invoices/{invoices[2]['id']}/pdf").data
+    world.go_to("2026-01-30T12:00:00")
+    subscription = firms[1].subscription()["id"]
+    firms[1].post(f"/v1/subscriptions/{subscription}/cancellation", {"when": "now"})
+    assert sums(firms[1].invoices()[1]) == (-484, 0, 0, -484)
+    taxes = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-02-01").json["taxes"]
+    assert {row["percent"]: row["tax_minor"] for row in taxes} == {19.0: 190, 0.0: 0}
+
+
+def test_a_number_of_another_country_or_form_is_refused_and_one_taken_back_counts_no_more(world, decided):
+    firm = business(world)
+    assert firm.get("/v1/account/tax-id").json == {
+        "number": "DE123456789",
+        "status": "unchecked",
+        "checked_at": None,
+        "reverse_charge": True,
+    }
+    for number in ("DE12345678", "ATU12345678", "DE"):
+        assert firm.put("/v1/account/tax-id", {"number": number}).status_code == 422
+    assert firm.delete("/v1/account/tax-id").status_code == 204
+    assert firm.get("/v1/account/tax-id").status_code == 404
+    firm.subscribe(world.plan("p", 1000, currency="EUR"))
+    assert firm.invoices()[0]["tax_minor"] == 190
+
+
+class Register(Handler):
+    """VIES as it answers: what is in `told` at the time, and what it was asked."""
+
+    told, asked = b"{}", []
+
+    def do_POST(self):
+        self.asked.append((self.path, json.loads(self.sent())))
+        self.answer(200, self.told)
+
+
+@pytest.fixture
+def register():
+    Register.asked = []
+    with serving(Register) as server:
+        yield server
+
+
+def test_until_the_register_vouches_for_a_number_the_tax_is_charged(world, decided, register):
+    decided(vat_check="vies", vies_url=f"{register.url}/rest-api")
+    price = world.plan("p", 1000, currency="EUR")
+    Register.told = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
+    firm, other = business(world), business(world, "DE987654321")
+    firm.subscribe(price)
+    world.go_to("2026-01-15T13:30:00")
+    assert firm.get("/v1/account/tax-id").json["status"] == "unchecked"
+    Register.told = b'{"valid": true, "requestIdentifier": "WAPI1"}'
+    other.delete("/v1/account/tax-id")
+    world.go_to("2026-01-15T14:30:00")
+    assert firm.get("/v1/account/tax-id").json["reverse_charge"]
+    asked = {"countryCode": "DE", "vatNumber": "123456789"}
+    requester = {"requesterMemberStateCode": "IE", "requesterNumber": "1234567WA"}
+    assert Register.asked[-1] == ("/rest-api/check-vat-number", asked | requester)
+    Register.told = b'{"valid": false, "userError": "INVALID"}'
+    other.put("/v1/account/tax-id", {"number": "DE987654321"})
+    world.go_to("2026-02-16T12:00:00")
+    assert other.get("/v1/account/tax-id").json["status"] == "invalid"
+    assert [one["tax_minor"] for one in firm.invoices()] == [190, 0]

@@ -1,0 +1,92 @@
+import re
+
+import pytest
+
+from streamsvc.models import Account
+from streamsvc.storage.database import db
+from tests.worlds.billing_world import World
+
+
+@pytest.fixture
+def world(app):
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+def customer(app, world, **facts):
+    person = world.person(country="DE")
+    with app.app_context():
+        account = db.session.get(Account, person.id)
+        for name, value in facts.items():
+            setattr(account, name, value)
+        db.session.commit()
+    return person
+
+
+def test_an_invoice_is_a_page_in_its_customers_language(app, world):
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
+    ann = customer(app, world, name="Änne <b>Müller</b>", locale="de-AT")
+    ann.subscribe(world.plan("standard", 1190, currency="EUR", tax="inclusive"))
+    invoice = ann.invoices()[0]
+    page = ann.get(f"/v1/invoices/{invoice['id']}/html")
+    assert page.content_type == "text/html; charset=utf-8"
+    for words in ("Rechnung 2026-000001", "11.90 EUR", "enthält MwSt. 1.90 EUR", "2026-01-15 – 2026-02-15"):
+        assert words in page.text
+    assert "Änne &lt;b&gt;Müller&lt;/b&gt;" in page.text
+    assert "script" not in page.headers["Content-Security-Policy"]
+
+
+def test_an_invoice_is_a_pdf_whose_parts_stand_where_it_says(app, world):
+    ann = customer(app, world, name="Иван (Ł) Müller", locale="fr")
+    ann.subscribe(world.plan("standard", 1500, currency="JPY"))
+    paper = ann.get(f"/v1/invoices/{ann.invoices()[0]['id']}/pdf").data
+    assert paper.startswith(b"%PDF-1.4") and paper.endswith(b"%%EOF\n")
+    table = int(re.search(rb"startxref\n(\d+)", paper)[1])
+    assert paper[table:].startswith(b"xref")
+    offsets = [int(found) for found in re.findall(rb"(\d{10}) 00000 n", paper)]
+    assert all(paper[offset:].startswith(f"{n} 0 obj".encode()) for n, offset in enumerate(offsets, 1))
+    assert b"Facture 2026-000001" in paper
+    assert b"1500 JPY" in paper
+    assert "Müller".encode("cp1252") in paper
+
+
+def test_a_long_invoice_takes_several_pages():
+    from streamsvc.rules.billing.paper import pdf
+
+    paper = pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
+    assert b"/Count 3" in paper
+
+
+def test_an_issued_invoice_does_not_change_with_its_customer(app, world):
+    ann = customer(app, world, name="Before")
+    ann.subscribe(world.plan("standard", 1000, currency="EUR"))
+    path = f"/v1/invoices/{ann.invoices()[0]['id']}"
+    before = ann.get(path).json
+    with app.app_context():
+        db.session.get(Account, ann.id).name = "After"
+        db.session.commit()
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
+    assert ann.get(path).json == before
+    assert "Before" in ann.get(path + "/html").text
+
+
+def test_an_invoice_that_is_not_open_cannot_be_paid(app, world):
+    ann = world.person()
+    ann.subscribe(world.plan("standard", 1000))
+    answer = ann.post(f"/v1/invoices/{ann.invoices()[0]['id']}/payments", {})
+    assert (answer.status_code, answer.json["code"]) == (409, "invoice_not_open")
+
+
+def test_an_overdue_invoice_is_paid_by_hand_with_another_card(app, world):
+    ann = world.person()
+    ann.subscribe(world.plan("standard", 1000))
+    world.next_charge("decline")
+    world.go_to("2026-02-15T06:00:00")
+    late = ann.invoices()[-1]["id"]
+    bad = ann.post("/v1/payment-methods", {"token": "pm_card_chargeDeclinedInsufficientFunds"}).json["id"]
+    answer = ann.post(f"/v1/invoices/{late}/payments", {"payment_method_id": bad})
+    assert (answer.status_code, answer.json["decline_code"]) == (402, "insufficient_funds")
+    answer = ann.post(f"/v1/invoices/{late}/payments", {})
+    assert (answer.status_code, answer.json["status"]) == (201, "succeeded")
+    assert ann.subscription()["status"] == "active"

@@ -1,0 +1,247 @@
+"""Reports against a small story told by hand: every figure of it was worked out on paper."""
+
+import csv
+import io
+
+import pytest
+
+from tests.conftest import Clock
+from tests.worlds.billing_world import World
+
+ALL = "from=2026-01-01&to=2026-07-01"
+
+
+@pytest.fixture
+def world(app):
+    return World(app)
+
+
+def report(world, name, query=ALL):
+    answer = world.operator.get(f"/v1/admin/reports/{name}?{query}")
+    assert answer.status_code == 200, answer.json
+    return answer.json
+
+
+@pytest.fixture(scope="session")
+def story(database, new_app):
+    """From 15 January to June: six viewers; 20 % French VAT inside the price, none in the US.
+
+    In a database of its own, told once and only read.
+    """
+    world = World(new_app(database, "reports", clock=Clock()))
+    world.operator.put("/v1/admin/tax-rates/FR", {"percent": 20, "name": "TVA"})
+    basic, best, tried = world.plan("basic", 1000), world.plan("best", 2000), world.plan("tried", 500, trial_days=14)
+    annual = world.plan("annual", 12_000, currency="EUR", interval="year", tax="inclusive")
+    ann, bob, cat, dan = world.person(), world.person(), world.person(), world.person()
+    eve, fay = world.person(country="FR"), world.person()
+    ann.subscribe(basic)  # new 1000; goes up on 10 February, leaves on 15 April, is back in June
+    bob.subscribe(best)  # new 2000; goes down on 15 February, pauses for ten days of May
+    cat.subscribe(basic)  # new 1000; the card fails on 15 February, all is over on 8 March
+    dan.subscribe(tried)  # tries for 14 days, then new 500
+    eve.subscribe(annual)  # 12 000 a year, of which 2000 is tax: 833 a month
+    fay.subscribe(tried)  # tries, and leaves on the third day
+    world.go_to("2026-01-18T12:00:00")
+    step(fay, "cancellation", when="now")
+    cat.post("/v1/payment-methods", {"token": "pm_card_chargeCustomerFail"})
+    bad = cat.get("/v1/payment-methods").json["items"]
+    cat.put(f"/v1/payment-methods/{next(m['id'] for m in bad if m['last4'] == '0341')}/default")
+    world.go_to("2026-02-10T12:00:00")
+    step(ann, "plan-change", price_id=best, when="now")
+    step(bob, "plan-change", price_id=basic, when="period_end")
+    world.go_to("2026-04-09T12:00:00")
+    step(ann, "cancellation", when="period_end")
+    world.go_to("2026-05-15T12:00:00")
+    step(bob, "pause")
+    world.go_to("2026-05-25T12:00:00")
+    bob.delete(f"/v1/subscriptions/{bob.subscription()['id']}/pause")
+    world.go_to("2026-06-20T12:00:00")
+    ann.subscribe(basic)
+    world.go_to("2026-06-30T12:00:00")
+    assert world.differences() == []
+    return world
+
+
+def step(person, what, **body):
+    answer = person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
+    assert answer.status_code == 200, answer.json
+
+
+def test_mrr_moves_as_told(story):
+    rows = report(story, "revenue")["mrr"]
+    usd = {row["period"]: figures(row) for row in rows if row["currency"] == "USD"}
+    assert usd == {
+        "2026-01": (0, 4500, 0, 0, 0, 0, 4500),
+        "2026-02": (4500, 0, 1000, -1000, 0, 0, 4500),
+        "2026-03": (4500, 0, 0, 0, -1000, 0, 3500),
+        "2026-04": (3500, 0, 0, 0, -2000, 0, 1500),
+        "2026-05": (1500, 0, 1000, -1000, 0, 0, 1500),
+        "2026-06": (1500, 0, 0, 0, 0, 1000, 2500),
+    }
+    eur = {row["period"]: figures(row) for row in rows if row["currency"] == "EUR"}
+    assert eur["2026-01"] == (0, 833, 0, 0, 0, 0, 833) and eur["2026-06"] == (833, 0, 0, 0, 0, 0, 833)
+
+
+def figures(row):
+    names = ("opening", "new", "expansion", "contraction", "churn", "reactivation", "closing")
+    return tuple(row[f"{name}_minor"] for name in names)
+
+
+def test_churn_tells_who_chose_to_leave(story):
+    rows = report(story, "retention")["subscribers"]
+    names = ("opening", "new", "reactivated", "churned_voluntary", "churned_involuntary", "closing", "churn_percent")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (0, 5, 0, 0, 0, 5, None),
+        (5, 0, 0, 0, 0, 5, 0.0),
+        (5, 0, 0, 0, 1, 4, 20.0),
+        (4, 0, 0, 1, 0, 3, 25.0),
+        (3, 0, 0, 0, 0, 3, 0.0),
+        (3, 0, 1, 0, 0, 4, 0.0),
+    ]
+
+
+def test_one_of_two_trials_was_paid_on(story):
+    january, february, *_ = report(story, "retention")["trials"]
+    assert (january["ended"], january["converted"], january["conversion_percent"]) == (2, 1, 50.0)
+    assert (february["ended"], february["conversion_percent"]) == (0, None)
+
+
+def test_a_cohort_tells_how_long_newcomers_stay(story):
+    january, *later = report(story, "retention")["cohorts"]
+    assert (january["size"], january["staying"]) == (5, [5, 5, 4, 3, 3, 4])
+    assert {row["size"] for row in later} == {0}
+
+
+def test_revenue_is_the_ledgers_and_is_the_same_by_plan_country_and_tax(story):
+    told = report(story, "revenue")
+    january = {row["currency"]: row for row in told["revenue"] if row["period"] == "2026-01"}
+    usd, eur = january["USD"], january["EUR"]
+    assert (usd["invoiced_minor"], usd["revenue_minor"], usd["collected_minor"]) == (4500, 4500, 4500)
+    assert (eur["invoiced_minor"], eur["revenue_minor"], eur["tax_minor"]) == (12_000, 10_000, 2_000)
+    for period in {row["period"] for row in told["revenue"]}:
+        for currency in ("USD", "EUR"):
+            found = [sum_of(told[name], period, currency) for name in ("revenue", "by_plan", "by_country", "taxes")]
+            assert len(set(found)) == 1, (period, currency, found)
+    assert all(
+        row["invoiced_minor"] - row["voided_minor"] - row["credited_minor"] == row["revenue_minor"] + row["tax_minor"]
+        for row in told["revenue"]
+    )
+
+
+def sum_of(rows, period, currency, name="revenue_minor"):
+    return sum(row[name] for row in rows if (row["period"], row["currency"]) == (period, currency))
+
+
+def test_revenue_by_plan_country_and_tax_rate(story):
+    told = report(story, "revenue", "from=2026-01-01&to=2026-02-01")
+    plans = {(row["plan"], row["currency"]): row["revenue_minor"] for row in told["by_plan"]}
+    assert plans == {
+        ("basic", "USD"): 2000,
+        ("best", "USD"): 2000,
+        ("tried", "USD"): 500,
+        ("annual", "EUR"): 10_000,
+    }
+    assert {row["country"]: row["revenue_minor"] for row in told["by_country"]} == {"US": 4500, "FR": 10_000}
+    french = next(row for row in told["taxes"] if row["country"] == "FR")
+    assert (french["tax_name"], french["percent"], french["tax_minor"]) == ("TVA", 20.0, 2000)
+
+
+def test_refunds_and_credit_notes_take_away_what_they_gave_back(world):
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000))
+    invoice = ann.invoices()[0]["id"]
+    world.go_to("2026-01-20")
+    world.operator.post(f"/v1/admin/invoices/{invoice}/refunds", {"amount_minor": 300})
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 50, "currency": "USD"})
+    told = report(world, "revenue", "from=2026-01-01&to=2026-02-01")
+    row = told["revenue"][0]
+    names = ("invoiced", "credited", "revenue", "collected", "refunded", "goodwill", "written_off")
+    assert [row[f"{name}_minor"] for name in names] == [1000, 300, 700, 1000, 300, 50, 0]
+    assert (told["by_plan"][0]["revenue_minor"], told["mrr"][0]["closing_minor"]) == (700, 1000)
+
+
+def test_what_is_written_off_is_told(story):
+    rows = report(story, "revenue")["revenue"]
+    assert sum(row["written_off_minor"] for row in rows) > 0
+
+
+def test_a_coupon_that_recurs_lowers_mrr_and_an_introductory_price_counts_as_it_is(world):
+    for code, terms in (("half", {"percent_off": 50, "duration": "repeating", "periods": 2}), ("once", ONCE)):
+        assert world.operator.put(f"/v1/admin/coupons/{code}", terms).status_code == 200
+    ann, bob, cat = world.person(), world.person(), world.person()
+    ann.subscribe(world.plan("p", 1000), coupon="half")
+    bob.subscribe(world.plan("q", 2000), coupon="once")
+    cat.subscribe(world.plan("r", 3000, intro={"amount_minor": 100, "periods": 1}))
+    world.go_to("2026-03-20")
+    rows = report(world, "revenue", "from=2026-01-01&to=2026-04-01")["mrr"]
+    assert [figures(row) for row in rows] == [
+        (0, 2600, 0, 0, 0, 0, 2600),
+        (2600, 0, 2900, 0, 0, 0, 5500),
+        (5500, 0, 500, 0, 0, 0, 6000),
+    ]
+
+
+def test_an_addon_counts_while_it_goes_along_and_makes_no_trial_a_paid_one(world):
+    """600 from January, gone on 20 March and back in April; beside a trial that nobody pays for."""
+    base, extra = world.plan("base", 3000), world.plan("extra", 600)
+    tried = world.plan("tried", 500, trial_days=14)
+    ann, bob = world.person(), world.person()
+    ann.subscribe(base, addons=[extra])
+    bob.subscribe(tried, addons=[extra])
+    step(bob, "cancellation", when="period_end")
+    world.go_to("2026-03-19T12:00:00")
+    addon = f"/v1/subscriptions/{ann.subscription()['id']}/addons"
+    assert ann.delete(f"{addon}/extra").status_code == 200
+    world.go_to("2026-04-20T12:00:00")
+    assert ann.post(addon, {"price_id": extra}).status_code == 201
+    rows = report(world, "revenue", "from=2026-01-01&to=2026-05-01")["mrr"]
+    assert [figures(row)[1:] for row in rows] == [
+        (4200, 0, 0, -600, 0, 3600),
+        (0, 0, 0, 0, 0, 3600),
+        (0, 0, -600, 0, 0, 3000),
+        (0, 600, 0, 0, 0, 3600),
+    ]
+    january = report(world, "retention", "from=2026-01-01&to=2026-02-01")["trials"][0]
+    assert (january["ended"], january["converted"]) == (1, 0)
+
+
+ONCE = {"amount_off_minor": 500, "currency": "USD", "duration": "once"}
+
+
+def test_a_report_by_the_day_has_one_row_a_day(story):
+    rows = report(story, "revenue", "from=2026-02-09&to=2026-02-12&interval=day")["mrr"]
+    usd = [(row["period"], row["closing_minor"]) for row in rows if row["currency"] == "USD"]
+    assert usd == [("2026-02-09", 4500), ("2026-02-10", 5500), ("2026-02-11", 5500)]
+
+
+@pytest.mark.parametrize("name", ["revenue", "retention"])
+def test_csv_holds_the_same_figures_as_json(story, name):
+    told = report(story, name)
+    answer = story.operator.get(f"/v1/admin/reports/{name}?{ALL}&format=csv")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    tables = {table: items for table, items in told.items() if isinstance(items, list)}
+    assert {row["table"] for row in rows} <= set(tables)
+    for table, items in tables.items():
+        found = [row for row in rows if row["table"] == table]
+        assert len(found) == len(items)
+        for row, item in zip(found, items, strict=True):
+            for column, value in item.items():
+                shown = " ".join(map(str, value)) if isinstance(value, list) else value
+                assert row[column] == ("" if shown is None else str(shown))
+
+
+def test_reports_are_for_who_has_the_key(world):
+    ann = world.person()
+    for name in ("revenue", "retention"):
+        assert ann.get(f"/v1/admin/reports/{name}").status_code == 401
+        assert world.app.test_client().get(f"/v1/admin/reports/{name}").status_code == 401
+
+
+@pytest.mark.parametrize("query", ["from=2026-02-01&to=2026-01-01", "from=soon", "interval=hour", "format=xml", "q=1"])
+def test_a_report_of_nothing_sensible_is_refused(world, query):
+    assert world.operator.get(f"/v1/admin/reports/revenue?{query}").status_code == 422
+
+
+def test_without_a_stretch_of_time_the_last_twelve_months_are_told(world):
+    told = report(world, "retention", "")
+    assert (told["from"], told["to"], len(told["subscribers"])) == ("2025-02-01", "2026-01-16", 12)

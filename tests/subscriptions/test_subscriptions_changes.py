@@ -1,0 +1,321 @@
+import pytest
+
+from tests.worlds.billing_world import World
+
+
+@pytest.fixture
+def world(app):
+    """Every test ends with an audit of the books."""
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+@pytest.fixture
+def ann(world):
+    """Somebody with a card; the clock stands at noon of 2026-04-01."""
+    world.go_to("2026-04-01T12:00:00")
+    return world.person()
+
+
+def act(person, what, body=None):
+    return person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
+
+
+def undo(person, what):
+    return person.delete(f"/v1/subscriptions/{person.subscription()['id']}/{what}")
+
+
+def preview(person, **body):
+    return person.post("/v1/invoice-previews", {"subscription_id": person.subscription()["id"], **body}).json
+
+
+def lines_told(invoice):
+    """What the lines of an invoice say, or of one to come."""
+    names = ("kind", "description", "price_id", "period", "amount_minor", "tax_minor", "days", "full_days", "cause")
+    return [[line[name] for name in names] for line in invoice["lines"]]
+
+
+def test_an_upgrade_counts_at_once_and_costs_the_difference(world, ann):
+    """ST-001."""
+    ten, twenty = world.plan("p", 1000, 2000)
+    ann.subscribe(ten)
+    world.go_to("2026-04-16T08:00:00")
+    assert act(ann, "plan-change", {"price_id": twenty}).json["price"]["id"] == twenty
+    assert ann.lines()[1:] == [
+        ("credit", "2026-04-16", "2026-05-01", -500),
+        ("charge", "2026-04-16", "2026-05-01", 1000),
+    ]
+    assert world.charges() == [1000, 500]
+
+
+def test_a_trial_is_not_left_by_a_change_that_is_declined(world, ann):
+    tried, dear = world.plan("tried", 1000, trial_days=14), world.plan("dear", 2000)
+    ann.subscribe(tried)
+    world.next_charge("decline")
+    world.go_to("2026-04-03T12:00:00")
+    assert act(ann, "plan-change", {"price_id": dear}).json["code"] == "payment_failed"
+    shown = ann.subscription()
+    assert (shown["status"], shown["price"]["id"], shown["trial_end"]) == ("trialing", tried, "2026-04-15")
+    assert act(ann, "plan-change", {"price_id": dear}).json["status"] == "active"
+    assert (ann.subscription()["trial_end"], world.charges()) == ("2026-04-03", [2000])
+
+
+def test_a_downgrade_waits_for_the_period_to_end_and_can_be_dropped(world, ann):
+    ten, twenty = world.plan("p", 1000, 2000)
+    ann.subscribe(twenty)
+    pending = act(ann, "plan-change", {"price_id": ten}).json["pending_change"]
+    assert pending == {"price_id": ten, "effective": "2026-05-01"}
+    assert undo(ann, "plan-change").json["pending_change"] is None
+    act(ann, "plan-change", {"price_id": ten})
+    world.go_to("2026-05-02")
+    assert (world.charges(), ann.subscription()["price"]["id"]) == ([2000, 1000], ten)
+
+
+def test_a_downgrade_now_leaves_credit_that_pays_what_comes(world, ann):
+    ten, twenty = world.plan("p", 1000, 2000)
+    ann.subscribe(twenty)
+    world.go_to("2026-04-16T08:00:00")
+    act(ann, "plan-change", {"price_id": ten, "when": "now"})
+    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 500}]
+    world.go_to("2026-05-02")
+    assert world.charges() == [2000, 500]
+    assert ann.invoices()[-1]["credit_applied_minor"] == 500
+
+
+def test_a_change_whose_payment_is_declined_did_not_happen(world, ann):
+    ten, twenty = world.plan("p", 1000, 2000)
+    ann.subscribe(ten)
+    world.go_to("2026-04-16T08:00:00")
+    world.next_charge("decline")
+    answer = act(ann, "plan-change", {"price_id": twenty})
+    assert (answer.status_code, answer.json["code"]) == (402, "payment_failed")
+    assert ann.subscription()["price"]["id"] == ten
+    assert ann.subscription()["status"] == "active"
+    assert ann.invoices()[-1]["status"] == "void"
+    assert act(ann, "plan-change", {"price_id": twenty}).status_code == 200
+    assert world.charges() == [1000, 500]
+
+
+def test_while_the_money_for_a_change_may_be_on_its_way_nothing_else_changes(world, ann):
+    small, middle, large = world.plan("p", 1000, 2000, 3000)
+    ann.subscribe(small)
+    world.go_to("2026-04-16T08:00:00")
+    world.next_charge("error")
+    act(ann, "plan-change", {"price_id": middle})
+    assert act(ann, "plan-change", {"price_id": large}).json["code"] == "payment_in_progress"
+    assert act(ann, "cancellation", {"when": "now"}).json["code"] == "payment_in_progress"
+    world.next_charge("decline")
+    world.go_to("2026-04-16T08:01:00")
+    assert ann.subscription()["price"]["id"] == small
+    assert act(ann, "plan-change", {"price_id": large}).status_code == 200
+
+
+def test_a_change_that_waits_for_its_payer_gives_way_to_another(world, ann):
+    small, middle, large = world.plan("p", 1000, 2000, 3000)
+    ann.subscribe(small)
+    asks = ann.add_card("pm_card_authenticationRequired")
+    ann.put(f"/v1/payment-methods/{asks}/default")
+    world.go_to("2026-04-16T08:00:00")
+    assert act(ann, "plan-change", {"price_id": middle}).json["code"] == "authentication_required"
+    ann.put(f"/v1/payment-methods/{ann.add_card()}/default")
+    assert act(ann, "plan-change", {"price_id": large}).json["price"]["id"] == large
+    assert world.charges() == [1000, 1000]
+
+
+def test_another_interval_now_starts_a_full_period(world, ann):
+    """LG-019 as recommended."""
+    monthly, yearly = world.plan("m", 1000), world.plan("y", 12000, interval="year")
+    ann.subscribe(monthly)
+    world.go_to("2026-04-30T05:00:00")
+    act(ann, "plan-change", {"price_id": yearly, "when": "now"})
+    assert ann.lines()[1:] == [
+        ("credit", "2026-04-30", "2026-05-01", -33),
+        ("charge", "2026-04-30", "2027-04-30", 12000),
+    ]
+    assert ann.subscription()["period"] == {"start": "2026-04-30", "end": "2027-04-30"}
+
+
+def test_a_preview_is_the_invoice_that_then_comes(world, ann):
+    ten, twenty = world.plan("p", 1000, 2000)
+    seen = ann.post("/v1/invoice-previews", {"price_id": ten}).json
+    assert (seen["total_minor"], seen["next_renewal"]["date"]) == (1000, "2026-05-01")
+    assert ann.get("/v1/subscriptions").json["items"] == []
+    ann.subscribe(ten)
+    assert lines_told(seen) == lines_told(ann.invoices()[-1])
+    world.go_to("2026-04-11T08:00:00")
+    seen = preview(ann, price_id=twenty)
+    act(ann, "plan-change", {"price_id": twenty})
+    came = ann.invoices()[-1]
+    for name in ("subtotal_minor", "tax_minor", "total_minor", "amount_due_minor", "credit_applied_minor"):
+        assert seen[name] == came[name]
+    assert lines_told(seen) == lines_told(came)
+    assert seen["next_renewal"] == {"date": "2026-05-01", "total_minor": 2000, "amount_due_minor": 2000}
+    assert preview(ann, price_id=ten)["total_minor"] == 1000
+    seen = preview(ann)
+    world.go_to("2026-05-01T08:00:00")
+    assert lines_told(seen) == lines_told(ann.invoices()[-1])
+
+
+def test_a_moved_anchor_keeps_what_is_paid_and_bridges_to_the_new_day(world, ann):
+    """KB-019 in its first step."""
+    ann.subscribe(world.plan("p", 3000))
+    answer = ann.put(f"/v1/subscriptions/{ann.subscription()['id']}/anchor", {"day": 15})
+    assert (answer.status_code, answer.json["anchor_day"]) == (200, 15)
+    world.go_to("2026-05-16")
+    assert ann.lines() == [
+        ("charge", "2026-04-01", "2026-05-01", 3000),
+        ("charge", "2026-05-01", "2026-05-15", 1400),
+        ("charge", "2026-05-15", "2026-06-15", 3000),
+    ]
+
+
+def test_cancelling_lets_the_paid_time_run_out(world, ann):
+    ann.subscribe(world.plan("p", 1000))
+    cancelled = act(ann, "cancellation", {"reason": "too expensive"}).json
+    assert (cancelled["status"], cancelled["cancel_at"]) == ("active", "2026-05-01")
+    assert cancelled["access_until"] == "2026-05-01T00:00:00Z"
+    world.go_to("2026-05-01T00:00:00")
+    assert ann.subscription()["status"] == "canceled"
+    assert world.charges() == [1000]
+    assert undo(ann, "cancellation").json["code"] == "wrong_state"
+
+
+def test_a_cancellation_can_be_taken_back(world, ann):
+    ann.subscribe(world.plan("p", 1000))
+    act(ann, "cancellation")
+    kept = undo(ann, "cancellation").json
+    assert (kept["cancel_at"], kept["access_until"], kept["cancel_reason"]) == (None, None, None)
+    world.go_to("2026-05-02")
+    assert (ann.subscription()["status"], world.charges()) == ("active", [1000, 1000])
+
+
+def test_cancelling_now_credits_the_days_from_tomorrow(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    world.go_to("2026-04-10T08:00:00")
+    seen = preview(ann, when="now")
+    assert act(ann, "cancellation", {"when": "now"}).json["status"] == "canceled"
+    assert ann.lines()[-1] == ("credit", "2026-04-11", "2026-05-01", -2000)
+    assert seen["total_minor"] == ann.invoices()[-1]["total_minor"] == -2000
+    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 2000}]
+
+
+def test_cancelling_now_without_credit(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    act(ann, "cancellation", {"when": "now", "credit": "none"})
+    assert len(ann.invoices()) == 1
+    assert ann.get("/v1/account/balance").json["balances"] == []
+
+
+def test_a_day_that_was_watched_is_not_credited(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    world.go_to("2026-04-30T08:00:00")
+    act(ann, "cancellation", {"when": "now", "effective_date": "2026-04-01"})
+    assert ann.lines()[-1] == ("credit", "2026-04-30", "2026-05-01", -100)
+
+
+def test_a_cancellation_on_a_date_charges_until_then_and_credits_from_then(world, ann):
+    ann.subscribe(world.plan("p", 3100))
+    assert act(ann, "cancellation", {"when": "now", "effective_date": "2026-05-11"}).json["cancel_at"] == "2026-05-11"
+    world.go_to("2026-05-12")
+    assert ann.lines()[1:] == [("charge", "2026-05-01", "2026-05-11", 1000)]
+    assert ann.subscription()["status"] == "canceled"
+
+
+MONEY = ("total_minor", "tax_minor", "amount_due_minor", "due_date")
+
+
+def test_a_preview_of_an_end_to_come_shows_the_credit_that_is_then_given(world, ann):
+    world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
+    price, foreseen = world.plan("p", 3000), []
+    dated = {"when": "now", "effective_date": "2026-04-21"}
+    people = {"dated": ann, "kept": world.person(), "uncredited": world.person(), "paused": world.person()}
+    for person in people.values():
+        person.subscribe(price)
+    act(people["kept"], "cancellation", dated)
+    act(people["paused"], "pause", {"resumes_at": "2026-04-11"})
+    for name, body in (("dated", dated), ("kept", {}), ("uncredited", {**dated, "credit": "none"}), ("paused", dated)):
+        foreseen.append(preview(people[name], **body))
+        assert act(people[name], "cancellation", dated | body).json["cancel_at"] == "2026-04-21"
+    world.go_to("2026-04-21T00:00:00")
+    came = [person.invoices()[1:] for person in people.values()]
+    assert [seen["total_minor"] for seen in foreseen] == [-1100, -1100, 0, -2200]
+    for seen, invoices in zip(foreseen, came, strict=True):
+        shown = [[line["amount_minor"] for line in one["lines"]] + [one[name] for name in MONEY] for one in invoices]
+        assert shown in ([[line["amount_minor"] for line in seen["lines"]] + [seen[name] for name in MONEY]], [])
+        assert bool(shown) == bool(seen["total_minor"])
+        assert seen["next_renewal"] is None
+
+
+def test_paid_days_are_frozen_by_a_pause(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    world.go_to("2026-04-11T08:00:00")
+    assert act(ann, "pause", {"resumes_at": "2026-06-01T09:00:00Z"}).json["status"] == "paused"
+    world.go_to("2026-06-01T09:00:00")
+    resumed = ann.subscription()
+    assert (resumed["status"], resumed["period"]["end"]) == ("active", "2026-06-21")
+    world.go_to("2026-06-22")
+    assert ann.lines()[1:] == [("charge", "2026-06-21", "2026-07-21", 3000)]
+    assert world.charges() == [3000, 3000]
+
+
+def test_a_pause_may_end_on_a_day_of_the_accounts(world):
+    ben = world.person(zone="America/New_York")
+    ben.subscribe(world.plan("p", 3000))
+    assert act(ben, "pause", {"resumes_at": "2026-04-11"}).json["resumes_at"] == "2026-04-11T04:00:00Z"
+    assert act(ben, "pause", {"resumes_at": "2026-04-31"}).status_code == 422
+
+
+def test_a_pause_can_be_ended_by_hand(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    act(ann, "pause")
+    world.go_to("2026-04-04T08:00:00")
+    assert undo(ann, "pause").json["period"]["end"] == "2026-05-04"
+    assert undo(ann, "pause").status_code == 409
+
+
+def test_what_is_overdue_blocks_a_change_until_a_card_works(world, ann):
+    ten, twenty = world.plan("p", 1000, 2000)
+    ann.subscribe(ten)
+    world.next_charge("decline")
+    world.go_to("2026-05-01T06:00:00")
+    assert act(ann, "plan-change", {"price_id": twenty}).json["code"] == "payment_overdue"
+    card = ann.add_card()
+    assert ann.subscription()["status"] == "active"
+    assert card == ann.invoices()[-1]["payments"][-1]["payment_method_id"]
+    assert act(ann, "plan-change", {"price_id": twenty}).status_code == 200
+
+
+def test_a_card_that_paid_what_was_overdue_is_charged_from_then_on(world, ann):
+    ann.subscribe(world.plan("p", 1000, trial_days=10))
+    bad = ann.add_card("pm_card_chargeCustomerFail")
+    ann.put(f"/v1/payment-methods/{bad}/default")
+    world.go_to("2026-04-12")
+    assert ann.subscription()["status"] == "past_due"
+    good = ann.add_card()
+    [default] = [one["id"] for one in ann.get("/v1/payment-methods").json["items"] if one["is_default"]]
+    assert (default, ann.subscription()["status"]) == (good, "active")
+
+
+def test_an_unpaid_subscription_loses_access_and_then_ends(world, ann):
+    ann.subscribe(world.plan("p", 3100))
+    ann.delete(f"/v1/payment-methods/{ann.get('/v1/payment-methods').json['items'][0]['id']}")
+    world.go_to("2026-05-08T01:00:00")
+    assert ann.subscription()["access_until"] == "2026-05-08T00:00:00Z"
+    world.go_to("2026-05-22T01:00:00")
+    assert (ann.subscription()["status"], ann.subscription()["cancel_reason"]) == ("canceled", "payment_failed")
+    assert ann.lines()[-1] == ("credit", "2026-05-08", "2026-06-01", -2400)
+    late = ann.invoices()[1]
+    assert (late["status"], late["credit_applied_minor"], late["balance_minor"]) == ("uncollectible", 2400, 0)
+
+
+def test_days_without_access_are_credited_when_a_card_works_again(world, ann):
+    ann.subscribe(world.plan("p", 3100))
+    old = ann.get("/v1/payment-methods").json["items"][0]["id"]
+    ann.delete(f"/v1/payment-methods/{old}")
+    world.go_to("2026-05-11T01:00:00")
+    ann.add_card()
+    assert ann.subscription()["status"] == "active"
+    assert ann.lines()[-1] == ("credit", "2026-05-08", "2026-05-11", -300)
+    world.go_to("2026-06-02")
+    assert world.charges() == [3100, 3100, 2800]

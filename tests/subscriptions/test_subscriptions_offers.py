@@ -1,0 +1,199 @@
+import pytest
+
+from tests.worlds.billing_world import World
+
+
+@pytest.fixture
+def world(app):
+    """Every test ends with an audit of the books."""
+    world = World(app)
+    yield world
+    assert world.differences() == []
+
+
+@pytest.fixture
+def price(world):
+    return world.plan("p", 1000)
+
+
+def coupon(world, code, **terms):
+    answer = world.operator.put(f"/v1/admin/coupons/{code}", terms)
+    assert answer.status_code == 200, answer.json
+    return answer.json
+
+
+def totals(person):
+    return [(invoice["discount_minor"], invoice["total_minor"]) for invoice in person.invoices()]
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({"percent_off": 50, "duration": "once"}, [(500, 500), (0, 1000), (0, 1000)]),
+        ({"percent_off": 12.5, "duration": "forever"}, [(125, 875)] * 3),
+        ({"percent_off": 20, "duration": "repeating", "periods": 2}, [(200, 800), (200, 800), (0, 1000)]),
+        ({"amount_off_minor": 300, "currency": "USD", "duration": "once"}, [(300, 700), (0, 1000), (0, 1000)]),
+        ({"amount_off_minor": 1500, "currency": "USD", "duration": "once"}, [(1000, 0), (500, 500), (0, 1000)]),
+        ({"amount_off_minor": 1500, "currency": "USD", "duration": "forever"}, [(1000, 0)] * 3),
+    ],
+)
+def test_a_coupon_takes_off_what_it_says_for_as_long_as_it_says(world, price, terms, expected):
+    coupon(world, "c", **terms)
+    ann = world.person()
+    answer = ann.subscribe(price, coupon="c")
+    assert answer.status_code == 201, answer.json
+    world.go_to("2026-03-16")
+    assert totals(ann) == expected
+    assert world.charges() == [total for _, total in expected if total]
+
+
+def test_a_preview_knows_when_a_coupon_and_credit_run_out(world, price):
+    coupon(world, "c", percent_off=50, duration="repeating", periods=2)
+    ann = world.person()
+    ann.subscribe(price, coupon="c")
+    world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 700, "currency": "USD"})
+    shown = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"]}).json
+    assert (shown["total_minor"], shown["amount_due_minor"]) == (500, 0)
+    assert shown["next_renewal"] == {"date": "2026-03-15", "total_minor": 1000, "amount_due_minor": 800}
+    world.go_to("2026-03-16")
+    assert [one["amount_due_minor"] for one in ann.invoices()] == [500, 0, 800]
+
+
+def test_a_coupon_is_used_by_the_period_that_a_change_begins(world, price):
+    """Half for two periods: a month, and the year that takes its place."""
+    coupon(world, "c", percent_off=50, duration="repeating", periods=2)
+    ann = world.person()
+    ann.subscribe(price, coupon="c")
+    year = world.plan("y", 20_000, interval="year")
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": year, "when": "now"})
+    assert [one["discount_minor"] for one in ann.invoices()] == [500, 10_000]
+    assert ann.subscription()["discounts"] == []
+
+
+def test_a_coupon_is_redeemed_as_often_as_allowed(world, price):
+    coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)
+    ann, bob = world.person(), world.person()
+    assert ann.get("/v1/coupons/c").json["percent_off"] == 50.0
+    ann.subscribe(price, coupon="c")
+    assert ann.get("/v1/coupons/c").status_code == 404
+    answer = bob.subscribe(price, coupon="c")
+    assert (answer.status_code, answer.json["code"]) == (422, "coupon_invalid")
+    assert bob.get("/v1/subscriptions").json["items"] == []
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"percent_off": 50, "duration": "once", "expires_at": "2026-01-15T12:00:00Z"},
+        {"amount_off_minor": 5, "currency": "EUR", "duration": "once"},
+    ],
+)
+def test_a_coupon_that_expired_or_is_for_another_currency_is_refused(world, price, terms):
+    coupon(world, "c", **terms)
+    assert world.person().subscribe(price, coupon="c").json["code"] == "coupon_invalid"
+    assert world.person().subscribe(price, coupon="none").json["code"] == "coupon_invalid"
+
+
+@pytest.mark.parametrize("percent", [0, 100.5, -1, "1e999999", "NaN", "٢٠", " 20 ", "1_0", 0.00001, True, None, [], ""])
+def test_what_is_no_share_to_take_off_is_refused_as_that(world, percent):
+    answer = world.operator.put("/v1/admin/coupons/c", {"percent_off": percent, "duration": "once"})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["percent_off"])
+
+
+def test_a_coupon_is_given_back_when_the_first_payment_fails(world, price):
+    coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)
+    ann = world.person(card="pm_card_chargeDeclined")
+    assert ann.subscribe(price, coupon="c").status_code == 402
+    assert coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)["redeemed"] == 0
+
+
+def test_a_coupon_is_not_used_by_an_invoice_that_is_made_void(world, price):
+    """B19."""
+    coupon(world, "c", percent_off=50, duration="repeating", periods=2)
+    ann = world.person()
+    ann.subscribe(price, coupon="c")
+    world.next_charge("decline")
+    world.go_to("2026-02-15T06:00:00")
+    assert world.operator.post(f"/v1/admin/invoices/{ann.invoices()[-1]['id']}/void").status_code == 200
+    world.go_to("2026-04-16")
+    assert [invoice["total_minor"] for invoice in ann.invoices()] == [500, 500, 500, 1000]
+
+
+def test_a_credit_gives_back_what_was_paid_and_not_what_was_listed(world):
+    cheap, dear = world.plan("p", 1000, 2000)
+    coupon(world, "c", percent_off=50, duration="once")
+    world.go_to("2026-04-01")
+    ann = world.person()
+    ann.subscribe(cheap, coupon="c")
+    world.go_to("2026-04-16T08:00:00")
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": dear})
+    assert [line[3] for line in ann.lines()] == [1000, -250, 1000]
+
+
+def test_a_gift_becomes_account_credit_that_pays_before_the_card(world, price):
+    gift = world.operator.post("/v1/admin/gift-codes", {"currency": "USD", "amount_minor": 1500}).json["items"][0]
+    ann, bob = world.person(), world.person()
+    assert ann.post("/v1/gift-redemptions", {"code": gift["code"]}).status_code == 201
+    assert bob.post("/v1/gift-redemptions", {"code": gift["code"]}).json["code"] == "gift_code_invalid"
+    assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 1500}]
+    ann.subscribe(price)
+    world.go_to("2026-02-16")
+    assert world.charges() == [500]
+    entries = ann.get("/v1/account/balance").json["items"]
+    assert [entry["amount_minor"] for entry in entries] == [-500, -1000, 1500]
+
+
+def test_a_gift_code_can_start_a_subscription_without_a_card(world, price):
+    world.operator.post("/v1/admin/gift-codes", {"currency": "USD", "amount_minor": 1000, "code": "GIFT-2026"})
+    ann = world.person(card=None)
+    assert ann.subscribe(price, gift_code="GIFT-2026").json["status"] == "active"
+
+
+def test_goodwill_pays_the_open_invoice_first_and_the_rest_stays(world):
+    """KB-045."""
+    world.go_to("2026-05-15")
+    ann = world.person(card="pm_card_chargeCustomerFail")
+    ann.subscribe(world.plan("p", 24995, trial_days=30), anchor_day=14)
+    world.go_to("2026-06-14T06:00:00")
+    assert ann.subscription()["status"] == "past_due"
+    given = world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 30000, "currency": "USD"})
+    assert given.json["balances"] == [{"currency": "USD", "amount_minor": 5005}]
+    assert (ann.subscription()["status"], ann.invoices()[-1]["status"]) == ("active", "paid")
+    good = ann.add_card()
+    ann.put(f"/v1/payment-methods/{good}/default")
+    world.go_to("2026-07-15")
+    assert world.charges() == [19990]
+
+
+def test_credit_that_is_not_spent_can_be_taken_back_and_no_more(world):
+    ann = world.person()
+    path = f"/v1/admin/accounts/{ann.id}/credits"
+    world.operator.post(path, {"amount_minor": 500, "currency": "USD"})
+    assert world.operator.post(path, {"amount_minor": -501, "currency": "USD"}).status_code == 422
+    assert world.operator.post(path, {"amount_minor": -500, "currency": "USD"}).json["balances"] == []
+
+
+@pytest.mark.parametrize(
+    ("tax", "percent", "total", "contained"),
+    [("exclusive", 20, 1200, 200), ("inclusive", 20, 1000, 167), ("exclusive", 8.875, 1089, 89)],
+)
+def test_tax_is_added_on_top_or_contained(world, tax, percent, total, contained):
+    assert world.operator.put("/v1/admin/tax-rates/US", {"percent": percent, "name": "VAT"}).status_code == 200
+    ann = world.person()
+    ann.subscribe(world.plan("p", 1000, tax=tax))
+    invoice = ann.invoices()[0]
+    assert (invoice["total_minor"], invoice["tax_minor"], invoice["tax_name"]) == (total, contained, "VAT")
+
+
+def test_the_tax_of_a_credit_is_that_of_its_line(world):
+    """LG-002: 25 % on top; 193.5 rounds up, and a second change gives all of the first one's back."""
+    world.operator.put("/v1/admin/tax-rates/DE", {"percent": 25, "name": "MwSt"})
+    one, two, three = world.plan("p", 1000, 1500, 1900, currency="EUR")
+    world.go_to("2026-03-05")
+    ann = world.person(country="DE")
+    ann.subscribe(one)
+    world.go_to("2026-03-12T12:12:00")
+    for price in (two, three):
+        ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": price})
+    taxes = [[(line["amount_minor"], line["tax_minor"]) for line in invoice["lines"]] for invoice in ann.invoices()]
+    assert taxes == [[(1000, 250)], [(-774, -194), (1161, 290)], [(-1161, -290), (1471, 368)]]

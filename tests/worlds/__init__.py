@@ -1,0 +1,1 @@
+"""What tests share: databases, running services, doubles of other systems, steps of a story."""
