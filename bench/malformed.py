@@ -1,10 +1,10 @@
 """python -m bench.malformed: broken requests to every operation, from a seed; none may be answered by a fault of ours.
 
-Each request is the operation's right one (a row of tests/service/access_matrix.txt) with one or two things wrong: a value
-of another kind, an extreme of the right one, a body that two readers could understand differently, a header or a query
-that makes no sense. Every answer is looked at: no 5xx; every error a problem document that openapi.json describes,
-under the status that it says. WSGI calls on a real database; what a request changed is put back now and then. --plant
-has the app read JSON as Python does, half characters and all: the run must find what comes of it.
+Each request is the operation's right one (a row of tests/service/access_matrix.txt) with one or two things wrong: a
+value of another kind, an extreme of the right one, a body that two readers could understand differently, a header or
+a query that makes no sense. Every answer is looked at: no 5xx; every error a problem document that openapi.json
+describes, under the status that it says. WSGI calls on a real database; what a request changed is put back now and
+then. --plant has the app read JSON as Python does, half characters and all: the run must find what comes of it.
 """
 
 import argparse

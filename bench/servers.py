@@ -24,7 +24,7 @@ def gunicorn(app: str, env: dict):
     port = free_port()
     given = env | {"STREAMSVC_PORT": str(port), "STREAMSVC_WORKERS": WORKERS, "STREAMSVC_THREADS": THREADS}
     given |= {"STREAMSVC_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), app]
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:streamsvc.http.gunicorn_conf", app]
     process = subprocess.Popen(command, env=given, cwd=ROOT)
     try:
         _wait_for(port, process)

@@ -13,7 +13,7 @@ from streamsvc.security import authentication, end_user_addresses
 from streamsvc.settings import Settings
 from streamsvc.storage import database
 
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Service(Flask):

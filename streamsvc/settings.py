@@ -5,6 +5,8 @@ import json
 import os
 import re
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -342,7 +344,7 @@ class Settings:
         folder = Path(self.data_dir).resolve()
         return self.but(
             database_url=self.database_url or f"sqlite:///{folder / 'streamsvc.sqlite3'}",
-            secret_key=self.secret_key or (_kept_secret(folder / "secret.key"),),
+            secret_key=self.secret_key or _kept_secret(folder / "secret.key"),
         )
 
     def but(self, **changes) -> "Settings":
@@ -353,15 +355,24 @@ class Settings:
         return self.database_url.startswith("sqlite")
 
 
-def _kept_secret(path: Path) -> str:
-    """Development's own secret: made once, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+def _kept_secret(path: Path) -> tuple[str, ...]:
+    """The secret key of development, created at the first start and readable by its owner alone.
+
+    It is written to a file beside `path` and linked into place: another process sees all of it or nothing.
+    Raises SettingsError where the file is empty or its key is too short.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner alone
             file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass
-    return path.read_text()
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(file.name, path)
+    try:
+        return secret_keys(path.read_text())
+    except ValueError:
+        raise SettingsError(f"{path} has no usable key: restore the file, or delete it to get a new key") from None
 
 
 def described(settings: Settings) -> list[tuple[str, str, str]]:

@@ -29,13 +29,19 @@ def serve(host, port, workers, no_worker):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
     _refuse_unready()
-    parts = {"web": [sys.executable, "-m", "gunicorn", "-c", GUNICORN_CONF, "streamsvc.app:create_app()"]}
+    parts = {
+        "web": [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-c",
+            "python:streamsvc.http.gunicorn_conf",
+            "streamsvc.app:create_app()",
+        ]
+    }
     if not no_worker:
         parts["worker"] = [sys.executable, "-m", "streamsvc.cli", "worker"]
     sys.exit(supervise(parts))
-
-
-GUNICORN_CONF = os.path.join(os.path.dirname(__file__), "..", "..", "gunicorn.conf.py")
 
 
 @with_appcontext

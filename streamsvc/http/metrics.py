@@ -1,7 +1,7 @@
 """What Prometheus reads at GET /metrics: how requests went, and how the work stands.
 
 Requests are counted by route, never by path: what a stranger types makes no new series. Web processes count into files
-of one folder (gunicorn.conf.py names it), and whichever answers adds them up.
+of one folder (gunicorn_conf.py names it), and whichever answers adds them up.
 """
 
 import os

@@ -1,6 +1,7 @@
 """Every STREAMSVC_ variable is typed, told about and checked at the start."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_development_makes_its_own_secret_once_and_keeps_it_to_itself(tmp_path):
     assert first.secret_key == second.secret_key
     assert len(first.secret_key[0]) == 64
     assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["secret.key"]
+
+
+def test_processes_that_start_together_share_one_secret_key(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: read(tmp_path).secret_key, range(8)))) == 1
+
+
+@pytest.mark.parametrize("content", ["", "\n", "cut short"])
+def test_an_unusable_secret_key_file_is_refused_and_left_as_it_is(tmp_path, content):
+    (tmp_path / "secret.key").write_text(content)
+    with pytest.raises(SettingsError, match=r"secret\.key has no usable key"):
+        read(tmp_path)
+    assert (tmp_path / "secret.key").read_text() == content
 
 
 def test_a_platforms_usual_names_are_honoured_and_ours_win(tmp_path):

@@ -1,0 +1,58 @@
+"""How gunicorn serves streamsvc. What an operator may change is a variable that `streamsvc config` lists."""
+
+import os
+from http import HTTPStatus
+from pathlib import Path
+
+from gunicorn import util
+
+from streamsvc.settings import Settings
+
+_settings = Settings.from_env()
+
+bind = f"{_settings.host}:{_settings.port}"
+worker_class = "gthread"  # a password hash must not hold up everybody else
+workers = _settings.workers
+threads = _settings.threads
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+max_requests = 0
+limit_request_line = 8190
+control_socket_disable = True
+loglevel = _settings.log_level
+
+
+def post_worker_init(worker):
+    from streamsvc.worker import gc_tuning  # in the worker; the master need not load it
+
+    gc_tuning.settle()
+
+
+if _settings.metrics:
+    _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
+
+    def on_starting(server):
+        from streamsvc.http import metrics
+
+        metrics.empty(_counts)
+
+    def child_exit(server, worker):
+        from streamsvc.http import metrics
+
+        metrics.forget(worker.pid)
+
+
+def write_problem(connection, status, reason, message):
+    """Refuse what never reaches the app, such as a broken request line, in the form of every other error."""
+    from streamsvc.http import edge  # in the worker, which has it; the master need not load it
+
+    code = HTTPStatus(status).name.lower()
+    request_id = edge.new_request_id()
+    body = edge.problem_body(status, code, message or reason, request_id)
+    headers = {"Content-Type": edge.PROBLEM, "Content-Length": len(body), "X-Request-Id": request_id}
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
+    util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
+
+
+util.write_error = write_problem
