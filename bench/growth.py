@@ -34,7 +34,7 @@ from sqlalchemy.engine import make_url
 from bench import report, servers
 from bench.paths import Request
 from streamsvc.app import create_app
-from streamsvc.blueprints.catalog.answers import Answers
+from streamsvc.blueprints.catalog.answers import ResponseCache
 from streamsvc.cli.progress import progress
 from streamsvc.http import pagination
 from streamsvc.models import Title
@@ -120,7 +120,7 @@ def fill(size: int) -> dict:
     gc_tuning.settle()  # as the command does
     began = time.perf_counter()
     with app.app_context(), maker.stdout as file, progress(size, f"Importing {size:,} titles") as bar:
-        found = importing.import_entries(ndjson.read(file), lambda done: bar.update(done - bar.pos))
+        found = importing.import_entries(ndjson.read_ndjson(file), lambda done: bar.update(done - bar.pos))
         bytes_ = db.session.scalar(sa.text(SIZES[db.engine.dialect.name]))
     assert (found.added, found.rejected, maker.wait()) == (size, 0, 0), found
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -145,7 +145,7 @@ class Catalogue:
         self.size, self.clock = size, CLOCKS[database]
         self.chance = random.Random(size)
         self.app = create_app(Settings.from_env(env))
-        self.app.extensions["catalog_answers"] = Answers(most_bytes=0)
+        self.app.extensions["catalog_answers"] = ResponseCache(max_bytes=0)
         with self.app.app_context():
             last = db.session.scalar(sa.select(sa.func.max(Title.pk)))
             some = sorted({self.chance.randint(1, last) for _ in range(20 * QUESTIONS)})

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bench.__main__ import database
 from streamsvc.app import create_app
 from streamsvc.models import Account, Device, Session
-from streamsvc.rules.sign_in.sessions import fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
 
@@ -60,7 +60,7 @@ def session_of(device: dict) -> tuple[str, dict]:
     now, token = datetime.now(UTC), new_token()
     row = {"id": new_id("ses"), "account_id": device["account_id"], "device_id": device["id"], "lifetime": "tv"}
     row |= {"epoch": 0, "created_at": now, "last_seen_at": now, "authenticated_at": now + NO_WINDOW_CLOSES}
-    return token, row | {"token_hash": fingerprint(token)}
+    return token, row | {"token_hash": hash_token(token)}
 
 
 def keep(accounts=(), devices=(), sessions=()) -> None:

@@ -28,7 +28,7 @@ from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
 from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import authentication, password_hashing
 from streamsvc.storage.database import one_row
 
@@ -103,7 +103,7 @@ def key_turn(way: str, account: str, admin: str) -> Turn:
 
 
 def key_id(token: str) -> str:
-    return one_row(sa.select(ApiKey.id).where(ApiKey.token_hash == fingerprint(token))).id
+    return one_row(sa.select(ApiKey.id).where(ApiKey.token_hash == hash_token(token))).id
 
 
 async def one_round(lines: list[Line], revoker: Line, turn: Turn) -> tuple[int, float]:

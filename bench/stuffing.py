@@ -68,7 +68,7 @@ def no_step_up():
 
 
 def hashes_first():
-    look = attempts.Attempt._look
+    look = attempts.SignInAttempt._test_limits
 
     def looked(attempt):
         try:
@@ -77,7 +77,7 @@ def hashes_first():
             password_hashing.matches(None, "whatever")
             raise
 
-    attempts.Attempt._look = looked
+    attempts.SignInAttempt._test_limits = looked
 
 
 def reads_first():

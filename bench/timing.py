@@ -33,8 +33,8 @@ from bench import people, report
 from bench.__main__ import database
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress
-from streamsvc.models import Proof, TotpFactor
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.models import MailedToken, TotpFactor
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
@@ -110,7 +110,8 @@ def settle(count) -> None:
         if state == "second factor":
             now = rows[0]["created_at"]
             factors = [
-                {"account_id": row["id"], "secret_sealed": "x", "created_at": now, "confirmed_at": now} for row in rows
+                {"account_id": row["id"], "secret_encrypted": "x", "created_at": now, "confirmed_at": now}
+                for row in rows
             ]
             db.session.execute(sa.insert(TotpFactor), factors)
             db.session.commit()
@@ -165,8 +166,8 @@ def used_tokens(count) -> list[str]:
     tokens = [f"used{number}" for number in range(count)]
     common = {"kind": "email_verification", "account_id": row["id"], "email": row["email"], "created_at": now}
     common |= {"expires_at": now + people.NO_WINDOW_CLOSES, "used_at": now}
-    proofs = [common | {"id": new_id("prf"), "data": {}, "token_hash": fingerprint(token)} for token in tokens]
-    db.session.execute(sa.insert(Proof), proofs)
+    proofs = [common | {"id": new_id("prf"), "data": {}, "token_hash": hash_token(token)} for token in tokens]
+    db.session.execute(sa.insert(MailedToken), proofs)
     db.session.commit()
     return tokens
 

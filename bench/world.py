@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from streamsvc.app import create_app
 from streamsvc.models import Account, Device, Profile, Session, Stream, StreamDevice, Title
 from streamsvc.models.subscriptions import Plan, Price, Subscription
-from streamsvc.rules.sign_in.sessions import fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
 
@@ -86,7 +86,7 @@ def _viewer(number, token, ids, plan, price, title_id, now) -> dict:
             "id": ids["ses"],
             "device_id": ids["dev"],
             "profile_id": ids["pro"],
-            "token_hash": fingerprint(token),
+            "token_hash": hash_token(token),
             "lifetime": "tv",
             "epoch": 0,
             "created_at": now,

@@ -12,7 +12,7 @@ from marshmallow import fields
 from streamsvc.http import metrics
 from streamsvc.http.edge import Blueprint, json_response, problem
 from streamsvc.http.etags import etag_of, stamped, unchanged
-from streamsvc.operations.maintenance.health import checks
+from streamsvc.operations.maintenance.health import run_health_checks
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
@@ -45,7 +45,7 @@ def livez():
 @bp.response(200, Readiness)
 def readyz():
     """The database takes writes, its schema is current, a worker is alive; otherwise 503."""
-    found = checks()
+    found = run_health_checks()
     if all(found.values()):
         return {"status": "ok", "checks": found}
     missing = ", ".join(name for name, passed in found.items() if not passed)

@@ -3,7 +3,7 @@
 import click
 from flask.cli import with_appcontext
 
-from streamsvc.operations.accounts.api_keys import add_api_key
+from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.rules.roles import SCOPES
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, new_token
 from streamsvc.storage.database import db
@@ -21,6 +21,6 @@ def api_keys():
 def create(scopes, name):
     """Make a key and print its id and, as the last word, its token, which is shown this once: only a hash is kept."""
     token = new_token(API_KEY_PREFIX)
-    key_id = add_api_key(name, list(scopes), token, expires_at=None).id
+    key_id = create_api_key_from_token(name, list(scopes), token, expires_at=None).id
     db.session.commit()
     click.echo(f"API key {name!r} {key_id} ({', '.join(scopes)}): {token}")

@@ -9,9 +9,9 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc.cli.progress import progress
-from streamsvc.operations.catalog.exporting import FORMATS
-from streamsvc.operations.catalog.formats import TooLarge, lines
-from streamsvc.operations.catalog.imports.importing import READERS, Report, import_file, opened
+from streamsvc.operations.catalog.exporting import EXPORTERS
+from streamsvc.operations.catalog.formats import FileTooLarge, iter_lines
+from streamsvc.operations.catalog.imports.importing import READERS, CatalogImportReport, import_file, open_file
 from streamsvc.worker import gc_tuning
 
 MOST_SHOWN = 20
@@ -52,11 +52,11 @@ def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
     most = most_removals_percent if remove_missing and not dry_run else None
     try:
         report = import_with_progress(file, dry_run, form, most, others)
-    except (OSError, EOFError, zlib.error, TooLarge) as broken:
+    except (OSError, EOFError, zlib.error, FileTooLarge) as broken:
         raise click.ClickException(f"The file cannot be read to its end: {broken}") from None
     click.echo(summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
     for rejection in report.rejections[:MOST_SHOWN]:
-        flaw = rejection.flaw
+        flaw = rejection.error
         click.echo(
             f"line {rejection.line} {rejection.external_id or ''}: {flaw.field or 'line'}: {flaw.code}: {flaw.reason}",
             err=True,
@@ -70,27 +70,27 @@ def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
 
 
 @catalog.command("export")
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="ndjson", show_default=True)
+@click.option("--format", "form", type=click.Choice(list(EXPORTERS)), default="ndjson", show_default=True)
 @with_appcontext
 def export(form):
     """Write the catalogue to standard output: the catalogue file, or a feed with the licence windows in it."""
-    sys.stdout.writelines(FORMATS[form](current_app.extensions["settings"].public_url))
+    sys.stdout.writelines(EXPORTERS[form](current_app.extensions["settings"].public_url))
 
 
 def import_with_progress(
     file, dry_run: bool = False, form: str = "ndjson", most: int | None = None, others: Sequence[str] = ()
-) -> Report:
+) -> CatalogImportReport:
     """Import a file with a bar on a terminal."""
     length = 0
     for one in (file, *others):
-        with opened(one) as whole:
-            length += sum(1 for _ in lines(whole, sys.maxsize if others else None))
+        with open_file(one) as whole:
+            length += sum(1 for _ in iter_lines(whole, sys.maxsize if others else None))
     gc_tuning.settle()
     with progress(length, "Importing titles") as bar:
         return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most, others)
 
 
-def summary(report: Report) -> str:
+def summary(report: CatalogImportReport) -> str:
     """One line of counts."""
     counts = ("added", "changed", "unchanged", "rejected", *(("removed",) if report.removed else ()))
     return f"{report.lines} lines: " + ", ".join(f"{getattr(report, name)} {name}" for name in counts)

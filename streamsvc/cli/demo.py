@@ -66,7 +66,7 @@ def prepare():
 def seed():
     """Put the demo's titles, plans, viewer and operator there. Doing it twice changes nothing."""
     report = import_with_progress(operation.CATALOG)
-    operation.seed_people_and_plans(clock.now())
+    operation.seed_accounts_and_plans(clock.now())
     click.echo("Demo catalogue: " + summary(report))
     if report.rejected:
         sys.exit(1)
@@ -77,5 +77,5 @@ def seed():
 def welcome():
     settings = current_app.extensions["settings"]
     url = f"http://{settings.host}:{settings.port}"
-    people = {"email": operation.EMAIL, "password": operation.password(), "key": operation.operator_token()}
+    people = {"email": operation.EMAIL, "password": operation.demo_password(), "key": operation.demo_operator_token()}
     click.echo(WELCOME.format(url=url, **people))

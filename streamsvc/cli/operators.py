@@ -30,7 +30,7 @@ def add(email, role, name):
     """Add an operator and print an invitation, as the last word. They set password and authenticator themselves."""
     token = new_token("")
     try:
-        people.invite(email, name or email, role, clock.now(), token)
+        people.invite_operator(email, name or email, role, clock.now(), token)
     except EmailTaken as taken:
         raise click.ClickException(taken.detail) from None
     db.session.commit()
@@ -42,11 +42,11 @@ def add(email, role, name):
 @with_appcontext
 def reset(email):
     """Take an operator's password and authenticator away and print a new invitation, as the last word."""
-    known = OperatorAccount.by_email_key(email_key(email))
+    known = OperatorAccount.find_by_email_key(email_key(email))
     if known is None:
         raise click.ClickException("There is no operator with this e-mail.")
     token = new_token("")
-    people.reset(known.id, clock.now(), token)
+    people.reset_operator(known.id, clock.now(), token)
     db.session.commit()
     click.echo(TOLD.format(token))
 
@@ -57,5 +57,5 @@ def list_all():
     """Every operator: id, role, status, e-mail."""
     columns = OperatorAccount.__table__.c
     for row in all_rows(sa.select(columns).where(columns.status != "removed").order_by(columns.id)):
-        enrolled = row.status if row.totp_sealed or row.status != "active" else "invited"
+        enrolled = row.status if row.totp_encrypted or row.status != "active" else "invited"
         click.echo(f"{row.id}  {row.role:8} {enrolled:9} {row.email}")

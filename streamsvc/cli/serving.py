@@ -11,8 +11,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc.cli.supervisor import supervise
-from streamsvc.operations.maintenance.health import schema_is_current
-from streamsvc.operations.maintenance.worker_loop import work
+from streamsvc.operations.maintenance.health import is_schema_current
+from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import PREFIX, Settings, described
 
 NOT_MIGRATED = "the database is not at the newest migration: run `streamsvc db upgrade` first"
@@ -46,7 +46,7 @@ def serve(host, port, workers, no_worker):
 
 @with_appcontext
 def _refuse_unready():
-    if not schema_is_current():
+    if not is_schema_current():
         raise click.ClickException(NOT_MIGRATED)
 
 
@@ -67,7 +67,7 @@ def worker(once):
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    work(stop)
+    run_worker(stop)
 
 
 def _log_to_stderr():

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from streamsvc import clock
 from streamsvc.gateways.calls import Away, Refused, read_json
-from streamsvc.rules.sign_in.oidc import ALGORITHMS, code_challenge, fault_of
+from streamsvc.rules.sign_in.oidc import ALGORITHMS, code_challenge, find_invalid_claim
 
 TIMEOUT_S = 10
 KEPT = timedelta(hours=1)
@@ -55,7 +55,7 @@ class Provider:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         answer = self._exchange(metadata, form | {"code_verifier": verifier})
         claims = self._verified(metadata, answer.get("id_token"))
-        if fault := fault_of(claims, self.issuer, self.client_id, nonce, clock.wall()):
+        if fault := find_invalid_claim(claims, self.issuer, self.client_id, nonce, clock.wall()):
             raise Refused(f"{fault} of the ID token")
         return claims
 

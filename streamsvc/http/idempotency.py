@@ -26,7 +26,7 @@ from streamsvc.http.edge import refused
 from streamsvc.models import IdempotencyKey
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
-from streamsvc.rules.sign_in.device_codes import user_code_of
+from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import totp_secret_of
 from streamsvc.security.authentication import asking
 from streamsvc.storage.database import affected, db, insert, one_row, utc_text
@@ -41,7 +41,7 @@ TOTP_SECRET, TRUST = "[authenticator shown once]", "[trust shown once]"
 GAPS = {
     SECRET: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
     KEY: lambda bits: base64.b64encode(bits).decode(),
-    USER_CODE: user_code_of,
+    USER_CODE: format_user_code,
     TOTP_SECRET: totp_secret_of,
     TRUST: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
 }

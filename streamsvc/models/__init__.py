@@ -21,12 +21,12 @@ from streamsvc.models.device_codes import DeviceCode
 from streamsvc.models.factors import DeviceTrust, RecoveryCode, TotpFactor
 from streamsvc.models.identities import Identity
 from streamsvc.models.jobs import IdempotencyKey, Job, Worker
-from streamsvc.models.mailed_tokens import Proof
+from streamsvc.models.mailed_tokens import MailedToken
 from streamsvc.models.operators import OperatorAccount, OperatorCode, OperatorSession
 from streamsvc.models.passkeys import Passkey
-from streamsvc.models.pending_flows import Ceremony
+from streamsvc.models.pending_flows import PendingFlow
 from streamsvc.models.playback import Stream, StreamDevice
-from streamsvc.models.progress import Progress, Rated, Watchlisted
+from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import Throttle
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
@@ -37,7 +37,6 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "CatalogState",
-    "Ceremony",
     "Collection",
     "CollectionItem",
     "Device",
@@ -54,15 +53,15 @@ __all__ = [
     "ImportRejection",
     "ImportedTitle",
     "Job",
+    "MailedToken",
     "OperatorAccount",
     "OperatorCode",
     "OperatorSession",
     "Passkey",
+    "PendingFlow",
     "Person",
     "Profile",
     "Progress",
-    "Proof",
-    "Rated",
     "RecoveryCode",
     "SandboxClock",
     "SandboxEmail",
@@ -79,10 +78,11 @@ __all__ = [
     "TitleDetail",
     "TitleFacet",
     "TitlePlan",
+    "TitleRating",
     "TitleRecord",
     "TitleWindow",
     "TotpFactor",
-    "Watchlisted",
+    "WatchlistItem",
     "WebhookDelivery",
     "WebhookEndpoint",
     "Worker",

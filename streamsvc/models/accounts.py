@@ -38,7 +38,7 @@ class Account(Base):
         return self.email_verified_at is not None
 
     @classmethod
-    def by_email_key(cls, email_key: str) -> "Account | None":
+    def find_by_email_key(cls, email_key: str) -> "Account | None":
         return db.session.scalar(sa.select(cls).where(cls.email_key == email_key))
 
 
@@ -63,13 +63,13 @@ class Profile(Base):
         return db.session.scalar(sa.select(cls).where(cls.id == profile_id, cls.account_id == account_id))
 
     @classmethod
-    def facts_of(cls, account_id: str, profile_id: str) -> sa.Row | None:
+    def find_row(cls, account_id: str, profile_id: str) -> sa.Row | None:
         """The columns of the account's profile, read without beginning a unit of work."""
         own = (cls.id == profile_id, cls.account_id == account_id)
         return one_row(sa.select(*cls.__table__.c).where(*own))
 
     @classmethod
-    def all_of(cls, account_id: str) -> "list[Profile]":
+    def list_owned(cls, account_id: str) -> "list[Profile]":
         return list(db.session.scalars(cls.owned_by(account_id).order_by(cls.id)))
 
     @classmethod
@@ -81,9 +81,9 @@ class Profile(Base):
         return self.pin_hash is not None
 
     @classmethod
-    def only_open_one(cls, account_id: str) -> str | None:
+    def find_default_id(cls, account_id: str) -> str | None:
         """The id of the account's profile where it has just one, without a PIN: there is nothing to choose."""
-        found = cls.all_of(account_id)
+        found = cls.list_owned(account_id)
         return found[0].id if len(found) == 1 and found[0].pin_hash is None else None
 
 
@@ -94,7 +94,7 @@ class ApiKey(Base):
     name: Mapped[str]
     token_hash: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list] = mapped_column(Json)
-    signing_sealed: Mapped[str | None]
+    signing_key_encrypted: Mapped[str | None]
     """What its holder signs end users' addresses with: derived from the token, sealed with the service's secret key."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -35,7 +35,7 @@ class DeviceCode(Base):
         return self.device.get("city")
 
     @classmethod
-    def waiting(cls, user_code_hash: str, now: datetime) -> "DeviceCode | None":
+    def find_pending(cls, user_code_hash: str, now: datetime) -> "DeviceCode | None":
         """The one that waits for a decision under this code."""
         open_one = (cls.user_code_hash == user_code_hash, cls.status == "pending", cls.expires_at > now)
         return db.session.scalar(sa.select(cls).where(*open_one))

@@ -12,7 +12,7 @@ class TotpFactor(Base):
     __tablename__ = "totp_factors"
 
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
-    secret_sealed: Mapped[str]
+    secret_encrypted: Mapped[str]
     """Sealed with the service's secret key: the database alone does not make codes."""
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """None until the owner has shown one code."""

@@ -28,9 +28,9 @@ class Identity(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def kept(cls, account_id: str):
+    def owned_by(cls, account_id: str):
         return sa.select(cls).where(cls.account_id == account_id)
 
     @classmethod
     def of(cls, account_id: str, identity_id: str) -> "Identity | None":
-        return db.session.scalar(cls.kept(account_id).where(cls.id == identity_id))
+        return db.session.scalar(cls.owned_by(account_id).where(cls.id == identity_id))

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
-class Proof(Base):
-    __tablename__ = "proofs"
+class MailedToken(Base):
+    __tablename__ = "mailed_tokens"
     __table_args__ = (
-        sa.Index("ix_proofs_account_id", "account_id", "kind"),
-        sa.Index("ix_proofs_expires_at", "expires_at"),
+        sa.Index("ix_mailed_tokens_account_id", "account_id", "kind"),
+        sa.Index("ix_mailed_tokens_expires_at", "expires_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("prf"))
@@ -30,19 +30,19 @@ class Proof(Base):
     """Used, or withdrawn by a newer one."""
 
     @classmethod
-    def open(cls, now: datetime) -> tuple:
+    def open_conditions(cls, now: datetime) -> tuple:
         """The conditions under which a proof still proves anything."""
         return (cls.used_at.is_(None), cls.expires_at > now)
 
     @classmethod
-    def use(cls, kind: str, token_hash: str, now: datetime) -> "Proof | None":
+    def consume(cls, kind: str, token_hash: str, now: datetime) -> "MailedToken | None":
         """Use up the proof under this hash, once whoever asks; None where there is none to use."""
-        open_one = (cls.kind == kind, cls.token_hash == token_hash, *cls.open(now))
+        open_one = (cls.kind == kind, cls.token_hash == token_hash, *cls.open_conditions(now))
         used = db.session.scalar(sa.update(cls).where(*open_one).values(used_at=now).returning(cls.id))
         return used and db.session.get(cls, used)
 
     @classmethod
-    def withdraw(cls, account_id: str, now: datetime, *kinds: str) -> None:
+    def revoke_all(cls, account_id: str, now: datetime, *kinds: str) -> None:
         """No open proof of these kinds (of any, where none is named) works from now on."""
         open_ones = [cls.account_id == account_id, cls.used_at.is_(None)]
         if kinds:

@@ -25,9 +25,9 @@ class OperatorAccount(Base):
     """A name of rules/roles.py; one that no longer exists opens nothing."""
     status: Mapped[str] = mapped_column(default="active")
     password_hash: Mapped[str | None]
-    totp_sealed: Mapped[str | None]
+    totp_encrypted: Mapped[str | None]
     """The authenticator's secret, sealed. It comes together with the password: never one without the other."""
-    totp_pending_sealed: Mapped[str | None]
+    totp_pending_encrypted: Mapped[str | None]
     """The secret of an authenticator that has not shown a code yet."""
     totp_last_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     """The newest step that was used: no code counts twice."""
@@ -36,20 +36,20 @@ class OperatorAccount(Base):
     @property
     def enrolled(self) -> bool:
         """Whether a password and an authenticator are set; until then nobody signs in as this operator."""
-        return self.password_hash is not None and self.totp_sealed is not None
+        return self.password_hash is not None and self.totp_encrypted is not None
 
     @classmethod
-    def kept(cls):
+    def not_removed(cls):
         return sa.select(cls).where(cls.status != "removed")
 
     @classmethod
-    def by_email_key(cls, email_key: str) -> "OperatorAccount | None":
+    def find_by_email_key(cls, email_key: str) -> "OperatorAccount | None":
         return db.session.scalar(sa.select(cls).where(cls.email_key == email_key))
 
     @classmethod
     def lock_admins(cls) -> list[str]:
         """The ids of those who can act as admins today, held until the commit: of two who leave at once, one waits."""
-        able = (cls.role == "admin", cls.status == "active", cls.totp_sealed.is_not(None))
+        able = (cls.role == "admin", cls.status == "active", cls.totp_encrypted.is_not(None))
         return list(db.session.scalars(sa.select(cls.id).where(*able).order_by(cls.id).with_for_update()))
 
 
@@ -92,7 +92,7 @@ class OperatorSession(Base):
         return sa.select(cls).where(cls.operator_id == operator_id, *lives)
 
     @classmethod
-    def end_all(cls, operator_id: str, now: datetime, *conditions) -> list[str]:
+    def revoke_all(cls, operator_id: str, now: datetime, *conditions) -> list[str]:
         """End the operator's sessions that meet the conditions; their ids. Counts from the very next request."""
         ended = (
             sa.update(cls)

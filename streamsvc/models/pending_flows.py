@@ -11,9 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
-class Ceremony(Base):
-    __tablename__ = "ceremonies"
-    __table_args__ = (sa.Index("ix_ceremonies_expires_at", "expires_at"),)
+class PendingFlow(Base):
+    __tablename__ = "pending_flows"
+    __table_args__ = (sa.Index("ix_pending_flows_expires_at", "expires_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cer"))
     kind: Mapped[str]
@@ -30,13 +30,13 @@ class Ceremony(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def open_one(cls, kind: str, secret_hash: str, now: datetime):
+    def select_open(cls, kind: str, secret_hash: str, now: datetime):
         """The statement that finds it while it can still be finished."""
         open_ones = (cls.kind == kind, cls.secret_hash == secret_hash, cls.used_at.is_(None), cls.expires_at > now)
         return sa.select(*cls.__table__.c).where(*open_ones)
 
     @classmethod
-    def use(cls, ceremony_id: str, now: datetime) -> bool:
+    def consume(cls, flow_id: str, now: datetime) -> bool:
         """Finish it and forget what it was about, in the caller's unit of work; whether nobody did so before."""
-        unused = (cls.id == ceremony_id, cls.used_at.is_(None))
+        unused = (cls.id == flow_id, cls.used_at.is_(None))
         return db.session.execute(sa.update(cls).where(*unused).values(used_at=now, data={})).rowcount == 1

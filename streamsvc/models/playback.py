@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.storage.database import Base, UtcTime, new_id
 
-OPEN = sa.text("ended_at IS NULL")
+STREAM_IS_OPEN = sa.text("ended_at IS NULL")
 
 
 class Stream(Base):
@@ -25,11 +25,11 @@ class Stream(Base):
             "device_id",
             "item_id",
             unique=True,
-            sqlite_where=OPEN,
-            postgresql_where=OPEN,
+            sqlite_where=STREAM_IS_OPEN,
+            postgresql_where=STREAM_IS_OPEN,
         ),
         sa.Index("ix_streams_account_id", "account_id", "ended_at", "id"),
-        sa.Index("ix_streams_open_id", "id", sqlite_where=OPEN, postgresql_where=OPEN),
+        sa.Index("ix_streams_open_id", "id", sqlite_where=STREAM_IS_OPEN, postgresql_where=STREAM_IS_OPEN),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("str"))

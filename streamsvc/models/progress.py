@@ -6,7 +6,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.rules.playback.progress import Item, Report
+from streamsvc.rules.playback.progress import PlayableItem, ProgressReport
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import Base, UtcTime, db, insert
 
@@ -35,7 +35,7 @@ class Progress(Base):
     """Taken out of "continue watching"; a newer report brings it back."""
 
 
-class Watchlisted(Base):
+class WatchlistItem(Base):
     __tablename__ = "watchlist"
     __table_args__ = (sa.Index("ix_watchlist_added_at", "profile_id", "added_at", "title_id"),)
 
@@ -44,7 +44,7 @@ class Watchlisted(Base):
     added_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class Rated(Base):
+class TitleRating(Base):
     __tablename__ = "ratings"
 
     profile_id: Mapped[str] = mapped_column(sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
@@ -53,36 +53,36 @@ class Rated(Base):
     rated_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-def save(profile_id: str, item: Item, told: Report) -> sa.Row:
+def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport) -> sa.Row:
     """Merge a report into the profile's progress; the row as it then stands.
 
     One statement, and the same row whatever the order in which reports come: see rules/playback/progress.py.
     """
     row = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
-    row |= {"season": item.season, "episode": item.episode, **vars(told)}
-    return _merge(db.engine.dialect.name).one(**row)
+    row |= {"season": item.season, "episode": item.episode, **vars(report)}
+    return _merge_statement(db.engine.dialect.name).one(**row)
 
 
 @cache
-def _merge(dialect: str) -> Prepared:
+def _merge_statement(dialect: str) -> Prepared:
     columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
     old = Progress
     statement = insert(Progress).values(
         {column.name: sa.bindparam(column.name, type_=column.type) for column in columns}
     )
     new = statement.excluded
-    newer = _order(new, old, of=new) > _order(new, old, of=old)
-    latest = {name: sa.case((newer, new[name]), else_=getattr(old, name)) for name in NEWEST_COUNTS}
-    merged = latest | {name: _later(new[name], getattr(old, name)) for name in LATEST_COUNTS}
+    newer = _report_order(new, old, of=new) > _report_order(new, old, of=old)
+    latest = {name: sa.case((newer, new[name]), else_=getattr(old, name)) for name in NEWEST_REPORT_COLUMNS}
+    merged = latest | {name: _later(new[name], getattr(old, name)) for name in LATEST_TIME_COLUMNS}
     statement = statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged)
     return Prepared(statement.returning(*Progress.__table__.c))
 
 
-NEWEST_COUNTS = ("position_s", "duration_s", "at", "claimed_at")
-LATEST_COUNTS = ("watched_at", "restarted_at")
+NEWEST_REPORT_COLUMNS = ("position_s", "duration_s", "at", "claimed_at")
+LATEST_TIME_COLUMNS = ("watched_at", "restarted_at")
 
 
-def _order(new, old, of):
+def _report_order(new, old, of):
     """What makes a report newer: its time, or the players' own where both run ahead; then how far it got."""
     both_ahead = sa.and_(new.claimed_at > new.at, old.claimed_at > old.at)
     return sa.tuple_(sa.case((both_ahead, of.claimed_at), else_=of.at), of.position_s)

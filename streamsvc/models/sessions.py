@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.rules.sign_in.sessions import LIFETIMES, expires_at, impersonation
+from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, impersonation_view, session_expires_at
 from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 
@@ -22,12 +22,12 @@ class Device(Base):
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def kept(cls, account_id: str):
+    def owned_by(cls, account_id: str):
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
     def of(cls, account_id: str, device_id: str) -> "Device | None":
-        return db.session.scalar(cls.kept(account_id).where(cls.id == device_id))
+        return db.session.scalar(cls.owned_by(account_id).where(cls.id == device_id))
 
 
 class Session(Base):
@@ -74,24 +74,24 @@ class Session(Base):
 
     @property
     def expires_at(self) -> datetime:
-        return expires_at(self.lifetime, self.created_at, self.last_seen_at)
+        return session_expires_at(self.lifetime, self.created_at, self.last_seen_at)
 
     @property
     def impersonation(self) -> dict | None:
         """{operator, reason} where support looks on."""
-        return impersonation(self.impersonated_by, self.impersonation_reason)
+        return impersonation_view(self.impersonated_by, self.impersonation_reason)
 
     @classmethod
     def live(cls, account_id: str, now: datetime):
         """The account's sessions that nobody ended and that did not run out."""
-        return sa.select(cls).where(cls.account_id == account_id, *cls.lives(now))
+        return sa.select(cls).where(cls.account_id == account_id, *cls.live_conditions(now))
 
     @classmethod
-    def lives(cls, now: datetime) -> tuple:
+    def live_conditions(cls, now: datetime) -> tuple:
         """The conditions under which a session lives: the same as `expires_at` in rules/sign_in/sessions.py."""
         classes = (
             sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
-            for name, life in LIFETIMES.items()
+            for name, life in SESSION_LIFETIMES.items()
         )
         return (cls.ended_at.is_(None), sa.or_(*classes))
 
@@ -100,7 +100,7 @@ class Session(Base):
         return db.session.scalar(cls.live(account_id, now).where(cls.id == session_id))
 
     @classmethod
-    def end_all(cls, account_id: str, now: datetime, *conditions) -> list[str]:
+    def revoke_all(cls, account_id: str, now: datetime, *conditions) -> list[str]:
         """End the account's sessions that meet the conditions; their ids. Counts from the very next request."""
         ended = (
             sa.update(cls)

@@ -28,9 +28,9 @@ class WebhookEndpoint(Base):
     url: Mapped[str]
     kinds: Mapped[list | None] = mapped_column(Json)
     """Which events it wants; None: all."""
-    secret_sealed: Mapped[str]
+    secret_encrypted: Mapped[str]
     """Sealed with the service's secret key: the database alone signs nothing."""
-    old_secret_sealed: Mapped[str | None]
+    old_secret_encrypted: Mapped[str | None]
     old_secret_until: Mapped[datetime | None] = mapped_column(UtcTime)
     """Both sign until then, so that a receiver can change over."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -14,40 +14,40 @@ from streamsvc.worker import jobs
 
 MICROSECOND = timedelta(microseconds=1)
 MOVE_LEASE = timedelta(seconds=30)
-READ = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where(SandboxClock.id == 1)
+CLOCK_QUERY = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where(SandboxClock.id == 1)
 
 
 def sandbox_now() -> datetime:
     """What the sandbox's clock shows. It starts where the settings first say so; until then it is the wall's."""
-    found, at = one_row(READ), current_app.extensions["settings"].sandbox_clock
+    found, at = one_row(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
     if not found and not at:
         return clock.wall()
-    offset_us = found.offset_us if found else _started(at)
+    offset_us = found.offset_us if found else _start_clock(at)
     return clock.wall() + offset_us * MICROSECOND  # the wall is read last, lest a new clock show what is before it
 
 
-def _started(at: datetime | None) -> int:
+def _start_clock(at: datetime | None) -> int:
     offset = (at - clock.wall()) // MICROSECOND if at else 0
     start = insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"])
     if db.session().in_transaction():  # which on SQLite nobody else could write beside
         db.session.execute(start)
     else:
         affected(start)
-    found = one_row(READ)
+    found = one_row(CLOCK_QUERY)
     return found.offset_us if found else offset
 
 
-def is_moving() -> bool:
+def is_clock_moving() -> bool:
     """Whether somebody moves the clock: workers then leave the jobs to them."""
-    found = one_row(READ)
+    found = one_row(CLOCK_QUERY)
     return bool(found and found.moving_until and found.moving_until > clock.wall())
 
 
 def move_clock(to: datetime) -> int:
     """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
     before, wall = sandbox_now(), clock.wall()
-    if not one_row(READ):
-        _started(None)
+    if not one_row(CLOCK_QUERY):
+        _start_clock(None)
     still = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
     if not affected(sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)):
         raise ClockIsMoving
@@ -55,32 +55,32 @@ def move_clock(to: datetime) -> int:
         if to < before:
             raise ClockMovesForward
         jobs.schedule_recurring()
-        ran = _run_until(to)
-        _show(to)
+        ran = _run_jobs_until(to)
+        _set_clock(to)
         return ran
     finally:
         affected(sa.update(SandboxClock).values(moving_until=None))
 
 
-def _run_until(to: datetime) -> int:
+def _run_jobs_until(to: datetime) -> int:
     ran, shown = 0, sandbox_now()
     while jobs.next_due(to):
         batch = jobs.take_some(to)
         if not batch:  # a worker that began before the move still holds it
             time.sleep(0.02)
-            _show(shown)
+            _set_clock(shown)
             continue
         if jobs.put_off(batch[0], to):
             continue
         shown = max(shown, batch[0].run_at)
         if shown == batch[0].run_at or ran == 0:
-            _show(shown)
+            _set_clock(shown)
         jobs.run_some(batch, shown)
         ran += len(batch)
     return ran
 
 
-def _show(moment: datetime) -> None:
+def _set_clock(moment: datetime) -> None:
     """Let the clock show `moment` from now on, and keep the right to move it."""
     wall = clock.wall()
     affected(

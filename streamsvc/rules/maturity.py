@@ -7,7 +7,7 @@ children". None means that the board looked and gave no rating: as unrated as a 
 
 from typing import NamedTuple
 
-UNRATED_GATE = 99  # how an unrated title compares with a profile's max_age: above every limit
+UNRATED_AGE_GATE = 99  # how an unrated title compares with a profile's max_age: above every limit
 
 _SYSTEMS = {
     "AR": "ATP 0, 13 13, 16 16, 18 18, C 18",
@@ -57,7 +57,7 @@ _SYSTEMS = {
 }
 
 
-class Rating(NamedTuple):
+class AgeRating(NamedTuple):
     system: str
     label: str
     min_age: int | None
@@ -67,29 +67,29 @@ class Rating(NamedTuple):
         return f"{self.system}:{self.label}"
 
 
-def _table():
+def _iter_ratings():
     for system, labels in _SYSTEMS.items():
         for entry in labels.split(", "):
             label, _, age = entry.rpartition(" ")
-            yield (system, label), Rating(system, label, None if age == "-" else int(age))
+            yield (system, label), AgeRating(system, label, None if age == "-" else int(age))
 
 
-RATINGS = dict(_table())
-SYSTEMS = tuple(sorted(_SYSTEMS))
+AGE_RATINGS = dict(_iter_ratings())
+RATING_SYSTEMS = tuple(sorted(_SYSTEMS))
 
 
-def rating(text: str) -> Rating:
+def parse_age_rating(text: str) -> AgeRating:
     """The rating written as `US:PG-13`. Raises ValueError where the system or its label is not known."""
     system, _, label = text.strip().upper().partition(":")
     if system not in _SYSTEMS:
         raise ValueError(f"There is no rating system {system!r}; write one such as US:PG-13 or DE:16.")
-    found = RATINGS.get((system, label.strip()))
+    found = AGE_RATINGS.get((system, label.strip()))
     if found is None:
-        known = ", ".join(label for of, label in RATINGS if of == system)
+        known = ", ".join(label for of, label in AGE_RATINGS if of == system)
         raise ValueError(f"{system} gives no rating {label!r}; it gives {known}.")
     return found
 
 
-def gate(min_age: int | None) -> int:
+def age_gate(min_age: int | None) -> int:
     """What a profile's `max_age` must reach for the title to be shown to it."""
-    return UNRATED_GATE if min_age is None else min_age
+    return UNRATED_AGE_GATE if min_age is None else min_age

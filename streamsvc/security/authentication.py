@@ -22,20 +22,20 @@ from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
 from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.billing.entitlements import entitlements
+from streamsvc.rules.billing.entitlements import compute_entitlements
 from streamsvc.rules.origins import is_from_elsewhere
 from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
 from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
 from streamsvc.rules.refusals.base import Refusal
-from streamsvc.rules.sign_in.passkeys import site_of
+from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.sessions import (
     API_KEY_PREFIX,
     LAST_SEEN_GRAIN,
-    OPERATOR_PREFIX,
+    OPERATOR_TOKEN_PREFIX,
     REAUTHENTICATION_WINDOW,
-    TOKEN_PREFIX,
-    expires_at,
-    fingerprint,
+    SESSION_TOKEN_PREFIX,
+    hash_token,
+    session_expires_at,
 )
 from streamsvc.security import operators
 from streamsvc.security.operators import Operator
@@ -133,7 +133,7 @@ class Viewer(UserMixin):
     def entitlements(self) -> dict:
         """What the live subscription allows now: see rules/billing/entitlements.py."""
         row = self.row
-        return entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
+        return compute_entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
 
     def read_again(self) -> "Viewer":
         """The same viewer as the unit of work sees them now."""
@@ -147,7 +147,7 @@ class Viewer(UserMixin):
 
     @property
     def session_expires_at(self) -> datetime:
-        return expires_at(self.row.lifetime, self.row.session_created_at, self.row.last_seen_at)
+        return session_expires_at(self.row.lifetime, self.row.session_created_at, self.row.last_seen_at)
 
 
 VIEWER_BY_TOKEN = (
@@ -226,15 +226,15 @@ def user_of(request):
         token = token.strip() if scheme.lower() == "bearer" else ""
         if token.startswith(API_KEY_PREFIX):
             return operators.by_key(token)
-        if token.startswith(OPERATOR_PREFIX):
+        if token.startswith(OPERATOR_TOKEN_PREFIX):
             return operators.by_session(token)
-        return _viewer(token) if token.startswith(TOKEN_PREFIX) else None
+        return _viewer(token) if token.startswith(SESSION_TOKEN_PREFIX) else None
     token = request.cookies.get(COOKIE, "")
-    return _viewer(token, by_cookie=True) if token.startswith(TOKEN_PREFIX) else None
+    return _viewer(token, by_cookie=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
 
 
 def _viewer(token: str, by_cookie: bool = False) -> Viewer | None:
-    rows = LIVE_VIEWER.all(token_hash=fingerprint(token))
+    rows = LIVE_VIEWER.all(token_hash=hash_token(token))
     if not rows:
         return None
     found, now = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None), clock.now()
@@ -319,7 +319,7 @@ def _admit_operator(who: Operator, access: Access) -> None:
 
 def _check_csrf(who: Viewer) -> None:
     settings, headers = current_app.extensions["settings"], request.headers
-    own_hosts = {request.host.lower(), site_of(settings.public_url)[1].partition("://")[2]}
+    own_hosts = {request.host.lower(), relying_party_and_origin(settings.public_url)[1].partition("://")[2]}
     if is_from_elsewhere(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
         refusal = CsrfTokenInvalid(detail="A page of another site may change nothing by this cookie.")
         _turn_away(who, "another site's page used the cookie", refusal)

@@ -63,8 +63,8 @@ def _vouched(header: str) -> str:
 def _secret_of(key_id: str) -> str | None:
     """What the live key of this id signs with; None for one that may not vouch."""
     key = one_row(
-        sa.select(ApiKey.signing_sealed, ApiKey.scopes, ApiKey.expires_at).where(
-            ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.signing_sealed.is_not(None)
+        sa.select(ApiKey.signing_key_encrypted, ApiKey.scopes, ApiKey.expires_at).where(
+            ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.signing_key_encrypted.is_not(None)
         )
     )
     if key is None or (key.expires_at and key.expires_at <= clock.now()):
@@ -72,7 +72,7 @@ def _secret_of(key_id: str) -> str | None:
     if not of_key(key.scopes).may("frontend", changes=True):
         return None
     try:
-        return encryption.unseal(key.signing_sealed)
+        return encryption.unseal(key.signing_key_encrypted)
     except InvalidToken:
         return None
 

@@ -16,7 +16,7 @@ from streamsvc.rules.sign_in.sessions import (
     OPERATOR_LIFETIME,
     OPERATOR_SEEN_GRAIN,
     REAUTHENTICATION_WINDOW,
-    fingerprint,
+    hash_token,
 )
 from streamsvc.storage.database import affected, db, one_row
 
@@ -73,7 +73,7 @@ class Operator(UserMixin):
 
 def by_key(token: str) -> Operator | None:
     """The machine whose live API key this is."""
-    key, now = one_row(KEY_BY_TOKEN, {"token_hash": fingerprint(token)}), clock.now()
+    key, now = one_row(KEY_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if key is None or (key.expires_at is not None and key.expires_at <= now):
         return None
     if key.last_used_at is None or now - key.last_used_at > LAST_SEEN_GRAIN:
@@ -83,7 +83,7 @@ def by_key(token: str) -> Operator | None:
 
 def by_session(token: str) -> Operator | None:
     """The person whose live session's token this is, with the role that they have now."""
-    row, now = one_row(SESSION_BY_TOKEN, {"token_hash": fingerprint(token)}), clock.now()
+    row, now = one_row(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if row is None or row.epoch < current_app.extensions["settings"].session_epoch:
         return None
     if OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at) <= now:
@@ -95,5 +95,5 @@ def by_session(token: str) -> Operator | None:
 
 def in_unit_of_work(token: str) -> Operator:
     """The person whose session under this token the unit of work has just made."""
-    row = db.session.execute(SESSION_BY_TOKEN, {"token_hash": fingerprint(token)}).one()
+    row = db.session.execute(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}).one()
     return Operator(row.operator_id, role_named(row.role), row)

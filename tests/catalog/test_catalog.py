@@ -230,7 +230,7 @@ def shapes():
         for after in (False, True):
             for facets in (0, 1, 2):
                 for sees_all in (False, True):
-                    yield lists.Shape(sort, facets=facets, after=after, sees_all=sees_all, ranges=("year_gte",))
+                    yield lists.ListShape(sort, facets=facets, after=after, sees_all=sees_all, ranges=("year_gte",))
 
 
 @pytest.mark.parametrize("shape", list(shapes()), ids=str)
@@ -239,8 +239,8 @@ def test_each_list_walks_one_index_and_sorts_nothing(shared_app, database, shape
     values = {f"after_{at}": value for at, value in enumerate(after)} if shape.after else {}
     with shared_app.app_context():
         plan = plan_of(
-            lists.statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18, country="DE",
-            plan=None, now=shared_app.extensions["clock"](),
+            lists.list_statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18,
+            country="DE", plan=None, now=shared_app.extensions["clock"](),
         )  # fmt: skip
     if database == "sqlite":
         assert "TEMP B-TREE" not in plan

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from streamsvc.rules.catalog.record import converted
-from streamsvc.rules.playback.access import ViewerFacts, is_listed, verdict
+from streamsvc.rules.catalog.record import convert_record
+from streamsvc.rules.playback.access import ViewerFacts, decide_access, is_listed
 from tests.worlds.catalog_world import Catalog
 
 COUNTRIES = ("DE", "US", "JP")
@@ -63,7 +63,7 @@ def test_every_way_in_gives_the_same_verdict(app, catalog, people, seed):
     chance, clock = random.Random(seed), app.extensions["clock"]
     records = [any_record(chance, number, clock.at) for number in range(40)]
     ids = {record["external_id"]: catalog.put(**record) for record in records}
-    facts = {ids[record["external_id"]]: converted(record).facts for record in records}
+    facts = {ids[record["external_id"]]: convert_record(record).facts for record in records}
     names = {ids[record["external_id"]]: record["title"] for record in records}
     person = catalog.get(f"/v1/catalog/titles/{next(iter(facts))}").json["credits"][0]["person_id"]
     collection = {"title": "All", "items": list(ids.values())}
@@ -73,7 +73,7 @@ def test_every_way_in_gives_the_same_verdict(app, catalog, people, seed):
             listed = sorted(names[title] for title, of in facts.items() if is_listed(of, who, clock.at))
             compare_lists(viewer, listed, person)
             for title, of in facts.items():
-                compare_one(viewer, title, verdict(of, who, clock.at))
+                compare_one(viewer, title, decide_access(of, who, clock.at))
         clock.advance(hours=2)
 
 

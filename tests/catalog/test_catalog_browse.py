@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.operations.catalog.browse.similar import MOST_OF_PERSON
+from streamsvc.operations.catalog.browse.similar import MAX_TITLES_PER_PERSON
 from tests.catalog.test_import import line, ndjson, send
 from tests.worlds.catalog_world import Catalog
 
@@ -230,10 +230,12 @@ def test_more_like_this_shares_people_and_genres(catalog):
 
 def test_of_somebody_with_very_many_titles_the_latest_are_weighed(catalog):
     ann = [{"name": "Ann", "role": "actor"}]
-    file = ndjson(*(line(number, credits=ann, popularity=max(0, 9 - number)) for number in range(MOST_OF_PERSON + 2)))
+    file = ndjson(
+        *(line(number, credits=ann, popularity=max(0, 9 - number)) for number in range(MAX_TITLES_PER_PERSON + 2))
+    )
     send(catalog, file)
     last = catalog.get("/v1/catalog/titles", sort="-added", limit=1).json["items"][0]
-    assert last["title"] == f"Film {MOST_OF_PERSON + 1}"
+    assert last["title"] == f"Film {MAX_TITLES_PER_PERSON + 1}"
     shown = catalog.get(f"/v1/catalog/titles/{last['id']}", expand="similar").json["similar"]
     assert [item["title"] for item in shown][:2] == ["Film 2", "Film 3"]
 

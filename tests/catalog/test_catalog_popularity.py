@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.operations.catalog.titles.popularity import count_plays
+from streamsvc.operations.catalog.titles.popularity import update_popularity
 from streamsvc.storage.database import db
 from tests.worlds.catalog_world import Catalog
 
@@ -14,7 +14,7 @@ def catalog(app):
 
 def count(app):
     with app.app_context():
-        count_plays({}, app.extensions["clock"]())
+        update_popularity({}, app.extensions["clock"]())
         db.session.commit()
 
 

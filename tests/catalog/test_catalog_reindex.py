@@ -22,7 +22,7 @@ def catalog(app):
     with app.app_context():
         db.session.execute(sa.update(CatalogState).values(search_version=0))
         db.session.execute(sa.delete(SearchDoc))
-        indexing.writing.touch()
+        indexing.writing.increment_catalog_version()
         db.session.commit()
     assert not any(catalog.found(title) for title in TITLES)
     return catalog
@@ -39,8 +39,8 @@ def look_after(app, clock):
 
 @pytest.mark.parametrize("turn_s", [15, 0], ids=["one turn", "many turns"])
 def test_an_index_of_older_rules_is_made_anew(app, clock, catalog, monkeypatch, turn_s):
-    monkeypatch.setattr(indexing, "TURN", turn_s * indexing.TURN / 15)
-    monkeypatch.setattr(indexing, "RECORDS", indexing.RECORDS.limit(2))
+    monkeypatch.setattr(indexing, "MAX_RUN_TIME", turn_s * indexing.MAX_RUN_TIME / 15)
+    monkeypatch.setattr(indexing, "RECORD_PAGE", indexing.RECORD_PAGE.limit(2))
     look_after(app, clock)
     assert [catalog.found(title) for title in TITLES] == [[title] for title in TITLES]
     assert pieces_of_the_index(app) == 1
@@ -48,7 +48,7 @@ def test_an_index_of_older_rules_is_made_anew(app, clock, catalog, monkeypatch, 
 
 def test_an_index_of_todays_rules_is_left_alone(app, clock, catalog):
     with app.app_context():
-        db.session.execute(sa.update(CatalogState).values(search_version=indexing.search.VERSION))
+        db.session.execute(sa.update(CatalogState).values(search_version=indexing.search.INDEX_VERSION))
         db.session.commit()
     look_after(app, clock)
     assert not catalog.found("Alpha")

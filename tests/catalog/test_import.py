@@ -73,7 +73,7 @@ def pieces_of_the_index(app):
     ("done", "took_s", "fitting"), [(250, 0.1, 500), (1000, 0.1, 1000), (1000, 3, 200), (60, 10, 50), (50, 0, 100)]
 )
 def test_a_transaction_has_as_many_titles_as_fit_its_time(done, took_s, fitting):
-    assert importing.paced(done, took_s) == fitting
+    assert importing.next_batch_size(done, took_s) == fitting
 
 
 def test_a_row_changed_changes_that_row(catalog):
@@ -136,7 +136,7 @@ def test_a_packed_file_is_unpacked_and_a_broken_one_told(catalog):
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(catalog, monkeypatch):
-    monkeypatch.setattr(imports, "TURN", imports.TURN * 0)  # time is up after each batch
+    monkeypatch.setattr(imports, "MAX_RUN_TIME", imports.MAX_RUN_TIME * 0)  # time is up after each batch
     made = send(catalog, ndjson(*(line(number) for number in range(900))))
     assert (made["status"], made["lines_done"], counts(made)) == ("done", 900, [900, 0, 0, 0])
 

@@ -85,7 +85,7 @@ def feed(*assets, head=b'"version": "1"', end=b"]}"):
          ["A", "E"], [(5, "malformed")]),
         ("csv", b"external_id,kind,title\nx:\xff,movie,A\nx\x00,movie,B\nx:3,movie,C\n",
          ["C"], [(2, "malformed"), (3, "control_character")]),
-        ("imdb", "\t".join(importing.imdb.BASICS).encode() + b"\n" + b"x" * (3 << 20)
+        ("imdb", "\t".join(importing.imdb.BASICS_COLUMNS).encode() + b"\n" + b"x" * (3 << 20)
          + b"\ntt1\tmovie\tA\tA\t0\t1994\t\\N\t90\t\\N\ntt\xff\tmovie\tB\tB\t0\t1994\t\\N\t90\t\\N\n",
          ["A"], [(2, "too_long"), (4, "malformed")]),
         ("roku", feed(FEED, b"{\"id\": \"a\\u0000\"}", {"id": "e", "type": "episode", "episodeInfo": [1]},
@@ -150,9 +150,9 @@ def test_an_endless_line_is_never_held_in_memory(app, tmp_path):
 def test_a_turn_goes_on_behind_what_is_done_without_reading_it_anew(catalog, monkeypatch):
     """Where it did, a large file's turns would take longer and longer, until none came to its end."""
     read = []
-    decoded = formats.ndjson.decoded
-    monkeypatch.setattr(formats.ndjson, "decoded", lambda body: read.append(body) or decoded(body))
-    monkeypatch.setattr(imports, "TURN", imports.TURN * 0)
+    decoded = formats.ndjson.decode_record
+    monkeypatch.setattr(formats.ndjson, "decode_record", lambda body: read.append(body) or decoded(body))
+    monkeypatch.setattr(imports, "MAX_RUN_TIME", imports.MAX_RUN_TIME * 0)
     made = send(catalog, ndjson(*(line(number) for number in range(1_200))))
     assert counts(made) == [1_200, 0, 0, 0]
     assert len(read) < 2_500  # a batch more than once at each turn's end
@@ -162,13 +162,13 @@ def test_a_turn_goes_on_behind_what_is_done_without_reading_it_anew(catalog, mon
 def test_nobody_waits_to_write_while_a_file_is_read(catalog, monkeypatch, form):
     """On SQLite a unit of work is alone in writing from its beginning on."""
     held = []
-    read = stored_files.Pieces.readinto
+    read = stored_files.StoredFile.readinto
 
     def reading(pieces, buffer):
         held.append(db.session().in_transaction())
         return read(pieces, buffer)
 
-    monkeypatch.setattr(stored_files.Pieces, "readinto", reading)
+    monkeypatch.setattr(stored_files.StoredFile, "readinto", reading)
     file = {"ndjson": ndjson(line(1, synopsis="x" * 300_000), line(2)), "roku": feed(FEED, {**FEED, "id": "g"})}
     made = send(catalog, file[form], format=form)
     assert (made["added"] + made["rejected"], set(held)) == (2, {False})

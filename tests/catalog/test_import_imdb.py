@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from streamsvc.cli.catalog import catalog as commands
-from streamsvc.operations.catalog.formats.imdb_files import BASICS, OTHERS
+from streamsvc.operations.catalog.formats.imdb_files import BASICS_COLUMNS, OTHER_FILES
 from streamsvc.operations.catalog.imports import importing, imports, stored_files
 from tests.catalog.test_import import counts, rejections, send
 from tests.worlds.catalog_world import Catalog
@@ -63,7 +63,7 @@ FILES = {
 
 def written(name, **changed):
     """A file as IMDb has it, with its own rows or those of `changed`."""
-    columns = BASICS if name == "title.basics" else OTHERS[name]
+    columns = BASICS_COLUMNS if name == "title.basics" else OTHER_FILES[name]
     rows = changed.get(name.split(".")[1], FILES[name])
     told = [row.replace(" ", "\t").replace("~", " ") for row in rows]
     return "\n".join(["\t".join(columns), *told, ""]).encode()
@@ -161,7 +161,7 @@ def test_files_that_do_not_belong_together_are_told(app, imported, tmp_path):
     assert "line 1 : line: unknown_format: A file is none of title.ratings" in told.output
     run = app.test_cli_runner().invoke
     assert "--format imdb" in run(commands, ["import", str(path), "--with", str(path)]).output
-    path.write_text("\t".join(BASICS) + "\n")
+    path.write_text("\t".join(BASICS_COLUMNS) + "\n")
     principals = str(tmp_path / "title.principals.tsv.gz")
     assert (
         "name.basics: missing" in run(commands, ["import", str(path), "--format", "imdb", "--with", principals]).output
@@ -189,9 +189,9 @@ def test_an_archive_of_the_files_lands_by_api_as_by_the_command(catalog, importe
     body = archive(**changed)
     assert counts(send(catalog, body, "application/zip", dry_run="true")) == [2, 0, 0, 4]
     assert catalog.titles() == []
-    monkeypatch.setattr(importing, "FIRST_BATCH", 1)
-    monkeypatch.setattr(importing, "paced", lambda done, took_s: 1)
-    monkeypatch.setattr(imports, "TURN", imports.TURN * 0)  # each entry has a turn of its own
+    monkeypatch.setattr(importing, "INITIAL_BATCH_SIZE", 1)
+    monkeypatch.setattr(importing, "next_batch_size", lambda done, took_s: 1)
+    monkeypatch.setattr(imports, "MAX_RUN_TIME", imports.MAX_RUN_TIME * 0)  # each entry has a turn of its own
     made = send(catalog, body, "application/octet-stream", format="imdb")
     assert (made["status"], counts(made)) == ("done", [2, 0, 0, 4])
     assert rejections(catalog, made) == [
@@ -220,9 +220,9 @@ def test_an_archive_that_cannot_be_read_is_told(catalog, monkeypatch):
     endless = [("a" * 50_000 + str(number), b"") for number in range(6)]
     assert outcome(archive(*endless))[1].endswith("It is an archive of too many files.")
     with monkeypatch.context() as few:
-        few.setattr(imports, "MOST_LINES_TOGETHER", 20)
+        few.setattr(imports, "MAX_ARCHIVE_LINES", 20)
         assert outcome(whole)[1].endswith("The files have together more lines than files may.")
-        few.setattr(stored_files, "LARGEST_UNPACKED_BYTES", 1_000)
+        few.setattr(stored_files, "MAX_UNPACKED_BYTES", 1_000)
         assert outcome(whole)[1].endswith("It unpacks to more than 1000 bytes.")
     assert catalog.titles() == []
     made = send(catalog, archive(("README", b"a\tb")), "application/zip")

@@ -20,8 +20,8 @@ MANY = 120
 @pytest.fixture
 def catalog(app, monkeypatch):
     """A catalogue whose imports take their turns often."""
-    monkeypatch.setattr(importing, "FIRST_BATCH", 10)
-    monkeypatch.setattr(importing, "paced", lambda done, took_s: 10)
+    monkeypatch.setattr(importing, "INITIAL_BATCH_SIZE", 10)
+    monkeypatch.setattr(importing, "next_batch_size", lambda done, took_s: 10)
     return Catalog(app)
 
 
@@ -109,9 +109,9 @@ def test_of_two_workers_at_one_import_one_goes_on_and_no_line_counts_twice(catal
         with catalog.app.app_context():
             start.wait()
             try:
-                imports.carry_on({"id": sent}, now)
+                imports.handle_catalog_import({"id": sent}, now)
                 db.session.commit()
-            except imports.TakenOver:
+            except imports.ImportTakenOver:
                 db.session.rollback()
 
     with ThreadPoolExecutor(2) as pool:

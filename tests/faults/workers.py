@@ -15,7 +15,7 @@ from datetime import timedelta
 from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.operations.billing.core import charging
-from streamsvc.operations.maintenance.worker_loop import work
+from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import Settings
 from streamsvc.worker import jobs
 from tests.conftest import CHEAP, SECRET, close
@@ -33,7 +33,7 @@ def main(url):
         child = os.fork()
         if child == 0:
             with app.app_context():
-                work(threading.Event())
+                run_worker(threading.Event())
         print(child, flush=True)
 
 

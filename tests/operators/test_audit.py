@@ -66,9 +66,9 @@ def test_it_tells_who_where_and_when_and_no_secret(app, ann):
 
 def test_what_was_rolled_back_never_happened(app):
     with app.app_context():
-        audit.record("forgotten")
+        audit.record_event("forgotten")
         db.session.rollback()
-        audit.record("kept")
+        audit.record_event("kept")
         db.session.commit()
         assert db.session.scalars(sa.select(AuditEvent.action)).all() == ["kept"]
 

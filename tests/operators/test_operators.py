@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from streamsvc.app import create_app
 from streamsvc.cli import operators
 from streamsvc.models import OperatorAccount, OperatorSession
-from streamsvc.operations.maintenance.housekeeping import forget
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.roles import ROLES, SCOPES
 from streamsvc.storage.database import db
 from tests.conftest import close
@@ -99,7 +99,7 @@ def test_a_place_is_usual_for_ninety_days_and_then_forgotten(app, ada, clock):
     clock.advance(days=89)
     assert (ada.sign_in().status_code, sign_ins_from()) == (201, 2)
     with app.app_context():
-        forget({}, clock.at + timedelta(days=2))
+        purge_expired_data({}, clock.at + timedelta(days=2))
         db.session.commit()
     assert (ada.get(CURRENT).status_code, sign_ins_from()) == (200, 1)
 

@@ -162,10 +162,10 @@ def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
         clock.advance(days=1)
         jobs.run_due(clock())
         [stream] = db.session.query(Stream).all()
-        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", streaming.TTL)
+        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", streaming.STREAM_TTL)
         db.session.remove()
-        clock.advance(days=streaming.KEPT.days)
-        streams.sweep(clock())
+        clock.advance(days=streaming.STREAM_RETENTION.days)
+        streams.expire_and_purge_streams(clock())
         db.session.commit()
         assert db.session.query(Stream).count() == 0
         db.session.remove()
@@ -174,8 +174,8 @@ def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
 def test_live_streams_are_found_through_the_index_of_open_ones(app):
     with app.app_context():
         now = app.extensions["clock"]()
-        everywhere = plan_of(streams.LIVE_ANYWHERE.limit(25), now=now)
-        mine = plan_of(streams.LIVE_OF_ACCOUNT, now=now, account_id="acc_1")
+        everywhere = plan_of(streams.ALL_LIVE_STREAMS.limit(25), now=now)
+        mine = plan_of(streams.LIVE_STREAMS_OF_ACCOUNT, now=now, account_id="acc_1")
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_open_id" in everywhere and "TEMP B-TREE" not in everywhere
             assert "USING INDEX ix_streams_account_id (account_id=? AND ended_at=?)" in mine and "TEMP" not in mine

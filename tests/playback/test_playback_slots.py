@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Session, Stream
 from streamsvc.operations.playback import streams
-from streamsvc.operations.playback.streams import Limits
+from streamsvc.operations.playback.streams import StreamLimits
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.storage.database import db
@@ -34,7 +34,7 @@ def home(app):
 
     def play(device, item_id="ttl_1", limits=TWO, replace=None, now=NOON):
         asked = wish(account_id, profile_id, *devices[device], item_id)
-        return streams.claim(asked, limits, replace, now)
+        return streams.claim_stream(asked, limits, replace, now)
 
     play.account_id, play.devices = account_id, devices
     return play
@@ -103,7 +103,7 @@ def test_a_session_that_ends_gives_its_places_back(home, app):
 
 
 def test_a_device_too_many_is_refused_with_the_list_of_those_that_played(home):
-    one = Limits(streams=5, devices=1)
+    one = StreamLimits(streams=5, devices=1)
     home(0, limits=one)
     with pytest.raises(DeviceLimit) as refused:
         home(1, limits=one)
@@ -112,15 +112,15 @@ def test_a_device_too_many_is_refused_with_the_list_of_those_that_played(home):
 
 
 def test_a_device_that_was_refused_takes_no_place(home):
-    one = Limits(streams=1, devices=2)
+    one = StreamLimits(streams=1, devices=2)
     home(0, limits=one)
     with pytest.raises(StreamLimit):
         home(1, limits=one)
-    assert home(2, limits=Limits(streams=5, devices=2))[1] == 2
+    assert home(2, limits=StreamLimits(streams=5, devices=2))[1] == 2
 
 
 def test_a_device_that_has_not_played_for_a_month_gives_its_place_up(home, clock):
-    one = Limits(streams=1, devices=1)
+    one = StreamLimits(streams=1, devices=1)
     home(0, limits=one)
     clock.advance(days=30)
     assert home(1, limits=one, now=clock())[1] == 1
@@ -129,17 +129,17 @@ def test_a_device_that_has_not_played_for_a_month_gives_its_place_up(home, clock
 def test_of_eight_new_devices_at_once_as_many_come_in_as_others_leave(app):
     account_id, (profile_id,) = new_account(NOON)
     old, new = ([new_session(account_id, NOON) for _ in range(n)] for n in (2, WRITERS))
-    two = Limits(streams=50, devices=2, evicts=True)
+    two = StreamLimits(streams=50, devices=2, evicts_devices=True)
     for mine in old:
-        streams.claim(wish(account_id, profile_id, *mine), two, None, NOON)
-        streams.end(account_id, NOON, "stopped")
+        streams.claim_stream(wish(account_id, profile_id, *mine), two, None, NOON)
+        streams.end_streams(account_id, NOON, "stopped")
     outcomes, barrier = [], threading.Barrier(WRITERS)
 
     def work(mine):
         with app.app_context():
             barrier.wait()
             try:
-                streams.claim(wish(account_id, profile_id, *mine), two, None, NOON)
+                streams.claim_stream(wish(account_id, profile_id, *mine), two, None, NOON)
                 outcomes.append("started")
             except DeviceLimit:
                 outcomes.append("refused")
@@ -152,9 +152,9 @@ def test_of_eight_new_devices_at_once_as_many_come_in_as_others_leave(app):
     out = db.session.scalars(sa.select(Session.device_id).where(Session.ended_at.is_not(None)))
     assert sorted(out) == sorted(device_id for _, device_id in old)
     db.session.rollback()
-    assert len(streams.known_devices(account_id, NOON)) == len(streams.live_streams(account_id, NOON)) == 2
+    assert len(streams.list_stream_devices(account_id, NOON)) == len(streams.list_live_streams(account_id, NOON)) == 2
     with pytest.raises(NotSignedIn):  # whoever was shut out while it asked takes nobody's place
-        streams.claim(wish(account_id, profile_id, *old[0]), two, None, NOON)
+        streams.claim_stream(wish(account_id, profile_id, *old[0]), two, None, NOON)
 
 
 def most_at_once(app, account_id, attempts):
@@ -170,9 +170,9 @@ def most_at_once(app, account_id, attempts):
                     outcomes.append("started")
                 except StreamLimit:
                     outcomes.append("refused")
-                most[0] = max(most[0], len(streams.live_streams(account_id, NOON)))
+                most[0] = max(most[0], len(streams.list_live_streams(account_id, NOON)))
                 if barrier.wait() == 0:
-                    streams.end(account_id, NOON, "stopped")
+                    streams.end_streams(account_id, NOON, "stopped")
                 barrier.wait()
             db.session.remove()
 
@@ -191,7 +191,7 @@ def test_eight_at_once_never_get_more_than_the_limit(app, home, known):
         for turn in range(ROUNDS):
             name = devices[n][1] if known else f"{devices[n][1]}-{turn}"
             asked = wish(account_id, profile_id, devices[n][0], name, f"ttl_{turn}")
-            yield lambda asked=asked: streams.claim(asked, TWO, None, NOON)
+            yield lambda asked=asked: streams.claim_stream(asked, TWO, None, NOON)
 
     most, outcomes = most_at_once(app, account_id, attempts)
     assert most == 2
@@ -205,7 +205,7 @@ def test_one_device_that_starts_the_same_item_eight_times_at_once_has_one_stream
     def attempts(n):
         for turn in range(ROUNDS):
             asked = wish(account_id, profile_id, *mine, f"ttl_{turn}")
-            yield lambda asked=asked: streams.claim(asked, TWO, None, NOON)
+            yield lambda asked=asked: streams.claim_stream(asked, TWO, None, NOON)
 
     most, outcomes = most_at_once(app, account_id, attempts)
     assert (most, set(outcomes)) == (1, {"started"})

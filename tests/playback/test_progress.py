@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamsvc.models import Progress
-from streamsvc.models.progress import save
+from streamsvc.models.progress import save_progress
 from streamsvc.rules.playback import progress
-from streamsvc.rules.playback.progress import Item
+from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.playback_steps import CARTOON, FILM, World, new_account, told
@@ -178,12 +178,12 @@ REPORTS = st.lists(st.tuples(TIMES, st.integers(0, 6000), st.booleans()), min_si
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=REPORTS, shuffle=st.randoms())
 def test_the_order_in_which_reports_come_changes_nothing(app, told, shuffle):
-    film, now = Item("ttl_1", "ttl_1", runtime_s=6000), NOON + timedelta(days=1)
+    film, now = PlayableItem("ttl_1", "ttl_1", runtime_s=6000), NOON + timedelta(days=1)
 
     def outcome(told, profile_id):
         for at, position_s, again in told:
-            said = progress.report(film, position_s, None, at, now, restarted_at=at if again else None)
-            row = save(profile_id, film, said)
+            said = progress.normalize_report(film, position_s, None, at, now, restarted_at=at if again else None)
+            row = save_progress(profile_id, film, said)
         return tuple(row)[2:]
 
     with app.app_context():

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, Window, checks, is_listed, verdict
+from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, Window, access_checks, decide_access, is_listed
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -19,8 +19,8 @@ def windows(*spans, countries=("DE",)):
 
 
 def test_a_title_without_windows_and_plans_plays_everywhere():
-    assert verdict(TitleFacts(), ANN, NOW).playable
-    assert verdict(TitleFacts(), ViewerFacts(subscribed=True, plan="x"), NOW).playable
+    assert decide_access(TitleFacts(), ANN, NOW).playable
+    assert decide_access(TitleFacts(), ViewerFacts(subscribed=True, plan="x"), NOW).playable
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,16 @@ def test_a_title_without_windows_and_plans_plays_everywhere():
     ],
 )
 def test_each_refusal_has_its_reason(title, viewer, reason):
-    found = verdict(title, viewer, NOW)
+    found = decide_access(title, viewer, NOW)
     assert (found.playable, found.reason) == (False, reason)
     assert found.hidden == (reason == "not_found")
 
 
 def test_refusals_come_in_their_order():
     title = TitleFacts(min_age=18, windows=windows((-2, -1)), plans=frozenset())
-    failed = [check.code for check in checks(title, ViewerFacts(max_age=6, has_profile=False), NOW) if not check.passed]
+    failed = [
+        check.code for check in access_checks(title, ViewerFacts(max_age=6, has_profile=False), NOW) if not check.passed
+    ]
     assert failed == [
         "not_found", "profile_required", "subscription_required", "not_in_plan", "country_unknown",
         "not_available_in_country",
@@ -58,19 +60,21 @@ def test_refusals_come_in_their_order():
 def test_a_window_is_half_open():
     title = TitleFacts(windows=windows((-1, 1)))
     before, first, last, end = NOW - 1.1 * DAY, NOW - DAY, NOW + 0.9 * DAY, NOW + DAY
-    assert [verdict(title, ANN, at).playable for at in (before, first, last, end)] == [False, True, True, False]
+    assert [decide_access(title, ANN, at).playable for at in (before, first, last, end)] == [False, True, True, False]
 
 
 def test_the_window_that_matters_is_told():
     title = TitleFacts(windows=windows((-9, -5), (-1, 2), (0, 3), (7, 9)))
-    found = verdict(title, ANN, NOW)
+    found = decide_access(title, ANN, NOW)
     assert (found.starts_at, found.ends_at) == (NOW, NOW + 3 * DAY)
-    later = verdict(title, ANN, NOW + 4 * DAY)
+    later = decide_access(title, ANN, NOW + 4 * DAY)
     assert (later.reason, later.starts_at) == ("not_yet_available", NOW + 7 * DAY)
 
 
 def test_a_window_for_every_country_needs_no_country():
-    assert verdict(TitleFacts(windows=windows((None, 1), countries=None)), ViewerFacts(subscribed=True), NOW).playable
+    assert decide_access(
+        TitleFacts(windows=windows((None, 1), countries=None)), ViewerFacts(subscribed=True), NOW
+    ).playable
 
 
 def test_who_has_no_subscription_sees_what_some_plan_would_show():
@@ -83,7 +87,7 @@ def test_who_has_no_subscription_sees_what_some_plan_would_show():
 
 def test_an_operator_is_not_asked_for_a_subscription():
     operator = ViewerFacts(country="DE", any_plan=True)
-    assert verdict(TitleFacts(plans=frozenset()), operator, NOW).playable
+    assert decide_access(TitleFacts(plans=frozenset()), operator, NOW).playable
     assert is_listed(TitleFacts(plans=frozenset()), operator, NOW)
 
 

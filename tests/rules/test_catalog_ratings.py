@@ -1,6 +1,6 @@
 import pytest
 
-from streamsvc.rules.maturity import RATINGS, SYSTEMS, UNRATED_GATE, gate, rating
+from streamsvc.rules.maturity import AGE_RATINGS, RATING_SYSTEMS, UNRATED_AGE_GATE, age_gate, parse_age_rating
 
 
 @pytest.mark.parametrize(
@@ -13,24 +13,24 @@ from streamsvc.rules.maturity import RATINGS, SYSTEMS, UNRATED_GATE, gate, ratin
     ],
 )  # fmt: skip
 def test_a_rating_is_the_youngest_age_it_is_meant_for(text, age):
-    assert rating(text).min_age == age
+    assert parse_age_rating(text).min_age == age
 
 
 def test_at_least_twenty_countries_are_known():
-    assert len(SYSTEMS) >= 20
-    assert all(0 <= found.min_age <= 21 for found in RATINGS.values() if found.min_age is not None)
+    assert len(RATING_SYSTEMS) >= 20
+    assert all(0 <= found.min_age <= 21 for found in AGE_RATINGS.values() if found.min_age is not None)
 
 
 def test_a_rating_is_read_in_small_letters_too():
-    assert rating(" us:pg-13 ").text == "US:PG-13"
+    assert parse_age_rating(" us:pg-13 ").text == "US:PG-13"
 
 
 @pytest.mark.parametrize("unknown", ["US:PG13", "ZZ:18", "R", "", "US:", ":R"])
 def test_an_unknown_rating_is_refused_not_taken_for_none(unknown):
     with pytest.raises(ValueError):
-        rating(unknown)
+        parse_age_rating(unknown)
 
 
 def test_not_rated_is_above_every_limit():
-    assert rating("US:NR").min_age is None
-    assert gate(None) == UNRATED_GATE > 21
+    assert parse_age_rating("US:NR").min_age is None
+    assert age_gate(None) == UNRATED_AGE_GATE > 21

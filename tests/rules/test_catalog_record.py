@@ -2,26 +2,26 @@ import json
 
 import pytest
 
-from streamsvc.rules.catalog.record import Flawed, converted, decoded, encoded
+from streamsvc.rules.catalog.record import InvalidRecord, convert_record, decode_record, encode_record
 
 FILM = {"external_id": "x:1", "kind": "movie", "title": "A film"}
 
 
 def flaws_of(**more):
-    with pytest.raises(Flawed) as refused:
-        converted(FILM | more)
-    return [(flaw.field, flaw.code) for flaw in refused.value.flaws]
+    with pytest.raises(InvalidRecord) as refused:
+        convert_record(FILM | more)
+    return [(flaw.field, flaw.code) for flaw in refused.value.errors]
 
 
 def test_three_fields_are_enough():
-    assert json.loads(encoded(converted(FILM))) == FILM
+    assert json.loads(encode_record(convert_record(FILM))) == FILM
 
 
 @pytest.mark.parametrize("missing", FILM)
 def test_without_one_of_them_a_record_is_refused(missing):
-    with pytest.raises(Flawed) as refused:
-        converted({name: value for name, value in FILM.items() if name != missing})
-    assert refused.value.flaws[0][:2] == (missing, "missing")
+    with pytest.raises(InvalidRecord) as refused:
+        convert_record({name: value for name, value in FILM.items() if name != missing})
+    assert refused.value.errors[0][:2] == (missing, "missing")
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_a_flaw_is_told_with_its_field_and_a_code(more, flaw):
 
 @pytest.mark.parametrize("line", [b"{", b"\xff\xfe{}", b'{"title": "\\ud800"}', b"[" * 100_000, b"null", b"7"])
 def test_a_line_that_is_no_record_is_refused(line):
-    with pytest.raises(Flawed):
-        decoded(line)
+    with pytest.raises(InvalidRecord):
+        decode_record(line)
 
 
 def test_several_flaws_are_told_together():
@@ -69,21 +69,21 @@ def test_one_meaning_has_one_form():
     loose["windows"] = [{"countries": ["us", "CA"], "starts_at": "2026-01-01T01:00:00+01:00", "ends_at": None}]
     exact = FILM | {"genres": ["sci-fi"], "languages": ["pt-BR"], "countries": ["US"], "age_rating": "US:R"}
     exact["windows"] = [{"countries": ["CA", "US"], "starts_at": "2026-01-01T00:00:00Z"}]
-    assert encoded(converted(loose)) == encoded(converted(exact))
-    assert json.loads(encoded(converted(exact))) == exact
+    assert encode_record(convert_record(loose)) == encode_record(convert_record(exact))
+    assert json.loads(encode_record(convert_record(exact))) == exact
 
 
 def test_no_windows_and_nowhere_are_kept_apart():
-    assert json.loads(encoded(converted(FILM | {"windows": [], "plans": []})))["windows"] == []
-    assert "windows" not in json.loads(encoded(converted(FILM | {"windows": None})))
-    assert converted(FILM | {"windows": []}).facts.windows == ()
-    assert converted(FILM).facts.windows is None
-    assert converted(FILM | {"plans": []}).facts.plans == frozenset()
+    assert json.loads(encode_record(convert_record(FILM | {"windows": [], "plans": []})))["windows"] == []
+    assert "windows" not in json.loads(encode_record(convert_record(FILM | {"windows": None})))
+    assert convert_record(FILM | {"windows": []}).facts.windows == ()
+    assert convert_record(FILM).facts.windows is None
+    assert convert_record(FILM | {"plans": []}).facts.plans == frozenset()
 
 
 def test_null_says_as_little_as_leaving_it_out():
     nulls = dict.fromkeys(("genres", "seasons", "credits", "external_ids", "media", "original_title"))
-    assert encoded(converted(FILM | nulls)) == encoded(converted(FILM))
+    assert encode_record(convert_record(FILM | nulls)) == encode_record(convert_record(FILM))
     season = {"number": 1, "episodes": [{"number": 1, "artwork": None}]}
     series = FILM | {"kind": "series", "seasons": [season, {"number": 2, "episodes": None}]}
-    assert json.loads(encoded(converted(series)))["seasons"][1] == {"number": 2}
+    assert json.loads(encode_record(convert_record(series)))["seasons"][1] == {"number": 2}

@@ -19,7 +19,7 @@ ALIKE_NOBODY = ("ended", "disabled", "revoked")
 """Whose token is worth nothing: they hear what somebody without one hears."""
 COUNTED_ON_REFUSAL = {"throttles", "audit_events", "idempotency_keys", "api_keys"}
 """What a refused request may leave behind."""
-SECRET_ENDINGS = ("_hash", "_sealed", "_ciphertext", "request_key")
+SECRET_ENDINGS = ("_hash", "_encrypted", "_ciphertext", "request_key")
 """Columns with such names no answer shows, whoever asks."""
 OF_ANY_ROLE = ("/v1/admin/sessions", "/v1/admin/credentials")
 """What is an operator's own: open to people whatever their role, and to no key."""

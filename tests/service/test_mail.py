@@ -72,7 +72,7 @@ def test_a_server_that_is_away_gets_the_mail_later_with_a_new_secret(database, n
 @pytest.mark.parametrize("path", sorted(mail.TEMPLATES.glob("*.txt")), ids=lambda path: path.stem)
 def test_every_template_is_whole_and_lets_no_markup_through(path):
     names = meta.find_undeclared_variables(Environment().parse(path.read_text()))
-    subject, text, html = mail.written(path.stem, {name: 90 if name == "minutes" else HOSTILE for name in names})
+    subject, text, html = mail.render_mail(path.stem, {name: 90 if name == "minutes" else HOSTILE for name in names})
     assert subject and "\n" not in subject and text
     assert "{{" not in text + html
     assert "<script>" not in html

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from streamsvc.app import MIGRATIONS
 from streamsvc.models import Profile, WebhookEndpoint
-from streamsvc.operations.accounts.accounts import register
+from streamsvc.operations.accounts.accounts import register_account
 from streamsvc.security import encryption
 from streamsvc.storage.database import UtcTime, db
 
@@ -55,7 +55,7 @@ def test_secrets_that_sign_webhooks_are_sealed_where_they_stood_in_the_open(data
         db.session.commit()
         flask_migrate.upgrade()
         endpoint = db.session.get(WebhookEndpoint, "whe_1")
-        sealed, old = endpoint.secret_sealed, endpoint.old_secret_sealed
+        sealed, old = endpoint.secret_encrypted, endpoint.old_secret_encrypted
         assert (encryption.unseal(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
         db.session.rollback()
         flask_migrate.downgrade(revision="0006")
@@ -105,7 +105,7 @@ def test_rebuilding_a_parent_table_keeps_its_children(new_app, tmp_path):
     head = ScriptDirectory.from_config(configuration).get_current_head()
     (tmp_path / "rebuilt.py").write_text(REBUILD.format(head=head))
     with app.app_context():
-        register("ann@example.com", "seven red herons", "DE", datetime(2026, 1, 1, tzinfo=UTC))
+        register_account("ann@example.com", "seven red herons", "DE", datetime(2026, 1, 1, tzinfo=UTC))
         db.session.commit()
         command.upgrade(configuration, "rebuilt")
         assert "shoe_size" in {column["name"] for column in sa.inspect(db.engine).get_columns("accounts")}

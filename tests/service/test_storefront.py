@@ -71,7 +71,7 @@ def test_every_page_that_a_mail_or_another_page_leads_to_exists():
     files += (STREAMSVC.parent / "docs").glob("*.md")
     led_to = {page for file in files for page in re.findall(r"#/([\w-]+)", file.read_text())}
     assert {"activate", "sign-in", "title"} <= led_to
-    assert (led_to | set(mail.PAGES.values())) - pages == set()
+    assert (led_to | set(mail.PAGE_BY_KIND.values())) - pages == set()
 
 
 def test_chromium_signs_up_is_told_of_a_decline_subscribes_and_trusts_its_device(site):

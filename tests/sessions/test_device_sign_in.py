@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamsvc.rules.sign_in.device_codes import GRANT_TYPE, LETTERS
+from streamsvc.rules.sign_in.device_codes import GRANT_TYPE, USER_CODE_ALPHABET
 from tests.worlds.sessions_steps import Person, code_of, everything, new_person, operator
 
 TV = {"name": "Living room", "kind": "tv"}
@@ -50,7 +50,7 @@ def test_the_television_is_signed_in_once_the_owner_says_yes(client, ann, shown,
 
 def test_what_is_shown_is_what_the_standard_asks_for(shown):
     letters = shown["user_code"].replace("-", "")
-    assert len(letters) == 8 and set(letters) <= set(LETTERS)
+    assert len(letters) == 8 and set(letters) <= set(USER_CODE_ALPHABET)
     assert shown["verification_uri_complete"].endswith(shown["user_code"])
     assert (shown["expires_in"], shown["interval"]) == (600, 5)
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.gateways import oidc
-from streamsvc.models import Ceremony
+from streamsvc.models import PendingFlow
 from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
@@ -297,7 +297,7 @@ def test_no_secret_of_a_sign_in_is_kept(app, client, provider, ann):
 def test_a_finished_sign_in_leaves_nothing_of_what_the_provider_told(app, client, provider, ann):
     assert sign_in(client, provider).status_code == 201
     with app.app_context():
-        assert [row.data for row in db.session.scalars(sa.select(Ceremony)) if row.used_at] == [{}, {}]
+        assert [row.data for row in db.session.scalars(sa.select(PendingFlow)) if row.used_at] == [{}, {}]
 
 
 @pytest.mark.parametrize(

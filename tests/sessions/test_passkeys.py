@@ -6,7 +6,7 @@ import random
 import pytest
 
 from streamsvc.models import Passkey
-from streamsvc.rules.sign_in.passkeys import site_of
+from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.totp import STEP_S, code_at
 from streamsvc.storage.database import db
 from tests.conftest import NOON
@@ -212,7 +212,7 @@ def test_another_accounts_passkeys_are_not_listed(client, ann, phone):
     ],
 )
 def test_the_site_is_written_as_browsers_write_it(public_url, site):
-    assert site_of(public_url) == site
+    assert relying_party_and_origin(public_url) == site
 
 
 def test_made_up_answers_break_nothing(client, ann, phone):

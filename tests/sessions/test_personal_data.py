@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.accounts.personal_data import EMPTIED, ERASED, KEPT_FOR_TAX, owned_by
+from streamsvc.operations.accounts.personal_data import ANONYMIZED, ERASED, RETAINED_FOR_TAX, ownership_condition
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.sessions_steps import code_of, everything, mailed_token, mails, new_person, operator, run_jobs
@@ -19,9 +19,11 @@ def ann(client):
 
 
 def test_what_happens_to_each_table_is_said():
-    about_people = {table.name for table in db.metadata.sorted_tables if owned_by(table, "acc_x") is not None}
-    assert about_people - KEPT_FOR_TAX - EMPTIED - ERASED == set()
-    assert set() == (KEPT_FOR_TAX & ERASED) | (KEPT_FOR_TAX & EMPTIED) | (ERASED & EMPTIED)
+    about_people = {
+        table.name for table in db.metadata.sorted_tables if ownership_condition(table, "acc_x") is not None
+    }
+    assert about_people - RETAINED_FOR_TAX - ANONYMIZED - ERASED == set()
+    assert set() == (RETAINED_FOR_TAX & ERASED) | (RETAINED_FOR_TAX & ANONYMIZED) | (ERASED & ANONYMIZED)
 
 
 def test_the_export_tells_everything_and_no_secret(app, ann, client):

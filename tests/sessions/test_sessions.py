@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import Session
-from streamsvc.operations.maintenance.housekeeping import forget
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.schemas.sessions.sessions import CurrentSession, SignedIn
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import SECRET, Person, code_of, everything, mailed_token, mails, new_person, operator
@@ -24,7 +24,7 @@ def test_a_session_is_forgotten_a_month_after_its_longest_life(app, ann, clock):
     left = sa.select(sa.func.count()).select_from(Session)
     for days, kept in ((0, 2), (2, 1), (364, 1), (400, 1), (401, 0)):
         with app.app_context():
-            forget({}, clock.at + timedelta(days=days))
+            purge_expired_data({}, clock.at + timedelta(days=days))
             db.session.commit()
             assert db.session.scalar(left) == kept, days
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from streamsvc.models import Account, ApiKey, Device, Session
 from streamsvc.operations.billing.books.audit import audit
 from streamsvc.operations.maintenance import job_handlers
-from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, TOKEN_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, SESSION_TOKEN_PREFIX, hash_token
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -29,7 +29,7 @@ class World:
         token = API_KEY_PREFIX + secrets.token_urlsafe(32)
         with self.app.app_context():
             db.session.add(
-                ApiKey(name="tests", token_hash=fingerprint(token), scopes=list(scopes), created_at=self.clock())
+                ApiKey(name="tests", token_hash=hash_token(token), scopes=list(scopes), created_at=self.clock())
             )
             db.session.commit()
         return token
@@ -144,10 +144,10 @@ class Person(Caller):
 
     def sign_in(self):
         """A session of this very moment: time passes in months here."""
-        self.token, now = TOKEN_PREFIX + secrets.token_urlsafe(32), self.world.clock()
+        self.token, now = SESSION_TOKEN_PREFIX + secrets.token_urlsafe(32), self.world.clock()
         with self.world.app.app_context():
             times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}
-            kept = {"token_hash": fingerprint(self.token), "lifetime": "tv", "epoch": 0}
+            kept = {"token_hash": hash_token(self.token), "lifetime": "tv", "epoch": 0}
             db.session.add(Session(account_id=self.id, device_id=self.device_id, **kept, **times))
             db.session.commit()
         self.signed_in_at = now

@@ -5,7 +5,7 @@ import secrets
 from urllib.parse import urlencode
 
 from streamsvc.models import ApiKey
-from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, hash_token
 from streamsvc.storage.database import db
 
 _numbers = itertools.count(1)
@@ -56,7 +56,7 @@ class Catalog(Caller):
         token = API_KEY_PREFIX + secrets.token_urlsafe(32)
         with app.app_context():
             key = ApiKey(
-                name="tests", token_hash=fingerprint(token), scopes=["admin"], created_at=app.extensions["clock"]()
+                name="tests", token_hash=hash_token(token), scopes=["admin"], created_at=app.extensions["clock"]()
             )
             db.session.add(key)
             db.session.commit()

@@ -54,7 +54,7 @@ def enrolled(app, role, name=None):
     name = name or role
     staff, token = Staff(app.test_client(), f"{name}@example.com", app=app), f"invitation of {name}"
     with app.app_context():
-        staff.id = people.invite(staff.email, name.title(), role, clock.now(), token)
+        staff.id = people.invite_operator(staff.email, name.title(), role, clock.now(), token)
         db.session.commit()
     assert staff.accept(token).status_code == 200
     return staff

@@ -5,10 +5,10 @@ import secrets
 
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.operations.accounts.api_keys import create_api_key
-from streamsvc.operations.playback.streams import Limits, Wish
+from streamsvc.operations.playback.streams import StreamLimits, StreamRequest
 from streamsvc.storage.database import db, new_id
 
-TWO = Limits(streams=2, devices=None)
+TWO = StreamLimits(streams=2, devices=None)
 FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 4, "downloads": False, "ads": False}
 FILM = {"external_id": "film", "kind": "movie", "title": "A Film", "runtime_s": 6000, "age_rating": "US:R"}
 CARTOON = {"external_id": "cartoon", "kind": "movie", "title": "A Cartoon", "runtime_s": 5400, "age_rating": "US:G"}
@@ -151,4 +151,4 @@ def new_session(account_id, now, kind="tv"):
 
 
 def wish(account_id, profile_id, session_id, device_id, item_id="ttl_1"):
-    return Wish(account_id, profile_id, session_id, device_id, item_id, item_id, "DE", 1080)
+    return StreamRequest(account_id, profile_id, session_id, device_id, item_id, item_id, "DE", 1080)

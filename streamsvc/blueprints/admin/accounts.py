@@ -42,8 +42,8 @@ def list_accounts(asked):
 @bp.response(201, AdminAccount)
 def create_account(given):
     """Take over an account from another system, with the hash of its password."""
-    account_id = accounts.take_over(given, clock.now())
-    audit.record("account_imported", account_id, actor=asking_operator().id)
+    account_id = accounts.import_account(given, clock.now())
+    audit.record_event("account_imported", account_id, actor=asking_operator().id)
     return db.session.get(Account, account_id)
 
 
@@ -62,7 +62,7 @@ def read_account(account_id):
 def patch_account(given, account_id):
     """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
     account = _found(lock(Account, account_id))
-    account_status.put(account, given, clock.now(), actor=asking_operator().id)
+    account_status.set_account_status(account, given, clock.now(), actor=asking_operator().id)
     db.session.commit()
     return account
 
@@ -84,10 +84,10 @@ def list_sessions(asked, account_id):
 def delete_sessions(account_id):
     """End every session of an account."""
     account = _found(lock(Account, account_id))
-    ended = Session.end_all(account.id, clock.now())
-    revocation.stop_televisions(account.id)
-    trusted_devices.distrust(account.id)
-    audit.record("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
+    ended = Session.revoke_all(account.id, clock.now())
+    revocation.deny_pending_device_codes(account.id)
+    trusted_devices.revoke_device_trust(account.id)
+    audit.record_event("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
     db.session.commit()
 
 
@@ -97,10 +97,10 @@ def delete_sessions(account_id):
 def delete_session(account_id, session_id):
     """End one session of an account."""
     account = _found(lock(Account, account_id))
-    if not Session.end_all(account.id, clock.now(), Session.id == session_id):
+    if not Session.revoke_all(account.id, clock.now(), Session.id == session_id):
         raise NotFound
-    trusted_devices.distrust_device_of(account.id, session_id)
-    audit.record("session_ended", account.id, actor=asking_operator().id, session=session_id)
+    trusted_devices.revoke_session_device_trust(account.id, session_id)
+    audit.record_event("session_ended", account.id, actor=asking_operator().id, session=session_id)
     db.session.commit()
 
 

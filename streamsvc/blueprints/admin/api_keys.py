@@ -8,7 +8,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import ApiKey
-from streamsvc.operations.accounts.api_keys import add_api_key
+from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -32,7 +32,9 @@ def create_key(given):
     if given["expires_at"] and given["expires_at"] <= clock.now():
         raise Invalid(errors={"expires_at": ["It lies in the past."]})
     token = API_KEY_PREFIX + idempotency.new_secret()
-    key = add_api_key(given["name"], given["scopes"], token, given["expires_at"], actor=asking_operator().id)
+    key = create_api_key_from_token(
+        given["name"], given["scopes"], token, given["expires_at"], actor=asking_operator().id
+    )
     return {name: getattr(key, name) for name in ApiKeyOut().fields} | {"token": token}
 
 
@@ -54,6 +56,6 @@ def delete_key(key_id):
     ended = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
     if db.session.execute(ended).rowcount == 0:
         raise NotFound
-    impersonation.end_all_of(key_id, clock.now())
-    audit.record("api_key_revoked", actor=asking_operator().id, key=key_id)
+    impersonation.revoke_impersonations(key_id, clock.now())
+    audit.record_event("api_key_revoked", actor=asking_operator().id, key=key_id)
     db.session.commit()

@@ -34,4 +34,4 @@ def read_chain():
     """Whether every row still is what it was. Keep `head` elsewhere: then nobody can rewrite the whole log either."""
     newest = one_row(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1))
     seq, head = newest or (0, None)
-    return {"rows": seq, "head": head, "first_break": audit.first_break()}
+    return {"rows": seq, "head": head, "first_break": audit.find_first_break()}

@@ -157,4 +157,4 @@ def found(invoice_id):
 
 
 def noted(action, invoice, **details):
-    audit.record(action, invoice.account_id, actor=asking_operator().id, invoice=invoice.id, **details)
+    audit.record_event(action, invoice.account_id, actor=asking_operator().id, invoice=invoice.id, **details)

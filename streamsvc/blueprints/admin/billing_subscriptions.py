@@ -64,7 +64,7 @@ def create_for_account(asked):
         subscription = subscribe(asked["account_id"], asked, clock.now(), me, current_key())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
-    audit.record("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
+    audit.record_event("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
     return operators_view(subscription)
 
 
@@ -85,7 +85,7 @@ def cancel(asked, subscription_id):
     """Cancel for an account; a date in the past credits the days since then."""
     row, me = found(subscription_id), asking_operator().id
     shown = changes.carry_out(row.id, lambda at: changes.cancel(at, asked, me, backdate=True), clock.now())
-    audit.record("subscription_canceled", row.account_id, actor=me, subscription=row.id)
+    audit.record_event("subscription_canceled", row.account_id, actor=me, subscription=row.id)
     return operators_view(shown)
 
 
@@ -100,7 +100,7 @@ def move_to_account(asked, subscription_id):
     giver = row.account_id
     shown = operators_view(transfer(row.id, asked["account_id"], clock.now(), me))
     for account_id in (giver, asked["account_id"]):
-        audit.record("subscription_transferred", account_id, actor=me, subscription=subscription_id)
+        audit.record_event("subscription_transferred", account_id, actor=me, subscription=subscription_id)
     return shown
 
 
@@ -112,7 +112,7 @@ def take_out_of_parking(subscription_id):
     row, me = found(subscription_id), asking_operator().id
     reason = row.parked_reason
     shown = holds.take_out(row.id, clock.now())
-    audit.record("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
+    audit.record_event("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
     db.session.commit()
     return operators_view(shown)
 
@@ -134,7 +134,7 @@ def withdraw_price_migration(migration_id):
     if db.session.get(PriceMigration, migration_id) is None:
         raise NotFound
     withdrawn = withdraw(migration_id, clock.now(), asking_operator().id)
-    audit.record("price_migration_withdrawn", actor=asking_operator().id, migration=migration_id)
+    audit.record_event("price_migration_withdrawn", actor=asking_operator().id, migration=migration_id)
     db.session.commit()
     return withdrawn
 
@@ -147,7 +147,7 @@ def withdraw_price_migration(migration_id):
 def migrate_price(asked):
     """Move everyone from one price to another, at their first renewal on or after the day."""
     moved = migrate(asked, clock.now(), asking_operator().id)
-    audit.record("price_migrated", actor=asking_operator().id, **{k: str(v) for k, v in asked.items()})
+    audit.record_event("price_migrated", actor=asking_operator().id, **{k: str(v) for k, v in asked.items()})
     return moved
 
 

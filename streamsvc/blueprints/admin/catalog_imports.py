@@ -19,8 +19,8 @@ from streamsvc.security.authentication import operator
 from streamsvc.storage.database import all_rows, db
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Files of titles.")
-ARCHIVES = ("application/zip", "application/x-zip-compressed")
-FILE = {
+ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
+FILE_BODY = {
     "required": True,
     "content": {
         media: {"schema": {"type": "string", "format": "binary"}}
@@ -34,26 +34,26 @@ FILE = {
         )
     },
 }
-OTHER_NAMES = {
+OTHER_MEDIA_TYPES = {
     "application/ndjson",
     "application/jsonl",
     "application/x-jsonlines",
     "application/csv",
     "text/plain",
     "application/x-gzip",
-    *ARCHIVES[1:],
+    *ARCHIVE_MEDIA_TYPES[1:],
     "application/octet-stream",
     "application/x-www-form-urlencoded",  # what curl calls any file
     "",
 }
 
 
-def whole_file(view):
+def allow_large_body(view):
     """Let a view's body be as large as a file may be."""
 
     @wraps(view)
     def reading(*args, **kwargs):
-        request.max_content_length = imports.LARGEST_BYTES
+        request.max_content_length = imports.MAX_FILE_BYTES
         return view(*args, **kwargs)
 
     return reading
@@ -61,39 +61,39 @@ def whole_file(view):
 
 @bp.route("", methods=["POST"])
 @operator("catalog")
-@whole_file
+@allow_large_body
 @bp.arguments(ImportQuery, location="query")
-@bp.doc(requestBody=FILE)
+@bp.doc(requestBody=FILE_BODY)
 @idempotent()
 @bp.response(202, ImportOut)
-def create_import(asked):
+def create_import(query):
     """Import a file of titles. The worker carries it out; the same file twice changes nothing."""
-    if request.mimetype not in FILE["content"].keys() | OTHER_NAMES:
-        raise WrongMediaType(detail=f"Send the file as one of {', '.join(FILE['content'])}.")
+    if request.mimetype not in FILE_BODY["content"].keys() | OTHER_MEDIA_TYPES:
+        raise WrongMediaType(detail=f"Send the file as one of {', '.join(FILE_BODY['content'])}.")
     body = request.get_data()
     if not body:
         raise Invalid(errors={"_": ["Send the file as the body."]})
-    made = imports.create(body, {**asked, "format": _format(asked["format"])}, clock.now())
+    made = imports.create_import(body, {**query, "format": _detect_format(query["format"])}, clock.now())
     db.session.flush()
     return made
 
 
-def _format(asked):
+def _detect_format(requested):
     """What the body is: as it is asked for, else as its media type tells."""
-    if request.mimetype in ARCHIVES:
-        if asked not in (None, "imdb"):
+    if request.mimetype in ARCHIVE_MEDIA_TYPES:
+        if requested not in (None, "imdb"):
             raise Invalid(errors={"format": ["An archive holds IMDb's files: `imdb`."]})
         return "imdb"
-    return asked or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
+    return requested or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @operator("catalog")
 @bp.response(200, page_of(ImportOut))
-def list_imports(asked):
+def list_imports(query):
     """Every import, the newest first."""
-    return rows_page(sa.select(Import), Import.id, asked, "imports")
+    return rows_page(sa.select(Import), Import.id, query, "imports")
 
 
 @bp.route("/<import_id>")
@@ -101,29 +101,29 @@ def list_imports(asked):
 @bp.response(200, ImportOut)
 def get_import(import_id):
     """How far an import has come."""
-    return _found(import_id)
+    return _get_import(import_id)
 
 
 @bp.route("/<import_id>/rejections")
 @bp.arguments(PageQuery, location="query")
 @operator("catalog")
 @bp.response(200, page_of(RejectionOut))
-def list_rejections(asked, import_id):
+def list_rejections(query, import_id):
     """Why lines were not taken, in their order."""
-    scope = f"rejections:{_found(import_id).id}"
+    scope = f"rejections:{_get_import(import_id).id}"
     place = sa.tuple_(ImportRejection.line, ImportRejection.position)
     rows = sa.select(*ImportRejection.__table__.c).where(ImportRejection.import_id == import_id)
-    if after := pagination.decode(scope, asked["cursor"]):
+    if after := pagination.decode(scope, query["cursor"]):
         rows = rows.where(place > sa.tuple_(*after))
-    rows = rows.order_by(ImportRejection.line, ImportRejection.position).limit(asked["limit"] + 1)
-    page = pagination.page(all_rows(rows), asked["limit"], scope, lambda row: [row.line, row.position])
-    if asked["include_total"]:
+    rows = rows.order_by(ImportRejection.line, ImportRejection.position).limit(query["limit"] + 1)
+    page = pagination.page(all_rows(rows), query["limit"], scope, lambda row: [row.line, row.position])
+    if query["include_total"]:
         count = sa.select(sa.func.count()).where(ImportRejection.import_id == import_id)
         page["total"] = db.session.scalar(count)
     return page
 
 
-def _found(import_id):
+def _get_import(import_id):
     found = db.session.get(Import, import_id)
     if found is None:
         raise NotFound

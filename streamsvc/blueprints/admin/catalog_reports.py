@@ -7,7 +7,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import exporting
 from streamsvc.operations.catalog.browse import coverage
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.schemas.admin.catalog import Coverage, PageOfLacking
+from streamsvc.schemas.admin.catalog import Coverage, PageOfTitlesWithIssue
 from streamsvc.schemas.base import PageQuery
 from streamsvc.security.authentication import operator
 
@@ -19,26 +19,26 @@ bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="W
 @bp.response(200, Coverage)
 def get_coverage():
     """What the catalogue lacks, counted, with the first titles of each kind."""
-    return coverage.report(clock.now())
+    return coverage.coverage_report(clock.now())
 
 
 @bp.route("/coverage/<code>")
 @bp.arguments(PageQuery, location="query")
 @operator("catalog")
-@bp.response(200, PageOfLacking)
-def list_lacking(asked, code):
+@bp.response(200, PageOfTitlesWithIssue)
+def list_titles_with_issue(query, code):
     """Every title that lacks one thing."""
-    if code not in coverage.LACKS:
+    if code not in coverage.ISSUES:
         raise NotFound
-    return coverage.page(code, asked, clock.now())
+    return coverage.list_titles_with_issue(code, query, clock.now())
 
 
 @bp.route("/catalog-exports/<form>")
 @operator("catalog")
 @bp.response(200, description="The catalogue: `ndjson`, `roku` or `schema.org`.")
-def export(form):
+def export_catalog(form):
     """The whole catalogue as a file, sent as it is read."""
-    if form not in exporting.FORMATS:
+    if form not in exporting.EXPORTERS:
         raise NotFound
-    pieces = exporting.FORMATS[form](current_app.extensions["settings"].public_url)
-    return Response(stream_with_context(pieces), content_type=exporting.MEDIA_TYPES[form])
+    pieces = exporting.EXPORTERS[form](current_app.extensions["settings"].public_url)
+    return Response(stream_with_context(pieces), content_type=exporting.EXPORT_MEDIA_TYPES[form])

@@ -1,7 +1,7 @@
 """GET·PUT·DELETE /v1/admin/collections/{code} and /v1/admin/home."""
 
 from streamsvc import clock
-from streamsvc.blueprints.admin.preconditions import check
+from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.etags import etag_of, unchanged
 from streamsvc.operations.catalog.browse import collections
@@ -9,34 +9,34 @@ from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.playback import home
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.base import Slug, checked
-from streamsvc.schemas.catalog.browse import CollectionIn, CollectionKept, CollectionOut, HomeIn
+from streamsvc.schemas.catalog.browse import CollectionDefinition, CollectionIn, CollectionOut, HomeIn
 from streamsvc.security.authentication import operator
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin rows", __name__, url_prefix="/v1/admin", description="Collections and the home page.")
-KEPT = "private, no-cache"
+CACHE_CONTROL = "private, no-cache"
 
 
 @bp.route("/collections/<code>")
 @operator("catalog")
-@bp.response(200, CollectionKept)
+@bp.response(200, CollectionDefinition)
 def get_collection(code):
     """A collection as it was put: its names and its titles in their order, by their external ids."""
-    found = collections.kept(code)
-    return unchanged(etag_of(found), KEPT) or (found, _headers(found))
+    found = collections.get_collection_definition(code)
+    return unchanged(etag_of(found), CACHE_CONTROL) or (found, _headers(found))
 
 
 @bp.route("/collections/<code>", methods=["PUT"])
 @operator("catalog")
 @bp.arguments(CollectionIn)
 @bp.response(200, CollectionOut)
-def put_collection(given, code):
+def replace_collection(body, code):
     """Put a collection: its name and its titles in their order. If-Match and If-None-Match hold."""
-    _check(checked(Slug(), "code", code))
-    made = collections.put(code, given, clock.now())
-    headers = _headers(collections.kept(code))
+    _lock_and_check_etag(checked(Slug(), "code", code))
+    made = collections.replace_collection(code, body, clock.now())
+    headers = _headers(collections.get_collection_definition(code))
     db.session.commit()
-    return {"id": made, "code": code, "title": given["title"]}, headers
+    return {"id": made, "code": code, "title": body["title"]}, headers
 
 
 @bp.route("/collections/<code>", methods=["DELETE"])
@@ -44,53 +44,53 @@ def put_collection(given, code):
 @bp.response(204)
 def delete_collection(code):
     """Drop a collection, and the home rows that show it. If-Match holds."""
-    _check(code)
-    collections.remove(code)
+    _lock_and_check_etag(code)
+    collections.delete_collection(code)
     db.session.commit()
 
 
 @bp.route("/home")
 @operator("catalog")
 @bp.response(200, HomeIn)
-def get_home():
+def get_home_rows():
     """The home page's rows as they were put; none where it shows the usual ones."""
-    found = {"items": home.kept()}
-    return unchanged(etag_of(found), KEPT) or (found, _headers(found))
+    found = {"items": home.list_configured_rows()}
+    return unchanged(etag_of(found), CACHE_CONTROL) or (found, _headers(found))
 
 
 @bp.route("/home", methods=["PUT"])
 @operator("catalog")
 @bp.arguments(HomeIn)
 @bp.response(200, HomeIn)
-def put_home(given):
+def replace_home_rows(body):
     """Put the home page's rows in their order; none brings the usual ones back. If-Match holds."""
-    if [row for row in given["items"] if (row["kind"] == "collection") != bool(row["collection"])]:
+    if [row for row in body["items"] if (row["kind"] == "collection") != bool(row["collection"])]:
         raise Invalid(errors={"items": ["`collection` names a collection in rows of that kind, and in no other."]})
-    writing.begin()
-    check(etag_of({"items": home.kept()}))
-    home.put(given["items"])
-    headers = _headers({"items": home.kept()})
+    writing.lock_catalog()
+    check_preconditions(etag_of({"items": home.list_configured_rows()}))
+    home.replace_home_rows(body["items"])
+    headers = _headers({"items": home.list_configured_rows()})
     db.session.commit()
-    return given, headers
+    return body, headers
 
 
 @bp.route("/home", methods=["DELETE"])
 @operator("catalog")
 @bp.response(204)
-def delete_home():
+def reset_home_rows():
     """Bring the usual rows of the home page back."""
-    home.put([])
+    home.replace_home_rows([])
     db.session.commit()
 
 
-def _check(code):
+def _lock_and_check_etag(code):
     """Hold the catalogue, and refuse a change of a collection that the client has not read."""
-    writing.begin()
+    writing.lock_catalog()
     try:
-        check(etag_of(collections.kept(code)))
+        check_preconditions(etag_of(collections.get_collection_definition(code)))
     except NotFound:
-        check(None)
+        check_preconditions(None)
 
 
 def _headers(found):
-    return {"ETag": f'"{etag_of(found)}"', "Cache-Control": KEPT}
+    return {"ETag": f'"{etag_of(found)}"', "Cache-Control": CACHE_CONTROL}

@@ -17,4 +17,4 @@ def export(name):
     """All accounts, subscriptions, invoices or ledger entries, oldest first."""
     if name not in exports.TABLES:
         raise NotFound
-    return Response(stream_with_context(exports.ndjson(name)), content_type="application/x-ndjson")
+    return Response(stream_with_context(exports.export_ndjson(name)), content_type="application/x-ndjson")

@@ -5,7 +5,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
-from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import asking_operator, operator
 
@@ -22,6 +22,6 @@ def create_impersonation(given, account_id):
 
     The owner finds the session among their own and may end it; so may support, as any session of the account.
     """
-    token = TOKEN_PREFIX + idempotency.new_secret()
-    session = impersonation.begin(account_id, asking_operator(), given, token, clock.now())
+    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    session = impersonation.start_impersonation(account_id, asking_operator(), given, token, clock.now())
     return {"session_id": session.id, "token": token, "expires_at": session.expires_at}

@@ -21,9 +21,11 @@ bp = Blueprint(
 def put_operator_password(given):
     """Change the password. Every other session of the operator ends."""
     me = asking_operator()
-    credentials.check_new_password(credentials.facts_of(me.id), given["current_password"], given["password"])
+    credentials.check_operator_password_change(
+        credentials.find_operator_row(me.id), given["current_password"], given["password"]
+    )
     new_hash = password_hashing.hashed(given["password"])
-    credentials.set_password(me.id, new_hash, me.session.session_id, clock.now())
+    credentials.set_operator_password(me.id, new_hash, me.session.session_id, clock.now())
     db.session.commit()
 
 
@@ -34,7 +36,7 @@ def begin_operator_totp():
     """Begin with another authenticator. The one before counts until the new one has shown a code."""
     me = asking_operator()
     me.require_recent_proof()
-    begun = credentials.begin_totp(me.id)
+    begun = credentials.start_operator_totp(me.id)
     db.session.commit()
     return begun
 
@@ -47,9 +49,9 @@ def confirm_operator_totp(given):
     """Show a code of the new authenticator: it takes the other's place. Every other session of the operator ends."""
     me, now = asking_operator(), clock.now()
     me.require_recent_proof()
-    facts = credentials.facts_of(me.id)
-    step = credentials.pending_step(facts, given["code"], now)
-    codes = credentials.change_totp(facts, step, me.session.session_id, now)
+    facts = credentials.find_operator_row(me.id)
+    step = credentials.get_pending_totp_step(facts, given["code"], now)
+    codes = credentials.replace_operator_totp(facts, step, me.session.session_id, now)
     db.session.commit()
     return {"recovery_codes": codes}
 
@@ -61,6 +63,6 @@ def put_operator_recovery_codes():
     """Ten new recovery codes; those before count no more."""
     me = asking_operator()
     me.require_recent_proof()
-    codes = credentials.renew_codes(me.id, clock.now())
+    codes = credentials.renew_operator_recovery_codes(me.id, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}

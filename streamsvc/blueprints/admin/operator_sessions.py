@@ -9,7 +9,7 @@ from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_PREFIX
+from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
     NewOperatorSession,
@@ -33,10 +33,10 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 def create_operator_session(given):
     """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
     now = clock.now()
-    proved = sign_in.by_password(given, now)
-    sign_in.check_second_factor(proved.operator.id, given, now)
-    token = OPERATOR_PREFIX + idempotency.new_secret()
-    sign_in.open_session(proved, token, now)
+    proved = sign_in.verify_operator_password(given, now)
+    sign_in.require_operator_second_factor(proved.operator.id, given, now)
+    token = OPERATOR_TOKEN_PREFIX + idempotency.new_secret()
+    sign_in.create_operator_session(proved, token, now)
     return told(in_unit_of_work(token)) | {"token": token}
 
 
@@ -63,7 +63,7 @@ def delete_current_operator():
 def reauthenticate_operator(given):
     """Show a code: for ten minutes this session may make and end API keys and operators."""
     me = asking_operator()
-    credentials.prove(me.id, me.session.session_id, given["totp"], clock.now())
+    credentials.verify_operator_reauthentication(me.id, me.session.session_id, given["totp"], clock.now())
     db.session.commit()
 
 
@@ -88,9 +88,9 @@ def delete_operator_session(session_id):
 
 def _end(session_id: str) -> None:
     me = asking_operator()
-    if not OperatorSession.end_all(me.id, clock.now(), OperatorSession.id == session_id):
+    if not OperatorSession.revoke_all(me.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
-    audit.record("session_ended", session=session_id)
+    audit.record_event("session_ended", session=session_id)
     db.session.commit()
 
 

@@ -6,7 +6,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
@@ -33,7 +33,7 @@ bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who o
 @bp.response(200, page_of(OperatorOut))
 def list_operators(asked):
     """Every operator but those removed, the newest first."""
-    return rows_page(OperatorAccount.kept(), OperatorAccount.id, asked, "operators")
+    return rows_page(OperatorAccount.not_removed(), OperatorAccount.id, asked, "operators")
 
 
 @bp.route("/operators", methods=["POST"])
@@ -44,7 +44,7 @@ def list_operators(asked):
 def create_operator(given):
     """Invite somebody by mail: they set a password and an authenticator of their own."""
     asking_operator().require_recent_proof()
-    made = people.invite(given["email"], given["name"], given["role"], clock.now())
+    made = people.invite_operator(given["email"], given["name"], given["role"], clock.now())
     return db.session.get(OperatorAccount, made)
 
 
@@ -66,7 +66,7 @@ def read_operator(operator_id):
 def patch_operator(given, operator_id):
     """Another name, role or status, which counts from the operator's next request. An admin remains."""
     asking_operator().require_recent_proof()
-    changed = people.change(operator_id, given, clock.now())
+    changed = people.update_operator(operator_id, given, clock.now())
     db.session.commit()
     return changed
 
@@ -77,7 +77,7 @@ def patch_operator(given, operator_id):
 def delete_operator(operator_id):
     """End an operator for good; the audit log keeps the id, and this service whose it was."""
     asking_operator().require_recent_proof()
-    people.remove(operator_id, clock.now())
+    people.remove_operator(operator_id, clock.now())
     db.session.commit()
 
 
@@ -86,7 +86,7 @@ def delete_operator(operator_id):
 @bp.response(204)
 def delete_sessions_of_operator(operator_id):
     """Sign an operator out everywhere."""
-    people.end_sessions(operator_id, clock.now())
+    people.revoke_operator_sessions(operator_id, clock.now())
     db.session.commit()
 
 
@@ -97,7 +97,7 @@ def delete_sessions_of_operator(operator_id):
 def reset_operator(operator_id):
     """Take password and authenticator away at once, and invite anew by mail. Nobody chooses another's password."""
     asking_operator().require_recent_proof()
-    return people.reset(operator_id, clock.now())
+    return people.reset_operator(operator_id, clock.now())
 
 
 @bp.route("/invitations", methods=["POST"])
@@ -106,9 +106,9 @@ def reset_operator(operator_id):
 @bp.response(200, InvitedOperator)
 def open_invitation(given):
     """See who is invited, and begin with an authenticator; asking again replaces its secret."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
-    operator = credentials.invited(given["token"], clock.now())
-    begun = credentials.begin_totp(operator.id)
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    operator = credentials.get_invited_operator(given["token"], clock.now())
+    begun = credentials.start_operator_totp(operator.id)
     db.session.commit()
     return begun | {name: getattr(operator, name) for name in ("email", "name", "role")}
 
@@ -119,11 +119,11 @@ def open_invitation(given):
 @bp.response(200, RecoveryCodes)
 def accept_invitation(given):
     """Set the password and the authenticator, both at once. The recovery codes are shown this once."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
     now = clock.now()
-    operator = credentials.invited(given["token"], now)
-    accounts.check_password(given["password"], operator.email, operator.name)
-    step = credentials.pending_step(operator, given["code"], now)
-    codes = credentials.enrol(given["token"], operator, password_hashing.hashed(given["password"]), step, now)
+    operator = credentials.get_invited_operator(given["token"], now)
+    accounts.check_password_strength(given["password"], operator.email, operator.name)
+    step = credentials.get_pending_totp_step(operator, given["code"], now)
+    codes = credentials.enroll_operator(given["token"], operator, password_hashing.hashed(given["password"]), step, now)
     db.session.commit()
     return {"recovery_codes": codes}

@@ -14,12 +14,12 @@ from streamsvc.operations.playback import streams, usage
 from streamsvc.rules.playback import streaming
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
+    AdminStreamPage,
     ExplainIn,
     ExplainOut,
     StreamsQuery,
     UsageOut,
     UsageQuery,
-    WatchedStreamPage,
 )
 from streamsvc.security.authentication import asking_operator, operator
 from streamsvc.storage.database import all_rows, db, one_row
@@ -31,30 +31,30 @@ bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="
 @operator("support")
 @bp.arguments(ExplainIn)
 @bp.response(200, ExplainOut)
-def explain(asked):
+def explain_playback(body):
     """Why can this account not play this title? Every check in order, passed or failed; nothing is started."""
-    explained = explaining.explain(asked, clock.now())
-    explained["facts"]["device_kind"] = asked["device_kind"]
+    explained = explaining.explain_playback(body, clock.now())
+    explained["facts"]["device_kind"] = body["device_kind"]
     return explained
 
 
 @bp.route("/streams")
 @operator("playback")
 @bp.arguments(StreamsQuery, location="query")
-@bp.response(200, WatchedStreamPage)
-def list_streams(asked):
+@bp.response(200, AdminStreamPage)
+def list_streams(query):
     """Everything that plays just now, the newest first."""
-    theirs = [Stream.account_id == asked["account_id"]] if asked["account_id"] else []
-    live, now = streams.LIVE_ANYWHERE.where(*theirs), clock.now()
-    after = pagination.decode("admin-streams", asked["cursor"])
+    theirs = [Stream.account_id == query["account_id"]] if query["account_id"] else []
+    live, now = streams.ALL_LIVE_STREAMS.where(*theirs), clock.now()
+    after = pagination.decode("admin-streams", query["cursor"])
     page_of_live = live.where(Stream.id < after[0]) if after else live
-    rows = all_rows(page_of_live.limit(asked["limit"] + 1), {"now": now})
-    page = pagination.page(rows, asked["limit"], "admin-streams", lambda stream: [stream.id])
-    if asked["include_total"]:
+    rows = all_rows(page_of_live.limit(query["limit"] + 1), {"now": now})
+    page = pagination.page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
+    if query["include_total"]:
         counted = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
         page["total"] = one_row(counted, {"now": now})[0]
     also = ("account_id", "country")
-    page["items"] = [streams.told(s) | {name: getattr(s, name) for name in also} for s in page["items"]]
+    page["items"] = [streams.stream_view(s) | {name: getattr(s, name) for name in also} for s in page["items"]]
     return page
 
 
@@ -66,8 +66,8 @@ def stop_stream(stream_id):
     found = one_row(sa.select(Stream.account_id).where(Stream.id == stream_id))
     if found is None:
         raise NotFound
-    streams.end(found.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
-    audit.record("stream_stopped", found.account_id, actor=asking_operator().id, stream=stream_id)
+    streams.end_streams(found.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+    audit.record_event("stream_stopped", found.account_id, actor=asking_operator().id, stream=stream_id)
     db.session.commit()
 
 
@@ -75,7 +75,7 @@ def stop_stream(stream_id):
 @operator("playback")
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
-def report_usage(asked):
+def get_usage_report(query):
     """Starts, minutes and viewers: by day, by title (the hundred most watched), in all."""
-    until = asked["until"] or clock.now().date() + timedelta(days=1)
-    return usage.usage(asked["since"] or until - timedelta(days=30), until)
+    until = query["until"] or clock.now().date() + timedelta(days=1)
+    return usage.usage_report(query["since"] or until - timedelta(days=30), until)

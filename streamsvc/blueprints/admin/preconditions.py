@@ -5,7 +5,7 @@ from flask import request
 from streamsvc.rules.refusals.requests import PreconditionFailed, PreconditionRequired
 
 
-def check(etag: str | None, required: bool = False) -> None:
+def check_preconditions(etag: str | None, required: bool = False) -> None:
     """Refuse a change of something else than what the client read; `etag` is None where there is nothing yet.
 
     Raises PreconditionRequired where the client must say what it read and does not, PreconditionFailed otherwise.

@@ -48,7 +48,7 @@ def add_endpoint(asked):
     if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.new_secret(idempotency.KEY)
-    return shown_once(webhooks.new_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
+    return shown_once(webhooks.create_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
@@ -67,7 +67,7 @@ def remove_endpoint(endpoint_id):
 def rotate_secret(endpoint_id):
     """A new secret; for a day both sign."""
     endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.new_secret(idempotency.KEY)
-    webhooks.rotate(endpoint, secret, clock.now())
+    webhooks.rotate_secret(endpoint, secret, clock.now())
     return shown_once(endpoint, secret)
 
 
@@ -92,7 +92,7 @@ def redeliver(delivery_id):
     delivery = db.session.get(WebhookDelivery, delivery_id)
     if delivery is None:
         raise NotFound
-    return webhooks.redeliver(delivery, clock.now())
+    return webhooks.redeliver_event(delivery, clock.now())
 
 
 @bp.route("/events")

@@ -15,19 +15,19 @@ from streamsvc.http.etags import etag_of, stamped, unchanged
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience
 
-KEPT = "private, no-cache"
+CACHE_CONTROL = "private, no-cache"
 """A browser keeps the answer and asks each time whether it still holds: a profile may have changed in between."""
-MOST_BYTES = 16 * 1024 * 1024
+MAX_CACHE_BYTES = 16 * 1024 * 1024
 """What the answers that a process keeps may weigh together."""
 
 
-class Answers:
+class ResponseCache:
     """The bodies asked for last, by ETag."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES):
+    def __init__(self, most_bytes: int = MAX_CACHE_BYTES):
         self.bodies: OrderedDict[str, bytes] = OrderedDict()
-        self.most_bytes = most_bytes
-        self.weight = 0
+        self.max_bytes = most_bytes
+        self.size_bytes = 0
         self.lock = threading.Lock()
 
     def get(self, etag: str) -> bytes | None:
@@ -37,24 +37,24 @@ class Answers:
                 self.bodies.move_to_end(etag)
             return body
 
-    def keep(self, etag: str, body: bytes) -> None:
+    def store(self, etag: str, body: bytes) -> None:
         """Keep it; what was not asked for longest goes."""
         with self.lock:
-            self.weight += len(body) - len(self.bodies.pop(etag, b""))
+            self.size_bytes += len(body) - len(self.bodies.pop(etag, b""))
             self.bodies[etag] = body
-            while self.weight > self.most_bytes:
-                self.weight -= len(self.bodies.popitem(last=False)[1])
+            while self.size_bytes > self.max_bytes:
+                self.size_bytes -= len(self.bodies.popitem(last=False)[1])
 
 
-def answer(audience: Audience, make: Callable[[version.Known], str], *more) -> Response:
+def catalog_response(audience: Audience, build_json: Callable[[version.CatalogSnapshot], str], *more) -> Response:
     """304 where the client has this very answer, else what `make` gives as JSON. `more` is what else it depends on."""
-    moment = version.moment()
+    moment = version.current_catalog_version()
     etag = etag_of(moment, audience, request.full_path, *more)
-    if same := unchanged(etag, KEPT):
+    if same := unchanged(etag, CACHE_CONTROL):
         return same
-    answers = current_app.extensions.setdefault("catalog_answers", Answers())
+    answers = current_app.extensions.setdefault("catalog_answers", ResponseCache())
     body = answers.get(etag)
     if body is None:
-        body = make(version.known(moment[0])).encode()
-        answers.keep(etag, body)
-    return stamped(json_response(body), etag, KEPT)
+        body = build_json(version.load_snapshot(moment[0])).encode()
+        answers.store(etag, body)
+    return stamped(json_response(body), etag, CACHE_CONTROL)

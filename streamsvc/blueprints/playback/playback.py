@@ -15,9 +15,9 @@ from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.playback import (
     HeartbeatIn,
     HeartbeatOut,
-    OthersQuery,
     PlaybackIn,
     PlaybackOut,
+    StopStreamsQuery,
     StreamPage,
 )
 from streamsvc.security.authentication import kids_too, viewer
@@ -27,7 +27,7 @@ log = logging.getLogger("streamsvc.playback")
 
 
 @bp.errorhandler(SQLAlchemyError)
-def undecided(error):
+def handle_database_error(error):
     """What cannot be found out does not play: not who asks, not whether they may, not how many do already."""
     log.exception("a playback was not decided")
     return refused(EntitlementUnavailable())
@@ -38,7 +38,7 @@ def undecided(error):
 @bp.arguments(PlaybackIn)
 @idempotent()
 @bp.response(201, PlaybackOut)
-def start_playback(asked):
+def start_playback(body):
     """Start to play a film or an episode, or hear why not: the first reason, in a fixed order.
 
     401 · 404 · 403 `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`,
@@ -46,29 +46,29 @@ def start_playback(asked):
     `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The same device starting the same item again takes
     over its own place.
     """
-    return json_response(msgspec.json.encode(playing.start(viewer(), asked, clock.now())), 201)
+    return json_response(msgspec.json.encode(playing.start_playback(viewer(), body, clock.now())), 201)
 
 
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
 @kids_too
 @bp.arguments(HeartbeatIn)
 @bp.response(200, HeartbeatOut)
-def beat(told, stream_id):
+def send_heartbeat(body, stream_id):
     """Tell how far the player is, every `interval_s`; 410 `stream_ended` {reason} when it must stop."""
-    return json_response(msgspec.json.encode(playing.beat(viewer(), stream_id, told, clock.now())))
+    return json_response(msgspec.json.encode(playing.record_heartbeat(viewer(), stream_id, body, clock.now())))
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, StreamPage)
-def list_streams(asked):
+def list_streams(query):
     """What plays on the account just now, the oldest first."""
-    live = streams.live_streams(viewer().account_id, clock.now())
-    after = pagination.decode("streams", asked["cursor"])
+    live = streams.list_live_streams(viewer().account_id, clock.now())
+    after = pagination.decode("streams", query["cursor"])
     rows = [stream for stream in live if after is None or stream.id > after[0]]
-    page = pagination.page(rows, asked["limit"], "streams", lambda stream: [stream.id])
-    total = {"total": len(live)} if asked["include_total"] else {}
-    return page | total | {"items": [streams.told(stream) for stream in page["items"]]}
+    page = pagination.page(rows, query["limit"], "streams", lambda stream: [stream.id])
+    total = {"total": len(live)} if query["include_total"] else {}
+    return page | total | {"items": [streams.stream_view(stream) for stream in page["items"]]}
 
 
 @bp.route("/<stream_id>", methods=["DELETE"])
@@ -76,12 +76,12 @@ def list_streams(asked):
 @bp.response(204)
 def stop_stream(stream_id):
     """Stop one stream; its place is free at once."""
-    playing.stop(viewer(), stream_id, clock.now())
+    playing.stop_stream(viewer(), stream_id, clock.now())
 
 
 @bp.route("", methods=["DELETE"])
-@bp.arguments(OthersQuery, location="query")
+@bp.arguments(StopStreamsQuery, location="query")
 @bp.response(204)
-def stop_other_streams(asked):
+def stop_other_streams(query):
     """Stop every stream of the account but `except`."""
-    playing.stop_others(viewer(), asked["kept_id"], clock.now())
+    playing.stop_other_streams(viewer(), query["kept_id"], clock.now())

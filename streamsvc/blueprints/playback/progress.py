@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import reports
-from streamsvc.operations.playback.profiles import own_profile
+from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
 from streamsvc.security.authentication import kids_too, viewer
 
@@ -15,9 +15,9 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 @kids_too
 @bp.arguments(ProgressIn)
 @bp.response(200, ProgressOut)
-def put_progress(told, profile_id, item_id):
+def update_progress(body, profile_id, item_id):
     """Tell how far a film or an episode was watched. The newest report counts: one that comes late never rewinds."""
-    return reports.take(own_profile(viewer(), profile_id), item_id, told, clock.now())
+    return reports.record_progress(get_own_profile(viewer(), profile_id), item_id, body, clock.now())
 
 
 @bp.route("", methods=["POST"])
@@ -25,6 +25,6 @@ def put_progress(told, profile_id, item_id):
 @bp.arguments(ProgressBatchIn)
 @idempotent()
 @bp.response(200, ProgressBatchOut)
-def post_progress(told, profile_id):
+def update_progress_batch(body, profile_id):
     """Tell what piled up while a device was offline, in any order; each item says what became of it."""
-    return {"items": reports.take_all(own_profile(viewer(), profile_id), told["items"], clock.now())}
+    return {"items": reports.record_progress_batch(get_own_profile(viewer(), profile_id), body["items"], clock.now())}

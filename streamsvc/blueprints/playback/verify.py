@@ -14,8 +14,8 @@ from streamsvc.security.authentication import public
 
 bp = Blueprint("playback verify", __name__, url_prefix="/v1/playback", description="For media servers.")
 
-COOKIE = "playback_grant"
-ASKED_FOR = ("X-Original-URI", "X-Forwarded-Uri")
+GRANT_COOKIE = "playback_grant"
+ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 """Where nginx, and where Caddy and Traefik, say what the viewer asked them for."""
 
 
@@ -23,15 +23,15 @@ ASKED_FOR = ("X-Original-URI", "X-Forwarded-Uri")
 @public
 @bp.arguments(VerifyQuery, location="query")
 @bp.response(204)
-def verify(asked):
+def verify_playback_token(query):
     """204 where the grant is signed by us, not expired, and opens the path asked for; else 401 or 403.
 
     The grant comes as a bearer token, in the cookie `playback_grant`, or as `grant` in the query of what was asked
     for; that comes in `X-Original-URI` or `X-Forwarded-Uri`. Asks no database: a stream that was stopped is shut out
     when its last grant expires.
     """
-    target = urlsplit(next((request.headers[name] for name in ASKED_FOR if name in request.headers), ""))
-    token = asked["grant"] or _token_sent(target.query)
+    target = urlsplit(next((request.headers[name] for name in ORIGINAL_URI_HEADERS if name in request.headers), ""))
+    token = query["grant"] or _request_token(target.query)
     claims = token and playback_tokens.claims_of(
         token, playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
     )
@@ -41,8 +41,8 @@ def verify(asked):
         raise GrantForbids
 
 
-def _token_sent(query: str) -> str | None:
+def _request_token(query: str) -> str | None:
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return bearer.strip()
-    return request.cookies.get(COOKIE) or parse_qs(query).get("grant", [None])[0]
+    return request.cookies.get(GRANT_COOKIE) or parse_qs(query).get("grant", [None])[0]

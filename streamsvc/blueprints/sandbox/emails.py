@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import SandboxEmail
-from streamsvc.operations.maintenance.worker_loop import settle
+from streamsvc.operations.maintenance.worker_loop import wait_for_due_jobs
 from streamsvc.rules.emails import email_key
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery
@@ -20,7 +20,7 @@ bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description
 @bp.response(200, page_of(EmailOut))
 def list_emails(asked):
     """What would have been sent, the newest first; with what is being sent just now."""
-    settle()
+    wait_for_due_jobs()
     sent = sa.select(SandboxEmail)
     if asked["to"]:
         sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(asked["to"]))

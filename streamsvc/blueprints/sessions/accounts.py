@@ -11,11 +11,11 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
 from streamsvc.operations.accounts import accounts, personal_data
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
@@ -38,16 +38,16 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
 )
 def create_account(given):
     """Sign up: an account with one profile, signed in at once."""
-    count_by_address(limits.SIGN_UP_ADDRESS)
-    accounts.check_password(given["password"], given["email"], given["name"])
+    hit_address_limit(limits.SIGN_UP_ADDRESS)
+    accounts.check_password_strength(given["password"], given["email"], given["name"])
     told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
     new, now = accounts.NewAccount(password_hash=password_hashing.hashed(given["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
-        accounts.ask_to_confirm(new, now)
+        accounts.enqueue_sign_up(new, now)
         return json_response(b'{"status":"accepted"}', 202)
-    account_id = accounts.open_account(new, now, verified=False)
-    token = TOKEN_PREFIX + idempotency.new_secret()
-    password.open_session(account_id, given["device"], given["remember"], token, now, notify=False)
+    account_id = accounts.create_account(new, now, verified=False)
+    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    password.create_session(account_id, given["device"], given["remember"], token, now, notify=False)
     return signed_in(token, given["cookie"])
 
 
@@ -64,7 +64,7 @@ def delete_account():
     """Close the caller's account: everything ends now. It may be taken back by the mailed token for as many days as the
     service says; then it is erased, but for what tax law asks to keep."""
     require_recent_proof()
-    closing.close(viewer().account_id, clock.now())
+    closing.close_account(viewer().account_id, clock.now())
     db.session.commit()
     response = Response(status=204)
     drop_cookie(response)
@@ -77,8 +77,8 @@ def delete_account():
 @bp.response(204)
 def restore_account(given):
     """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
-    closing.take_back(given["token"], clock.now())
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    closing.restore_account(given["token"], clock.now())
     db.session.commit()
 
 
@@ -88,7 +88,7 @@ def restore_account(given):
 def export_account():
     """Everything that is kept about the caller, by table."""
     require_recent_proof()
-    answer = json_response(msgspec.json.encode(personal_data.export(viewer().account_id, clock.now())))
+    answer = json_response(msgspec.json.encode(personal_data.export_personal_data(viewer().account_id, clock.now())))
     answer.headers["Content-Disposition"] = 'attachment; filename="account.json"'
     return answer
 
@@ -101,7 +101,7 @@ def patch_account(given):
     row = lock(Account, viewer().account_id)
     for name, value in given.items():
         setattr(row, name, value)
-    audit.record("account_changed", row.id, fields=sorted(given))
+    audit.record_event("account_changed", row.id, fields=sorted(given))
     db.session.commit()
     return {
         "id": row.id,

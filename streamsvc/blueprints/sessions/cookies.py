@@ -33,7 +33,7 @@ def token_as_cookie_if_asked(view):
             set_cookie(response, document.pop("token"), asked.get("remember", True))
             if trust := document.get("device_trust"):
                 kept = f"{document['session']['device']['id']}.{trust.pop('token')}"
-                response.set_cookie(TRUST_COOKIE, kept, max_age=trusted_devices.period(), **STRICT)
+                response.set_cookie(TRUST_COOKIE, kept, max_age=trusted_devices.trust_period(), **STRICT)
             response.set_data(msgspec.json.encode(document))
         return response
 

@@ -8,13 +8,13 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response, refused
 from streamsvc.http.idempotency import idempotent
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import device_codes, password
-from streamsvc.operations.sign_in.device_codes import TokenRefused
+from streamsvc.operations.sign_in.device_codes import OAuthError
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
-from streamsvc.rules.sign_in.sessions import LIFETIMES, lifetime_of, new_token
+from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, new_token, session_lifetime_name
 from streamsvc.schemas.sessions.device_codes import (
     Decision,
     DeviceAuthorization,
@@ -69,8 +69,8 @@ def authorize_device(given):
 @bp.response(200, WaitingDevice)
 def look_up_device_code(given):
     """What waits under this code, to be shown before saying yes. A POST, since each try is counted."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
-    return device_codes.waiting(given["user_code"], clock.now())
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    return device_codes.get_pending_device_code(given["user_code"], clock.now())
 
 
 @bp.route("/device-codes/<user_code>/decision", methods=["PUT"])
@@ -78,9 +78,9 @@ def look_up_device_code(given):
 @bp.response(204)
 def put_decision(given, user_code):
     """Let the device sign in to the caller's account, or not."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
     row = viewer().row
-    device_codes.decide(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
+    device_codes.decide_device_code(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
     db.session.commit()
 
 
@@ -97,14 +97,14 @@ def create_token(given):
         return _refused("invalid_request")
     now = clock.now()
     try:
-        code = device_codes.poll(given["device_code"], now)
-    except TokenRefused as error:
+        code = device_codes.poll_device_code(given["device_code"], now)
+    except OAuthError as error:
         return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
-    proof = {"method": "device_code", "proved_at": device_codes.proved_at(code)}
-    password.open_session(code.account_id, device, True, token, now, notify=True, **proof)
+    proof = {"method": "device_code", "proved_at": device_codes.approver_authenticated_at(code)}
+    password.create_session(code.account_id, device, True, token, now, notify=True, **proof)
     db.session.commit()
-    lifetime = LIFETIMES[lifetime_of(code.device["kind"], True)]
+    lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]
     told = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
     return told, 200, {"Pragma": "no-cache"}  # beside Cache-Control, which every answer has: RFC 6749, 5.1
 
@@ -117,9 +117,11 @@ def refuse(error):
 
 
 def _begin(device: dict) -> dict:
-    count_by_address(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
     device_code = DEVICE_CODE_PREFIX + idempotency.new_secret()
-    return device_codes.begin(device, device_code, idempotency.new_secret(idempotency.USER_CODE), clock.now())
+    return device_codes.create_device_code(
+        device, device_code, idempotency.new_secret(idempotency.USER_CODE), clock.now()
+    )
 
 
 def _refused(error: str):

@@ -8,7 +8,7 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
@@ -26,7 +26,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What 
 @bp.response(200, page_of(DeviceOut))
 def list_devices(asked):
     """The account's devices, the newest first."""
-    page = rows_page(Device.kept(viewer().account_id), Device.id, asked, "devices")
+    page = rows_page(Device.owned_by(viewer().account_id), Device.id, asked, "devices")
     return page | {"items": _told(page["items"])}
 
 
@@ -46,7 +46,7 @@ def patch_device(given, device_id):
 def delete_device(device_id):
     """Forget a device: its sessions and streams end, and its next sign-in is that of a stranger."""
     device = _own(device_id)
-    devices.forget(device.account_id, [device.id], clock.now())
+    devices.remove_devices(device.account_id, [device.id], clock.now())
     db.session.commit()
 
 
@@ -55,7 +55,7 @@ def delete_device(device_id):
 def delete_trust(device_id):
     """Ask for the second factor on this device again."""
     device = _own(device_id)
-    trusted_devices.distrust(device.account_id, DeviceTrust.device_id == device.id)
+    trusted_devices.revoke_device_trust(device.account_id, DeviceTrust.device_id == device.id)
     db.session.commit()
 
 
@@ -66,8 +66,8 @@ def delete_trust(device_id):
 def disown_device(given):
     """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
     password opens nothing any more, and a mail lets the owner choose another."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
-    new_device_notices.disown(given["token"], clock.now())
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    new_device_notices.disown_device(given["token"], clock.now())
     db.session.commit()
 
 
@@ -85,11 +85,11 @@ def _told(kept: list[Device]) -> list[dict]:
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
         )
-        .where(Session.account_id.in_(whose), Session.device_id.in_(ids), *Session.lives(clock.now()))
+        .where(Session.account_id.in_(whose), Session.device_id.in_(ids), *Session.live_conditions(clock.now()))
         .group_by(Session.device_id)
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
-    trusted = trusted_devices.trusted_until(ids, clock.now())
+    trusted = trusted_devices.list_trust_expirations(ids, clock.now())
     return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
 
 

@@ -4,7 +4,7 @@ import msgspec
 from flask import Response
 
 from streamsvc.http.edge import json_response
-from streamsvc.rules.sign_in.sessions import fingerprint, impersonation
+from streamsvc.rules.sign_in.sessions import hash_token, impersonation_view
 from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, csrf_token_of
 from streamsvc.storage.database import db
 
@@ -29,7 +29,7 @@ def current_session(viewer: Viewer) -> dict:
         "profile": profile(viewer.profile) if viewer.profile else None,
         "subscription": subscription(row),
         "entitlements": viewer.entitlements,
-        "impersonation": impersonation(row.impersonated_by, row.impersonation_reason),
+        "impersonation": impersonation_view(row.impersonated_by, row.impersonation_reason),
     }
 
 
@@ -81,7 +81,7 @@ def signed_in(token: str, by_cookie: bool, trust: dict | None = None) -> Respons
 
     `trust`: {token, until} of a device that is trusted from now on.
     """
-    rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": fingerprint(token)}).all()
+    rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
     viewer = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None)
     told = {"token": token} | ({"device_trust": trust} if trust else {})
     return json_response(msgspec.json.encode(told | current_session(viewer)), 201)

@@ -13,12 +13,12 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Identity
-from streamsvc.operations.credentials import ceremonies, second_factor, trusted_devices
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials import pending_flows, second_factor, trusted_devices
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import oidc_identities, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.identities import (
     AuthorizationUrl,
@@ -42,7 +42,7 @@ bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in wi
 @bp.response(200, Providers)
 def list_providers():
     """Who else may say who signs in."""
-    return {"items": [{"name": name} for name in oidc_identities.provider_names()], "next_cursor": None}
+    return {"items": [{"name": name} for name in oidc_identities.list_provider_names()], "next_cursor": None}
 
 
 @bp.route("/sessions/oidc-options", methods=["POST"])
@@ -51,9 +51,11 @@ def list_providers():
 @bp.response(200, AuthorizationUrl)
 def create_sign_in_options(given):
     """Begin to sign in at a provider; with `sign_up`, an account is opened where none is linked yet."""
-    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     binding, now = binding_for(given["cookie"]), clock.now()
-    url = oidc_identities.begin("oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding)
+    url = oidc_identities.start_provider_sign_in(
+        "oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding
+    )
     db.session.commit()
     return bound({"authorization_url": url}, binding, given["cookie"])
 
@@ -67,8 +69,8 @@ def carry_over(posted):
 
     Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
     """
-    count_by_address(limits.CHALLENGES_BY_ADDRESS)
-    return redirect(f"{oidc_identities.front_end_page()}#{urlencode(posted)}", 303)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(posted)}", 303)
 
 
 @bp.route("/sessions/oidc", methods=["POST"])
@@ -79,20 +81,20 @@ def carry_over(posted):
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in with what the provider's redirect carried, where it was begun. A second factor is asked for as ever."""
-    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    began = ceremonies.of_browser("oidc_sign_in", given["state"], binding_of(given), True, now)
-    told = oidc_identities.told(began, given["code"], given["iss"], now)
+    began = pending_flows.find_browser_flow("oidc_sign_in", given["state"], binding_of(given), True, now)
+    told = oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now)
     second = None
     if told.account_id:
-        account = password.candidate(told.account_id, device and device.get("id"))
-        second = second_factor.check_by_app(account, given, now)
-    account_id = oidc_identities.use(told, now)
-    token = TOKEN_PREFIX + idempotency.new_secret()
+        account = password.load_sign_in_account(told.account_id, device and device.get("id"))
+        second = second_factor.require_authenticator_code(account, given, now)
+    account_id = oidc_identities.complete_provider_sign_in(told, now)
+    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": told.provider.name, "second": second}
     notify = told.account_id is not None
-    session = password.open_session(account_id, device, given["remember"], token, now, notify, **proof)
-    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    session = password.create_session(account_id, device, given["remember"], token, now, notify, **proof)
+    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
 
 
@@ -102,7 +104,9 @@ def create_session(given):
 def create_link_options(given):
     """Begin to link an account at a provider to this one."""
     require_recent_proof()
-    url = oidc_identities.begin("oidc_link", given["provider"], clock.now(), session_id=viewer().row.session_id)
+    url = oidc_identities.start_provider_sign_in(
+        "oidc_link", given["provider"], clock.now(), session_id=viewer().row.session_id
+    )
     db.session.commit()
     return {"authorization_url": url}
 
@@ -115,8 +119,10 @@ def create_identity(given):
     """Link it, with what the provider's redirect carried."""
     require_recent_proof()
     row, now = viewer().row, clock.now()
-    began = ceremonies.of_session("oidc_link", given["state"], row.session_id, now)
-    return oidc_identities.link(oidc_identities.told(began, given["code"], given["iss"], now), row.account_id, now)
+    began = pending_flows.find_session_flow("oidc_link", given["state"], row.session_id, now)
+    return oidc_identities.link_identity(
+        oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now), row.account_id, now
+    )
 
 
 @bp.route("/identities")
@@ -124,7 +130,7 @@ def create_identity(given):
 @bp.response(200, page_of(IdentityOut))
 def list_identities(asked):
     """Where else the account's owner signs in to come in here, the newest first."""
-    return rows_page(Identity.kept(viewer().account_id), Identity.id, asked, "identities")
+    return rows_page(Identity.owned_by(viewer().account_id), Identity.id, asked, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
@@ -135,5 +141,5 @@ def delete_identity(identity_id):
     identity = Identity.of(viewer().account_id, identity_id)
     if identity is None:
         raise NotFound
-    oidc_identities.unlink(identity, clock.now())
+    oidc_identities.unlink_identity(identity, clock.now())
     db.session.commit()

@@ -7,10 +7,10 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import second_factor, trusted_devices
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public
@@ -26,7 +26,7 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in b
 def create_magic_link(given):
     """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
     binding = binding_for(given["cookie"])
-    magic_links.ask(given["email"], binding, clock.now())
+    magic_links.enqueue_magic_link(given["email"], binding, clock.now())
     db.session.commit()
     return bound({"status": "accepted"}, binding, given["cookie"], 202)
 
@@ -39,13 +39,15 @@ def create_magic_link(given):
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    account_id = magic_links.account_of(given["token"], binding_of(given), now)
-    second = second_factor.check_by_app(password.candidate(account_id, device and device.get("id")), given, now)
-    magic_links.use(given["token"], now)
-    token = TOKEN_PREFIX + idempotency.new_secret()
+    account_id = magic_links.get_magic_link_account_id(given["token"], binding_of(given), now)
+    second = second_factor.require_authenticator_code(
+        password.load_sign_in_account(account_id, device and device.get("id")), given, now
+    )
+    magic_links.consume_magic_link(given["token"], now)
+    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": "magic_link", "second": second}
-    session = password.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

@@ -11,11 +11,11 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import rows_page
 from streamsvc.models import Passkey
 from streamsvc.operations.credentials import second_factor, trusted_devices
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import passkeys, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
 from streamsvc.schemas.sessions.sessions import SignedIn
@@ -31,7 +31,7 @@ def create_options():
     """What to ask an authenticator for, for a new passkey."""
     require_recent_proof()
     row = viewer().row
-    options = passkeys.registration_options(row.account_id, row.email, row.session_id, clock.now())
+    options = passkeys.start_passkey_registration(row.account_id, row.email, row.session_id, clock.now())
     db.session.commit()
     return json_response(msgspec.json.encode(options))
 
@@ -44,7 +44,9 @@ def create_passkey(given):
     """Keep the passkey that the authenticator made."""
     require_recent_proof()
     row = viewer().row
-    return passkeys.register(row.account_id, row.session_id, given["credential"], given["name"], clock.now())
+    return passkeys.complete_passkey_registration(
+        row.account_id, row.session_id, given["credential"], given["name"], clock.now()
+    )
 
 
 @bp.route("/passkeys")
@@ -63,7 +65,7 @@ def delete_passkey(passkey_id):
     passkey = Passkey.of(viewer().account_id, passkey_id)
     if passkey is None:
         raise NotFound
-    passkeys.remove(passkey, clock.now())
+    passkeys.delete_passkey(passkey, clock.now())
     db.session.commit()
 
 
@@ -73,9 +75,9 @@ def delete_passkey(passkey_id):
 @bp.response(200, BrowserJson)
 def create_sign_in_options(given):
     """What to ask an authenticator for, to sign in. The same for everybody."""
-    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     binding = binding_for(by_cookie=True) if given["cookie"] else None
-    options = passkeys.sign_in_options(binding, clock.now())
+    options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
     return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
 
@@ -88,16 +90,16 @@ def create_sign_in_options(given):
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
-    count_by_address(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    signed = passkeys.signed_by(given["credential"], binding_of(given), given["cookie"], now)
+    signed = passkeys.verify_passkey_sign_in(given["credential"], binding_of(given), given["cookie"], now)
     second = None
-    if not signed.answer.verified:
-        account = password.candidate(signed.passkey.account_id, device and device.get("id"))
-        second = second_factor.check_by_app(account, given, now)
-    account_id = passkeys.use(signed, now)
-    token = TOKEN_PREFIX + idempotency.new_secret()
+    if not signed.response.verified:
+        account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
+        second = second_factor.require_authenticator_code(account, given, now)
+    account_id = passkeys.consume_assertion(signed, now)
+    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
     proof = {"method": "passkey", "second": second}
-    session = password.open_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

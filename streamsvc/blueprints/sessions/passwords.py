@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.accounts import accounts
-from streamsvc.operations.credentials.attempts import count_by_address
+from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import rate_limits as limits
 from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
@@ -23,11 +23,11 @@ bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves
 def put_password(given):
     """Change the password. Every other session ends."""
     row = viewer().row
-    accounts.check_password(given["password"], row.email, row.account_name)
-    reauthentication.prove_password(row.account_id, given["current_password"], "current_password")
+    accounts.check_password_strength(given["password"], row.email, row.account_name)
+    reauthentication.verify_current_password(row.account_id, given["current_password"], "current_password")
     new_hash = password_hashing.hashed(given["password"], at_home=True)
-    password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session=row.session_id)
-    token = reauthentication.renewed_token(viewer(), given["rotate"])
+    password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session_id=row.session_id)
+    token = reauthentication.renew_session_token(viewer(), given["rotate"])
     db.session.commit()
     return with_token(token)
 
@@ -38,7 +38,7 @@ def put_password(given):
 def put_email(given):
     """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
     require_recent_proof()
-    email_changes.ask(viewer().account_id, given["email"], clock.now())
+    email_changes.start_email_change(viewer().account_id, given["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -49,7 +49,7 @@ def put_email(given):
 @bp.response(202, Accepted)
 def request_reset(given):
     """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
-    password_changes.ask_for_reset(given["email"], clock.now())
+    password_changes.enqueue_password_reset(given["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -60,8 +60,8 @@ def request_reset(given):
 @bp.response(204)
 def put_reset(given):
     """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
-    password_changes.check_reset(given["token"], given["password"], clock.now())
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    password_changes.check_password_reset(given["token"], given["password"], clock.now())
     new_hash = password_hashing.hashed(given["password"])
     password_changes.reset_password(given["token"], new_hash, clock.now())
     db.session.commit()
@@ -71,7 +71,7 @@ def put_reset(given):
 @bp.response(202, Accepted)
 def request_verification():
     """Have the mail sent again that confirms the caller's address; the link before it works no more."""
-    password_changes.ask_for_verification(viewer().account_id, clock.now())
+    password_changes.enqueue_email_verification(viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -82,6 +82,6 @@ def request_verification():
 @bp.response(204)
 def put_verification(given):
     """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
-    count_by_address(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS)
     password_changes.confirm_email(given["token"], clock.now())
     db.session.commit()

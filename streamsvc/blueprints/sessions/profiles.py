@@ -7,7 +7,7 @@ from streamsvc.http.pagination import rows_page
 from streamsvc.models import Account, Profile
 from streamsvc.operations.accounts import profiles
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.profiles import loosens, opens_more
+from streamsvc.rules.profiles import exceeds_open_profiles, loosens_restrictions
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
@@ -35,9 +35,9 @@ def list_profiles(asked):
 def create_profile(given):
     """Add a profile, as far as the plan allows. One that shows more than is open without a PIN needs a recent proof."""
     me = viewer()
-    if opens_more(me.profiles, given):
+    if exceeds_open_profiles(me.profiles, given):
         require_recent_proof()
-    return profiles.add(me.account_id, given, me.entitlements["max_profiles"], clock.now())
+    return profiles.create_profile(me.account_id, given, me.entitlements["max_profiles"], clock.now())
 
 
 @bp.route("/<profile_id>")
@@ -54,11 +54,11 @@ def read_profile(profile_id):
 def patch_profile(given, profile_id):
     """Change a profile. To let it see more than before needs a recent proof of who asks."""
     profile = _own(profile_id)
-    if loosens(profile.max_age, profile.kids, given):
+    if loosens_restrictions(profile.max_age, profile.kids, given):
         require_recent_proof()
     for name, value in given.items():
         setattr(profile, name, value)
-    audit.record("profile_changed", profile.account_id, profile=profile.id, fields=sorted(given))
+    audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(given))
     db.session.commit()
     return profile
 
@@ -68,7 +68,7 @@ def patch_profile(given, profile_id):
 def delete_profile(profile_id):
     """Remove a profile and what it watched; the last one stays."""
     lock(Account, viewer().account_id)
-    profiles.remove(_own(profile_id), clock.now())
+    profiles.delete_profile(_own(profile_id), clock.now())
     db.session.commit()
 
 
@@ -78,7 +78,7 @@ def delete_profile(profile_id):
 def put_pin(given, profile_id):
     """From now on the profile opens with this PIN."""
     require_recent_proof()
-    if Profile.facts_of(viewer().account_id, profile_id) is None:
+    if Profile.find_row(viewer().account_id, profile_id) is None:
         raise NotFound
     pin_hash = password_hashing.hashed(given["pin"], at_home=True)
     profiles.set_pin(_own(profile_id), pin_hash)

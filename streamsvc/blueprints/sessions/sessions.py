@@ -19,7 +19,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import passkeys, password, reauthentication
 from streamsvc.rules.refusals.accounts import InvalidCredentials, KidsProfile
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.sessions import TOKEN_PREFIX
+from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import Accepted
 from streamsvc.schemas.sessions.passkeys import BrowserJson
@@ -47,18 +47,18 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 def create_session(given):
     """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
     device, given["device_trust"] = device_of(given)
-    proved = password.by_password(
+    proved = password.verify_password(
         given["email"], given["password"], device and device.get("id"), given.get("challenge")
     )
     now = clock.now()
-    second = second_factor.check(proved, given, now)
-    if not password.still_stands(proved):
+    second = second_factor.require_second_factor(proved, given, now)
+    if not password.lock_and_recheck_password(proved):
         raise InvalidCredentials
-    token = TOKEN_PREFIX + idempotency.new_secret()
-    session = password.open_session(
-        proved.account.id, device, given["remember"], token, now, notify=True, second=second
+    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    session = password.create_session(
+        proved.account.id, device, given["remember"], token, now, notify=True, second_factor=second
     )
-    trust = trusted_devices.trust_if_asked(session, given["trust_device"], second, now)
+    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
 
 
@@ -81,8 +81,8 @@ def read_current():
 def delete_current():
     """Sign out. The very next use of the token is refused, on every worker."""
     me = viewer()
-    Session.end_all(me.account_id, clock.now(), Session.id == me.row.session_id)
-    audit.record("session_ended", me.account_id, session=me.row.session_id)
+    Session.revoke_all(me.account_id, clock.now(), Session.id == me.row.session_id)
+    audit.record_event("session_ended", me.account_id, session=me.row.session_id)
     db.session.commit()
     response = Response(status=204)
     drop_cookie(response)
@@ -101,12 +101,12 @@ def patch_current(given):
         if me.profile and me.profile.kids and not me.proved_recently:
             raise KidsProfile
     else:
-        profile = Profile.facts_of(me.account_id, chosen)
+        profile = Profile.find_row(me.account_id, chosen)
         if profile is None:
             raise NotFound
-        pins.check(profile, given.get("pin"))
+        pins.check_pin(profile, given.get("pin"))
     db.session.get(Session, me.row.session_id).profile_id = chosen
-    audit.record("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
+    audit.record_event("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
     db.session.flush()
     answer = current_session(me.read_again())
     db.session.commit()
@@ -121,9 +121,9 @@ def patch_current(given):
 def reauthenticate(given):
     """Prove once more who you are; for ten minutes this session may do what is sensitive."""
     me = viewer()
-    reauthentication.prove(me, given)
-    reauthentication.open_window(me.row.session_id, me.account_id)
-    token = reauthentication.renewed_token(me, given["rotate"])
+    reauthentication.verify_reauthentication(me, given)
+    reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
+    token = reauthentication.renew_session_token(me, given["rotate"])
     db.session.commit()
     return with_token(token)
 
@@ -134,7 +134,7 @@ def reauthenticate(given):
 def create_proof_options():
     """What to ask an authenticator for, to prove by passkey; its answer goes into `credential`."""
     row = viewer().row
-    options = passkeys.proof_options(row.account_id, row.session_id, clock.now())
+    options = passkeys.start_passkey_reauthentication(row.account_id, row.session_id, clock.now())
     db.session.commit()
     return json_response(msgspec.json.encode(options))
 
@@ -144,7 +144,7 @@ def create_proof_options():
 @bp.response(202, Accepted)
 def create_proof_code():
     """Have a code mailed, for an account that has neither a password nor an authenticator app."""
-    reauthentication.mail_code(viewer().account_id, clock.now())
+    reauthentication.enqueue_reauthentication_code(viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -164,10 +164,10 @@ def list_sessions(asked):
 def delete_others():
     """End every session but this one. No device is trusted any more, this one included."""
     me = viewer()
-    for ended in Session.end_all(me.account_id, clock.now(), Session.id != me.row.session_id):
-        audit.record("session_ended", me.account_id, session=ended)
-    revocation.stop_televisions(me.account_id)
-    trusted_devices.distrust(me.account_id)
+    for ended in Session.revoke_all(me.account_id, clock.now(), Session.id != me.row.session_id):
+        audit.record_event("session_ended", me.account_id, session=ended)
+    revocation.deny_pending_device_codes(me.account_id)
+    trusted_devices.revoke_device_trust(me.account_id)
     db.session.commit()
 
 
@@ -176,10 +176,10 @@ def delete_others():
 def delete_session(session_id):
     """End one session."""
     me, now = viewer(), clock.now()
-    if not Session.end_all(me.account_id, now, Session.id == session_id, *Session.lives(now)):
+    if not Session.revoke_all(me.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
         raise NotFound
-    trusted_devices.distrust_device_of(me.account_id, session_id)
-    audit.record("session_ended", me.account_id, session=session_id)
+    trusted_devices.revoke_session_device_trust(me.account_id, session_id)
+    audit.record_event("session_ended", me.account_id, session=session_id)
     db.session.commit()
 
 

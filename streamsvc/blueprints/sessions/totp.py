@@ -19,7 +19,7 @@ bp = Blueprint("second factors", __name__, url_prefix="/v1/account/totp", descri
 @bp.response(200, TotpStanding)
 def read_totp():
     """Whether every sign-in asks for a code, and how many recovery codes are left."""
-    return second_factor.standing(viewer().account_id)
+    return second_factor.totp_view(viewer().account_id)
 
 
 @bp.route("", methods=["POST"])
@@ -30,7 +30,7 @@ def create_totp():
     require_recent_proof()
     row = viewer().row
     secret = idempotency.new_secret(idempotency.TOTP_SECRET)
-    return second_factor.begin_totp(row.account_id, row.email, secret, clock.now())
+    return second_factor.start_totp_enrollment(row.account_id, row.email, secret, clock.now())
 
 
 @bp.route("", methods=["PUT"])
@@ -39,8 +39,8 @@ def create_totp():
 def confirm_totp(given):
     """Show one code: from now on every sign-in asks for one. The recovery codes are shown this once."""
     require_recent_proof()
-    codes = second_factor.confirm_totp(viewer().account_id, given["code"], clock.now())
-    token = reauthentication.renewed_token(viewer(), given["rotate"])
+    codes = second_factor.complete_totp_enrollment(viewer().account_id, given["code"], clock.now())
+    token = reauthentication.renew_session_token(viewer(), given["rotate"])
     db.session.commit()
     return with_token(token, {"recovery_codes": codes})
 
@@ -50,7 +50,7 @@ def confirm_totp(given):
 def delete_totp():
     """Sign in by password alone again."""
     require_recent_proof()
-    second_factor.remove_totp(viewer().account_id, clock.now())
+    second_factor.delete_totp(viewer().account_id, clock.now())
     db.session.commit()
 
 
@@ -60,8 +60,8 @@ def put_recovery_codes():
     """Ten new recovery codes; those before count no more."""
     require_recent_proof()
     row = viewer().row
-    if not second_factor.standing(row.account_id)["active"]:
+    if not second_factor.totp_view(row.account_id)["active"]:
         raise NotFound
-    codes = second_factor.renew_codes(row.account_id, row.email, clock.now())
+    codes = second_factor.renew_recovery_codes(row.account_id, row.email, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}

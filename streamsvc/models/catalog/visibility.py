@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from streamsvc.models.catalog.titles import Title, TitlePlan, TitleWindow
 from streamsvc.storage.database import UtcTime
 
-NO_LIMIT = 10_000
+NO_AGE_LIMIT = 10_000
 EVERYWHERE = "*"
 
 _now = sa.bindparam("now", type_=UtcTime())

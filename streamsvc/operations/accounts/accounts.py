@@ -6,16 +6,16 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.models import Account, Profile, Proof
+from streamsvc.models import Account, MailedToken, Profile
 from streamsvc.models.subscriptions import Plan
 from streamsvc.operations.credentials import breached_passwords
-from streamsvc.operations.credentials.attempts import is_within
+from streamsvc.operations.credentials.attempts import is_mail_allowed
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.rules.sign_in.passkeys import site_of
+from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.passwords import faults, names_of
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import all_rows, db, insert, new_id
@@ -34,97 +34,99 @@ class NewAccount:
     name: str | None = None
 
 
-def check_password(password: str, email: str, name: str | None = None, field: str = "password") -> None:
+def check_password_strength(password: str, email: str, name: str | None = None, field: str = "password") -> None:
     """Raises Invalid where a new password is too short, known to attackers, the owner's own name, the service's or a
     plan's.
 
     Where its strength can be measured, the refusal tells it: `strength`: {score, hint}.
     """
     settings = current_app.extensions["settings"]
-    names = (*names_of(email, name), *site_of(settings.public_url)[0].split("."), *_plans())
-    if found := faults(password, settings.shortest_password, breached_passwords.is_breached, names):
+    names = (*names_of(email, name), *relying_party_and_origin(settings.public_url)[0].split("."), *_plan_words())
+    if found := faults(password, settings.shortest_password, breached_passwords.is_breached_password, names):
         measured = password_hashing.strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 
 
-def _plans() -> list[str]:
+def _plan_words() -> list[str]:
     """The words that plans are known by."""
     told = all_rows(sa.select(Plan.code, Plan.name))
     return [word for plan in told for word in (plan.code, plan.name, *plan.name.split())]
 
 
-def register(
+def register_account(
     email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **more
 ) -> str:
     """Make an account with its first profile, in the caller's unit of work; its id. Raises EmailTaken, Invalid."""
-    check_password(password, email, name)
-    return open_account(NewAccount(email, password_hashing.hashed(password), country, name=name, **more), now, verified)
+    check_password_strength(password, email, name)
+    return create_account(
+        NewAccount(email, password_hashing.hashed(password), country, name=name, **more), now, verified
+    )
 
 
-def open_account(new: NewAccount, now: datetime, verified: bool) -> str:
+def create_account(new_account: NewAccount, now: datetime, verified: bool) -> str:
     """The id of a new account with one profile. Raises EmailTaken, also when two come at the same moment."""
     row = {
         "id": new_id("acc"),
-        "email": shown(new.email),
-        "email_key": email_key(new.email),
+        "email": shown(new_account.email),
+        "email_key": email_key(new_account.email),
         "email_verified_at": now if verified else None,
-        "password_hash": new.password_hash,
-        "name": new.name,
-        "country": new.country,
-        "time_zone": new.time_zone,
-        "locale": new.locale,
+        "password_hash": new_account.password_hash,
+        "name": new_account.name,
+        "country": new_account.country,
+        "time_zone": new_account.time_zone,
+        "locale": new_account.locale,
         "status": "active",
         "created_at": now,
     }
     made = insert(Account).values(row).on_conflict_do_nothing(index_elements=["email_key"]).returning(Account.id)
     if db.session.execute(made).first() is None:
         raise EmailTaken
-    first = (new.name or "").split(" ")[0] or "Me"
-    db.session.add(Profile(account_id=row["id"], name=first[:50], language=new.locale, created_at=now))
-    audit.record("account_created", row["id"])
+    first = (new_account.name or "").split(" ")[0] or "Me"
+    db.session.add(Profile(account_id=row["id"], name=first[:50], language=new_account.locale, created_at=now))
+    audit.record_event("account_created", row["id"])
     if not verified:
-        mail.post_proof("email_verification", row["email"], row["id"], now)
+        mail.enqueue_token_mail("email_verification", row["email"], row["id"], now)
     return row["id"]
 
 
-def take_over(given: dict, now: datetime) -> str:
+def import_account(record: dict, now: datetime) -> str:
     """Make an account of another system's, in the caller's unit of work; its id.
 
     Its first sign-in makes a hash of ours of the password; without a hash, the owner sets one by a reset. Raises
     EmailTaken, Invalid; Unavailable where a digest has to be hashed and too many ask.
     """
     try:
-        kept = password_hashing.taken_over(given["password_hash"]) if given["password_hash"] is not None else None
+        kept = password_hashing.taken_over(record["password_hash"]) if record["password_hash"] is not None else None
     except ValueError as error:
         raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
-    told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    return open_account(NewAccount(password_hash=kept, **told), now, given["email_verified"])
+    told = {name: record[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    return create_account(NewAccount(password_hash=kept, **told), now, record["email_verified"])
 
 
-def ask_to_confirm(new: NewAccount, now: datetime) -> None:
+def enqueue_sign_up(new_account: NewAccount, now: datetime) -> None:
     """Leave a sign-up to the worker: whoever asked learns nothing, not even by the time it takes.
 
     Too many for one address are dropped without a word.
     """
-    if is_within(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new.email)}"):
-        jobs.enqueue("accounts.sign_up", {**vars(new)}, now)
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}"):
+        jobs.enqueue("accounts.sign_up", {**vars(new_account)}, now)
 
 
 @jobs.handler("accounts.sign_up")
-def sign_up(payload: dict, now: datetime) -> None:
+def send_sign_up_mail(payload: dict, now: datetime) -> None:
     """Write to the owner of the address: to confirm, or that there already is an account."""
-    if Account.by_email_key(email_key(payload["email"])):
-        mail.post("sign_up_again", shown(payload["email"]), now)
+    if Account.find_by_email_key(email_key(payload["email"])):
+        mail.enqueue_mail("sign_up_again", shown(payload["email"]), now)
     else:
-        mail.post_proof("sign_up", shown(payload["email"]), None, now, **payload)
+        mail.enqueue_token_mail("sign_up", shown(payload["email"]), None, now, **payload)
 
 
-def confirm_sign_up(proof: Proof, now: datetime) -> str:
+def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:
     """The account that a confirmed mail opens; its id. Raises EmailTaken where it was confirmed twice over."""
-    return open_account(NewAccount(**proof.data), now, verified=True)
+    return create_account(NewAccount(**mailed_token.data), now, verified=True)
 
 
-def may_sign_in(account) -> bool:
+def can_sign_in(account) -> bool:
     """Whether the account's owner may come in at all: not disabled, and confirmed where that is asked for."""
     confirmed = account.email_verified_at or current_app.extensions["settings"].signup == "open"
     return account.status == "active" and bool(confirmed)

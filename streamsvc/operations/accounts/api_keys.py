@@ -5,7 +5,7 @@ from datetime import datetime
 from streamsvc import clock
 from streamsvc.models import ApiKey
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, hash_token, new_token
 from streamsvc.security import encryption
 from streamsvc.security.end_user_addresses import signing_secret
 from streamsvc.storage.database import db
@@ -14,24 +14,24 @@ from streamsvc.storage.database import db
 def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = None) -> str:
     """A new key, committed; its token, which is shown this once and never kept."""
     token = new_token(API_KEY_PREFIX)
-    add_api_key(name, scopes, token, expires_at)
+    create_api_key_from_token(name, scopes, token, expires_at)
     db.session.commit()
     return token
 
 
-def add_api_key(
+def create_api_key_from_token(
     name: str, scopes: list[str], token: str, expires_at: datetime | None, actor: str | None = None
 ) -> ApiKey:
     """Keep a new key under the hash of `token`, in the caller's unit of work."""
     key = ApiKey(
         name=name,
         scopes=sorted(set(scopes)),
-        token_hash=fingerprint(token),
-        signing_sealed=encryption.seal(signing_secret(token)),
+        token_hash=hash_token(token),
+        signing_key_encrypted=encryption.seal(signing_secret(token)),
         expires_at=expires_at,
         created_at=clock.now(),
     )
     db.session.add(key)
     db.session.flush()
-    audit.record("api_key_created", actor=actor, key=key.id, scopes=key.scopes)
+    audit.record_event("api_key_created", actor=actor, key=key.id, scopes=key.scopes)
     return key

@@ -10,16 +10,18 @@ from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import db, lock
 
 
-def forget(account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **told) -> None:
+def remove_devices(
+    account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **details
+) -> None:
     """Forget devices of the account, in the caller's unit of work: their sessions end, their places are free, and the
     next sign-in on each is that of a stranger. Nobody signs in there meanwhile: that takes the account's lock as well.
     """
     lock(Account, account_id)
     theirs = (Device.account_id == account_id, Device.id.in_(device_ids))
     db.session.execute(sa.update(Device).where(*theirs).values(removed_at=now))
-    Session.end_all(account_id, now, Session.device_id.in_(device_ids))
+    Session.revoke_all(account_id, now, Session.device_id.in_(device_ids))
     places = (StreamDevice.account_id == account_id, StreamDevice.device_id.in_(device_ids))
     db.session.execute(sa.delete(StreamDevice).where(*places))
-    trusted_devices.distrust(account_id, DeviceTrust.device_id.in_(device_ids))
+    trusted_devices.revoke_device_trust(account_id, DeviceTrust.device_id.in_(device_ids))
     for device_id in device_ids:
-        audit.record(event, account_id, device=device_id, **told)
+        audit.record_event(event, account_id, device=device_id, **details)

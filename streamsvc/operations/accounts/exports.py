@@ -10,9 +10,9 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Subscription
 from streamsvc.storage.database import all_rows, utc_text
 
-CHUNK = 1_000
+CHUNK_SIZE = 1_000
 TABLES = {"accounts": Account, "subscriptions": Subscription, "invoices": Invoice, "ledger": LedgerEntry}
-TOLD = {
+EXPORTED_COLUMNS = {
     "accounts": """id email email_verified_at name country time_zone locale status status_reason disabled_until
         erase_at created_at""",
     "subscriptions": """id account_id plan_id price_id status currency time_zone payment_method_id started_on anchor_day
@@ -25,37 +25,39 @@ TOLD = {
     "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",
 }
 """What leaves, column by column: one that a table gets later stays here until somebody names it."""
-TOLD_OF_LINES = """id invoice_id position kind description subscription_id identity cause item price_id coupon_id
-    credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor tax_ppm
-    tax_inclusive"""
+EXPORTED_LINE_COLUMNS = """
+    id invoice_id position kind description subscription_id identity cause item price_id coupon_id
+    credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor
+    tax_ppm tax_inclusive
+"""
 
 
-def ndjson(name: str) -> Iterator[bytes]:
+def export_ndjson(name: str) -> Iterator[bytes]:
     """The lines of one export, in the order of their ids."""
     table = TABLES[name].__table__
-    columns = [table.c[column] for column in TOLD[name].split()]
+    columns = [table.c[column] for column in EXPORTED_COLUMNS[name].split()]
     after = ""
-    while rows := all_rows(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK)):
-        lines = _lines_of([row.id for row in rows]) if name == "invoices" else {}
+    while rows := all_rows(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK_SIZE)):
+        lines = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}
         for row in rows:
-            shown = {key: _plain(value) for key, value in row._mapping.items()}
+            shown = {key: _encode_value(value) for key, value in row._mapping.items()}
             if name == "invoices":
                 shown["lines"] = lines.get(row.id, [])
             yield msgspec.json.encode(shown) + b"\n"
         after = rows[-1].id
 
 
-def _lines_of(invoice_ids: list[str]) -> dict[str, list[dict]]:
+def _list_invoice_lines(invoice_ids: list[str]) -> dict[str, list[dict]]:
     table = InvoiceLine.__table__
-    columns = [table.c[column] for column in TOLD_OF_LINES.split()]
+    columns = [table.c[column] for column in EXPORTED_LINE_COLUMNS.split()]
     rows = all_rows(sa.select(*columns).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
     found: dict[str, list[dict]] = {}
     for row in rows:
-        found.setdefault(row.invoice_id, []).append({key: _plain(value) for key, value in row._mapping.items()})
+        found.setdefault(row.invoice_id, []).append({key: _encode_value(value) for key, value in row._mapping.items()})
     return found
 
 
-def _plain(value):
+def _encode_value(value):
     if isinstance(value, datetime):
         return utc_text(value)
     return value.isoformat() if isinstance(value, date) else value

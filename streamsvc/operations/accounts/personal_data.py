@@ -12,7 +12,7 @@ from streamsvc.models import Account, AuditEvent, Device, Job, Session
 from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import all_rows, db, lock
 
-KEPT_FOR_TAX = {
+RETAINED_FOR_TAX = {
     "accounts",
     "credit_note_lines",
     "credit_notes",
@@ -31,17 +31,17 @@ KEPT_FOR_TAX = {
     "tax_ids",
     "webhook_deliveries",
 }
-EMPTIED = {"audit_events", "devices", "sessions"}
+ANONYMIZED = {"audit_events", "devices", "sessions"}
 """The row stays, what it tells of the person goes."""
 ERASED = {
-    "ceremonies",
+    "pending_flows",
     "device_codes",
     "device_trusts",
     "identities",
     "passkeys",
     "profiles",
     "progress",
-    "proofs",
+    "mailed_tokens",
     "ratings",
     "recovery_codes",
     "referral_codes",
@@ -50,13 +50,13 @@ ERASED = {
     "totp_factors",
     "watchlist",
 }
-SECRET_ENDINGS = ("_hash", "_sealed", "fingerprint", "request_key")
-OPERATORS_OWN = ("address", "client")
+SECRET_SUFFIXES = ("_hash", "_encrypted", "fingerprint", "request_key")
+OPERATOR_ONLY_DETAILS = ("address", "client")
 """What the log keeps of who did something to an account: not its owner's to know."""
-NOT_TOLD = {"ceremonies", "device_codes", "proofs"}
+NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
-def owned_by(table: sa.Table, account_id: str):
+def ownership_condition(table: sa.Table, account_id: str):
     """The condition under which a row of `table` belongs to the account; None where no row of it belongs to any."""
     if table.name == "accounts":
         return table.c.id == account_id
@@ -64,44 +64,44 @@ def owned_by(table: sa.Table, account_id: str):
         return table.c.account_id == account_id
     for key in sorted(table.foreign_keys, key=lambda each: each.parent.name):
         parent = key.column.table
-        theirs = owned_by(parent, account_id) if parent is not table else None
+        theirs = ownership_condition(parent, account_id) if parent is not table else None
         if theirs is not None:
             return key.parent.in_(sa.select(key.column).where(theirs))
     return None
 
 
-def export(account_id: str, now: datetime) -> dict:
+def export_personal_data(account_id: str, now: datetime) -> dict:
     """{exported_at, tables: {name: [row]}}: every row about the account, without hashes and sealed secrets."""
     told = {}
     for table in db.metadata.sorted_tables:
-        theirs = owned_by(table, account_id)
-        if theirs is None or table.name in NOT_TOLD:
+        theirs = ownership_condition(table, account_id)
+        if theirs is None or table.name in NOT_EXPORTED:
             continue
-        columns = [column for column in table.c if not column.name.endswith(SECRET_ENDINGS)]
+        columns = [column for column in table.c if not column.name.endswith(SECRET_SUFFIXES)]
         found = all_rows(sa.select(*columns).where(theirs).order_by(*table.primary_key.columns))
         told[table.name] = [dict(row._mapping) for row in found]
     for event in told["audit_events"]:
         if event["actor"] not in (account_id, "anonymous", None):
-            event["details"] = {k: v for k, v in (event["details"] or {}).items() if k not in OPERATORS_OWN}
+            event["details"] = {k: v for k, v in (event["details"] or {}).items() if k not in OPERATOR_ONLY_DETAILS}
     return {"exported_at": now, "tables": told}
 
 
-def erase(account_id: str, email: str, now: datetime) -> None:
+def erase_personal_data(account_id: str, email: str, now: datetime) -> None:
     """Keep of a closed account what tax law asks for, and nothing else; in the caller's unit of work.
 
     `email`: the address that it had; mails to it that never went out are dropped.
     """
     account = lock(Account, account_id)
-    _forget(account, now)
+    _anonymize_rows(account, now)
     unsent = (Job.kind == "mail.send", Job.failed_at.is_not(None), Job.payload["to"].as_string() == email)
     db.session.execute(sa.delete(Job).where(*unsent))
     for table in reversed(db.metadata.sorted_tables):
         if table.name in ERASED:
-            _delete(table, account_id)
-    audit.record("account_deleted", account_id)
+            _delete_owned_rows(table, account_id)
+    audit.record_event("account_deleted", account_id)
 
 
-def _forget(account: Account, now: datetime) -> None:
+def _anonymize_rows(account: Account, now: datetime) -> None:
     """Empty the rows that stay."""
     account.name = account.password_hash = account.erase_at = None
     db.session.flush()
@@ -111,13 +111,13 @@ def _forget(account: Account, now: datetime) -> None:
     db.session.execute(sa.update(AuditEvent).where(AuditEvent.account_id == account.id).values(details=sa.null()))
 
 
-def _delete(table: sa.Table, account_id: str) -> None:
-    theirs = owned_by(table, account_id)
+def _delete_owned_rows(table: sa.Table, account_id: str) -> None:
+    theirs = ownership_condition(table, account_id)
     if theirs is not None:
         db.session.execute(sa.delete(table).where(theirs))
 
 
-def erase_profile(profile_id: str) -> None:
+def erase_profile_data(profile_id: str) -> None:
     """Delete all that is kept of one profile's watching, in the caller's unit of work."""
     for table in reversed(db.metadata.sorted_tables):
         for key in table.foreign_keys:

@@ -10,7 +10,7 @@ from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import affected, db
 
 
-def check(profile: Profile, pin: str | None) -> None:
+def check_pin(profile: Profile, pin: str | None) -> None:
     """Raises PinRequired, PinInvalid, PinLocked where the profile does not open. Holds no unit of work meanwhile; a
     wrong one is told in the audit log, committed."""
     if profile.pin_hash is None:
@@ -22,7 +22,9 @@ def check(profile: Profile, pin: str | None) -> None:
     except TooManyAttempts as closed:
         raise PinLocked(int(closed.headers["Retry-After"])) from None
     if not password_hashing.matches(profile.pin_hash, pin, at_home=True):
-        audit.record("profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.shuts_at(count))
+        audit.record_event(
+            "profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.shuts_at(count)
+        )
         db.session.commit()
         raise PinInvalid
     rate_limits.clear(limits.PIN, profile.id)

@@ -9,75 +9,77 @@ from itertools import chain
 import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
-from streamsvc.operations.catalog.titles.json_fragments import dumped
-from streamsvc.rules.catalog.record import Title as Record
-from streamsvc.rules.catalog.record import kept
+from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.rules.catalog.record import CatalogRecord as Record
+from streamsvc.rules.catalog.record import decode_stored_record
 from streamsvc.storage.database import all_rows, utc_text
 
-AT_ONCE = 500
-PAGE = (
+EXPORT_BATCH_SIZE = 500
+EXPORT_PAGE = (
     sa.select(Title.pk, Title.id, TitleRecord.body)
     .join(TitleRecord, TitleRecord.title_pk == Title.pk)
     .where(Title.pk > sa.bindparam("after"), Title.removed_at.is_(None))
     .order_by(Title.pk)
-    .limit(AT_ONCE)
+    .limit(EXPORT_BATCH_SIZE)
 )
-PICTURES = {"poster": "main", "backdrop": "background", "keyart": "keyart", "logo": "logo"}
-ROLES = {"writer": "screenwriter"}
-RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU": "ACB", "JP": "EIRIN"}
-KINDS = {"movie": "Movie", "series": "TVSeries"}
+ROKU_IMAGE_TYPES = {"poster": "main", "backdrop": "background", "keyart": "keyart", "logo": "logo"}
+ROKU_CREDIT_ROLES = {"writer": "screenwriter"}
+ROKU_RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU": "ACB", "JP": "EIRIN"}
+SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
-def ndjson(public_url: str = "") -> Iterator[str]:
+def export_ndjson(public_url: str = "") -> Iterator[str]:
     """The catalogue file: imported again, it changes nothing."""
-    for row in _rows():
+    for row in _iter_titles():
         yield row.body + "\n"
 
 
-def roku(public_url: str = "") -> Iterator[str]:
+def export_roku(public_url: str = "") -> Iterator[str]:
     """A search feed; titles in the order of their arrival."""
     head = {"version": "1", "defaultLanguage": "en", "defaultAvailabilityCountries": []}
-    yield dumped(head)[:-1] + ',"assets":['
-    yield from _listed(chain.from_iterable(_roku_assets(name, record) for name, record in _offered()))
+    yield encode_json(head)[:-1] + ',"assets":['
+    yield from _json_items(
+        chain.from_iterable(_roku_assets(name, record) for name, record in _iter_available_records())
+    )
     yield "]}"
 
 
-def schema_org(public_url: str = "") -> Iterator[str]:
+def export_schema_org(public_url: str = "") -> Iterator[str]:
     """A media-actions feed: each title with a WatchAction and where and when it may be watched."""
     yield '{"@context":["http://schema.org",{"@language":"en"}],"@type":"DataFeed","dataFeedElement":['
-    yield from _listed(_watchable(name, record, public_url) for name, record in _offered())
+    yield from _json_items(_schema_org_title(name, record, public_url) for name, record in _iter_available_records())
     yield "]}"
 
 
-FORMATS = {"ndjson": ndjson, "roku": roku, "schema.org": schema_org}
-MEDIA_TYPES = {"ndjson": "application/x-ndjson", "roku": "application/json", "schema.org": "application/ld+json"}
+EXPORTERS = {"ndjson": export_ndjson, "roku": export_roku, "schema.org": export_schema_org}
+EXPORT_MEDIA_TYPES = {"ndjson": "application/x-ndjson", "roku": "application/json", "schema.org": "application/ld+json"}
 
 
-def _rows() -> Iterator[sa.Row]:
+def _iter_titles() -> Iterator[sa.Row]:
     after = 0
-    while rows := all_rows(PAGE, {"after": after}):
+    while rows := all_rows(EXPORT_PAGE, {"after": after}):
         yield from rows
         after = rows[-1].pk
 
 
-def _offered() -> Iterator[tuple[str, Record]]:
+def _iter_available_records() -> Iterator[tuple[str, Record]]:
     """Titles with their ids, but those that are nowhere or in no plan: a feed would tell that they can be watched."""
-    for row in _rows():
-        record = kept(row.body)
+    for row in _iter_titles():
+        record = decode_stored_record(row.body)
         if record.windows != [] and record.plans != []:
             yield row.id, record
 
 
-def _listed(values: Iterable[dict]) -> Iterator[str]:
+def _json_items(values: Iterable[dict]) -> Iterator[str]:
     for number, value in enumerate(values):
-        yield ("," if number else "") + dumped(_said(value))
+        yield ("," if number else "") + encode_json(_without_empty(value))
 
 
-def _said(value):
+def _without_empty(value):
     """Without what nobody said."""
     if isinstance(value, dict):
-        return {name: _said(inner) for name, inner in value.items() if inner not in (None, [], {})}
-    return [_said(inner) for inner in value] if isinstance(value, list) else value
+        return {name: _without_empty(inner) for name, inner in value.items() if inner not in (None, [], {})}
+    return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _roku_assets(title_id, record):
@@ -85,23 +87,23 @@ def _roku_assets(title_id, record):
     yield {
         "id": record.external_id,
         "type": record.kind,
-        "titles": _texts(record, "title"),
-        "longDescriptions": _texts(record, "synopsis"),
+        "titles": _roku_texts(record, "title"),
+        "longDescriptions": _roku_texts(record, "synopsis"),
         "releaseDate": record.year and f"{record.year}-01-01",
         "durationInSeconds": record.runtime_s,
         "genres": record.genres,
         "advisoryRatings": _roku_rating(record),
         "images": [
             {
-                "type": PICTURES.get(one.role, one.role),
+                "type": ROKU_IMAGE_TYPES.get(one.role, one.role),
                 "url": one.url,
                 "languages": [one.language] if one.language else [],
             }
             for one in record.artwork
         ],
-        "credits": [{"name": one.name, "role": ROLES.get(one.role, one.role)} for one in record.credits],
+        "credits": [{"name": one.name, "role": ROKU_CREDIT_ROLES.get(one.role, one.role)} for one in record.credits],
         "externalIds": [{"id": value, "idType": name.upper()} for name, value in record.external_ids.items()],
-        "content": {"playOptions": _play_options(title_id, record)},
+        "content": {"playOptions": _roku_play_options(title_id, record)},
     }
     for season in record.seasons:
         for episode in season.episodes:
@@ -120,7 +122,7 @@ def _roku_assets(title_id, record):
             }
 
 
-def _texts(record, name):
+def _roku_texts(record, name):
     own = [{"value": getattr(record, name), "languages": ["en"]}] if getattr(record, name) else []
     return own + [
         {"value": getattr(localization, name), "languages": [tag]}
@@ -131,12 +133,12 @@ def _texts(record, name):
 
 def _roku_rating(record):
     rating = record.rating
-    if rating is None or rating.system not in RATING_SOURCES:
+    if rating is None or rating.system not in ROKU_RATING_SOURCES:
         return []
-    return [{"source": RATING_SOURCES[rating.system], "value": rating.label}]
+    return [{"source": ROKU_RATING_SOURCES[rating.system], "value": rating.label}]
 
 
-def _play_options(title_id, record):
+def _roku_play_options(title_id, record):
     """One for each licence window; a title without windows has one for everywhere and always."""
     windows = [None] if record.windows is None else record.windows
     return [
@@ -151,17 +153,17 @@ def _play_options(title_id, record):
     ]
 
 
-def _watchable(title_id, record, public_url):
+def _schema_org_title(title_id, record, public_url):
     url = f"{public_url}/titles/{title_id}"
     people = {
         role: [{"@type": "Person", "name": c.name} for c in record.credits if c.role == role]
         for role in ("actor", "director")
     }
     return {
-        "@type": KINDS[record.kind],
+        "@type": SCHEMA_ORG_TYPES[record.kind],
         "@id": url,
         "url": url,
-        "name": _named(record),
+        "name": _schema_org_name(record),
         "description": record.synopsis,
         "datePublished": record.year and str(record.year),
         "duration": record.runtime_s and f"PT{record.runtime_s}S",
@@ -178,13 +180,13 @@ def _watchable(title_id, record, public_url):
             "@type": "WatchAction",
             "target": {"@type": "EntryPoint", "urlTemplate": url},
             "actionAccessibilityRequirement": [
-                _access(window) for window in ([None] if record.windows is None else record.windows)
+                _access_specification(window) for window in ([None] if record.windows is None else record.windows)
             ],
         },
     }
 
 
-def _named(record):
+def _schema_org_name(record):
     others = [
         {"@language": tag, "@value": localization.title}
         for tag, localization in record.localizations.items()
@@ -193,7 +195,7 @@ def _named(record):
     return [{"@language": "en", "@value": record.title}, *others] if others else record.title
 
 
-def _access(window):
+def _access_specification(window):
     return {
         "@type": "ActionAccessSpecification",
         "category": "subscription",

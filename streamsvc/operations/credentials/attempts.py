@@ -18,163 +18,167 @@ from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db
 
-SPRAYED = limits.SPRAYED_ADDRESS
-OPENED_BY_A_CHALLENGE = (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ACCOUNT, limits.SIGN_IN_DEVICE)
+SPRAY_LIMIT = limits.SPRAYED_ADDRESS
+LIMITS_LIFTED_BY_CHALLENGE = (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ACCOUNT, limits.SIGN_IN_DEVICE)
 
 
 @dataclass
-class Attempt:
+class SignInAttempt:
     identifier: str
     known_device: str | None
-    challenge: str | None = None
+    challenge_token: str | None = None
     """What the client sent as solved."""
-    sprayed: bool = False
+    is_first_try: bool = False
     """Whether this was the address's first try at the identifier within the hour."""
-    used_up: list[str] = field(default_factory=list)
+    exhausted_limits: list[str] = field(default_factory=list)
     """The limits that this attempt used up."""
-    solved: bool = False
+    challenge_solved: bool = False
     """Whether it took a challenge to let it by."""
-    suspect: bool = False
+    address_has_failures: bool = False
     """Whether somebody failed from the same address within the hour."""
 
     def __post_init__(self):
-        self.is_on = current_app.extensions["settings"].login_throttle
-        self.source = limits.network(request.remote_addr)
+        self.is_enabled = current_app.extensions["settings"].login_throttle
+        self.network = limits.network(request.remote_addr)
 
-    def matches(self, kept: str | None, password: str) -> bool:
+    def verify_password(self, password_hash: str | None, password: str) -> bool:
         """Look, find a place, count, hash: whether this is the password behind `kept`.
 
         What a shut door refuses is counted nowhere, and neither is what finds no place: nothing was hashed, so nobody
         learned anything. Raises TooManyAttempts, or Unavailable where too many ask at once.
         """
-        self._look()
-        with password_hashing.place(self.known_device is not None, self.suspect) as place:
-            self._count()
+        self._test_limits()
+        with password_hashing.place(self.known_device is not None, self.address_has_failures) as place:
+            self._count_attempt()
             try:
-                return place.matches(kept, password)
+                return place.matches(password_hash, password)
             except Unavailable:
-                self._uncount(rate_limits.Counters.give_back)
+                self._refund_hits(rate_limits.Counters.give_back)
                 raise
 
     @property
-    def door(self) -> rate_limits.Door:
+    def own_limit(self) -> rate_limits.Door:
         """The ladder that this attempt climbs, and whose."""
         if self.known_device:
             return limits.SIGN_IN_DEVICE, self.known_device
         return limits.SIGN_IN_ACCOUNT, self.identifier
 
     @property
-    def pair(self) -> rate_limits.Door:
+    def first_try_limit(self) -> rate_limits.Door:
         """The address and the identifier: together, once an hour, one more of those that it tried."""
-        return limits.SPRAYED_IDENTIFIER, f"{self.source} {self.identifier}"
+        return limits.SPRAYED_IDENTIFIER, f"{self.network} {self.identifier}"
 
     @property
-    def doors_of_strangers(self) -> list[rate_limits.Door]:
-        return [(one, self.source) for one in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAYED)]
+    def address_limits(self) -> list[rate_limits.Door]:
+        return [(one, self.network) for one in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAY_LIMIT)]
 
-    def _look(self) -> None:
+    def _test_limits(self) -> None:
         """Raise TooManyAttempts where a door is shut and no challenge opens it."""
-        if not self.is_on:
+        if not self.is_enabled:
             return
-        asked = [self.door] if self.known_device else [*self.doors_of_strangers, self.pair, self.door]
+        asked = [self.own_limit] if self.known_device else [*self.address_limits, self.first_try_limit, self.own_limit]
         seen = rate_limits.look(asked)
-        self.suspect = (SPRAYED, self.source) in seen
-        if self.pair in seen:
-            del seen[self.pair]
-            seen.pop((SPRAYED, self.source), None)  # it is none more of those that the address tried
+        self.address_has_failures = (SPRAY_LIMIT, self.network) in seen
+        if self.first_try_limit in seen:
+            del seen[self.first_try_limit]
+            seen.pop((SPRAY_LIMIT, self.network), None)  # it is none more of those that the address tried
         for door, shut_for_s in seen.items():
-            if shut_for_s and (door[0] not in OPENED_BY_A_CHALLENGE or not self._solves(shut_for_s)):
+            if shut_for_s and (door[0] not in LIMITS_LIFTED_BY_CHALLENGE or not self._require_challenge(shut_for_s)):
                 raise TooManyAttempts(shut_for_s)
 
-    def _solves(self, retry_after_s: int) -> bool:
+    def _require_challenge(self, retry_after_s: int) -> bool:
         """Whether a challenge was solved for it. Raises TooManyAttempts that asks for one where it was not."""
         settings = current_app.extensions["settings"]
-        if settings.challenge_url and not self.solved:
-            self.solved = self._is_known_as_solved(settings)
-            if not self.solved:
+        if settings.challenge_url and not self.challenge_solved:
+            self.challenge_solved = self._is_challenge_solved(settings)
+            if not self.challenge_solved:
                 raise TooManyAttempts(retry_after_s, challenge=True)
-        return self.solved
+        return self.challenge_solved
 
-    def _is_known_as_solved(self, settings) -> bool:
+    def _is_challenge_solved(self, settings) -> bool:
         """Asks; nobody passes while the service that knows is away."""
-        if not self.challenge:
+        if not self.challenge_token:
             return False
-        rate_limits.take(limits.CHALLENGE_TOKENS, self.source)
+        rate_limits.take(limits.CHALLENGE_TOKENS, self.network)
         try:
-            return is_solved(settings.challenge_url, settings.challenge_secret, self.challenge, request.remote_addr)
+            return is_solved(
+                settings.challenge_url, settings.challenge_secret, self.challenge_token, request.remote_addr
+            )
         except Away as error:
             current_app.logger.warning("challenges cannot be checked: %s", error)
             return False
 
-    def _count(self) -> None:
-        if not self.is_on:
+    def _count_attempt(self) -> None:
+        if not self.is_enabled:
             return
         try:
-            self._count_everywhere()
+            self._hit_limits()
         except TooManyAttempts:
-            if self.solved:
+            if self.challenge_solved:
                 raise
-            self._look()  # a door was shut just now: it says what opens it
-            self._count_everywhere()
+            self._test_limits()  # a door was shut just now: it says what opens it
+            self._hit_limits()
 
-    def _count_everywhere(self) -> None:
+    def _hit_limits(self) -> None:
         counted = {}
         with rate_limits.counting() as counters:
             if not self.known_device:
-                for limit, subject in self.doors_of_strangers[:2]:
-                    counted[limit] = counters.take(limit, subject, self.solved and limit in OPENED_BY_A_CHALLENGE)
-                self.sprayed = counters.seen_first(*self.pair)
-                if self.sprayed:
-                    counted[SPRAYED] = counters.take(SPRAYED, self.source)
-            counted[self.door[0]] = counters.take(*self.door, self.solved)
-        self.used_up = [limit.name for limit, count in counted.items() if limit.shuts_at(count)]
+                for limit, subject in self.address_limits[:2]:
+                    counted[limit] = counters.take(
+                        limit, subject, self.challenge_solved and limit in LIMITS_LIFTED_BY_CHALLENGE
+                    )
+                self.is_first_try = counters.seen_first(*self.first_try_limit)
+                if self.is_first_try:
+                    counted[SPRAY_LIMIT] = counters.take(SPRAY_LIMIT, self.network)
+            counted[self.own_limit[0]] = counters.take(*self.own_limit, self.challenge_solved)
+        self.exhausted_limits = [limit.name for limit, count in counted.items() if limit.shuts_at(count)]
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
-        self._uncount(rate_limits.Counters.clear)
+        self._refund_hits(rate_limits.Counters.clear)
 
-    def _uncount(self, what_becomes_of_the_door) -> None:
-        if not self.is_on:
+    def _refund_hits(self, release_own_limit) -> None:
+        if not self.is_enabled:
             return
         with rate_limits.counting() as counters:
             if not self.known_device:
-                for door in self.doors_of_strangers[: 3 if self.sprayed else 2]:
+                for door in self.address_limits[: 3 if self.is_first_try else 2]:
                     counters.give_back(*door)
-                if self.sprayed:
-                    counters.clear(*self.pair)
-            what_becomes_of_the_door(counters, *self.door)
+                if self.is_first_try:
+                    counters.clear(*self.first_try_limit)
+            release_own_limit(counters, *self.own_limit)
 
-    def failed(self, account_id: str | None = None, **about) -> None:
+    def record_failure(self, account_id: str | None = None, **about) -> None:
         """It was a wrong guess; told in the audit log, and so is what it shuts. Commits."""
-        audit.record("authn_login_fail", account_id, actor="anonymous", **about)
-        if self.used_up:
-            audit.record("authn_login_lock", account_id, actor="anonymous", limits=self.used_up, **about)
+        audit.record_event("authn_login_fail", account_id, actor="anonymous", **about)
+        if self.exhausted_limits:
+            audit.record_event("authn_login_lock", account_id, actor="anonymous", limits=self.exhausted_limits, **about)
         db.session.commit()
 
 
-def tell_if_shut(limit: limits.Ladder, count: int, account_id: str | None, actor: str) -> None:
+def audit_lockout(limit: limits.Ladder, count: int, account_id: str | None, actor: str) -> None:
     """Note in the caller's unit of work that a wrong guess, the `count`th in a row, begins a wait."""
     if limit.shuts_at(count):
-        audit.record("authn_login_lock", account_id, actor=actor, limits=[limit.name])
+        audit.record_event("authn_login_lock", account_id, actor=actor, limits=[limit.name])
 
 
-def count_by_address(limit: limits.Window) -> None:
+def hit_address_limit(limit: limits.Window) -> None:
     """Count one call of whatever `limit` limits, by the caller's address. Raises TooManyAttempts."""
     if current_app.extensions["settings"].login_throttle:
         rate_limits.take(limit, limits.network(request.remote_addr))
 
 
-def is_within(limit: limits.Window, subject: str) -> bool:
+def is_mail_allowed(limit: limits.Window, subject: str) -> bool:
     """Count what is dropped in silence where it is too much, by `subject` and by address; whether it is not."""
     try:
-        count_mail(limit, subject)
+        hit_mail_limits(limit, subject)
     except TooManyAttempts:
         return False
     return True
 
 
-def count_mail(limit: limits.Window, subject: str) -> None:
+def hit_mail_limits(limit: limits.Window, subject: str) -> None:
     """Count a mail that somebody asks for, by `subject` and by the caller's address. Raises TooManyAttempts."""
-    count_by_address(limits.MAIL_FROM_ADDRESS)
+    hit_address_limit(limits.MAIL_FROM_ADDRESS)
     if current_app.extensions["settings"].login_throttle:
         rate_limits.take(limit, subject)

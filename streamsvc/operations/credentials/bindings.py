@@ -6,7 +6,7 @@ Without it, somebody could send a victim the end of their own sign-in, or finish
 import hmac
 import secrets
 
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import hash_token
 
 
 def new_binding() -> str:
@@ -14,6 +14,6 @@ def new_binding() -> str:
     return secrets.token_urlsafe(32)
 
 
-def is_bound(kept_hash: str | None, binding: str) -> bool:
+def is_bound(binding_hash: str | None, binding: str) -> bool:
     """Whether `binding` is what was handed out at the beginning, of which `kept_hash` was kept."""
-    return kept_hash is not None and hmac.compare_digest(kept_hash, fingerprint(binding))
+    return binding_hash is not None and hmac.compare_digest(binding_hash, hash_token(binding))

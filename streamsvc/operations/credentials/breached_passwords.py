@@ -10,7 +10,7 @@ from streamsvc.security import password_hashing
 from streamsvc.storage.database import db
 
 
-def is_breached(password: str) -> bool:
+def is_breached_password(password: str) -> bool:
     """A service that does not answer in time stops nobody: that is told in the log and the audit log. Commits then,
     unless it is asked within a unit of work."""
     if password_hashing.is_breached(password):
@@ -21,7 +21,7 @@ def is_breached(password: str) -> bool:
     except Away as error:
         password_hashing.log.warning("breached passwords cannot be looked up: %s", type(error).__name__)
         within = db.session().in_transaction()
-        audit.record("breach_lookup_failed", actor="anonymous")
+        audit.record_event("breach_lookup_failed", actor="anonymous")
         if not within:
             db.session.commit()
         return False

@@ -4,15 +4,15 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.models import Ceremony, DeviceCode, DeviceTrust, Proof
+from streamsvc.models import DeviceCode, DeviceTrust, MailedToken, PendingFlow
 from streamsvc.storage.database import db
 
-KEPT = timedelta(days=30)
-LONGEST_TRUST = timedelta(days=90)
+RETENTION_PERIOD = timedelta(days=30)
+MAX_TRUST_PERIOD = timedelta(days=90)
 
 
-def forget_expired(now: datetime) -> None:
+def purge_expired_tokens(now: datetime) -> None:
     """Drop what ran out a month ago, in the caller's unit of work."""
-    for kind in (Ceremony, DeviceCode, Proof):
-        db.session.execute(sa.delete(kind).where(kind.expires_at < now - KEPT))
-    db.session.execute(sa.delete(DeviceTrust).where(DeviceTrust.given_at < now - LONGEST_TRUST))
+    for kind in (PendingFlow, DeviceCode, MailedToken):
+        db.session.execute(sa.delete(kind).where(kind.expires_at < now - RETENTION_PERIOD))
+    db.session.execute(sa.delete(DeviceTrust).where(DeviceTrust.given_at < now - MAX_TRUST_PERIOD))

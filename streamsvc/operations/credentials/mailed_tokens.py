@@ -4,19 +4,21 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.models import Account, Proof
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.models import Account, MailedToken
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, lock
 
 
-def use(token: str, now: datetime, *kinds: str) -> Proof | None:
+def consume_mailed_token(token: str, now: datetime, *kinds: str) -> MailedToken | None:
     """Use up the proof of one of these kinds, once whoever asks, in the caller's unit of work; None: there is none."""
-    kept = fingerprint(token)
+    kept = hash_token(token)
     found = db.session.execute(
-        sa.select(Proof.kind, Proof.account_id).where(Proof.token_hash == kept, Proof.kind.in_(kinds), *Proof.open(now))
+        sa.select(MailedToken.kind, MailedToken.account_id).where(
+            MailedToken.token_hash == kept, MailedToken.kind.in_(kinds), *MailedToken.open_conditions(now)
+        )
     ).first()
     if found is None:
         return None
     if found.account_id:
         lock(Account, found.account_id)
-    return Proof.use(found.kind, kept, now)
+    return MailedToken.consume(found.kind, kept, now)

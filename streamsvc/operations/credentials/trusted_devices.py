@@ -13,74 +13,81 @@ from streamsvc.http import idempotency
 from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.accounts import SecondFactorRequired
-from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, hash_token
 from streamsvc.security.authentication import asking_operator
 from streamsvc.storage.database import db, lock, one_row
 
-TRUSTED = "trusted_device"
-BY_APP = ("totp", "recovery_code")
+TRUSTED_DEVICE = "trusted_device"
+AUTHENTICATOR_METHODS = ("totp", "recovery_code")
 
 
-def period() -> timedelta:
+def trust_period() -> timedelta:
     """How long a device stays trusted; a change of the setting counts at once."""
     return timedelta(days=current_app.extensions["settings"].trusted_device_days)
 
 
-def _counts(now: datetime) -> tuple:
+def _validity_conditions(now: datetime) -> tuple:
     epoch = current_app.extensions["settings"].session_epoch
-    return (DeviceTrust.given_at > now - period(), DeviceTrust.epoch >= epoch)
+    return (DeviceTrust.given_at > now - trust_period(), DeviceTrust.epoch >= epoch)
 
 
-def is_trusted(account: sa.Row, shown: str | None, now: datetime) -> bool:
+def is_trusted_device(account: sa.Row, token: str | None, now: datetime) -> bool:
     """Whether `shown` is the secret of the known device on which `account` signs in."""
-    if not shown or account.device_id is None:
+    if not token or account.device_id is None:
         return False
     its = (DeviceTrust.device_id == account.device_id, DeviceTrust.account_id == account.id)
-    its += (DeviceTrust.token_hash == fingerprint(shown), DeviceTrust.given_at >= TotpFactor.confirmed_at)
+    its += (DeviceTrust.token_hash == hash_token(token), DeviceTrust.given_at >= TotpFactor.confirmed_at)
     factor = TotpFactor.account_id == DeviceTrust.account_id
-    return one_row(sa.select(DeviceTrust.given_at).join(TotpFactor, factor).where(*its, *_counts(now))) is not None
+    return (
+        one_row(sa.select(DeviceTrust.given_at).join(TotpFactor, factor).where(*its, *_validity_conditions(now)))
+        is not None
+    )
 
 
-def proved_at(device_id: str) -> datetime:
+def lock_second_factor_time(device_id: str) -> datetime:
     """When the second factor was last given on this device, which nobody distrusts before the caller's unit of work
     is over. Raises SecondFactorRequired where somebody just did."""
     trust = lock(DeviceTrust, device_id)
     if trust is None:
-        raise SecondFactorRequired(methods=list(BY_APP))
+        raise SecondFactorRequired(methods=list(AUTHENTICATOR_METHODS))
     return trust.given_at
 
 
-def trust_if_asked(session: Session, asked: bool, second: str | None, now: datetime) -> dict | None:
+def trust_device_if_requested(
+    session: Session, requested: bool, second_factor: str | None, now: datetime
+) -> dict | None:
     """{token, until} of the device on which `second` was given just now, in the caller's unit of work; else None."""
-    if not (asked and second in BY_APP and period()):
+    if not (requested and second_factor in AUTHENTICATOR_METHODS and trust_period()):
         return None
     token = DEVICE_TRUST_PREFIX + idempotency.new_secret(idempotency.TRUST)
     trust = db.session.get(DeviceTrust, session.device_id)
     if trust is None:
         trust = DeviceTrust(device_id=session.device_id, account_id=session.account_id)
         db.session.add(trust)
-    trust.token_hash, trust.epoch, trust.given_at = fingerprint(token), session.epoch, now
-    audit.record("device_trusted", session.account_id, device=session.device_id)
-    return {"token": token, "until": now + period()}
+    trust.token_hash, trust.epoch, trust.given_at = hash_token(token), session.epoch, now
+    audit.record_event("device_trusted", session.account_id, device=session.device_id)
+    return {"token": token, "until": now + trust_period()}
 
 
-def trusted_until(device_ids: list[str], now: datetime) -> dict[str, datetime]:
+def list_trust_expirations(device_ids: list[str], now: datetime) -> dict[str, datetime]:
     """{device: until when it is trusted}, of those that are."""
     found = sa.select(DeviceTrust.device_id, DeviceTrust.given_at)
-    found = found.where(DeviceTrust.device_id.in_(device_ids), *_counts(now))
-    return {device_id: given_at + period() for device_id, given_at in db.session.execute(found)}
+    found = found.where(DeviceTrust.device_id.in_(device_ids), *_validity_conditions(now))
+    return {device_id: given_at + trust_period() for device_id, given_at in db.session.execute(found)}
 
 
-def distrust(account_id: str, *conditions) -> None:
+def revoke_device_trust(account_id: str, *conditions) -> None:
     """The account's devices (those that meet the conditions) ask for the second factor again; in the caller's unit of
     work."""
     theirs = sa.delete(DeviceTrust).where(DeviceTrust.account_id == account_id, *conditions)
     gone = list(db.session.scalars(theirs.returning(DeviceTrust.device_id)))
     if gone:
         operator = asking_operator()
-        audit.record("device_trust_ended", account_id, actor=operator and operator.id, devices=gone)
+        audit.record_event("device_trust_ended", account_id, actor=operator and operator.id, devices=gone)
 
 
-def distrust_device_of(account_id: str, session_id: str) -> None:
+def revoke_session_device_trust(account_id: str, session_id: str) -> None:
     """The same for the device of one session."""
-    distrust(account_id, DeviceTrust.device_id.in_(sa.select(Session.device_id).where(Session.id == session_id)))
+    revoke_device_trust(
+        account_id, DeviceTrust.device_id.in_(sa.select(Session.device_id).where(Session.id == session_id))
+    )

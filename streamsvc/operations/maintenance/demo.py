@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc.models import Account, ApiKey
-from streamsvc.operations.accounts.accounts import register
-from streamsvc.operations.accounts.api_keys import add_api_key
+from streamsvc.operations.accounts.accounts import register_account
+from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.operations.billing.plans import put_plan
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, fingerprint
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, hash_token
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.storage.database import db
 
@@ -23,28 +23,28 @@ CATALOG = FOLDER / "catalog.ndjson.gz"
 EMAIL = "viewer@example.com"
 
 
-def password() -> str:
+def demo_password() -> str:
     """The demo viewer's password: this installation's own, and the same at each start."""
-    return "demo-" + _derived("viewer's password")[:12]
+    return "demo-" + _derive_secret("viewer's password")[:12]
 
 
-def operator_token() -> str:
+def demo_operator_token() -> str:
     """The demo operator's key: this installation's own, and the same at each start."""
-    return API_KEY_PREFIX + "demo_" + _derived("operator's key")
+    return API_KEY_PREFIX + "demo_" + _derive_secret("operator's key")
 
 
-def _derived(purpose: str) -> str:
+def _derive_secret(purpose: str) -> str:
     secret = current_app.extensions["settings"].secret_key[0]
     digest = hmac.digest(secret.encode(), f"streamsvc demo: {purpose}".encode(), "sha256")
     return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
-def seed_people_and_plans(now: datetime) -> None:
+def seed_accounts_and_plans(now: datetime) -> None:
     """Plans, a viewer and an operator's key, where they are not there yet. Commits."""
     for plan in json.loads((FOLDER / "plans.json").read_text()):
         put_plan(plan["code"], PlanIn().load(plan), now)
-    if Account.by_email_key(email_key(EMAIL)) is None:
-        register(EMAIL, password(), "US", now, name="Demo Viewer", verified=True)
-    if not db.session.scalar(sa.select(ApiKey.id).where(ApiKey.token_hash == fingerprint(operator_token()))):
-        add_api_key("demo operator", ["admin"], operator_token(), expires_at=None)
+    if Account.find_by_email_key(email_key(EMAIL)) is None:
+        register_account(EMAIL, demo_password(), "US", now, name="Demo Viewer", verified=True)
+    if not db.session.scalar(sa.select(ApiKey.id).where(ApiKey.token_hash == hash_token(demo_operator_token()))):
+        create_api_key_from_token("demo operator", ["admin"], demo_operator_token(), expires_at=None)
     db.session.commit()

@@ -7,11 +7,11 @@ from alembic.script import ScriptDirectory
 from flask import current_app
 
 from streamsvc.models import Worker
-from streamsvc.operations.maintenance.worker_loop import is_alive
+from streamsvc.operations.maintenance.worker_loop import is_worker_alive
 from streamsvc.storage.database import STATEMENTS, db, one_row
 
 
-def schema_is_current() -> bool:
+def is_schema_current() -> bool:
     """Whether the database has the newest migration."""
     if not sa.inspect(db.engines[STATEMENTS]).has_table("alembic_version"):
         return False
@@ -23,7 +23,7 @@ def newest_revision(folder: str) -> str | None:
     return ScriptDirectory(str(Path(folder))).get_current_head()
 
 
-def is_writable() -> bool:
+def is_database_writable() -> bool:
     """Whether the database takes writes just now."""
     with db.engine.connect() as connection:
         connection.execute(sa.delete(Worker).where(Worker.id == ""))
@@ -31,10 +31,10 @@ def is_writable() -> bool:
     return True
 
 
-def checks() -> dict[str, bool]:
+def run_health_checks() -> dict[str, bool]:
     """Each check by name, and whether it passed. Never raises."""
     found = {}
-    for name, check in (("database", is_writable), ("schema", schema_is_current), ("worker", is_alive)):
+    for name, check in (("database", is_database_writable), ("schema", is_schema_current), ("worker", is_worker_alive)):
         try:
             found[name] = check()
         except sa.exc.SQLAlchemyError:

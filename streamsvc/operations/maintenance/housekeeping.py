@@ -11,11 +11,11 @@ from streamsvc.worker import jobs
 
 
 @jobs.recurring("housekeeping", every=timedelta(days=1))
-def forget(payload: dict, now: datetime) -> None:
+def purge_expired_data(payload: dict, now: datetime) -> None:
     """Drop old idempotency keys, throttles that count for nothing, jobs done and sessions ended long ago."""
     idempotency.forget_old()
     jobs.forget_done(now)
     rate_limits.forget_old()
-    expiry.forget_expired(now)
-    password.forget_old(now)
-    operators_sign_in.forget_old(now)
+    expiry.purge_expired_tokens(now)
+    password.purge_old_sessions(now)
+    operators_sign_in.purge_old_operator_sessions(now)

@@ -11,67 +11,69 @@ from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import Worker
-from streamsvc.operations.sandbox import is_moving
+from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.storage.database import affected, db, new_id, one_row
 from streamsvc.worker import jobs
 
-SHORTEST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 1.0
-PATIENCE_S, GLANCE_S = 3, 0.02
-SEEN_EVERY = timedelta(seconds=5)
-GONE_AFTER = timedelta(seconds=20)
+MIN_PAUSE_S = 0.2
+MAX_PAUSE_S = 1.0
+WAIT_TIMEOUT_S, POLL_INTERVAL_S = 3, 0.02
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+DEAD_AFTER = timedelta(seconds=20)
 log = logging.getLogger("streamsvc.worker")
 
 
-def is_alive() -> bool:
+def is_worker_alive() -> bool:
     """Whether some worker was seen just now."""
-    return one_row(sa.select(Worker.id).where(Worker.seen_at > clock.wall() - GONE_AFTER).limit(1)) is not None
+    return one_row(sa.select(Worker.id).where(Worker.seen_at > clock.wall() - DEAD_AFTER).limit(1)) is not None
 
 
-def settle() -> None:
+def wait_for_due_jobs() -> None:
     """Wait, not for long, until the workers have done what is due: a mail asked for just before is then out."""
-    enough, shown = time.monotonic() + PATIENCE_S, current_app.extensions["clock"]  # which runs on while this waits
-    while jobs.next_due(shown()) and is_alive() and time.monotonic() < enough:
-        time.sleep(GLANCE_S)
+    enough, shown = time.monotonic() + WAIT_TIMEOUT_S, current_app.extensions["clock"]  # which runs on while this waits
+    while jobs.next_due(shown()) and is_worker_alive() and time.monotonic() < enough:
+        time.sleep(POLL_INTERVAL_S)
 
 
-def work(stop: threading.Event) -> None:
+def run_worker(stop: threading.Event) -> None:
     """Do jobs as they fall due until `stop` is set; the job at hand is finished first. Outlives a lost database."""
     signed_on = None
     while not stop.is_set():
         try:
-            signed_on = signed_on or _sign_on()
-            _report(signed_on)
-            if not _one_round():
-                stop.wait(random.uniform(SHORTEST_PAUSE_S, LONGEST_PAUSE_S))
+            signed_on = signed_on or _register_worker()
+            _record_heartbeat(signed_on)
+            if not _run_next_batch():
+                stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
         except sa.exc.SQLAlchemyError as error:
             log.warning("the database is away: %r", error)
             db.session.remove()
-            stop.wait(LONGEST_PAUSE_S)
+            stop.wait(MAX_PAUSE_S)
     if signed_on:
         affected(sa.delete(Worker).where(Worker.id == signed_on))
 
 
-def _sign_on() -> str:
+def _register_worker() -> str:
     wall = clock.wall()
-    affected(sa.delete(Worker).where(Worker.seen_at < wall - 10 * GONE_AFTER))
+    affected(sa.delete(Worker).where(Worker.seen_at < wall - 10 * DEAD_AFTER))
     worker_id = new_id("wkr")
     affected(sa.insert(Worker).values(id=worker_id, started_at=wall, seen_at=wall))
     jobs.schedule_recurring()
     return worker_id
 
 
-def _report(worker_id: str) -> None:
+def _record_heartbeat(worker_id: str) -> None:
     wall = clock.wall()
-    affected(sa.update(Worker).where(Worker.id == worker_id, Worker.seen_at < wall - SEEN_EVERY).values(seen_at=wall))
+    affected(
+        sa.update(Worker).where(Worker.id == worker_id, Worker.seen_at < wall - HEARTBEAT_INTERVAL).values(seen_at=wall)
+    )
 
 
-def _one_round() -> bool:
+def _run_next_batch() -> bool:
     """Do the next due job, or set of jobs; False when there is none.
 
     Who moves the sandbox's clock does the jobs meanwhile.
     """
-    if current_app.extensions["settings"].sandbox and is_moving():
+    if current_app.extensions["settings"].sandbox and is_clock_moving():
         return False
     batch = jobs.take_some(clock.now())
     if batch:

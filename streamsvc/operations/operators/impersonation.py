@@ -10,14 +10,14 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
 from streamsvc.storage.database import db, lock
 
-LIFETIME = "impersonation"
+LIFETIME_NAME = "impersonation"
 
 
-def begin(account_id: str, who: Operator, asked: dict, token: str, now: datetime) -> Session:
+def start_impersonation(account_id: str, operator: Operator, body: dict, token: str, now: datetime) -> Session:
     """A session under `token`, in the caller's unit of work; `asked` is {reason, profile_id}.
 
     Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
@@ -27,10 +27,10 @@ def begin(account_id: str, who: Operator, asked: dict, token: str, now: datetime
         raise NotFound
     if account.status != "active":
         raise AccountNotActive
-    profile_id = asked["profile_id"]
+    profile_id = body["profile_id"]
     if profile_id and Profile.of(account_id, profile_id) is None:
         raise NotFound
-    _still_operates(who)
+    _lock_active_operator(operator)
     device = Device(account_id=account_id, name="Support", kind="other", created_at=now, last_seen_at=now)
     device.removed_at = now  # it is nobody's: not listed, not counted
     db.session.add(device)
@@ -38,34 +38,36 @@ def begin(account_id: str, who: Operator, asked: dict, token: str, now: datetime
     session = Session(
         account_id=account_id,
         device_id=device.id,
-        profile_id=profile_id or Profile.only_open_one(account_id),
-        token_hash=fingerprint(token),
-        lifetime=LIFETIME,
+        profile_id=profile_id or Profile.find_default_id(account_id),
+        token_hash=hash_token(token),
+        lifetime=LIFETIME_NAME,
         epoch=current_app.extensions["settings"].session_epoch,
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,
-        impersonated_by=who.id,
-        impersonation_reason=asked["reason"],
+        impersonated_by=operator.id,
+        impersonation_reason=body["reason"],
     )
     db.session.add(session)
     db.session.flush()
-    audit.record("impersonation_started", account_id, actor=who.id, session=session.id, reason=asked["reason"])
+    audit.record_event(
+        "impersonation_started", account_id, actor=operator.id, session=session.id, reason=body["reason"]
+    )
     return session
 
 
-def end_all_of(operator_id: str, now: datetime) -> None:
+def revoke_impersonations(operator_id: str, now: datetime) -> None:
     """End whatever this operator, or this API key, looks at; in the caller's unit of work."""
     theirs = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
     db.session.execute(sa.update(Session).where(*theirs).values(ended_at=now))
 
 
-def _still_operates(who: Operator) -> None:
+def _lock_active_operator(operator: Operator) -> None:
     """Lock who asks, so that disabling them at this moment ends this session too. Raises NotSignedIn."""
-    if who.session:
-        person = lock(OperatorAccount, who.id)
-        still = person.status == "active" and person.role == who.session.role
+    if operator.session:
+        person = lock(OperatorAccount, operator.id)
+        still = person.status == "active" and person.role == operator.session.role
     else:
-        still = lock(ApiKey, who.id).revoked_at is None
+        still = lock(ApiKey, operator.id).revoked_at is None
     if not still:
         raise NotSignedIn(presented=True)

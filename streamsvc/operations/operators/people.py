@@ -7,21 +7,21 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.models import OperatorAccount, OperatorCode, OperatorSession, Proof
+from streamsvc.models import MailedToken, OperatorAccount, OperatorCode, OperatorSession
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.emails import email_key, shown
 from streamsvc.rules.refusals.access import LastAdmin
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.mailed_tokens import LIFETIMES
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, insert, lock, new_id
 
-INVITATION = "operator_invitation"
+INVITATION_KIND = "operator_invitation"
 
 
-def invite(email: str, name: str, role: str, now: datetime, token: str | None = None) -> str:
+def invite_operator(email: str, name: str, role: str, now: datetime, token: str | None = None) -> str:
     """A new operator who may set a password and an authenticator, in the caller's unit of work; the id.
 
     The invitation goes by mail, unless the caller hands over `token` itself. Raises EmailTaken.
@@ -39,61 +39,61 @@ def invite(email: str, name: str, role: str, now: datetime, token: str | None = 
     made = insert(OperatorAccount).values(row).on_conflict_do_nothing(index_elements=["email_key"])
     if db.session.execute(made.returning(OperatorAccount.id)).first() is None:
         raise EmailTaken(detail="There is an operator with this e-mail.")
-    _ask_in(row["id"], row["email"], now, token)
-    audit.record("operator_invited", operator=row["id"], role=role)
+    _create_invitation(row["id"], row["email"], now, token)
+    audit.record_event("operator_invited", operator=row["id"], role=role)
     return row["id"]
 
 
-def change(operator_id: str, asked: dict, now: datetime) -> OperatorAccount:
+def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorAccount:
     """Set {name, role, status} as asked, counting from the next request. Raises NotFound, LastAdmin."""
-    operator, is_last_admin = _locked(operator_id)
-    changed = {name: value for name, value in asked.items() if getattr(operator, name) != value}
+    operator, is_last_admin = _lock_operator(operator_id)
+    changed = {name: value for name, value in changes.items() if getattr(operator, name) != value}
     if is_last_admin and changed.keys() & {"role", "status"}:
         raise LastAdmin
     for name, value in changed.items():
         setattr(operator, name, value)
     if changed.keys() & {"role", "status"}:
-        impersonation.end_all_of(operator.id, now)
+        impersonation.revoke_impersonations(operator.id, now)
         told = f"Your access is {operator.status}, your role is {operator.role}"
-        mail.post("operator_notice", operator.email, now, what=told)
+        mail.enqueue_mail("operator_notice", operator.email, now, what=told)
     if operator.status == "disabled":
-        _shut_out(operator, now)
-    audit.record("operator_changed", operator=operator.id, **changed)
+        _revoke_access(operator, now)
+    audit.record_event("operator_changed", operator=operator.id, **changed)
     return operator
 
 
-def reset(operator_id: str, now: datetime, token: str | None = None) -> OperatorAccount:
+def reset_operator(operator_id: str, now: datetime, token: str | None = None) -> OperatorAccount:
     """Forget password and authenticator at once, and invite anew. Raises NotFound, LastAdmin.
 
     With `token`, handed over by whoever has the machine, the last admin can be helped too.
     """
-    operator, is_last_admin = _locked(operator_id)
+    operator, is_last_admin = _lock_operator(operator_id)
     if is_last_admin and token is None:
         raise LastAdmin
-    _forget_credentials(operator, now)
-    _ask_in(operator.id, operator.email, now, token)
-    audit.record("operator_reset", operator=operator.id)
+    _clear_credentials(operator, now)
+    _create_invitation(operator.id, operator.email, now, token)
+    audit.record_event("operator_reset", operator=operator.id)
     return operator
 
 
-def remove(operator_id: str, now: datetime) -> None:
+def remove_operator(operator_id: str, now: datetime) -> None:
     """End an operator for good. The row stays, so that the audit log still tells who it was. Raises as `reset`."""
-    operator, is_last_admin = _locked(operator_id)
+    operator, is_last_admin = _lock_operator(operator_id)
     if is_last_admin:
         raise LastAdmin
-    _forget_credentials(operator, now)
+    _clear_credentials(operator, now)
     operator.status, operator.email_key = "removed", None
-    audit.record("operator_removed", operator=operator.id)
+    audit.record_event("operator_removed", operator=operator.id)
 
 
-def end_sessions(operator_id: str, now: datetime) -> None:
+def revoke_operator_sessions(operator_id: str, now: datetime) -> None:
     """Sign an operator out everywhere. Raises NotFound."""
-    operator, _ = _locked(operator_id)
-    ended = OperatorSession.end_all(operator.id, now)
-    audit.record("session_ended", operator=operator.id, sessions=len(ended))
+    operator, _ = _lock_operator(operator_id)
+    ended = OperatorSession.revoke_all(operator.id, now)
+    audit.record_event("session_ended", operator=operator.id, sessions=len(ended))
 
 
-def _locked(operator_id: str) -> tuple[OperatorAccount, bool]:
+def _lock_operator(operator_id: str) -> tuple[OperatorAccount, bool]:
     """The operator, locked after all admins; and whether nobody else could administer. Raises NotFound."""
     admins = OperatorAccount.lock_admins()
     operator = lock(OperatorAccount, operator_id)
@@ -102,25 +102,30 @@ def _locked(operator_id: str) -> tuple[OperatorAccount, bool]:
     return operator, admins == [operator.id]
 
 
-def _ask_in(operator_id: str, email: str, now: datetime, token: str | None) -> None:
+def _create_invitation(operator_id: str, email: str, now: datetime, token: str | None) -> None:
     if token is None:
-        mail.post_proof(INVITATION, email, None, now, operator_id=operator_id)
+        mail.enqueue_token_mail(INVITATION_KIND, email, None, now, operator_id=operator_id)
         return
-    times = {"created_at": now, "expires_at": now + LIFETIMES[INVITATION]}
-    kept = {"kind": INVITATION, "email": email, "token_hash": fingerprint(token), "data": {"operator_id": operator_id}}
-    db.session.add(Proof(**kept, **times))
+    times = {"created_at": now, "expires_at": now + MAILED_TOKEN_LIFETIMES[INVITATION_KIND]}
+    kept = {
+        "kind": INVITATION_KIND,
+        "email": email,
+        "token_hash": hash_token(token),
+        "data": {"operator_id": operator_id},
+    }
+    db.session.add(MailedToken(**kept, **times))
 
 
-def _forget_credentials(operator: OperatorAccount, now: datetime) -> None:
-    operator.password_hash = operator.totp_sealed = operator.totp_pending_sealed = None
+def _clear_credentials(operator: OperatorAccount, now: datetime) -> None:
+    operator.password_hash = operator.totp_encrypted = operator.totp_pending_encrypted = None
     db.session.execute(sa.delete(OperatorCode).where(OperatorCode.operator_id == operator.id))
-    _shut_out(operator, now)
+    _revoke_access(operator, now)
 
 
-def _shut_out(operator: OperatorAccount, now: datetime) -> None:
+def _revoke_access(operator: OperatorAccount, now: datetime) -> None:
     """End what is open, and withdraw what could open again."""
-    OperatorSession.end_all(operator.id, now)
-    impersonation.end_all_of(operator.id, now)
-    nobodys = (Proof.account_id.is_(None), Proof.kind == INVITATION)  # operators have no account
-    theirs = (*nobodys, Proof.email == operator.email, Proof.used_at.is_(None))
-    db.session.execute(sa.update(Proof).where(*theirs).values(used_at=now))
+    OperatorSession.revoke_all(operator.id, now)
+    impersonation.revoke_impersonations(operator.id, now)
+    nobodys = (MailedToken.account_id.is_(None), MailedToken.kind == INVITATION_KIND)  # operators have no account
+    theirs = (*nobodys, MailedToken.email == operator.email, MailedToken.used_at.is_(None))
+    db.session.execute(sa.update(MailedToken).where(*theirs).values(used_at=now))

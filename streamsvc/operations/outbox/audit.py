@@ -25,35 +25,35 @@ from streamsvc.storage.database import SAFE_METHODS, Session, all_rows, db, in_t
 
 CHAIN_LOCK = 0x5EC0DE
 GENESIS = "0" * 64
-PAGE = 1_000
+PAGE_SIZE = 1_000
 
 
-def record(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
+def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
     """Note what happens in this unit of work. No secret and no password belongs into the details.
 
     The actor is who is named, else the account's owner, else the operator who asks.
     """
     who = asking_operator() if has_request_context() else None
     db.session.connection()  # begins the unit of work, whose rollback forgets the event
-    noted = _noted(action, account_id, actor or account_id or (who and who.id), details)
+    noted = _event_row(action, account_id, actor or account_id or (who and who.id), details)
     db.session.info.setdefault("audit", []).append(noted)
 
 
 @authz_failed.connect
-def _tell_refused(who: Viewer | Operator, why: str) -> None:
+def _record_denial(principal: Viewer | Operator, why: str) -> None:
     """An `authz_fail` of its own, since what was refused commits nothing; the first of its kind within an hour."""
-    owner = None if isinstance(who, Operator) else who.account_id
-    actor = who.id if isinstance(who, Operator) else who.row.impersonated_by or owner
+    owner = None if isinstance(principal, Operator) else principal.account_id
+    actor = principal.id if isinstance(principal, Operator) else principal.row.impersonated_by or owner
     door = AUTHZ_FAILURE, f"{actor} {request.endpoint} {why}"
     if rate_limits.look([door]):
         return
     with in_turn() as connection:
         if rate_limits.Counters(connection).seen_first(*door):
             call = f"{request.method} {request.url_rule}"
-            _append(connection, [_noted("authz_fail", owner, actor, {"call": call, "why": why})])
+            _append_events(connection, [_event_row("authz_fail", owner, actor, {"call": call, "why": why})])
 
 
-def _noted(action: str, account_id: str | None, actor: str | None, details: dict) -> dict:
+def _event_row(action: str, account_id: str | None, actor: str | None, details: dict) -> dict:
     """What is kept of an event, but for its place in the chain."""
     if has_request_context():
         details |= {
@@ -65,42 +65,42 @@ def _noted(action: str, account_id: str | None, actor: str | None, details: dict
     return told | {"details": details | {"salt": secrets.token_hex(8)}}
 
 
-def digest(details: dict) -> str:
+def hash_details(details: dict) -> str:
     """Covers the details; salted, so that nobody finds an erased address by trying them all."""
     return hashlib.sha256(json.dumps(details, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def link(previous: str, seq: int, at: datetime, action: str, account_id, actor, details_digest: str) -> str:
+def hash_event(previous: str, seq: int, at: datetime, action: str, account_id, actor, details_digest: str) -> str:
     """The hash of one row, over the hash of the row before."""
     text = json.dumps([previous, seq, utc_text(at), action, account_id, actor, details_digest])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def first_break() -> int | None:
+def find_first_break() -> int | None:
     """The number of the first row that was changed, removed or put in; None where the chain holds."""
     seq, previous = 0, GENESIS
     columns = AuditEvent.__table__.c
-    while rows := all_rows(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE)):
+    while rows := all_rows(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE_SIZE)):
         for row in rows:
             seq += 1
-            told = link(previous, seq, row.at, row.action, row.account_id, row.actor, row.details_digest)
+            told = hash_event(previous, seq, row.at, row.action, row.account_id, row.actor, row.details_digest)
             erased = row.details is None
             if row.seq != seq or row.previous != previous or row.hash != told:
                 return seq
-            if not erased and digest(row.details) != row.details_digest:
+            if not erased and hash_details(row.details) != row.details_digest:
                 return seq
             previous = row.hash
     return None
 
 
 @event.listens_for(Session, "before_commit")
-def _write(session) -> None:
-    _note_operators_call(session)
+def _write_events(session) -> None:
+    _record_operator_call(session)
     if noted := session.info.pop("audit", []):
-        _append(session, noted)
+        _append_events(session, noted)
 
 
-def _append(transaction: Session | sa.Connection, noted: list[dict]) -> None:
+def _append_events(transaction: Session | sa.Connection, events: list[dict]) -> None:
     """Put events at the chain's end, which is held until the transaction ends."""
     if db.engine.dialect.name == "postgresql":
         transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
@@ -108,16 +108,16 @@ def _append(transaction: Session | sa.Connection, noted: list[dict]) -> None:
     last = transaction.execute(newest).first()
     seq, previous = last or (0, GENESIS)
     rows = []
-    for row in noted:
+    for row in events:
         seq += 1
-        covered = digest(row["details"])
-        own = link(previous, seq, row["at"], row["action"], row["account_id"], row["actor"], covered)
+        covered = hash_details(row["details"])
+        own = hash_event(previous, seq, row["at"], row["action"], row["account_id"], row["actor"], covered)
         rows.append(row | {"seq": seq, "details_digest": covered, "previous": previous, "hash": own})
         previous = own
     transaction.execute(sa.insert(AuditEvent.__table__), rows)
 
 
-def _note_operators_call(session) -> None:
+def _record_operator_call(session) -> None:
     """Once a request: an operator's changing call that no event tells of, unless it was rolled back."""
     who = asking_operator() if has_request_context() else None
     if who is None or request.method in SAFE_METHODS or g.get("operator_told"):
@@ -126,11 +126,11 @@ def _note_operators_call(session) -> None:
     if not any(row["actor"] == who.id for row in session.info.get("audit", [])):
         about = dict(request.view_args or {})
         call = f"{request.method} {request.url_rule}"
-        record("operator_call", about.pop("account_id", None), actor=who.id, call=call, **about)
+        record_event("operator_call", about.pop("account_id", None), actor=who.id, call=call, **about)
 
 
 @event.listens_for(Session, "after_soft_rollback")
-def _forget(session, previous_transaction) -> None:
+def _discard_events(session, previous_transaction) -> None:
     session.info.pop("audit", None)
     if has_request_context():
         g.operator_told = True

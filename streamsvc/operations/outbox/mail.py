@@ -14,14 +14,14 @@ from flask import current_app
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from streamsvc.gateways import mail
-from streamsvc.models import Proof, SandboxEmail
-from streamsvc.rules.sign_in.mailed_tokens import LIFETIMES
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.models import MailedToken, SandboxEmail
+from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
 TEMPLATES = Path(__file__).parent.parent.parent / "mails"
-PAGES = {
+PAGE_BY_KIND = {
     "sign_up": "confirm-email",
     "email_verification": "confirm-email",
     "password_reset": "reset-password",
@@ -35,18 +35,18 @@ PAGES = {
 CODE_DIGITS = 8
 
 
-def post(kind: str, to: str, now: datetime, **facts) -> None:
+def enqueue_mail(kind: str, to: str, now: datetime, **context) -> None:
     """Ask for the mail `kind` (its template's name). No fact may be a secret: it waits in the job table."""
-    jobs.enqueue("mail.send", {"kind": kind, "to": to, "facts": facts}, now)
+    jobs.enqueue("mail.send", {"kind": kind, "to": to, "facts": context}, now)
 
 
-def post_proof(
+def enqueue_token_mail(
     kind: str,
     to: str,
     account_id: str | None,
     now: datetime,
     expires_at: datetime | None = None,
-    replaces: bool = True,
+    revoke_previous: bool = True,
     **data,
 ) -> None:
     """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told. `data` is kept with
@@ -54,44 +54,44 @@ def post_proof(
 
     Not those that whoever asks for another would take from the owner: what undoes, what opens in one browser only.
     """
-    if account_id and replaces:
-        Proof.withdraw(account_id, now, kind)
-    proof = Proof(kind=kind, account_id=account_id, email=to, data=data, created_at=now)
-    proof.expires_at = expires_at or now + LIFETIMES[kind]
+    if account_id and revoke_previous:
+        MailedToken.revoke_all(account_id, now, kind)
+    proof = MailedToken(kind=kind, account_id=account_id, email=to, data=data, created_at=now)
+    proof.expires_at = expires_at or now + MAILED_TOKEN_LIFETIMES[kind]
     db.session.add(proof)
     db.session.flush()
     jobs.enqueue("mail.proof", {"proof_id": proof.id}, now)
 
 
 @jobs.handler("mail.send")
-def send(payload: dict, now: datetime) -> None:
+def send_mail(payload: dict, now: datetime) -> None:
     """Write and send one mail."""
-    _deliver(payload["kind"], payload["to"], payload["facts"], now)
+    _deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
 
 
 @jobs.handler("mail.proof")
-def send_proof(payload: dict, now: datetime) -> None:
+def send_token_mail(payload: dict, now: datetime) -> None:
     """Make the secret, keep its hash, send it. A repeated try makes a new secret: the one before was never read."""
-    proof = db.session.get(Proof, payload["proof_id"])
+    proof = db.session.get(MailedToken, payload["proof_id"])
     if proof is None or proof.used_at or proof.expires_at <= now:
         return
-    is_code = proof.kind not in PAGES
+    is_code = proof.kind not in PAGE_BY_KIND
     secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}" if is_code else secrets.token_urlsafe(32)
-    proof.token_hash = fingerprint(f"{proof.account_id}:{secret}" if is_code else secret)
-    facts = proof.data.get("told", {}) | ({"code": secret} if is_code else {"link": _link(proof.kind, secret)})
+    proof.token_hash = hash_token(f"{proof.account_id}:{secret}" if is_code else secret)
+    facts = proof.data.get("told", {}) | ({"code": secret} if is_code else {"link": _page_link(proof.kind, secret)})
     minutes = int((proof.expires_at - proof.created_at).total_seconds() // 60)
     until = f"{proof.expires_at:%B} {proof.expires_at.day}, {proof.expires_at.year}"
-    _deliver(proof.kind, proof.email, facts | {"minutes": minutes, "until": until}, now)
+    _deliver_mail(proof.kind, proof.email, facts | {"minutes": minutes, "until": until}, now)
 
 
-def _link(kind: str, secret: str) -> str:
+def _page_link(kind: str, secret: str) -> str:
     """Where the mail leads: the secret stands behind the #, which no browser sends to any server."""
-    return f"{current_app.extensions['settings'].public_url}/#/{PAGES[kind]}?token={secret}"
+    return f"{current_app.extensions['settings'].public_url}/#/{PAGE_BY_KIND[kind]}?token={secret}"
 
 
-def _deliver(kind: str, to: str, facts: dict, now: datetime) -> None:
+def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
     settings = current_app.extensions["settings"]
-    subject, text, html = written(kind, facts)
+    subject, text, html = render_mail(kind, context)
     if settings.sandbox:
         db.session.add(SandboxEmail(to=to, subject=subject, text=text, html=html, kind=kind, sent_at=now))
         return
@@ -100,12 +100,12 @@ def _deliver(kind: str, to: str, facts: dict, now: datetime) -> None:
     mail.send(settings.mail_url, message)
 
 
-def written(kind: str, facts: dict) -> tuple[str, str, str]:
+def render_mail(kind: str, context: dict) -> tuple[str, str, str]:
     """Subject, text and HTML. The template's first line is the subject; a line that is a link becomes a button.
 
     What a fact says stays within its line: a device's name makes no paragraph, and no button, of its own.
     """
-    in_line = {name: " ".join(fact.split()) if isinstance(fact, str) else fact for name, fact in facts.items()}
+    in_line = {name: " ".join(fact.split()) if isinstance(fact, str) else fact for name, fact in context.items()}
     text = _templates().get_template(f"{kind}.txt").render(in_line)
     subject, _, body = text.partition("\n")
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", body.strip())]

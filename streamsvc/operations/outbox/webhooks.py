@@ -14,20 +14,20 @@ from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, new_id, utc_text
 from streamsvc.worker import jobs
 
-JOB = "webhook.deliver"
+DELIVERY_JOB = "webhook.deliver"
 
 
-def publish(kind: str, account_id: str | None, now: datetime, **data) -> None:
+def publish_event(kind: str, account_id: str | None, now: datetime, **data) -> None:
     """Tell everyone who asked; in the caller's unit of work, so that what is rolled back was never told."""
     event_id = new_id("evt")
     told = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
     unit_of_work.add_rows(Event, [told])
-    for endpoint in unit_of_work.known("live endpoints", live_endpoints):
+    for endpoint in unit_of_work.known("live endpoints", list_active_endpoints):
         if endpoint.kinds is None or kind in endpoint.kinds:
-            _deliver_later(endpoint.id, event_id, now)
+            _enqueue_delivery(endpoint.id, event_id, now)
 
 
-def live_endpoints() -> list[WebhookEndpoint]:
+def list_active_endpoints() -> list[WebhookEndpoint]:
     return list(
         db.session.scalars(
             sa.select(WebhookEndpoint).where(
@@ -37,57 +37,57 @@ def live_endpoints() -> list[WebhookEndpoint]:
     )
 
 
-def _deliver_later(endpoint_id: str, event_id: str, now: datetime) -> WebhookDelivery:
+def _enqueue_delivery(endpoint_id: str, event_id: str, now: datetime) -> WebhookDelivery:
     delivery = WebhookDelivery(
         id=new_id("whd"), endpoint_id=endpoint_id, event_id=event_id, created_at=now, next_at=now
     )
     unit_of_work.add(delivery)
     unit_of_work.flush()
-    jobs.enqueue(JOB, {"delivery_id": delivery.id}, now)
+    jobs.enqueue(DELIVERY_JOB, {"delivery_id": delivery.id}, now)
     return delivery
 
 
-def redeliver(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
+def redeliver_event(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
     """The same event once more, under the same id, as a delivery of its own."""
-    return _deliver_later(delivery.endpoint_id, delivery.event_id, now)
+    return _enqueue_delivery(delivery.endpoint_id, delivery.event_id, now)
 
 
-def new_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
+def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
     """`secret`: `whsec_` and 24 to 64 bytes in base64."""
     sealed = encryption.seal(secret)
-    endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, secret_sealed=sealed, created_at=now)
+    endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, secret_encrypted=sealed, created_at=now)
     db.session.add(endpoint)
     db.session.flush()
     return endpoint
 
 
-def rotate(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None:
+def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None:
     """A new secret; the old one signs along for a day."""
-    endpoint.old_secret_sealed, endpoint.old_secret_until = endpoint.secret_sealed, now + rules.KEY_CHANGE
-    endpoint.secret_sealed = encryption.seal(secret)
+    endpoint.old_secret_encrypted, endpoint.old_secret_until = endpoint.secret_encrypted, now + rules.KEY_CHANGE
+    endpoint.secret_encrypted = encryption.seal(secret)
 
 
-@jobs.handler(JOB)
-def deliver(payload: dict, now: datetime) -> None:
+@jobs.handler(DELIVERY_JOB)
+def send_delivery(payload: dict, now: datetime) -> None:
     """Send one delivery, outside any unit of work, and write down how it went."""
     delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
     endpoint = db.session.get(WebhookEndpoint, delivery.endpoint_id)
     event = db.session.get(Event, delivery.event_id)
     if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
         return
-    url, (body, headers) = endpoint.url, message(endpoint, event, now)
+    url, (body, headers) = endpoint.url, build_message(endpoint, event, now)
     db.session.commit()
     answer = outside.post(url, body, headers)
-    settle(db.session.get(WebhookDelivery, payload["delivery_id"]), answer, now)
+    complete_delivery(db.session.get(WebhookDelivery, payload["delivery_id"]), answer, now)
 
 
-def message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[bytes, dict[str, str]]:
+def build_message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[bytes, dict[str, str]]:
     """The body, and the headers that sign it by the wall clock: receivers refuse what is signed long ago."""
     told = {"type": event.kind, "timestamp": utc_text(event.at), "data": {"account_id": event.account_id, **event.data}}
     body = json.dumps(told, separators=(",", ":")).encode()
-    keys = [encryption.unseal(endpoint.secret_sealed)]
-    if endpoint.old_secret_sealed and endpoint.old_secret_until > now:
-        keys.append(encryption.unseal(endpoint.old_secret_sealed))
+    keys = [encryption.unseal(endpoint.secret_encrypted)]
+    if endpoint.old_secret_encrypted and endpoint.old_secret_until > now:
+        keys.append(encryption.unseal(endpoint.old_secret_encrypted))
     timestamp = int(clock.wall().timestamp())
     return body, {
         "Content-Type": "application/json",
@@ -98,18 +98,18 @@ def message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[byt
     }
 
 
-def settle(delivery: WebhookDelivery, answer: outside.Answer, now: datetime) -> None:
+def complete_delivery(delivery: WebhookDelivery, response: outside.Answer, now: datetime) -> None:
     delivery.attempts += 1
-    delivery.response_status, delivery.error, delivery.next_at = answer.status, answer.error, None
-    if answer.status and 200 <= answer.status < 300:
+    delivery.response_status, delivery.error, delivery.next_at = response.status, response.error, None
+    if response.status and 200 <= response.status < 300:
         delivery.status, delivery.delivered_at = "delivered", now
         return
-    if answer.status == rules.GONE:
+    if response.status == rules.GONE:
         db.session.get(WebhookEndpoint, delivery.endpoint_id).disabled_at = now
         delivery.status = "failed"
         return
-    delivery.next_at = rules.next_try(delivery.attempts, now, answer.retry_after_s)
+    delivery.next_at = rules.next_try(delivery.attempts, now, response.retry_after_s)
     if delivery.next_at is None:
         delivery.status = "failed"
     else:
-        jobs.enqueue(JOB, {"delivery_id": delivery.id}, delivery.next_at)
+        jobs.enqueue(DELIVERY_JOB, {"delivery_id": delivery.id}, delivery.next_at)

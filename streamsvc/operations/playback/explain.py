@@ -8,16 +8,16 @@ from streamsvc.models import Account, Profile
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
 from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.billing.entitlements import entitlements
+from streamsvc.rules.billing.entitlements import compute_entitlements
 from streamsvc.rules.playback import streaming
-from streamsvc.rules.playback.access import Check, ViewerFacts, checks
+from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import all_rows, one_row
 
-STANDING = (
+ACCOUNT_WITH_PLAN = (
     sa.select(
         Account.status.label("account_status"),
         Account.country,
@@ -30,34 +30,34 @@ STANDING = (
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
     .where(Account.id == sa.bindparam("account_id"))
 )
-PROFILES = (
+PROFILES_OF_ACCOUNT = (
     sa.select(Profile.id, Profile.max_age).where(Profile.account_id == sa.bindparam("account_id")).order_by(Profile.id)
 )
 
 
-def explain(asked: dict, now: datetime) -> dict:
+def explain_playback(body: dict, now: datetime) -> dict:
     """{allowed, code, facts, checks} for an `asked` (a loaded ExplainIn). Raises NotFound for account and profile."""
-    at = asked["at"] or now
-    account_id = asked["account_id"]
-    account = one_row(STANDING, {"account_id": account_id})
+    at = body["at"] or now
+    account_id = body["account_id"]
+    account = one_row(ACCOUNT_WITH_PLAN, {"account_id": account_id})
     if account is None:
         raise NotFound
-    profile = _profile(account_id, asked["profile_id"])
-    granted = entitlements(account.status, account.access_until, account.plan, account.features, at)
+    profile = _get_profile(account_id, body["profile_id"])
+    granted = compute_entitlements(account.status, account.access_until, account.plan, account.features, at)
     viewer = ViewerFacts(
         max_age=profile.max_age if profile else None,
-        country=asked["country"] or account.country,
+        country=body["country"] or account.country,
         subscribed=granted["active"],
         plan=granted["plan"],
         has_profile=profile is not None,
     )
-    playable = items.find(asked["item_id"])
+    playable = items.find_playable(body["item_id"])
     there = playable is not None and not playable.is_series
     made = [
-        Check("account", account.account_status == "active", NotSignedIn.code),
-        Check("in_catalogue", there, NotFound.code),
-        *(checks(playable.facts, viewer, at) if there else ()),
-        *_room(account_id, asked["device_id"], granted, at),
+        AccessCheck("account", account.account_status == "active", NotSignedIn.code),
+        AccessCheck("in_catalogue", there, NotFound.code),
+        *(access_checks(playable.facts, viewer, at) if there else ()),
+        *_limit_checks(account_id, body["device_id"], granted, at),
     ]
     failed = next((check for check in made if not check.passed), None)
     return {
@@ -71,13 +71,13 @@ def explain(asked: dict, now: datetime) -> dict:
             "subscription_status": account.status,
             "plan": viewer.plan,
         },
-        "checks": [_told(check) for check in made],
+        "checks": [_check_view(check) for check in made],
     }
 
 
-def _profile(account_id, profile_id):
+def _get_profile(account_id, profile_id):
     """The profile asked for, else the account's first; None where it has none."""
-    theirs = all_rows(PROFILES, {"account_id": account_id})
+    theirs = all_rows(PROFILES_OF_ACCOUNT, {"account_id": account_id})
     if profile_id is None:
         return theirs[0] if theirs else None
     if (found := next((profile for profile in theirs if profile.id == profile_id), None)) is None:
@@ -85,20 +85,20 @@ def _profile(account_id, profile_id):
     return found
 
 
-def _room(account_id, device_id, granted, at):
+def _limit_checks(account_id, device_id, granted, at):
     """Whether the plan has a place for one more stream, and for the device where one is named."""
     if not granted["active"]:
         return
-    playing = [stream.device_id for stream in streams.live_streams(account_id, at)]
+    playing = [stream.device_id for stream in streams.list_live_streams(account_id, at)]
     if device_id:
-        known = [device.device_id for device in streams.known_devices(account_id, at)]
-        idle = [one for one in known if one not in playing] if streams.evicts() else []
-        leaving = streaming.who_leaves(device_id, known, granted["max_devices"], idle)
-        yield Check("device_limit", leaving is not None, DeviceLimit.code)
-    yield Check("stream_limit", len(playing) < granted["max_streams"], StreamLimit.code)
+        known = [device.device_id for device in streams.list_stream_devices(account_id, at)]
+        idle = [one for one in known if one not in playing] if streams.evicts_devices() else []
+        leaving = streaming.devices_to_evict(device_id, known, granted["max_devices"], idle)
+        yield AccessCheck("device_limit", leaving is not None, DeviceLimit.code)
+    yield AccessCheck("stream_limit", len(playing) < granted["max_streams"], StreamLimit.code)
 
 
-def _told(check: Check) -> dict:
+def _check_view(check: AccessCheck) -> dict:
     kinds: dict[str, type[Refusal]] = {kind.code: kind for kind in (NotSignedIn, DeviceLimit, StreamLimit)}
     refusal = (kinds | streaming.REFUSAL_BY_CODE)[check.code]
     return {

@@ -7,9 +7,9 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.models import Episode, Progress, Title, TitleDetail
-from streamsvc.operations.catalog.reading.facts import title_facts
+from streamsvc.operations.catalog.reading.facts import load_title_facts
 from streamsvc.rules.playback.access import TitleFacts
-from streamsvc.rules.playback.progress import Item
+from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.compiled_statements import Prepared
 
 EPISODE_PREFIX = "epi_"
@@ -43,24 +43,26 @@ class Playable:
         return msgspec.json.decode(self.row.media) if self.row.media else {}
 
     @cached_property
-    def item(self) -> Item:
+    def item(self) -> PlayableItem:
         row = self.row
         credits_s = self.markers.get("credits_s")
-        return Item(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
+        return PlayableItem(row.item_id, row.title_id, row.runtime_s, credits_s, row.season, row.episode)
 
     @cached_property
     def facts(self) -> TitleFacts:
         """What the decision about access needs. Windows and plans are read only where there are any."""
-        return title_facts(self.row)
+        return load_title_facts(self.row)
 
 
-def find(item_id: str, profile_id: str | None = None) -> Playable | None:
+def find_playable(item_id: str, profile_id: str | None = None) -> Playable | None:
     """The item under this public id with the profile's progress in it; None where the catalogue has none."""
-    row = (EPISODE if item_id.startswith(EPISODE_PREFIX) else FILM).one(item_id=item_id, profile_id=profile_id)
+    row = (EPISODE_BY_ID if item_id.startswith(EPISODE_PREFIX) else FILM_BY_ID).one(
+        item_id=item_id, profile_id=profile_id
+    )
     return row and Playable(row)
 
 
-_OF_TITLE = (
+_TITLE_COLUMNS = (
     Title.pk,
     Title.id.label("title_id"),
     Title.kind,
@@ -69,18 +71,18 @@ _OF_TITLE = (
     Title.windowed,
     Title.plan_limited,
 )
-_PROGRESS = (Progress.position_s, Progress.duration_s, Progress.watched_at, Progress.restarted_at)
+_PROGRESS_COLUMNS = (Progress.position_s, Progress.duration_s, Progress.watched_at, Progress.restarted_at)
 _ITEM_ID, _PROFILE_ID = sa.bindparam("item_id"), sa.bindparam("profile_id", type_=sa.String)
 
 
 def _with_progress(select) -> Prepared:
     mine = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
-    return Prepared(select.add_columns(*_PROGRESS).outerjoin(Progress, mine))
+    return Prepared(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, mine))
 
 
-FILM = _with_progress(
+FILM_BY_ID = _with_progress(
     sa.select(
-        *_OF_TITLE,
+        *_TITLE_COLUMNS,
         Title.id.label("item_id"),
         Title.runtime_s,
         TitleDetail.media,
@@ -92,9 +94,9 @@ FILM = _with_progress(
     .outerjoin(TitleDetail, TitleDetail.title_pk == Title.pk)
     .where(Title.id == _ITEM_ID, Title.removed_at.is_(None))
 )
-EPISODE = _with_progress(
+EPISODE_BY_ID = _with_progress(
     sa.select(
-        *_OF_TITLE,
+        *_TITLE_COLUMNS,
         Episode.id.label("item_id"),
         Episode.runtime_s,
         Episode.media,

@@ -7,12 +7,12 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc.models import Device, Stream
-from streamsvc.models.progress import save
-from streamsvc.operations.catalog.reading.audience import viewer_facts
+from streamsvc.models.progress import save_progress
+from streamsvc.operations.catalog.reading.audience import current_viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress, streaming
-from streamsvc.rules.playback.access import ViewerFacts, verdict
+from streamsvc.rules.playback.access import ViewerFacts, decide_access
 from streamsvc.rules.playback.tokens import Grant, path_opened_by
 from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -22,65 +22,65 @@ from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import UtcTime, one_row
 
 
-def start(who: Viewer, asked: dict, now: datetime) -> dict:
+def start_playback(viewer: Viewer, body: dict, now: datetime) -> dict:
     """Start to play what was `asked` (a loaded PlaybackIn). Raises why not, in the order of the contract."""
-    facts, device_id = viewer_facts(), _device(who, asked["device_id"])
-    playable = items.find(asked["item_id"], who.profile.profile_id if who.profile else None)
-    _check(playable, facts, now)
+    facts, device_id = current_viewer_facts(), _get_device_id(viewer, body["device_id"])
+    playable = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
+    _require_playable(playable, facts, now)
     if playable.is_series:
         raise Invalid(errors={"item_id": ["A series is played episode by episode; give the id of one."]})
-    granted = who.entitlements
-    wish = streams.Wish(
-        account_id=who.account_id,
-        profile_id=who.profile.profile_id,
-        session_id=who.row.session_id,
+    granted = viewer.entitlements
+    wish = streams.StreamRequest(
+        account_id=viewer.account_id,
+        profile_id=viewer.profile.profile_id,
+        session_id=viewer.row.session_id,
         device_id=device_id,
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
-        max_height=streaming.height_allowed(granted["max_height"], asked["max_height"]),
+        max_height=streaming.allowed_height(granted["max_height"], body["max_height"]),
     )
-    limits = streams.Limits(granted["max_streams"], granted["max_devices"], streams.evicts())
-    stream_id, current = streams.claim(wish, limits, asked["replace"], now)
-    return _started(stream_id, current, wish, limits, playable, now)
+    limits = streams.StreamLimits(granted["max_streams"], granted["max_devices"], streams.evicts_devices())
+    stream_id, current = streams.claim_stream(wish, limits, body["replace"], now)
+    return _playback_view(stream_id, current, wish, limits, playable, now)
 
 
-def _device(who: Viewer, asked_id: str | None) -> str:
+def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
     """The id of the device that plays: the session's, or another of the account's. Raises NotFound."""
-    if asked_id in (None, who.row.device_id):
-        return who.row.device_id
-    if not one_row(Device.kept(who.account_id).where(Device.id == asked_id)):
+    if device_id in (None, viewer.row.device_id):
+        return viewer.row.device_id
+    if not one_row(Device.owned_by(viewer.account_id).where(Device.id == device_id)):
         raise NotFound(detail="There is no such device on your account.")
-    return asked_id
+    return device_id
 
 
-def _check(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None:
+def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None:
     """Raises the refusal, if the item may not be played."""
     if playable is None:
         raise NotFound
-    if reason := verdict(playable.facts, facts, now).reason:
-        raise streaming.refusal(reason)
+    if reason := decide_access(playable.facts, facts, now).reason:
+        raise streaming.access_refusal(reason)
 
 
-def _started(stream_id, current, wish, limits, playable, now) -> dict:
-    manifests = manifests_of(playable)
+def _playback_view(stream_id, current, request, limits, playable, now) -> dict:
+    manifests = manifest_views(playable)
     row = playable.row
     return {
         "stream_id": stream_id,
         "manifests": manifests,
-        "grant": grant_for(stream_id, wish, manifests, now),
-        "resume_s": progress.resume_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
+        "grant": issue_playback_token(stream_id, request, manifests, now),
+        "resume_s": progress.resume_position_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
         "heartbeat": {
-            "interval_s": int(streaming.HEARTBEAT.total_seconds()),
-            "ttl_s": int(streaming.TTL.total_seconds()),
+            "interval_s": int(streaming.HEARTBEAT_INTERVAL.total_seconds()),
+            "ttl_s": int(streaming.STREAM_TTL.total_seconds()),
         },
-        "limits": {"max": limits.streams, "current": current, "max_height": wish.max_height},
+        "limits": {"max": limits.streams, "current": current, "max_height": request.max_height},
         "markers": playable.markers,
-        "cmcd": {"sid": stream_id, "cid": wish.item_id},
+        "cmcd": {"sid": stream_id, "cid": request.item_id},
     }
 
 
-def manifests_of(playable: Playable) -> list[dict]:
+def manifest_views(playable: Playable) -> list[dict]:
     """Where the media are: as the catalogue says, else where STREAMSVC_MEDIA_URL says that they lie."""
     settings = current_app.extensions["settings"]
     media = playable.media or {"hls": settings.media_url.replace("{item_id}", playable.row.item_id)}
@@ -89,9 +89,9 @@ def manifests_of(playable: Playable) -> list[dict]:
     ]
 
 
-def grant_for(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
+def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
     """A fresh grant for a stream (a Wish or a row of one): {token, expires_at}."""
-    expires_at = now + streaming.TTL
+    expires_at = now + streaming.STREAM_TTL
     paths = tuple(dict.fromkeys(path_opened_by(manifest["url"]) for manifest in manifests))
     grant = Grant(
         stream_id,
@@ -107,61 +107,71 @@ def grant_for(stream_id: str, stream, manifests: list[dict], now: datetime) -> d
     return {"token": playback_tokens.signed(grant, keys), "expires_at": expires_at}
 
 
-def beat(who: Viewer, stream_id: str, told: dict, now: datetime) -> dict:
+def record_heartbeat(viewer: Viewer, stream_id: str, report: dict, now: datetime) -> dict:
     """Keep a stream alive and note how far it is (`told` is a loaded HeartbeatIn); decides afresh whether it may go on.
 
     Raises NotFound, or StreamEnded with the reason.
     """
-    stream = streams.find(who.account_id, stream_id, now)
+    stream = streams.find_stream(viewer.account_id, stream_id, now)
     if stream is None:
         raise NotFound
-    playable = items.find(stream.item_id)
-    if playable and _profile_of(who, stream):
-        said = progress.report(playable.item, told["position_s"], None, told["at"], now, restarted_at=stream.started_at)
-        save(stream.profile_id, playable.item, said)
-    if reason := streams.end_reason(stream, now):
+    playable = items.find_playable(stream.item_id)
+    if playable and _find_stream_profile(viewer, stream):
+        said = progress.normalize_report(
+            playable.item, report["position_s"], None, report["at"], now, restarted_at=stream.started_at
+        )
+        save_progress(stream.profile_id, playable.item, said)
+    if reason := streams.stream_end_reason(stream, now):
         raise StreamEnded(reason=reason)
-    if reason := _why_not(who, stream, playable, now):
-        streams.end(who.account_id, now, reason, Stream.id == stream_id)
+    if reason := _denial_reason(viewer, stream, playable, now):
+        streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
-    _keep(stream, told, now)
-    answer = {"interval_s": int(streaming.HEARTBEAT.total_seconds()), "max": who.entitlements["max_streams"]}
-    if told["state"] in streaming.FINAL_STATES:
+    _extend_stream(stream, report, now)
+    answer = {
+        "interval_s": int(streaming.HEARTBEAT_INTERVAL.total_seconds()),
+        "max": viewer.entitlements["max_streams"],
+    }
+    if report["state"] in streaming.FINAL_STATES:
         return answer | {"current": stream.current - 1}
-    return answer | {"grant": grant_for(stream_id, stream, manifests_of(playable), now), "current": stream.current}
+    return answer | {
+        "grant": issue_playback_token(stream_id, stream, manifest_views(playable), now),
+        "current": stream.current,
+    }
 
 
-def _why_not(who: Viewer, stream: sa.Row, playable: Playable | None, now: datetime) -> str | None:
+def _denial_reason(viewer: Viewer, stream: sa.Row, playable: Playable | None, now: datetime) -> str | None:
     """Why a stream may not go on, by the facts of the profile that it was started for; None: it may."""
     if playable is None:
-        return streaming.GONE
-    profile = _profile_of(who, stream)
-    facts = replace(viewer_facts(), has_profile=profile is not None, max_age=profile.max_age if profile else None)
-    return verdict(playable.facts, facts, now).reason
+        return streaming.TITLE_REMOVED
+    profile = _find_stream_profile(viewer, stream)
+    facts = replace(
+        current_viewer_facts(), has_profile=profile is not None, max_age=profile.max_age if profile else None
+    )
+    return decide_access(playable.facts, facts, now).reason
 
 
-def _profile_of(who: Viewer, stream: sa.Row):
+def _find_stream_profile(viewer: Viewer, stream: sa.Row):
     """The profile that a stream was started for; None where it is gone."""
-    return next((p for p in who.profiles if p.profile_id == stream.profile_id), None)
+    return next((p for p in viewer.profiles if p.profile_id == stream.profile_id), None)
 
 
-def _keep(stream: sa.Row, told: dict, now: datetime) -> None:
+def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
     """Raises StreamEnded where the stream ended just now."""
-    final = told["state"] in streaming.FINAL_STATES
-    kept = (LAST_BEAT if final else BEAT).affected(
+    final = report["state"] in streaming.FINAL_STATES
+    kept = (FINAL_HEARTBEAT if final else HEARTBEAT).affected(
         stream_id=stream.id,
         now=now,
-        until=now if final else now + streaming.TTL,
-        told_position_s=told["position_s"],
-        told_state=told["state"],
-        more_s=streaming.watched_since(stream.state, stream.seen_at, now),
+        until=now if final else now + streaming.STREAM_TTL,
+        told_position_s=report["position_s"],
+        told_state=report["state"],
+        more_s=streaming.watched_seconds(stream.state, stream.seen_at, now),
     )
     if not kept:
-        stream = streams.find(stream.account_id, stream.id, now)
-        raise StreamEnded(reason=streams.end_reason(stream, now))
+        stream = streams.find_stream(stream.account_id, stream.id, now)
+        raise StreamEnded(reason=streams.stream_end_reason(stream, now))
 
 
-def _beat(**more) -> Prepared:
+def _heartbeat_statement(**more) -> Prepared:
     """Guarded: what ended or expired meanwhile stays so."""
     live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *live)
@@ -177,22 +187,24 @@ def _beat(**more) -> Prepared:
     )
 
 
-BEAT = _beat()
-LAST_BEAT = _beat(ended_at=streams.NOW, end_reason=streaming.STOPPED)
+HEARTBEAT = _heartbeat_statement()
+FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=streaming.STOPPED)
 
 
-def stop(who: Viewer, stream_id: str, now: datetime) -> None:
+def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
     """End one stream of the viewer's account; one that is over stays so. Raises NotFound."""
-    stream = streams.find(who.account_id, stream_id, now)
+    stream = streams.find_stream(viewer.account_id, stream_id, now)
     if stream is None:
         raise NotFound
-    reason = streaming.STOPPED if stream.session_id == who.row.session_id else streaming.STOPPED_BY_VIEWER
-    streams.end(who.account_id, now, reason, Stream.id == stream_id)
+    reason = streaming.STOPPED if stream.session_id == viewer.row.session_id else streaming.STOPPED_BY_VIEWER
+    streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
 
 
-def stop_others(who: Viewer, kept_id: str | None, now: datetime) -> None:
+def stop_other_streams(viewer: Viewer, kept_id: str | None, now: datetime) -> None:
     """End all streams of the viewer's account but one. Raises NotFound where that one is not live."""
-    kept = kept_id and streams.find(who.account_id, kept_id, now)
-    if kept_id and (kept is None or streams.end_reason(kept, now)):
+    kept = kept_id and streams.find_stream(viewer.account_id, kept_id, now)
+    if kept_id and (kept is None or streams.stream_end_reason(kept, now)):
         raise NotFound
-    streams.end(who.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else []))
+    streams.end_streams(
+        viewer.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else [])
+    )

@@ -4,66 +4,66 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.models.progress import save
+from streamsvc.models.progress import save_progress
 from streamsvc.operations.playback import items
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress
-from streamsvc.rules.playback.access import suits
+from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
-def take(profile, item_id: str, told: dict, now: datetime) -> dict:
+def record_progress(profile, item_id: str, report: dict, now: datetime) -> dict:
     """Merge one report (a loaded ProgressIn) for a profile's row of the viewer; the progress as it then stands.
 
     Raises NotFound for what the profile may not know of, Invalid for a series as a whole.
     """
-    return _merge(profile, _known(profile, items.find(item_id)), told, now)[0]
+    return _merge_report(profile, _require_trackable(profile, items.find_playable(item_id)), report, now)[0]
 
 
-def take_all(profile, reports: list[dict], now: datetime) -> list[dict]:
+def record_progress_batch(profile, reports: list[dict], now: datetime) -> list[dict]:
     """Merge many reports (loaded ReportIns), in whatever order they come: what became of each, in that order."""
     found, outcomes = {}, []
     for told in reports:
         item_id = told["item_id"]
         try:
             if item_id not in found:
-                found[item_id] = items.find(item_id)
-            stands, applied = _merge(profile, _known(profile, found[item_id]), told, now)
+                found[item_id] = items.find_playable(item_id)
+            stands, applied = _merge_report(profile, _require_trackable(profile, found[item_id]), told, now)
             outcomes.append({"item_id": item_id, "applied": applied, "reason": None, "progress": stands})
         except (NotFound, Invalid):
             outcomes.append({"item_id": item_id, "applied": False, "reason": NotFound.code, "progress": None})
     return outcomes
 
 
-def _known(profile, playable: Playable | None) -> Playable:
-    if playable is None or not suits(playable.row.min_age, profile.max_age):
+def _require_trackable(profile, playable: Playable | None) -> Playable:
+    if playable is None or not is_age_allowed(playable.row.min_age, profile.max_age):
         raise NotFound
     if playable.is_series:
         raise Invalid(errors={"item_id": ["A series is watched episode by episode; give the id of one."]})
     return playable
 
 
-def _merge(profile, playable, told, now):
-    said = progress.report(
+def _merge_report(profile, playable, report, now):
+    said = progress.normalize_report(
         playable.item,
-        told["position_s"],
-        told["duration_s"],
-        told["at"],
+        report["position_s"],
+        report["duration_s"],
+        report["at"],
         now,
-        restarted_at=min(told["at"], now) if told["restart"] else None,
+        restarted_at=min(report["at"], now) if report["restart"] else None,
     )
-    row = save(profile.profile_id, playable.item, said)
-    return stands(row), (row.at, row.position_s) == (said.at, said.position_s)
+    row = save_progress(profile.profile_id, playable.item, said)
+    return progress_view(row), (row.at, row.position_s) == (said.at, said.position_s)
 
 
-def stands(row: sa.Row) -> dict:
+def progress_view(row: sa.Row) -> dict:
     """A row of progress as its viewer sees it."""
     return {
         "item_id": row.item_id,
         "title_id": row.title_id,
         "position_s": row.position_s,
         "duration_s": row.duration_s,
-        "resume_s": progress.resume_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
+        "resume_s": progress.resume_position_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
         "watched": row.watched_at is not None,
         "finished": progress.is_finished(row.watched_at, row.restarted_at),
         "at": row.at,

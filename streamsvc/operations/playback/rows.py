@@ -10,74 +10,83 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
-from streamsvc.models import Episode, Progress, Title, TitleCard, Watchlisted
+from streamsvc.models import Episode, Progress, Title, TitleCard, WatchlistItem
 from streamsvc.models.catalog.visibility import VISIBLE
 from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.playback.reports import stands
-from streamsvc.rules.playback.progress import BEGUN_S, BEGUN_SHARE, FORGOTTEN_AFTER
+from streamsvc.operations.playback.reports import progress_view
+from streamsvc.rules.playback.progress import INACTIVE_AFTER, STARTED_AFTER_S, STARTED_AFTER_SHARE
 from streamsvc.storage.database import UtcTime, all_rows, one_row
 
 PROFILE_ID = sa.bindparam("profile_id")
 LIMIT = sa.bindparam("limit")
 AFTER_AT, AFTER_ID = sa.bindparam("after_at", type_=UtcTime), sa.bindparam("after_id", type_=sa.String)
 SINCE = sa.bindparam("since", type_=UtcTime)
-EPISODE = (
+EPISODE_COLUMNS = (
     Episode.id.label("episode_id"),
     Episode.season.label("episode_season"),
     Episode.number.label("episode_number"),
     Episode.title.label("episode_title"),
     Episode.runtime_s.label("episode_runtime_s"),
 )
-COUNT = "count"
-PROGRESS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
+COUNT_KEY = "count"
+PROGRESS_COLUMNS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
 
 
-def finished(of):
+def finished_condition(progress):
     """rules/playback/progress.py:is_finished, in SQL."""
-    return sa.and_(of.watched_at.is_not(None), sa.or_(of.restarted_at.is_(None), of.restarted_at <= of.watched_at))
+    return sa.and_(
+        progress.watched_at.is_not(None),
+        sa.or_(progress.restarted_at.is_(None), progress.restarted_at <= progress.watched_at),
+    )
 
 
-def begun(of):
+def started_condition(progress):
     """rules/playback/progress.py:is_begun, in SQL."""
-    return sa.or_(of.position_s >= BEGUN_S, of.position_s >= of.duration_s * BEGUN_SHARE)
+    return sa.or_(
+        progress.position_s >= STARTED_AFTER_S, progress.position_s >= progress.duration_s * STARTED_AFTER_SHARE
+    )
 
 
-def goes_on(of):
-    return sa.and_(begun(of), sa.not_(finished(of)), sa.or_(of.hidden_at.is_(None), of.hidden_at < of.at))
+def in_progress_condition(progress):
+    return sa.and_(
+        started_condition(progress),
+        sa.not_(finished_condition(progress)),
+        sa.or_(progress.hidden_at.is_(None), progress.hidden_at < progress.at),
+    )
 
 
-def _page(select, at, id_):
+def _page_statements(select, at, id_):
     """The select, newest first, after the place of a cursor, if there is one; under COUNT how long the list is."""
     here, there = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
     ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
     count = sa.select(sa.func.count()).select_from(select.with_only_columns(at).subquery())
-    return {False: ordered, True: ordered.where(here < there), COUNT: count}
+    return {False: ordered, True: ordered.where(here < there), COUNT_KEY: count}
 
 
-_own_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
+_default_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
 _newer = sa.orm.aliased(Progress)
 _watched = sa.orm.aliased(Progress)
-_begun = sa.orm.aliased(Progress)
+_started = sa.orm.aliased(Progress)
 
-_PROGRESSED = (
+_TITLES_WITH_PROGRESS = (
     sa.select(
         Title.pk,
         TitleCard.body,
-        *PROGRESS,
-        *EPISODE,
+        *PROGRESS_COLUMNS,
+        *EPISODE_COLUMNS,
         Progress.at.label("sorted_at"),
         Progress.item_id.label("sorted_id"),
     )
     .join(Title, Title.id == Progress.title_id)
-    .join(TitleCard, _own_card)
+    .join(TitleCard, _default_card)
     .outerjoin(Episode, sa.and_(Episode.id == Progress.item_id, Episode.removed_at.is_(None)))
     .where(Progress.profile_id == PROFILE_ID)
 )
-CONTINUE = _page(
-    _PROGRESSED.where(
+CONTINUE_WATCHING = _page_statements(
+    _TITLES_WITH_PROGRESS.where(
         VISIBLE,
-        goes_on(Progress),
+        in_progress_condition(Progress),
         Progress.at > SINCE,
         sa.or_(Progress.season.is_(None), Episode.id.is_not(None)),
         sa.not_(
@@ -85,7 +94,7 @@ CONTINUE = _page(
                 _newer.profile_id == PROFILE_ID,
                 _newer.title_id == Progress.title_id,
                 sa.tuple_(_newer.at, _newer.item_id) > sa.tuple_(Progress.at, Progress.item_id),
-                goes_on(_newer),
+                in_progress_condition(_newer),
             )
         ),
     ),
@@ -93,14 +102,16 @@ CONTINUE = _page(
     Progress.item_id,
 )
 """What was begun and is not finished; of a series the episode that was on last."""
-HISTORY = _page(
-    _PROGRESSED.where(Title.removed_at.is_(None), Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer)),
+HISTORY = _page_statements(
+    _TITLES_WITH_PROGRESS.where(
+        Title.removed_at.is_(None), Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer)
+    ),
     Progress.at,
     Progress.item_id,
 )
 
 
-def _next_up():
+def _next_up_statements():
     """The first unwatched episode behind the one watched last, of every series; specials come in no order."""
     of_title = {"partition_by": Progress.title_id}
     latest_first = [Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc()]
@@ -119,7 +130,7 @@ def _next_up():
     behind = (
         sa.select(
             Title.pk,
-            *EPISODE,
+            *EPISODE_COLUMNS,
             watched.c.title_id,
             watched.c.watched_at,
             sa.func.row_number().over(partition_by=Title.pk, order_by=in_order).label("place"),
@@ -142,7 +153,9 @@ def _next_up():
             ),
             sa.not_(
                 sa.exists().where(
-                    _begun.profile_id == PROFILE_ID, _begun.title_id == watched.c.title_id, goes_on(_begun)
+                    _started.profile_id == PROFILE_ID,
+                    _started.title_id == watched.c.title_id,
+                    in_progress_condition(_started),
                 )
             ),
         )
@@ -155,62 +168,68 @@ def _next_up():
         .join(TitleCard, sa.and_(TitleCard.title_pk == behind.c.pk, TitleCard.locale == ""))
         .where(behind.c.place == 1)
     )
-    return _page(first, behind.c.watched_at, behind.c.title_id)
+    return _page_statements(first, behind.c.watched_at, behind.c.title_id)
 
 
-NEXT_UP = _next_up()
-WATCHLIST = _page(
+NEXT_UP = _next_up_statements()
+WATCHLIST = _page_statements(
     sa.select(
         Title.pk,
         TitleCard.body,
-        Watchlisted.added_at,
-        Watchlisted.added_at.label("sorted_at"),
-        Watchlisted.title_id.label("sorted_id"),
+        WatchlistItem.added_at,
+        WatchlistItem.added_at.label("sorted_at"),
+        WatchlistItem.title_id.label("sorted_id"),
     )
-    .join(Title, Title.id == Watchlisted.title_id)
-    .join(TitleCard, _own_card)
-    .where(Watchlisted.profile_id == PROFILE_ID, VISIBLE),
-    Watchlisted.added_at,
-    Watchlisted.title_id,
+    .join(Title, Title.id == WatchlistItem.title_id)
+    .join(TitleCard, _default_card)
+    .where(WatchlistItem.profile_id == PROFILE_ID, VISIBLE),
+    WatchlistItem.added_at,
+    WatchlistItem.title_id,
 )
 
 
-def page(select: dict, name: str, profile_id: str, audience: Audience, asked: dict, now: datetime, tell) -> bytes:
+def profile_row_json(
+    statements: dict, name: str, profile_id: str, audience: Audience, query: dict, now: datetime, item_view
+) -> bytes:
     """A page of one of the statements above as JSON; `tell(row, card)` gives an item."""
     scope = f"{name}:{profile_id}"
-    after = pagination.decode(scope, asked["cursor"])
+    after = pagination.decode(scope, query["cursor"])
     at, id_ = (datetime.fromisoformat(after[0]), after[1]) if after else (None, None)
-    parameters = audience.parameters() | {
+    parameters = audience.sql_parameters() | {
         "profile_id": profile_id,
-        "since": now - FORGOTTEN_AFTER,
+        "since": now - INACTIVE_AFTER,
         "today": now.date(),
-        "limit": asked["limit"] + 1,
+        "limit": query["limit"] + 1,
         "after_at": at,
         "after_id": id_,
     }
-    found = all_rows(select[after is not None], parameters)
-    shown = pagination.page(found, asked["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
-    cards = lists.told(shown["items"], audience.language, version.known(version.moment()[0]))
-    shown["items"] = [tell(one, msgspec.Raw(card.encode())) for one, card in zip(shown["items"], cards, strict=True)]
-    if asked.get("include_total"):
-        shown["total"] = one_row(select[COUNT], parameters)[0]
+    found = all_rows(statements[after is not None], parameters)
+    shown = pagination.page(found, query["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
+    cards = lists.localized_cards(
+        shown["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
+    )
+    shown["items"] = [
+        item_view(one, msgspec.Raw(card.encode())) for one, card in zip(shown["items"], cards, strict=True)
+    ]
+    if query.get("include_total"):
+        shown["total"] = one_row(statements[COUNT_KEY], parameters)[0]
     return msgspec.json.encode(shown)
 
 
-def watched_item(one: sa.Row, card) -> dict:
+def watched_item_view(one: sa.Row, card) -> dict:
     """An item of continue watching and of history."""
-    return {"item_id": one.item_id, "title": card, "episode": _episode(one), "progress": stands(one)}
+    return {"item_id": one.item_id, "title": card, "episode": _episode_view(one), "progress": progress_view(one)}
 
 
-def next_item(one: sa.Row, card) -> dict:
-    return {"item_id": one.episode_id, "title": card, "episode": _episode(one), "progress": None}
+def next_item_view(one: sa.Row, card) -> dict:
+    return {"item_id": one.episode_id, "title": card, "episode": _episode_view(one), "progress": None}
 
 
-def wanted_item(one: sa.Row, card) -> dict:
+def watchlist_item_view(one: sa.Row, card) -> dict:
     return {"item_id": one.sorted_id, "title": card, "added_at": one.added_at}
 
 
-def _episode(one) -> dict | None:
+def _episode_view(one) -> dict | None:
     if one.episode_id is None:
         return None
     return {

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc.models import Device, Session, Stream, StreamDevice
-from streamsvc.models.playback import OPEN
+from streamsvc.models.playback import STREAM_IS_OPEN
 from streamsvc.operations.accounts import devices
 from streamsvc.rules.playback import streaming
 from streamsvc.rules.refusals.access import NotSignedIn
@@ -26,26 +26,26 @@ from streamsvc.storage.database import UtcTime, affected, all_rows, db, insert, 
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
 ACCOUNT_ID = sa.bindparam("account_id")
-SESSION_LIVES = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
-LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_LIVES)
+SESSION_IS_LIVE = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
+IS_LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_IS_LIVE)
 LIVE_COUNT = (
-    sa.select(sa.func.count()).select_from(Stream).where(Stream.account_id == ACCOUNT_ID, LIVE).scalar_subquery()
+    sa.select(sa.func.count()).select_from(Stream).where(Stream.account_id == ACCOUNT_ID, IS_LIVE).scalar_subquery()
 )
-LIVE_OF_ACCOUNT = (
+LIVE_STREAMS_OF_ACCOUNT = (
     sa.select(*Stream.__table__.c, Device.name.label("device_name"), Device.kind.label("device_kind"))
     .outerjoin(Device, sa.and_(Device.id == Stream.device_id, Device.account_id == Stream.account_id))
-    .where(Stream.account_id == ACCOUNT_ID, LIVE)
+    .where(Stream.account_id == ACCOUNT_ID, IS_LIVE)
     .order_by(Stream.id)
 )
-FOUND = Prepared(
-    sa.select(*Stream.__table__.c, SESSION_LIVES.label("session_lives"), LIVE_COUNT.label("current")).where(
+STREAM_BY_ID = Prepared(
+    sa.select(*Stream.__table__.c, SESSION_IS_LIVE.label("session_lives"), LIVE_COUNT.label("current")).where(
         Stream.id == sa.bindparam("stream_id"), Stream.account_id == ACCOUNT_ID
     )
 )
 
 
 @dataclass(frozen=True)
-class Wish:
+class StreamRequest:
     """A stream that somebody wants to start."""
 
     account_id: str
@@ -59,7 +59,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Limits:
+class StreamLimits:
     """How many streams and devices the plan allows; None: any number of devices.
 
     `evicts`: whether a device more takes the place of the longest unused one.
@@ -67,25 +67,25 @@ class Limits:
 
     streams: int
     devices: int | None
-    evicts: bool = False
+    evicts_devices: bool = False
 
 
-def evicts() -> bool:
+def evicts_devices() -> bool:
     """Whether the settings say so."""
     return current_app.extensions["settings"].device_limit == "evict"
 
 
-def live_streams(account_id: str, now: datetime) -> list[sa.Row]:
+def list_live_streams(account_id: str, now: datetime) -> list[sa.Row]:
     """The account's live streams, the oldest first."""
-    return all_rows(LIVE_OF_ACCOUNT, {"account_id": account_id, "now": now})
+    return all_rows(LIVE_STREAMS_OF_ACCOUNT, {"account_id": account_id, "now": now})
 
 
-def find(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
+def find_stream(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
     """One stream of the account, live or over, with `current`, the number of live ones."""
-    return FOUND.one(account_id=account_id, stream_id=stream_id, now=now)
+    return STREAM_BY_ID.one(account_id=account_id, stream_id=stream_id, now=now)
 
 
-def end_reason(stream: sa.Row, now: datetime) -> str | None:
+def stream_end_reason(stream: sa.Row, now: datetime) -> str | None:
     """Why the stream is over; None while it is live."""
     if stream.ended_at is not None:
         return stream.end_reason
@@ -94,32 +94,32 @@ def end_reason(stream: sa.Row, now: datetime) -> str | None:
     return None if stream.session_lives else streaming.SIGNED_OUT
 
 
-def claim(wish: Wish, limits: Limits, replace: str | None, now: datetime) -> tuple[str, int]:
+def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | None, now: datetime) -> tuple[str, int]:
     """Take a place; the new stream's id and how many are live with it. Raises DeviceLimit or StreamLimit."""
-    row = _row(wish, now)
+    row = _new_stream_row(request, now)
     if replace is None and db.engine.dialect.name == "sqlite":
-        since = now - streaming.DEVICE_GRAIN
-        if claimed := _claim("sqlite").one(**row, now=now, limit=limits.streams, since=since):
+        since = now - streaming.DEVICE_USE_PRECISION
+        if claimed := _claim_statement("sqlite").one(**row, now=now, limit=limits.streams, since=since):
             return claimed.id, claimed.current
-    return row["id"], _claim_alone(wish, row, limits, replace, now)
+    return row["id"], _claim_exclusively(request, row, limits, replace, now)
 
 
-def _row(wish: Wish, now: datetime) -> dict:
-    return vars(wish) | {
+def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
+    return vars(request) | {
         "id": new_id("str"),
         "state": "starting",
         "position_s": 0,
         "watched_s": 0,
         "started_at": now,
         "seen_at": now,
-        "expires_at": now + streaming.TTL,
+        "expires_at": now + streaming.STREAM_TTL,
         "ended_at": None,
         "end_reason": None,
     }
 
 
 @cache
-def _claim(dialect: str) -> Prepared:
+def _claim_statement(dialect: str) -> Prepared:
     """Takes a place if one is free and the device a known one; gives the stream's id and how many are live with it.
 
     What the same device has open of the same item is in the way, live or not: that place is taken over, not doubled.
@@ -135,23 +135,25 @@ def _claim(dialect: str) -> Prepared:
     return Prepared(
         insert(Stream)
         .from_select([column.name for column in columns], row)
-        .on_conflict_do_nothing(index_elements=["account_id", "device_id", "item_id"], index_where=OPEN)
+        .on_conflict_do_nothing(index_elements=["account_id", "device_id", "item_id"], index_where=STREAM_IS_OPEN)
         .returning(Stream.id, LIVE_COUNT.label("current"))
     )
 
 
-def _claim_alone(wish: Wish, row: dict, limits: Limits, replace: str | None, now: datetime) -> int:
+def _claim_exclusively(
+    request: StreamRequest, row: dict, limits: StreamLimits, replace: str | None, now: datetime
+) -> int:
     """The same in a unit of work that no other claim of the account runs beside; how many are live with it."""
     try:
-        _hold_claims(wish.account_id)
-        live = db.session.execute(LIVE_OF_ACCOUNT, {"account_id": wish.account_id, "now": now}).all()
-        _let_in(wish, limits, live, now)
-        own = Stream.device_id == wish.device_id, Stream.item_id == wish.item_id
-        _end_within(wish.account_id, now, streaming.TAKEN_OVER, *own)
-        _end_within(wish.account_id, now, streaming.REPLACED, Stream.id == replace)
-        left = [s for s in live if s.id != replace and (s.device_id, s.item_id) != (wish.device_id, wish.item_id)]
+        _lock_claims(request.account_id)
+        live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
+        _admit_device(request, limits, live, now)
+        own = Stream.device_id == request.device_id, Stream.item_id == request.item_id
+        _end_streams_uncommitted(request.account_id, now, streaming.TAKEN_OVER, *own)
+        _end_streams_uncommitted(request.account_id, now, streaming.REPLACED, Stream.id == replace)
+        left = [s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)]
         if len(left) >= limits.streams:
-            raise StreamLimit(limit=limits.streams, streams=[told(stream) for stream in left])
+            raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in left])
         db.session.execute(sa.insert(Stream).values(row))
         db.session.commit()
     except BaseException:
@@ -160,27 +162,34 @@ def _claim_alone(wish: Wish, row: dict, limits: Limits, replace: str | None, now
     return len(left) + 1
 
 
-def _hold_claims(account_id: str) -> None:
+def _lock_claims(account_id: str) -> None:
     """Until the commit no other claim of the account runs. On SQLite every unit of work is alone in writing."""
     if db.session.get_bind().dialect.name == "postgresql":
         key = sa.func.hashtextextended(f"streams of {account_id}", 0)
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
-def _let_in(wish: Wish, limits: Limits, live: list[sa.Row], now: datetime) -> None:
+def _admit_device(request: StreamRequest, limits: StreamLimits, live: list[sa.Row], now: datetime) -> None:
     """Note that the device plays. Raises DeviceLimit where it is one too many; NotSignedIn, NotFound where its session
     or itself was shut out just now."""
-    since = now - streaming.DEVICE_KEPT
-    known = db.session.execute(DEVICES, {"account_id": wish.account_id, "since": since}).all()
+    since = now - streaming.DEVICE_RETENTION
+    known = db.session.execute(STREAM_DEVICES, {"account_id": request.account_id, "since": since}).all()
     ids = [device.device_id for device in known]
-    leaving = streaming.who_leaves(wish.device_id, ids, limits.devices)
-    if leaving is None and limits.evicts:
-        leaving = streaming.who_leaves(wish.device_id, ids, limits.devices, _idle(wish, known, live))
+    leaving = streaming.devices_to_evict(request.device_id, ids, limits.devices)
+    if leaving is None and limits.evicts_devices:
+        leaving = streaming.devices_to_evict(
+            request.device_id, ids, limits.devices, _list_evictable_devices(request, known, live)
+        )
     if leaving is None:
-        raise DeviceLimit(limit=limits.devices, devices=[device_told(device) for device in known])
+        raise DeviceLimit(limit=limits.devices, devices=[stream_device_view(device) for device in known])
     if leaving:
-        devices.forget(wish.account_id, leaving, now, "device_evicted", by=wish.device_id)
-    row = {"account_id": wish.account_id, "device_id": wish.device_id, "first_played_at": now, "last_played_at": now}
+        devices.remove_devices(request.account_id, leaving, now, "device_evicted", by=request.device_id)
+    row = {
+        "account_id": request.account_id,
+        "device_id": request.device_id,
+        "first_played_at": now,
+        "last_played_at": now,
+    }
     db.session.execute(
         insert(StreamDevice)
         .values(row)
@@ -188,19 +197,19 @@ def _let_in(wish: Wish, limits: Limits, live: list[sa.Row], now: datetime) -> No
     )
 
 
-def _idle(wish: Wish, known: list[sa.Row], live: list[sa.Row]) -> list[str]:
+def _list_evictable_devices(request: StreamRequest, known: list[sa.Row], live: list[sa.Row]) -> list[str]:
     """The known devices on which nothing plays, the longest unused first; not the one that asks.
 
     Raises NotSignedIn, NotFound where a claim that went before has shut this one's session or device out.
     """
     theirs = sa.select(Session.device_id, sa.func.max(Session.last_seen_at, type_=UtcTime))
-    theirs = theirs.where(Session.account_id == wish.account_id).group_by(Session.device_id)
+    theirs = theirs.where(Session.account_id == request.account_id).group_by(Session.device_id)
     used = dict(db.session.execute(theirs).all())
-    live_session = Session.id == wish.session_id, Session.ended_at.is_(None)
+    live_session = Session.id == request.session_id, Session.ended_at.is_(None)
     asking = db.session.scalar(sa.select(Session.device_id).where(*live_session))
     if asking is None:
         raise NotSignedIn(presented=True)
-    if Device.of(wish.account_id, wish.device_id) is None:
+    if Device.of(request.account_id, request.device_id) is None:
         raise NotFound(detail="There is no such device on your account.")
     busy = {asking, *(stream.device_id for stream in live)}
     idle = [device for device in known if device.device_id not in busy]
@@ -208,12 +217,12 @@ def _idle(wish: Wish, known: list[sa.Row], live: list[sa.Row]) -> list[str]:
     return [device.device_id for device in idle]
 
 
-def known_devices(account_id: str, now: datetime) -> list[sa.Row]:
+def list_stream_devices(account_id: str, now: datetime) -> list[sa.Row]:
     """The devices that take a place of the account's, the oldest first."""
-    return all_rows(DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_KEPT})
+    return all_rows(STREAM_DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_RETENTION})
 
 
-DEVICES = (
+STREAM_DEVICES = (
     sa.select(
         StreamDevice.device_id, StreamDevice.first_played_at, StreamDevice.last_played_at, Device.name, Device.kind
     )
@@ -227,16 +236,16 @@ DEVICES = (
 )
 
 
-def _end_within(account_id: str, now: datetime, reason: str, *which) -> None:
-    db.session.execute(_ending(account_id, now, reason, *which))
+def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *which) -> None:
+    db.session.execute(_end_statement(account_id, now, reason, *which))
 
 
-def end(account_id: str, now: datetime, reason: str, *which) -> int:
+def end_streams(account_id: str, now: datetime, reason: str, *which) -> int:
     """End the account's live streams that `which` means; how many there were."""
-    return affected(_ending(account_id, now, reason, Stream.expires_at > now, *which))
+    return affected(_end_statement(account_id, now, reason, Stream.expires_at > now, *which))
 
 
-def _ending(account_id, now, reason, *which):
+def _end_statement(account_id, now, reason, *which):
     """Ends open streams. One that had expired before ends as that, at the time when it did."""
     late = Stream.expires_at <= now
     return (
@@ -249,16 +258,16 @@ def _ending(account_id, now, reason, *which):
     )
 
 
-LIVE_ANYWHERE = (
+ALL_LIVE_STREAMS = (
     sa.select(*Stream.__table__.c, Device.name.label("device_name"), Device.kind.label("device_kind"))
     .outerjoin(Device, sa.and_(Device.id == Stream.device_id, Device.account_id == Stream.account_id))
-    .where(LIVE)
+    .where(IS_LIVE)
     .order_by(Stream.id.desc())
 )
 """Every account's live streams, the newest first: a walk of the index of open ones."""
 
 
-def sweep(now: datetime) -> None:
+def expire_and_purge_streams(now: datetime) -> None:
     """End what expired, and forget what ended long ago; in the caller's unit of work.
 
     Nothing waits for it: an expired stream takes no place. It keeps the index of open streams short.
@@ -266,16 +275,16 @@ def sweep(now: datetime) -> None:
     expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
     ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
     db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=streaming.EXPIRED))
-    oldest = sa.select(Stream.id).order_by(Stream.id).limit(FORGOTTEN_AT_ONCE)
-    forgetting = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - streaming.KEPT)
-    while db.session.execute(forgetting).rowcount == FORGOTTEN_AT_ONCE:
+    oldest = sa.select(Stream.id).order_by(Stream.id).limit(PURGE_BATCH_SIZE)
+    forgetting = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - streaming.STREAM_RETENTION)
+    while db.session.execute(forgetting).rowcount == PURGE_BATCH_SIZE:
         continue
 
 
-FORGOTTEN_AT_ONCE = 1_000
+PURGE_BATCH_SIZE = 1_000
 
 
-def told(stream: sa.Row) -> dict:
+def stream_view(stream: sa.Row) -> dict:
     """A live stream as its account sees it."""
     return {
         "stream_id": stream.id,
@@ -290,7 +299,7 @@ def told(stream: sa.Row) -> dict:
     }
 
 
-def device_told(device: sa.Row) -> dict:
+def stream_device_view(device: sa.Row) -> dict:
     return {
         "id": device.device_id,
         "name": device.name,

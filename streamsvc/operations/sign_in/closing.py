@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.models import Account, Proof, Session
+from streamsvc.models import Account, MailedToken, Session
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging
@@ -17,15 +17,15 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
-from streamsvc.rules.sign_in.mailed_tokens import LIFETIMES
+from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.storage.database import db, lock
 from streamsvc.worker import jobs
 
-PROOF = "account_restoration"
-JOB = "accounts.erase"
+TOKEN_KIND = "account_restoration"
+ERASURE_JOB = "accounts.erase"
 
 
-def close(account_id: str, now: datetime) -> None:
+def close_account(account_id: str, now: datetime) -> None:
     """End everything, in the caller's unit of work. Raises PaymentInProgress while the money for a change is moving.
 
     The address is free from now on; it stands only in the proof that was mailed, by which its owner may come back.
@@ -34,27 +34,27 @@ def close(account_id: str, now: datetime) -> None:
     days = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
     account = lock(Account, account_id)
     email = account.email
-    _end_subscriptions(account_id, now)
-    Session.end_all(account_id, now)
-    Proof.withdraw(account_id, now, *(LIFETIMES.keys() - {"email_undo"}))
-    revocation.stop_televisions(account_id)
-    trusted_devices.distrust(account_id)
+    _cancel_subscriptions(account_id, now)
+    Session.revoke_all(account_id, now)
+    MailedToken.revoke_all(account_id, now, *(MAILED_TOKEN_LIFETIMES.keys() - {"email_undo"}))
+    revocation.deny_pending_device_codes(account_id)
+    trusted_devices.revoke_device_trust(account_id)
     account.status, account.status_reason = "deleted", None
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None
-    audit.record("account_closed", account_id)
+    audit.record_event("account_closed", account_id)
     if not days:
-        personal_data.erase(account_id, email, now)
-        mail.post("account_deleted", email, now)
+        personal_data.erase_personal_data(account_id, email, now)
+        mail.enqueue_mail("account_deleted", email, now)
         return
     account.erase_at = now + days
-    mail.post_proof(PROOF, email, account_id, now, expires_at=account.erase_at)
-    jobs.enqueue(JOB, {"account_id": account_id}, account.erase_at)
+    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at)
+    jobs.enqueue(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 
-def take_back(token: str, now: datetime) -> None:
+def restore_account(token: str, now: datetime) -> None:
     """Open the account again, under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
-    proof = mailed_tokens.use(token, now, PROOF)
+    proof = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     account = proof and lock(Account, proof.account_id)
     if account is None or account.erase_at is None:
         raise TokenInvalid
@@ -65,21 +65,23 @@ def take_back(token: str, now: datetime) -> None:
     except IntegrityError:
         db.session.rollback()
         raise EmailTaken(detail="There is another account with this e-mail by now; delete that one first.") from None
-    audit.record("account_restored", account.id)
+    audit.record_event("account_restored", account.id)
 
 
-@jobs.handler(JOB)
-def erase(payload: dict, now: datetime) -> None:
+@jobs.handler(ERASURE_JOB)
+def erase_closed_account(payload: dict, now: datetime) -> None:
     """The time is over, unless the account was taken back."""
     account = lock(Account, payload["account_id"])
     if account.erase_at is None or account.erase_at > now:
         return
-    email = db.session.scalar(sa.select(Proof.email).where(Proof.account_id == account.id, Proof.kind == PROOF))
-    _end_subscriptions(account.id, now)
-    personal_data.erase(account.id, email, now)
+    email = db.session.scalar(
+        sa.select(MailedToken.email).where(MailedToken.account_id == account.id, MailedToken.kind == TOKEN_KIND)
+    )
+    _cancel_subscriptions(account.id, now)
+    personal_data.erase_personal_data(account.id, email, now)
 
 
-def _end_subscriptions(account_id: str, now: datetime) -> None:
+def _cancel_subscriptions(account_id: str, now: datetime) -> None:
     live = sa.select(Subscription.id).where(Subscription.account_id == account_id, Subscription.status.in_(LIVE))
     for subscription_id in db.session.scalars(live):
         at = stand(subscription_id, now)

@@ -7,15 +7,15 @@ from flask import current_app, request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, DeviceCode
-from streamsvc.operations.accounts.accounts import may_sign_in
+from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.rules.sign_in.device_codes import INTERVAL_S, LIFETIME, SLOW_DOWN_S, user_code_key
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_LIFETIME, POLL_INTERVAL_S, SLOW_DOWN_S, normalize_user_code
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import affected, db, lock, one_row, utc_text
 
 
-class TokenRefused(Exception):
+class OAuthError(Exception):
     """`error` is one of RFC 6749, 5.2 and RFC 8628, 3.5."""
 
     def __init__(self, error: str):
@@ -23,18 +23,18 @@ class TokenRefused(Exception):
         self.error = error
 
 
-def begin(device: dict, device_code: str, user_code: str, now: datetime) -> dict:
+def create_device_code(device: dict, device_code: str, user_code: str, now: datetime) -> dict:
     """What the device shows and keeps (RFC 8628, 3.2), in the caller's unit of work."""
     db.session.add(
         DeviceCode(
-            device_code_hash=fingerprint(device_code),
-            user_code_hash=fingerprint(user_code_key(user_code)),
+            device_code_hash=hash_token(device_code),
+            user_code_hash=hash_token(normalize_user_code(user_code)),
             device={"name": device["name"], "kind": device["kind"], "city": trusted_proxies.city()},
             address=request.remote_addr,
-            interval_s=INTERVAL_S,
+            interval_s=POLL_INTERVAL_S,
             next_poll_at=now,
             created_at=now,
-            expires_at=now + LIFETIME,
+            expires_at=now + DEVICE_CODE_LIFETIME,
         )
     )
     page = f"{current_app.extensions['settings'].public_url}/#/activate"
@@ -43,62 +43,68 @@ def begin(device: dict, device_code: str, user_code: str, now: datetime) -> dict
         "user_code": user_code,
         "verification_uri": page,
         "verification_uri_complete": f"{page}?code={user_code}",
-        "expires_in": int(LIFETIME.total_seconds()),
-        "interval": INTERVAL_S,
+        "expires_in": int(DEVICE_CODE_LIFETIME.total_seconds()),
+        "interval": POLL_INTERVAL_S,
     }
 
 
-def waiting(user_code: str, now: datetime) -> DeviceCode:
+def get_pending_device_code(user_code: str, now: datetime) -> DeviceCode:
     """What waits under this code, to be shown before anybody says yes. Raises NotFound."""
-    found = DeviceCode.waiting(fingerprint(user_code_key(user_code)), now)
+    found = DeviceCode.find_pending(hash_token(normalize_user_code(user_code)), now)
     if found is None:
         raise NotFound
     return found
 
 
-def decide(user_code: str, account_id: str, approve: bool, proved_at: datetime, now: datetime) -> None:
+def decide_device_code(
+    user_code: str, account_id: str, approve: bool, authenticated_at: datetime, now: datetime
+) -> None:
     """Say yes or no, once. `proved_at`: when who says it last proved who they are. Raises NotFound."""
-    found = waiting(user_code, now)
+    found = get_pending_device_code(user_code, now)
     still = (DeviceCode.id == found.id, DeviceCode.status == "pending")
     values = {"status": "approved" if approve else "denied", "account_id": account_id}
-    values["device"] = found.device | {"proved_at": utc_text(proved_at)}
+    values["device"] = found.device | {"proved_at": utc_text(authenticated_at)}
     if db.session.execute(sa.update(DeviceCode).where(*still).values(**values)).rowcount != 1:
         raise NotFound
-    audit.record("device_code_approved" if approve else "device_code_denied", account_id, device=found.device["name"])
+    audit.record_event(
+        "device_code_approved" if approve else "device_code_denied", account_id, device=found.device["name"]
+    )
 
 
-def poll(device_code: str, now: datetime) -> sa.Row:
+def poll_device_code(device_code: str, now: datetime) -> sa.Row:
     """The approved code's row, used up in the caller's unit of work: who signs in, on what. Raises TokenRefused."""
     columns = DeviceCode.__table__.c
-    found = one_row(sa.select(*columns).where(columns.device_code_hash == fingerprint(device_code)))
+    found = one_row(sa.select(*columns).where(columns.device_code_hash == hash_token(device_code)))
     if found is None or found.status == "used":
-        raise TokenRefused("invalid_grant")
+        raise OAuthError("invalid_grant")
     if found.expires_at <= now:
-        raise TokenRefused("expired_token")
+        raise OAuthError("expired_token")
     if found.status == "denied":
-        raise TokenRefused("access_denied")
+        raise OAuthError("access_denied")
     if found.status == "pending":
-        raise TokenRefused(_told_to_wait(found, now))
+        raise OAuthError(_record_poll(found, now))
     account = lock(Account, found.account_id)  # whatever ends sessions at this moment comes before this one, or after
     approved = (DeviceCode.id == found.id, DeviceCode.status == "approved")
     if db.session.execute(sa.update(DeviceCode).where(*approved).values(status="used")).rowcount != 1:
-        raise TokenRefused("invalid_grant")
-    if not may_sign_in(account):
-        raise TokenRefused("access_denied")
+        raise OAuthError("invalid_grant")
+    if not can_sign_in(account):
+        raise OAuthError("access_denied")
     return found
 
 
-def proved_at(code: sa.Row) -> datetime:
+def approver_authenticated_at(device_code: sa.Row) -> datetime:
     """When the owner who approved it had last proved who they are: the television proves no more than that."""
-    return datetime.fromisoformat(code.device["proved_at"])
+    return datetime.fromisoformat(device_code.device["proved_at"])
 
 
-def _told_to_wait(found, now: datetime) -> str:
+def _record_poll(device_code, now: datetime) -> str:
     """`authorization_pending`, or `slow_down` with five seconds more between polls from now on."""
-    too_soon = now < found.next_poll_at
-    interval_s = found.interval_s + SLOW_DOWN_S if too_soon else found.interval_s
+    too_soon = now < device_code.next_poll_at
+    interval_s = device_code.interval_s + SLOW_DOWN_S if too_soon else device_code.interval_s
     next_poll_at = now + timedelta(seconds=interval_s)
     affected(
-        sa.update(DeviceCode).where(DeviceCode.id == found.id).values(interval_s=interval_s, next_poll_at=next_poll_at)
+        sa.update(DeviceCode)
+        .where(DeviceCode.id == device_code.id)
+        .values(interval_s=interval_s, next_poll_at=next_poll_at)
     )
     return "slow_down" if too_soon else "authorization_pending"

@@ -12,18 +12,18 @@ from flask import current_app, request
 
 from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
-from streamsvc.operations.accounts.accounts import may_sign_in
+from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import trusted_devices
-from streamsvc.operations.credentials.attempts import Attempt
+from streamsvc.operations.credentials.attempts import SignInAttempt
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials
-from streamsvc.rules.sign_in.sessions import LIFETIMES, fingerprint, lifetime_of
+from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import affected, db, lock, one_row
 
-ACCOUNTS = (
+ACCOUNT_QUERY = (
     sa.select(
         Account.id,
         Account.email,
@@ -39,37 +39,39 @@ ACCOUNTS = (
     )
     .outerjoin(TotpFactor, TotpFactor.account_id == Account.id)
 )
-BY_EMAIL = ACCOUNTS.where(Account.email_key == sa.bindparam("email_key"))
-BY_ID = ACCOUNTS.where(Account.id == sa.bindparam("account_id"))
+ACCOUNT_BY_EMAIL = ACCOUNT_QUERY.where(Account.email_key == sa.bindparam("email_key"))
+ACCOUNT_BY_ID = ACCOUNT_QUERY.where(Account.id == sa.bindparam("account_id"))
 
 
 @dataclass(frozen=True)
-class Proved:
+class VerifiedPassword:
     """Somebody who knew the password: the account's row, its hash now, and whether it knows the device."""
 
     account: sa.Row
     password_hash: str
-    device_known: bool
+    is_known_device: bool
 
 
-def by_password(email: str, password: str, device_id: str | None, challenge: str | None = None) -> Proved:
+def verify_password(
+    email: str, password: str, device_id: str | None, challenge_token: str | None = None
+) -> VerifiedPassword:
     """`challenge`: what solves the one that a 429 asked for.
 
     Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once.
     """
     key = email_key(email)
-    found = one_row(BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
+    found = one_row(ACCOUNT_BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
-    attempt = Attempt(key, known_device, challenge)
-    right = attempt.matches(found.password_hash if found else None, password)
-    if not (right and found and may_sign_in(found)):
-        attempt.failed(found.id if found else None)
+    attempt = SignInAttempt(key, known_device, challenge_token)
+    right = attempt.verify_password(found.password_hash if found else None, password)
+    if not (right and found and can_sign_in(found)):
+        attempt.record_failure(found.id if found else None)
         raise InvalidCredentials
-    attempt.succeeded()
-    return Proved(found, _brought_up_to_date(found, password), known_device is not None)
+    attempt.record_success()
+    return VerifiedPassword(found, _rehash_if_outdated(found, password), known_device is not None)
 
 
-def _brought_up_to_date(account: sa.Row, password: str) -> str:
+def _rehash_if_outdated(account: sa.Row, password: str) -> str:
     """The account's hash, made anew where it was made by another system or at other costs.
 
     Only if it still is what was proved: a password that was changed meanwhile is not set back.
@@ -81,12 +83,12 @@ def _brought_up_to_date(account: sa.Row, password: str) -> str:
     return fresh if affected(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
 
 
-def candidate(account_id: str, device_id: str | None) -> sa.Row:
+def load_sign_in_account(account_id: str, device_id: str | None) -> sa.Row:
     """Who is about to sign in by something other than a password, as `by_password` sees them."""
-    return one_row(BY_ID, {"account_id": account_id, "device_id": device_id or ""})
+    return one_row(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
 
 
-def open_session(
+def create_session(
     account_id: str,
     device: dict | None,
     remember: bool,
@@ -94,8 +96,8 @@ def open_session(
     now: datetime,
     notify: bool,
     method: str = "password",
-    proved_at: datetime | None = None,
-    second: str | None = None,
+    authenticated_at: datetime | None = None,
+    second_factor: str | None = None,
 ) -> Session:
     """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
 
@@ -109,19 +111,19 @@ def open_session(
         db.session.add(kept)
         db.session.flush()
         if notify:
-            new_device_notices.tell(account_id, kept, now)
-    if second == trusted_devices.TRUSTED:
-        proved_at = trusted_devices.proved_at(kept.id)
+            new_device_notices.enqueue_new_device_mail(account_id, kept, now)
+    if second_factor == trusted_devices.TRUSTED_DEVICE:
+        authenticated_at = trusted_devices.lock_second_factor_time(kept.id)
     kept.last_seen_at = now
     session = Session(
         account_id=account_id,
         device_id=kept.id,
-        profile_id=Profile.only_open_one(account_id),
-        token_hash=fingerprint(token),
-        lifetime=lifetime_of(kept.kind, remember),
+        profile_id=Profile.find_default_id(account_id),
+        token_hash=hash_token(token),
+        lifetime=session_lifetime_name(kept.kind, remember),
         epoch=current_app.extensions["settings"].session_epoch,
         created_at=now,
-        authenticated_at=proved_at or now,
+        authenticated_at=authenticated_at or now,
         last_seen_at=now,
         address=request.remote_addr,
         city=trusted_proxies.city(),
@@ -129,28 +131,30 @@ def open_session(
     )
     db.session.add(session)
     db.session.flush()
-    audit.record("authn_login_success", account_id, session=session.id, device=kept.id, method=method, second=second)
-    if second == "recovery_code":
+    audit.record_event(
+        "authn_login_success", account_id, session=session.id, device=kept.id, method=method, second=second_factor
+    )
+    if second_factor == "recovery_code":
         left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
         to = db.session.get(Account, account_id).email
-        mail.post("recovery_code_used", to, now, left=db.session.scalar(left))
+        mail.enqueue_mail("recovery_code_used", to, now, left=db.session.scalar(left))
     return session
 
 
-def forget_old(now: datetime) -> None:
+def purge_old_sessions(now: datetime) -> None:
     """Drop sessions that had to end long ago, and with them where they came from; in the caller's unit of work."""
-    oldest = sa.select(Session.id).order_by(Session.id).limit(FORGOTTEN_AT_ONCE)
-    forgetting = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - KEPT)
-    while db.session.execute(forgetting).rowcount == FORGOTTEN_AT_ONCE:
+    oldest = sa.select(Session.id).order_by(Session.id).limit(PURGE_BATCH_SIZE)
+    forgetting = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - SESSION_RETENTION)
+    while db.session.execute(forgetting).rowcount == PURGE_BATCH_SIZE:
         continue
 
 
-KEPT = max(life.absolute for life in LIFETIMES.values()) + timedelta(days=35)
+SESSION_RETENTION = max(life.absolute for life in SESSION_LIFETIMES.values()) + timedelta(days=35)
 """After the longest life of a session the month in which what it began is kept, too."""
-FORGOTTEN_AT_ONCE = 1_000
+PURGE_BATCH_SIZE = 1_000
 
 
-def still_stands(proved: Proved) -> bool:
+def lock_and_recheck_password(verified: VerifiedPassword) -> bool:
     """Lock the account and look whether it may still sign in with the password that was just proved."""
-    account = lock(Account, proved.account.id)
-    return account.password_hash == proved.password_hash and may_sign_in(account)
+    account = lock(Account, verified.account.id)
+    return account.password_hash == verified.password_hash and can_sign_in(account)

@@ -4,67 +4,71 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.models import Account, Proof, Session
+from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import mailed_tokens, revocation
-from streamsvc.operations.credentials.attempts import is_within
+from streamsvc.operations.credentials.attempts import is_mail_allowed
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import email_changes
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import lock, one_row
 from streamsvc.worker import jobs
 
 
-def set_password(account_id: str, new_hash: str, now: datetime, kept_session: str | None) -> None:
+def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id: str | None) -> None:
     """Set the password, end every session but `kept_session`, stop whatever else was begun, tell the owner."""
     account = lock(Account, account_id)
     account.password_hash = new_hash
-    ended = Session.end_all(account_id, now, Session.id != (kept_session or ""))
-    revocation.stop_what_is_begun(account_id, now)
+    ended = Session.revoke_all(account_id, now, Session.id != (kept_session_id or ""))
+    revocation.cancel_pending_sign_ins(account_id, now)
     rate_limits.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
     rate_limits.clear_within(limits.REAUTHENTICATION, account_id)
-    audit.record("authn_password_change", account_id, sessions_ended=len(ended))
-    mail.post("password_changed", account.email, now)
+    audit.record_event("authn_password_change", account_id, sessions_ended=len(ended))
+    mail.enqueue_mail("password_changed", account.email, now)
 
 
-def ask_for_reset(email: str, now: datetime) -> None:
+def enqueue_password_reset(email: str, now: datetime) -> None:
     """Leave the request to the worker; one step, whoever is asked for. Too many are dropped without a word."""
     key = email_key(email)
-    if is_within(limits.MAIL_TO_ADDRESS, f"password_reset {key}"):
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"password_reset {key}"):
         jobs.enqueue("accounts.password_reset", {"email_key": key}, now)
 
 
 @jobs.handler("accounts.password_reset")
-def send_reset(payload: dict, now: datetime) -> None:
+def send_password_reset(payload: dict, now: datetime) -> None:
     """Mail a reset to the account's own address, if there is one."""
-    account = Account.by_email_key(payload["email_key"])
+    account = Account.find_by_email_key(payload["email_key"])
     if account and account.status == "active":
-        mail.post_proof("password_reset", account.email, account.id, now)
-        audit.record("authn_password_reset_asked", account.id)
+        mail.enqueue_token_mail("password_reset", account.email, account.id, now)
+        audit.record_event("authn_password_reset_asked", account.id)
 
 
-def ask_for_verification(account_id: str, now: datetime) -> None:
+def enqueue_email_verification(account_id: str, now: datetime) -> None:
     """Mail the link that confirms the address once more, where that is open. Too many are dropped without a word."""
     kept = one_row(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
-    if kept.email_verified_at is None and is_within(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}"):
-        mail.post_proof("email_verification", kept.email, account_id, now)
-        audit.record("email_verification_asked", account_id)
+    if kept.email_verified_at is None and is_mail_allowed(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}"):
+        mail.enqueue_token_mail("email_verification", kept.email, account_id, now)
+        audit.record_event("email_verification_asked", account_id)
 
 
-def check_reset(token: str, password: str, now: datetime) -> None:
+def check_password_reset(token: str, password: str, now: datetime) -> None:
     """Raises TokenInvalid, or Invalid for the password; the token is still good then."""
     found = one_row(
         sa.select(Account.email, Account.name)
-        .join(Proof, Proof.account_id == Account.id)
-        .where(Proof.kind == "password_reset", Proof.token_hash == fingerprint(token), *Proof.open(now))
+        .join(MailedToken, MailedToken.account_id == Account.id)
+        .where(
+            MailedToken.kind == "password_reset",
+            MailedToken.token_hash == hash_token(token),
+            *MailedToken.open_conditions(now),
+        )
     )
     if found is None:
         raise TokenInvalid
-    accounts.check_password(password, found.email, found.name)
+    accounts.check_password_strength(password, found.email, found.name)
 
 
 def reset_password(token: str, new_hash: str, now: datetime) -> None:
@@ -72,35 +76,35 @@ def reset_password(token: str, new_hash: str, now: datetime) -> None:
 
     Until then nobody had shown that the address is theirs: whoever signed up with it may have left ways in behind.
     """
-    proof = mailed_tokens.use(token, now, "password_reset")
+    proof = mailed_tokens.consume_mailed_token(token, now, "password_reset")
     if proof is None:
         raise TokenInvalid
     if lock(Account, proof.account_id).email_verified_at is None:
-        revocation.take_away(proof.account_id)
-    set_password(proof.account_id, new_hash, now, kept_session=None)
-    confirm_address(proof, now)
+        revocation.revoke_passkeys_and_identities(proof.account_id)
+    set_password(proof.account_id, new_hash, now, kept_session_id=None)
+    verify_address(proof, now)
 
 
 def confirm_email(token: str, now: datetime) -> None:
     """Use up a token that proves an address. Raises TokenInvalid, EmailTaken."""
-    proof = mailed_tokens.use(token, now, *CONFIRMED)
+    proof = mailed_tokens.consume_mailed_token(token, now, *TOKEN_HANDLERS)
     if proof is None:
         raise TokenInvalid
-    CONFIRMED[proof.kind](proof, now)
+    TOKEN_HANDLERS[proof.kind](proof, now)
 
 
-def confirm_address(proof: Proof, now: datetime) -> None:
+def verify_address(mailed_token: MailedToken, now: datetime) -> None:
     """Who used the mail reads the mailbox: the address is confirmed, if it still is the account's."""
-    account = lock(Account, proof.account_id)
-    if account.email == proof.email and account.email_verified_at is None:
+    account = lock(Account, mailed_token.account_id)
+    if account.email == mailed_token.email and account.email_verified_at is None:
         account.email_verified_at = now
-        audit.record("email_verified", account.id)
+        audit.record_event("email_verified", account.id)
 
 
-CONFIRMED = {
-    "email_verification": confirm_address,
+TOKEN_HANDLERS = {
+    "email_verification": verify_address,
     "sign_up": accounts.confirm_sign_up,
-    "email_change": email_changes.confirm,
-    "email_undo": email_changes.undo,
+    "email_change": email_changes.complete_email_change,
+    "email_undo": email_changes.undo_email_change,
 }
 """What follows from a mailed token, by its kind."""

@@ -5,9 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.models import Account, Proof, Session, TotpFactor
+from streamsvc.models import Account, MailedToken, Session, TotpFactor
 from streamsvc.operations.credentials import second_factor
-from streamsvc.operations.credentials.attempts import is_within, tell_if_shut
+from streamsvc.operations.credentials.attempts import audit_lockout, is_mail_allowed
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import passkeys
 from streamsvc.rules import rate_limits as limits
@@ -19,52 +19,52 @@ from streamsvc.rules.refusals.accounts import (
     WrongPasskey,
     WrongPassword,
 )
-from streamsvc.rules.sign_in.sessions import fingerprint, new_token
+from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db, one_row
 
-CODE = "reauthentication_code"
+CODE_KIND = "reauthentication_code"
 
 
-def prove(me, given: dict) -> None:
+def verify_reauthentication(viewer, body: dict) -> None:
     """By one of `password`, `totp`, `credential` (a passkey's), `email_code`; `me` is the viewer.
 
     Raises WrongPassword, WrongPasskey, WrongCode, TooManyAttempts.
     """
-    account_id, now = me.account_id, clock.now()
-    if "password" in given:
-        prove_password(account_id, given["password"])
+    account_id, now = viewer.account_id, clock.now()
+    if "password" in body:
+        verify_current_password(account_id, body["password"])
         return
     count = rate_limits.take(limits.REAUTHENTICATION, account_id)
-    if "credential" in given:
+    if "credential" in body:
         try:
-            passkeys.prove(given["credential"], account_id, me.row.session_id, now)
+            passkeys.complete_passkey_reauthentication(body["credential"], account_id, viewer.row.session_id, now)
         except InvalidCredentials:
             raise WrongPasskey("credential") from None
-    elif not _is_right(account_id, given, now):
-        _failed(account_id, count)
-        raise WrongCode("totp" if "totp" in given else "email_code")
+    elif not _is_valid_code(account_id, body, now):
+        _record_failure(account_id, count)
+        raise WrongCode("totp" if "totp" in body else "email_code")
     rate_limits.clear(limits.REAUTHENTICATION, account_id)
 
 
-def prove_password(account_id: str, password: str, field: str = "password") -> None:
+def verify_current_password(account_id: str, password: str, field: str = "password") -> None:
     """`field`: where it came in. Raises WrongPassword, TooManyAttempts."""
     count = rate_limits.take(limits.REAUTHENTICATION, account_id)
     kept = one_row(sa.select(Account.password_hash).where(Account.id == account_id))
     if not password_hashing.matches(kept.password_hash, password, at_home=True):
-        _failed(account_id, count)
+        _record_failure(account_id, count)
         raise WrongPassword(field)
     rate_limits.clear(limits.REAUTHENTICATION, account_id)
 
 
-def _failed(account_id: str, count: int) -> None:
+def _record_failure(account_id: str, count: int) -> None:
     """Commits."""
-    audit.record("reauthn_fail", account_id)
-    tell_if_shut(limits.REAUTHENTICATION, count, account_id, actor=account_id)
+    audit.record_event("reauthn_fail", account_id)
+    audit_lockout(limits.REAUTHENTICATION, count, account_id, actor=account_id)
     db.session.commit()
 
 
-def mail_code(account_id: str, now: datetime) -> None:
+def enqueue_reauthentication_code(account_id: str, now: datetime) -> None:
     """Mail a code to who has nothing else to prove themselves with. Raises OtherProofRequired.
 
     Too many are dropped without a word.
@@ -76,37 +76,41 @@ def mail_code(account_id: str, now: datetime) -> None:
     methods = [name for name, has in (("password", kept.password_hash), ("totp", kept.has_totp)) if has]
     if methods:
         raise OtherProofRequired(methods=methods)
-    if is_within(limits.MAIL_TO_ADDRESS, f"{CODE} {account_id}"):
-        mail.post_proof(CODE, kept.email, account_id, now)
-        audit.record("reauthn_code_asked", account_id)
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"{CODE_KIND} {account_id}"):
+        mail.enqueue_token_mail(CODE_KIND, kept.email, account_id, now)
+        audit.record_event("reauthn_code_asked", account_id)
 
 
-def open_window(session_id: str, account_id: str) -> None:
+def start_reauthentication_window(session_id: str, account_id: str) -> None:
     """For ten minutes from now the session may do what is sensitive; in the caller's unit of work."""
     now = clock.now()
     db.session.execute(sa.update(Session).where(Session.id == session_id).values(authenticated_at=now))
-    audit.record("reauthn_success", account_id)
+    audit.record_event("reauthn_success", account_id)
 
 
-def renewed_token(me, asked: bool) -> str | None:
+def renew_session_token(viewer, requested: bool) -> str | None:
     """A new token for the viewer's session, whose old one dies with the caller's unit of work; None: it keeps its own.
 
     A browser's cookie is always renewed. Who holds a token asks for it, since the old one is refused from then on.
     """
-    if not asked and not me.csrf_token:
+    if not requested and not viewer.csrf_token:
         return None
     token = new_token()
-    still = (Session.id == me.row.session_id, Session.token_hash == me.row.token_hash, Session.ended_at.is_(None))
-    if db.session.execute(sa.update(Session).where(*still).values(token_hash=fingerprint(token))).rowcount != 1:
+    still = (
+        Session.id == viewer.row.session_id,
+        Session.token_hash == viewer.row.token_hash,
+        Session.ended_at.is_(None),
+    )
+    if db.session.execute(sa.update(Session).where(*still).values(token_hash=hash_token(token))).rowcount != 1:
         db.session.rollback()
         raise NotSignedIn(presented=True)
-    audit.record("session_token_renewed", me.account_id, session=me.row.session_id)
+    audit.record_event("session_token_renewed", viewer.account_id, session=viewer.row.session_id)
     return token
 
 
-def _is_right(account_id: str, given: dict, now: datetime) -> bool:
-    if "totp" in given:
-        return second_factor.use_totp(account_id, given["totp"], now) is not None
-    used = Proof.use(CODE, fingerprint(f"{account_id}:{given['email_code']}"), now) is not None
+def _is_valid_code(account_id: str, body: dict, now: datetime) -> bool:
+    if "totp" in body:
+        return second_factor.consume_totp(account_id, body["totp"], now) is not None
+    used = MailedToken.consume(CODE_KIND, hash_token(f"{account_id}:{body['email_code']}"), now) is not None
     db.session.commit()
     return used

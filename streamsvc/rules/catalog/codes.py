@@ -15,26 +15,26 @@ COUNTRIES = frozenset(
 )
 """ISO 3166-1 alpha-2, and XK, which Kosovo uses in its absence."""
 
-_LANGUAGE = re.compile(
+_LANGUAGE_TAG = re.compile(
     r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-(?:[A-Za-z]{2}|[0-9]{3}))?(-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"
 )
 
 
-def language(tag: str) -> str:
+def normalize_language_tag(tag: str) -> str:
     """A BCP 47 tag in its usual letters: `pt-br` → `pt-BR`. Raises ValueError for what is none."""
-    if not _LANGUAGE.fullmatch(tag):
+    if not _LANGUAGE_TAG.fullmatch(tag):
         raise ValueError(f"{tag!r} is no language tag; write one such as en, pt-BR or zh-Hant-TW.")
     first, *rest = tag.split("-")
-    return "-".join([first.lower(), *(_cased(part) for part in rest)])
+    return "-".join([first.lower(), *(_normalize_subtag(part) for part in rest)])
 
 
-def _cased(part):
+def _normalize_subtag(part):
     if len(part) == 2:
         return part.upper()
     return part.title() if len(part) == 4 and part.isalpha() else part.lower()
 
 
-def fallbacks(tag: str | None) -> list[str]:
+def language_fallbacks(tag: str | None) -> list[str]:
     """The tags to look under, best first (RFC 4647 lookup): `zh-Hant-TW`, `zh-Hant`, `zh`. Nothing for None."""
     parts = tag.split("-") if tag else []
     return ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]

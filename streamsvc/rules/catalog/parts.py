@@ -2,21 +2,23 @@
 
 from typing import Any
 
-NUMBERED = ("seasons", "episodes")
+NUMBERED_LISTS = ("seasons", "episodes")
 
 
-def laid_over(known: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+def merge_partial_record(existing: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     """The whole record as JSON values. Lists are replaced, objects (localizations, external ids) merged by their names.
 
     Seasons and episodes are those of the part, each laid over the known one of its number.
     """
-    return known | {name: _laid(name, known.get(name), value) for name, value in part.items() if value is not None}
+    return existing | {
+        name: _merge_value(name, existing.get(name), value) for name, value in part.items() if value is not None
+    }
 
 
-def _laid(name, known, value):
-    if isinstance(value, dict) and isinstance(known, dict):
-        return laid_over(known, value)
-    if name in NUMBERED and known:
-        by_number = {str(one["number"]): one for one in known}
-        return [laid_over(by_number.get(str(one["number"]), {}), one) for one in value]
+def _merge_value(name, existing, value):
+    if isinstance(value, dict) and isinstance(existing, dict):
+        return merge_partial_record(existing, value)
+    if name in NUMBERED_LISTS and existing:
+        by_number = {str(one["number"]): one for one in existing}
+        return [merge_partial_record(by_number.get(str(one["number"]), {}), one) for one in value]
     return value

@@ -3,10 +3,10 @@
 _SHIFT = 32
 
 
-def rank(popularity: int, pk: int) -> int:
+def encode_rank(popularity: int, pk: int) -> int:
     """63 bits: unique for each title, greater for a more popular one, later arrivals first among equals."""
     return popularity << _SHIFT | pk
 
 
-def popularity(rank: int) -> int:
+def decode_popularity(rank: int) -> int:
     return rank >> _SHIFT

@@ -17,47 +17,47 @@ from streamsvc.rules.catalog import codes, text
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.access import Window as AccessWindow
 
-LONGEST_LINE_BYTES = 1 << 20
-MOST_POPULAR = 2**30 - 1
+MAX_LINE_BYTES = 1 << 20
+MAX_POPULARITY = 2**30 - 1
 
-Line = Annotated[str, Meta(min_length=1, max_length=500)]
-Prose = Annotated[str, Meta(max_length=20_000)]
-Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
+ShortText = Annotated[str, Meta(min_length=1, max_length=500)]
+LongText = Annotated[str, Meta(max_length=20_000)]
+Identifier = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 Country = Annotated[str, Meta(pattern=r"^[A-Za-z]{2}$")]
 Url = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=r"^(https?://|/)[^\s<>\"]+$")]
 Seconds = Annotated[int, Meta(ge=1, le=10_000_000)]
-Mark = Annotated[int, Meta(ge=0, le=10_000_000)] | Annotated[float, Meta(ge=0, le=10_000_000)]
+MarkerSeconds = Annotated[int, Meta(ge=0, le=10_000_000)] | Annotated[float, Meta(ge=0, le=10_000_000)]
 Year = Annotated[int, Meta(ge=1870, le=2200)]
 Pixels = Annotated[int, Meta(ge=1, le=100_000)]
 Number = Annotated[int, Meta(ge=0, le=100_000)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Media = dict[Code, Url]
-Markers = dict[Code, Mark]
+Markers = dict[Code, MarkerSeconds]
 
 
-class _Part(Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True):
+class _RecordPart(Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True):
     pass
 
 
-class Localization(_Part):
-    title: Line | None = None
-    synopsis: Prose | None = None
+class Localization(_RecordPart):
+    title: ShortText | None = None
+    synopsis: LongText | None = None
 
 
-class Window(_Part):
+class Window(_RecordPart):
     countries: Annotated[list[Country], Meta(min_length=1, max_length=300)] | None = None
     starts_at: Moment | None = None
     ends_at: Moment | None = None
 
 
-class Credit(_Part):
-    name: Line
+class Credit(_RecordPart):
+    name: ShortText
     role: Code
-    character: Line | None = None
+    character: ShortText | None = None
 
 
-class Artwork(_Part):
+class Artwork(_RecordPart):
     role: Code
     url: Url
     width: Pixels | None = None
@@ -65,22 +65,22 @@ class Artwork(_Part):
     language: Code | None = None
 
 
-class Track(_Part):
+class Track(_RecordPart):
     kind: Literal["audio", "audio_description", "caption", "subtitle"]
     language: Code
 
 
-class Extra(_Part):
+class Extra(_RecordPart):
     kind: Literal["trailer", "teaser", "clip", "bonus", "interview"]
-    title: Line
+    title: ShortText
     runtime_s: Seconds | None = None
     media: Media | None = None
 
 
-class Episode(_Part):
+class Episode(_RecordPart):
     number: Number
-    title: Line | None = None
-    synopsis: Prose | None = None
+    title: ShortText | None = None
+    synopsis: LongText | None = None
     runtime_s: Seconds | None = None
     released_on: date | None = None
     media: Media | None = None
@@ -88,23 +88,23 @@ class Episode(_Part):
     artwork: Annotated[list[Artwork], Meta(max_length=50)] | None = []
 
 
-class Season(_Part):
+class Season(_RecordPart):
     number: Number
-    title: Line | None = None
+    title: ShortText | None = None
     episodes: Annotated[list[Episode], Meta(max_length=5_000)] | None = []
 
 
-class Title(_Part):
+class CatalogRecord(_RecordPart):
     """`windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none."""
 
-    external_id: Key
+    external_id: Identifier
     kind: Literal["movie", "series"]
-    title: Line
-    original_title: Line | None = None
+    title: ShortText
+    original_title: ShortText | None = None
     year: Year | None = None
     runtime_s: Seconds | None = None
     genres: Annotated[list[Code], Meta(max_length=50)] | None = []
-    synopsis: Prose | None = None
+    synopsis: LongText | None = None
     age_rating: Code | None = None
     languages: Annotated[list[Code], Meta(max_length=50)] | None = []
     countries: Annotated[list[Country], Meta(max_length=100)] | None = []
@@ -113,17 +113,17 @@ class Title(_Part):
     plans: Annotated[list[Code], Meta(max_length=100)] | None = None
     credits: Annotated[list[Credit], Meta(max_length=2_000)] | None = []
     artwork: Annotated[list[Artwork], Meta(max_length=200)] | None = []
-    external_ids: Annotated[dict[Code, Key], Meta(max_length=50)] | None = {}
+    external_ids: Annotated[dict[Code, Identifier], Meta(max_length=50)] | None = {}
     media: Media | None = None
     markers: Markers | None = None
     seasons: Annotated[list[Season], Meta(max_length=500)] | None = []
     tracks: Annotated[list[Track], Meta(max_length=300)] | None = []
     extras: Annotated[list[Extra], Meta(max_length=200)] | None = []
-    popularity: Annotated[int, Meta(ge=0, le=MOST_POPULAR)] | None = None
+    popularity: Annotated[int, Meta(ge=0, le=MAX_POPULARITY)] | None = None
 
     @property
-    def rating(self) -> maturity.Rating | None:
-        return maturity.rating(self.age_rating) if self.age_rating else None
+    def rating(self) -> maturity.AgeRating | None:
+        return maturity.parse_age_rating(self.age_rating) if self.age_rating else None
 
     @property
     def facts(self) -> TitleFacts:
@@ -138,7 +138,7 @@ class Title(_Part):
         )
 
 
-class Flaw(NamedTuple):
+class FieldError(NamedTuple):
     """Why a record is not taken: the field, a code to match on, a sentence."""
 
     field: str
@@ -146,45 +146,45 @@ class Flaw(NamedTuple):
     reason: str
 
 
-class Flawed(Exception):
-    def __init__(self, *flaws: Flaw):
+class InvalidRecord(Exception):
+    def __init__(self, *flaws: FieldError):
         super().__init__("; ".join(flaw.reason for flaw in flaws))
-        self.flaws = flaws
+        self.errors = flaws
 
 
-_decoder = msgspec.json.Decoder(Title)
+_decoder = msgspec.json.Decoder(CatalogRecord)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def decoded(line: bytes) -> Title:
+def decode_record(line: bytes) -> CatalogRecord:
     """The record in one line of JSON. Raises Flawed."""
     try:
-        return settled(_decoder.decode(line))
+        return normalize_record(_decoder.decode(line))
     except msgspec.ValidationError as error:
-        raise Flawed(_flaw(str(error))) from None
+        raise InvalidRecord(_field_error(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Flawed(Flaw("", "malformed", f"The line is not JSON in UTF-8: {str(error)[:200]}")) from None
+        raise InvalidRecord(FieldError("", "malformed", f"The line is not JSON in UTF-8: {str(error)[:200]}")) from None
 
 
-def converted(value: Any, from_text: bool = False) -> Title:
+def convert_record(value: Any, from_text: bool = False) -> CatalogRecord:
     """The record in a JSON value that was read before; `from_text` takes "1994" for a number. Raises Flawed."""
     try:
-        return settled(msgspec.convert(value, Title, strict=not from_text))
+        return normalize_record(msgspec.convert(value, CatalogRecord, strict=not from_text))
     except msgspec.ValidationError as error:
-        raise Flawed(_flaw(str(error))) from None
+        raise InvalidRecord(_field_error(str(error))) from None
 
 
-def kept(text: str) -> Title:
+def decode_stored_record(text: str) -> CatalogRecord:
     """The record that `encoded` wrote."""
     return _decoder.decode(text)
 
 
-def encoded(record: Title) -> str:
+def encode_record(record: CatalogRecord) -> str:
     """The record in the one form in which it is kept, compared and exported."""
     return _encoder.encode(record).decode()
 
 
-_KINDS = (
+_ERROR_CODES = (
     ("missing required field", "missing"),
     ("unknown field", "unknown_field"),
     ("of length", "out_of_range"),
@@ -194,112 +194,112 @@ _KINDS = (
     ("matching regex", "invalid"),
     ("Expected `", "wrong_type"),
 )
-_FIELD_NAMED = re.compile(r"field `([^`]*)`")
+_FIELD_NAME = re.compile(r"field `([^`]*)`")
 
 
-def _flaw(message):
+def _field_error(message):
     """msgspec's sentence as a flaw: "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
     said, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
-    if named := _FIELD_NAMED.search(said):
+    if named := _FIELD_NAME.search(said):
         field = f"{field}.{named[1]}" if field else named[1]
-    code = next((code for words, code in _KINDS if words in said), "invalid")
-    return Flaw(field.replace("[...]", ""), code, f"{said}.")
+    code = next((code for words, code in _ERROR_CODES if words in said), "invalid")
+    return FieldError(field.replace("[...]", ""), code, f"{said}.")
 
 
-def settled(given: Title) -> Title:
+def normalize_record(given: CatalogRecord) -> CatalogRecord:
     """The same record in its settled spelling: codes in their usual letters, nothing twice. Raises Flawed."""
-    flaws: list[Flaw] = []
-    given = _filled(given)
+    flaws: list[FieldError] = []
+    given = _replace_nulls(given)
     record = msgspec.structs.replace(
         given,
-        title=_plain(given.title),
-        genres=_unique(filter(None, map(text.slug, given.genres))),
-        age_rating=_tried(flaws, "age_rating", "unknown_rating", _rating_text, given.age_rating),
-        languages=_unique(_tags(flaws, "languages", given.languages)),
-        countries=_unique(_countries(flaws, "countries", given.countries)),
+        title=_normalize_text(given.title),
+        genres=_unique(filter(None, map(text.slugify, given.genres))),
+        age_rating=_normalize_or_report(flaws, "age_rating", "unknown_rating", _normalize_age_rating, given.age_rating),
+        languages=_unique(_normalize_languages(flaws, "languages", given.languages)),
+        countries=_unique(_normalize_countries(flaws, "countries", given.countries)),
         localizations={
             tag: localization
             for name, localization in given.localizations.items()
-            for tag in _tags(flaws, f"localizations.{name}", [name])
+            for tag in _normalize_languages(flaws, f"localizations.{name}", [name])
         },
-        windows=given.windows and [_window(flaws, f"windows[{at}]", w) for at, w in enumerate(given.windows)],
+        windows=given.windows and [_normalize_window(flaws, f"windows[{at}]", w) for at, w in enumerate(given.windows)],
         plans=given.plans and _unique(given.plans),
     )
     _check_seasons(flaws, record)
     try:
-        if "\\u0000" in encoded(record):
-            flaws.append(Flaw("", "control_character", "Text may not contain NUL."))
+        if "\\u0000" in encode_record(record):
+            flaws.append(FieldError("", "control_character", "Text may not contain NUL."))
     except UnicodeEncodeError:
-        flaws.append(Flaw("", "malformed", "The text is not well-formed Unicode."))
+        flaws.append(FieldError("", "malformed", "The text is not well-formed Unicode."))
     if flaws:
-        raise Flawed(*flaws)
+        raise InvalidRecord(*flaws)
     return record
 
 
-def _filled(part):
+def _replace_nulls(part):
     """The same with empty lists in place of nulls; seasons and episodes too."""
-    nulls = {f.name: f.default_factory() for f in _LISTS[type(part)] if getattr(part, f.name) is None}
-    if isinstance(part, Title) and part.seasons:
-        nulls["seasons"] = [_filled(season) for season in part.seasons]
+    nulls = {f.name: f.default_factory() for f in _LIST_FIELDS[type(part)] if getattr(part, f.name) is None}
+    if isinstance(part, CatalogRecord) and part.seasons:
+        nulls["seasons"] = [_replace_nulls(season) for season in part.seasons]
     if isinstance(part, Season) and part.episodes:
-        nulls["episodes"] = [_filled(episode) for episode in part.episodes]
+        nulls["episodes"] = [_replace_nulls(episode) for episode in part.episodes]
     return msgspec.structs.replace(part, **nulls) if nulls else part
 
 
-_LISTS = {
+_LIST_FIELDS = {
     part: [f for f in msgspec.structs.fields(part) if f.default_factory is not msgspec.NODEFAULT]
-    for part in (Title, Season, Episode)
+    for part in (CatalogRecord, Season, Episode)
 }
 
 
-def _window(flaws, field, window):
+def _normalize_window(errors, field, window):
     def utc(moment):
         return moment and moment.astimezone(UTC)
 
     if window.starts_at and window.ends_at and window.starts_at >= window.ends_at:
-        flaws.append(Flaw(f"{field}.ends_at", "out_of_range", "A window ends after it starts."))
+        errors.append(FieldError(f"{field}.ends_at", "out_of_range", "A window ends after it starts."))
     for name in ("starts_at", "ends_at"):
         moment = getattr(window, name)
         if moment and not 1900 <= moment.year <= 9000:
-            flaws.append(Flaw(f"{field}.{name}", "out_of_range", "Give a year from 1900 to 9000."))
+            errors.append(FieldError(f"{field}.{name}", "out_of_range", "Give a year from 1900 to 9000."))
             return window
-    countries = window.countries and sorted(set(_countries(flaws, f"{field}.countries", window.countries)))
+    countries = window.countries and sorted(set(_normalize_countries(errors, f"{field}.countries", window.countries)))
     return Window(countries, utc(window.starts_at), utc(window.ends_at))
 
 
-def _check_seasons(flaws, record):
+def _check_seasons(errors, record):
     if record.kind == "movie" and record.seasons:
-        flaws.append(Flaw("seasons", "not_allowed", "A movie has no seasons."))
+        errors.append(FieldError("seasons", "not_allowed", "A movie has no seasons."))
     numbers = [season.number for season in record.seasons]
     if len(set(numbers)) < len(numbers):
-        flaws.append(Flaw("seasons", "duplicate", "A season's number stands twice."))
+        errors.append(FieldError("seasons", "duplicate", "A season's number stands twice."))
     for at, season in enumerate(record.seasons):
         numbers = [episode.number for episode in season.episodes]
         if len(set(numbers)) < len(numbers):
-            flaws.append(Flaw(f"seasons[{at}].episodes", "duplicate", "An episode's number stands twice."))
+            errors.append(FieldError(f"seasons[{at}].episodes", "duplicate", "An episode's number stands twice."))
 
 
-def _rating_text(name):
-    return maturity.rating(name).text
+def _normalize_age_rating(name):
+    return maturity.parse_age_rating(name).text
 
 
-def _tried(flaws, field, code, settle, value):
+def _normalize_or_report(errors, field, code, normalize, value):
     try:
-        return value and settle(value)
+        return value and normalize(value)
     except ValueError as error:
-        flaws.append(Flaw(field, code, str(error)))
+        errors.append(FieldError(field, code, str(error)))
         return value
 
 
-def _tags(flaws, field, tags):
-    return [_tried(flaws, field, "unknown_language", codes.language, tag) for tag in tags]
+def _normalize_languages(errors, field, tags):
+    return [_normalize_or_report(errors, field, "unknown_language", codes.normalize_language_tag, tag) for tag in tags]
 
 
-def _countries(flaws, field, names):
+def _normalize_countries(errors, field, names):
     upper = [name.upper() for name in names]
     for unknown in set(upper) - codes.COUNTRIES:
-        flaws.append(Flaw(field, "unknown_country", f"{unknown!r} is no country of ISO 3166-1."))
+        errors.append(FieldError(field, "unknown_country", f"{unknown!r} is no country of ISO 3166-1."))
     return upper
 
 
@@ -307,5 +307,5 @@ def _unique(values):
     return list(dict.fromkeys(values))
 
 
-def _plain(line):
+def _normalize_text(line):
     return unicodedata.normalize("NFC", line).strip() or line

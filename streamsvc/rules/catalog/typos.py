@@ -8,8 +8,8 @@ import re
 from difflib import SequenceMatcher
 from string import ascii_lowercase, digits
 
-SHORTEST = 3  # letters; below this nearly every word is one slip away from another
-LONGEST = 24
+MIN_WORD_LENGTH = 3  # letters; below this nearly every word is one slip away from another
+MAX_WORD_LENGTH = 24
 
 _ALPHABETS = (
     ascii_lowercase + digits,
@@ -18,12 +18,12 @@ _ALPHABETS = (
 )
 
 
-def one_slip_away(word: str) -> set[str]:
+def words_one_edit_away(word: str) -> set[str]:
     """Every string at a Damerau distance of one from `word`; none where it is too short or too long to guess.
 
     Nor for a number, or what is mostly one: each is one slip away from others and means itself.
     """
-    if not SHORTEST <= len(word) <= LONGEST or 2 * sum(map(str.isdigit, word)) >= len(word):
+    if not MIN_WORD_LENGTH <= len(word) <= MAX_WORD_LENGTH or 2 * sum(map(str.isdigit, word)) >= len(word):
         return set()
     letters = next((alphabet for alphabet in _ALPHABETS if set(word) & set(alphabet)), "")
     cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
@@ -41,11 +41,11 @@ _SOUNDS = tuple(
         ("x", "ks"), ("z", "s"), ("[hy]", ""), ("(?<=.)[aeiou]", ""), (r"(.)\1+", r"\1"),
     )
 )  # fmt: skip
-SHORTEST_SOUND = 3  # consonants; fewer are shared by too many words
-ALIKE = 0.65  # of 1: how much of two words with the same sound must be the same letters
+MIN_SOUND_LENGTH = 3  # consonants; fewer are shared by too many words
+MIN_SIMILARITY = 0.65  # of 1: how much of two words with the same sound must be the same letters
 
 
-def sound(word: str) -> str:
+def sound_key(word: str) -> str:
     """How a word sounds, roughly: its consonants. The same for `ghandi` and `gandhi`, `jurrasic` and `jurassic`.
 
     Nothing for words of other alphabets than the Latin, and for those with too few consonants to tell.
@@ -54,17 +54,17 @@ def sound(word: str) -> str:
         return ""
     for pattern, letters in _SOUNDS:
         word = pattern.sub(letters, word)
-    return word if len(word) >= SHORTEST_SOUND else ""
+    return word if len(word) >= MIN_SOUND_LENGTH else ""
 
 
 _DOUBLED = re.compile(r"(.)\1+")
 
 
-def single(word: str) -> str:
+def without_doubled_letters(word: str) -> str:
     """The word without doubled letters: the same for `mama` and `mamma`."""
     return _DOUBLED.sub(r"\1", word)
 
 
-def alike(word: str, other: str) -> bool:
+def is_similar(word: str, other: str) -> bool:
     """Whether two words of one sound are written so much alike that one may be meant by the other."""
-    return SequenceMatcher(None, word, other).ratio() >= ALIKE
+    return SequenceMatcher(None, word, other).ratio() >= MIN_SIMILARITY

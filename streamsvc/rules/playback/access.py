@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from streamsvc.rules.maturity import gate
+from streamsvc.rules.maturity import age_gate
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Window:
     def covers(self, country: str | None) -> bool:
         return self.countries is None or country in self.countries
 
-    def has_begun(self, now: datetime) -> bool:
+    def has_started(self, now: datetime) -> bool:
         return self.starts_at is None or self.starts_at <= now
 
-    def is_over(self, now: datetime) -> bool:
+    def has_ended(self, now: datetime) -> bool:
         return self.ends_at is not None and self.ends_at <= now
 
     def is_open(self, now: datetime) -> bool:
-        return self.has_begun(now) and not self.is_over(now)
+        return self.has_started(now) and not self.has_ended(now)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ViewerFacts:
     any_plan: bool = False
 
 
-class Check(NamedTuple):
+class AccessCheck(NamedTuple):
     """One condition: its name, whether it holds, and the refusal's code where it does not."""
 
     name: str
@@ -71,7 +71,7 @@ class Check(NamedTuple):
     code: str
 
 
-class Verdict(NamedTuple):
+class AccessDecision(NamedTuple):
     """`reason` None: playable. The times are those of the window that is open, or opens next, or closed last."""
 
     hidden: bool
@@ -84,29 +84,29 @@ class Verdict(NamedTuple):
         return self.reason is None
 
 
-def checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[Check]:
+def access_checks(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Iterator[AccessCheck]:
     """Every condition of playing, in the order in which refusals are told."""
-    yield Check("maturity", suits(title.min_age, viewer.max_age), "not_found")
-    yield Check("profile", viewer.has_profile, "profile_required")
-    yield Check("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
-    yield Check("plan", _in_plan(title, viewer), "not_in_plan")
+    yield AccessCheck("maturity", is_age_allowed(title.min_age, viewer.max_age), "not_found")
+    yield AccessCheck("profile", viewer.has_profile, "profile_required")
+    yield AccessCheck("subscription", viewer.subscribed or viewer.any_plan, "subscription_required")
+    yield AccessCheck("plan", _in_plan(title, viewer), "not_in_plan")
     windows = (Window(),) if title.windows is None else title.windows
     somewhere = bool(windows) and all(window.countries is not None for window in windows)
-    yield Check("country_known", viewer.country is not None or not somewhere, "country_unknown")
+    yield AccessCheck("country_known", viewer.country is not None or not somewhere, "country_unknown")
     here = [window for window in windows if window.covers(viewer.country)]
-    yield Check("country", bool(here), "not_available_in_country")
-    unfinished = [window for window in here if not window.is_over(now)]
-    is_open = any(window.has_begun(now) for window in unfinished)
-    yield Check("begun", is_open or not unfinished, "not_yet_available")
-    yield Check("not_over", bool(unfinished) or not here, "no_longer_available")
+    yield AccessCheck("country", bool(here), "not_available_in_country")
+    unfinished = [window for window in here if not window.has_ended(now)]
+    is_open = any(window.has_started(now) for window in unfinished)
+    yield AccessCheck("begun", is_open or not unfinished, "not_yet_available")
+    yield AccessCheck("not_over", bool(unfinished) or not here, "no_longer_available")
 
 
-def verdict(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Verdict:
+def decide_access(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> AccessDecision:
     """The first refusal, if any, and the times of the window that matters."""
-    failed = next((check for check in checks(title, viewer, now) if not check.passed), None)
-    window = window_that_matters(title, viewer.country, now)
+    failed = next((check for check in access_checks(title, viewer, now) if not check.passed), None)
+    window = relevant_window(title, viewer.country, now)
     hidden = failed is not None and failed.name == "maturity"
-    return Verdict(hidden, failed and failed.code, window and window.starts_at, window and window.ends_at)
+    return AccessDecision(hidden, failed and failed.code, window and window.starts_at, window and window.ends_at)
 
 
 def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
@@ -114,21 +114,21 @@ def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
     if title.plans is not None and not title.plans and not viewer.any_plan:
         return False
     waived = {"profile", "subscription"} | (set() if viewer.subscribed else {"plan"})
-    return all(check.passed for check in checks(title, viewer, now) if check.name not in waived)
+    return all(check.passed for check in access_checks(title, viewer, now) if check.name not in waived)
 
 
-def suits(min_age: int | None, max_age: int | None) -> bool:
+def is_age_allowed(min_age: int | None, max_age: int | None) -> bool:
     """Whether a title of this age suits a profile limited to that age. Unrated suits only who has no limit."""
-    return max_age is None or gate(min_age) <= max_age
+    return max_age is None or age_gate(min_age) <= max_age
 
 
-def window_that_matters(title: TitleFacts, country: str | None, now: datetime) -> Window | None:
+def relevant_window(title: TitleFacts, country: str | None, now: datetime) -> Window | None:
     """The open window that lasts longest; else the next to open; else the last to have closed."""
     here = [window for window in title.windows or () if window.covers(country)]
     is_open = [window for window in here if window.is_open(now)]
     if is_open:
         return max(is_open, key=lambda window: (window.ends_at is None, window.ends_at or now))
-    to_come = [window for window in here if not window.has_begun(now) and window.starts_at]
+    to_come = [window for window in here if not window.has_started(now) and window.starts_at]
     if to_come:
         return min(to_come, key=lambda window: window.starts_at or now)
     return max(here, key=lambda window: window.ends_at or now, default=None)

@@ -8,15 +8,15 @@ ends up the same: the position is that of the newest report, `watched_at` the la
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-BEGUN_S = 30
-BEGUN_SHARE = 0.05
+STARTED_AFTER_S = 30
+STARTED_AFTER_SHARE = 0.05
 WATCHED_SHARE = 0.9
-FORGOTTEN_AFTER = timedelta(days=365)
+INACTIVE_AFTER = timedelta(days=365)
 """What nobody went on with for so long leaves "continue watching" and "next up"."""
 
 
 @dataclass(frozen=True)
-class Report:
+class ProgressReport:
     """What a player says. `at` is when by the service's clock, `claimed_at` when by the player's.
 
     A player's clock that runs ahead counts as now, so that it cannot shut out every report to come.
@@ -31,7 +31,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Item:
+class PlayableItem:
     """What there is to play: a film, or an episode of the series `title_id`. `runtime_s` None: not known."""
 
     id: str
@@ -42,20 +42,20 @@ class Item:
     episode: int | None = None
 
 
-def report(
-    item: Item,
+def normalize_report(
+    item: PlayableItem,
     position_s: int,
     duration_s: int | None,
     claimed_at: datetime,
     now: datetime,
     restarted_at: datetime | None = None,
-) -> Report:
+) -> ProgressReport:
     """What one report means. The player's own duration counts before the catalogue's: cuts differ."""
     duration_s = duration_s or item.runtime_s
     position_s = min(position_s, duration_s) if duration_s else position_s
     at = min(claimed_at, now)
     watched = reaches_end(position_s, duration_s, item.credits_s)
-    return Report(position_s, duration_s, at, claimed_at, at if watched else None, restarted_at)
+    return ProgressReport(position_s, duration_s, at, claimed_at, at if watched else None, restarted_at)
 
 
 def reaches_end(position_s: int, duration_s: int | None, credits_s: int | None) -> bool:
@@ -70,15 +70,17 @@ def is_finished(watched_at: datetime | None, restarted_at: datetime | None) -> b
     return watched_at is not None and (restarted_at is None or restarted_at <= watched_at)
 
 
-def is_begun(position_s: int, duration_s: int | None) -> bool:
+def is_started(position_s: int, duration_s: int | None) -> bool:
     """Whether so much was seen that one would want to go on from there."""
-    return position_s >= min(BEGUN_S, (duration_s or BEGUN_S / BEGUN_SHARE) * BEGUN_SHARE)
+    return position_s >= min(
+        STARTED_AFTER_S, (duration_s or STARTED_AFTER_S / STARTED_AFTER_SHARE) * STARTED_AFTER_SHARE
+    )
 
 
-def resume_s(
+def resume_position_s(
     position_s: int | None, duration_s: int | None, watched_at: datetime | None, restarted_at: datetime | None
 ) -> int:
     """Where to go on, in seconds; 0 is the beginning."""
-    if not position_s or is_finished(watched_at, restarted_at) or not is_begun(position_s, duration_s):
+    if not position_s or is_finished(watched_at, restarted_at) or not is_started(position_s, duration_s):
         return 0
     return position_s

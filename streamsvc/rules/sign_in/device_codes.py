@@ -4,23 +4,23 @@ from datetime import timedelta
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 DEVICE_CODE_PREFIX = "dvc_"
-LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels, so no words; nothing that looks like something else (RFC 8628, 6.1). Eight of them: 34.6 bits."""
-USER_CODE_LETTERS = 8
-LIFETIME = timedelta(minutes=10)
-INTERVAL_S = 5
+USER_CODE_LENGTH = 8
+DEVICE_CODE_LIFETIME = timedelta(minutes=10)
+POLL_INTERVAL_S = 5
 SLOW_DOWN_S = 5
 
 
-def user_code_of(bits: bytes) -> str:
+def format_user_code(random_bytes: bytes) -> str:
     """Eight letters, to be typed from a screen across the room, from many random bits: BCDF-GHJK."""
-    rest, code = int.from_bytes(bits), ""
-    for _ in range(USER_CODE_LETTERS):
-        rest, at = divmod(rest, len(LETTERS))
-        code += LETTERS[at]
+    rest, code = int.from_bytes(random_bytes), ""
+    for _ in range(USER_CODE_LENGTH):
+        rest, at = divmod(rest, len(USER_CODE_ALPHABET))
+        code += USER_CODE_ALPHABET[at]
     return f"{code[:4]}-{code[4:]}"
 
 
-def user_code_key(code: str) -> str:
+def normalize_user_code(code: str) -> str:
     """What the code is recognised by, however it was typed."""
-    return "user_code:" + "".join(letter for letter in code.upper() if letter in LETTERS)
+    return "user_code:" + "".join(letter for letter in code.upper() if letter in USER_CODE_ALPHABET)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-LIFETIMES = {
+MAILED_TOKEN_LIFETIMES = {
     "sign_up": timedelta(hours=24),
     "email_verification": timedelta(hours=24),
     "password_reset": timedelta(minutes=30),

@@ -7,7 +7,7 @@ from datetime import datetime
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures that a provider alone can make; never `none`, never one by a shared secret."""
 LEEWAY_S = 60
-LONGEST_SUBJECT = 255
+MAX_SUBJECT_LENGTH = 255
 
 
 def code_challenge(verifier: str) -> str:
@@ -15,7 +15,7 @@ def code_challenge(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
-def fault_of(claims: dict, issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
+def find_invalid_claim(claims: dict, issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
     """Why these claims prove nothing to us; None where they prove who signed in there just now."""
     audience = claims.get("aud")
     audience = [audience] if isinstance(audience, str) else audience
@@ -28,7 +28,7 @@ def fault_of(claims: dict, issuer: str, client_id: str, nonce: str, now: datetim
         "exp": _is_number(expires) and now_s < expires + LEEWAY_S,
         "iat": _is_number(issued) and issued < now_s + LEEWAY_S,
         "nonce": claims.get("nonce") == nonce,
-        "sub": isinstance(subject, str) and 0 < len(subject) <= LONGEST_SUBJECT and subject.isprintable(),
+        "sub": isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT_LENGTH and subject.isprintable(),
     }
     return next((name for name, holds in checks.items() if not holds), None)
 

@@ -2,12 +2,12 @@
 
 from urllib.parse import urlsplit
 
-MOST = 20
+MAX_PASSKEYS = 20
 """Passkeys of one account."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def site_of(public_url: str) -> tuple[str, str]:
+def relying_party_and_origin(public_url: str) -> tuple[str, str]:
     """(relying party id, origin) of the address where viewers reach the service, as browsers write them."""
     parts = urlsplit(public_url)
     host, scheme = parts.hostname or "", parts.scheme.lower()
@@ -15,6 +15,6 @@ def site_of(public_url: str) -> tuple[str, str]:
     return host, f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{parts.port}"
 
 
-def counts_on(before: int, after: int) -> bool:
+def is_sign_count_valid(before: int, after: int) -> bool:
     """Whether an authenticator's count went on as one device's does; one that is always 0 counts nothing."""
     return after > before or before == after == 0

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-LIFETIMES = {
+FLOW_LIFETIMES = {
     "passkey_registration": timedelta(minutes=5),
     "passkey_sign_in": timedelta(minutes=5),
     "passkey_reauthentication": timedelta(minutes=5),

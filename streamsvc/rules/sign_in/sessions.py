@@ -5,9 +5,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-TOKEN_PREFIX = "sst_"
+SESSION_TOKEN_PREFIX = "sst_"
 API_KEY_PREFIX = "sk_"
-OPERATOR_PREFIX = "ops_"
+OPERATOR_TOKEN_PREFIX = "ops_"
 DEVICE_TRUST_PREFIX = "sdt_"
 REAUTHENTICATION_WINDOW = timedelta(minutes=10)
 LAST_SEEN_GRAIN = timedelta(minutes=5)
@@ -24,7 +24,7 @@ class Lifetime:
         return min(created_at + self.absolute, last_seen_at + self.idle)
 
 
-LIFETIMES = {
+SESSION_LIFETIMES = {
     "tv": Lifetime(timedelta(days=365), timedelta(days=60)),
     "app": Lifetime(timedelta(days=365), timedelta(days=60)),
     "browser": Lifetime(timedelta(days=90), timedelta(days=14)),
@@ -35,29 +35,29 @@ OPERATOR_LIFETIME = Lifetime(timedelta(hours=12), timedelta(minutes=30))
 OPERATOR_SEEN_GRAIN = timedelta(minutes=1)
 
 
-def lifetime_of(device_kind: str, remember: bool) -> str:
+def session_lifetime_name(device_kind: str, remember: bool) -> str:
     """The name of the lifetime class: a device at home stays signed in, a browser less, a visit hardly."""
     if not remember:
         return "visit"
     return {"tv": "tv", "console": "tv", "web": "browser"}.get(device_kind, "app")
 
 
-def expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:
+def session_expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:
     """When the session ends by itself; at once for a class that no longer exists."""
-    known = LIFETIMES.get(lifetime)
+    known = SESSION_LIFETIMES.get(lifetime)
     return known.ends_at(created_at, last_seen_at) if known else created_at
 
 
-def impersonation(operator: str | None, reason: str | None) -> dict | None:
+def impersonation_view(operator: str | None, reason: str | None) -> dict | None:
     """What a session in which support looks on says of itself; None for the owner's own."""
     return {"operator": operator, "reason": reason} if operator else None
 
 
-def new_token(prefix: str = TOKEN_PREFIX) -> str:
+def new_token(prefix: str = SESSION_TOKEN_PREFIX) -> str:
     """256 bits of chance, behind a prefix that secret scanners can know."""
     return prefix + secrets.token_urlsafe(32)
 
 
-def fingerprint(token: str) -> str:
+def hash_token(token: str) -> str:
     """What is kept of a token: enough to recognise it, not enough to use it."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -4,12 +4,12 @@ from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Moment, QueryBool, QueryInt, StrictSchema, Word, page_of
 
-FORMATS = ("ndjson", "csv", "imdb", "roku")
+IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku")
 
 
 class ImportQuery(StrictSchema):
     format = Word(
-        *FORMATS,
+        *IMPORT_FORMATS,
         load_default=None,
         metadata={
             "description": "What the body is, plain or gzip; for `imdb` also a zip archive of its files. "
@@ -50,7 +50,7 @@ class RejectionOut(StrictSchema):
     reason = fields.String(required=True)
 
 
-class Lacking(StrictSchema):
+class TitleWithIssue(StrictSchema):
     id = fields.String(required=True)
     external_id = fields.String(required=True)
     title = fields.String(required=True)
@@ -60,7 +60,7 @@ class Lacking(StrictSchema):
 class CoverageIssue(StrictSchema):
     code = fields.String(required=True)
     count = fields.Integer(required=True)
-    items = fields.List(fields.Nested(Lacking), required=True)
+    items = fields.List(fields.Nested(TitleWithIssue), required=True)
 
 
 class Coverage(StrictSchema):
@@ -68,4 +68,4 @@ class Coverage(StrictSchema):
     issues = fields.List(fields.Nested(CoverageIssue), required=True)
 
 
-PageOfLacking = page_of(Lacking)
+PageOfTitlesWithIssue = page_of(TitleWithIssue)

@@ -48,12 +48,12 @@ class StreamsQuery(PageQuery):
     account_id = Id(load_default=None)
 
 
-class WatchedStreamOut(StreamOut):
+class AdminStreamOut(StreamOut):
     account_id = fields.String(required=True)
     country = fields.String(required=True, allow_none=True)
 
 
-WatchedStreamPage = page_of(WatchedStreamOut)
+AdminStreamPage = page_of(AdminStreamOut)
 
 
 class UsageQuery(StrictSchema):
@@ -63,7 +63,7 @@ class UsageQuery(StrictSchema):
     until = Day(data_key="to", load_default=None, metadata={"description": "The day after the last; else tomorrow."})
 
     @validates_schema
-    def in_order(self, data, **kwargs):
+    def check_order(self, data, **kwargs):
         if data.get("since") and data.get("until") and data["since"] >= data["until"]:
             raise ValidationError("`to` is a day after `from`.", "to")
 

@@ -6,7 +6,7 @@ from streamsvc.schemas.base import PageQuery, Slug, StrictSchema, Text, Word, pa
 from streamsvc.schemas.catalog.titles import Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
-MOST_ITEMS = 2_000
+MAX_ITEMS = 2_000
 
 
 class LocaleQuery(StrictSchema):
@@ -90,12 +90,12 @@ class CollectionIn(StrictSchema):
     items = fields.List(
         Text(),
         required=True,
-        validate=validate.Length(max=MOST_ITEMS),
+        validate=validate.Length(max=MAX_ITEMS),
         metadata={"description": "Titles in their order, each by its id or its external id."},
     )
 
 
-class CollectionKept(CollectionIn):
+class CollectionDefinition(CollectionIn):
     """A collection as it was put; its titles by their external ids."""
 
     id = fields.String(required=True)

@@ -2,23 +2,23 @@
 
 import msgspec
 
-from streamsvc.rules.catalog.record import Title
+from streamsvc.rules.catalog.record import CatalogRecord
 
 
-def json_schema() -> dict:
+def title_record_schema() -> dict:
     """JSON Schema 2020-12 of the record, without references."""
-    (reference,), parts = msgspec.json.schema_components([Title])
-    return _inlined(reference, parts)
+    (reference,), parts = msgspec.json.schema_components([CatalogRecord])
+    return _inline_references(reference, parts)
 
 
-def _inlined(schema, parts):
+def _inline_references(schema, definitions):
     if isinstance(schema, list):
-        return [_inlined(one, parts) for one in schema]
+        return [_inline_references(one, definitions) for one in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return _inlined(parts[schema["$ref"].rpartition("/")[2]], parts)
-    return {name: _inlined(inner, parts) for name, inner in schema.items()}
+        return _inline_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inline_references(inner, definitions) for name, inner in schema.items()}
 
 
-REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": json_schema()}}}
+TITLE_RECORD_BODY = {"required": True, "content": {"application/json": {"schema": title_record_schema()}}}

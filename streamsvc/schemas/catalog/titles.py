@@ -2,10 +2,10 @@
 
 from marshmallow import ValidationError, fields, validate
 
-from streamsvc.rules.catalog.codes import language
+from streamsvc.rules.catalog.codes import normalize_language_tag
 from streamsvc.schemas.base import Country, PageQuery, QueryInt, ShortListQuery, StrictSchema, Text, Word, page_of
 
-MOST_IDS = 100
+MAX_IDS = 100
 
 
 class Locale(Text):
@@ -13,7 +13,7 @@ class Locale(Text):
 
     def _deserialize(self, value, attr, data, **kwargs):
         try:
-            return language(super()._deserialize(value, attr, data, **kwargs))
+            return normalize_language_tag(super()._deserialize(value, attr, data, **kwargs))
         except ValueError:
             raise ValidationError("Give a language such as en or pt-BR.") from None
 
@@ -22,12 +22,12 @@ class Ids(Text):
     """Ids, by commas."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=40 * MOST_IDS, **kwargs)
+        super().__init__(longest=40 * MAX_IDS, **kwargs)
 
     def _deserialize(self, value, attr, data, **kwargs):
         ids = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
-        if len(ids) > MOST_IDS:
-            raise ValidationError(f"Give at most {MOST_IDS}.")
+        if len(ids) > MAX_IDS:
+            raise ValidationError(f"Give at most {MAX_IDS}.")
         return ids
 
 

@@ -5,7 +5,7 @@ from marshmallow import fields
 from streamsvc.rules.playback.streaming import STATES
 from streamsvc.schemas.base import Int, Moment, StrictSchema, Text, Word, page_of
 
-LONGEST_S = 10_000_000
+MAX_POSITION_S = 10_000_000
 
 
 class Id(Text):
@@ -35,7 +35,7 @@ class PlaybackIn(StrictSchema):
 
 
 class HeartbeatIn(StrictSchema):
-    position_s = Int(required=True, least=0, most=LONGEST_S)
+    position_s = Int(required=True, least=0, most=MAX_POSITION_S)
     state = Word(*STATES, required=True, metadata={"description": "`stopped` and `ended` give the place back."})
     at = Moment(required=True, metadata={"description": "When, by the player's clock."})
 
@@ -50,7 +50,7 @@ class GrantOut(StrictSchema):
     expires_at = Moment(required=True)
 
 
-class HeartbeatPaceOut(StrictSchema):
+class HeartbeatIntervalOut(StrictSchema):
     interval_s = fields.Integer(required=True)
     ttl_s = fields.Integer(required=True, metadata={"description": "Without a heartbeat for so long it is over."})
 
@@ -71,7 +71,7 @@ class PlaybackOut(StrictSchema):
     manifests = fields.List(fields.Nested(ManifestOut), required=True)
     grant = fields.Nested(GrantOut, required=True)
     resume_s = fields.Integer(required=True)
-    heartbeat = fields.Nested(HeartbeatPaceOut, required=True)
+    heartbeat = fields.Nested(HeartbeatIntervalOut, required=True)
     limits = fields.Nested(StreamLimitsOut, required=True)
     markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     cmcd = fields.Nested(CmcdOut, required=True)
@@ -105,7 +105,7 @@ class StreamOut(StrictSchema):
 StreamPage = page_of(StreamOut)
 
 
-class OthersQuery(StrictSchema):
+class StopStreamsQuery(StrictSchema):
     kept_id = Id(data_key="except", load_default=None, metadata={"description": "The stream that goes on."})
 
 

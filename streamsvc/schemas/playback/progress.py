@@ -4,15 +4,15 @@ from marshmallow import fields, validate
 
 from streamsvc.schemas.base import Bool, Int, Moment, StrictSchema, Word, page_of
 from streamsvc.schemas.catalog.titles import Ids, TitleCard
-from streamsvc.schemas.playback.playback import LONGEST_S, Id
+from streamsvc.schemas.playback.playback import MAX_POSITION_S, Id
 
-MOST_REPORTS = 200
-RATINGS = ("up", "down")
+MAX_REPORTS = 200
+RATING_VALUES = ("up", "down")
 
 
 class ProgressIn(StrictSchema):
-    position_s = Int(required=True, least=0, most=LONGEST_S)
-    duration_s = Int(required=True, least=1, most=LONGEST_S, metadata={"description": "As the player has it."})
+    position_s = Int(required=True, least=0, most=MAX_POSITION_S)
+    duration_s = Int(required=True, least=1, most=MAX_POSITION_S, metadata={"description": "As the player has it."})
     at = Moment(required=True, metadata={"description": "When, by the player's clock; the newest report counts."})
     restart = Bool(load_default=False, metadata={"description": "The viewer began again."})
 
@@ -22,7 +22,7 @@ class ProgressReportIn(ProgressIn):
 
 
 class ProgressBatchIn(StrictSchema):
-    items = fields.List(fields.Nested(ProgressReportIn), required=True, validate=validate.Length(1, MOST_REPORTS))
+    items = fields.List(fields.Nested(ProgressReportIn), required=True, validate=validate.Length(1, MAX_REPORTS))
 
 
 class ProgressOut(StrictSchema):
@@ -36,7 +36,7 @@ class ProgressOut(StrictSchema):
     at = Moment(required=True)
 
 
-class MergedReportOut(StrictSchema):
+class ProgressReportOut(StrictSchema):
     item_id = fields.String(required=True)
     applied = fields.Boolean(required=True, metadata={"description": "False: something newer was known."})
     reason = fields.String(allow_none=True, metadata={"description": "not_found, where it was not taken at all."})
@@ -44,7 +44,7 @@ class MergedReportOut(StrictSchema):
 
 
 class ProgressBatchOut(StrictSchema):
-    items = fields.List(fields.Nested(MergedReportOut), required=True)
+    items = fields.List(fields.Nested(ProgressReportOut), required=True)
 
 
 class EpisodeOut(StrictSchema):
@@ -55,7 +55,7 @@ class EpisodeOut(StrictSchema):
     runtime_s = fields.Integer(allow_none=True, required=True)
 
 
-class WatchedOut(StrictSchema):
+class WatchedItemOut(StrictSchema):
     """A title in a row of the viewer's own."""
 
     item_id = fields.String(required=True)
@@ -64,30 +64,30 @@ class WatchedOut(StrictSchema):
     progress = fields.Nested(ProgressOut, allow_none=True, required=True)
 
 
-class WantedOut(StrictSchema):
+class WatchlistItemOut(StrictSchema):
     item_id = fields.String(required=True)
     title = fields.Nested(TitleCard, required=True)
     added_at = Moment(required=True)
 
 
 class RatingIn(StrictSchema):
-    rating = Word(*RATINGS, required=True)
+    rating = Word(*RATING_VALUES, required=True)
 
 
-class StateOut(StrictSchema):
+class ItemStateOut(StrictSchema):
     id = fields.String(required=True)
     progress = fields.Nested(ProgressOut, allow_none=True, required=True)
     in_watchlist = fields.Boolean(required=True)
     rating = fields.String(allow_none=True, required=True)
 
 
-class StateListOut(StrictSchema):
-    items = fields.List(fields.Nested(StateOut), required=True)
+class ItemStateListOut(StrictSchema):
+    items = fields.List(fields.Nested(ItemStateOut), required=True)
 
 
-class StateQuery(StrictSchema):
+class ItemStateQuery(StrictSchema):
     ids = Ids(required=True)
 
 
-WatchedPage = page_of(WatchedOut)
-WantedPage = page_of(WantedOut)
+WatchedItemPage = page_of(WatchedItemOut)
+WatchlistPage = page_of(WatchlistItemOut)

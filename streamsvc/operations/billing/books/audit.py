@@ -11,7 +11,7 @@ from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.books import checks, holds
 from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.core import aggregate
-from streamsvc.operations.sandbox import is_moving
+from streamsvc.operations.sandbox import is_clock_moving
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -36,7 +36,7 @@ def audit(now: datetime) -> list[Difference]:
 @jobs.recurring("billing.audit", timedelta(days=1))
 def audit_daily(payload: dict, now: datetime) -> None:
     """Once a day; differences go to the log, and park what they are about. Not for each day the sandbox skips."""
-    if is_moving():
+    if is_clock_moving():
         return
     for difference in audit(now):
         jobs.log.error("billing audit: %s", difference)

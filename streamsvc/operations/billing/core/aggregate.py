@@ -12,7 +12,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import event_store, issuing, ledger
 from streamsvc.operations.billing.core.notices import reminder_on
-from streamsvc.operations.outbox.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.calendar import civil_day, starts_at
 from streamsvc.rules.billing.dunning import Ladder
 from streamsvc.rules.billing.lines import replay
@@ -159,7 +159,7 @@ def project(at: Standing) -> None:
     row.status = status_of(row, timeline, at.today)
     row.access_until = access_until(row, at.ladder)
     if state_of(row) != at.before:
-        publish("subscription.changed", row.account_id, at.now, **told(row))
+        publish_event("subscription.changed", row.account_id, at.now, **told(row))
         at.before = state_of(row)
     row.due_at = next_due(at, at.ladder)
     if row.due_at:

@@ -26,7 +26,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.core import issuing, ledger, notices, referrals
 from streamsvc.operations.billing.core.aggregate import Standing, ladder_of, stand
-from streamsvc.operations.outbox.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
@@ -134,7 +134,7 @@ def _settle(payment, invoice, outcome, now, at):
         return
     payment.settled_at = now
     words = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
-    publish(f"payment.{payment.status}", payment.account_id, now, **issuing.told(invoice), **words)
+    publish_event(f"payment.{payment.status}", payment.account_id, now, **issuing.told(invoice), **words)
     jobs.withdraw(f"reconcile {payment.id}")
     if outcome.status == SUCCEEDED:
         receive(payment, invoice, now, at)

@@ -19,7 +19,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import ledger
 from streamsvc.operations.billing.core.event_store import price_of
 from streamsvc.operations.billing.core.taxing import Taxation, taxation_of
-from streamsvc.operations.outbox.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
 from streamsvc.rules.billing.paid import Line, begins_a_period
 from streamsvc.storage import unit_of_work
@@ -305,7 +305,7 @@ def _number_all(issued: list[tuple[Invoice, dict]]) -> None:
         numbers = InvoiceNumber.take_block(str(year), len(members))
         for (invoice, words), taken in zip(members, numbers, strict=True):
             invoice.number = taken
-            publish("invoice.issued", invoice.account_id, invoice.issued_at, **words | {"number": taken})
+            publish_event("invoice.issued", invoice.account_id, invoice.issued_at, **words | {"number": taken})
 
 
 def told(invoice: Invoice) -> dict:

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
-from streamsvc.operations.outbox.mail import post
+from streamsvc.operations.outbox.mail import enqueue_mail
 from streamsvc.rules.billing.calendar import Interval, add_days
 from streamsvc.rules.money import decimal_text
 from streamsvc.storage.database import db
@@ -47,13 +47,15 @@ def remind(at) -> None:
     price = at.timeline.price
     facts = {"plan": plan_name(at.subscription), "day": found[1].isoformat()}
     amount = money(price.intro.amount_minor if price.intro else price.amount_minor, at.subscription.currency)
-    post(kind, at.account.email, at.now, amount=amount, **facts)
+    enqueue_mail(kind, at.account.email, at.now, amount=amount, **facts)
 
 
 def receipt(payment: Payment, invoice: Invoice, at) -> None:
     plan = plan_name(at.subscription) if at else None
     amount = money(payment.amount_minor, payment.currency)
-    post("receipt", invoice.customer["email"], payment.settled_at, number=invoice.number, amount=amount, plan=plan)
+    enqueue_mail(
+        "receipt", invoice.customer["email"], payment.settled_at, number=invoice.number, amount=amount, plan=plan
+    )
 
 
 def payment_failed(invoice: Invoice, at) -> None:
@@ -64,33 +66,35 @@ def payment_failed(invoice: Invoice, at) -> None:
     facts = {"next_try": invoice.next_attempt_on and invoice.next_attempt_on.isoformat()}
     amount = money(invoice.balance_minor, invoice.currency)
     facts |= {"plan": plan_name(at.subscription), "amount": amount, "access_until": until.isoformat()}
-    post("payment_failed", at.account.email, at.now, **facts)
+    enqueue_mail("payment_failed", at.account.email, at.now, **facts)
 
 
 def card_expiring(method: PaymentMethod, account: Account, row: Subscription, now: datetime) -> None:
     card = f"{(method.brand or method.kind).title()} card" + (f" ending in {method.last4}" if method.last4 else "")
     month = f"{method.exp_year}-{method.exp_month:02}"
-    post("card_expiring", account.email, now, card=card, month=month, plan=plan_name(row))
+    enqueue_mail("card_expiring", account.email, now, card=card, month=month, plan=plan_name(row))
 
 
 def ended(at, reason: str | None) -> None:
     unpaid = reason in ("payment_failed", "trial_without_payment_method")
-    post("subscription_ended", at.account.email, at.now, plan=plan_name(at.subscription), unpaid=unpaid)
+    enqueue_mail("subscription_ended", at.account.email, at.now, plan=plan_name(at.subscription), unpaid=unpaid)
 
 
 def transferred(at, heir) -> None:
     """To who had it, and to who has it now."""
     plan, day = plan_name(at.subscription), at.timeline.paid_through or at.timeline.paid_from
-    post("subscription_transferred", at.account.email, at.now, plan=plan)
-    post("subscription_received", heir.email, at.now, plan=plan, day=day.isoformat())
+    enqueue_mail("subscription_transferred", at.account.email, at.now, plan=plan)
+    enqueue_mail("subscription_received", heir.email, at.now, plan=plan, day=day.isoformat())
 
 
 def price_change_withdrawn(at, old: Price, day: date) -> None:
     facts = {"plan": plan_name(at.subscription), "day": day.isoformat()}
-    post("price_change_withdrawn", at.account.email, at.now, **facts, old_amount=money(old.amount_minor, old.currency))
+    enqueue_mail(
+        "price_change_withdrawn", at.account.email, at.now, **facts, old_amount=money(old.amount_minor, old.currency)
+    )
 
 
 def price_change(at, old: Price, new: Price, day: date) -> None:
     amounts = {"amount": money(new.amount_minor, new.currency), "old_amount": money(old.amount_minor, old.currency)}
     facts = {"plan": plan_name(at.subscription), "day": day.isoformat()}
-    post("price_change", at.account.email, at.now, **facts, **amounts)
+    enqueue_mail("price_change", at.account.email, at.now, **facts, **amounts)

@@ -19,7 +19,7 @@ from streamsvc.gateways.payments import provider
 from streamsvc.http.edge import flat, strict_json
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
-from streamsvc.operations.accounts.accounts import NewAccount, open_account
+from streamsvc.operations.accounts.accounts import NewAccount, create_account
 from streamsvc.operations.billing.core import credit
 from streamsvc.operations.billing.subscriptions.subscribe import start
 from streamsvc.rules.billing import facts as fact
@@ -128,10 +128,10 @@ def land(told: dict, now: datetime) -> str:
 
 def _account(told: dict, now: datetime) -> Account:
     """The account of this e-mail, or a new one: its owner gets in by asking for a new password."""
-    known = Account.by_email_key(email_key(told["email"]))
+    known = Account.find_by_email_key(email_key(told["email"]))
     names = ("country", "time_zone", "locale", "name")
     new = NewAccount(told["email"], None, **{name: told[name] for name in names})
-    return lock(Account, known.id if known else open_account(new, now, verified=True))
+    return lock(Account, known.id if known else create_account(new, now, verified=True))
 
 
 def _method(account: Account, told: dict, now: datetime) -> PaymentMethod:

@@ -22,7 +22,7 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, lock, new_id
 
 
@@ -160,7 +160,7 @@ def chosen_method(account: Account, method_id: str | None) -> PaymentMethod | No
 
 def device_hash(told: str | None) -> str | None:
     """What is kept of what the app knows the device by: enough to know it again."""
-    return told and fingerprint(f"device:{told}")
+    return told and hash_token(f"device:{told}")
 
 
 def may_try(account: Account, device: str | None) -> bool:

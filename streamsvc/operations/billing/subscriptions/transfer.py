@@ -7,7 +7,7 @@ from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import notices
 from streamsvc.operations.billing.core.aggregate import Standing, stand, told
 from streamsvc.operations.billing.invoices import review
-from streamsvc.operations.outbox.webhooks import publish
+from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.refusals.billing import AlreadySubscribed, WrongState
 from streamsvc.rules.refusals.requests import Invalid
@@ -37,7 +37,7 @@ def transfer(subscription_id: str, to_account_id: str, now: datetime, actor: str
     row.account_id, row.payment_method_id = heir.id, None
     db.session.flush()
     at.show()
-    publish("subscription.changed", heir.id, now, **told(row))
+    publish_event("subscription.changed", heir.id, now, **told(row))
     return row
 
 

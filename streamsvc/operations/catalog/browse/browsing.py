@@ -6,27 +6,27 @@ from streamsvc.http.pagination import short_page
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import SORTS, told
-from streamsvc.operations.catalog.reading.version import Known
-from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, member
+from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import all_rows, one_row
 
-MOST_CREDITS = 500
+MAX_CREDITS = 500
 
 
-def _both(select):
+def _per_audience(select):
     """A statement for operators, who see all, and one for viewers."""
     return {True: select(IN_CATALOG), False: select(VISIBLE)}
 
 
-def _with_titles(shown):
+def _facets_with_titles_statement(shown):
     """The facets of a kind with at least one title that is shown: of each, the links are walked to the first."""
     some = sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, shown).correlate(Facet)
     return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), some).order_by(Facet.code)
 
 
-def _years(shown):
+def _year_range_statement(shown):
     def first(order):
         return sa.select(Title.year).where(Title.year_key > 0, shown).order_by(order).limit(1)
 
@@ -36,62 +36,72 @@ def _years(shown):
     )
 
 
-def _credits(shown):
+def _credits_statement(shown):
     return (
         sa.select(Title.pk, TitleCard.body, TitleCredit.role, TitleCredit.character)
         .join(TitleCredit, TitleCredit.title_pk == Title.pk)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
         .where(TitleCredit.person_pk == sa.bindparam("person"), shown)
         .order_by(Title.year_key.desc(), Title.pk.desc(), TitleCredit.position)
-        .limit(MOST_CREDITS)
+        .limit(MAX_CREDITS)
     )
 
 
-WITH_TITLES, YEARS, CREDITS = _both(_with_titles), _both(_years), _both(_credits)
-PERSON = sa.select(Person.pk, Person.id, Person.name).where(Person.id == sa.bindparam("id"))
+FACETS_WITH_TITLES, YEAR_RANGE, CREDITS_OF_PERSON = (
+    _per_audience(_facets_with_titles_statement),
+    _per_audience(_year_range_statement),
+    _per_audience(_credits_statement),
+)
+PERSON_BY_ID = sa.select(Person.pk, Person.id, Person.name).where(Person.id == sa.bindparam("id"))
 
 
-def codes(kind: str, audience: Audience) -> list[str]:
+def list_facet_codes(kind: str, audience: Audience) -> list[str]:
     """The codes of a kind of facet under which the audience finds at least one title."""
-    return [code for (code,) in all_rows(WITH_TITLES[audience.sees_all], {**audience.parameters(), "kind": kind})]
+    return [
+        code for (code,) in all_rows(FACETS_WITH_TITLES[audience.sees_all], {**audience.sql_parameters(), "kind": kind})
+    ]
 
 
-def genres(asked: dict, audience: Audience) -> str:
-    return dumped(short_page([_genre(code) for code in codes("genre", audience)], asked, "genres", _code))
+def genres_json(query: dict, audience: Audience) -> str:
+    return encode_json(
+        short_page(
+            [_genre_view(code) for code in list_facet_codes("genre", audience)], query, "genres", _genre_position
+        )
+    )
 
 
-def filters(audience: Audience) -> str:
+def filters_json(audience: Audience) -> str:
     """What lists can be narrowed to and sorted by, as JSON: only values under which there is something to see."""
-    years = one_row(YEARS[audience.sees_all], audience.parameters())
-    return dumped(
+    years = one_row(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
+    return encode_json(
         {
-            "kinds": codes("kind", audience),
-            "genres": [_genre(code) for code in codes("genre", audience)],
-            "languages": codes("language", audience),
-            "countries": codes("country", audience),
+            "kinds": list_facet_codes("kind", audience),
+            "genres": [_genre_view(code) for code in list_facet_codes("genre", audience)],
+            "languages": list_facet_codes("language", audience),
+            "countries": list_facet_codes("country", audience),
             "years": {"min": years.least, "max": years.most},
             "sorts": SORTS,
         }
     )
 
 
-def _code(genre):
+def _genre_position(genre):
     return [genre["code"]]
 
 
-def _genre(code):
+def _genre_view(code):
     return {"code": code, "name": code.title()}
 
 
-def person(person_id: str, asked: dict, audience: Audience, known: Known) -> str:
+def person_json(person_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """A person and what they did in titles that the audience may see, the newest first. Raises NotFound for none."""
-    row = one_row(PERSON, {"id": person_id})
-    found = row and all_rows(CREDITS[audience.sees_all], {**audience.parameters(), "person": row.pk})
+    row = one_row(PERSON_BY_ID, {"id": person_id})
+    found = row and all_rows(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
     if not found:
         raise NotFound
-    cards = told(found, asked["locale"] or audience.language, known)
+    cards = localized_cards(found, query["locale"] or audience.language, snapshot)
     credits = [
-        joined(dumped({"role": one.role, "character": one.character}), member("title", card))
+        merge_json_objects(encode_json({"role": one.role, "character": one.character}), json_member("title", card))
         for one, card in zip(found, cards, strict=True)
     ]
-    return joined(dumped({"id": row.id, "name": row.name}), member("credits", json_list(credits)))
+    return merge_json_objects(encode_json({"id": row.id, "name": row.name}), json_member("credits", json_list(credits)))

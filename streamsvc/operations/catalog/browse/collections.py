@@ -8,21 +8,21 @@ from streamsvc.http import pagination
 from streamsvc.models import Collection, CollectionItem, Facet, HomeRow, Title, TitleCard, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import told
-from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.reading.lists import localized_cards
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles import bulk, writing
-from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_page
-from streamsvc.rules.catalog.codes import fallbacks
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
+from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import all_rows, db, one_row
 
-COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
-NAMED = sa.select(*COLUMNS).where(
+COLLECTION_COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
+COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
     sa.or_(Collection.id == sa.bindparam("name"), Collection.code == sa.bindparam("name"))
 )
 
 
-def _items(shown):
+def _items_statement(shown):
     return (
         sa.select(Title.pk, TitleCard.body, CollectionItem.position)
         .join(CollectionItem, CollectionItem.title_pk == Title.pk)
@@ -37,7 +37,7 @@ def _items(shown):
     )
 
 
-def _count(shown):
+def _item_count_statement(shown):
     return (
         sa.select(sa.func.count())
         .select_from(CollectionItem)
@@ -46,100 +46,107 @@ def _count(shown):
     )
 
 
-ITEMS = {True: _items(IN_CATALOG), False: _items(VISIBLE)}
-COUNT = {True: _count(IN_CATALOG), False: _count(VISIBLE)}
+COLLECTION_ITEMS = {True: _items_statement(IN_CATALOG), False: _items_statement(VISIBLE)}
+COLLECTION_ITEM_COUNT = {True: _item_count_statement(IN_CATALOG), False: _item_count_statement(VISIBLE)}
 
 
-def named(name: str) -> sa.Row:
+def get_collection(id_or_code: str) -> sa.Row:
     """The collection with this id or code. Raises NotFound."""
-    row = one_row(NAMED, {"name": name})
+    row = one_row(COLLECTION_BY_ID_OR_CODE, {"name": id_or_code})
     if row is None:
         raise NotFound
     return row
 
 
-def items(collection_pk: int, audience: Audience, limit: int, after: int = -1) -> list[sa.Row]:
+def list_collection_items(collection_pk: int, audience: Audience, limit: int, after: int = -1) -> list[sa.Row]:
     """(key, card, position) of a collection's titles that the audience may see, in the operator's order."""
-    parameters = {**audience.parameters(), "collection": collection_pk, "after": after, "limit": limit}
-    return all_rows(ITEMS[audience.sees_all], parameters)
+    parameters = {**audience.sql_parameters(), "collection": collection_pk, "after": after, "limit": limit}
+    return all_rows(COLLECTION_ITEMS[audience.sees_all], parameters)
 
 
-def page(name: str, asked: dict, audience: Audience, known: Known) -> str:
+def collection_page_json(id_or_code: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """A collection with a page of its titles, as JSON."""
-    row = named(name)
-    language = asked["locale"] or audience.language
+    row = get_collection(id_or_code)
+    language = query["locale"] or audience.language
     scope = f"collection:{row.id}"
-    after = pagination.decode(scope, asked["cursor"]) or [-1]
+    after = pagination.decode(scope, query["cursor"]) or [-1]
     shown = pagination.page(
-        items(row.pk, audience, asked["limit"] + 1, *after), asked["limit"], scope, lambda item: [item.position]
+        list_collection_items(row.pk, audience, query["limit"] + 1, *after),
+        query["limit"],
+        scope,
+        lambda item: [item.position],
     )
     total = None
-    if asked["include_total"]:
-        total = one_row(COUNT[audience.sees_all], {**audience.parameters(), "collection": row.pk})[0]
-    return joined(
-        dumped({"id": row.id, "code": row.code, "title": in_language(row, language)}),
-        json_page(told(shown["items"], language, known), shown["next_cursor"], total),
+    if query["include_total"]:
+        total = one_row(COLLECTION_ITEM_COUNT[audience.sees_all], {**audience.sql_parameters(), "collection": row.pk})[
+            0
+        ]
+    return merge_json_objects(
+        encode_json({"id": row.id, "code": row.code, "title": localized_title(row, language)}),
+        json_page(localized_cards(shown["items"], language, snapshot), shown["next_cursor"], total),
     )
 
 
-def page_of_all(asked: dict, audience: Audience) -> str:
+def collections_json(query: dict, audience: Audience) -> str:
     """Collections with at least one title for the audience, as JSON."""
-    language = asked["locale"] or audience.language
-    every = all_rows(sa.select(*COLUMNS).order_by(Collection.pk))
+    language = query["locale"] or audience.language
+    every = all_rows(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
     shown = pagination.short_page(
-        [row for row in every if audience.sees_all or items(row.pk, audience, 1)],
-        asked,
+        [row for row in every if audience.sees_all or list_collection_items(row.pk, audience, 1)],
+        query,
         "collections",
         lambda row: [row.pk],
     )
-    shown["items"] = [{"id": row.id, "code": row.code, "title": in_language(row, language)} for row in shown["items"]]
-    return dumped(shown)
+    shown["items"] = [
+        {"id": row.id, "code": row.code, "title": localized_title(row, language)} for row in shown["items"]
+    ]
+    return encode_json(shown)
 
 
-def in_language(row, language: str | None) -> str:
+def localized_title(row, language: str | None) -> str:
     """A collection's or a row's title in the language that comes closest."""
-    return next((row.localizations[tag] for tag in fallbacks(language) if tag in row.localizations), row.title)
+    return next((row.localizations[tag] for tag in language_fallbacks(language) if tag in row.localizations), row.title)
 
 
-def put(code: str, given: dict, now: datetime) -> str:
+def replace_collection(code: str, body: dict, now: datetime) -> str:
     """Make a collection what is given, in the caller's unit of work; its id. Raises Invalid for an unknown title."""
-    writing.begin()
+    writing.lock_catalog()
     known = {
         name: row
-        for row in bulk.rows_by(_TITLES, Title.external_id, given["items"])
+        for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.external_id, body["items"])
         for name in (row.external_id, row.id)
     }
-    known |= {row.id: row for row in bulk.rows_by(_TITLES, Title.id, given["items"])}
-    if unknown := [name for name in given["items"] if name not in known]:
+    known |= {row.id: row for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.id, body["items"])}
+    if unknown := [name for name in body["items"] if name not in known]:
         raise Invalid(errors={"items": [f"There is no title {unknown[0]!r}."]})
-    rows = list({known[name].pk: known[name] for name in given["items"]}.values())
+    rows = list({known[name].pk: known[name] for name in body["items"]}.values())
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code)) or Collection(code=code)
-    row.title, row.localizations = given["title"], given["localizations"]
+    row.title, row.localizations = body["title"], body["localizations"]
     db.session.add(row)
     db.session.flush()
-    _clear(row)
-    facet = writing.facet_pks({("collection", code)}, writing.Memory())["collection", code]
+    _delete_items(row)
+    facet = writing.get_or_create_facets({("collection", code)}, writing.WriteCache())["collection", code]
     keys = ("sort_title", "year_key", "rank")
-    bulk.add(
+    bulk.insert_rows(
         TitleFacet,
         ("facet_pk", "title_pk", *keys),
         [(facet, title.pk, *(getattr(title, key) for key in keys)) for title in rows],
     )
-    bulk.add(
+    bulk.insert_rows(
         CollectionItem,
         ("collection_pk", "position", "title_pk"),
         [(row.pk, position, title.pk) for position, title in enumerate(rows)],
     )
-    writing.touch()
+    writing.increment_catalog_version()
     return row.id
 
 
-_TITLES = sa.select(Title.pk, Title.id, Title.external_id, Title.sort_title, Title.year_key, Title.rank).where(
+_TITLE_SORT_KEYS = sa.select(Title.pk, Title.id, Title.external_id, Title.sort_title, Title.year_key, Title.rank).where(
     Title.removed_at.is_(None)
 )
 
 
-def kept(code: str) -> dict:
+def get_collection_definition(code: str) -> dict:
     """A collection as it was put, with its id; titles by their external ids. Raises NotFound."""
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code))
     if row is None:
@@ -154,20 +161,20 @@ def kept(code: str) -> dict:
     return columns | {"items": list(db.session.scalars(names))}
 
 
-def remove(code: str) -> None:
+def delete_collection(code: str) -> None:
     """Drop a collection and the home rows that show it, in the caller's unit of work. Raises NotFound."""
-    writing.begin()
+    writing.lock_catalog()
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code))
     if row is None:
         raise NotFound
-    _clear(row)
+    _delete_items(row)
     db.session.execute(sa.delete(HomeRow).where(HomeRow.kind == "collection", HomeRow.code == code))
     db.session.execute(sa.delete(Facet).where(Facet.kind == "collection", Facet.code == code))
     db.session.delete(row)
-    writing.touch()
+    writing.increment_catalog_version()
 
 
-def _clear(row):
+def _delete_items(row):
     facet = sa.select(Facet.pk).where(Facet.kind == "collection", Facet.code == row.code)
     db.session.execute(sa.delete(TitleFacet).where(TitleFacet.facet_pk.in_(facet)))
     db.session.execute(sa.delete(CollectionItem).where(CollectionItem.collection_pk == row.pk))

@@ -9,98 +9,103 @@ from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog.browse import similar
 from streamsvc.operations.catalog.reading import facts, lists
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.version import Known
-from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_list, member
-from streamsvc.rules.playback.access import verdict
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
+from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import all_rows, one_row, utc_text
 
 EXPANSIONS = {"seasons", "credits", "similar"}
-RIGHTS = (Title.pk, Title.id, Title.kind, Title.min_age, Title.windowed, Title.plan_limited)
-THERE = Title.removed_at.is_(None)
-TITLE = Prepared(
-    sa.select(*RIGHTS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
+ACCESS_COLUMNS = (Title.pk, Title.id, Title.kind, Title.min_age, Title.windowed, Title.plan_limited)
+NOT_REMOVED = Title.removed_at.is_(None)
+TITLE_BY_ID = Prepared(
+    sa.select(*ACCESS_COLUMNS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
     .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
     .join(TitleDetail, TitleDetail.title_pk == Title.pk)
-    .where(Title.id == sa.bindparam("id"), THERE)
+    .where(Title.id == sa.bindparam("id"), NOT_REMOVED)
 )
-RIGHTS_ALONE = sa.select(*RIGHTS).where(Title.id == sa.bindparam("id"), THERE)
-SEASONS = (
+TITLE_ACCESS_BY_ID = sa.select(*ACCESS_COLUMNS).where(Title.id == sa.bindparam("id"), NOT_REMOVED)
+SEASONS_OF_TITLE = (
     sa.select(Season.id, Season.number, Season.title)
     .where(Season.title_pk == sa.bindparam("pk"), Season.removed_at.is_(None))
     .order_by(Season.number)
 )
-EPISODES = (
+EPISODES_OF_TITLE = (
     sa.select(Episode)
     .with_only_columns(*(column for column in Episode.__table__.c if column.name != "media"))
     .where(Episode.title_pk == sa.bindparam("pk"), Episode.removed_at.is_(None))
     .order_by(Episode.season, Episode.number)
 )
-EPISODES_OF_SEASON = EPISODES.where(Episode.season == sa.bindparam("season"))
-EPISODE = (
+EPISODES_OF_SEASON = EPISODES_OF_TITLE.where(Episode.season == sa.bindparam("season"))
+EPISODE_BY_ID = (
     sa.select(
-        *RIGHTS, *(column.label(f"episode_{column.name}") for column in Episode.__table__.c if column.name != "media")
+        *ACCESS_COLUMNS,
+        *(column.label(f"episode_{column.name}") for column in Episode.__table__.c if column.name != "media"),
     )
     .join(Title, Title.pk == Episode.title_pk)
-    .where(Episode.id == sa.bindparam("id"), Episode.removed_at.is_(None), THERE)
+    .where(Episode.id == sa.bindparam("id"), Episode.removed_at.is_(None), NOT_REMOVED)
 )
 
 
-def title(title_id: str, asked: dict, audience: Audience, known: Known) -> str:
+def title_json(title_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """A title's card with credits, tracks and what the viewer may do. Raises NotFound where maturity hides it."""
-    expand = set(filter(None, asked["expand"].split(",")))
+    expand = set(filter(None, query["expand"].split(",")))
     if expand - EXPANSIONS:
         raise Invalid(errors={"expand": [f"Give any of {', '.join(sorted(EXPANSIONS))}, by commas."]})
-    row = TITLE.one(id=title_id)
-    pieces = [_availability(row, audience)]
-    [card] = lists.told([(row.pk, row.card)], asked["locale"] or audience.language, known)
+    row = TITLE_BY_ID.one(id=title_id)
+    pieces = [_availability_json(row, audience)]
+    [card] = lists.localized_cards([(row.pk, row.card)], query["locale"] or audience.language, snapshot)
     if "seasons" in expand:
-        pieces.append(dumped({"seasons": _seasons(row, with_episodes=True)}))
+        pieces.append(encode_json({"seasons": _season_views(row, with_episodes=True)}))
     if "similar" in expand:
-        cards = similar.to_title(row.pk, audience)
-        pieces.append(member("similar", json_list(lists.told(cards, asked["locale"] or audience.language, known))))
-    return joined(card, row.detail, *pieces)
+        cards = similar.list_similar_cards(row.pk, audience)
+        pieces.append(
+            json_member(
+                "similar", json_list(lists.localized_cards(cards, query["locale"] or audience.language, snapshot))
+            )
+        )
+    return merge_json_objects(card, row.detail, *pieces)
 
 
-def seasons(title_id: str, asked: dict, audience: Audience) -> str:
+def seasons_json(title_id: str, query: dict, audience: Audience) -> str:
     """A page of a series' seasons. Raises NotFound."""
-    row = one_row(RIGHTS_ALONE, {"id": title_id})
-    _availability(row, audience)
-    return dumped(short_page(_seasons(row), asked, f"seasons:{row.id}", _place))
+    row = one_row(TITLE_ACCESS_BY_ID, {"id": title_id})
+    _availability_json(row, audience)
+    return encode_json(short_page(_season_views(row), query, f"seasons:{row.id}", _series_position))
 
 
-def episodes(title_id: str, asked: dict, audience: Audience) -> str:
+def episodes_json(title_id: str, query: dict, audience: Audience) -> str:
     """A page of episodes, of one season where it is given. Raises NotFound."""
-    row = one_row(RIGHTS_ALONE, {"id": title_id})
-    _availability(row, audience)
-    if asked["season"] is None:
-        found = all_rows(EPISODES, {"pk": row.pk})
+    row = one_row(TITLE_ACCESS_BY_ID, {"id": title_id})
+    _availability_json(row, audience)
+    if query["season"] is None:
+        found = all_rows(EPISODES_OF_TITLE, {"pk": row.pk})
     else:
-        found = all_rows(EPISODES_OF_SEASON, {"pk": row.pk, "season": asked["season"]})
-    told = [_episode(row.id, dict(e._mapping)) for e in found]
-    return dumped(short_page(told, asked, f"episodes:{row.id}:{asked['season']}", _place))
+        found = all_rows(EPISODES_OF_SEASON, {"pk": row.pk, "season": query["season"]})
+    told = [_episode_view(row.id, dict(e._mapping)) for e in found]
+    return encode_json(short_page(told, query, f"episodes:{row.id}:{query['season']}", _series_position))
 
 
-def episode(episode_id: str, audience: Audience) -> str:
+def episode_json(episode_id: str, audience: Audience) -> str:
     """One episode with what the viewer may do. Raises NotFound."""
-    row = one_row(EPISODE, {"id": episode_id})
-    told = _availability(row, audience)
+    row = one_row(EPISODE_BY_ID, {"id": episode_id})
+    told = _availability_json(row, audience)
     columns = {name.removeprefix("episode_"): v for name, v in row._mapping.items() if name.startswith("episode_")}
-    return joined(dumped(_episode(row.id, columns)), told)
+    return merge_json_objects(encode_json(_episode_view(row.id, columns)), told)
 
 
-def _place(told):
+def _series_position(view):
     """Where a season or an episode stands in its series."""
-    return [told.get("season", 0), told["number"]]
+    return [view.get("season", 0), view["number"]]
 
 
-def _availability(row, audience):
+def _availability_json(row, audience):
     """`{"availability": …}` for a title's row. Raises NotFound where there is no row or maturity hides it."""
-    found = row and verdict(facts.title_facts(row), audience.facts, clock.now())
+    found = row and decide_access(facts.load_title_facts(row), audience.facts, clock.now())
     if found is None or found.hidden:
         raise NotFound
-    return dumped(
+    return encode_json(
         {
             "availability": {
                 "playable": found.playable,
@@ -112,19 +117,19 @@ def _availability(row, audience):
     )
 
 
-def _seasons(row, with_episodes=False):
+def _season_views(row, with_episodes=False):
     by_season: dict[int, list[dict]] = {}
-    for found in all_rows(EPISODES, {"pk": row.pk}):
-        by_season.setdefault(found.season, []).append(_episode(row.id, dict(found._mapping)))
+    for found in all_rows(EPISODES_OF_TITLE, {"pk": row.pk}):
+        by_season.setdefault(found.season, []).append(_episode_view(row.id, dict(found._mapping)))
     told = []
-    for season in all_rows(SEASONS, {"pk": row.pk}):
+    for season in all_rows(SEASONS_OF_TITLE, {"pk": row.pk}):
         theirs = by_season.get(season.number, [])
         one = {"id": season.id, "number": season.number, "title": season.title, "episode_count": len(theirs)}
         told.append(one | ({"episodes": theirs} if with_episodes else {}))
     return told
 
 
-def _episode(title_id, columns):
+def _episode_view(title_id, columns):
     def ready(name, otherwise):
         return msgspec.Raw(columns[name].encode()) if columns[name] else otherwise
 

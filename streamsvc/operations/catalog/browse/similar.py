@@ -13,29 +13,29 @@ from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.storage.database import all_rows
 
-SHOWN = 12
-MOST_OF_GENRE = 200
-MOST_OF_PERSON = 200
-MOST_CANDIDATES = 100
-WEIGHT_OF_PERSON = 3
+MAX_SIMILAR = 12
+MAX_TITLES_PER_GENRE = 200
+MAX_TITLES_PER_PERSON = 200
+MAX_CANDIDATES = 100
+PERSON_WEIGHT = 3
 
-GENRES = (
+GENRES_OF_TITLE = (
     sa.select(TitleFacet.facet_pk)
     .join(Facet, Facet.pk == TitleFacet.facet_pk)
     .where(TitleFacet.title_pk == sa.bindparam("pk"), Facet.kind == "genre")
 )
-OF_GENRE = (
+TOP_TITLES_OF_GENRE = (
     sa.select(TitleFacet.title_pk)
     .where(TitleFacet.facet_pk == sa.bindparam("facet"))
     .order_by(TitleFacet.rank.desc())
-    .limit(MOST_OF_GENRE)
+    .limit(MAX_TITLES_PER_GENRE)
 )
 _theirs, _other = (sa.alias(TitleCredit.__table__, name) for name in ("theirs", "other"))
 _earliest = (
     sa.select(_theirs.c.title_pk)
     .where(_theirs.c.person_pk == TitleCredit.person_pk)
     .order_by(_theirs.c.title_pk.desc())
-    .offset(MOST_OF_PERSON)
+    .offset(MAX_TITLES_PER_PERSON)
     .limit(1)
     .scalar_subquery()
 )
@@ -45,7 +45,7 @@ _people = (
     .distinct()  # keeps databases from working `earliest` out for each of a person's titles
     .subquery("people")
 )
-BY_PEOPLE = (
+TITLES_SHARING_PEOPLE = (
     sa.select(_other.c.title_pk, sa.func.count(_other.c.person_pk.distinct()).label("shared"))
     .select_from(_people)
     .join(_other, sa.and_(_other.c.person_pk == _people.c.person_pk, _other.c.title_pk > _people.c.earliest))
@@ -53,7 +53,7 @@ BY_PEOPLE = (
 )
 
 
-def _cards(shown):
+def _cards_statement(shown):
     return (
         sa.select(Title.pk, TitleCard.body, Title.rank)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
@@ -61,27 +61,27 @@ def _cards(shown):
     )
 
 
-CARDS = {True: _cards(IN_CATALOG), False: _cards(VISIBLE)}
+CARDS_BY_PK = {True: _cards_statement(IN_CATALOG), False: _cards_statement(VISIBLE)}
 
 
-def to_title(title_pk: int, audience: Audience) -> list[tuple[int, str]]:
+def list_similar_cards(title_pk: int, audience: Audience) -> list[tuple[int, str]]:
     """(key, card) of up to twelve titles like this one that the audience may see, the most alike first."""
-    return weighed(likeness(title_pk), {title_pk}, audience)
+    return list_heaviest_cards(compute_similarity(title_pk), {title_pk}, audience)
 
 
-def likeness(title_pk: int) -> Counter:
+def compute_similarity(title_pk: int) -> Counter:
     """How much other titles have in common with one: title's key → weight."""
     weights: Counter = Counter()
-    for (facet,) in all_rows(GENRES, {"pk": title_pk}):
-        weights.update(row.title_pk for row in all_rows(OF_GENRE, {"facet": facet}))
-    for row in all_rows(BY_PEOPLE, {"pk": title_pk}):
-        weights[row.title_pk] += WEIGHT_OF_PERSON * row.shared
+    for (facet,) in all_rows(GENRES_OF_TITLE, {"pk": title_pk}):
+        weights.update(row.title_pk for row in all_rows(TOP_TITLES_OF_GENRE, {"facet": facet}))
+    for row in all_rows(TITLES_SHARING_PEOPLE, {"pk": title_pk}):
+        weights[row.title_pk] += PERSON_WEIGHT * row.shared
     return weights
 
 
-def weighed(weights: Counter, without: set[int], audience: Audience) -> list[tuple[int, str]]:
+def list_heaviest_cards(weights: Counter, exclude: set[int], audience: Audience) -> list[tuple[int, str]]:
     """(key, card) of the weightiest titles that the audience may see, the more popular first among equals."""
-    pks = [pk for pk, _ in weights.most_common(MOST_CANDIDATES + len(without)) if pk not in without]
-    rows = all_rows(CARDS[audience.sees_all], {**audience.parameters(), "pks": pks}) if pks else []
+    pks = [pk for pk, _ in weights.most_common(MAX_CANDIDATES + len(exclude)) if pk not in exclude]
+    rows = all_rows(CARDS_BY_PK[audience.sees_all], {**audience.sql_parameters(), "pks": pks}) if pks else []
     rows.sort(key=lambda row: (weights[row.pk], row.rank), reverse=True)
-    return [(row.pk, row.body) for row in rows[:SHOWN]]
+    return [(row.pk, row.body) for row in rows[:MAX_SIMILAR]]

@@ -11,21 +11,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, BinaryIO
 
-from streamsvc.operations.catalog.formats import Entry, TooLarge, lines, refused, text
-from streamsvc.rules.catalog.codes import COUNTRIES, language
-from streamsvc.rules.catalog.record import MOST_POPULAR
+from streamsvc.operations.catalog.formats import FileEntry, FileTooLarge, decode_line, iter_lines, rejected_entry
+from streamsvc.rules.catalog.codes import COUNTRIES, normalize_language_tag
+from streamsvc.rules.catalog.record import MAX_POPULARITY
 
-NOTHING = "\\N"
-KINDS = {
+NULL_CELL = "\\N"
+TITLE_KINDS = {
     "movie": "movie", "tvMovie": "movie", "video": "movie", "short": "movie", "tvShort": "movie", "tvSpecial": "movie",
     "tvSeries": "series", "tvMiniSeries": "series",
 }  # fmt: skip
-EPISODE = "tvEpisode"
-BASICS = (
+EPISODE_TYPE = "tvEpisode"
+BASICS_COLUMNS = (
     "tconst", "titleType", "primaryTitle", "originalTitle", "isAdult", "startYear", "endYear", "runtimeMinutes",
     "genres",
 )  # fmt: skip
-OTHERS = {
+OTHER_FILES = {
     "title.ratings": ("tconst", "averageRating", "numVotes"),
     "title.akas": (
         "titleId", "ordering", "title", "region", "language", "types", "attributes", "isOriginalTitle",
@@ -36,7 +36,7 @@ OTHERS = {
     "name.basics": ("nconst", "primaryName", "birthYear", "deathYear", "primaryProfession", "knownForTitles"),
 }  # fmt: skip
 """Each file's columns, in the order in which the files are read."""
-SPOKEN = dict(
+REGION_LANGUAGES = dict(
     pair.split(":")
     for pair in """
     AR:es-AR AT:de-AT AU:en-AU BG:bg BR:pt-BR CL:es-CL CN:zh CO:es-CO CZ:cs DE:de DK:da EE:et EG:ar ES:es FI:fi FR:fr
@@ -45,14 +45,14 @@ SPOKEN = dict(
     """.split()
 )
 """The language of a region's titles where none is told; no regions of several languages."""
-SHOWN = "imdbDisplay"
-NOT_THERE = ("archive_footage", "archive_sound")
-ROLES = {"actress": "actor"}
-LONGEST = 500
+DISPLAY_TYPE = "imdbDisplay"
+EXCLUDED_CATEGORIES = ("archive_footage", "archive_sound")
+CREDIT_ROLES = {"actress": "actor"}
+MAX_NAME_LENGTH = 500
 """Letters of a name, as a record takes it."""
-BEHIND = 100_000
+CREW_OFFSET = 100_000
 """Who is named by `title.crew.tsv` comes behind those of `title.principals.tsv`."""
-TABLES = """
+CREATE_TABLES = """
     PRAGMA journal_mode=OFF;
     PRAGMA cache_size=-16384;
     CREATE TABLE titles(tconst PRIMARY KEY) WITHOUT ROWID;
@@ -65,110 +65,116 @@ TABLES = """
     CREATE TABLE people(nconst PRIMARY KEY, name) WITHOUT ROWID;
     BEGIN;
 """
-_wanted = "WHERE EXISTS (SELECT 1 FROM titles WHERE tconst = ?1)"
-KEEP = {
-    "title.ratings": f"INSERT OR IGNORE INTO votes SELECT ?1, ?2 {_wanted}",
-    "title.akas": f"INSERT OR IGNORE INTO names SELECT ?1, ?2, ?3, ?4, ?5 {_wanted}",
-    "title.episode": f"INSERT OR IGNORE INTO episodes SELECT ?1, ?2, ?3, ?4 {_wanted}",
-    "title.principals": f"INSERT OR IGNORE INTO credits SELECT ?1, ?2, ?3, ?4, ?5 {_wanted}",
-    "title.crew": f"INSERT OR IGNORE INTO credits SELECT ?1, ?2, ?3, ?4, ?5 {_wanted}",
+_title_exists = "WHERE EXISTS (SELECT 1 FROM titles WHERE tconst = ?1)"
+INSERTS = {
+    "title.ratings": f"INSERT OR IGNORE INTO votes SELECT ?1, ?2 {_title_exists}",
+    "title.akas": f"INSERT OR IGNORE INTO names SELECT ?1, ?2, ?3, ?4, ?5 {_title_exists}",
+    "title.episode": f"INSERT OR IGNORE INTO episodes SELECT ?1, ?2, ?3, ?4 {_title_exists}",
+    "title.principals": f"INSERT OR IGNORE INTO credits SELECT ?1, ?2, ?3, ?4, ?5 {_title_exists}",
+    "title.crew": f"INSERT OR IGNORE INTO credits SELECT ?1, ?2, ?3, ?4, ?5 {_title_exists}",
     "name.basics": "INSERT OR IGNORE INTO people SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM credits WHERE nconst = ?1)",
 }
-VOTES = "SELECT votes FROM votes WHERE tconst = ?"
-NAMES = "SELECT tag, title FROM names WHERE tconst = ? ORDER BY tag, preferred, place DESC"
+SELECT_VOTES = "SELECT votes FROM votes WHERE tconst = ?"
+SELECT_NAMES = "SELECT tag, title FROM names WHERE tconst = ? ORDER BY tag, preferred, place DESC"
 """Of one language the last counts: how IMDb shows it, else what stands first."""
-SEASONS = """
+SELECT_EPISODES = """
     SELECT season, number, title, minutes FROM episodes LEFT JOIN pieces USING (tconst) WHERE parent = ?
     ORDER BY season, number
 """
-CREDITS = "SELECT name, role, character FROM credits JOIN people USING (nconst) WHERE tconst = ? ORDER BY place"
+SELECT_CREDITS = "SELECT name, role, character FROM credits JOIN people USING (nconst) WHERE tconst = ? ORDER BY place"
 
 
-def cells(line: bytes) -> list[str]:
-    return text(line).rstrip("\r\n").split("\t")
+def split_cells(line: bytes) -> list[str]:
+    return decode_line(line).rstrip("\r\n").split("\t")
 
 
-class Joined:
+class ImdbDatabase:
     """The rows of the other files, by title."""
 
     def __init__(self, most_lines: int = sys.maxsize):
-        self.left = most_lines
-        self.lines = 0
+        self.lines_left = most_lines
+        self.lines_read = 0
         """How many lines of the other files were read."""
-        self.kept = sqlite3.connect("", isolation_level=None)  # a file that SQLite drops when it is closed
-        self.kept.executescript(TABLES)
+        self.connection = sqlite3.connect("", isolation_level=None)  # a file that SQLite drops when it is closed
+        self.connection.executescript(CREATE_TABLES)
 
     def close(self) -> None:
-        self.kept.close()
+        self.connection.close()
 
-    def read(self, basics: BinaryIO, others: Sequence[BinaryIO]) -> Iterator[Entry]:
+    def load_files(self, basics: BinaryIO, others: Sequence[BinaryIO]) -> Iterator[FileEntry]:
         """Keep what the files say; gives what is wrong in them, each file's name being the field."""
         found: dict[str, Iterator[bytes | None]] = {}
         for file in others:
-            rest = lines(file, most=sys.maxsize)
+            rest = iter_lines(file, max_lines=sys.maxsize)
             head = next(rest, None)
-            name = next((name for name, columns in OTHERS.items() if head and tuple(cells(head)) == columns), None)
+            name = next(
+                (name for name, columns in OTHER_FILES.items() if head and tuple(split_cells(head)) == columns), None
+            )
             if name is None or name in found:
-                yield self._flaw("unknown_format", f"A file is none of {', '.join(OTHERS)}, or one of them twice.")
+                yield self._rejected_file(
+                    "unknown_format", f"A file is none of {', '.join(OTHER_FILES)}, or one of them twice."
+                )
             else:
                 found[name] = rest
         if "name.basics" not in found and found.keys() & {"title.principals", "title.crew"}:
-            yield self._flaw("missing", "Without name.basics.tsv nobody who took part has a name.", "name.basics")
-        self._keep_titles(basics)
-        for name, rest in sorted(found.items(), key=lambda one: list(OTHERS).index(one[0])):
-            yield from self._keep(name, rest)
+            yield self._rejected_file(
+                "missing", "Without name.basics.tsv nobody who took part has a name.", "name.basics"
+            )
+        self._store_titles(basics)
+        for name, rest in sorted(found.items(), key=lambda one: list(OTHER_FILES).index(one[0])):
+            yield from self._store_rows(name, rest)
 
-    def _flaw(self, *told):
+    def _rejected_file(self, *told):
         """What is wrong with a whole file; it takes the place of a line."""
-        self.lines += 1
-        return refused(1, *told)._replace(before=self.lines - 1)
+        self.lines_read += 1
+        return rejected_entry(1, *told)._replace(before=self.lines_read - 1)
 
-    def _keep_titles(self, basics):
+    def _store_titles(self, basics):
         """Which titles there are, and what episodes are called; what is wrong is told when the titles are read."""
-        for line in lines(basics):
-            self._count()
-            row = cells(line) if line else []
+        for line in iter_lines(basics):
+            self._count_line()
+            row = split_cells(line) if line else []
             try:
-                if len(row) == len(BASICS) and row[1] in KINDS:
-                    self.kept.execute("INSERT OR IGNORE INTO titles VALUES (?)", row[:1])
-                elif len(row) == len(BASICS) and row[1] == EPISODE:
-                    self.kept.execute("INSERT OR IGNORE INTO pieces VALUES (?, ?, ?)", (row[0], row[2], row[7]))
+                if len(row) == len(BASICS_COLUMNS) and row[1] in TITLE_KINDS:
+                    self.connection.execute("INSERT OR IGNORE INTO titles VALUES (?)", row[:1])
+                elif len(row) == len(BASICS_COLUMNS) and row[1] == EPISODE_TYPE:
+                    self.connection.execute("INSERT OR IGNORE INTO pieces VALUES (?, ?, ?)", (row[0], row[2], row[7]))
             except UnicodeEncodeError:
                 continue
 
-    def _count(self):
-        self.left -= 1
-        if self.left < 0:
-            raise TooLarge("The files have together more lines than files may.")
+    def _count_line(self):
+        self.lines_left -= 1
+        if self.lines_left < 0:
+            raise FileTooLarge("The files have together more lines than files may.")
 
-    def _keep(self, name, rest):
-        columns, rows, statement = OTHERS[name], ROWS[name], KEEP[name]
-        before, self.lines = self.lines, self.lines + 1
+    def _store_rows(self, name, rest):
+        columns, rows, statement = OTHER_FILES[name], ROW_PARSERS[name], INSERTS[name]
+        before, self.lines_read = self.lines_read, self.lines_read + 1
         for number, line in enumerate(rest, 2):
-            self.lines = before + number
-            self._count()
-            row = cells(line) if line else []
+            self.lines_read = before + number
+            self._count_line()
+            row = split_cells(line) if line else []
             if len(row) != len(columns):
                 flaw = f"The line has {len(row)} cells instead of {len(columns)}."
-                yield refused(number, "malformed", flaw, name)._replace(before=before)
+                yield rejected_entry(number, "malformed", flaw, name)._replace(before=before)
                 continue
             try:
-                self.kept.executemany(statement, list(rows(row)))
+                self.connection.executemany(statement, list(rows(row)))
             except (ValueError, TypeError, OverflowError) as error:
                 flaw = f"The line cannot be read: {error}."
-                yield refused(number, "wrong_type", flaw, name, f"imdb:{row[0]}")._replace(before=before)
+                yield rejected_entry(number, "wrong_type", flaw, name, f"imdb:{row[0]}")._replace(before=before)
 
     def has_episode(self, tconst: str) -> bool:
         """Whether an episode comes with its series."""
         found = "SELECT 1 FROM episodes WHERE tconst = ?"
-        return self._all(found, tconst) != []
+        return self._fetch_all(found, tconst) != []
 
-    def part(self, tconst: str, kind: str, title: str) -> dict[str, Any]:
+    def partial_record(self, tconst: str, kind: str, title: str) -> dict[str, Any]:
         """What the files say about a title, in the fields of a record; what they do not tell is left out."""
-        votes = self._all(VOTES, tconst)
-        names = dict(self._all(NAMES, tconst))
+        votes = self._fetch_all(SELECT_VOTES, tconst)
+        names = dict(self._fetch_all(SELECT_NAMES, tconst))
         part = {
-            "popularity": min(votes[0][0], MOST_POPULAR) if votes else None,
+            "popularity": min(votes[0][0], MAX_POPULARITY) if votes else None,
             "localizations": {tag: {"title": name} for tag, name in names.items() if name != title},
             "credits": self._credits(tconst),
             "seasons": self._seasons(tconst) if kind == "series" else [],
@@ -177,7 +183,7 @@ class Joined:
 
     def _credits(self, tconst):
         told = {}
-        for name, role, character in self._all(CREDITS, tconst):
+        for name, role, character in self._fetch_all(SELECT_CREDITS, tconst):
             told.setdefault(
                 (name, role), {"name": name, "role": role} | ({"character": character} if character else {})
             )
@@ -185,80 +191,87 @@ class Joined:
 
     def _seasons(self, tconst):
         seasons: dict[int, list] = {}
-        for season, number, title, minutes in self._all(SEASONS, tconst):
+        for season, number, title, minutes in self._fetch_all(SELECT_EPISODES, tconst):
             told = {"number": number, "title": title}
             if minutes and minutes.isdecimal() and int(minutes):
                 told["runtime_s"] = int(minutes) * 60
             seasons.setdefault(season, []).append(told)
         return [{"number": number, "episodes": theirs} for number, theirs in seasons.items()]
 
-    def _all(self, select, tconst):
+    def _fetch_all(self, select, tconst):
         try:
-            with closing(self.kept.execute(select, (tconst,))) as found:
+            with closing(self.connection.execute(select, (tconst,))) as found:
                 return found.fetchall()
         except UnicodeEncodeError:
             return []
 
 
-def _ratings(row):
+def _rating_rows(row):
     yield row[0], int(row[2])
 
 
-def _names(row):
+def _name_rows(row):
     """Titles as they are shown somewhere; not working titles, those on a disc, or what they mean word by word."""
     tconst, place, title, region, spoken, types, attributes, original = row
-    shown = types in (NOTHING, SHOWN) and attributes == NOTHING and original != "1" and 0 < len(title) <= LONGEST
-    if shown and (tag := _tag(region, spoken)):
-        yield tconst, tag, types == SHOWN, int(place), title
+    shown = (
+        types in (NULL_CELL, DISPLAY_TYPE)
+        and attributes == NULL_CELL
+        and original != "1"
+        and 0 < len(title) <= MAX_NAME_LENGTH
+    )
+    if shown and (tag := _language_tag(region, spoken)):
+        yield tconst, tag, types == DISPLAY_TYPE, int(place), title
 
 
-def _tag(region, spoken):
+def _language_tag(region, spoken):
     """The BCP 47 tag of a title's region and language; None where they do not tell one."""
-    usual = SPOKEN.get(region)
-    if spoken == NOTHING:
+    usual = REGION_LANGUAGES.get(region)
+    if spoken == NULL_CELL:
         return usual
     tag = spoken if usual == spoken or region not in COUNTRIES else f"{spoken}-{region}"
     try:
-        return language(tag)
+        return normalize_language_tag(tag)
     except ValueError:
         return None
 
 
-def _episodes(row):
+def _episode_rows(row):
     tconst, parent, season, number = row
-    if NOTHING not in (season, number):
+    if NULL_CELL not in (season, number):
         yield parent, int(season), int(number), tconst
 
 
-def _principals(row):
+def _principal_rows(row):
     tconst, place, nconst, category, _, characters = row
-    if category not in NOT_THERE:
-        played = ", ".join(json.loads(characters))[:LONGEST] if characters != NOTHING else None
-        yield tconst, int(place), nconst, ROLES.get(category, category), played
+    if category not in EXCLUDED_CATEGORIES:
+        played = ", ".join(json.loads(characters))[:MAX_NAME_LENGTH] if characters != NULL_CELL else None
+        yield tconst, int(place), nconst, CREDIT_ROLES.get(category, category), played
 
 
-def _crew(row):
+def _crew_rows(row):
     tconst, directors, writers = row
-    told = [(nconst, "director") for nconst in _listed(directors)] + [(nconst, "writer") for nconst in _listed(writers)]
-    for place, (nconst, role) in enumerate(told, BEHIND):
+    told = [(nconst, "director") for nconst in _split_list(directors)] + [
+        (nconst, "writer") for nconst in _split_list(writers)
+    ]
+    for place, (nconst, role) in enumerate(told, CREW_OFFSET):
         yield tconst, place, nconst, role, None
 
 
-def _listed(cell):
-    return [] if cell == NOTHING else cell.split(",")
+def _split_list(cell):
+    return [] if cell == NULL_CELL else cell.split(",")
 
 
-def _people(row):
-    if 0 < len(row[1]) <= LONGEST:
+def _person_rows(row):
+    if 0 < len(row[1]) <= MAX_NAME_LENGTH:
         yield row[:2]
 
 
-ROWS = {
-    "title.ratings": _ratings,
-    "title.akas": _names,
-    "title.episode": _episodes,
-    "title.principals": _principals,
-    "title.crew": _crew,
-    "name.basics": _people,
+ROW_PARSERS = {
+    "title.ratings": _rating_rows,
+    "title.akas": _name_rows,
+    "title.episode": _episode_rows,
+    "title.principals": _principal_rows,
+    "title.crew": _crew_rows,
+    "name.basics": _person_rows,
 }
 """What is kept of each file's line: rows for its table."""

@@ -6,26 +6,38 @@ import csv
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from streamsvc.operations.catalog.formats import Entry, lines, refused, text
-from streamsvc.rules.catalog.record import LONGEST_LINE_BYTES
+from streamsvc.operations.catalog.formats import FileEntry, decode_line, iter_lines, rejected_entry
+from streamsvc.rules.catalog.record import MAX_LINE_BYTES
 
-PLAIN = ("external_id", "kind", "title", "original_title", "year", "runtime_s", "synopsis", "age_rating", "popularity")
-LISTS = ("genres", "languages", "countries", "plans")
-PEOPLE = ("director", "writer", "actor")
-OTHERS = ("poster", "hls")
-COLUMNS = (*PLAIN, *LISTS, *PEOPLE, *OTHERS)
+TEXT_COLUMNS = (
+    "external_id",
+    "kind",
+    "title",
+    "original_title",
+    "year",
+    "runtime_s",
+    "synopsis",
+    "age_rating",
+    "popularity",
+)
+LIST_COLUMNS = ("genres", "languages", "countries", "plans")
+CREDIT_COLUMNS = ("director", "writer", "actor")
+OTHER_COLUMNS = ("poster", "hls")
+CSV_COLUMNS = (*TEXT_COLUMNS, *LIST_COLUMNS, *CREDIT_COLUMNS, *OTHER_COLUMNS)
 
 
-def read(file: BinaryIO, after: int = 0) -> Iterator[Entry]:
-    source = _Lines(lines(file))
+def read_csv(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
+    source = _CsvLines(iter_lines(file))
     rows = csv.reader(source, strict=True)
     try:
         header = [name.strip().lower() for name in next(rows, [])]
     except csv.Error as error:
-        yield refused(1, "malformed", f"The header cannot be read: {error}.")
+        yield rejected_entry(1, "malformed", f"The header cannot be read: {error}.")
         return
-    if unknown := [name for name in header if name not in COLUMNS]:
-        yield refused(1, "unknown_field", f"There is no column {unknown[0]!r}; there are {', '.join(COLUMNS)}.")
+    if unknown := [name for name in header if name not in CSV_COLUMNS]:
+        yield rejected_entry(
+            1, "unknown_field", f"There is no column {unknown[0]!r}; there are {', '.join(CSV_COLUMNS)}."
+        )
         return
     while True:
         first, broken = source.number + 1, None
@@ -38,12 +50,12 @@ def read(file: BinaryIO, after: int = 0) -> Iterator[Entry]:
         if source.number <= after:
             continue
         if broken:
-            yield refused(source.number, "malformed", f"The row from line {first} on cannot be read: {broken}.")
+            yield rejected_entry(source.number, "malformed", f"The row from line {first} on cannot be read: {broken}.")
         elif any(cells):
             yield _entry(source.number, header, cells)
 
 
-class _Lines:
+class _CsvLines:
     """Lines for the csv module: counted, and going on after an error, where a generator would be at its end."""
 
     def __init__(self, lines):
@@ -56,24 +68,26 @@ class _Lines:
         line = next(self.lines)
         self.number += 1
         if line is None:
-            raise csv.Error(f"a line has at most {LONGEST_LINE_BYTES} bytes")
-        return text(line)
+            raise csv.Error(f"a line has at most {MAX_LINE_BYTES} bytes")
+        return decode_line(line)
 
 
 def _entry(line, header, cells):
     if len(cells) != len(header):
-        return refused(line, "malformed", f"The row has {len(cells)} cells under {len(header)} columns.")
+        return rejected_entry(line, "malformed", f"The row has {len(cells)} cells under {len(header)} columns.")
     given = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
-    part = {name: given[name] for name in PLAIN if name in given}
-    part |= {name: _parted(given[name]) for name in LISTS if name in given}
-    if any(name in given for name in PEOPLE):
-        part["credits"] = [{"name": one, "role": role} for role in PEOPLE for one in _parted(given.get(role, ""))]
+    part = {name: given[name] for name in TEXT_COLUMNS if name in given}
+    part |= {name: _split_list(given[name]) for name in LIST_COLUMNS if name in given}
+    if any(name in given for name in CREDIT_COLUMNS):
+        part["credits"] = [
+            {"name": one, "role": role} for role in CREDIT_COLUMNS for one in _split_list(given.get(role, ""))
+        ]
     if "poster" in given:
         part["artwork"] = [{"role": "poster", "url": given["poster"]}]
     if "hls" in given:
         part["media"] = {"hls": given["hls"]}
-    return Entry(line, part=part, external_id=given.get("external_id"))
+    return FileEntry(line, part=part, external_id=given.get("external_id"))
 
 
-def _parted(cell):
+def _split_list(cell):
     return [one.strip() for one in cell.split("|") if one.strip()]

@@ -5,13 +5,13 @@ import json
 import re
 from typing import Any, BinaryIO
 
-from streamsvc.rules.catalog.record import LONGEST_LINE_BYTES
+from streamsvc.rules.catalog.record import MAX_LINE_BYTES
 
 BLOCK_BYTES = 64 * 1024
-SPACES = re.compile(r"[ \t\r\n]*")
+WHITESPACE = re.compile(r"[ \t\r\n]*")
 
 
-class Values:
+class JsonReader:
     """A place in a file of JSON. Bytes that are no UTF-8 pass as lone surrogates; no value may be longer than a line.
 
     What is not as it should be raises ValueError, what is nested too deeply RecursionError.
@@ -24,34 +24,34 @@ class Values:
         self.reader = json.JSONDecoder()
         self.at_end = False
 
-    def take(self, sign: str) -> bool:
+    def accept(self, sign: str) -> bool:
         """Whether this sign comes next; passes over it."""
         taken = self._peek() == sign
         self.at += taken
         return taken
 
     def expect(self, sign: str) -> None:
-        if not self.take(sign):
+        if not self.accept(sign):
             raise ValueError(f"there should be a {sign}")
 
-    def next(self) -> Any:
+    def read_value(self) -> Any:
         """The value that comes next."""
         self._peek()
         while True:
             try:
                 value, end = self.reader.raw_decode(self.text, self.at)
             except json.JSONDecodeError:
-                self._read_on()
+                self._read_more()
                 continue
             if end == len(self.text) and not self.at_end:  # a number may go on
-                self._read_on()
+                self._read_more()
                 continue
             self.at = end
             return value
 
-    def name(self) -> str:
+    def read_name(self) -> str:
         """The name of the member that comes next."""
-        name = self.next()
+        name = self.read_value()
         if not isinstance(name, str):
             raise ValueError("a member has no name")
         self.expect(":")
@@ -59,14 +59,14 @@ class Values:
 
     def _peek(self) -> str:
         while True:
-            self.at = SPACES.match(self.text, self.at).end()
+            self.at = WHITESPACE.match(self.text, self.at).end()
             if self.at < len(self.text) or self.at_end:
                 return self.text[self.at : self.at + 1]
-            self._read_on()
+            self._read_more()
 
-    def _read_on(self) -> None:
+    def _read_more(self) -> None:
         """Have more of the file. Raises ValueError where there is none, or enough for any value is there already."""
-        if self.at_end or len(self.text) - self.at > LONGEST_LINE_BYTES:
+        if self.at_end or len(self.text) - self.at > MAX_LINE_BYTES:
             raise ValueError("a value is broken, or longer than a line may be")
         block = self.file.read(BLOCK_BYTES)
         self.at_end = not block

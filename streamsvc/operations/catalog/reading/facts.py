@@ -7,25 +7,25 @@ from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.rules.playback.access import TitleFacts, Window
 from streamsvc.storage.database import all_rows
 
-WINDOWS = sa.select(TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at).where(
-    TitleWindow.title_pk == sa.bindparam("pk")
-)
-PLANS = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
+WINDOWS_OF_TITLE = sa.select(
+    TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at
+).where(TitleWindow.title_pk == sa.bindparam("pk"))
+PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def title_facts(row) -> TitleFacts:
+def load_title_facts(row) -> TitleFacts:
     """The facts of a row with pk, min_age, windowed and plan_limited; most titles need no further query."""
     windows, plans = None, None
     if row.windowed:
-        windows = windows_of(row.pk)
+        windows = list_title_windows(row.pk)
     if row.plan_limited:
-        plans = frozenset(plan for (plan,) in all_rows(PLANS, {"pk": row.pk}))
+        plans = frozenset(plan for (plan,) in all_rows(PLANS_OF_TITLE, {"pk": row.pk}))
     return TitleFacts(row.min_age, windows, plans)
 
 
-def windows_of(title_pk: int) -> tuple[Window, ...]:
+def list_title_windows(title_pk: int) -> tuple[Window, ...]:
     by_position: dict[int, list] = {}
-    for row in all_rows(WINDOWS, {"pk": title_pk}):
+    for row in all_rows(WINDOWS_OF_TITLE, {"pk": title_pk}):
         by_position.setdefault(row.position, []).append(row)
     return tuple(
         Window(

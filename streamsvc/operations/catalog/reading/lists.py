@@ -14,26 +14,26 @@ from streamsvc.http import pagination
 from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import all_rows, one_row
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
-KEYS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
-FACETS = ("collection", "genre", "language", "country", "kind")
+SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
+FACET_KINDS = ("collection", "genre", "language", "country", "kind")
 """From what usually narrows a list most to what narrows it least."""
-RANGES = {
+RANGE_CONDITIONS = {
     "year_gte": Title.year >= sa.bindparam("year_gte"),
     "year_lte": Title.year <= sa.bindparam("year_lte"),
     "runtime_lte": Title.runtime_s <= sa.bindparam("runtime_lte"),
     "age_lte": Title.min_age <= sa.bindparam("age_lte"),
 }
-NARROWING = (*FACETS, *RANGES, "person", "ids")
+FILTER_NAMES = (*FACET_KINDS, *RANGE_CONDITIONS, "person", "ids")
 """What makes a list another list: a cursor of the one is none of the other."""
 
 
-class Shape(NamedTuple):
+class ListShape(NamedTuple):
     """All that makes one list's statement another's."""
 
     sort: str
@@ -45,68 +45,72 @@ class Shape(NamedTuple):
     sees_all: bool = False
 
 
-def page(asked: dict, audience: Audience, known: Known) -> tuple[list[str], str | None, int | None]:
+def list_title_cards(
+    query: dict, audience: Audience, snapshot: CatalogSnapshot
+) -> tuple[list[str], str | None, int | None]:
     """Cards as JSON, the next page's cursor, the total where it was asked for. Raises Invalid."""
-    shape, parameters = question(asked, audience, known)
-    narrowed = {name: asked[name] for name in NARROWING if asked.get(name) is not None}
-    scope = f"titles:{asked['sort']}:{narrowed}"
-    after = pagination.decode(scope, asked["cursor"])
+    shape, parameters = build_list_query(query, audience, snapshot)
+    narrowed = {name: query[name] for name in FILTER_NAMES if query.get(name) is not None}
+    scope = f"titles:{query['sort']}:{narrowed}"
+    after = pagination.decode(scope, query["cursor"])
     places = {f"after_{at}": value for at, value in enumerate(after or ())}
-    rows = rows_of(shape._replace(after=after is not None), {**parameters, **places, "limit": asked["limit"] + 1})
-    shown = pagination.page(rows, asked["limit"], scope, lambda row: list(row[2:]))
-    total = one_row(count(shape), parameters)[0] if asked["include_total"] else None
-    return told(shown["items"], asked["locale"] or audience.language, known), shown["next_cursor"], total
+    rows = list_rows(shape._replace(after=after is not None), {**parameters, **places, "limit": query["limit"] + 1})
+    shown = pagination.page(rows, query["limit"], scope, lambda row: list(row[2:]))
+    total = one_row(count_statement(shape), parameters)[0] if query["include_total"] else None
+    return localized_cards(shown["items"], query["locale"] or audience.language, snapshot), shown["next_cursor"], total
 
 
-def rows_of(shape: Shape, parameters: dict) -> list:
+def list_rows(shape: ListShape, parameters: dict) -> list:
     """The rows of the list of this shape; only one asked for by ids has a statement as long as its question."""
-    return all_rows(statement(shape), parameters) if shape.ids else prepared(shape).all(**parameters)
+    return (
+        all_rows(list_statement(shape), parameters) if shape.ids else compiled_list_statement(shape).all(**parameters)
+    )
 
 
 @lru_cache(maxsize=1_000)
-def prepared(shape: Shape) -> Prepared:
-    return Prepared(statement(shape))
+def compiled_list_statement(shape: ListShape) -> Prepared:
+    return Prepared(list_statement(shape))
 
 
-def question(asked: dict, audience: Audience, known: Known) -> tuple[Shape, dict]:
+def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
     """The shape of a list and its values."""
-    parameters = audience.parameters()
-    wanted = [(kind, asked[kind]) for kind in FACETS if asked.get(kind)]
-    pks = [_facet_pk(facet, known) for facet in wanted]
+    parameters = audience.sql_parameters()
+    wanted = [(kind, query[kind]) for kind in FACET_KINDS if query.get(kind)]
+    pks = [_facet_pk(facet, snapshot) for facet in wanted]
     # the facet with the fewest titles is walked; the sort is stable, so that before any count the order above holds
-    for at, pk in enumerate(sorted(pks, key=lambda pk: known.titles.get(pk, 0))):
+    for at, pk in enumerate(sorted(pks, key=lambda pk: snapshot.titles.get(pk, 0))):
         parameters[f"facet_{at}"] = pk
-    ranges = tuple(name for name in RANGES if asked.get(name) is not None)
-    parameters |= {name: asked[name] for name in ranges}
-    if asked.get("person"):
-        parameters["person"] = _person_pk(asked["person"])
-    if asked.get("ids") is not None:
-        parameters["ids"] = asked["ids"]
-    shape = Shape(
-        asked["sort"],
+    ranges = tuple(name for name in RANGE_CONDITIONS if query.get(name) is not None)
+    parameters |= {name: query[name] for name in ranges}
+    if query.get("person"):
+        parameters["person"] = _person_pk(query["person"])
+    if query.get("ids") is not None:
+        parameters["ids"] = query["ids"]
+    shape = ListShape(
+        query["sort"],
         facets=len(wanted),
         ranges=ranges,
-        person=bool(asked.get("person")),
-        ids=asked.get("ids") is not None,
+        person=bool(query.get("person")),
+        ids=query.get("ids") is not None,
         sees_all=audience.sees_all,
     )
     return shape, parameters
 
 
-def _facet_pk(facet, known):
+def _facet_pk(facet, snapshot):
     """The key of a facet, 0 for one that no title has. Raises Invalid where there is none of that name."""
-    pk = known.facets.get(facet) or _collection_pk(facet, known)
+    pk = snapshot.facets.get(facet) or _collection_facet_pk(facet, snapshot)
     if pk is None and facet[0] in ("genre", "collection"):
         raise Invalid(errors={facet[0]: ["There is none of this name."]})
     return pk or 0
 
 
-def _collection_pk(facet, known):
+def _collection_facet_pk(facet, snapshot):
     """A collection is asked for by its id too."""
     if not facet[1].startswith("col_"):
         return None
     row = one_row(sa.select(Collection.code).where(Collection.id == sa.bindparam("id")), {"id": facet[1]})
-    return row and known.facets.get(("collection", row.code))
+    return row and snapshot.facets.get(("collection", row.code))
 
 
 def _person_pk(person_id):
@@ -117,10 +121,10 @@ def _person_pk(person_id):
 
 
 @lru_cache(maxsize=1_000)
-def statement(shape: Shape) -> sa.Select:
+def list_statement(shape: ListShape) -> sa.Select:
     """The list of this shape: the title's key, its card, then the values that a cursor holds."""
-    walked, conditions = _narrowed(shape)
-    keys = _keys(shape, walked)
+    walked, conditions = _base_and_conditions(shape)
+    keys = _sort_keys(shape, walked)
     places_in_order = [key.label(f"key_{at}") for at, key in enumerate(keys)]
     select = sa.select(Title.pk, TitleCard.body, *places_in_order).select_from(_source(walked)).where(*conditions)
     descending = shape.sort.startswith("-")
@@ -136,17 +140,17 @@ def statement(shape: Shape) -> sa.Select:
 
 
 @lru_cache(maxsize=1_000)
-def count(shape: Shape) -> sa.Select:
+def count_statement(shape: ListShape) -> sa.Select:
     """How many titles the whole list has: reads them all, so only where it is asked for."""
-    walked, conditions = _narrowed(shape)
+    walked, conditions = _base_and_conditions(shape)
     return sa.select(sa.func.count()).select_from(_source(walked, with_cards=False)).where(*conditions)
 
 
-def _narrowed(shape):
+def _base_and_conditions(shape):
     """What is walked, and every condition."""
     alone = shape.ids or shape.person
     walked = TitleFacet if shape.facets and not alone else Title
-    conditions = [IN_CATALOG if shape.sees_all else VISIBLE, *(RANGES[name] for name in shape.ranges)]
+    conditions = [IN_CATALOG if shape.sees_all else VISIBLE, *(RANGE_CONDITIONS[name] for name in shape.ranges)]
     for at in range(shape.facets):
         facet = sa.bindparam(f"facet_{at}", type_=sa.Integer())
         if at == 0 and walked is TitleFacet:
@@ -162,36 +166,36 @@ def _narrowed(shape):
     return walked, conditions
 
 
-def _source(walked, with_cards=True):
+def _source(base, with_cards=True):
     source = Title.__table__
-    if walked is TitleFacet:
+    if base is TitleFacet:
         source = sa.join(TitleFacet, Title, Title.pk == TitleFacet.title_pk)
     if with_cards:
         source = sa.join(source, TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
     return source
 
 
-def _keys(shape, walked):
-    names = KEYS[shape.sort.removeprefix("-")]
-    own = TitleFacet.title_pk if walked is TitleFacet else Title.pk
-    keys = [getattr(walked, name) for name in names]
+def _sort_keys(shape, base):
+    names = SORT_COLUMNS[shape.sort.removeprefix("-")]
+    own = TitleFacet.title_pk if base is TitleFacet else Title.pk
+    keys = [getattr(base, name) for name in names]
     return keys if names == ("rank",) else [*keys, own]
 
 
-def told(rows, language: str | None, known: Known) -> list[str]:
+def localized_cards(rows, language: str | None, snapshot: CatalogSnapshot) -> list[str]:
     """The cards of these rows (title's key, card) in the language that comes closest, else in the title's own."""
-    wanted = known.told_in(language)
+    wanted = snapshot.card_locales(language)
     if not wanted or not rows:
         return [row[1] for row in rows]
-    localized = cards_in([row[0] for row in rows], wanted)
+    localized = list_cards_in_locales([row[0] for row in rows], wanted)
     return [next((localized[row[0], tag] for tag in wanted if (row[0], tag) in localized), row[1]) for row in rows]
 
 
-IN_LANGUAGES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.body).where(
+CARDS_IN_LOCALES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.body).where(
     TitleCard.title_pk.in_(sa.bindparam("pks", expanding=True)),
     TitleCard.locale.in_(sa.bindparam("locales", expanding=True)),
 )
 
 
-def cards_in(pks: list[int], locales: list[str]) -> dict[tuple[int, str], str]:
-    return {(pk, tag): body for pk, tag, body in all_rows(IN_LANGUAGES, {"pks": pks, "locales": locales})}
+def list_cards_in_locales(pks: list[int], locales: list[str]) -> dict[tuple[int, str], str]:
+    return {(pk, tag): body for pk, tag, body in all_rows(CARDS_IN_LOCALES, {"pks": pks, "locales": locales})}

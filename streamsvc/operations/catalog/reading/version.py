@@ -7,12 +7,12 @@ from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import CatalogState, Facet, TitleWindow
-from streamsvc.rules.catalog.codes import fallbacks
+from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import UtcTime, all_rows
 
 _now = sa.bindparam("now", type_=UtcTime())
-STATE = Prepared(
+CATALOG_STATE = Prepared(
     sa.select(
         sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
         sa.select(sa.func.max(TitleWindow.starts_at))
@@ -25,11 +25,11 @@ STATE = Prepared(
         .label("closed"),
     )
 )
-FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles)
+ALL_FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles)
 
 
 @dataclass(frozen=True)
-class Known:
+class CatalogSnapshot:
     """What one version of the catalogue has: the keys of its facets by kind and code, and roughly their titles."""
 
     version: int
@@ -39,23 +39,23 @@ class Known:
     def codes(self, kind: str) -> list[str]:
         return sorted(code for of, code in self.facets if of == kind)
 
-    def told_in(self, language: str | None) -> list[str]:
+    def card_locales(self, language: str | None) -> list[str]:
         """The locales to look for a title's card in, best first; none where no title has them."""
-        return [tag for tag in fallbacks(language) if ("locale", tag) in self.facets]
+        return [tag for tag in language_fallbacks(language) if ("locale", tag) in self.facets]
 
 
-def moment() -> tuple:
+def current_catalog_version() -> tuple:
     """What a list depends on besides the question and the audience: the version, and the last window that opened or
     closed. Three look-ups in indexes."""
-    return tuple(STATE.one(now=clock.now()))
+    return tuple(CATALOG_STATE.one(now=clock.now()))
 
 
-def known(version: int | None) -> Known:
+def load_snapshot(version: int | None) -> CatalogSnapshot:
     """What this version has; read once for each version and process."""
     kept = current_app.extensions.get("catalog")
     if kept is None or kept.version != version:
-        rows = all_rows(FACETS)
-        kept = Known(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
+        rows = all_rows(ALL_FACETS)
+        kept = CatalogSnapshot(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
         if version is not None:
             current_app.extensions["catalog"] = kept
     return kept

@@ -14,8 +14,8 @@ from flask import current_app
 
 from streamsvc.storage.database import one_row
 
-FRESH_S = 300
-COUNTED = sa.text(
+CACHE_TTL_S = 300
+LEXEME_STATISTICS = sa.text(
     "SELECT greatest(c.reltuples, 0) AS titles, s.most_common_elems::text::text[] AS tokens,"
     " s.most_common_elem_freqs AS shares FROM pg_class c"
     " LEFT JOIN pg_stats s ON s.tablename = c.relname AND s.attname = 'words' AND s.schemaname = current_schema()"
@@ -23,11 +23,11 @@ COUNTED = sa.text(
 )
 
 
-class Lexemes:
+class LexemeStatistics:
     """The most common tokens and the share of titles that each has; the others count as in none."""
 
     def __init__(self, titles: float = 0, tokens: list[str] | None = None, shares: list[float] | None = None):
-        self.titles, self.read_at = titles, time.monotonic()
+        self.titles, self.loaded_at = titles, time.monotonic()
         counted = sorted(zip(tokens or (), shares or (), strict=False))
         self._tokens = [token for token, _ in counted]
         self._sums = [0.0, *accumulate(share for _, share in counted)]
@@ -59,10 +59,10 @@ class Lexemes:
         return min(1.0, self._sums[last] - self._sums[first])
 
 
-def known() -> Lexemes:
+def load_lexeme_statistics() -> LexemeStatistics:
     """What was counted last; read anew every few minutes."""
     kept = current_app.extensions.get("catalog_lexemes")
-    if kept is None or time.monotonic() - kept.read_at > FRESH_S:
-        row = one_row(COUNTED)
-        kept = current_app.extensions["catalog_lexemes"] = Lexemes(*row)
+    if kept is None or time.monotonic() - kept.loaded_at > CACHE_TTL_S:
+        row = one_row(LEXEME_STATISTICS)
+        kept = current_app.extensions["catalog_lexemes"] = LexemeStatistics(*row)
     return kept

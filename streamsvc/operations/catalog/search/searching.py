@@ -11,26 +11,26 @@ from streamsvc.http import pagination
 from streamsvc.models import SearchDoc, Title, TitleCard
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.operations.catalog.reading.lists import told
-from streamsvc.operations.catalog.reading.version import Known
+from streamsvc.operations.catalog.reading.lists import localized_cards
+from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.search import lexemes
-from streamsvc.operations.catalog.search.spelling import corrections
-from streamsvc.operations.catalog.titles.json_fragments import dumped, joined, json_page
+from streamsvc.operations.catalog.search.spelling import suggest_corrections
+from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog import search
 from streamsvc.storage.compiled_statements import Prepared
 from streamsvc.storage.database import db
 
-FTS = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
+FTS_TABLE = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
 
 
-class Hit(NamedTuple):
+class SearchHit(NamedTuple):
     pk: int
     body: str
     rank: int
     match: str
 
 
-class Place(NamedTuple):
+class SearchPosition(NamedTuple):
     """Where a page starts: the stage, the rank after which it goes on, and how sure the hits before make it.
 
     Each hit makes it surer that nothing else was meant, an exact one as sure as three, and as sure as can be where the
@@ -39,120 +39,126 @@ class Place(NamedTuple):
 
     stage: int = 0
     rank: int = 2**63 - 1
-    sure: int = 0
+    confidence: int = 0
 
 
-FIRST = Place()
+FIRST_POSITION = SearchPosition()
 SURE_WORDS = 3
 
 
-def page(asked: dict, audience: Audience, known: Known) -> tuple[list[tuple[str, str]], str | None]:
+def search_page(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> tuple[list[tuple[str, str]], str | None]:
     """(match, card) of a page's hits, best first, and the next page's cursor."""
-    words = search.words_of(asked["q"])
+    words = search.query_words(query["q"])
     scope = "search:" + " ".join(words)
-    place = Place(*(pagination.decode(scope, asked["cursor"]) or FIRST))
-    hits, ends = find(words, audience, asked["limit"] + 1, place)
-    shown = hits[: asked["limit"]]
-    bodies = told(shown, asked["locale"] or audience.language, known)
+    place = SearchPosition(*(pagination.decode(scope, query["cursor"]) or FIRST_POSITION))
+    hits, ends = list_hits(words, audience, query["limit"] + 1, place)
+    shown = hits[: query["limit"]]
+    bodies = localized_cards(shown, query["locale"] or audience.language, snapshot)
     cursor = pagination.encode(scope, list(ends[len(shown) - 1])) if len(hits) > len(shown) else None
     return [(hit.match, body) for hit, body in zip(shown, bodies, strict=True)], cursor
 
 
-def answer(asked: dict, audience: Audience, known: Known) -> str:
+def search_json(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """A page of hits as JSON."""
-    hits, cursor = page(asked, audience, known)
-    total = count(search.words_of(asked["q"]), audience) if asked["include_total"] else None
-    return json_page([joined(card, dumped({"match": match})) for match, card in hits], cursor, total)
+    hits, cursor = search_page(query, audience, snapshot)
+    total = count_hits(search.query_words(query["q"]), audience) if query["include_total"] else None
+    return json_page([merge_json_objects(card, encode_json({"match": match})) for match, card in hits], cursor, total)
 
 
-def suggestions(asked: dict, audience: Audience, known: Known) -> str:
+def suggestions_json(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """What the typed letters may become, as JSON: id, kind, title, year, match."""
-    hits, _ = page({"cursor": None, **asked}, audience, known)
+    hits, _ = search_page({"cursor": None, **query}, audience, snapshot)
     items = []
     for match, card in hits:
         whole = msgspec.json.decode(card)
         items.append({name: whole[name] for name in ("id", "kind", "title", "year")} | {"match": match})
-    return dumped({"items": items, "next_cursor": None})
+    return encode_json({"items": items, "next_cursor": None})
 
 
-def find(words: list[str], audience: Audience, most: int, place: Place = FIRST) -> tuple[list[Hit], list[Place]]:
+def list_hits(
+    words: list[str], audience: Audience, limit: int, position: SearchPosition = FIRST_POSITION
+) -> tuple[list[SearchHit], list[SearchPosition]]:
     """Up to `most` hits from `place` on, and the place after each."""
-    hits: list[Hit] = []
-    ends: list[Place] = []
-    who = audience.parameters()
+    hits: list[SearchHit] = []
+    ends: list[SearchPosition] = []
+    who = audience.sql_parameters()
 
     def sure():
-        return place.sure + sum(weight(hit.match) for hit in hits)
+        return position.confidence + sum(match_weight(hit.match) for hit in hits)
 
-    for at, stage in _stages(words, place, sure):
-        after = place.rank if at == place.stage else FIRST.rank
-        run, wanted = _asked(stage.expression, most, audience.sees_all)
-        for row in run.all(**who, wanted=wanted, after=after, limit=most - len(hits)):
-            hits.append(Hit(*row, stage.match))
-            ends.append(Place(at, row.rank, sure()))
-        if len(hits) == most:
+    for at, stage in _iter_stages(words, position, sure):
+        after = position.rank if at == position.stage else FIRST_POSITION.rank
+        run, wanted = _hits_query(stage.expression, limit, audience.sees_all)
+        for row in run.all(**who, wanted=wanted, after=after, limit=limit - len(hits)):
+            hits.append(SearchHit(*row, stage.match))
+            ends.append(SearchPosition(at, row.rank, sure()))
+        if len(hits) == limit:
             break
     return hits, ends
 
 
-def count(words: list[str], audience: Audience) -> int:
+def count_hits(words: list[str], audience: Audience) -> int:
     """How many hits there are on all pages together: reads them all, so only where it is asked for."""
     counts: list[tuple[str, int]] = []
 
     def sure():
-        return sum(count * weight(match) for match, count in counts)
+        return sum(count * match_weight(match) for match, count in counts)
 
-    for _, stage in _stages(words, FIRST, sure):
-        run, wanted = _counted(stage.expression, audience.sees_all)
-        counts.append((stage.match, run.one(**audience.parameters(), wanted=wanted, after=FIRST.rank).found))
+    for _, stage in _iter_stages(words, FIRST_POSITION, sure):
+        run, wanted = _hit_count_query(stage.expression, audience.sees_all)
+        counts.append(
+            (stage.match, run.one(**audience.sql_parameters(), wanted=wanted, after=FIRST_POSITION.rank).found)
+        )
     return sum(count for _, count in counts)
 
 
-def weight(match: str) -> int:
+def match_weight(match: str) -> int:
     """How much surer a hit makes it that nothing else was meant."""
     return 3 if match == "exact" else 1
 
 
-def _stages(words: list[str], place: Place, sure: Callable[[], int]) -> Iterator[tuple[int, search.Stage]]:
+def _iter_stages(
+    words: list[str], position: SearchPosition, confidence: Callable[[], int]
+) -> Iterator[tuple[int, search.SearchStage]]:
     """The stages from a place on; guesses only where what is certain gave few hits, the last resort where none."""
     if not words:
         return
-    certain = search.stages(words)
-    yield from list(enumerate(certain))[place.stage :]
-    if place.stage < len(certain) and sure() >= search.FEW:
+    certain = search.search_stages(words)
+    yield from list(enumerate(certain))[position.stage :]
+    if position.stage < len(certain) and confidence() >= search.MIN_CERTAIN_HITS:
         return
-    corrected = corrections(search.telling(words))
-    whole = search.stages(words, corrected)
-    yield from list(enumerate(whole))[max(place.stage, len(certain)) :]
-    if place.stage >= len(whole) or sure() == 0:
-        yield from enumerate(search.last_resort(words, corrected), len(whole))
+    corrected = suggest_corrections(search.distinctive_words(words))
+    whole = search.search_stages(words, corrected)
+    yield from list(enumerate(whole))[max(position.stage, len(certain)) :]
+    if position.stage >= len(whole) or confidence() == 0:
+        yield from enumerate(search.last_resort_stages(words, corrected), len(whole))
 
 
-def _asked(expression: tuple, limit: int, sees_all: bool) -> tuple[Prepared, str]:
+def _hits_query(expression: tuple, limit: int, sees_all: bool) -> tuple[Prepared, str]:
     """The statement that finds an expression's titles soonest, and the expression in the database's language."""
     if db.engine.dialect.name == "sqlite":
-        return ON_SQLITE[sees_all], search.fts5(expression)
-    common = lexemes.known().is_common(expression, limit)
-    return (ON_POSTGRESQL_COMMON if common else ON_POSTGRESQL)[sees_all], search.tsquery(expression)
+        return HITS_ON_SQLITE[sees_all], search.format_fts5(expression)
+    common = lexemes.load_lexeme_statistics().is_common(expression, limit)
+    return (COMMON_HITS_ON_POSTGRESQL if common else HITS_ON_POSTGRESQL)[sees_all], search.format_tsquery(expression)
 
 
-def _counted(expression: tuple, sees_all: bool) -> tuple[Prepared, str]:
+def _hit_count_query(expression: tuple, sees_all: bool) -> tuple[Prepared, str]:
     """The statement that counts an expression's titles, and the expression in the database's language."""
     if db.engine.dialect.name == "sqlite":
-        return COUNT_ON_SQLITE[sees_all], search.fts5(expression)
-    return COUNT_ON_POSTGRESQL[sees_all], search.tsquery(expression)
+        return COUNT_ON_SQLITE[sees_all], search.format_fts5(expression)
+    return COUNT_ON_POSTGRESQL[sees_all], search.format_tsquery(expression)
 
 
 _after = sa.bindparam("after", type_=sa.BigInteger())
-_wanted = sa.bindparam("wanted", type_=sa.Text())
-_query = sa.cast(_wanted, TSQUERY())
-_found = (
+_expression = sa.bindparam("wanted", type_=sa.Text())
+_tsquery = sa.cast(_expression, TSQUERY())
+_matching_ranks = (
     sa.select(SearchDoc.rank)
-    .where(SearchDoc.words.op("@@")(_query), SearchDoc.rank < _after)
+    .where(SearchDoc.words.op("@@")(_tsquery), SearchDoc.rank < _after)
     .cte("found")
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
-_walked = (
+_docs_by_rank = (
     sa.select(SearchDoc.rank, SearchDoc.words)
     .where(SearchDoc.rank < _after)
     .order_by(SearchDoc.rank.desc())
@@ -161,7 +167,7 @@ _walked = (
 )
 
 
-def _statement(rank, *matches, shown):
+def _hits_statement(rank, *matches, shown):
     return Prepared(
         sa.select(Title.pk, TitleCard.body, rank.label("rank"))
         .select_from(rank.table)
@@ -173,21 +179,21 @@ def _statement(rank, *matches, shown):
     )
 
 
-def _count(rank, *matches, shown):
+def _hit_count_statement(rank, *matches, shown):
     titles = sa.select(sa.func.count().label("found")).select_from(rank.table).join(Title, Title.rank == rank)
     return Prepared(titles.where(*matches, shown))
 
 
-def _for_all(*parts, make=_statement):
+def _per_audience(*parts, make=_hits_statement):
     return {True: make(*parts, shown=IN_CATALOG), False: make(*parts, shown=VISIBLE)}
 
 
-_indexed = (FTS.c.rowid, FTS.c.search_fts.op("MATCH")(_wanted), FTS.c.rowid < _after)
-COUNT_ON_SQLITE = _for_all(*_indexed, make=_count)
-COUNT_ON_POSTGRESQL = _for_all(_found.c.rank, make=_count)
-ON_SQLITE = _for_all(*_indexed)
+_fts_match = (FTS_TABLE.c.rowid, FTS_TABLE.c.search_fts.op("MATCH")(_expression), FTS_TABLE.c.rowid < _after)
+COUNT_ON_SQLITE = _per_audience(*_fts_match, make=_hit_count_statement)
+COUNT_ON_POSTGRESQL = _per_audience(_matching_ranks.c.rank, make=_hit_count_statement)
+HITS_ON_SQLITE = _per_audience(*_fts_match)
 """The index gives the titles of an expression in the order of their rank, as far as they are asked for."""
-ON_POSTGRESQL = _for_all(_found.c.rank)
+HITS_ON_POSTGRESQL = _per_audience(_matching_ranks.c.rank)
 """The index gives all titles of an expression, which are then sorted: right where they are few."""
-ON_POSTGRESQL_COMMON = _for_all(_walked.c.rank, _walked.c.words.op("@@")(_query))
+COMMON_HITS_ON_POSTGRESQL = _per_audience(_docs_by_rank.c.rank, _docs_by_rank.c.words.op("@@")(_tsquery))
 """The ranks are walked from the most popular title down, and each is tried: right where many titles match."""

@@ -7,23 +7,25 @@ import sqlalchemy as sa
 
 from streamsvc.storage.database import db
 
-MOST_PARAMETERS = 500
-ANALYZE = sa.text("ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words")
+MAX_PARAMETERS = 500
+ANALYZE_CATALOG = sa.text(
+    "ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words"
+)
 
 
-ROOMY = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=25000")
+BULK_WRITE_PRAGMAS = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=25000")
 """64 MiB of pages in memory, and fewer copies from the log (of 100 MB): an import touches the same pages repeatedly."""
 
 
-def make_room() -> None:
+def prepare_connection() -> None:
     """Prepare the connection of this unit of work for many rows."""
     connection = db.session.connection()
     if connection.dialect.name == "sqlite":
-        for pragma in ROOMY:
+        for pragma in BULK_WRITE_PRAGMAS:
             connection.exec_driver_sql(pragma)
 
 
-def add(model, columns: Sequence[str], rows: list[tuple]) -> None:
+def insert_rows(model, columns: Sequence[str], rows: list[tuple]) -> None:
     """Insert tuples in the order of `columns`. JSON comes as text, moments in UTC."""
     if not rows:
         return
@@ -38,7 +40,7 @@ def add(model, columns: Sequence[str], rows: list[tuple]) -> None:
         return
     statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
     places = [columns.index(name) for name in statement.positiontup]
-    stored = [_as_stored(table.c[columns[place]], connection.dialect) for place in places]
+    stored = [_bind_processor(table.c[columns[place]], connection.dialect) for place in places]
     values = [
         map(store, map(itemgetter(place), rows)) if store else map(itemgetter(place), rows)
         for place, store in zip(places, stored, strict=True)
@@ -46,30 +48,30 @@ def add(model, columns: Sequence[str], rows: list[tuple]) -> None:
     connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
 
 
-def _as_stored(column, dialect):
+def _bind_processor(column, dialect):
     """What makes a column's value the number or text that SQLite's driver knows; None where it is."""
     return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
-def missing(column, values: Iterable[str]) -> list[str]:
+def list_missing_values(column, values: Iterable[str]) -> list[str]:
     """Those of the values that no row has, in order. The caller is alone in writing to the table."""
     wanted = set(values)
-    return sorted(wanted - {row[0] for row in rows_by(sa.select(column), column, sorted(wanted))})
+    return sorted(wanted - {row[0] for row in select_rows_in(sa.select(column), column, sorted(wanted))})
 
 
-def remove(model, column: str, keys: list) -> None:
+def delete_rows(model, column: str, keys: list) -> None:
     """Delete the rows whose `column` is one of `keys`."""
-    for some in slices(keys):
+    for some in in_chunks(keys):
         db.session.execute(sa.delete(model).where(getattr(model, column).in_(some)))
 
 
-def rows_by(select: sa.Select, column, keys: Iterable) -> Iterable[sa.Row]:
+def select_rows_in(select: sa.Select, column, keys: Iterable) -> Iterable[sa.Row]:
     """The rows of `select` whose `column` is one of `keys`, however many."""
-    for some in slices(list(keys)):
+    for some in in_chunks(list(keys)):
         yield from db.session.execute(select.where(column.in_(some)))
 
 
-def new_pks(model, count: int) -> range | list[int]:
+def allocate_pks(model, count: int) -> range | list[int]:
     """As many fresh primary keys, growing. The caller is alone in writing to the table."""
     column = model.__table__.c.pk
     if db.session.connection().dialect.name == "postgresql":
@@ -81,11 +83,11 @@ def new_pks(model, count: int) -> range | list[int]:
     return range(last + 1, last + count + 1)
 
 
-def slices(rows: list) -> Iterable[list]:
-    return (rows[at : at + MOST_PARAMETERS] for at in range(0, len(rows), MOST_PARAMETERS))
+def in_chunks(rows: list) -> Iterable[list]:
+    return (rows[at : at + MAX_PARAMETERS] for at in range(0, len(rows), MAX_PARAMETERS))
 
 
-def analyze() -> None:
+def analyze_tables() -> None:
     """Have PostgreSQL count the catalogue's tables, in the caller's unit of work."""
     if db.session.connection().dialect.name == "postgresql":
-        db.session.execute(ANALYZE)
+        db.session.execute(ANALYZE_CATALOG)

@@ -3,23 +3,23 @@
 A card holds only what is the same for every viewer. It is made when the title changes, never when it is read.
 """
 
-from streamsvc.operations.catalog.titles.json_fragments import dumped
-from streamsvc.rules.catalog.codes import fallbacks
-from streamsvc.rules.catalog.record import Title
+from streamsvc.operations.catalog.titles.json_fragments import encode_json
+from streamsvc.rules.catalog.codes import language_fallbacks
+from streamsvc.rules.catalog.record import CatalogRecord
 
 
-def cards(record: Title, title_id: str) -> dict[str, str]:
+def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
     """The card in each language, `""` being the title's own: locale → JSON."""
-    return {locale: _card(record, title_id, locale) for locale in ("", *record.localizations)}
+    return {locale: _card_json(record, title_id, locale) for locale in ("", *record.localizations)}
 
 
-def _card(record, title_id, locale):
+def _card_json(record, title_id, locale):
     rating = record.rating
-    return dumped(
+    return encode_json(
         {
             "id": title_id,
             "kind": record.kind,
-            "title": _in_language(record, locale, "title"),
+            "title": _localized_text(record, locale, "title"),
             "original_title": record.original_title,
             "year": record.year,
             "runtime_s": record.runtime_s,
@@ -27,27 +27,27 @@ def _card(record, title_id, locale):
             "genres": record.genres,
             "languages": record.languages,
             "countries": record.countries,
-            "synopsis": _in_language(record, locale, "synopsis"),
-            "artwork": _artwork(record.artwork),
+            "synopsis": _localized_text(record, locale, "synopsis"),
+            "artwork": _artwork_view(record.artwork),
             "external_ids": record.external_ids,
         }
     )
 
 
-def _in_language(record, locale, name):
+def _localized_text(record, locale, name):
     """A text in the language that comes closest of those that have it: each falls back by itself."""
-    nearest = [record.localizations[tag] for tag in fallbacks(locale) if tag in record.localizations]
+    nearest = [record.localizations[tag] for tag in language_fallbacks(locale) if tag in record.localizations]
     return next((text for one in (*nearest, record) if (text := getattr(one, name))), None)
 
 
-def detail(record: Title, people: dict[str, tuple[int, str]]) -> str:
+def detail_json(record: CatalogRecord, people: dict[str, tuple[int, str]]) -> str:
     """What the page of one title adds to its card; `people` gives each name's key and id."""
     credits = [
         {"person_id": people[credit.name][1], "name": credit.name, "role": credit.role, "character": credit.character}
         for credit in record.credits
     ]
     extras = [{"kind": extra.kind, "title": extra.title, "runtime_s": extra.runtime_s} for extra in record.extras]
-    return dumped(
+    return encode_json(
         {
             "credits": credits,
             "markers": record.markers or {},
@@ -57,11 +57,11 @@ def detail(record: Title, people: dict[str, tuple[int, str]]) -> str:
     )
 
 
-def _artwork(pictures):
+def _artwork_view(pictures):
     return [
         {"role": p.role, "url": p.url, "width": p.width, "height": p.height, "language": p.language} for p in pictures
     ]
 
 
 def artwork_json(pictures) -> str:
-    return dumped(_artwork(pictures))
+    return encode_json(_artwork_view(pictures))

@@ -10,37 +10,37 @@ import sqlalchemy as sa
 from streamsvc.models import Title
 from streamsvc.storage.database import db
 
-SELDOM, USUAL = 8, 4
+BULK_AUTOMERGE, DEFAULT_AUTOMERGE = 8, 4
 """How many pieces of like size are merged into one."""
-AT_ONCE = 1_000
+PAGES_PER_MERGE = 1_000
 """Pages of 4 KB that are merged in one unit of work: about 0.2 s."""
-WORTH_A_MERGE = 0.01
+MERGE_THRESHOLD = 0.01
 """Share of the titles that has to be written for a merge to cost no more than the writing did."""
 
 
-def expect_many() -> None:
+def start_bulk_writes() -> None:
     """Prepare the index for many titles, in the caller's unit of work."""
-    _tell("automerge", SELDOM)
+    _set_fts_option("automerge", BULK_AUTOMERGE)
 
 
-def settle(written: int) -> bool:
+def complete_bulk_writes(written: int) -> bool:
     """Have the index as it usually is, in the caller's unit of work; whether merging pays after so many titles."""
-    if not _tell("automerge", USUAL):
+    if not _set_fts_option("automerge", DEFAULT_AUTOMERGE):
         return False
-    return written > WORTH_A_MERGE * db.session.scalar(sa.select(sa.func.count()).select_from(Title))
+    return written > MERGE_THRESHOLD * db.session.scalar(sa.select(sa.func.count()).select_from(Title))
 
 
-def merge_some() -> bool:
+def merge_index_step() -> bool:
     """Merge a little, in the caller's unit of work; whether there may be more to merge."""
     if db.engine.dialect.name != "sqlite":
         return False
     raw = db.session.connection().connection.dbapi_connection
     before = raw.total_changes
-    _tell("merge", -AT_ONCE)
+    _set_fts_option("merge", -PAGES_PER_MERGE)
     return raw.total_changes - before >= 2  # so SQLite tells that there was something to do
 
 
-def _tell(command: str, number: int) -> bool:
+def _set_fts_option(command: str, number: int) -> bool:
     connection = db.session.connection()
     if connection.dialect.name != "sqlite":
         return False

@@ -3,18 +3,18 @@
 import msgspec
 
 
-def dumped(value) -> str:
+def encode_json(value) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def joined(*objects: str) -> str:
+def merge_json_objects(*objects: str) -> str:
     """One object from the members of several: `{"a":1}` and `{"b":2}` become `{"a":1,"b":2}`."""
     return "{" + ",".join(inner for inner in (body[1:-1] for body in objects) if inner) + "}"
 
 
-def member(name: str, ready: str) -> str:
+def json_member(name: str, value_json: str) -> str:
     """`{"name": …}` around JSON that is ready."""
-    return f'{{"{name}":{ready}}}'
+    return f'{{"{name}":{value_json}}}'
 
 
 def json_list(items: list[str]) -> str:
@@ -24,4 +24,4 @@ def json_list(items: list[str]) -> str:
 def json_page(items: list[str], next_cursor: str | None, total: int | None = None) -> str:
     """A page of ready items; `total` where it was asked for."""
     rest = {"next_cursor": next_cursor} if total is None else {"next_cursor": next_cursor, "total": total}
-    return joined(member("items", json_list(items)), dumped(rest))
+    return merge_json_objects(json_member("items", json_list(items)), encode_json(rest))

@@ -2,41 +2,43 @@
 
 from datetime import datetime
 
-from streamsvc.models import Ceremony
+from streamsvc.models import PendingFlow
 from streamsvc.operations.credentials.bindings import is_bound
-from streamsvc.rules.sign_in.pending_flows import LIFETIMES
-from streamsvc.rules.sign_in.sessions import fingerprint
+from streamsvc.rules.sign_in.pending_flows import FLOW_LIFETIMES
+from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, one_row
 
 
-def begin(kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data):
+def start_flow(
+    kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data
+):
     """In the caller's unit of work. `session_id` or `binding` say who may finish it."""
     db.session.add(
-        Ceremony(
+        PendingFlow(
             kind=kind,
-            secret_hash=fingerprint(secret),
+            secret_hash=hash_token(secret),
             session_id=session_id,
-            binding_hash=fingerprint(binding) if binding else None,
+            binding_hash=hash_token(binding) if binding else None,
             data=data,
             created_at=now,
-            expires_at=now + LIFETIMES[kind],
+            expires_at=now + FLOW_LIFETIMES[kind],
         )
     )
 
 
-def of_session(kind: str, secret: str, session_id: str, now: datetime):
+def find_session_flow(kind: str, secret: str, session_id: str, now: datetime):
     """The open one that this session began, or None."""
-    found = one_row(Ceremony.open_one(kind, fingerprint(secret), now))
+    found = one_row(PendingFlow.select_open(kind, hash_token(secret), now))
     return found if found and found.session_id == session_id else None
 
 
-def of_browser(kind: str, secret: str, binding: str, must_be_bound: bool, now: datetime):
+def find_browser_flow(kind: str, secret: str, binding: str, must_be_bound: bool, now: datetime):
     """The open one that this browser or app began, or None.
 
     One that was begun without a binding is tied to nobody but who knows its secret. That never signs a browser in by
     cookie: `must_be_bound`.
     """
-    found = one_row(Ceremony.open_one(kind, fingerprint(secret), now))
+    found = one_row(PendingFlow.select_open(kind, hash_token(secret), now))
     if found is None or (found.binding_hash is None and must_be_bound):
         return None
     return found if found.binding_hash is None or is_bound(found.binding_hash, binding) else None
