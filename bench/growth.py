@@ -35,7 +35,7 @@ from bench import report, servers
 from bench.paths import Request
 from streamsvc.app import create_app
 from streamsvc.blueprints.catalog.answers import ResponseCache
-from streamsvc.cli.progress import progress
+from streamsvc.cli.progress import progress_bar
 from streamsvc.http import pagination
 from streamsvc.models import Title
 from streamsvc.operations.catalog.formats import ndjson
@@ -117,9 +117,9 @@ def fill(size: int) -> dict:
     """Import a made catalogue, straight from its maker."""
     app = create_app(Settings.from_env(os.environ))
     maker = subprocess.Popen([sys.executable, str(MAKER), str(size)], stdout=subprocess.PIPE)
-    gc_tuning.settle()  # as the command does
+    gc_tuning.tune_gc()  # as the command does
     began = time.perf_counter()
-    with app.app_context(), maker.stdout as file, progress(size, f"Importing {size:,} titles") as bar:
+    with app.app_context(), maker.stdout as file, progress_bar(size, f"Importing {size:,} titles") as bar:
         found = importing.import_entries(ndjson.read_ndjson(file), lambda done: bar.update(done - bar.pos))
         bytes_ = db.session.scalar(sa.text(SIZES[db.engine.dialect.name]))
     assert (found.added, found.rejected, maker.wait()) == (size, 0, 0), found
@@ -227,7 +227,7 @@ class Catalogue:
             "year": [sorted(t.year_key for t in self.titles)[len(self.titles) // 2], at.pk],
             "popularity": [sorted(t.rank for t in self.titles)[len(self.titles) // 2]],
         }
-        return pagination.encode(f"titles:{sort}", place[sort.removeprefix("-")])
+        return pagination.encode_cursor(f"titles:{sort}", place[sort.removeprefix("-")])
 
     def _filtered(self):
         def query():
@@ -272,7 +272,7 @@ def measure(catalogues: list[Catalogue], rounds: int) -> dict[str, dict[int, lis
                 one.took(path, first)
     gc.collect()
     gc.freeze()
-    with progress(rounds * len(turns), "Reading") as bar:
+    with progress_bar(rounds * len(turns), "Reading") as bar:
         for _ in range(rounds):
             for path, first in random.sample(turns, len(turns)):
                 for one in random.sample(catalogues, len(catalogues)):

@@ -26,7 +26,7 @@ import jsonschema
 from bench import report
 from bench.__main__ import database
 from streamsvc.app import create_app
-from streamsvc.cli.progress import progress
+from streamsvc.cli.progress import progress_bar
 from streamsvc.http import edge
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
@@ -322,7 +322,7 @@ def fuzz(app, count, chance) -> tuple[Counter, dict[str, tuple]]:
     document = app.test_client().get("/openapi.json").json
     world, judge, faults = World(app), Judge(document), Faults()
     requests, statuses, found = Requests(world, document, chance), Counter(), {}
-    with progress(count, "Broken requests") as bar:
+    with progress_bar(count, "Broken requests") as bar:
         for number in range(count):
             row = requests.rows[number % len(requests.rows)]
             asked = requests.broken(row)
@@ -346,14 +346,14 @@ def main():
     parser.add_argument("--plant", action="store_true", help="read JSON carelessly: it must be found")
     asked = parser.parse_args()
     if asked.plant:
-        edge.strict_json = json.loads
+        edge.parse_strict_json = json.loads
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
         url = stack.enter_context(database(asked.database, folder))
         settings = Settings(
             database_url=url, secret_key=("a secret for measuring alone, long enough",), sandbox=True, **CHEAP
         )
-        app = create_app(settings.completed(), now=Clock())
+        app = create_app(settings.with_defaults(), now=Clock())
         with app.app_context():
             flask_migrate.upgrade()
         print(f"{report.machine()}\n{asked.database}, {asked.requests} requests, seed {asked.seed}", flush=True)

@@ -25,12 +25,12 @@ import sqlalchemy as sa
 from bench import people, report, servers
 from bench.wire import Line
 from streamsvc.app import create_app
-from streamsvc.cli.progress import progress
+from streamsvc.cli.progress import progress_bar
 from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import authentication, password_hashing
-from streamsvc.storage.database import one_row
+from streamsvc.storage.database import fetch_one
 
 CLIENTS, ASKED_AFTER, LONGEST_ROUND_S, NEW_CONNECTION_EVERY = 8, 3, 120, 20
 PASSWORD = "a long secret 7"
@@ -71,7 +71,7 @@ class Turn:
 
 def turns(count: int) -> list[Turn]:
     """So many rounds, a household each, in rows; the ways to revoke take turns."""
-    admin, same_hash = create_api_key("revoker", ["admin"]), password_hashing.hashed(PASSWORD)
+    admin, same_hash = create_api_key("revoker", ["admin"]), password_hashing.hash_password(PASSWORD)
     homes = people.accounts((f"viewer{n}" for n in range(count)), same_hash)
     devices = [(people.device_of(home), people.device_of(home)) for home in homes]
     sessions = [(people.session_of(one), people.session_of(other)) for one, other in devices]
@@ -103,7 +103,7 @@ def key_turn(way: str, account: str, admin: str) -> Turn:
 
 
 def key_id(token: str) -> str:
-    return one_row(sa.select(ApiKey.id).where(ApiKey.token_hash == hash_token(token))).id
+    return fetch_one(sa.select(ApiKey.id).where(ApiKey.token_hash == hash_token(token))).id
 
 
 async def one_round(lines: list[Line], revoker: Line, turn: Turn) -> tuple[int, float]:
@@ -174,7 +174,7 @@ def arguments():
 async def rounds(host, turns, shake_every, postmaster) -> tuple[int, dict[str, list[float]], dict[str, list[float]]]:
     """(stale accepts, seconds by way of the calm rounds, seconds by mishap of the others)."""
     lines, revoker, stale, calm, shaken = [Line(host) for _ in range(CLIENTS)], Line(host), 0, {}, {}
-    with progress(len(turns), "Revocations") as bar:
+    with progress_bar(len(turns), "Revocations") as bar:
         for number, turn in enumerate(turns, 1):
             mishap = number % shake_every == 0 and shake(number // shake_every, postmaster)
             more, spent = await one_round(lines, revoker, turn)

@@ -33,18 +33,18 @@ from streamsvc.models.subscriptions import (
     Subscription,
     SubscriptionEvent,
 )
-from streamsvc.operations.billing.books.audit import audit
+from streamsvc.operations.billing.books.audit import audit_billing
 from streamsvc.operations.billing.core import batches
-from streamsvc.operations.billing.core.aggregate import stand
+from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.invoices import corrections
-from streamsvc.operations.billing.plans import put_plan
-from streamsvc.operations.billing.reporting.revenue import revenue
+from streamsvc.operations.billing.plans import replace_plan
+from streamsvc.operations.billing.reporting.revenue import revenue_report
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.settings import Settings
-from streamsvc.storage.database import affected, all_rows, db, new_id, one_row
-from streamsvc.storage.unit_of_work import together
+from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, new_id
+from streamsvc.storage.unit_of_work import unit_of_work
 from streamsvc.worker import gc_tuning, jobs
 
 assert job_handlers
@@ -97,8 +97,8 @@ def live(subscribers, months, seed) -> "End":
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
         url = f"sqlite:///{folder}/simulation.sqlite3"
-        app = create_app(Settings(database_url=url, secret_key=("s" * 40,), sandbox=True).completed(), now=clock)
-        jobs.MOST_AT_ONCE = AT_ONCE
+        app = create_app(Settings(database_url=url, secret_key=("s" * 40,), sandbox=True).with_defaults(), now=clock)
+        jobs.MAX_BATCH_SIZE = AT_ONCE
         with app.app_context():
             for engine in db.engines.values():
                 sa.event.listen(engine, "connect", lambda raw, _: raw.executescript(PRAGMAS))
@@ -110,7 +110,7 @@ def simulate(clock, subscribers, months, chance) -> "End":
     """Live through it, and look at what came of it."""
     prices = sell()
     everyone = begin(clock, subscribers, prices, chance)
-    gc_tuning.settle()
+    gc_tuning.tune_gc()
     days, began = months * 30, time.perf_counter()
     with click.progressbar(range(days), label=f"{subscribers} subscribers, {months} months", file=sys.stderr) as bar:
         for _ in bar:
@@ -119,9 +119,9 @@ def simulate(clock, subscribers, months, chance) -> "End":
             for subscription_id, account_id in some(everyone, chance):
                 happen(subscription_id, account_id, prices, chance, clock.at)
     lived_s = time.perf_counter() - began
-    rows = revenue(START.date(), clock.at.date(), "month")["revenue"]
+    rows = revenue_report(START.date(), clock.at.date(), "month")["revenue"]
     began = time.perf_counter()
-    found = audit(clock.at)
+    found = audit_billing(clock.at)
     took = {"lived_s": lived_s, "audited_s": time.perf_counter() - began}
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return End(rows, **books(), found=[str(one) for one in found], **took, peak_mib=peak_mib)
@@ -130,12 +130,12 @@ def simulate(clock, subscribers, months, chance) -> "End":
 def pass_day(clock) -> None:
     """All that falls due up to now, at the moment it falls due; then what nobody will ask for is forgotten."""
     today = clock.at
-    while due := jobs.next_due(today):
+    while due := jobs.find_next_due_job(today):
         clock.at = max(due.run_at, today - timedelta(days=1))
-        jobs.run_some(jobs.take_some(due.run_at, AT_ONCE), clock.at)
-        affected(sa.delete(Job).where(jobs.OPEN, Job.run_at <= clock.at, Job.kind == "mail.send"))
+        jobs.run_batch(jobs.lease_batch(due.run_at, AT_ONCE), clock.at)
+        execute_write(sa.delete(Job).where(jobs.IS_OPEN, Job.run_at <= clock.at, Job.kind == "mail.send"))
     clock.at = today
-    affected(sa.delete(Job).where(Job.done_at.is_not(None)))
+    execute_write(sa.delete(Job).where(Job.done_at.is_not(None)))
 
 
 def sell() -> list[str]:
@@ -144,14 +144,14 @@ def sell() -> list[str]:
         {**terms, "amount_minor": amount, "interval": interval, "interval_count": count}
         for amount, interval, count in PRICES
     ]
-    plan = put_plan("simulated", {"name": "Plan", "description": None, "features": {}, "prices": asked}, START)
+    plan = replace_plan("simulated", {"name": "Plan", "description": None, "features": {}, "prices": asked}, START)
     db.session.commit()
     return [price.id for price in sorted(plan.prices, key=lambda one: one.amount_minor)]
 
 
 def begin(clock, subscribers, prices, chance) -> list[tuple[str, str]]:
     """(subscription, account) of all: they come from another system, somewhere in a period that is paid."""
-    plan_id = one_row(sa.text("SELECT plan_id FROM prices"))[0]
+    plan_id = fetch_one(sa.text("SELECT plan_id FROM prices"))[0]
     everyone = []
     with click.progressbar(range(0, subscribers, AT_ONCE), label="They come along", file=sys.stderr) as bar:
         for first in bar:
@@ -161,10 +161,10 @@ def begin(clock, subscribers, prices, chance) -> list[tuple[str, str]]:
             for model, kept in zip(TABLES, columns, strict=True):
                 db.session.execute(sa.insert(model), list(kept))
             ids = [(subscription["id"], account["id"]) for account, _, subscription, _ in rows]
-            with together():
-                batches.hold([subscription_id for subscription_id, _ in ids])
+            with unit_of_work():
+                batches.lock_and_preload([subscription_id for subscription_id, _ in ids])
                 for subscription_id, _ in ids:
-                    stand(subscription_id, clock.at).show()
+                    load_locked(subscription_id, clock.at).save_projection()
             db.session.commit()
             db.session.remove()
             everyone += ids
@@ -201,7 +201,7 @@ def some(everyone, chance) -> list[sa.Row]:
     share = (DECLINED + sum(odds for _, odds in EVENTS)) / 30
     chosen = [ids[0] for ids in chance.sample(everyone, round(len(everyone) * share + chance.random() - 0.5))]
     present = sa.select(Subscription.id, Subscription.account_id).where(Subscription.id.in_(chosen))
-    return all_rows(present.where(Subscription.status != "canceled").order_by(Subscription.id))
+    return fetch_all(present.where(Subscription.status != "canceled").order_by(Subscription.id))
 
 
 def happen(subscription_id, account_id, prices, chance, now) -> None:
@@ -217,7 +217,7 @@ def happen(subscription_id, account_id, prices, chance, now) -> None:
         elif what == "refund":
             refund_last(subscription_id, now)
         else:
-            changes.carry_out(subscription_id, step_of(what, prices, chance, now), now)
+            changes.apply_change(subscription_id, step_of(what, prices, chance, now), now)
     except Refusal:
         db.session.rollback()
     finally:
@@ -230,34 +230,34 @@ def step_of(what, prices, chance, now):
         return lambda at: changes.change_plan(at, asked, at.account.id)
     if what == "pause":
         until = now + timedelta(days=chance.randint(1, 60))
-        return lambda at: changes.pause(at, until, at.account.id)
+        return lambda at: changes.pause_subscription(at, until, at.account.id)
     asked = {"when": chance.choice(["now", "period_end"])}
-    return lambda at: changes.cancel(at, asked, at.account.id)
+    return lambda at: changes.cancel_subscription(at, asked, at.account.id)
 
 
 def refund_last(subscription_id, now) -> None:
     paid = sa.select(Invoice.id).where(Invoice.subscription_id == subscription_id, Invoice.amount_paid_minor > 0)
     last = db.session.scalar(paid.order_by(Invoice.id.desc()).limit(1))
     if last:
-        corrections.refund(last, {}, now)
+        corrections.refund_invoice(last, {}, now)
 
 
 def books() -> dict[str, int]:
     """What the ledger holds, and what the bank took, in cents."""
     sums = sa.select(LedgerEntry.book, sa.func.sum(LedgerEntry.amount_minor)).group_by(LedgerEntry.book)
-    by_book = dict(all_rows(sums))
+    by_book = dict(fetch_all(sums))
     refunds = sa.func.sum(LedgerEntry.amount_minor)
-    refunded = one_row(sa.select(refunds).where(LedgerEntry.kind == "refund", LedgerEntry.book == "cash"))[0] or 0
+    refunded = fetch_one(sa.select(refunds).where(LedgerEntry.kind == "refund", LedgerEntry.book == "cash"))[0] or 0
     bank = sa.func.sum(sa.case((SandboxCharge.kind == "refund", -1), else_=1) * SandboxCharge.amount_minor)
     return {
-        "requests": one_row(sa.select(sa.func.count()).select_from(SandboxCharge))[0],
+        "requests": fetch_one(sa.select(sa.func.count()).select_from(SandboxCharge))[0],
         "billed": -sum(by_book.get(book, 0) for book in ("revenue", "tax")),
         "collected": by_book.get("cash", 0),
         "refunded": -refunded,
         "written_off": by_book.get("written_off", 0),
         "owed": by_book.get("receivable", 0),
         "credit": -by_book.get("customer_credit", 0),
-        "bank": one_row(sa.select(bank).where(SandboxCharge.status == SUCCEEDED))[0] or 0,
+        "bank": fetch_one(sa.select(bank).where(SandboxCharge.status == SUCCEEDED))[0] or 0,
     }
 
 

@@ -31,13 +31,13 @@ import sqlalchemy as sa
 from bench import people, report, servers
 from bench.wire import Answer, Line
 from streamsvc.app import create_app
-from streamsvc.cli.progress import progress
-from streamsvc.models import Session, Throttle
+from streamsvc.cli.progress import progress_bar
+from streamsvc.models import RateLimitCounter, Session
 from streamsvc.operations.credentials import attempts
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.storage.database import STATEMENTS, db, one_row
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_one
 
 LINES = 64
 PAIRS_EACH, ATTEMPTS_EACH_ADDRESS, GUESSES_EACH_VICTIM = 5, 100, 50
@@ -64,7 +64,7 @@ def served(plant=""):
 
 
 def no_step_up():
-    password_hashing.is_breached = lambda password: False
+    password_hashing.is_listed_as_breached = lambda password: False
 
 
 def hashes_first():
@@ -74,7 +74,7 @@ def hashes_first():
         try:
             look(attempt)
         except TooManyAttempts:
-            password_hashing.matches(None, "whatever")
+            password_hashing.verify_password(None, "whatever")
             raise
 
     attempts.SignInAttempt._test_limits = looked
@@ -84,24 +84,24 @@ def reads_first():
     """The counters as they are often written: looked at, then set."""
 
     def take(counters, limit, subject, solved=False):
-        key, now_s = rate_limits.key_of(limit, subject), rate_limits._now_s()
-        kept = one_row(sa.select(Throttle.count).where(Throttle.key == key))
+        key, now_s = rate_limits.counter_key(limit, subject), rate_limits._now_s()
+        kept = fetch_one(sa.select(RateLimitCounter.count).where(RateLimitCounter.key == key))
         count = kept.count + 1 if kept else 1
-        if count > (limit.most if isinstance(limit, limits.Window) else limit.free):
+        if count > (limit.max_attempts if isinstance(limit, limits.RateLimit) else limit.free_attempts):
             raise TooManyAttempts(60)
         row = {"count": count, "until_s": now_s + 60}
-        step = rate_limits.insert(Throttle).values(key=key, **row)
+        step = rate_limits.insert(RateLimitCounter).values(key=key, **row)
         counters._connection.execute(step.on_conflict_do_update(index_elements=["key"], set_=row))
         return count
 
-    rate_limits.counting = unguarded
-    rate_limits.Counters.take = take
+    rate_limits.counter_transaction = unguarded
+    rate_limits.Counters.hit = take
 
 
 @contextmanager
 def unguarded():
     """Counters whose statements are each a transaction of its own."""
-    with db.engines[STATEMENTS].connect() as connection:
+    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         yield rate_limits.Counters(connection)
 
 
@@ -122,17 +122,17 @@ class Cast:
 
 
 def settle(chance, count) -> Cast:
-    words = sorted(password_hashing._breached())
+    words = sorted(password_hashing._breached_passwords())
     names, victims = [f"user{n}" for n in range(count)], [f"victim{n}" for n in range(max(1, count // VICTIMS_SHARE))]
     chance.shuffle(names)
     breached = dict(zip(names, chance.sample(words, max(1, count // BREACHED_SHARE)), strict=False))
     rest = names[len(breached) :]
-    rows = people.accounts(rest + victims, password_hashing.hashed(OWN))
+    rows = people.accounts(rest + victims, password_hashing.hash_password(OWN))
     devices = [people.device_of(row) for row in rows]
     known = {name: device["id"] for name, device in zip(rest + victims, devices, strict=True)}
-    with progress(len(breached), "Accounts with a breached password") as bar:
+    with progress_bar(len(breached), "Accounts with a breached password") as bar:
         for name, word in breached.items():
-            rows += people.accounts([name], password_hashing.hashed(word))
+            rows += people.accounts([name], password_hashing.hash_password(word))
             bar.update(1)
     people.keep(rows, devices)
     return Cast(names, breached, known, rest[:KNOWN], rest[KNOWN : KNOWN + NEW], victims)
@@ -150,7 +150,7 @@ async def storm(host: str, wanted, label: str, on_answer, persistent=False) -> i
     The `persistent` try again what found a full house, until it is judged; how often they did.
     """
     waiting, again = collections.deque(wanted), 0
-    with progress(len(waiting), label) as bar:
+    with progress_bar(len(waiting), label) as bar:
 
         async def one(line):
             while waiting:
@@ -209,7 +209,7 @@ class Told:
 async def stuffing(host, chance, cast, asked):
     """The pairs, while people sign in: what attackers heard, {on known devices?: what people heard}, and the addresses
     that tried nobody who comes on a new device, whose own door may be shut where the address's is not."""
-    words = sorted(password_hashing._breached())
+    words = sorted(password_hashing._breached_passwords())
     pairs = [(name, word) for name in cast.names for word in chance.sample(words, PAIRS_EACH - 1)]
     pairs += [(name, cast.breached.get(name) or chance.choice(words)) for name in cast.names]
     chance.shuffle(pairs)
@@ -272,7 +272,7 @@ async def targeting(host, cast):
         address = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
         heard.note(name, await sign_in(line, address, name, "a guess at it"))
 
-    with progress(len(cast.victims), "Victims") as bar:
+    with progress_bar(len(cast.victims), "Victims") as bar:
         for number, name in enumerate(cast.victims):
             await asyncio.gather(*(guess(line, name) for line in lines))
             home.append(await sign_in(own, f"12.0.{number // 250}.{number % 250}", name, OWN, cast.devices[name]))
@@ -337,7 +337,7 @@ async def all_of_it(asked, chance, cast, env, tally) -> list[tuple[str, str, str
         targeted_computed = tally.stat().st_size - before - sum(answer.status in HASHED for answer in home)
     with serving(env, asked.plant, "0") as host:
         bare = await spoofing(host, behind_proxy=False)
-    many, ladder = limits.SPRAYED_ADDRESS.most, limits.SIGN_IN_ACCOUNT.free
+    many, ladder = limits.SPRAYED_ADDRESS.max_attempts, limits.SIGN_IN_ACCOUNT.free_attempts
     budget = many * len(heard.subjects) + len(cast.breached)
     issued = sessions_of_breached(env) + heard.statuses[201]
     exact = heard.is_exactly(many, plain)

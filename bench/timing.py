@@ -32,7 +32,7 @@ import sqlalchemy as sa
 from bench import people, report
 from bench.__main__ import database
 from streamsvc.app import create_app
-from streamsvc.cli.progress import progress
+from streamsvc.cli.progress import progress_bar
 from streamsvc.models import MailedToken, TotpFactor
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing
@@ -87,7 +87,7 @@ def interval(ordered: list[float]) -> tuple[float, float, float]:
 
 
 def plant(which):
-    honest = password_hashing.Place.matches
+    honest = password_hashing.HashingPermit.verify_password
 
     def no_hash(place, kept, password):
         return honest(place, kept, password) if kept else False
@@ -98,12 +98,12 @@ def plant(which):
             pass
         return found
 
-    password_hashing.Place.matches = {"no-hash": no_hash, "2ms": slower}[which]
+    password_hashing.HashingPermit.verify_password = {"no-hash": no_hash, "2ms": slower}[which]
 
 
 def settle(count) -> None:
     """So many accounts in each state, as rows."""
-    kept = password_hashing.hashed("their own word 7")
+    kept = password_hashing.hash_password("their own word 7")
     for state, more in STATES.items():
         rows = people.accounts((name_of(state, n) for n in range(count)), **({"password_hash": kept} | more))
         people.keep(rows)
@@ -205,7 +205,7 @@ def measure(app, asked, chance) -> Iterator[tuple[tuple[str, ...], bool]]:
     asking = Asking(app, chance)
     wanted = [(q, s) for q in QUESTIONS if q.startswith(asked.only) for s in QUESTIONS[q][0]]
     gc.freeze()
-    with progress(len(wanted), "Pairs") as bar:
+    with progress_bar(len(wanted), "Pairs") as bar:
         for question, state in wanted:
             for number, pairs in enumerate(asking.about(state, question, asked.pairs + WARM_UP)):
                 yield row_of(question, state, ("first", "second")[number], pairs)
@@ -236,7 +236,7 @@ def main():
         url = stack.enter_context(database(asked.database, folder))
         costs = CHEAP if asked.cheap else {}
         settings = Settings(database_url=url, secret_key=("a secret for measuring alone, long enough",), **costs)
-        app = create_app(settings.completed())
+        app = create_app(settings.with_defaults())
         with app.app_context():
             flask_migrate.upgrade()
             settle(asked.pairs + WARM_UP)

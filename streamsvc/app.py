@@ -23,7 +23,7 @@ class Service(Flask):
 
     def log_exception(self, exc_info):
         """What nobody caught, under the id that its answer tells; by the route, since a path may hold anything."""
-        where = edge.request_id(), request.method, request.url_rule
+        where = edge.current_request_id(), request.method, request.url_rule
         self.logger.error("request %s failed: %s %s", *where, exc_info=exc_info)
 
 
@@ -31,14 +31,14 @@ def create_app(settings: Settings | None = None, now=None) -> Flask:
     """The WSGI application. `settings` come from the environment unless given; `now` is the clock, for tests."""
     settings = settings or Settings.from_env()
     app = Service("streamsvc", static_folder=None)
-    app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall))
+    app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall_time))
     app.config["SECRET_KEY"] = settings.secret_key[0]
-    database.configure(app, settings)
+    database.init_app(app, settings)
     Migrate(app, database.db, directory=str(MIGRATIONS))
     if settings.metrics:
-        metrics.register(app)
-    edge.register(app, settings.trusted_proxies)
-    end_user_addresses.register(app)
-    authentication.register(app)
+        metrics.init_app(app)
+    edge.init_app(app, settings.trusted_proxies)
+    end_user_addresses.init_app(app)
+    authentication.init_app(app)
     blueprints.register(app, settings)
     return app

@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 
 from flask import current_app, g, has_request_context
 
-_held: ContextVar[datetime | None] = ContextVar("held", default=None)
+_frozen_now: ContextVar[datetime | None] = ContextVar("held", default=None)
 
 
-def wall() -> datetime:
+def wall_time() -> datetime:
     """The machine's time, aware UTC."""
     return datetime.now(UTC)
 
 
-def wall_ms() -> int:
+def wall_time_ms() -> int:
     """Milliseconds since 1970 by the machine's time."""
     return time.time_ns() // 1_000_000
 
 
 def now() -> datetime:
     """The moment that this request, or this job, takes place; aware UTC."""
-    if held := _held.get():
+    if held := _frozen_now.get():
         return held
     if not has_request_context():
         return current_app.extensions["clock"]()
@@ -36,10 +36,10 @@ def now() -> datetime:
 
 
 @contextmanager
-def held(moment: datetime):
+def frozen_at(moment: datetime):
     """Within the block it is `moment`: how a job runs at the time it fell due."""
-    token = _held.set(moment)
+    token = _frozen_now.set(moment)
     try:
         yield
     finally:
-        _held.reset(token)
+        _frozen_now.reset(token)

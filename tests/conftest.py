@@ -12,7 +12,7 @@ from sqlalchemy import event
 from streamsvc.app import create_app
 from streamsvc.settings import Settings
 from streamsvc.storage import compiled_statements
-from streamsvc.storage.database import STATEMENTS, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds import databases, postgres
 from tests.worlds.databases import SERVER
 
@@ -25,7 +25,7 @@ MARKS = (
     "UPDATE operator_sessions SET last_seen_at",
     "UPDATE api_keys SET last_used_at",
     "INSERT INTO sandbox_clock",
-    "INSERT INTO throttles",  # whether it is the first time that somebody is turned away
+    "INSERT INTO rate_limit_counters",  # whether it is the first time that somebody is turned away
     "INSERT INTO audit_events",
 )
 SLOWEST = (
@@ -113,7 +113,7 @@ def new_app(new_database):
 
 def app_on(url, clock=None, **settings):
     values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP, **settings}
-    app = create_app(Settings(database_url=url, **values).completed(), now=clock)
+    app = create_app(Settings(database_url=url, **values).with_defaults(), now=clock)
     write_without_waiting(app)
     return app
 
@@ -151,7 +151,7 @@ def forbid_writes_on_reads(app):
             assert text.startswith(MARKS), f"{request.path} writes: {text}"
 
     with app.app_context():
-        event.listen(db.engines[STATEMENTS], "before_cursor_execute", check)
+        event.listen(db.engines[AUTOCOMMIT_BIND], "before_cursor_execute", check)
 
 
 @pytest.fixture(scope="session", params=DATABASES)

@@ -10,8 +10,8 @@ from flask import Response, current_app, render_template, send_from_directory
 from marshmallow import fields
 
 from streamsvc.http import metrics
-from streamsvc.http.edge import Blueprint, json_response, problem
-from streamsvc.http.etags import etag_of, stamped, unchanged
+from streamsvc.http.edge import Blueprint, json_response, problem_response
+from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.maintenance.health import run_health_checks
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import StrictSchema
@@ -49,7 +49,7 @@ def readyz():
     if all(found.values()):
         return {"status": "ok", "checks": found}
     missing = ", ".join(name for name, passed in found.items() if not passed)
-    return problem(503, "not_ready", f"Not ready: {missing}.", {"Retry-After": "2"}, checks=found)
+    return problem_response(503, "not_ready", f"Not ready: {missing}.", {"Retry-After": "2"}, checks=found)
 
 
 @bp.route("/metrics")
@@ -59,7 +59,7 @@ def read_metrics():
     """How requests went and how the work stands, for Prometheus; 404 unless STREAMSVC_METRICS opens it."""
     if not current_app.extensions["settings"].metrics:
         raise NotFound
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    return Response(metrics.render_metrics(), content_type=metrics.CONTENT_TYPE)
 
 
 @bp.route("/openapi.json")
@@ -69,8 +69,8 @@ def openapi():
     """This API, described for machines."""
     _told_to_all()
     document = _document()
-    etag = etag_of(document)
-    return unchanged(etag, REVALIDATE) or stamped(json_response(document), etag, REVALIDATE)
+    etag = compute_etag(document)
+    return not_modified_response(etag, REVALIDATE) or add_cache_headers(json_response(document), etag, REVALIDATE)
 
 
 @bp.route("/docs")

@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Response, current_app
 
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.etags import etag_of, stamped, unchanged
+from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
 
@@ -45,7 +45,9 @@ def _file(name: str) -> Response:
     if name not in TYPES or not current_app.extensions["settings"].storefront:
         raise NotFound
     body = (FILES / name).read_bytes()
-    etag = etag_of(body)
-    answer = unchanged(etag, REVALIDATE) or stamped(Response(body, content_type=TYPES[name]), etag, REVALIDATE)
+    etag = compute_etag(body)
+    answer = not_modified_response(etag, REVALIDATE) or add_cache_headers(
+        Response(body, content_type=TYPES[name]), etag, REVALIDATE
+    )
     answer.headers["Content-Security-Policy"] = FROM_HERE_ALONE
     return answer

@@ -7,14 +7,16 @@ import sqlalchemy as sa
 from flask.cli import with_appcontext
 
 from streamsvc import clock
-from streamsvc.cli.progress import progress
+from streamsvc.cli.progress import progress_bar
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing.books.audit import audit as differences
+from streamsvc.operations.billing.books.audit import audit_billing as differences
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
-from streamsvc.operations.billing.subscriptions.renewal import attend
-from streamsvc.storage.database import all_rows, db
+from streamsvc.operations.billing.subscriptions.renewal import process_due_subscription
+from streamsvc.storage.database import db, fetch_all
 
-DUE = sa.select(Subscription.id).where(Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None))
+DUE_SUBSCRIPTIONS = sa.select(Subscription.id).where(
+    Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None)
+)
 
 
 @click.group()
@@ -27,13 +29,13 @@ def billing():
 @with_appcontext
 def run(dry_run):
     """Renew, charge and end what is due now, without waiting for the worker. Doing it twice does it once."""
-    due = [row.id for row in all_rows(DUE.order_by(Subscription.due_at), {"now": clock.now()})]
+    due = [row.id for row in fetch_all(DUE_SUBSCRIPTIONS.order_by(Subscription.due_at), {"now": clock.now()})]
     if dry_run:
         click.echo(f"{len(due)} subscriptions are due (dry run: nothing was done)")
         return
-    with progress(len(due), "Billing") as bar:
+    with progress_bar(len(due), "Billing") as bar:
         for subscription_id in due:
-            attend(subscription_id, clock.now())
+            process_due_subscription(subscription_id, clock.now())
             bar.update(1)
     click.echo(f"{len(due)} subscriptions attended to")
 
@@ -63,7 +65,7 @@ def import_(file, dry_run):
     """
     with Path(file).open("rb") as lines:
         length = sum(1 for _ in lines)
-    with progress(length, "Importing subscribers") as bar:
+    with progress_bar(length, "Importing subscribers") as bar:
         report = import_subscribers(file, clock.now(), dry_run, lambda: bar.update(1))
     counts = ", ".join(f"{report.counts[name]} {name}" for name in ("added", "unchanged", "rejected"))
     click.echo(f"{report.lines} lines: {counts}" + (" (dry run: nothing was changed)" if dry_run else ""))

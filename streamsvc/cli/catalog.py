@@ -8,13 +8,13 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from streamsvc.cli.progress import progress
+from streamsvc.cli.progress import progress_bar
 from streamsvc.operations.catalog.exporting import EXPORTERS
 from streamsvc.operations.catalog.formats import FileTooLarge, iter_lines
 from streamsvc.operations.catalog.imports.importing import READERS, CatalogImportReport, import_file, open_file
 from streamsvc.worker import gc_tuning
 
-MOST_SHOWN = 20
+MAX_REPORTED = 20
 
 
 @click.group()
@@ -54,15 +54,15 @@ def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
         report = import_with_progress(file, dry_run, form, most, others)
     except (OSError, EOFError, zlib.error, FileTooLarge) as broken:
         raise click.ClickException(f"The file cannot be read to its end: {broken}") from None
-    click.echo(summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
-    for rejection in report.rejections[:MOST_SHOWN]:
+    click.echo(format_summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
+    for rejection in report.rejections[:MAX_REPORTED]:
         flaw = rejection.error
         click.echo(
             f"line {rejection.line} {rejection.external_id or ''}: {flaw.field or 'line'}: {flaw.code}: {flaw.reason}",
             err=True,
         )
-    if len(report.rejections) > MOST_SHOWN:
-        click.echo(f"… and {len(report.rejections) - MOST_SHOWN} more", err=True)
+    if len(report.rejections) > MAX_REPORTED:
+        click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
     if report.not_removed:
         click.echo(report.not_removed, err=True)
     if report.rejected or report.not_removed:
@@ -78,19 +78,25 @@ def export(form):
 
 
 def import_with_progress(
-    file, dry_run: bool = False, form: str = "ndjson", most: int | None = None, others: Sequence[str] = ()
+    file,
+    dry_run: bool = False,
+    file_format: str = "ndjson",
+    max_removals_percent: int | None = None,
+    other_files: Sequence[str] = (),
 ) -> CatalogImportReport:
     """Import a file with a bar on a terminal."""
     length = 0
-    for one in (file, *others):
+    for one in (file, *other_files):
         with open_file(one) as whole:
-            length += sum(1 for _ in iter_lines(whole, sys.maxsize if others else None))
-    gc_tuning.settle()
-    with progress(length, "Importing titles") as bar:
-        return import_file(file, lambda done: bar.update(done - bar.pos), dry_run, form, most, others)
+            length += sum(1 for _ in iter_lines(whole, sys.maxsize if other_files else None))
+    gc_tuning.tune_gc()
+    with progress_bar(length, "Importing titles") as bar:
+        return import_file(
+            file, lambda done: bar.update(done - bar.pos), dry_run, file_format, max_removals_percent, other_files
+        )
 
 
-def summary(report: CatalogImportReport) -> str:
+def format_summary(report: CatalogImportReport) -> str:
     """One line of counts."""
     counts = ("added", "changed", "unchanged", "rejected", *(("removed",) if report.removed else ()))
     return f"{report.lines} lines: " + ", ".join(f"{getattr(report, name)} {name}" for name in counts)

@@ -10,7 +10,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc import clock
-from streamsvc.cli.catalog import import_with_progress, summary
+from streamsvc.cli.catalog import format_summary, import_with_progress
 from streamsvc.cli.serving import serve
 from streamsvc.operations.maintenance import demo as operation
 from streamsvc.settings import PREFIX, Settings
@@ -38,14 +38,14 @@ def demo(context):
         os.environ.setdefault(PREFIX + shown, "1")
     if context.invoked_subcommand is None:
         settings = Settings.from_env()
-        _refuse_taken(settings)
-        context.invoke(prepare)
+        _require_free_port(settings)
+        context.invoke(migrate_database)
         context.invoke(seed)
-        context.invoke(welcome)
+        context.invoke(print_welcome)
         context.invoke(serve)
 
 
-def _refuse_taken(settings):
+def _require_free_port(settings):
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -57,7 +57,7 @@ def _refuse_taken(settings):
 
 @click.command()
 @with_appcontext
-def prepare():
+def migrate_database():
     flask_migrate.upgrade()
 
 
@@ -67,14 +67,14 @@ def seed():
     """Put the demo's titles, plans, viewer and operator there. Doing it twice changes nothing."""
     report = import_with_progress(operation.CATALOG)
     operation.seed_accounts_and_plans(clock.now())
-    click.echo("Demo catalogue: " + summary(report))
+    click.echo("Demo catalogue: " + format_summary(report))
     if report.rejected:
         sys.exit(1)
 
 
 @click.command()
 @with_appcontext
-def welcome():
+def print_welcome():
     settings = current_app.extensions["settings"]
     url = f"http://{settings.host}:{settings.port}"
     people = {"email": operation.EMAIL, "password": operation.demo_password(), "key": operation.demo_operator_token()}

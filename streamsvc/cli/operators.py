@@ -11,9 +11,9 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.roles import ROLES
 from streamsvc.rules.sign_in.sessions import new_token
-from streamsvc.storage.database import all_rows, db
+from streamsvc.storage.database import db, fetch_all
 
-TOLD = "The invitation, good once, for 24 hours: POST it as `token` to /v1/admin/invitations to begin. {}"
+INVITATION_MESSAGE = "The invitation, good once, for 24 hours: POST it as `token` to /v1/admin/invitations to begin. {}"
 
 
 @click.group()
@@ -34,7 +34,7 @@ def add(email, role, name):
     except EmailTaken as taken:
         raise click.ClickException(taken.detail) from None
     db.session.commit()
-    click.echo(TOLD.format(token))
+    click.echo(INVITATION_MESSAGE.format(token))
 
 
 @operators.command()
@@ -48,7 +48,7 @@ def reset(email):
     token = new_token("")
     people.reset_operator(known.id, clock.now(), token)
     db.session.commit()
-    click.echo(TOLD.format(token))
+    click.echo(INVITATION_MESSAGE.format(token))
 
 
 @operators.command("list")
@@ -56,6 +56,6 @@ def reset(email):
 def list_all():
     """Every operator: id, role, status, e-mail."""
     columns = OperatorAccount.__table__.c
-    for row in all_rows(sa.select(columns).where(columns.status != "removed").order_by(columns.id)):
+    for row in fetch_all(sa.select(columns).where(columns.status != "removed").order_by(columns.id)):
         enrolled = row.status if row.totp_encrypted or row.status != "active" else "invited"
         click.echo(f"{row.id}  {row.role:8} {enrolled:9} {row.email}")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from streamsvc.cli.progress import progress
-from streamsvc.security.breached_passwords import build, count
+from streamsvc.cli.progress import progress_bar
+from streamsvc.security.breached_passwords import build_filter, count_passwords
 
 
 @click.command("breached-passwords")
@@ -19,8 +19,8 @@ def breached_passwords(source, target):
     """
     if find_spec("rbloom") is None:
         raise click.ClickException("needs the extra; `pip install 'streamsvc[breaches]'` has it")
-    expected = count(source)
-    with progress(expected, source.name) as bar:
-        build(source, target, expected, bar.update)
+    expected = count_passwords(source)
+    with progress_bar(expected, source.name) as bar:
+        build_filter(source, target, expected, bar.update)
     size = target.stat().st_size / 2**20
     click.echo(f"{expected:,} passwords in {target} ({size:.1f} MiB); set STREAMSVC_BREACHED_PASSWORDS={target}")

@@ -5,7 +5,7 @@ import sys
 import click
 
 
-def progress(length: int, label: str):
+def progress_bar(length: int, label: str):
     """click's bar over `length` steps, on standard error."""
     hidden = not sys.stderr.isatty()
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, show_pos=True)

@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 from streamsvc.cli.supervisor import supervise
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
-from streamsvc.settings import PREFIX, Settings, described
+from streamsvc.settings import PREFIX, Settings, describe_settings
 
 NOT_MIGRATED = "the database is not at the newest migration: run `streamsvc db upgrade` first"
 
@@ -28,7 +28,7 @@ def serve(host, port, workers, no_worker):
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
-    _refuse_unready()
+    _require_current_schema()
     parts = {
         "web": [
             sys.executable,
@@ -45,7 +45,7 @@ def serve(host, port, workers, no_worker):
 
 
 @with_appcontext
-def _refuse_unready():
+def _require_current_schema():
     if not is_schema_current():
         raise click.ClickException(NOT_MIGRATED)
 
@@ -58,11 +58,11 @@ def worker(once):
     from streamsvc import clock
     from streamsvc.worker import gc_tuning, jobs
 
-    _log_to_stderr()
-    gc_tuning.settle()
+    _configure_logging()
+    gc_tuning.tune_gc()
     if once:
         jobs.schedule_recurring()
-        click.echo(f"{jobs.run_due(clock.now(), most=1_000_000)} jobs run")
+        click.echo(f"{jobs.run_due_jobs(clock.now(), max_jobs=1_000_000)} jobs run")
         return
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -70,7 +70,7 @@ def worker(once):
     run_worker(stop)
 
 
-def _log_to_stderr():
+def _configure_logging():
     level = current_app.extensions["settings"].log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
@@ -81,7 +81,7 @@ def config():
 
     Secrets are masked.
     """
-    rows = described(Settings.from_env())
+    rows = describe_settings(Settings.from_env())
     width = max(len(name) for name, *_ in rows)
     for name, value, about in rows:
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}\n{' ' * width}  {about}")

@@ -6,32 +6,32 @@ Credentials are the browser's own JSON, as `toJSON()` gives it. The library is l
 import json
 from dataclasses import dataclass
 
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+MALFORMED_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 """What the library lets through where an answer is made up (its own exceptions aside)."""
 
 
-class Unproved(Exception):
+class VerificationFailed(Exception):
     """The answer does not hold; the message says why."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class VerifiedCredential:
     """What a checked answer tells. `key` only of a new passkey; `verified`: the device knew its user."""
 
     credential_id: str
     sign_count: int
-    verified: bool
-    key: bytes = b""
+    user_verified: bool
+    public_key: bytes = b""
 
 
-def creation_options(site: str, challenge: bytes, account_id: str, email: str, known: list[str]) -> dict:
+def creation_options(rp_id: str, challenge: bytes, account_id: str, email: str, existing_ids: list[str]) -> dict:
     """PublicKeyCredentialCreationOptionsJSON: a passkey that is found without a user name."""
     import webauthn
     from webauthn.helpers import base64url_to_bytes, structs
 
     options = webauthn.generate_registration_options(
-        rp_id=site,
-        rp_name=site,
+        rp_id=rp_id,
+        rp_name=rp_id,
         user_id=account_id.encode(),
         user_name=email,
         challenge=challenge,
@@ -39,76 +39,83 @@ def creation_options(site: str, challenge: bytes, account_id: str, email: str, k
             resident_key=structs.ResidentKeyRequirement.REQUIRED,
             user_verification=structs.UserVerificationRequirement.PREFERRED,
         ),
-        exclude_credentials=[structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(each)) for each in known],
+        exclude_credentials=[
+            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(each)) for each in existing_ids
+        ],
     )
     return json.loads(webauthn.options_to_json(options))
 
 
-def request_options(site: str, challenge: bytes, known: list[str] | None = None) -> dict:
+def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None = None) -> dict:
     """PublicKeyCredentialRequestOptionsJSON: one of the `known` passkeys; without them any passkey of this site, so
     that it tells nothing about anybody."""
     import webauthn
     from webauthn.helpers import base64url_to_bytes, structs
 
     options = webauthn.generate_authentication_options(
-        rp_id=site,
+        rp_id=rp_id,
         challenge=challenge,
         user_verification=structs.UserVerificationRequirement.PREFERRED,
-        allow_credentials=known and [structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(k)) for k in known],
+        allow_credentials=allowed_ids
+        and [structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(k)) for k in allowed_ids],
     )
     return json.loads(webauthn.options_to_json(options))
 
 
-def challenge_in(credential: dict) -> bytes:
+def read_challenge(credential: dict) -> bytes:
     """The challenge that the credential says it answers, unchecked. Raises Unproved."""
     from webauthn.helpers import base64url_to_bytes
 
     try:
         return base64url_to_bytes(json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))["challenge"])
-    except MALFORMED as error:
-        raise Unproved(type(error).__name__) from None
+    except MALFORMED_ERRORS as error:
+        raise VerificationFailed(type(error).__name__) from None
 
 
-def made(credential: dict, challenge: bytes, site: str, origin: str) -> Answer:
+def verify_registration(credential: dict, challenge: bytes, rp_id: str, origin: str) -> VerifiedCredential:
     """Check the answer to `creation_options`. Raises Unproved."""
     import webauthn
 
-    expected = {"expected_challenge": challenge, "expected_rp_id": site, "expected_origin": origin}
-    found = _checked(webauthn.verify_registration_response, credential=credential, **expected)
-    return Answer(_text(found.credential_id), found.sign_count, found.user_verified, found.credential_public_key)
+    expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origin}
+    found = _verify(webauthn.verify_registration_response, credential=credential, **expected)
+    return VerifiedCredential(
+        _base64url(found.credential_id), found.sign_count, found.user_verified, found.credential_public_key
+    )
 
 
-def signed(credential: dict, challenge: bytes, site: str, origin: str, key: bytes) -> Answer:
+def verify_assertion(
+    credential: dict, challenge: bytes, rp_id: str, origin: str, public_key: bytes
+) -> VerifiedCredential:
     """Check the answer to `request_options` against a public key; the caller checks the count. Raises Unproved."""
     import webauthn
 
-    expected = {"expected_challenge": challenge, "expected_rp_id": site, "expected_origin": origin}
-    kept = {"credential_public_key": key, "credential_current_sign_count": 0}
-    found = _checked(webauthn.verify_authentication_response, credential=credential, **expected, **kept)
-    return Answer(_text(found.credential_id), found.new_sign_count, found.user_verified)
+    expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origin}
+    kept = {"credential_public_key": public_key, "credential_current_sign_count": 0}
+    found = _verify(webauthn.verify_authentication_response, credential=credential, **expected, **kept)
+    return VerifiedCredential(_base64url(found.credential_id), found.new_sign_count, found.user_verified)
 
 
-def user_handle_of(credential: dict) -> str | None:
+def read_user_handle(credential: dict) -> str | None:
     """Whose passkey the authenticator says it is; None where it does not say. Raises Unproved."""
     from webauthn.helpers import base64url_to_bytes
 
     try:
         told = credential["response"].get("userHandle")
         return base64url_to_bytes(told).decode() if told else None
-    except MALFORMED as error:
-        raise Unproved(type(error).__name__) from None
+    except MALFORMED_ERRORS as error:
+        raise VerificationFailed(type(error).__name__) from None
 
 
-def _checked(check, **given):
+def _verify(check, **given):
     from webauthn.helpers.exceptions import WebAuthnException
 
     try:
         return check(**given)
-    except (WebAuthnException, *MALFORMED) as error:
-        raise Unproved("".join(letter for letter in str(error)[:200] if letter.isprintable())) from None
+    except (WebAuthnException, *MALFORMED_ERRORS) as error:
+        raise VerificationFailed("".join(letter for letter in str(error)[:200] if letter.isprintable())) from None
 
 
-def _text(raw: bytes) -> str:
+def _base64url(raw: bytes) -> str:
     from webauthn.helpers import bytes_to_base64url
 
     return bytes_to_base64url(raw)

@@ -5,14 +5,14 @@ import json
 import urllib.error
 import urllib.request
 
-MOST_READ_BYTES = 512 * 1024
+MAX_RESPONSE_BYTES = 512 * 1024
 
 
-class Refused(Exception):
+class CallRejected(Exception):
     """The service answered no; the message says why, for the log."""
 
 
-class Away(Exception):
+class CallFailed(Exception):
     """The service did not answer, or not as one does."""
 
 
@@ -24,29 +24,29 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(_NoRedirects)
 
 
-def read_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
+def fetch_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
     """The object that a GET, or with a body a POST, answers. Raises Away; Refused where a POST hears 4xx."""
     request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
-    found = _read(request, timeout_s, json.loads)
+    found = _fetch(request, timeout_s, json.loads)
     if not isinstance(found, dict):
-        raise Away(f"{url}: not an object")
+        raise CallFailed(f"{url}: not an object")
     return found
 
 
-def read_text(url: str, timeout_s: float, headers: dict) -> str:
+def fetch_text(url: str, timeout_s: float, headers: dict) -> str:
     """What a GET answers, in ASCII. Raises Away."""
-    return _read(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
+    return _fetch(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
 
 
-def _read(request: urllib.request.Request, timeout_s: float, parse):
+def _fetch(request: urllib.request.Request, timeout_s: float, parse):
     url = request.full_url
     try:
         with _opener.open(request, timeout=timeout_s) as answer:
-            return parse(answer.read(MOST_READ_BYTES))
+            return parse(answer.read(MAX_RESPONSE_BYTES))
     except urllib.error.HTTPError as error:
         with error:
             if error.code < 500 and request.data is not None:
-                raise Refused(str(error.code)) from None
-        raise Away(f"{url}: {error.code}") from None
+                raise CallRejected(str(error.code)) from None
+        raise CallFailed(f"{url}: {error.code}") from None
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
-        raise Away(f"{url}: {type(error).__name__}") from None
+        raise CallFailed(f"{url}: {type(error).__name__}") from None

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 SMTP_TIMEOUT_S = 10
 
 
-def message_of(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
+def build_message(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
     """Text with an HTML twin. A line feed in a header is refused by the standard library itself."""
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"], message["Subject"] = sender, to, subject
@@ -23,20 +23,20 @@ def message_of(sender: str, to: str, subject: str, text: str, html: str) -> Emai
     return message
 
 
-def send(url: str, message: EmailMessage) -> None:
+def send_message(url: str, message: EmailMessage) -> None:
     """Hand one message over. Raises OSError or SMTPException where nobody took it."""
     target = urlsplit(url)
     if target.scheme == "console":
-        sys.stderr.write(f"--- mail to {message['To']}: {message['Subject']}\n{_text_of(message)}\n---\n")
+        sys.stderr.write(f"--- mail to {message['To']}: {message['Subject']}\n{_plain_text(message)}\n---\n")
     elif target.scheme == "file":
         folder = Path(unquote(target.path))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{message['Message-ID'].strip('<>').partition('@')[0]}.eml").write_bytes(bytes(message))
     else:
-        _by_smtp(target, message)
+        _send_by_smtp(target, message)
 
 
-def _by_smtp(target, message: EmailMessage) -> None:
+def _send_by_smtp(target, message: EmailMessage) -> None:
     """`smtp://` asks for STARTTLS unless the server is this machine; `smtps://` speaks TLS from the first byte."""
     secure = ssl.create_default_context()
     host = target.hostname or "localhost"
@@ -52,6 +52,6 @@ def _by_smtp(target, message: EmailMessage) -> None:
         server.send_message(message)
 
 
-def _text_of(message: EmailMessage) -> str:
+def _plain_text(message: EmailMessage) -> str:
     part = message.get_body(("plain",))
     return part.get_content() if part else ""

@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from streamsvc import clock
-from streamsvc.gateways.calls import Away, Refused, read_json
+from streamsvc.gateways.calls import CallFailed, CallRejected, fetch_json
 from streamsvc.rules.sign_in.oidc import ALGORITHMS, code_challenge, find_invalid_claim
 
 TIMEOUT_S = 10
-KEPT = timedelta(hours=1)
-_published: dict[str, tuple[datetime, dict]] = {}
+CACHE_PERIOD = timedelta(hours=1)
+_document_cache: dict[str, tuple[datetime, dict]] = {}
 
 
 @dataclass(frozen=True)
-class Provider:
+class OidcProvider:
     """One entry of STREAMSVC_OIDC_PROVIDERS."""
 
     name: str
@@ -46,28 +46,28 @@ class Provider:
         page = self._metadata()["authorization_endpoint"]
         return f"{page}{'&' if '?' in page else '?'}{urlencode(asked)}"
 
-    def claims(self, code: str, issuer: str | None, redirect_uri: str, verifier: str, nonce: str) -> dict:
+    def fetch_claims(self, code: str, issuer: str | None, redirect_uri: str, verifier: str, nonce: str) -> dict:
         """Who signed in there, checked. Raises Refused, Away."""
         metadata = self._metadata()
         names_itself = metadata.get("authorization_response_iss_parameter_supported") is True
         if issuer != self.issuer and (issuer is not None or names_itself):  # RFC 9207: which provider sent the browser
-            raise Refused("iss of the answer")
+            raise CallRejected("iss of the answer")
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
-        answer = self._exchange(metadata, form | {"code_verifier": verifier})
-        claims = self._verified(metadata, answer.get("id_token"))
-        if fault := find_invalid_claim(claims, self.issuer, self.client_id, nonce, clock.wall()):
-            raise Refused(f"{fault} of the ID token")
+        answer = self._exchange_code(metadata, form | {"code_verifier": verifier})
+        claims = self._verify_id_token(metadata, answer.get("id_token"))
+        if fault := find_invalid_claim(claims, self.issuer, self.client_id, nonce, clock.wall_time()):
+            raise CallRejected(f"{fault} of the ID token")
         return claims
 
     def _metadata(self) -> dict:
-        found = _read_published(f"{self.issuer}/.well-known/openid-configuration")
+        found = _fetch_cached(f"{self.issuer}/.well-known/openid-configuration")
         if found.get("issuer") != self.issuer or not all(
             isinstance(found.get(name), str) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
         ):
-            raise Away(f"{self.issuer} publishes another issuer, or not where it answers")
+            raise CallFailed(f"{self.issuer} publishes another issuer, or not where it answers")
         return found
 
-    def _exchange(self, metadata: dict, form: dict) -> dict:
+    def _exchange_code(self, metadata: dict, form: dict) -> dict:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         if self.client_secret and "client_secret_basic" in methods:
@@ -77,27 +77,27 @@ class Provider:
             form |= {"client_id": self.client_id}
             form |= {"client_secret": self.client_secret} if self.client_secret else {}
         try:
-            return read_json(metadata["token_endpoint"], TIMEOUT_S, urlencode(form).encode(), headers)
-        except Refused as error:
-            raise Refused(f"the code: {error}") from None
+            return fetch_json(metadata["token_endpoint"], TIMEOUT_S, urlencode(form).encode(), headers)
+        except CallRejected as error:
+            raise CallRejected(f"the code: {error}") from None
 
-    def _verified(self, metadata: dict, token) -> dict:
+    def _verify_id_token(self, metadata: dict, token) -> dict:
         """The claims of an ID token that one of the provider's keys signed."""
         from joserfc import jwt
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
         for again in (False, True):
-            keys = _read_published(metadata["jwks_uri"], again)
+            keys = _fetch_cached(metadata["jwks_uri"], again)
             try:
                 return jwt.decode(token, KeySet.import_key_set(keys), algorithms=list(ALGORITHMS)).claims
             except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
                 told = type(error).__name__
-        raise Refused(f"signature of the ID token: {told}")
+        raise CallRejected(f"signature of the ID token: {told}")
 
 
-def _read_published(url: str, again: bool = False) -> dict:
-    kept = _published.get(url)
-    if again or kept is None or clock.wall() - kept[0] > KEPT:
-        kept = _published[url] = (clock.wall(), read_json(url, TIMEOUT_S))
+def _fetch_cached(url: str, refresh: bool = False) -> dict:
+    kept = _document_cache.get(url)
+    if refresh or kept is None or clock.wall_time() - kept[0] > CACHE_PERIOD:
+        kept = _document_cache[url] = (clock.wall_time(), fetch_json(url, TIMEOUT_S))
     return kept[1]

@@ -9,24 +9,24 @@ from typing import NamedTuple
 from flask import current_app
 
 TIMEOUT_S = 10
-MOST_READ_BYTES = 64 * 1024
-TOLD = (None, "VALID", "INVALID")
+MAX_RESPONSE_BYTES = 64 * 1024
+CONCLUSIVE_RESULTS = (None, "VALID", "INVALID")
 """What `userError` says where the member state really answered."""
 
 
-class Answer(NamedTuple):
+class VatCheck(NamedTuple):
     """`valid` None where nobody could tell; `reference` is the consultation's number, for a later audit."""
 
-    valid: bool | None
+    is_valid: bool | None
     reference: str | None = None
 
 
-class _Unmoved(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args):
         return None
 
 
-def ask(number: str, requester: str) -> Answer:
+def check_vat_number(number: str, requester: str) -> VatCheck:
     """Whether the number is in the register today. Both numbers begin with the letters of their country."""
     body = {
         "countryCode": number[:2],
@@ -38,13 +38,17 @@ def ask(number: str, requester: str) -> Answer:
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.build_opener(_Unmoved).open(request, timeout=TIMEOUT_S) as response:
-            return _read(json.loads(response.read(MOST_READ_BYTES)))
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as response:
+            return _parse_response(json.loads(response.read(MAX_RESPONSE_BYTES)))
     except (OSError, http.client.HTTPException, ValueError):  # urllib's errors are OSErrors, bad JSON a ValueError
-        return Answer(None)
+        return VatCheck(None)
 
 
-def _read(told) -> Answer:
-    if not isinstance(told, dict) or not isinstance(told.get("valid"), bool) or told.get("userError") not in TOLD:
-        return Answer(None)
-    return Answer(told["valid"], told.get("requestIdentifier") or None)
+def _parse_response(document) -> VatCheck:
+    if (
+        not isinstance(document, dict)
+        or not isinstance(document.get("valid"), bool)
+        or document.get("userError") not in CONCLUSIVE_RESULTS
+    ):
+        return VatCheck(None)
+    return VatCheck(document["valid"], document.get("requestIdentifier") or None)

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 from flask import current_app
 
-from streamsvc.rules.webhooks import is_public
+from streamsvc.rules.webhooks import is_public_address
 
 TIMEOUT_S = 15
-MOST_READ_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class WebhookResponse:
     """What came back; `status` None where nothing did, and `error` says why."""
 
     status: int | None
@@ -23,35 +23,35 @@ class Answer:
     retry_after_s: int | None = None
 
 
-class Forbidden(Exception):
+class ForbiddenAddress(Exception):
     """The address is not one that we call."""
 
 
-def post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
+def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookResponse:
     """Send it to the very address that was checked, so that a second look-up cannot lead elsewhere."""
     try:
-        connection, path = _connection(url)
-    except (Forbidden, OSError, ValueError) as error:
-        return Answer(None, str(error)[:300])
+        connection, path = _connect(url)
+    except (ForbiddenAddress, OSError, ValueError) as error:
+        return WebhookResponse(None, str(error)[:300])
     try:
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
-        response.read(MOST_READ_BYTES)
+        response.read(MAX_RESPONSE_BYTES)
         retry_after = response.headers.get("Retry-After", "")
-        return Answer(response.status, None, int(retry_after) if retry_after.isdecimal() else None)
+        return WebhookResponse(response.status, None, int(retry_after) if retry_after.isdecimal() else None)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(None, f"{type(error).__name__}: {error}"[:300])
+        return WebhookResponse(None, f"{type(error).__name__}: {error}"[:300])
     finally:
         connection.close()
 
 
-def _connection(url: str):
+def _connect(url: str):
     parts = urlsplit(url)
     private = current_app.extensions["settings"].webhooks_to_private
     if parts.scheme not in (("https", "http") if private else ("https",)) or not parts.hostname:
-        raise Forbidden("only https:// addresses are called")
+        raise ForbiddenAddress("only https:// addresses are called")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = _address(parts.hostname, port, private)
+    address = _resolve_address(parts.hostname, port, private)
     raw = socket.create_connection((address, port), timeout=TIMEOUT_S)
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
     if parts.scheme == "https":
@@ -60,9 +60,9 @@ def _connection(url: str):
     return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _address(host: str, port: int, private: bool) -> str:
+def _resolve_address(host: str, port: int, allow_private: bool) -> str:
     """The address of the host; refused where any of its addresses is not public."""
     found = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    if not private and not all(is_public(address) for address in found):
-        raise Forbidden(f"{host} is not a public address")
+    if not allow_private and not all(is_public_address(address) for address in found):
+        raise ForbiddenAddress(f"{host} is not a public address")
     return sorted(found)[0]

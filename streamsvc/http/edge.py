@@ -19,18 +19,18 @@ from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import InternalServerError
 
-from streamsvc.http.trusted_proxies import Proxies
+from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.rules.proxies import Networks
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import Invalid, Malformed, NotFound, Unavailable, WrongMediaType
 from streamsvc.schemas.base import Problem
-from streamsvc.storage.database import is_away
+from streamsvc.storage.database import is_unavailable
 
-PROBLEM = "application/problem+json"
-LARGEST_BODY_BYTES = 256 * 1024
-LONGEST_REMEMBERED = 200
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+MAX_BODY_BYTES = 256 * 1024
+MAX_CACHED_QUERY_LENGTH = 200
 REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
-EVERY_ANSWER = (
+DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
@@ -39,7 +39,7 @@ EVERY_ANSWER = (
 log = logging.getLogger("streamsvc")
 
 
-class FastJson(JSONProvider):
+class MsgspecJsonProvider(JSONProvider):
     """JSON by msgspec: compact UTF-8, moments in RFC 3339 with Z, keys in the order that they were given."""
 
     def dumps(self, obj, **kwargs):
@@ -57,10 +57,10 @@ def json_response(body: bytes, status: int = 200) -> Response:
     return Response(body, status, content_type="application/json")
 
 
-def strict_json(raw: bytes):
+def parse_strict_json(raw: bytes):
     """The value that `raw` holds. Raises Malformed on anything that two readers could understand differently."""
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+        value = json.loads(raw.decode(), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
         if b"\\u" in raw:  # an escape can spell half a character, which no UTF-8 and no database can hold
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -68,14 +68,14 @@ def strict_json(raw: bytes):
     return value
 
 
-def _each_key_once(pairs):
+def _reject_duplicate_keys(pairs):
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a key stands twice")
     return members
 
 
-def _no_constant(name):
+def _reject_constant(name):
     raise ValueError(f"{name} is no number")
 
 
@@ -93,12 +93,12 @@ class StrictParser(FlaskParser):
 
     def parse(self, argmap, req=None, *, location=None, **kwargs):
         text = request.query_string
-        if location != "query" or kwargs.get("validate") or len(text) > LONGEST_REMEMBERED or b"cursor" in text:
+        if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or b"cursor" in text:
             return super().parse(argmap, req, location=location, **kwargs)
-        return dict(self._question(argmap, text))
+        return dict(self._parse_query(argmap, text))
 
     @lru_cache(maxsize=2048)  # noqa: B019  (one parser serves the process)
-    def _question(self, schema, text: bytes) -> dict:
+    def _parse_query(self, schema, text: bytes) -> dict:
         return super().parse(schema, location="query")
 
     def _raw_load_json(self, req):
@@ -108,32 +108,34 @@ class StrictParser(FlaskParser):
             raise WrongMediaType
         if req.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
             raise WrongMediaType(detail="Send the body in UTF-8.")
-        return strict_json(req.get_data())
+        return parse_strict_json(req.get_data())
 
     def load_form(self, req, schema):
         if req.mimetype != "application/x-www-form-urlencoded":
             raise WrongMediaType(detail="Send the body as application/x-www-form-urlencoded.")
-        return _one_value_each(req.form)
+        return _single_values(req.form)
 
     def load_querystring(self, req, schema):
-        return _one_value_each(req.args)
+        return _single_values(req.args)
 
     def handle_error(self, error, req, schema, *, error_status_code, error_headers):
         by_location = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
-        raise Invalid(errors={name: said for messages in by_location.values() for name, said in flat(messages)})
+        raise Invalid(
+            errors={name: said for messages in by_location.values() for name, said in flatten_messages(messages)}
+        )
 
 
-def _one_value_each(given) -> dict[str, str]:
+def _single_values(given) -> dict[str, str]:
     if repeated := [name for name in given if len(given.getlist(name)) > 1]:
         raise Invalid(errors={name: ["Give it once."] for name in repeated})
     return given.to_dict()
 
 
-def flat(messages, path: str = ""):
+def flatten_messages(messages, path: str = ""):
     """marshmallow's nested messages as pairs of a dotted path and its sentences."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
-            yield from flat(inner, f"{path}.{name}" if path else str(name))
+            yield from flatten_messages(inner, f"{path}.{name}" if path else str(name))
     else:
         yield path or "_", [str(m) for m in (messages if isinstance(messages, list) else [messages])]
 
@@ -165,20 +167,20 @@ class Api(flask_smorest.Api):
     def _register_responses(self):
         for name, phrase in [(s.name, s.phrase) for s in HTTPStatus] + [("DEFAULT_ERROR", "What went wrong")]:
             answer = {"description": phrase, "schema": self.ERROR_SCHEMA}
-            prepare_response(answer, self.spec, PROBLEM)
+            prepare_response(answer, self.spec, PROBLEM_MEDIA_TYPE)
             self.spec.components.response(name, answer, lazy=True)
 
     def handle_http_exception(self, error):
         if error.response is not None:
             return error.response
         code = "internal_error" if error.code == 500 else re.sub(r"\W+", "_", error.name.lower())
-        return problem(error.code, code, error.description or error.name, headers=dict(error.get_headers()))
+        return problem_response(error.code, code, error.description or error.name, headers=dict(error.get_headers()))
 
 
-def problem(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
+def problem_response(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
     """A problem document (RFC 9457)."""
-    body = problem_body(status, code, detail, request_id(), **members)
-    response = Response(body, status, content_type=PROBLEM)
+    body = problem_body(status, code, detail, current_request_id(), **members)
+    response = Response(body, status, content_type=PROBLEM_MEDIA_TYPE)
     response.headers.extend({k: v for k, v in (headers or {}).items() if k.lower() != "content-type"})
     return response
 
@@ -197,11 +199,11 @@ def problem_body(status: int, code: str, detail: str, request_id: str, **members
     return msgspec.json.encode(body)
 
 
-def refused(refusal: Refusal) -> Response:
-    return problem(refusal.status, refusal.code, refusal.detail, refusal.headers, **refusal.members)
+def refusal_response(refusal: Refusal) -> Response:
+    return problem_response(refusal.status, refusal.code, refusal.detail, refusal.headers, **refusal.members)
 
 
-class NoFlaskSession(SessionInterface):
+class DisabledSessionInterface(SessionInterface):
     """Flask's own cookie session is not used: neither read nor written."""
 
     def open_session(self, app, request):
@@ -211,11 +213,11 @@ class NoFlaskSession(SessionInterface):
         pass
 
 
-class Envelope:
+class ResponseHeadersMiddleware:
     """What every request gets on its way in, and every answer on its way out: an id, and the headers."""
 
-    def __init__(self, inner, headers):
-        self.inner, self.headers = inner, headers
+    def __init__(self, wsgi_app, headers):
+        self.wsgi_app, self.headers = wsgi_app, headers
 
     def __call__(self, environ, start_response):
         given = environ.get("HTTP_X_REQUEST_ID", "")
@@ -228,10 +230,10 @@ class Envelope:
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
-        return self.inner(environ, start)
+        return self.wsgi_app(environ, start)
 
 
-def https_only(settings) -> tuple:
+def hsts_headers(settings) -> tuple:
     """Where viewers come by https, browsers are told to come no other way, for a year (RFC 6797)."""
     if not settings.public_url.startswith("https://"):
         return ()
@@ -243,24 +245,24 @@ def new_request_id() -> str:
     return "req_" + secrets.token_hex(10)
 
 
-def request_id() -> str:
+def current_request_id() -> str:
     return request.environ["streamsvc.request_id"]
 
 
-def register(app, trusted_proxies: int | Networks) -> None:
+def init_app(app, trusted_proxies: int | Networks) -> None:
     """Put the edge on the app: JSON, errors, ids and headers of every answer."""
-    app.json = FastJson(app)
-    app.session_interface = NoFlaskSession()
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
-    app.wsgi_app = Envelope(app.wsgi_app, EVERY_ANSWER + https_only(app.extensions["settings"]))
+    app.json = MsgspecJsonProvider(app)
+    app.session_interface = DisabledSessionInterface()
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(app.extensions["settings"]))
     if trusted_proxies:
-        app.wsgi_app = Proxies(app.wsgi_app, trusted_proxies)
-    app.before_request(_refuse_unusable)
-    app.register_error_handler(Refusal, refused)
-    app.register_error_handler(SQLAlchemyError, _database_failed)
+        app.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
+    app.before_request(_reject_unusable_request)
+    app.register_error_handler(Refusal, refusal_response)
+    app.register_error_handler(SQLAlchemyError, _handle_database_error)
 
 
-def _refuse_unusable():
+def _reject_unusable_request():
     """Refuse what no view could use: a path that no database could hold, a query that no view reads."""
     if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
         raise NotFound
@@ -269,9 +271,9 @@ def _refuse_unusable():
         raise Invalid(errors={name: ["Unknown field."] for name in request.args})
 
 
-def _database_failed(error):
-    if is_away(error):
-        log.warning("database away: %s (%s)", type(error).__name__, request_id())
-        return refused(Unavailable())
-    log.exception("database error (%s)", request_id())
+def _handle_database_error(error):
+    if is_unavailable(error):
+        log.warning("database away: %s (%s)", type(error).__name__, current_request_id())
+        return refusal_response(Unavailable())
+    log.exception("database error (%s)", current_request_id())
     return current_app.handle_user_exception(InternalServerError())

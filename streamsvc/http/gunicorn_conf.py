@@ -26,7 +26,7 @@ loglevel = _settings.log_level
 def post_worker_init(worker):
     from streamsvc.worker import gc_tuning  # in the worker; the master need not load it
 
-    gc_tuning.settle()
+    gc_tuning.tune_gc()
 
 
 if _settings.metrics:
@@ -35,12 +35,12 @@ if _settings.metrics:
     def on_starting(server):
         from streamsvc.http import metrics
 
-        metrics.empty(_counts)
+        metrics.reset_metrics_folder(_counts)
 
     def child_exit(server, worker):
         from streamsvc.http import metrics
 
-        metrics.forget(worker.pid)
+        metrics.remove_process(worker.pid)
 
 
 def write_problem(connection, status, reason, message):
@@ -50,7 +50,7 @@ def write_problem(connection, status, reason, message):
     code = HTTPStatus(status).name.lower()
     request_id = edge.new_request_id()
     body = edge.problem_body(status, code, message or reason, request_id)
-    headers = {"Content-Type": edge.PROBLEM, "Content-Length": len(body), "X-Request-Id": request_id}
+    headers = {"Content-Type": edge.PROBLEM_MEDIA_TYPE, "Content-Length": len(body), "X-Request-Id": request_id}
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     util.write_nonblock(connection, "\r\n".join(lines).encode() + body)
 

@@ -13,20 +13,20 @@ from flask import Flask, current_app, g, request
 from streamsvc import clock
 from streamsvc.models import Job, Stream
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.storage.database import all_rows, one_row
+from streamsvc.storage.database import fetch_all, fetch_one
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
+IS_OPEN = sa.and_(Job.done_at.is_(None), Job.failed_at.is_(None))
 NOW = sa.bindparam("now", type_=Job.run_at.type)
-JOBS_DUE = sa.select(sa.func.count(), sa.func.min(Job.run_at)).where(OPEN, Job.run_at <= NOW)
-JOBS_FAILED = sa.select(sa.func.count()).select_from(Job).where(Job.failed_at.is_not(None))
-STREAMS = sa.select(sa.func.count()).select_from(Stream).where(Stream.ended_at.is_(None), Stream.expires_at > NOW)
-SUBSCRIPTIONS = sa.select(Subscription.status, sa.func.count()).group_by(Subscription.status)
+JOBS_DUE = sa.select(sa.func.count(), sa.func.min(Job.run_at)).where(IS_OPEN, Job.run_at <= NOW)
+FAILED_JOB_COUNT = sa.select(sa.func.count()).select_from(Job).where(Job.failed_at.is_not(None))
+STREAM_COUNT = sa.select(sa.func.count()).select_from(Stream).where(Stream.ended_at.is_(None), Stream.expires_at > NOW)
+SUBSCRIPTION_COUNTS = sa.select(Subscription.status, sa.func.count()).group_by(Subscription.status)
 
 
-def register(app: Flask) -> None:
+def init_app(app: Flask) -> None:
     """Time every request from here on."""
     from prometheus_client import CollectorRegistry, Histogram
 
@@ -51,39 +51,41 @@ def register(app: Flask) -> None:
         return response
 
 
-def exposition() -> bytes:
+def render_metrics() -> bytes:
     """Everything, in Prometheus's text format. Raises SQLAlchemyError where the database is away."""
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     requests = current_app.extensions["metrics"]
-    if FOLDER in os.environ:
+    if MULTIPROC_DIR_VARIABLE in os.environ:
         requests = CollectorRegistry()
         multiprocess.MultiProcessCollector(requests)
     standing = CollectorRegistry()
-    standing.register(Standing())
+    standing.register(DatabaseCollector())
     return generate_latest(requests) + generate_latest(standing)
 
 
-class Standing:
+class DatabaseCollector:
     """How the work stands, asked of the database at each reading."""
 
     def collect(self):
         from prometheus_client.core import GaugeMetricFamily
 
         now = clock.now()
-        due, oldest = one_row(JOBS_DUE, {"now": now})
+        due, oldest = fetch_one(JOBS_DUE, {"now": now})
         late = (now - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not done.", due)
         yield GaugeMetricFamily("streamsvc_jobs_late_seconds", "How long the oldest of them has been due.", late)
-        yield GaugeMetricFamily("streamsvc_jobs_failed", "Jobs given up after their last try.", one_row(JOBS_FAILED)[0])
-        yield GaugeMetricFamily("streamsvc_streams", "Streams that play.", one_row(STREAMS, {"now": now})[0])
+        yield GaugeMetricFamily(
+            "streamsvc_jobs_failed", "Jobs given up after their last try.", fetch_one(FAILED_JOB_COUNT)[0]
+        )
+        yield GaugeMetricFamily("streamsvc_streams", "Streams that play.", fetch_one(STREAM_COUNT, {"now": now})[0])
         by_status = GaugeMetricFamily("streamsvc_subscriptions", "Subscriptions, by status.", labels=["status"])
-        for status, count in all_rows(SUBSCRIPTIONS):
+        for status, count in fetch_all(SUBSCRIPTION_COUNTS):
             by_status.add_metric([status], count)
         yield by_status
 
 
-def empty(folder: str) -> None:
+def reset_metrics_folder(folder: str) -> None:
     """Make the folder that web processes count into, without what those of an earlier run left."""
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(folder):
@@ -91,7 +93,7 @@ def empty(folder: str) -> None:
             os.unlink(os.path.join(folder, name))
 
 
-def forget(pid: int) -> None:
+def remove_process(pid: int) -> None:
     """A web process ended."""
     from prometheus_client import multiprocess
 

@@ -4,40 +4,40 @@ from urllib.parse import unquote
 
 from flask import current_app, request
 
-from streamsvc.rules.proxies import Networks, address, client_of, is_trusted
+from streamsvc.rules.proxies import Networks, client_address, is_trusted_proxy, parse_address
 
-CAME_BY_PROXY = "streamsvc.came_by_proxy"
-LONGEST_CITY = 100
+VIA_TRUSTED_PROXY = "streamsvc.came_by_proxy"
+MAX_CITY_LENGTH = 100
 
 
-class Proxies:
+class TrustedProxyMiddleware:
     """Puts the caller's address, and the scheme that it came by, in the place of the nearest proxy's."""
 
-    def __init__(self, inner, trusted: int | Networks):
-        self.inner, self.trusted = inner, trusted
+    def __init__(self, wsgi_app, trusted: int | Networks):
+        self.wsgi_app, self.trusted = wsgi_app, trusted
 
     def __call__(self, environ, start_response):
         peer = environ.get("REMOTE_ADDR", "")
-        environ[CAME_BY_PROXY] = is_trusted(address(peer), 0, self.trusted)
-        environ["REMOTE_ADDR"] = client_of(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), self.trusted)
+        environ[VIA_TRUSTED_PROXY] = is_trusted_proxy(parse_address(peer), 0, self.trusted)
+        environ["REMOTE_ADDR"] = client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), self.trusted)
         scheme = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
-        if environ[CAME_BY_PROXY] and scheme in ("http", "https"):
+        if environ[VIA_TRUSTED_PROXY] and scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
-        return self.inner(environ, start_response)
+        return self.wsgi_app(environ, start_response)
 
 
-def told(header: str) -> str:
+def read_proxy_header(name: str) -> str:
     """What the proxies say in this header; empty where they say nothing, or the call did not come from one of them.
 
     Where the settings name a header and no proxy at all, as the sandbox lets them, whoever calls is believed.
     """
-    if not header or not request.environ.get(CAME_BY_PROXY, not current_app.extensions["settings"].trusted_proxies):
+    if not name or not request.environ.get(VIA_TRUSTED_PROXY, not current_app.extensions["settings"].trusted_proxies):
         return ""
-    return request.headers.get(header, "")
+    return request.headers.get(name, "")
 
 
-def city() -> str | None:
+def client_city() -> str | None:
     """Where the caller is, roughly, as the proxies tell it: in UTF-8, percent-encoded or not; None where unknown."""
-    raw = told(current_app.extensions["settings"].city_header).encode("latin-1", "replace")
+    raw = read_proxy_header(current_app.extensions["settings"].city_header).encode("latin-1", "replace")
     name = unquote(raw.decode(errors="replace"), errors="replace").strip()
-    return name if 0 < len(name) <= LONGEST_CITY and name.isprintable() and "\ufffd" not in name else None
+    return name if 0 < len(name) <= MAX_CITY_LENGTH and name.isprintable() and "\ufffd" not in name else None

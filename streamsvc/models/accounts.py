@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, Json, UtcTime, db, new_id, one_row
+from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_one, new_id
 
 
 class Account(Base):
@@ -66,7 +66,7 @@ class Profile(Base):
     def find_row(cls, account_id: str, profile_id: str) -> sa.Row | None:
         """The columns of the account's profile, read without beginning a unit of work."""
         own = (cls.id == profile_id, cls.account_id == account_id)
-        return one_row(sa.select(*cls.__table__.c).where(*own))
+        return fetch_one(sa.select(*cls.__table__.c).where(*own))
 
     @classmethod
     def list_owned(cls, account_id: str) -> "list[Profile]":

@@ -54,7 +54,7 @@ class IdempotencyKey(Base):
     """Hash of method, path and body: the same key for another request is refused."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    begun: Mapped[dict | None] = mapped_column(Json)
+    checkpoint: Mapped[dict | None] = mapped_column(Json)
     """What the request has begun and must not begin again, where it commits on its way."""
     status: Mapped[int | None]
     content_type: Mapped[str | None]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.rules.playback.progress import PlayableItem, ProgressReport
-from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import Base, UtcTime, db, insert
 
 
@@ -64,7 +64,7 @@ def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport) -
 
 
 @cache
-def _merge_statement(dialect: str) -> Prepared:
+def _merge_statement(dialect: str) -> CompiledStatement:
     columns = [column for column in Progress.__table__.c if column.name != "hidden_at"]
     old = Progress
     statement = insert(Progress).values(
@@ -75,7 +75,7 @@ def _merge_statement(dialect: str) -> Prepared:
     latest = {name: sa.case((newer, new[name]), else_=getattr(old, name)) for name in NEWEST_REPORT_COLUMNS}
     merged = latest | {name: _later(new[name], getattr(old, name)) for name in LATEST_TIME_COLUMNS}
     statement = statement.on_conflict_do_update(index_elements=["profile_id", "item_id"], set_=merged)
-    return Prepared(statement.returning(*Progress.__table__.c))
+    return CompiledStatement(statement.returning(*Progress.__table__.c))
 
 
 NEWEST_REPORT_COLUMNS = ("position_s", "duration_s", "at", "claimed_at")

@@ -6,9 +6,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.storage.database import Base
 
 
-class Throttle(Base):
-    __tablename__ = "throttles"
-    __table_args__ = (sa.Index("ix_throttles_until_s", "until_s"),)
+class RateLimitCounter(Base):
+    __tablename__ = "rate_limit_counters"
+    __table_args__ = (sa.Index("ix_rate_limit_counters_until_s", "until_s"),)
 
     key: Mapped[str] = mapped_column(primary_key=True)
     """The limit's name and a keyed hash of whom it counts: no address and no e-mail stands here."""

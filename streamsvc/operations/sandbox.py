@@ -9,7 +9,7 @@ from flask import current_app
 from streamsvc import clock
 from streamsvc.models import SandboxClock
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
-from streamsvc.storage.database import affected, db, insert, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one, insert
 from streamsvc.worker import jobs
 
 MICROSECOND = timedelta(microseconds=1)
@@ -19,37 +19,39 @@ CLOCK_QUERY = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where
 
 def sandbox_now() -> datetime:
     """What the sandbox's clock shows. It starts where the settings first say so; until then it is the wall's."""
-    found, at = one_row(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
+    found, at = fetch_one(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
     if not found and not at:
-        return clock.wall()
+        return clock.wall_time()
     offset_us = found.offset_us if found else _start_clock(at)
-    return clock.wall() + offset_us * MICROSECOND  # the wall is read last, lest a new clock show what is before it
+    return clock.wall_time() + offset_us * MICROSECOND  # the wall is read last, lest a new clock show what is before it
 
 
 def _start_clock(at: datetime | None) -> int:
-    offset = (at - clock.wall()) // MICROSECOND if at else 0
+    offset = (at - clock.wall_time()) // MICROSECOND if at else 0
     start = insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"])
     if db.session().in_transaction():  # which on SQLite nobody else could write beside
         db.session.execute(start)
     else:
-        affected(start)
-    found = one_row(CLOCK_QUERY)
+        execute_write(start)
+    found = fetch_one(CLOCK_QUERY)
     return found.offset_us if found else offset
 
 
 def is_clock_moving() -> bool:
     """Whether somebody moves the clock: workers then leave the jobs to them."""
-    found = one_row(CLOCK_QUERY)
-    return bool(found and found.moving_until and found.moving_until > clock.wall())
+    found = fetch_one(CLOCK_QUERY)
+    return bool(found and found.moving_until and found.moving_until > clock.wall_time())
 
 
 def move_clock(to: datetime) -> int:
     """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
-    before, wall = sandbox_now(), clock.wall()
-    if not one_row(CLOCK_QUERY):
+    before, wall = sandbox_now(), clock.wall_time()
+    if not fetch_one(CLOCK_QUERY):
         _start_clock(None)
     still = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
-    if not affected(sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)):
+    if not execute_write(
+        sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)
+    ):
         raise ClockIsMoving
     try:
         if to < before:
@@ -59,31 +61,31 @@ def move_clock(to: datetime) -> int:
         _set_clock(to)
         return ran
     finally:
-        affected(sa.update(SandboxClock).values(moving_until=None))
+        execute_write(sa.update(SandboxClock).values(moving_until=None))
 
 
 def _run_jobs_until(to: datetime) -> int:
     ran, shown = 0, sandbox_now()
-    while jobs.next_due(to):
-        batch = jobs.take_some(to)
+    while jobs.find_next_due_job(to):
+        batch = jobs.lease_batch(to)
         if not batch:  # a worker that began before the move still holds it
             time.sleep(0.02)
             _set_clock(shown)
             continue
-        if jobs.put_off(batch[0], to):
+        if jobs.postpone_recurring_job(batch[0], to):
             continue
         shown = max(shown, batch[0].run_at)
         if shown == batch[0].run_at or ran == 0:
             _set_clock(shown)
-        jobs.run_some(batch, shown)
+        jobs.run_batch(batch, shown)
         ran += len(batch)
     return ran
 
 
 def _set_clock(moment: datetime) -> None:
     """Let the clock show `moment` from now on, and keep the right to move it."""
-    wall = clock.wall()
-    affected(
+    wall = clock.wall_time()
+    execute_write(
         sa.update(SandboxClock)
         .where(SandboxClock.id == 1)
         .values(offset_us=(moment - wall) // MICROSECOND, moving_until=wall + MOVE_LEASE)

@@ -8,7 +8,7 @@ def email_key(email: str) -> str:
     return unicodedata.normalize("NFC", email.strip()).casefold()
 
 
-def shown(email: str) -> str:
+def canonical_email(email: str) -> str:
     """The address as it is kept and written to: the domain in lower case, the local part as its owner writes it."""
     local, _, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
     return f"{local}@{domain.lower()}"

@@ -1,9 +1,13 @@
 """Money is a whole number of minor units and a currency; it never meets a float."""
 
-NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-THREE = "BHD IQD JOD KWD LYD OMR TND"
-FOUR = "CLF UYW"
-MINOR_DIGITS = {code: digits for digits, codes in ((0, NONE), (3, THREE), (4, FOUR)) for code in codes.split()}
+ZERO_DECIMAL = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+THREE_DECIMAL = "BHD IQD JOD KWD LYD OMR TND"
+FOUR_DECIMAL = "CLF UYW"
+MINOR_DIGITS = {
+    code: digits
+    for digits, codes in ((0, ZERO_DECIMAL), (3, THREE_DECIMAL), (4, FOUR_DECIMAL))
+    for code in codes.split()
+}
 
 
 def minor_digits(currency):
@@ -11,7 +15,7 @@ def minor_digits(currency):
     return MINOR_DIGITS.get(currency, 2)
 
 
-def decimal_text(amount_minor, currency):
+def format_decimal(amount_minor, currency):
     """1999 USD -> '19.99', 1999 JPY -> '1999', -5 KWD -> '-0.005'."""
     digits = minor_digits(currency)
     sign, figures = "-" if amount_minor < 0 else "", str(abs(amount_minor)).rjust(digits + 1, "0")
@@ -26,7 +30,7 @@ def round_half_up(numerator, denominator):
     return quotient if numerator >= 0 else -quotient
 
 
-def share(total, weights):
+def allocate_amount(total, weights):
     """`total` cut into whole parts in proportion to `weights`, by largest remainder: the parts add up to it.
 
     Equal remainders go to the earlier part, so that the same invoice is always cut the same way.
@@ -37,7 +41,7 @@ def share(total, weights):
             raise ValueError(f"nothing to share {total} over")
         return [0] * len(weights)
     if total < 0:
-        return [-part for part in share(-total, weights)]
+        return [-part for part in allocate_amount(-total, weights)]
     parts = [total * weight // whole for weight in weights]
     by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
     for i in by_remainder[: total - sum(parts)]:

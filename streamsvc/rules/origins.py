@@ -1,7 +1,7 @@
 """Whose page made a browser ask: what the browser says of it, which no page can change."""
 
 
-def is_from_elsewhere(fetch_site: str | None, origin: str | None, own_hosts: set[str]) -> bool:
+def is_cross_site(fetch_site: str | None, origin: str | None, own_hosts: set[str]) -> bool:
     """Whether the browser says that another site's page asks. Headers that are absent say nothing.
 
     `fetch_site`: `Sec-Fetch-Site`, which counts first where it is decided: it stays true behind proxies that change

@@ -7,14 +7,14 @@ import ipaddress
 from datetime import datetime, timedelta
 
 SECRET_PREFIX = "whsec_"
-DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+RETRY_DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Before each try, counted from the one before; after the last it has failed."""
 GONE, BUSY = 410, (429, 502, 504)
-LONGEST_RETRY_AFTER = timedelta(days=1)
-KEY_CHANGE = timedelta(hours=24)
+MAX_RETRY_AFTER = timedelta(days=1)
+SECRET_ROTATION_PERIOD = timedelta(hours=24)
 
 
-def signatures(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:
+def sign_message(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:
     """One signature for each secret, by spaces: who has changed over and who has not both find theirs."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return " ".join("v1," + _sign(secret, signed) for secret in secrets)
@@ -25,16 +25,16 @@ def _sign(secret: str, signed: bytes) -> str:
     return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
-def next_try(attempts: int, now: datetime, retry_after_s: int | None = None) -> datetime | None:
+def next_attempt_at(attempts: int, now: datetime, retry_after_s: int | None = None) -> datetime | None:
     """When to try again after so many attempts; None when that was the last. A receiver may ask for more time."""
-    if attempts >= len(DELAYS_S):
+    if attempts >= len(RETRY_DELAYS_S):
         return None
-    asked = min(timedelta(seconds=retry_after_s or 0), LONGEST_RETRY_AFTER)
-    return now + max(timedelta(seconds=DELAYS_S[attempts]), asked)
+    asked = min(timedelta(seconds=retry_after_s or 0), MAX_RETRY_AFTER)
+    return now + max(timedelta(seconds=RETRY_DELAYS_S[attempts]), asked)
 
 
-def is_public(address: str) -> bool:
+def is_public_address(address: str) -> bool:
     """Whether an IP address is one of the open internet: neither private, local, shared, reserved, nor multicast."""
     ip = ipaddress.ip_address(address)
     inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    return ip.is_global and not ip.is_multicast and (inner is None or is_public(str(inner)))
+    return ip.is_global and not ip.is_multicast and (inner is None or is_public_address(str(inner)))

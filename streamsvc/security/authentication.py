@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.models.subscriptions.subscriptions import in_words
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.billing.entitlements import compute_entitlements
-from streamsvc.rules.origins import is_from_elsewhere
+from streamsvc.rules.origins import is_cross_site
 from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
 from streamsvc.rules.refusals.accounts import CsrfTokenInvalid, KidsProfile, ReauthenticationRequired
 from streamsvc.rules.refusals.base import Refusal
@@ -39,8 +39,8 @@ from streamsvc.rules.sign_in.sessions import (
 )
 from streamsvc.security import operators
 from streamsvc.security.operators import Operator
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import SAFE_METHODS, affected, db
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import SAFE_METHODS, db, execute_write
 
 COOKIE = "__Host-sst"
 CSRF_HEADER = "X-CSRF-Token"
@@ -53,8 +53,8 @@ class Access:
     public: bool = False
     viewer: bool = False
     scope: str | None = None
-    in_person: bool = False
-    owner: bool = False
+    human_only: bool = False
+    owner_only: bool = False
     """Of the viewers, only the account's owner: not support that looks on."""
 
 
@@ -67,24 +67,24 @@ def public(view):
     return view
 
 
-def operator(scope: str):
+def operator_only(scope: str):
     """Mark a view for operators whose key or role has `scope` or `admin`."""
-    return _open(Access(scope=scope))
+    return _set_access(Access(scope=scope))
 
 
-def operator_in_person(view):
+def human_operator_only(view):
     """Mark a view for operators who signed in, whatever their role."""
-    view.access = Access(in_person=True)
+    view.access = Access(human_only=True)
     return view
 
 
 def owner_only(view):
     """Mark a view for viewers, but not for support that looks on in their place: payment methods, the whole record."""
-    view.access = Access(viewer=True, owner=True)
+    view.access = Access(viewer=True, owner_only=True)
     return view
 
 
-def kids_too(view):
+def allow_kids(view):
     """Mark a view that is open while a kids' profile watches; where it is about a profile, for that one alone."""
     view.kids_too = True
     return view
@@ -92,10 +92,10 @@ def kids_too(view):
 
 def viewer_or_operator(scope: str):
     """Mark a view for viewers, and for operators whose key or role has `scope` or `admin`."""
-    return _open(Access(viewer=True, scope=scope))
+    return _set_access(Access(viewer=True, scope=scope))
 
 
-def _open(access):
+def _set_access(access):
     def mark(view):
         view.access = access
         return view
@@ -135,13 +135,13 @@ class Viewer(UserMixin):
         row = self.row
         return compute_entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
 
-    def read_again(self) -> "Viewer":
+    def reload(self) -> "Viewer":
         """The same viewer as the unit of work sees them now."""
         rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": self.row.token_hash}).all()
         return Viewer(rows, self.csrf_token)
 
     @property
-    def proved_recently(self) -> bool:
+    def is_recently_authenticated(self) -> bool:
         """Whether the viewer proved who they are within the last ten minutes."""
         return clock.now() - self.row.authenticated_at <= REAUTHENTICATION_WINDOW
 
@@ -205,8 +205,8 @@ VIEWER_BY_TOKEN = (
     .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))
     .order_by(Profile.id)
 )
-LIVE_VIEWER = Prepared(VIEWER_BY_TOKEN)
-SEEN = (
+COMPILED_VIEWER_BY_TOKEN = CompiledStatement(VIEWER_BY_TOKEN)
+UPDATE_LAST_SEEN = (
     sa.update(Session)
     .where(Session.id == sa.bindparam("session_id"), Session.last_seen_at < sa.bindparam("now"))
     .values(last_seen_at=sa.bindparam("now"))
@@ -215,37 +215,37 @@ SEEN = (
 login_manager = LoginManager()
 log = logging.getLogger("streamsvc.security")
 authz_failed = Signal()
-"""Sent with who has a good token and is turned away all the same (a Viewer or an Operator), and `why`."""
+"""Sent with who has a good token and is turned away all the same (a Viewer or an Operator), and the `reason`."""
 
 
 @login_manager.request_loader
-def user_of(request):
+def load_principal(request):
     """The viewer or operator whose live token the request carries, else None. A header goes before a cookie."""
     if "Authorization" in request.headers:
         scheme, _, token = request.headers["Authorization"].partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         if token.startswith(API_KEY_PREFIX):
-            return operators.by_key(token)
+            return operators.find_operator_by_key(token)
         if token.startswith(OPERATOR_TOKEN_PREFIX):
-            return operators.by_session(token)
-        return _viewer(token) if token.startswith(SESSION_TOKEN_PREFIX) else None
+            return operators.find_operator_by_session(token)
+        return _find_viewer(token) if token.startswith(SESSION_TOKEN_PREFIX) else None
     token = request.cookies.get(COOKIE, "")
-    return _viewer(token, by_cookie=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
+    return _find_viewer(token, by_cookie=True) if token.startswith(SESSION_TOKEN_PREFIX) else None
 
 
-def _viewer(token: str, by_cookie: bool = False) -> Viewer | None:
-    rows = LIVE_VIEWER.all(token_hash=hash_token(token))
+def _find_viewer(token: str, by_cookie: bool = False) -> Viewer | None:
+    rows = COMPILED_VIEWER_BY_TOKEN.all(token_hash=hash_token(token))
     if not rows:
         return None
-    found, now = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None), clock.now()
+    found, now = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None), clock.now()
     if found.row.epoch < current_app.extensions["settings"].session_epoch or found.session_expires_at <= now:
         return None
     if now - found.row.last_seen_at > LAST_SEEN_GRAIN:
-        affected(SEEN, {"session_id": found.row.session_id, "now": now})
+        execute_write(UPDATE_LAST_SEEN, {"session_id": found.row.session_id, "now": now})
     return found
 
 
-def csrf_token_of(session_id: str, key: str | None = None) -> str:
+def compute_csrf_token(session_id: str, key: str | None = None) -> str:
     """What a page of ours can read and send along, and a page of somebody else cannot.
 
     Bound to the session, by the service's secret: it stays when the session is given a new token.
@@ -254,88 +254,88 @@ def csrf_token_of(session_id: str, key: str | None = None) -> str:
     return hmac.digest(key.encode(), f"csrf {session_id}".encode(), "sha256").hex()
 
 
-def asking() -> Viewer | Operator | None:
+def current_principal() -> Viewer | Operator | None:
     """Who asks; None in a view that is open to everybody, whatever token came along."""
     return g.get("_login_user")
 
 
-def viewer() -> Viewer:
+def current_viewer() -> Viewer:
     """Who watches; only in views that open for viewers."""
     return g._login_user
 
 
-def asking_operator() -> Operator | None:
+def current_operator() -> Operator | None:
     """The operator that asks, or None where a viewer does."""
-    found = asking()
+    found = current_principal()
     return found if isinstance(found, Operator) else None
 
 
-def require_recent_proof() -> None:
+def require_recent_authentication() -> None:
     """Raises ReauthenticationRequired unless the viewer proved who they are within the last ten minutes."""
-    if not viewer().proved_recently:
+    if not current_viewer().is_recently_authenticated:
         raise ReauthenticationRequired
 
 
-def _guard():
+def _check_access():
     """Close every view to everybody whom it does not name."""
     view = current_app.view_functions.get(request.endpoint)
     access = getattr(view, "access", VIEWER_ONLY)
     if view is None or access.public:
         return
-    who = user_of(request)
+    who = load_principal(request)
     login_manager._update_request_context_with_user(who)
     if isinstance(who, Operator):
-        _admit_operator(who, access)
+        _check_operator(who, access)
     elif not (isinstance(who, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)
-    elif who.row.impersonated_by and (access.owner or request.method not in SAFE_METHODS):
-        _turn_away(who, "support only looks on", ReadOnlySession())
+    elif who.row.impersonated_by and (access.owner_only or request.method not in SAFE_METHODS):
+        _deny(who, "support only looks on", ReadOnlySession())
     elif who.csrf_token and request.method not in SAFE_METHODS:
         _check_csrf(who)
     if isinstance(who, Viewer) and who.profile and who.profile.kids:
-        _keep_to_kids(who, view, access)
+        _check_kids_profile(who, view, access)
 
 
-def _keep_to_kids(who: Viewer, view, access: Access) -> None:
+def _check_kids_profile(viewer: Viewer, view, access: Access) -> None:
     """While a kids' profile watches: what it watches, and nothing of the account, its money or the other profiles.
 
     Raises KidsProfile; not for somebody who proved just now that they are the account's owner.
     """
-    mine = who.profile.profile_id
+    mine = viewer.profile.profile_id
     about_itself = (request.view_args or {}).get("profile_id", mine) == mine
     reaches = access.scope == "catalog" or (getattr(view, "kids_too", False) and about_itself)
-    if not reaches and not who.proved_recently:
-        _turn_away(who, "a kids' profile watches", KidsProfile())
+    if not reaches and not viewer.is_recently_authenticated:
+        _deny(viewer, "a kids' profile watches", KidsProfile())
 
 
-def _admit_operator(who: Operator, access: Access) -> None:
-    if access.in_person and who.session:
+def _check_operator(operator: Operator, access: Access) -> None:
+    if access.human_only and operator.session:
         return
     if access.scope is None:
         raise NotSignedIn(presented=True)
-    if not who.may(access.scope, changes=request.method not in SAFE_METHODS):
-        _turn_away(who, f"lacks the scope {access.scope}", InsufficientScope(access.scope))
+    if not operator.has_scope(access.scope, write=request.method not in SAFE_METHODS):
+        _deny(operator, f"lacks the scope {access.scope}", InsufficientScope(access.scope))
 
 
-def _check_csrf(who: Viewer) -> None:
+def _check_csrf(viewer: Viewer) -> None:
     settings, headers = current_app.extensions["settings"], request.headers
     own_hosts = {request.host.lower(), relying_party_and_origin(settings.public_url)[1].partition("://")[2]}
-    if is_from_elsewhere(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
+    if is_cross_site(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
         refusal = CsrfTokenInvalid(detail="A page of another site may change nothing by this cookie.")
-        _turn_away(who, "another site's page used the cookie", refusal)
+        _deny(viewer, "another site's page used the cookie", refusal)
     sent = headers.get(CSRF_HEADER, "").encode()
-    good = (csrf_token_of(who.row.session_id, key) for key in settings.secret_key)
+    good = (compute_csrf_token(viewer.row.session_id, key) for key in settings.secret_key)
     if not any(hmac.compare_digest(sent, each.encode()) for each in good):
-        _turn_away(who, "no good CSRF token", CsrfTokenInvalid())
+        _deny(viewer, "no good CSRF token", CsrfTokenInvalid())
 
 
-def _turn_away(who: Viewer | Operator, why: str, refusal: Refusal) -> NoReturn:
-    log.warning("authz_fail: %s at %s: %s", who.get_id(), request.endpoint, why)
-    authz_failed.send(who, why=why)
+def _deny(principal: Viewer | Operator, reason: str, refusal: Refusal) -> NoReturn:
+    log.warning("authz_fail: %s at %s: %s", principal.get_id(), request.endpoint, reason)
+    authz_failed.send(principal, reason=reason)
     raise refusal
 
 
-def register(app) -> None:
+def init_app(app) -> None:
     login_manager.session_protection = None  # sessions are rows here, not Flask's cookie
     login_manager.init_app(app)
-    app.before_request(_guard)
+    app.before_request(_check_access)

@@ -7,16 +7,16 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import current_app
 
 
-def seal(secret: str) -> str:
+def encrypt(secret: str) -> str:
     """Text that only who has a secret key can open (AES-128-CBC and HMAC-SHA-256, as Fernet says)."""
-    return _box().encrypt(secret.encode()).decode()
+    return _cipher().encrypt(secret.encode()).decode()
 
 
-def unseal(sealed: str) -> str:
+def decrypt(encrypted: str) -> str:
     """The secret behind `sealed`. Raises cryptography.fernet.InvalidToken where no key opens it."""
-    return _box().decrypt(sealed.encode()).decode()
+    return _cipher().decrypt(encrypted.encode()).decode()
 
 
-def _box() -> MultiFernet:
+def _cipher() -> MultiFernet:
     keys = current_app.extensions["settings"].secret_key
     return MultiFernet([Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"seal {k}".encode()).digest())) for k in keys])

@@ -18,41 +18,43 @@ from flask import request
 from streamsvc import clock
 from streamsvc.models import ApiKey
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
-from streamsvc.rules.roles import of_key
+from streamsvc.rules.roles import api_key_role
 from streamsvc.security import encryption
-from streamsvc.storage.database import one_row
+from streamsvc.storage.database import fetch_one
 
 HEADER = "X-End-User-Address"
-FORM = re.compile(r"([0-9A-Fa-f.:]{2,45}); key=(key_[a-z0-9]{1,64}); t=(\d{1,12}); sig=([0-9a-f]{64})", re.ASCII)
+HEADER_PATTERN = re.compile(
+    r"([0-9A-Fa-f.:]{2,45}); key=(key_[a-z0-9]{1,64}); t=(\d{1,12}); sig=([0-9a-f]{64})", re.ASCII
+)
 TOLERANCE_S = 60
 """How far the two clocks may stand apart, with the way between."""
 PURPOSE = b"streamsvc end-user address"
 
 
-def signing_secret(token: str) -> str:
+def derive_signing_secret(token: str) -> str:
     """What the holder of the API key `token` signs with: HMAC-SHA-256 of a fixed text under the token, in hex."""
     return hmac.digest(token.encode(), PURPOSE, "sha256").hex()
 
 
-def signature(secret: str, method: str, path: str, at_s: int, address: str) -> str:
+def compute_signature(secret: str, method: str, path: str, at_s: int, address: str) -> str:
     return hmac.digest(secret.encode(), f"{method}\n{path}\n{at_s}\n{address}".encode(), "sha256").hex()
 
 
-def _take_over():
+def _apply_end_user_address():
     """Before any view looks: the vouched address stands in the place of the peer's. Raises EndUserAddressInvalid."""
     if HEADER in request.headers:
-        request.remote_addr = _vouched(request.headers[HEADER])
+        request.remote_addr = _verify_header(request.headers[HEADER])
 
 
-def _vouched(header: str) -> str:
-    told = FORM.fullmatch(header)
+def _verify_header(header: str) -> str:
+    told = HEADER_PATTERN.fullmatch(header)
     if told is None:
         raise EndUserAddressInvalid
     address, key_id, at_s, sent = told[1], told[2], int(told[3]), told[4]
-    secret = _secret_of(key_id)
-    if secret is None or abs(clock.wall().timestamp() - at_s) > TOLERANCE_S:
+    secret = _find_signing_secret(key_id)
+    if secret is None or abs(clock.wall_time().timestamp() - at_s) > TOLERANCE_S:
         raise EndUserAddressInvalid
-    if not hmac.compare_digest(signature(secret, request.method, request.path, at_s, address), sent):
+    if not hmac.compare_digest(compute_signature(secret, request.method, request.path, at_s, address), sent):
         raise EndUserAddressInvalid
     try:
         return str(ipaddress.ip_address(address))
@@ -60,22 +62,22 @@ def _vouched(header: str) -> str:
         raise EndUserAddressInvalid from None
 
 
-def _secret_of(key_id: str) -> str | None:
+def _find_signing_secret(key_id: str) -> str | None:
     """What the live key of this id signs with; None for one that may not vouch."""
-    key = one_row(
+    key = fetch_one(
         sa.select(ApiKey.signing_key_encrypted, ApiKey.scopes, ApiKey.expires_at).where(
             ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.signing_key_encrypted.is_not(None)
         )
     )
     if key is None or (key.expires_at and key.expires_at <= clock.now()):
         return None
-    if not of_key(key.scopes).may("frontend", changes=True):
+    if not api_key_role(key.scopes).has_scope("frontend", write=True):
         return None
     try:
-        return encryption.unseal(key.signing_key_encrypted)
+        return encryption.decrypt(key.signing_key_encrypted)
     except InvalidToken:
         return None
 
 
-def register(app) -> None:
-    app.before_request(_take_over)
+def init_app(app) -> None:
+    app.before_request(_apply_end_user_address)

@@ -10,7 +10,7 @@ from flask_login import UserMixin
 from streamsvc import clock
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
-from streamsvc.rules.roles import of_key, role_named
+from streamsvc.rules.roles import api_key_role, get_role
 from streamsvc.rules.sign_in.sessions import (
     LAST_SEEN_GRAIN,
     OPERATOR_LIFETIME,
@@ -18,12 +18,14 @@ from streamsvc.rules.sign_in.sessions import (
     REAUTHENTICATION_WINDOW,
     hash_token,
 )
-from streamsvc.storage.database import affected, db, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one
 
 KEY_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
     ApiKey.token_hash == sa.bindparam("token_hash"), ApiKey.revoked_at.is_(None)
 )
-KEY_USED = sa.update(ApiKey).where(ApiKey.id == sa.bindparam("key_id")).values(last_used_at=sa.bindparam("now"))
+UPDATE_KEY_LAST_USED = (
+    sa.update(ApiKey).where(ApiKey.id == sa.bindparam("key_id")).values(last_used_at=sa.bindparam("now"))
+)
 SESSION_BY_TOKEN = (
     sa.select(
         OperatorSession.id.label("session_id"),
@@ -43,7 +45,7 @@ SESSION_BY_TOKEN = (
     )
     .where(OperatorSession.token_hash == sa.bindparam("token_hash"), OperatorSession.ended_at.is_(None))
 )
-SEEN = (
+UPDATE_LAST_SEEN = (
     sa.update(OperatorSession)
     .where(OperatorSession.id == sa.bindparam("session_id"), OperatorSession.last_seen_at < sa.bindparam("now"))
     .values(last_seen_at=sa.bindparam("now"))
@@ -59,10 +61,10 @@ class Operator(UserMixin):
         self.session = session
         """A person's session, a row of SESSION_BY_TOKEN; None for a machine."""
 
-    def may(self, scope: str, changes: bool) -> bool:
-        return self.role.may(scope, changes)
+    def has_scope(self, scope: str, write: bool) -> bool:
+        return self.role.has_scope(scope, write)
 
-    def require_recent_proof(self) -> None:
+    def require_recent_authentication(self) -> None:
         """Raises ReauthenticationRequired where a person has shown no code within the last ten minutes."""
         if self.session and clock.now() - self.session.authenticated_at > REAUTHENTICATION_WINDOW:
             raise ReauthenticationRequired(
@@ -71,29 +73,29 @@ class Operator(UserMixin):
             )
 
 
-def by_key(token: str) -> Operator | None:
+def find_operator_by_key(token: str) -> Operator | None:
     """The machine whose live API key this is."""
-    key, now = one_row(KEY_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
+    key, now = fetch_one(KEY_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if key is None or (key.expires_at is not None and key.expires_at <= now):
         return None
     if key.last_used_at is None or now - key.last_used_at > LAST_SEEN_GRAIN:
-        affected(KEY_USED, {"key_id": key.id, "now": now})
-    return Operator(key.id, of_key(key.scopes))
+        execute_write(UPDATE_KEY_LAST_USED, {"key_id": key.id, "now": now})
+    return Operator(key.id, api_key_role(key.scopes))
 
 
-def by_session(token: str) -> Operator | None:
+def find_operator_by_session(token: str) -> Operator | None:
     """The person whose live session's token this is, with the role that they have now."""
-    row, now = one_row(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
+    row, now = fetch_one(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if row is None or row.epoch < current_app.extensions["settings"].session_epoch:
         return None
     if OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at) <= now:
         return None
     if now - row.last_seen_at > OPERATOR_SEEN_GRAIN:
-        affected(SEEN, {"session_id": row.session_id, "now": now})
-    return Operator(row.operator_id, role_named(row.role), row)
+        execute_write(UPDATE_LAST_SEEN, {"session_id": row.session_id, "now": now})
+    return Operator(row.operator_id, get_role(row.role), row)
 
 
-def in_unit_of_work(token: str) -> Operator:
+def load_new_session_operator(token: str) -> Operator:
     """The person whose session under this token the unit of work has just made."""
     row = db.session.execute(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}).one()
-    return Operator(row.operator_id, role_named(row.role), row)
+    return Operator(row.operator_id, get_role(row.role), row)

@@ -31,18 +31,18 @@ from flask import current_app
 
 from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.sign_in import foreign_hashes
-from streamsvc.rules.sign_in.passwords import normal
+from streamsvc.rules.sign_in.passwords import normalize_password
 from streamsvc.security import breached_passwords
 
-BREACHED = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"
-OURS = "$argon2id$"
-PEPPERED = "pepper:"
-LONGEST_MEASURED = 40
-LONGEST_WAIT_S = 1.0
+BREACHED_PASSWORDS_FILE = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"
+ARGON2ID_PREFIX = "$argon2id$"
+PEPPER_PREFIX = "pepper:"
+MAX_MEASURED_LENGTH = 40
+QUEUE_TIMEOUT_S = 1.0
 log = logging.getLogger("streamsvc.security")
 
 
-class Hashing:
+class HashingPool:
     """One process's right to hash: `slots` at a time, `queue` waiting."""
 
     def __init__(self, settings):
@@ -55,39 +55,43 @@ class Hashing:
             type=Type.ID,
         )
         self.slots = max(1, (os.cpu_count() or 1) // settings.workers)
-        self.computing = ThreadPoolExecutor(self.slots, "hash")
+        self.executor = ThreadPoolExecutor(self.slots, "hash")
         strangers = self.slots + max(1, settings.threads * 3 // 8)
-        self.for_strangers = threading.BoundedSemaphore(strangers)
-        self.for_suspects = threading.BoundedSemaphore(strangers - 1)
-        self.at_home = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 4))
+        self.unknown_device_permits = threading.BoundedSemaphore(strangers)
+        self.failing_address_permits = threading.BoundedSemaphore(strangers - 1)
+        self.known_device_permits = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 4))
         self.queue, self.number = PriorityQueue(), itertools.count()
         """(rank, number, future, work): who is at home comes first, who is suspect last."""
-        self.dummy = self.hasher.hash(secrets.token_hex(16))
+        self.dummy_hash = self.hasher.hash(secrets.token_hex(16))
         """What is verified where there is no account, so that none costs as much as one."""
 
     @contextmanager
-    def place(self, at_home: bool = False, suspect: bool = False) -> Iterator["Place"]:
+    def permit(self, known_device: bool = False, address_has_failures: bool = False) -> Iterator["HashingPermit"]:
         """A place in the queue. Raises Unavailable where there is none."""
         with ExitStack() as held:
-            for places in [self.at_home] if at_home else [self.for_suspects] * suspect + [self.for_strangers]:
+            for places in (
+                [self.known_device_permits]
+                if known_device
+                else [self.failing_address_permits] * address_has_failures + [self.unknown_device_permits]
+            ):
                 if not places.acquire(blocking=False):
                     raise Unavailable(retry_after_s=1)
                 held.callback(places.release)
-            yield Place(self, rank=0 if at_home else 1 + suspect)
+            yield HashingPermit(self, rank=0 if known_device else 1 + address_has_failures)
 
     def run(self, work, rank: int):
         """What `work()` gives, in its turn, to who has a place. Raises Unavailable where the queue does not move."""
         waiting = Future()
         self.queue.put((rank, next(self.number), waiting, work))
-        self.computing.submit(self._next)
+        self.executor.submit(self._run_next)
         try:
-            return waiting.result(LONGEST_WAIT_S)
+            return waiting.result(QUEUE_TIMEOUT_S)
         except TimeoutError:
             if waiting.cancel():
                 raise Unavailable(retry_after_s=1) from None
             return waiting.result()
 
-    def _next(self):
+    def _run_next(self):
         """Do what is first in turn; as often as something was queued."""
         *_, waiting, work = self.queue.get_nowait()
         if not waiting.set_running_or_notify_cancel():
@@ -99,99 +103,105 @@ class Hashing:
 
 
 @dataclass(frozen=True)
-class Place:
+class HashingPermit:
     """Held from before an attempt is counted: what a full house refuses has cost nothing and counts nowhere."""
 
-    hashing: Hashing
+    hashing: HashingPool
     rank: int
 
     def run(self, work):
         return self.hashing.run(work, self.rank)
 
-    def hashed(self, password: str) -> str:
+    def hash_password(self, password: str) -> str:
         """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where one went into it."""
-        pepper = _pepper_now()
-        peppered = _peppered(password, pepper)
+        pepper = _current_pepper()
+        peppered = _apply_pepper(password, pepper)
         fresh = self.run(lambda: self.hashing.hasher.hash(peppered))
-        return f"{PEPPERED}{pepper}:{fresh}" if pepper else fresh
+        return f"{PEPPER_PREFIX}{pepper}:{fresh}" if pepper else fresh
 
-    def matches(self, kept: str | None, password: str) -> bool:
+    def verify_password(self, stored: str | None, password: str) -> bool:
         """Whether this is the password behind `kept`; one hash is computed whether or not there is one to match."""
-        digested, ours = foreign_hashes.taken_apart(kept or self.hashing.dummy)
-        password = digested.of(password) if digested else password
-        pepper, phc = _taken_apart(ours)
+        digested, ours = foreign_hashes.split_legacy_prefix(stored or self.hashing.dummy_hash)
+        password = digested.hash_password(password) if digested else password
+        pepper, phc = _split_pepper(ours)
         if pepper not in _peppers():
             log.error("the pepper %s is not among the settings: passwords kept with it open nothing", pepper)
-            kept, pepper, phc = None, "", self.hashing.dummy
-        peppered = _peppered(password, pepper)
+            stored, pepper, phc = None, "", self.hashing.dummy_hash
+        peppered = _apply_pepper(password, pepper)
 
         def compare():
-            if not phc.startswith(OURS):
-                return foreign_hashes.parse(phc).matches(password)
+            if not phc.startswith(ARGON2ID_PREFIX):
+                return foreign_hashes.parse_foreign_hash(phc).verify_password(password)
             try:
-                return self.hashing.hasher.verify(phc, peppered) and kept is not None
+                return self.hashing.hasher.verify(phc, peppered) and stored is not None
             except (VerificationError, InvalidHashError):
                 return False
 
         return self.run(compare)
 
 
-_making = threading.Lock()
+_pool_lock = threading.Lock()
 
 
-def _hashing() -> Hashing:
+def _hashing_pool() -> HashingPool:
     """The one that this app's threads share; made by the first that hashes."""
     known = current_app.extensions
-    with _making:
+    with _pool_lock:
         if "hashing" not in known:
-            known["hashing"] = Hashing(known["settings"])
+            known["hashing"] = HashingPool(known["settings"])
     return known["hashing"]
 
 
-def place(at_home: bool = False, suspect: bool = False) -> AbstractContextManager[Place]:
+def hashing_permit(
+    known_device: bool = False, address_has_failures: bool = False
+) -> AbstractContextManager[HashingPermit]:
     """A place in the queue for hashes, to be held while one is computed. Raises Unavailable where too many ask.
 
     `at_home`: the asking device or session is one that the account knows. `suspect`: whoever asks comes from
     where somebody failed of late.
     """
-    return _hashing().place(at_home, suspect)
+    return _hashing_pool().permit(known_device, address_has_failures)
 
 
-def hashed(password: str, at_home: bool = False) -> str:
+def hash_password(password: str, known_device: bool = False) -> str:
     """As `Place.hashed`, at once. Raises Unavailable where too many ask."""
-    with place(at_home) as mine:
-        return mine.hashed(password)
+    with hashing_permit(known_device) as mine:
+        return mine.hash_password(password)
 
 
-def taken_over(text: str) -> str:
+def import_hash(text: str) -> str:
     """What is kept of another system's hash: itself; of a mere digest our hash of it, which takes one hash's time.
 
     Raises ValueError, with the reason, where it is unknown or costs too much; Unavailable where too many ask.
     """
-    if found := foreign_hashes.weak(text):
+    if found := foreign_hashes.parse_legacy_digest(text):
         digested, value = found
-        return digested.mark + hashed(value)
-    foreign_hashes.parse(text)
+        return digested.prefix + hash_password(value)
+    foreign_hashes.parse_foreign_hash(text)
     return text
 
 
-def matches(kept: str | None, password: str, at_home: bool = False) -> bool:
+def verify_password(stored: str | None, password: str, known_device: bool = False) -> bool:
     """As `Place.matches`, at once. Raises Unavailable where too many ask."""
-    with place(at_home) as mine:
-        return mine.matches(kept, password)
+    with hashing_permit(known_device) as mine:
+        return mine.verify_password(stored, password)
 
 
-def is_outdated(kept: str) -> bool:
+def needs_rehash(stored: str) -> bool:
     """Whether `kept` was made by another system, or with another pepper or other costs than are asked for today."""
-    pepper, phc = _taken_apart(kept)
-    return pepper != _pepper_now() or not phc.startswith(OURS) or _hashing().hasher.check_needs_rehash(phc)
+    pepper, phc = _split_pepper(stored)
+    return (
+        pepper != _current_pepper()
+        or not phc.startswith(ARGON2ID_PREFIX)
+        or _hashing_pool().hasher.check_needs_rehash(phc)
+    )
 
 
-def _taken_apart(kept: str) -> tuple[str, str]:
+def _split_pepper(stored: str) -> tuple[str, str]:
     """The id of the pepper ("" for none), and the hash in PHC form."""
-    if not kept.startswith(PEPPERED):
-        return "", kept
-    pepper, _, phc = kept.removeprefix(PEPPERED).partition(":")
+    if not stored.startswith(PEPPER_PREFIX):
+        return "", stored
+    pepper, _, phc = stored.removeprefix(PEPPER_PREFIX).partition(":")
     return pepper, phc
 
 
@@ -200,18 +210,22 @@ def _peppers() -> dict[str, str]:
     return {"": ""} | dict(current_app.extensions["settings"].password_pepper)
 
 
-def _pepper_now() -> str:
+def _current_pepper() -> str:
     given = current_app.extensions["settings"].password_pepper
     return given[0][0] if given else ""
 
 
-def _peppered(password: str, pepper: str) -> str:
+def _apply_pepper(password: str, pepper: str) -> str:
     """What is hashed: the password itself, or an HMAC-SHA-256 of it, which who has the database alone cannot try."""
     secret = _peppers()[pepper]
-    return hmac.digest(secret.encode(), normal(password).encode(), "sha256").hex() if secret else normal(password)
+    return (
+        hmac.digest(secret.encode(), normalize_password(password).encode(), "sha256").hex()
+        if secret
+        else normalize_password(password)
+    )
 
 
-def strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
+def estimate_strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
     """{score: 0 (guessed at once) to 4, hint}, as zxcvbn has it; None where the extra `strength` is not installed.
 
     It decides nothing: it tells who chose badly how to choose better.
@@ -220,17 +234,17 @@ def strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
         from zxcvbn import zxcvbn
     except ImportError:
         return None
-    found = zxcvbn(password[:LONGEST_MEASURED], user_inputs=[name for name in names if name])
+    found = zxcvbn(password[:MAX_MEASURED_LENGTH], user_inputs=[name for name in names if name])
     told = found["feedback"]
     return {"score": found["score"], "hint": told["warning"] or (told["suggestions"] or [None])[0]}
 
 
-def is_breached(password: str) -> bool:
+def is_listed_as_breached(password: str) -> bool:
     """Whether attackers try this password early; capitals do not make another of it."""
-    folded = normal(password).casefold()
-    return folded in _breached() or breached_passwords.are_known(password, folded)
+    folded = normalize_password(password).casefold()
+    return folded in _breached_passwords() or breached_passwords.is_in_filter(password, folded)
 
 
 @cache
-def _breached() -> frozenset[str]:
-    return frozenset(gzip.decompress(BREACHED.read_bytes()).decode().splitlines())
+def _breached_passwords() -> frozenset[str]:
+    return frozenset(gzip.decompress(BREACHED_PASSWORDS_FILE.read_bytes()).decode().splitlines())

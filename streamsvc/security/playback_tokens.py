@@ -11,7 +11,7 @@ from functools import cache
 
 import msgspec
 
-from streamsvc.rules.playback.tokens import Grant
+from streamsvc.rules.playback.tokens import PlaybackToken
 
 PURPOSE = b"streamsvc playback grant"
 
@@ -22,18 +22,18 @@ def media_keys(secret_keys: tuple[str, ...]) -> list[bytes]:
     return [hmac.digest(key.encode(), PURPOSE, "sha256") for key in secret_keys]
 
 
-def signed(grant: Grant, keys: list[bytes]) -> str:
+def encode_token(playback_token: PlaybackToken, keys: list[bytes]) -> str:
     """The grant as a token."""
-    body = b".".join((_header(keys[0]), _encoded(msgspec.json.encode(grant.claims()))))
-    return b".".join((body, _signature(keys[0], body))).decode()
+    body = b".".join((_encode_header(keys[0]), _base64url(msgspec.json.encode(playback_token.claims()))))
+    return b".".join((body, _sign(keys[0], body))).decode()
 
 
-def claims_of(token: str, keys: list[bytes]) -> dict | None:
+def decode_claims(token: str, keys: list[bytes]) -> dict | None:
     """The claims of a token that one of the keys signed, else None. Whether it has expired is not looked at."""
     body, _, signature = token.encode("ascii", "replace").rpartition(b".")
     header, _, payload = body.partition(b".")
     for key in keys:
-        if header == _header(key) and hmac.compare_digest(signature, _signature(key, body)):
+        if header == _encode_header(key) and hmac.compare_digest(signature, _sign(key, body)):
             return msgspec.json.decode(base64.urlsafe_b64decode(payload + b"=="))
     return None
 
@@ -44,13 +44,13 @@ def key_id(key: bytes) -> str:
 
 
 @cache
-def _header(key: bytes) -> bytes:
-    return _encoded(msgspec.json.encode({"alg": "HS256", "kid": key_id(key), "typ": "JWT"}))
+def _encode_header(key: bytes) -> bytes:
+    return _base64url(msgspec.json.encode({"alg": "HS256", "kid": key_id(key), "typ": "JWT"}))
 
 
-def _signature(key: bytes, body: bytes) -> bytes:
-    return _encoded(hmac.digest(key, body, "sha256"))
+def _sign(key: bytes, body: bytes) -> bytes:
+    return _base64url(hmac.digest(key, body, "sha256"))
 
 
-def _encoded(raw: bytes) -> bytes:
+def _base64url(raw: bytes) -> bytes:
     return base64.urlsafe_b64encode(raw).rstrip(b"=")

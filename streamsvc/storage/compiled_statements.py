@@ -10,14 +10,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from streamsvc.storage.database import STATEMENTS, UtcTime, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db
 
-KEPT_S = 1.0
+MAX_IDLE_S = 1.0
 """A connection that a thread did not use for so long goes back to the pool, which looks whether it still lives."""
 _thread = threading.local()
 
 
-class Prepared:
+class CompiledStatement:
     """A fixed statement for the hottest paths: compiled once, handed straight to the driver, at a third of the cost.
 
     A SELECT, or a single guarded write. Every parameter is given by name; what the statement gives (its RETURNING, for
@@ -28,66 +28,70 @@ class Prepared:
         self.statement = statement
         self.columns = list(statement.exported_columns)
         self.row_type = namedtuple("Row", [column.key for column in self.columns])
-        self._plans: dict[str, tuple] = {}
+        self._compiled_by_dialect: dict[str, tuple] = {}
 
     def all(self, **parameters) -> list:
         """Every row, in a transaction of its own. Raises as Core does, so that an outage is told as one."""
-        return self._run(parameters)[0]
+        return self._execute(parameters)[0]
 
     def one(self, **parameters):
         """The first row, in a transaction of its own; None where there is none."""
         found = self.all(**parameters)
         return found[0] if found else None
 
-    def affected(self, **parameters) -> int:
+    def execute_write(self, **parameters) -> int:
         """How many rows a write touched, in a transaction of its own."""
-        return self._run(parameters)[1]
+        return self._execute(parameters)[1]
 
-    def _run(self, parameters):
-        engine = db.engines[STATEMENTS]
-        text, names, constants, binders, makers = self._plans.get(engine.dialect.name) or self._prepare(engine.dialect)
+    def _execute(self, parameters):
+        engine = db.engines[AUTOCOMMIT_BIND]
+        text, names, constants, binders, makers = self._compiled_by_dialect.get(engine.dialect.name) or self._compile(
+            engine.dialect
+        )
         bound = constants | parameters
         for name, bind in binders:
             bound[name] = bind(bound[name])
         connection = None
         try:
-            connection = _own_connection(engine)
+            connection = _thread_connection(engine)
             cursor = connection.cursor()
             cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
             found, count = cursor.fetchall() if self.columns else [], cursor.rowcount
             cursor.close()
         except engine.dialect.dbapi.Error as error:
-            raise self._told(engine.dialect, connection, text, error) from error
+            raise self._translate_error(engine.dialect, connection, text, error) from error
         if makers:
-            found = [_made(values, makers) for values in found]
+            found = [_convert(values, makers) for values in found]
         return list(map(self.row_type._make, found)), count
 
-    def _prepare(self, dialect) -> tuple:
+    def _compile(self, dialect) -> tuple:
         compiled = self.statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        binders = [(name, _of(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()]
-        makers = [(place, _maker(column, dialect)) for place, column in enumerate(self.columns)]
-        self._plans[dialect.name] = (
+        binders = [
+            (name, _dialect_type(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()
+        ]
+        makers = [(place, _converter(column, dialect)) for place, column in enumerate(self.columns)]
+        self._compiled_by_dialect[dialect.name] = (
             str(compiled),
             compiled.positiontup,
             constants,
             [(name, bind) for name, bind in binders if bind],
             [(place, make) for place, make in makers if make],
         )
-        return self._plans[dialect.name]
+        return self._compiled_by_dialect[dialect.name]
 
-    def _told(self, dialect, connection, text, error) -> DBAPIError:
+    def _translate_error(self, dialect, connection, text, error) -> DBAPIError:
         lost = connection is None or dialect.is_disconnect(error, connection.dbapi_connection, None)
         if lost and connection is not None:
             connection.invalidate(error)
         return DBAPIError.instance(text, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect)
 
 
-def _own_connection(engine):
+def _thread_connection(engine):
     """This thread's own connection: it stays with the thread, so that a statement need not fetch one from the pool."""
     mine, now = _thread.__dict__.setdefault("connections", WeakKeyDictionary()), time.monotonic()
     connection, used_at = mine.get(engine, (None, 0))
-    if connection is None or connection.dbapi_connection is None or now - used_at > KEPT_S:
+    if connection is None or connection.dbapi_connection is None or now - used_at > MAX_IDLE_S:
         if connection is not None:
             del mine[engine]
             connection.close()
@@ -96,28 +100,28 @@ def _own_connection(engine):
     return connection
 
 
-def _made(values, makers):
+def _convert(values, converters):
     made = list(values)
-    for place, make in makers:
+    for place, make in converters:
         if made[place] is not None:
             made[place] = make(made[place])
     return made
 
 
-def _maker(column, dialect):
+def _converter(column, dialect):
     """What makes the column's Python value of the driver's; None where that is the same. Not asked about NULL."""
     if dialect.name == "sqlite":
         if isinstance(column.type, UtcTime):
-            return _utc
+            return _parse_utc
         if isinstance(column.type, sa.JSON):
             return msgspec.json.decode
-    return _of(column, dialect).result_processor(dialect, None)
+    return _dialect_type(column, dialect).result_processor(dialect, None)
 
 
-def _utc(text: str) -> datetime:
+def _parse_utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _of(element, dialect):
+def _dialect_type(element, dialect):
     """The type of a column or parameter, as the dialect carries it out."""
     return element.type.dialect_impl(dialect)

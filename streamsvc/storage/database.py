@@ -30,15 +30,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
-from streamsvc.storage.fifo_lock import Turns
+from streamsvc.storage.fifo_lock import FifoLock
 
-STATEMENTS = "statements"
+AUTOCOMMIT_BIND = "statements"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
 """mmap_size, in bytes: connections read the file through one mapping instead of each keeping pages of its own."""
-LONGEST_WAIT_S, NAP_S = 5.0, 0.001
+WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
 """How long a unit of work on SQLite waits for its turn, and how often it looks whether another process still writes."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-NAMING = {
+NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
@@ -48,7 +48,7 @@ NAMING = {
 
 
 class Base(DeclarativeBase):
-    metadata = sa.MetaData(naming_convention=NAMING)
+    metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
 
 
 class Session(FlaskSession):
@@ -56,7 +56,7 @@ class Session(FlaskSession):
 
     def get_bind(self, mapper=None, clause=None, bind=None, **kwargs):
         if bind is None and has_request_context() and request.method in SAFE_METHODS:
-            return db.engines[STATEMENTS]
+            return db.engines[AUTOCOMMIT_BIND]
         return super().get_bind(mapper=mapper, clause=clause, bind=bind, **kwargs)
 
 
@@ -100,31 +100,31 @@ def new_id(prefix: str) -> str:
     """
     global _last_id
     with _id_lock:
-        fresh = clock.wall_ms() << 80 | secrets.randbits(80)
+        fresh = clock.wall_time_ms() << 80 | secrets.randbits(80)
         _last_id = fresh if fresh > _last_id else _last_id + 1 + secrets.randbits(64)
         number = _last_id
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
-def configure(app, settings) -> None:
+def init_app(app, settings) -> None:
     """Give the app its two engines."""
     target = make_url(settings.database_url)
     if target.get_backend_name() == "sqlite" and target.database:
         Path(target.database).parent.mkdir(parents=True, exist_ok=True)
-    pool = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2, "json_serializer": _compact}
+    pool = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2, "json_serializer": _encode_json}
     if target.get_backend_name() == "postgresql":
         pool |= {"pool_pre_ping": True, "pool_size": max(4, settings.threads // 2), "max_overflow": settings.threads}
         pool["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 3000}
     app.config["SQLALCHEMY_DATABASE_URI"] = target
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = pool
-    app.config["SQLALCHEMY_BINDS"] = {STATEMENTS: pool | {"url": target, "isolation_level": "AUTOCOMMIT"}}
+    app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: pool | {"url": target, "isolation_level": "AUTOCOMMIT"}}
     db.init_app(app)
     with app.app_context():
-        _prepare(db.engine, synchronous="FULL", commit="on")
-        _prepare(db.engines[STATEMENTS], synchronous="NORMAL", commit="off")
+        _configure_connections(db.engine, synchronous="FULL", commit="on")
+        _configure_connections(db.engines[AUTOCOMMIT_BIND], synchronous="NORMAL", commit="off")
 
 
-def _prepare(engine, synchronous: str, commit: str) -> None:
+def _configure_connections(engine, synchronous: str, commit: str) -> None:
     """What each new connection is told."""
     if engine.dialect.name == "postgresql":
 
@@ -147,47 +147,47 @@ def _prepare(engine, synchronous: str, commit: str) -> None:
             raw.execute(f"PRAGMA {pragma}")
 
     if synchronous == "FULL":
-        _one_after_the_other(engine)
+        _serialize_writers(engine)
 
 
-def _one_after_the_other(engine) -> None:
+def _serialize_writers(engine) -> None:
     """Each unit of work on SQLite waits its turn among the threads of this process, then for other processes.
 
     Left to itself, SQLite looks for a free moment after ever longer naps: where many threads write, some never find
     one. Here only one thread of each process looks, and often.
     """
-    turns = _turns[engine] = Turns()
+    turns = _write_locks[engine] = FifoLock()
 
     @event.listens_for(engine, "begin")
     def begun(connection):
-        if not turns.wait(LONGEST_WAIT_S):
+        if not turns.acquire(WRITE_LOCK_TIMEOUT_S):
             raise sa.exc.TimeoutError("too many units of work wait")
         connection.info["has_the_turn"] = True
-        _begin(connection)
+        _begin_immediate(connection)
 
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
     def left(raw, record, *why):
         if record.info.pop("has_the_turn", False):
-            turns.pass_on()
+            turns.release()
 
 
-_turns: WeakKeyDictionary[sa.Engine, Turns] = WeakKeyDictionary()
+_write_locks: WeakKeyDictionary[sa.Engine, FifoLock] = WeakKeyDictionary()
 """Those of the threads of this process on SQLite, by the engine of the units of work."""
 
 
-def _begin(connection) -> None:
+def _begin_immediate(connection) -> None:
     """Begin to write on SQLite, once no other process does."""
-    raw, deadline = connection.connection.dbapi_connection, time.monotonic() + LONGEST_WAIT_S
+    raw, deadline = connection.connection.dbapi_connection, time.monotonic() + WRITE_LOCK_TIMEOUT_S
     raw.execute("PRAGMA busy_timeout=0")
-    while not _begins(raw) and time.monotonic() < deadline:
-        time.sleep(NAP_S)
+    while not _try_begin_immediate(raw) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL_S)
     raw.execute("PRAGMA busy_timeout=5000")
     if not raw.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, and SQLAlchemy tells how
 
 
-def _begins(raw) -> bool:
+def _try_begin_immediate(raw) -> bool:
     try:
         raw.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
@@ -195,39 +195,39 @@ def _begins(raw) -> bool:
     return True
 
 
-def all_rows(clause, parameters=None) -> list[sa.Row]:
+def fetch_all(clause, parameters=None) -> list[sa.Row]:
     """Every row that one statement, in a transaction of its own, gives."""
-    with db.engines[STATEMENTS].connect() as connection:
+    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         return connection.execute(clause, parameters).all()
 
 
-def one_row(clause, parameters=None) -> sa.Row | None:
+def fetch_one(clause, parameters=None) -> sa.Row | None:
     """The first row that one statement, in a transaction of its own, gives; None where it gives none."""
-    with db.engines[STATEMENTS].connect() as connection:
+    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         return connection.execute(clause, parameters).first()
 
 
-def affected(clause, parameters=None) -> int:
+def execute_write(clause, parameters=None) -> int:
     """How many rows one writing statement, in a transaction of its own, touched."""
-    with db.engines[STATEMENTS].connect() as connection:
+    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         # an INSERT's count is kept only where asked for; without, PostgreSQL's says -1
         return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
 
 
 @contextmanager
-def in_turn() -> Iterator[sa.Connection]:
+def write_transaction() -> Iterator[sa.Connection]:
     """A connection for a few writing statements in a short transaction; what raises takes all of them back.
 
     On SQLite it queues as units of work do, who would otherwise always come before it: for what is written while many
     others write, too. Not within a unit of work.
     """
-    turns = _turns.get(db.engine)
-    with db.engines[STATEMENTS].connect() as connection:
-        if turns and not turns.wait(LONGEST_WAIT_S):
+    turns = _write_locks.get(db.engine)
+    with db.engines[AUTOCOMMIT_BIND].connect() as connection:
+        if turns and not turns.acquire(WRITE_LOCK_TIMEOUT_S):
             raise sa.exc.TimeoutError("too many write")
         try:
             if turns:
-                _begin(connection)
+                _begin_immediate(connection)
             else:
                 connection.exec_driver_sql("BEGIN")
             try:
@@ -238,18 +238,18 @@ def in_turn() -> Iterator[sa.Connection]:
             connection.exec_driver_sql("COMMIT")
         finally:
             if turns:
-                turns.pass_on()
+                turns.release()
 
 
-def lock(row_type, key):
+def lock_row(model, key):
     """The row under `key`, held until the commit; None where there is none.
 
     PostgreSQL locks the row; on SQLite the whole unit of work already is alone in writing.
     """
-    return db.session.get(row_type, key, with_for_update=True, populate_existing=True)
+    return db.session.get(model, key, with_for_update=True, populate_existing=True)
 
 
-def is_away(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Whether the database could not be reached or did not answer in time, rather than refused what it was asked."""
     return isinstance(error, sa.exc.TimeoutError | OperationalError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
@@ -265,10 +265,10 @@ def insert(table):
     return dialect_insert(table)
 
 
-def utc_text(moment: datetime | None) -> str | None:
+def format_utc(moment: datetime | None) -> str | None:
     """RFC 3339 with Z, to the microsecond where there are any: `2026-01-31T12:00:00Z`."""
     return moment and moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _compact(value) -> str:
+def _encode_json(value) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)

@@ -4,33 +4,33 @@ import threading
 from collections import deque
 
 
-class Turns:
+class FifoLock:
     """One thread at a time has the turn; the others queue."""
 
     def __init__(self):
-        self._guard, self._queue, self._taken = threading.Lock(), deque(), False
+        self._guard, self._waiters, self._locked = threading.Lock(), deque(), False
 
-    def wait(self, longest_s: float) -> bool:
+    def acquire(self, timeout_s: float) -> bool:
         """Wait for the turn; whether it came in time."""
         with self._guard:
-            if not self._taken:
-                self._taken = True
+            if not self._locked:
+                self._locked = True
                 return True
             mine = threading.Lock()
             mine.acquire()
-            self._queue.append(mine)
-        if mine.acquire(timeout=longest_s):
+            self._waiters.append(mine)
+        if mine.acquire(timeout=timeout_s):
             return True
         with self._guard:
-            if mine not in self._queue:  # it came just now
+            if mine not in self._waiters:  # it came just now
                 return True
-            self._queue.remove(mine)
+            self._waiters.remove(mine)
             return False
 
-    def pass_on(self) -> None:
+    def release(self) -> None:
         """Give the turn to who asked next."""
         with self._guard:
-            if self._queue:
-                self._queue.popleft().release()
+            if self._waiters:
+                self._waiters.popleft().release()
             else:
-                self._taken = False
+                self._locked = False

@@ -7,11 +7,11 @@ a tenth.
 
 import gc
 
-YOUNG, MIDDLE, OLD = 50_000, 20, 10
+THRESHOLD_0, THRESHOLD_1, THRESHOLD_2 = 50_000, 20, 10
 
 
-def settle() -> None:
+def tune_gc() -> None:
     """To be called once a process has loaded what it is made of."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, MIDDLE, OLD)
+    gc.set_threshold(THRESHOLD_0, THRESHOLD_1, THRESHOLD_2)

@@ -33,7 +33,7 @@ def look_after(app, clock):
     with app.app_context():
         jobs.schedule_recurring()
         clock.advance(hours=1)
-        jobs.run_due(clock.at)
+        jobs.run_due_jobs(clock.at)
         assert db.session.scalar(sa.select(jobs.Job.failed_at).where(jobs.Job.last_error.is_not(None))) is None
 
 

@@ -37,7 +37,7 @@ def send(catalog, body, content_type="application/x-ndjson", **query):
     answer = catalog.client.post(path, data=body, content_type=content_type)
     assert (answer.status_code, answer.json["status"]) == (202, "queued"), answer.json
     with catalog.app.app_context():
-        jobs.run_due(catalog.app.extensions["clock"]())
+        jobs.run_due_jobs(catalog.app.extensions["clock"]())
     return catalog.get(f"/v1/admin/imports/{answer.json['id']}").json
 
 

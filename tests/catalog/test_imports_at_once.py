@@ -35,14 +35,14 @@ def at_once(catalog, *files):
 
     def worker(_):
         with catalog.app.app_context():
-            job = jobs.take(now)
+            job = jobs.lease_next_job(now)
             start.wait()
-            return jobs.run(job, now)
+            return jobs.run_job(job, now)
 
     with ThreadPoolExecutor(len(files)) as pool:
         assert list(pool.map(worker, files)) == [True] * len(files)
     with catalog.app.app_context():
-        jobs.run_due(now)
+        jobs.run_due_jobs(now)
         assert db.session.scalars(sa.select(Job.last_error).where(Job.last_error.is_not(None))).all() == []
     return [catalog.get(f"/v1/admin/imports/{one}").json for one in sent]
 

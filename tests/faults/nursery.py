@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from streamsvc.app import create_app
 from streamsvc.settings import Settings
-from streamsvc.storage.database import STATEMENTS, Session, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, Session, db
 from streamsvc.worker import jobs
 from tests.conftest import CHEAP, SECRET, close
 
@@ -35,7 +35,7 @@ class Countdown:
 
 
 def main(url):
-    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).with_defaults()
     app = create_app(settings)  # it opens no connection before its first statement
     for task in map(json.loads, sys.stdin):
         if task["unit"] is None:
@@ -56,7 +56,7 @@ def do(app, task):
     app.extensions["clock"] = lambda: moment
     if task["do"] == "due":
         with app.app_context():
-            jobs.run_due(moment)
+            jobs.run_due_jobs(moment)
     else:
         answer = app.test_client().post(task["path"], json=task["body"], headers=task["headers"])
         assert answer.status_code < 300, answer.text
@@ -87,7 +87,7 @@ def plant(app, unit, tick):
         Session.commit = deadly
         return
     with app.app_context():
-        for engine in (db.engine, db.engines[STATEMENTS]):
+        for engine in (db.engine, db.engines[AUTOCOMMIT_BIND]):
             event.listen(engine, "before_cursor_execute", tick)
 
 

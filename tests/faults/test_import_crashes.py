@@ -34,7 +34,7 @@ def test_an_import_killed_at_any_commit_goes_on_where_it_stopped(app):
             leased = sa.update(Job).where(Job.leased_until.is_not(None))
             db.session.execute(leased.values(leased_until=now - timedelta(days=3650)))
             db.session.commit()
-            jobs.run_due(now)
+            jobs.run_due_jobs(now)
             assert db.session.scalar(sa.select(sa.func.count(ImportChunk.import_id))) == 0
         told = catalog.get(f"/v1/admin/imports/{made}").json
         assert (counts(told), told["lines_done"], told["status"]) == ([2, 2, 1, 1], 6, "done"), n

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from streamsvc import clock as clocks
 from streamsvc.models.subscriptions import Invoice, Payment, SandboxCharge, Subscription
-from streamsvc.operations.billing.books.audit import audit
+from streamsvc.operations.billing.books.audit import audit_billing
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
-from streamsvc.storage.database import db, one_row
+from streamsvc.storage.database import db, fetch_one
 from tests.conftest import Clock
 from tests.faults.workers import Workers
 from tests.worlds.billing_world import World
@@ -29,7 +29,7 @@ PATIENCE_S = 200
 def due(database, new_app, tmp_path):
     """A service with many subscribers, all of whom fall due now."""
     clock = Clock()
-    clock.at = clocks.wall() - timedelta(days=2)
+    clock.at = clocks.wall_time() - timedelta(days=2)
     app = new_app(database, "renewals", clock=clock)
     price = World(app).plan("p", 1000)
     today = clock.at.date()
@@ -43,17 +43,17 @@ def due(database, new_app, tmp_path):
     with app.app_context():
         report = import_subscribers(tmp_path / "subscribers.ndjson", clock.at)
         assert report.counts["added"] == SUBSCRIBERS
-    clock.at = clocks.wall()
+    clock.at = clocks.wall_time()
     return app
 
 
 def charged():
-    return one_row(sa.select(sa.func.count()).where(SandboxCharge.status == "succeeded"))[0]
+    return fetch_one(sa.select(sa.func.count()).where(SandboxCharge.status == "succeeded"))[0]
 
 
 def unsettled():
     open_ones = sa.select(sa.func.count()).select_from(Payment).where(Payment.status.in_(("pending", "unknown")))
-    return one_row(open_ones)[0]
+    return fetch_one(open_ones)[0]
 
 
 def test_everyone_is_charged_once_whoever_dies(due):
@@ -81,4 +81,4 @@ def test_everyone_is_charged_once_whoever_dies(due):
         one_each = sa.select(Invoice.subscription_id).where(Invoice.status == "paid").group_by(Invoice.subscription_id)
         assert len(db.session.execute(one_each.having(sa.func.count() == 1)).all()) == SUBSCRIBERS
         assert db.session.scalar(sa.select(sa.func.count()).where(Subscription.status == "active")) == SUBSCRIBERS
-        assert audit(clocks.wall()) == []
+        assert audit_billing(clocks.wall_time()) == []

@@ -24,10 +24,10 @@ from tests.conftest import CHEAP, SECRET, close
 def main(url):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=8), timedelta(seconds=1)
-    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).completed()
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).with_defaults()
     app = create_app(settings)
     with app.app_context():
-        jobs.run_due(clock.now(), most=2)
+        jobs.run_due_jobs(clock.now(), max_jobs=2)
     close(app)  # no connection may be there twice
     for _ in sys.stdin:
         child = os.fork()

@@ -54,9 +54,11 @@ def test_the_right_password_does_not_tell_why_an_operator_is_shut_out(client, pe
 
 def test_the_check_itself_would_notice_a_missing_hash(client, people, watch, monkeypatch):
     """A planted fault: no hash where there is nobody."""
-    honest = password_hashing.Place.matches
+    honest = password_hashing.HashingPermit.verify_password
     monkeypatch.setattr(
-        password_hashing.Place, "matches", lambda place, kept, *rest: bool(kept) and honest(place, kept, *rest)
+        password_hashing.HashingPermit,
+        "verify_password",
+        lambda place, kept, *rest: bool(kept) and honest(place, kept, *rest),
     )
     seen = alike(client, watch, "a wrong password")
     with pytest.raises(AssertionError):

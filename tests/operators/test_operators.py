@@ -398,4 +398,4 @@ def test_every_door_asks_for_a_scope_that_the_table_of_roles_knows(app):
     asked = {view.access.scope for view in app.view_functions.values() if getattr(view, "access", None)} - {None}
     assert asked - {"sandbox"} == set(SCOPES) - {"frontend"}
     for scope in asked - {"admin", "sandbox"}:
-        assert [name for name, role in ROLES.items() if role.may(scope, changes=True)] != ["admin"], scope
+        assert [name for name, role in ROLES.items() if role.has_scope(scope, write=True)] != ["admin"], scope

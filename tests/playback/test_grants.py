@@ -8,14 +8,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import pytest
 from sqlalchemy import event
 
-from streamsvc.rules.playback.tokens import Grant
+from streamsvc.rules.playback.tokens import PlaybackToken
 from streamsvc.security import playback_tokens
 from streamsvc.storage.database import db
 from tests.conftest import NOON, SECRET, Clock
 from tests.worlds.playback_steps import CARTOON, FILM, World, told
 
 KEYS = playback_tokens.media_keys((SECRET,))
-GRANT = Grant("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON)
+GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def verify(client):
 
 
 def test_a_grant_is_a_json_web_token_that_anybody_with_the_key_can_check():
-    header, payload, signature = playback_tokens.signed(GRANT, KEYS).split(".")
+    header, payload, signature = playback_tokens.encode_token(GRANT, KEYS).split(".")
     expected = hmac.digest(KEYS[0], f"{header}.{payload}".encode(), hashlib.sha256)
     assert urlsafe_b64decode(signature + "=") == expected
     assert json.loads(urlsafe_b64decode(header + "==")) == {
@@ -55,10 +55,10 @@ def test_a_grant_is_a_json_web_token_that_anybody_with_the_key_can_check():
 
 def test_the_first_key_signs_and_every_key_verifies():
     old, new = playback_tokens.media_keys(("o" * 32, "n" * 32))
-    by_old = playback_tokens.signed(GRANT, [old])
-    assert playback_tokens.claims_of(by_old, [new, old])["sub"] == "str_1"
-    assert playback_tokens.claims_of(by_old, [new]) is None
-    assert playback_tokens.claims_of(playback_tokens.signed(GRANT, [new, old]), [new])["sub"] == "str_1"
+    by_old = playback_tokens.encode_token(GRANT, [old])
+    assert playback_tokens.decode_claims(by_old, [new, old])["sub"] == "str_1"
+    assert playback_tokens.decode_claims(by_old, [new]) is None
+    assert playback_tokens.decode_claims(playback_tokens.encode_token(GRANT, [new, old]), [new])["sub"] == "str_1"
 
 
 def test_media_servers_get_keys_that_sign_nothing_else():
@@ -87,7 +87,7 @@ def unsigned(token):
     ],
 )
 def test_a_token_that_we_did_not_sign_is_nothing(forge):
-    assert playback_tokens.claims_of(forge(playback_tokens.signed(GRANT, KEYS)), KEYS) is None
+    assert playback_tokens.decode_claims(forge(playback_tokens.encode_token(GRANT, KEYS)), KEYS) is None
 
 
 def test_a_fresh_grant_opens_its_own_media(world, verify, token):
@@ -136,7 +136,7 @@ def test_to_verify_asks_no_database(database, new_app):
     with app.app_context():
         for engine in db.engines.values():
             event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
-        token = playback_tokens.signed(GRANT, KEYS)
+        token = playback_tokens.encode_token(GRANT, KEYS)
     client = app.test_client()
     app.extensions["clock"].advance(seconds=-60)
     answer = client.get("/v1/playback/verify", headers={"Authorization": f"Bearer {token}"})

@@ -328,7 +328,7 @@ def test_what_makes_no_sense_is_refused(ann, body):
 @pytest.fixture
 def breaking_off(app, monkeypatch):
     """Within `breaking_off(2)` the database is there for two questions, and away for all that follow."""
-    monkeypatch.setattr(compiled_statements, "KEPT_S", -1)  # each question asks the pool for its connection
+    monkeypatch.setattr(compiled_statements, "MAX_IDLE_S", -1)  # each question asks the pool for its connection
     with app.app_context():
         engines = list(db.engines.values())
 

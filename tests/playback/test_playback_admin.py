@@ -160,7 +160,7 @@ def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
     with app.app_context():
         jobs.schedule_recurring()
         clock.advance(days=1)
-        jobs.run_due(clock())
+        jobs.run_due_jobs(clock())
         [stream] = db.session.query(Stream).all()
         assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", streaming.STREAM_TTL)
         db.session.remove()

@@ -96,32 +96,32 @@ class Life:
     def subscribe(self, on, step):
         price = self.prices[step["plan"]]
         start = day(step.get("effective_date", step["date"]))
-        self.happen(fact.Started, on, price, start, step.get("anchor_day", self.anchor_day), price.trial_days)
+        self.record_event(fact.Started, on, price, start, step.get("anchor_day", self.anchor_day), price.trial_days)
         for phase in step.get("phases", ()):  # the same price, sold anew from that day
             later = fact.Price("phase2", price.amount_minor, price.interval)
-            self.happen(fact.PriceChanged, day(phase), later, day(phase))
+            self.record_event(fact.PriceChanged, day(phase), later, day(phase))
 
     def subscribe_cart(self, on, step):
         base, *addons = step["plans"]
         self.subscribe(on, {**step, "plan": base})
         for addon in addons:
-            self.happen(fact.AddonAdded, on, addon, self.prices[addon])
+            self.record_event(fact.AddonAdded, on, addon, self.prices[addon])
 
     def change_plan(self, on, step):
         price = self.prices[step["plan"]]
         if step["when"] == "now":
-            self.happen(fact.PriceChanged, on, price, on)
+            self.record_event(fact.PriceChanged, on, price, on)
         else:
-            self.happen(fact.PriceScheduled, on, price, on)
+            self.record_event(fact.PriceScheduled, on, price, on)
 
     def set_anchor_day(self, on, step):
-        self.happen(fact.AnchorMoved, on, step["day"])
+        self.record_event(fact.AnchorMoved, on, step["day"])
 
     def cancel(self, on, step):
         if step["when"] == "period_end":  # KB-001 gives the day it takes effect; it was asked for before
             self.facts = self.facts.plus(fact.EndScheduled("end", on - timedelta(days=1)))
         else:
-            self.happen(fact.Canceled, on, day(step.get("effective_date", step["date"])))
+            self.record_event(fact.Canceled, on, day(step.get("effective_date", step["date"])))
 
     def adjust_line(self, on, step):
         self.book(on)

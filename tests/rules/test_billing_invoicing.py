@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, tax_to_return, total
-from streamsvc.rules.money import decimal_text, round_half_up, share
+from streamsvc.rules.money import allocate_amount, format_decimal, round_half_up
 
 NONE = Tax()
 
@@ -96,7 +96,7 @@ def test_lines_always_add_up_to_totals(parts, rate, inclusive, coupon):
 
 @given(st.integers(-(10**12), 10**12), amounts)
 def test_parts_of_a_share_add_up_and_differ_by_less_than_one(whole, weights):
-    parts = share(whole, weights)
+    parts = allocate_amount(whole, weights)
     assert sum(parts) == whole
     for part, weight in zip(parts, weights, strict=True):
         assert abs(part * sum(weights) - whole * weight) < sum(weights)
@@ -116,4 +116,4 @@ def test_credits_of_a_whole_line_return_exactly_its_tax(tax, parts):
     [(1999, "USD", "19.99"), (1999, "JPY", "1999"), (-5, "KWD", "-0.005"), (0, "EUR", "0.00")],
 )
 def test_money_is_written_with_the_digits_its_currency_has(amount, currency, text):
-    assert decimal_text(amount, currency) == text
+    assert format_decimal(amount, currency) == text

@@ -2,10 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.rules.playback.tokens import Grant, has_expired, opens, path_opened_by
+from streamsvc.rules.playback.tokens import PlaybackToken, allowed_path, allows_path, is_expired
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
-GRANT = Grant("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON + timedelta(seconds=90))
+GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON + timedelta(seconds=90))
 
 
 def test_a_grant_tells_all_that_it_is_bound_to():
@@ -23,23 +23,27 @@ def test_a_grant_tells_all_that_it_is_bound_to():
 
 
 def test_a_grant_ends_on_the_second():
-    assert not has_expired(GRANT.claims(), NOON + timedelta(seconds=89, microseconds=999_999))
-    assert has_expired(GRANT.claims(), NOON + timedelta(seconds=90))
+    assert not is_expired(GRANT.claims(), NOON + timedelta(seconds=89, microseconds=999_999))
+    assert is_expired(GRANT.claims(), NOON + timedelta(seconds=90))
 
 
 def test_a_grant_opens_the_folder_of_its_manifest():
-    assert path_opened_by("https://cdn.example/films/a/master.m3u8?v=1") == "/films/a/"
+    assert allowed_path("https://cdn.example/films/a/master.m3u8?v=1") == "/films/a/"
 
 
 def test_a_manifest_in_no_folder_opens_itself_alone():
-    assert path_opened_by("https://cdn.example/master.m3u8") == "/master.m3u8"
+    assert allowed_path("https://cdn.example/master.m3u8") == "/master.m3u8"
     alone = GRANT.claims() | {"paths": ["/master.m3u8"]}
-    assert opens(alone, "/master.m3u8") and not opens(alone, "/master.m3u8x") and not opens(alone, "/other.m3u8")
+    assert (
+        allows_path(alone, "/master.m3u8")
+        and not allows_path(alone, "/master.m3u8x")
+        and not allows_path(alone, "/other.m3u8")
+    )
 
 
 @pytest.mark.parametrize("path", ["/media/ttl_1/master.m3u8", "/media/ttl_1/1080/seg-1.m4s", "/media/ttl_1/a%20b.vtt"])
 def test_a_grant_opens_every_segment_of_its_item(path):
-    assert opens(GRANT.claims(), path)
+    assert allows_path(GRANT.claims(), path)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +62,4 @@ def test_a_grant_opens_every_segment_of_its_item(path):
     ],
 )
 def test_a_grant_opens_nothing_else_however_it_is_spelled(path):
-    assert not opens(GRANT.claims(), path)
+    assert not allows_path(GRANT.claims(), path)

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from streamsvc.rules.proxies import client_of
+from streamsvc.rules.proxies import client_address
 
 OURS = tuple(map(ip_network, ("10.0.0.0/8", "127.0.0.1", "2001:db8:5::/48")))
 
@@ -31,7 +31,7 @@ OURS = tuple(map(ip_network, ("10.0.0.0/8", "127.0.0.1", "2001:db8:5::/48")))
     ],
 )
 def test_the_nearest_hop_that_no_trusted_network_holds_is_the_client(peer, forwarded_for, client):
-    assert client_of(peer, forwarded_for, OURS) == client
+    assert client_address(peer, forwarded_for, OURS) == client
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_the_nearest_hop_that_no_trusted_network_holds_is_the_client(peer, forwa
     ],
 )
 def test_of_so_many_proxies_the_furthest_says_who_called_it(trusted, forwarded_for, client):
-    assert client_of("192.0.2.1", forwarded_for, trusted) == client
+    assert client_address("192.0.2.1", forwarded_for, trusted) == client

@@ -17,7 +17,7 @@ from tests.worlds.access_world import OWNED, World, filled, missing, routes, tab
 PRINCIPALS, ROWS = table()
 ALIKE_NOBODY = ("ended", "disabled", "revoked")
 """Whose token is worth nothing: they hear what somebody without one hears."""
-COUNTED_ON_REFUSAL = {"throttles", "audit_events", "idempotency_keys", "api_keys"}
+COUNTED_ON_REFUSAL = {"rate_limit_counters", "audit_events", "idempotency_keys", "api_keys"}
 """What a refused request may leave behind."""
 SECRET_ENDINGS = ("_hash", "_encrypted", "_ciphertext", "request_key")
 """Columns with such names no answer shows, whoever asks."""
@@ -78,7 +78,7 @@ def of_role(row, name):
         return "401"
     if row.rule.startswith("/v1/sandbox"):
         return "open" if name == "admin" else "403"
-    scopes = [scope for scope in PRINCIPALS if ROLES[name].may(scope, changes)]
+    scopes = [scope for scope in PRINCIPALS if ROLES[name].has_scope(scope, changes)]
     return "open" if {heard[scope] for scope in scopes} - {"403"} else "403"
 
 

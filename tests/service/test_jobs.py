@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job, Worker
-from streamsvc.storage.database import all_rows, db
+from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
 from tests.worlds.plans import plan_of
 
 done = []
 
 
-@jobs.handler("test note")
+@jobs.job_handler("test note")
 def note(payload, now):
     db.session.add(Worker(id=payload["id"], started_at=now, seen_at=now))
     if payload.get("fails"):
@@ -30,42 +30,42 @@ def context(app):
 
 def put(*ids, after_s=0, **payload):
     for number, name in enumerate(ids):
-        jobs.enqueue("test note", {"id": name, **payload}, clock.now() + timedelta(seconds=after_s + number))
+        jobs.enqueue_job("test note", {"id": name, **payload}, clock.now() + timedelta(seconds=after_s + number))
     db.session.commit()
 
 
 def effects():
-    return [row.id for row in all_rows(sa.select(Worker.id).order_by(Worker.started_at, Worker.id))]
+    return [row.id for row in fetch_all(sa.select(Worker.id).order_by(Worker.started_at, Worker.id))]
 
 
 def the_job():
-    return all_rows(sa.select(Job.__table__))[0]
+    return fetch_all(sa.select(Job.__table__))[0]
 
 
 def test_a_job_written_in_a_unit_of_work_that_fails_does_not_exist(context):
-    jobs.enqueue("test note", {"id": "a"}, clock.now())
+    jobs.enqueue_job("test note", {"id": "a"}, clock.now())
     db.session.rollback()
-    assert jobs.run_due(clock.now()) == 0
+    assert jobs.run_due_jobs(clock.now()) == 0
 
 
 def test_a_job_waits_until_it_is_due(context):
     put("a", after_s=60)
-    assert jobs.run_due(clock.now()) == 0
+    assert jobs.run_due_jobs(clock.now()) == 0
     context.extensions["clock"].advance(seconds=60)
-    assert (jobs.run_due(clock.now()), effects()) == (1, ["a"])
+    assert (jobs.run_due_jobs(clock.now()), effects()) == (1, ["a"])
 
 
 def test_a_name_for_work_exists_once_even_after_it_is_done(context):
     for _ in range(2):
-        jobs.enqueue("test note", {"id": "a"}, clock.now(), dedupe="only once")
+        jobs.enqueue_job("test note", {"id": "a"}, clock.now(), dedupe="only once")
         db.session.commit()
-        jobs.run_due(clock.now())
-    assert len(all_rows(sa.select(Job.id))) == 1
+        jobs.run_due_jobs(clock.now())
+    assert len(fetch_all(sa.select(Job.id))) == 1
 
 
 def test_a_failed_job_leaves_nothing_behind_and_runs_again_later(context):
     put("a", fails=True)
-    jobs.run_due(clock.now())
+    jobs.run_due_jobs(clock.now())
     job = the_job()
     assert effects() == []
     assert (job.done_at, job.attempts, job.last_error) == (None, 1, "ValueError('as asked')")
@@ -74,27 +74,27 @@ def test_a_failed_job_leaves_nothing_behind_and_runs_again_later(context):
 
 def test_a_job_that_always_fails_becomes_a_dead_letter(context):
     put("a", fails=True)
-    for _ in range(jobs.MOST_ATTEMPTS + 3):
-        jobs.run_due(clock.now())
+    for _ in range(jobs.MAX_ATTEMPTS + 3):
+        jobs.run_due_jobs(clock.now())
         context.extensions["clock"].advance(hours=2)
     assert the_job().failed_at is not None
-    assert the_job().attempts == jobs.MOST_ATTEMPTS
+    assert the_job().attempts == jobs.MAX_ATTEMPTS
 
 
 def test_the_wait_doubles_and_is_capped():
-    waits = [jobs.backoff(n) for n in range(1, 13)]
+    waits = [jobs.compute_backoff(n) for n in range(1, 13)]
     assert all(late > early for early, late in zip(waits[:6], waits[2:8], strict=True))
-    assert max(waits) <= 1.25 * jobs.LONGEST_BACKOFF
+    assert max(waits) <= 1.25 * jobs.MAX_BACKOFF
 
 
 def test_a_job_whose_lease_ran_out_has_no_effect_for_the_worker_that_lost_it(context, monkeypatch):
     put("a")
     monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=-1))
-    lost, again = jobs.take(clock.now()), jobs.take(clock.now())
+    lost, again = jobs.lease_next_job(clock.now()), jobs.lease_next_job(clock.now())
     assert lost.id == again.id
-    assert not jobs.run(lost, clock.now())
+    assert not jobs.run_job(lost, clock.now())
     assert effects() == []
-    assert jobs.run(again, clock.now())
+    assert jobs.run_job(again, clock.now())
     assert effects() == ["a"]
 
 
@@ -103,7 +103,7 @@ def test_four_workers_at_once_do_each_job_exactly_once(context):
 
     def work():
         with context.app_context():
-            done.append(jobs.run_due(clock.now()))
+            done.append(jobs.run_due_jobs(clock.now()))
 
     done.clear()
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -113,31 +113,31 @@ def test_four_workers_at_once_do_each_job_exactly_once(context):
         thread.join()
     assert sum(done) == 200
     assert len(effects()) == 200
-    assert all_rows(sa.select(Job.id).where(Job.done_at.is_(None))) == []
+    assert fetch_all(sa.select(Job.id).where(Job.done_at.is_(None))) == []
 
 
 def test_recurring_work_always_has_exactly_one_next_run(context):
     for _ in range(3):
         jobs.schedule_recurring()
-        jobs.run_due(clock.now())
+        jobs.run_due_jobs(clock.now())
         context.extensions["clock"].advance(days=1)
-    waiting = all_rows(sa.select(Job.run_at).where(Job.kind == "housekeeping", Job.done_at.is_(None)))
+    waiting = fetch_all(sa.select(Job.run_at).where(Job.kind == "housekeeping", Job.done_at.is_(None)))
     assert len(waiting) == 1
 
 
 def test_recurring_work_that_failed_for_good_still_comes_again(context, monkeypatch):
     monkeypatch.setitem(jobs._handlers, "housekeeping", lambda *_: 1 / 0)
-    monkeypatch.setattr(jobs, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(jobs, "MAX_ATTEMPTS", 1)
     jobs.schedule_recurring()
     context.extensions["clock"].advance(days=1)
-    jobs.run_due(clock.now())
-    runs = all_rows(sa.select(Job.failed_at, Job.run_at).where(Job.kind == "housekeeping").order_by(Job.run_at))
+    jobs.run_due_jobs(clock.now())
+    runs = fetch_all(sa.select(Job.failed_at, Job.run_at).where(Job.kind == "housekeeping").order_by(Job.run_at))
     assert [run.failed_at is None for run in runs] == [False, True]
     assert runs[1].run_at > clock.now()
 
 
 def test_the_query_for_the_next_job_walks_its_index(context):
-    plan = plan_of(jobs.DUE, until="2026-01-01", wall="2026-01-01")
+    plan = plan_of(jobs.NEXT_DUE, until="2026-01-01", wall="2026-01-01")
     if db.engine.dialect.name == "sqlite":
         assert "ix_jobs_open_run_at" in plan
         assert "TEMP B-TREE" not in plan

@@ -8,7 +8,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from jinja2 import Environment, meta
 
-from streamsvc.gateways.mail import message_of
+from streamsvc.gateways.mail import build_message
 from streamsvc.operations.outbox import mail
 from streamsvc.worker import jobs
 from tests.conftest import NOON
@@ -58,12 +58,12 @@ def test_a_server_that_is_away_gets_the_mail_later_with_a_new_secret(database, n
     ann = new_person(app.test_client())
     with smtp_server() as (inbox, port):
         with app.app_context():
-            assert jobs.run_due(NOON.replace(year=2100), most=1) == 1
+            assert jobs.run_due_jobs(NOON.replace(year=2100), max_jobs=1) == 1
         assert inbox.messages == []
         settings = app.extensions["settings"]
         app.extensions["settings"] = settings.but(mail_url=f"smtp://127.0.0.1:{port}")
         with app.app_context():
-            jobs.run_due(NOON.replace(year=2100))
+            jobs.run_due_jobs(NOON.replace(year=2100))
     [(_, message)] = inbox.messages
     token = message.get_body(("plain",)).get_content().split("token=")[1].split()[0]
     assert ann.client.put("/v1/email-verifications", json={"token": token}).status_code == 204
@@ -80,4 +80,4 @@ def test_every_template_is_whole_and_lets_no_markup_through(path):
 
 def test_a_line_feed_in_a_header_is_refused():
     with pytest.raises(ValueError):
-        message_of("a@example.com", "b@example.com", "Hello\nBcc: everybody@example.com", "x", "x")
+        build_message("a@example.com", "b@example.com", "Hello\nBcc: everybody@example.com", "x", "x")

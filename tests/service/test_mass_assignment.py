@@ -85,7 +85,7 @@ def test_no_write_takes_a_field_that_its_schema_does_not_name(app, world):
         for name in extra - told:  # a route that tells of one field at a time
             answer = send(world, row, body_of(world, row) | {name: "1"})
             assert (answer.status_code, name in answer.json["errors"]) == (422, True), (row.key, name)
-        assert set(world.restore()) <= {"throttles", "audit_events", "idempotency_keys", "api_keys"}, row.key
+        assert set(world.restore()) <= {"rate_limit_counters", "audit_events", "idempotency_keys", "api_keys"}, row.key
 
 
 def strings_in(value, path=()):

@@ -38,7 +38,7 @@ def test_requests_are_told_by_route_and_not_by_path(measured):
 def test_work_that_is_late_shows(measured):
     clock = measured.extensions["clock"]
     with measured.app_context():
-        jobs.enqueue("nothing.known", {}, clock())
+        jobs.enqueue_job("nothing.known", {}, clock())
         db.session.commit()
     clock.advance(seconds=90)
     told = values(measured.test_client().get(PATH).text)

@@ -56,7 +56,7 @@ def test_secrets_that_sign_webhooks_are_sealed_where_they_stood_in_the_open(data
         flask_migrate.upgrade()
         endpoint = db.session.get(WebhookEndpoint, "whe_1")
         sealed, old = endpoint.secret_encrypted, endpoint.old_secret_encrypted
-        assert (encryption.unseal(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
+        assert (encryption.decrypt(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
         db.session.rollback()
         flask_migrate.downgrade(revision="0006")
         assert db.session.execute(sa.select(kept.c.secret)).scalar() == "whsec_new"
@@ -69,7 +69,7 @@ def run_at_once(url, folder, count=3):
     env = {"PATH": os.environ["PATH"], "STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
     command = [sys.executable, "-m", "streamsvc.cli", "db", "upgrade"]
     pipes = {"stderr": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, env=env, cwd=MIGRATIONS.parent, **pipes) for _ in range(count)]
+    running = [subprocess.Popen(command, env=env, **pipes) for _ in range(count)]
     told = [process.communicate(timeout=120)[1] for process in running]
     return [process.returncode for process in running], told
 

@@ -16,7 +16,7 @@ PROXY, STRANGER = "10.0.0.1", "198.51.100.66"
 @pytest.fixture(scope="module")
 def behind_proxies(shared_app):
     trusted = {"trusted_proxies": (ip_network("10.0.0.0/8"),), "city_header": "X-City", "country_header": "X-Country"}
-    app = create_app(shared_app.extensions["settings"].but(**trusted), now=shared_app.extensions["clock"])
+    app = create_app(shared_app.extensions["settings"].replace(**trusted), now=shared_app.extensions["clock"])
     yield app
     close(app)
 

@@ -5,8 +5,8 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import STATEMENTS, db
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds.access_world import World, run_jobs, table, who_gets_in
 
 _, ROWS = table()
@@ -41,16 +41,16 @@ class Plans:
         with app.app_context():
             for engine in db.engines.values():
                 sa.event.listen(engine, "before_cursor_execute", self.hear)
-        honest = Prepared._run
+        honest = CompiledStatement._execute
 
         def run(prepared, parameters):
             if self.asking:
-                with db.engines[STATEMENTS].connect() as connection:
+                with db.engines[AUTOCOMMIT_BIND].connect() as connection:
                     connection.execute(prepared.statement, parameters)  # heard on its way, then taken back
                     connection.rollback()
             return honest(prepared, parameters)
 
-        monkeypatch.setattr(Prepared, "_run", run)
+        monkeypatch.setattr(CompiledStatement, "_execute", run)
 
     def hear(self, connection, cursor, text, parameters, context, many):
         if self.asking and text not in self.of and text.split()[0] in ("SELECT", "UPDATE", "DELETE", "WITH"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsvc.settings import PREFIX, Settings, SettingsError, described
+from streamsvc.settings import PREFIX, Settings, SettingsError, describe_settings
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text()
 KEY = "k" * 32
@@ -98,7 +98,7 @@ def test_a_platforms_usual_names_are_honoured_and_ours_win(tmp_path):
 
 def test_config_masks_secrets(tmp_path):
     env = {"STREAMSVC_SECRET_KEY": KEY, "STREAMSVC_DATABASE_URL": "postgresql://u:hunter2@h/d"}
-    shown = repr(described(read(tmp_path, **env)))
+    shown = repr(describe_settings(read(tmp_path, **env)))
     assert KEY not in shown
     assert "hunter2" not in shown
     assert "postgresql://u:***@h/d" in shown
@@ -113,7 +113,7 @@ def test_where_somebody_is_is_believed_from_a_proxy_alone(tmp_path, name):
 
 def test_proxies_are_told_by_number_or_by_network(tmp_path):
     found = read(tmp_path, STREAMSVC_TRUSTED_PROXIES="10.0.0.0/8, 127.0.0.1,2001:db8::/32")
-    assert dict((name, value) for name, value, _ in described(found))[PREFIX + "TRUSTED_PROXIES"] == (
+    assert dict((name, value) for name, value, _ in describe_settings(found))[PREFIX + "TRUSTED_PROXIES"] == (
         "10.0.0.0/8,127.0.0.1/32,2001:db8::/32"
     )
 

@@ -11,7 +11,7 @@ from streamsvc import clock
 from streamsvc.app import create_app
 from streamsvc.models import Session
 from streamsvc.operations.outbox import mail
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.conftest import close
 from tests.worlds.billing_world import World
@@ -42,7 +42,7 @@ def test_it_is_off_unless_it_is_asked_for(client):
 
 
 def test_the_page_and_its_parts_come_from_this_host_alone(app):
-    shop = create_app(app.extensions["settings"].but(storefront=True))
+    shop = create_app(app.extensions["settings"].replace(storefront=True))
     client = shop.test_client()
     page = client.get("/")
     assert page.content_type == "text/html; charset=utf-8"
@@ -98,11 +98,11 @@ def test_chromium_signs_up_is_told_of_a_decline_subscribes_and_trusts_its_device
         page.goto(f"{site}/#/security")
         page.get_by_role("button", name="Add an app").click()
         secret = page.locator("code").text_content()
-        page.get_by_label("Code that it shows").fill(code_at(secret, step))
+        page.get_by_label("Code that it shows").fill(totp_code(secret, step))
         page.get_by_role("button", name="Turn it on").click()
         page.get_by_role("heading", name="Your recovery codes").wait_for()
         on_paper = page.locator("code").first.text_content()
-        ways = (on_paper, False), (code_at(secret, step + 1), True), (None, False)  # trusted the last time
+        ways = (on_paper, False), (totp_code(secret, step + 1), True), (None, False)  # trusted the last time
         for code, trust in ways:
             page.goto(f"{site}/#/account")
             page.get_by_role("button", name="Sign out").click()

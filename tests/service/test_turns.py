@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from streamsvc.models import ApiKey
-from streamsvc.rules.rate_limits import Window
+from streamsvc.rules.rate_limits import RateLimit
 from streamsvc.security import rate_limits
 from streamsvc.storage import database
 from streamsvc.storage.database import db
-from streamsvc.storage.fifo_lock import Turns
+from streamsvc.storage.fifo_lock import FifoLock
 from tests.worlds.sessions_steps import operator
 
 
@@ -21,35 +21,35 @@ def queue_of(turns, count, came):
     """So many threads that wait for their turn, one after the other; each notes its number and passes on."""
 
     def wait(number):
-        turns.wait(5)
+        turns.acquire(5)
         came.append(number)
-        turns.pass_on()
+        turns.release()
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(count)]
     for place, thread in enumerate(threads, 1):
         thread.start()
-        while len(turns._queue) < place:
+        while len(turns._waiters) < place:
             time.sleep(0.001)
     return threads
 
 
 def test_turns_come_in_the_order_of_asking():
-    turns, came = Turns(), []
-    assert turns.wait(0)
+    turns, came = FifoLock(), []
+    assert turns.acquire(0)
     threads = queue_of(turns, 5, came)
-    turns.pass_on()
+    turns.release()
     for thread in threads:
         thread.join(5)
     assert came == [0, 1, 2, 3, 4]
 
 
 def test_who_waited_too_long_stands_in_nobodys_way():
-    turns, came = Turns(), []
-    assert turns.wait(0) and not turns.wait(0.01)
+    turns, came = FifoLock(), []
+    assert turns.acquire(0) and not turns.acquire(0.01)
     (thread,) = queue_of(turns, 1, came)
-    turns.pass_on()
+    turns.release()
     thread.join(5)
-    assert came == [0] and turns.wait(0)
+    assert came == [0] and turns.acquire(0)
 
 
 @pytest.fixture
@@ -78,24 +78,24 @@ def test_a_unit_of_work_waits_for_another_process(app, long_unit_of_work):
 def test_a_count_waits_its_turn_as_units_of_work_do_and_passes_it_on(app, long_unit_of_work):
     def count():
         with app.app_context():
-            return rate_limits.take(Window("test.turns", 5, 60), "somebody")
+            return rate_limits.hit(RateLimit("test.turns", 5, 60), "somebody")
 
     with app.app_context():
-        turns = database._turns[db.engine]
+        turns = database._write_locks[db.engine]
     long_unit_of_work.rollback()
-    assert turns.wait(0)
+    assert turns.acquire(0)
     with ThreadPoolExecutor(1) as pool:
         counted = pool.submit(count)
-        while not turns._queue and not counted.done():
+        while not turns._waiters and not counted.done():
             time.sleep(0.001)
         assert not counted.done()
-        turns.pass_on()
+        turns.release()
         assert counted.result(5) == 1
     assert count() == 2
 
 
 def test_a_unit_of_work_that_waits_too_long_fails_and_holds_up_nobody(app, long_unit_of_work, monkeypatch):
-    monkeypatch.setattr(database, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT_S", 0.05)
     with pytest.raises(sa.exc.OperationalError):
         operator(app, "support")
     long_unit_of_work.rollback()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streamsvc.gateways import webhooks as outside
-from streamsvc.rules.webhooks import DELAYS_S, is_public, next_try
+from streamsvc.rules.webhooks import RETRY_DELAYS_S, is_public_address, next_attempt_at
 from tests.worlds.billing_world import World
 from tests.worlds.local_server import Handler, serving
 from tests.worlds.sessions_steps import everything
@@ -107,13 +107,13 @@ def test_a_receiver_that_fails_is_told_again_under_the_same_id(world, receiver):
 def test_after_the_last_try_it_has_failed_and_can_be_sent_again_by_hand(world, receiver):
     """SW-002: ten tries over 75:35:05."""
     endpoint(world, receiver, kinds=["payment.succeeded"])
-    receiver.answers, receiver.clock = [500] * len(DELAYS_S), world.clock
+    receiver.answers, receiver.clock = [500] * len(RETRY_DELAYS_S), world.clock
     subscribe(world)
     world.go_to(world.clock.at + timedelta(days=4))
     [failed] = deliveries(world)
-    assert (failed["status"], failed["attempts"], failed["next_at"]) == ("failed", len(DELAYS_S), None)
+    assert (failed["status"], failed["attempts"], failed["next_at"]) == ("failed", len(RETRY_DELAYS_S), None)
     waited = [later - moment for moment, later in itertools.pairwise(receiver.moments)]
-    assert waited == [timedelta(seconds=delay) for delay in DELAYS_S[1:]]
+    assert waited == [timedelta(seconds=delay) for delay in RETRY_DELAYS_S[1:]]
     assert sum(waited, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
     world.operator.post(f"/v1/admin/webhook-deliveries/{failed['id']}/redelivery")
     world.go_to(world.clock.at)
@@ -194,7 +194,7 @@ def test_what_was_rolled_back_is_not_told(world, receiver):
 )
 def test_private_addresses_are_not_called(app, url):
     with app.app_context():
-        answer = outside.post(url, b"{}", {})
+        answer = outside.post_webhook(url, b"{}", {})
     assert answer.status is None
     assert answer.error
 
@@ -204,14 +204,14 @@ def test_private_addresses_are_not_called(app, url):
     [("8.8.8.8", True), ("192.168.1.1", False), ("100.64.0.1", False), ("2002:7f00:1::", False), ("fe80::1", False)],
 )
 def test_which_addresses_are_public(address, public):
-    assert is_public(address) is public
+    assert is_public_address(address) is public
 
 
 def test_the_tries_follow_the_specification():
     at, spent = datetime(2026, 1, 1, tzinfo=UTC), timedelta()
-    for attempts in range(1, len(DELAYS_S)):
-        later = next_try(attempts, at)
+    for attempts in range(1, len(RETRY_DELAYS_S)):
+        later = next_attempt_at(attempts, at)
         spent += later - at
         at = later
     assert spent == timedelta(hours=75, minutes=35, seconds=5)
-    assert next_try(len(DELAYS_S), at) is None
+    assert next_attempt_at(len(RETRY_DELAYS_S), at) is None

@@ -7,7 +7,7 @@ import pytest
 
 from streamsvc.gateways import breach_ranges
 from streamsvc.security import breached_passwords
-from streamsvc.security.password_hashing import is_breached
+from streamsvc.security.password_hashing import is_listed_as_breached
 from streamsvc.settings import Settings, SettingsError
 from tests.worlds.local_server import Handler, serving
 from tests.worlds.sessions_steps import Person, code_of, operator
@@ -21,7 +21,7 @@ def filter_of(tmp_path):
         source, target = tmp_path / name, tmp_path / "breached.bloom"
         text = "\n".join(lines).encode()
         source.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
-        breached_passwords.build(source, target, breached_passwords.count(source))
+        breached_passwords.build_filter(source, target, breached_passwords.count_passwords(source))
         return str(target)
 
     return make
@@ -34,7 +34,7 @@ def asking(app, filter_of):
 
     def ask(lines, name="list.txt"):
         app.extensions["settings"] = kept.but(breached_passwords=filter_of(lines, name))
-        return is_breached
+        return is_listed_as_breached
 
     with app.app_context():
         yield ask

@@ -5,8 +5,8 @@ from urllib.parse import parse_qs
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.models import Throttle
-from streamsvc.storage.database import affected
+from streamsvc.models import RateLimitCounter
+from streamsvc.storage.database import execute_write
 from tests.worlds.local_server import Handler, serving
 from tests.worlds.operator_steps import enrolled
 from tests.worlds.sessions_steps import code_of, new_person
@@ -42,7 +42,7 @@ def server():
 def verifier(app, server, monkeypatch):
     server.verifier = Verifier()
     url = f"{server.url}/siteverify"
-    changed = app.extensions["settings"].but(challenge_url=url, challenge_secret=SECRET)
+    changed = app.extensions["settings"].replace(challenge_url=url, challenge_secret=SECRET)
     monkeypatch.setitem(app.extensions, "settings", changed)
     return server.verifier
 
@@ -87,14 +87,16 @@ def test_while_the_verifier_is_away_the_door_stays_shut(app, ann, verifier, monk
     verifier.good = {"solved"}
     verifier.status = 500
     if away == "down":
-        settings = app.extensions["settings"].but(challenge_url="http://127.0.0.1:9/siteverify")
+        settings = app.extensions["settings"].replace(challenge_url="http://127.0.0.1:9/siteverify")
         monkeypatch.setitem(app.extensions, "settings", settings)
     assert code_of(ann.sign_in(challenge="solved")) == (429, "too_many_attempts")
 
 
 def test_after_a_hundred_guesses_in_a_row_no_challenge_helps(app, client, ann, verifier):
     with app.app_context():
-        affected(sa.update(Throttle).where(Throttle.key.startswith("sign_in.account")).values(count=98))
+        execute_write(
+            sa.update(RateLimitCounter).where(RateLimitCounter.key.startswith("sign_in.account")).values(count=98)
+        )
     verifier.good = {f"solved {n}" for n in range(4)}
     answers = [guess(client, f"198.51.100.{n}", challenge=f"solved {n}").status_code for n in range(4)]
     assert answers == [401] * 2 + [429] * 2
@@ -116,7 +118,7 @@ def test_an_address_that_tried_too_often_passes_its_ten_minutes_but_not_its_hour
 
 
 def test_without_a_verifier_no_challenge_is_spoken_of(app, ann, verifier, monkeypatch):
-    settings = app.extensions["settings"].but(challenge_url="", challenge_secret="")
+    settings = app.extensions["settings"].replace(challenge_url="", challenge_secret="")
     monkeypatch.setitem(app.extensions, "settings", settings)
     shut = ann.sign_in(challenge="solved")
     assert shut.status_code == 429 and "challenge" not in shut.json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsvc.security.end_user_addresses import signature, signing_secret
+from streamsvc.security.end_user_addresses import compute_signature, derive_signing_secret
 from tests.worlds.sessions_steps import Person, code_of, new_person, operator
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,7 +22,7 @@ def front(app):
 
 def header(key, address="203.0.113.9", method="POST", path=PATH, later_s=0, signed_as=None, token=None):
     at_s = int(time.time()) + later_s
-    signed = signature(signing_secret(token or key["token"]), method, path, at_s, signed_as or address)
+    signed = compute_signature(derive_signing_secret(token or key["token"]), method, path, at_s, signed_as or address)
     return {"X-End-User-Address": f"{address}; key={key['id']}; t={at_s}; sig={signed}"}
 
 

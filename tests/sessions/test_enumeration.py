@@ -132,7 +132,9 @@ def test_a_made_up_token_costs_the_same_as_a_used_one(app, client, people, watch
 
 def test_the_check_itself_would_notice_a_missing_hash(client, people, watch, monkeypatch):
     """A planted fault: no hash where there is no account."""
-    monkeypatch.setattr(password_hashing.Place, "matches", lambda place, kept, password: kept is not None)
+    monkeypatch.setattr(
+        password_hashing.HashingPermit, "verify_password", lambda place, kept, password: kept is not None
+    )
     seen = alike(watch, lambda email: client.post("/v1/sessions", json={"email": email, "password": "wrong"}))
     with pytest.raises(AssertionError):
         assert_all_equal(seen)

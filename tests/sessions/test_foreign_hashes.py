@@ -13,7 +13,7 @@ from argon2 import PasswordHasher, Type
 
 from streamsvc.models import Account
 from streamsvc.rules.refusals.requests import Unavailable
-from streamsvc.rules.sign_in.foreign_hashes import parse
+from streamsvc.rules.sign_in.foreign_hashes import parse_foreign_hash
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, everything, mailed_token, operator
@@ -65,9 +65,9 @@ def take_over(app, password_hash, email="ann@example.com"):
 
 @pytest.mark.parametrize("made", MADE.values(), ids=MADE)
 def test_a_hash_of_another_system_opens_for_its_password_alone(made):
-    kept = parse(made)
-    assert kept.matches(WORD)
-    assert not kept.matches(WORD + "x")
+    kept = parse_foreign_hash(made)
+    assert kept.verify_password(WORD)
+    assert not kept.verify_password(WORD + "x")
 
 
 @pytest.mark.parametrize("form", ["Django pbkdf2", "bcrypt 2y", "passlib scrypt", "argon2i"])
@@ -150,7 +150,7 @@ def test_a_digest_that_comes_in_takes_a_strangers_place_or_waits_outside(app):
     with app.app_context(), ExitStack() as held:
         with suppress(Unavailable):
             while True:
-                held.enter_context(password_hashing.place())
+                held.enter_context(password_hashing.hashing_permit())
         full = take_over(app, digest)
         assert (code_of(full), full.headers["Retry-After"]) == ((503, "unavailable"), "1")
         assert take_over(app, MADE["argon2id"], "bob@example.com").status_code == 201
@@ -174,14 +174,14 @@ def test_an_address_that_is_taken_is_told_to_the_operator(app):
 
 def test_a_password_changed_meanwhile_is_not_set_back(app, client, monkeypatch):
     take_over(app, MADE["Django pbkdf2"])
-    hashed = password_hashing.hashed
+    hashed = password_hashing.hash_password
 
     def changed_meanwhile(password, **more):
         with db.engine.begin() as connection:
             connection.execute(sa.update(Account).values(password_hash="$argon2id$changed"))
         return hashed(password, **more)
 
-    monkeypatch.setattr(password_hashing, "hashed", changed_meanwhile)
+    monkeypatch.setattr(password_hashing, "hash_password", changed_meanwhile)
     assert code_of(Person(client, "ann@example.com", WORD).sign_in()) == (401, "invalid_credentials")
     with app.app_context():
         assert db.session.scalar(sa.select(Account.password_hash)) == "$argon2id$changed"

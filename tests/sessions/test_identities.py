@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.gateways import oidc
 from streamsvc.models import PendingFlow
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
 from tests.conftest import Clock, empty
@@ -28,7 +28,7 @@ def running():
 @pytest.fixture
 def provider(running):
     running.reset()
-    oidc._published.clear()
+    oidc._document_cache.clear()
     return running
 
 
@@ -221,12 +221,12 @@ def test_a_code_of_another_sign_in_is_refused_by_pkce(client, provider, ann):
 
 def test_a_second_factor_is_asked_for_and_the_code_is_not_spent_twice(client, provider, ann, clock):
     secret = ann.post("/v1/account/totp").json["secret"]
-    ann.put("/v1/account/totp", {"code": code_at(secret, int(clock.at.timestamp()) // STEP_S)})
+    ann.put("/v1/account/totp", {"code": totp_code(secret, int(clock.at.timestamp()) // STEP_S)})
     clock.advance(seconds=STEP_S)
     begun, before = begin(client).json, provider.exchanges
     whole = {**provider.consent(begun["authorization_url"]), "binding": begun["binding"]}
     assert code_of(finish(client, whole)) == (401, "second_factor_required")
-    totp = code_at(secret, int(clock.at.timestamp()) // STEP_S)
+    totp = totp_code(secret, int(clock.at.timestamp()) // STEP_S)
     assert (finish(client, whole, totp=totp).status_code, provider.exchanges) == (201, before + 1)
 
 
@@ -281,7 +281,7 @@ def test_a_provider_that_is_away_is_told_as_that(client, provider, ann):
     assert code_of(finish(client, carried, binding=begun["binding"])) == (503, "unavailable")
     del provider.token
     assert finish(client, carried, binding=begun["binding"]).status_code == 201
-    oidc._published.clear()
+    oidc._document_cache.clear()
     provider.metadata = lambda: {"issuer": "https://evil.example"}
     assert code_of(begin(client)) == (503, "unavailable")
     del provider.metadata

@@ -3,7 +3,7 @@
 import pytest
 
 from streamsvc.models import Account
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator, run_jobs
 
@@ -117,13 +117,13 @@ def test_a_new_password_withdraws_open_links(app, client, ann, binding):
 
 def test_the_mailbox_does_not_stand_for_the_authenticator(app, client, ann, binding, clock):
     secret = ann.post("/v1/account/totp").json["secret"]
-    assert ann.put("/v1/account/totp", {"code": code_at(secret, step(clock))}).status_code == 200
+    assert ann.put("/v1/account/totp", {"code": totp_code(secret, step(clock))}).status_code == 200
     clock.advance(seconds=STEP_S)
     token = mailed_token(app, ann.email, "magic_link")
     missing = sign_in(client, token, binding)
     assert (code_of(missing), missing.json["methods"]) == ((401, "second_factor_required"), ["totp", "recovery_code"])
     assert code_of(sign_in(client, token, binding, totp="000000")) == (401, "second_factor_invalid")
-    assert sign_in(client, token, binding, totp=code_at(secret, step(clock))).status_code == 201
+    assert sign_in(client, token, binding, totp=totp_code(secret, step(clock))).status_code == 201
 
 
 def step(clock):

@@ -7,7 +7,7 @@ import pytest
 
 from streamsvc.models import Passkey
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.authenticator import Authenticator, b64, unb64
@@ -111,7 +111,7 @@ def test_a_passkey_that_counts_nothing_opens_again_and_again(client, ann):
 def secret(ann, clock):
     """Ann's authenticator app."""
     made = ann.post("/v1/account/totp").json["secret"]
-    assert ann.put("/v1/account/totp", {"code": code_at(made, step(clock))}).status_code == 200
+    assert ann.put("/v1/account/totp", {"code": totp_code(made, step(clock))}).status_code == 200
     clock.advance(seconds=STEP_S)
     return made
 
@@ -130,7 +130,7 @@ def test_one_that_did_not_is_followed_by_the_second_proof(client, ann, secret, c
     credential = key.sign(client.post("/v1/sessions/passkey-options").json)
     missing = client.post("/v1/sessions/passkey", json={"credential": credential})
     assert (code_of(missing), missing.json["methods"]) == ((401, "second_factor_required"), ["totp", "recovery_code"])
-    whole = {"credential": credential, "totp": code_at(secret, step(clock))}
+    whole = {"credential": credential, "totp": totp_code(secret, step(clock))}
     assert [client.post("/v1/sessions/passkey", json=whole).status_code for _ in range(2)] == [201, 401]
 
 

@@ -87,7 +87,7 @@ def test_one_mailbox_is_not_flooded(app, ann):
 
 
 def compute(hashing, work, **who):
-    with hashing.place(**who) as place:
+    with hashing.permit(**who) as place:
         return place.run(work)
 
 
@@ -95,7 +95,7 @@ def compute(hashing, work, **who):
 def hashing(app):
     """One slot, a queue of one for strangers and one for people at home, and the slot is held."""
     hashing, leave, inside = (
-        password_hashing.Hashing(app.extensions["settings"].but(workers=64, threads=4)),
+        password_hashing.HashingPool(app.extensions["settings"].replace(workers=64, threads=4)),
         Event(),
         Event(),
     )
@@ -110,7 +110,7 @@ def hashing(app):
 
 def full_of_strangers(hashing):
     queued = hashing.others.submit(compute, hashing, lambda: "a stranger's")
-    while hashing.for_strangers._value:
+    while hashing.unknown_device_permits._value:
         pass
     return queued
 
@@ -143,7 +143,7 @@ def test_people_at_home_find_a_place_however_many_strangers_queue_and_come_first
 
 def test_suspects_leave_strangers_a_place_and_come_after_them(hashing):
     done = []
-    with ThreadPoolExecutor(2) as others, hashing.for_suspects:
+    with ThreadPoolExecutor(2) as others, hashing.failing_address_permits:
         with pytest.raises(Unavailable):
             compute(hashing, lambda: "one too many", suspect=True)
         later = others.submit(hashing.run, lambda: done.append("a suspect's"), 2)
@@ -158,7 +158,7 @@ def test_suspects_leave_strangers_a_place_and_come_after_them(hashing):
 
 
 def test_who_waits_too_long_for_a_slot_is_told_so(hashing, monkeypatch):
-    monkeypatch.setattr(password_hashing, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(password_hashing, "QUEUE_TIMEOUT_S", 0.01)
     done = []
     with pytest.raises(Unavailable):
         compute(hashing, lambda: done.append("a hash that nobody waits for"))
@@ -172,17 +172,17 @@ def test_what_a_full_house_refuses_does_not_count_as_an_attempt(ann, monkeypatch
         raise Unavailable(retry_after_s=1)
 
     with monkeypatch.context() as house:
-        house.setattr(password_hashing, "place", full)
+        house.setattr(password_hashing, "hashing_permit", full)
         assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
     with monkeypatch.context() as house:
-        house.setattr(password_hashing.Hashing, "run", full)
+        house.setattr(password_hashing.HashingPool, "run", full)
         assert {ann.again().sign_in().status_code for _ in range(30)} == {503}
     assert ann.again().sign_in().status_code == 201
 
 
 def test_hashes_are_computed_by_so_few_threads_that_memory_stays_small(app):
     with app.app_context():
-        hashing = password_hashing.Hashing(app.extensions["settings"].but(threads=16))
+        hashing = password_hashing.HashingPool(app.extensions["settings"].replace(threads=16))
     with ThreadPoolExecutor(2 * hashing.slots) as asking:
         names = {
             task.result() for task in [asking.submit(compute, hashing, lambda: current_thread().name) for _ in range(4)]
@@ -193,7 +193,7 @@ def test_hashes_are_computed_by_so_few_threads_that_memory_stays_small(app):
 def test_the_cost_of_a_hash_is_what_the_settings_say(database, new_app):
     app = new_app(database, "costly", argon2_memory_kib=19_456, argon2_time_cost=2)
     with app.app_context():
-        assert password_hashing.hashed("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert password_hashing.hash_password("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_a_refused_password_is_told_how_strong_it_is_and_what_would_help(client):

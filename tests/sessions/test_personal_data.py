@@ -94,7 +94,7 @@ def test_after_that_nothing_is_left_of_the_person(app, ann, clock):
 
 
 def test_where_no_time_is_given_it_is_erased_at_once(app, ann, monkeypatch):
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(deletion_grace_days=0))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(deletion_grace_days=0))
     assert ann.delete("/v1/account").status_code == 204
     assert len(mails(app, ann.email, "account_deleted")) == 1
     assert left_of(app, ann) is False

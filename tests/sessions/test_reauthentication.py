@@ -5,7 +5,7 @@ import re
 import pytest
 
 from streamsvc.models import Account
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.worlds.authenticator import Authenticator
 from tests.worlds.sessions_steps import SECRET, Person, code_of, everything, mails, new_person, operator
@@ -60,7 +60,7 @@ def test_whoever_asks_for_a_new_token_has_the_old_one_refused_at_once(app, ann, 
     elif way == "password":
         told = ann.put("/v1/account/password", body | {"current_password": SECRET, "password": "another secret 8"})
     else:
-        told = ann.put("/v1/account/totp", body | {"code": code_at(secret, int(clock.at.timestamp()) // STEP_S)})
+        told = ann.put("/v1/account/totp", body | {"code": totp_code(secret, int(clock.at.timestamp()) // STEP_S)})
     assert told.status_code == 200
     assert ann.get("/v1/account").status_code == 401
     session = Person(ann.client, ann.email, token=told.json["token"])
@@ -86,9 +86,9 @@ def test_a_csrf_token_outlives_a_new_signing_key(app, ann, monkeypatch):
     signed = browser.sign_in(cookie=True)
     headers = {"Cookie": signed.headers["Set-Cookie"].split(";")[0], "X-CSRF-Token": signed.json["csrf_token"]}
     settings = app.extensions["settings"]
-    monkeypatch.setitem(app.extensions, "settings", settings.but(secret_key=("n" * 40, *settings.secret_key)))
+    monkeypatch.setitem(app.extensions, "settings", settings.replace(secret_key=("n" * 40, *settings.secret_key)))
     assert browser.patch("/v1/account", {"name": "Ann"}, headers=headers).status_code == 200
-    monkeypatch.setitem(app.extensions, "settings", settings.but(secret_key=("n" * 40,)))
+    monkeypatch.setitem(app.extensions, "settings", settings.replace(secret_key=("n" * 40,)))
     assert browser.patch("/v1/account", {"name": "Ann"}, headers=headers).status_code == 403
 
 

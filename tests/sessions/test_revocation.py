@@ -92,11 +92,11 @@ def test_a_revoked_api_key_is_refused_by_the_other_process_at_once(app, elsewher
 
 def test_the_check_itself_would_notice_a_cache(app, client, elsewhere, monkeypatch):
     """A planted fault: tokens that were good stay good in memory."""
-    look, known = authentication._viewer, {}
+    look, known = authentication._find_viewer, {}
 
     def remembered(token, *rest):
         known[token] = look(token, *rest) or known.get(token)
         return known[token]
 
-    monkeypatch.setattr(authentication, "_viewer", remembered)
+    monkeypatch.setattr(authentication, "_find_viewer", remembered)
     assert heard_elsewhere(app, client, elsewhere, sign_out) == 200

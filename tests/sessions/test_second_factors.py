@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamsvc.models import Account
-from streamsvc.rules.sign_in.totp import STEP_S, code_at, step_of
+from streamsvc.rules.sign_in.totp import STEP_S, find_matching_step, totp_code
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
@@ -30,17 +30,17 @@ def secret(ann, clock):
 
 
 def code(secret, clock, steps=0):
-    return code_at(secret, int(clock.at.timestamp()) // STEP_S + steps)
+    return totp_code(secret, int(clock.at.timestamp()) // STEP_S + steps)
 
 
 @pytest.mark.parametrize("at_s, digits", [(59, "287082"), (1111111109, "081804"), (20000000000, "353130")])
 def test_codes_are_those_of_the_standard(at_s, digits):
-    assert code_at(RFC_6238, at_s // 30) == digits
+    assert totp_code(RFC_6238, at_s // 30) == digits
 
 
 def test_a_code_is_good_one_step_early_and_one_late():
     now = int(NOON.timestamp()) // STEP_S
-    fitting = [steps for steps in range(-3, 4) if step_of(RFC_6238, code_at(RFC_6238, now + steps), NOON)]
+    fitting = [steps for steps in range(-3, 4) if find_matching_step(RFC_6238, totp_code(RFC_6238, now + steps), NOON)]
     assert fitting == [-1, 0, 1]
 
 
@@ -97,7 +97,7 @@ def test_of_two_who_begin_at_once_with_an_authenticator_the_last_one_counts(app,
 
 def test_a_secret_that_no_key_opens_any_more_proves_nothing_and_breaks_nothing(app, ann, secret, clock):
     settings = app.extensions["settings"]
-    app.extensions["settings"] = settings.but(secret_key=("another key for tests, long enough for anybody",))
+    app.extensions["settings"] = settings.replace(secret_key=("another key for tests, long enough for anybody",))
     try:
         assert code_of(ann.sign_in(totp=code(secret, clock))) == (401, "second_factor_invalid")
     finally:
@@ -160,7 +160,7 @@ def breached(app, ann):
 
     device = ann.get("/v1/sessions/current").json["session"]["device"]["id"]
     with app.app_context():
-        db.session.query(Account).update({"password_hash": password_hashing.hashed("password1")})
+        db.session.query(Account).update({"password_hash": password_hashing.hash_password("password1")})
         db.session.commit()
     return Person(ann.client, ann.email, "password1"), device
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streamsvc.rules.sign_in.device_codes import GRANT_TYPE
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from tests.worlds.sessions_steps import Person, mailed_token, new_person
 
 NEW = "ann@elsewhere.example"
@@ -50,7 +50,7 @@ def television(app, ann):
 def recovery_code(app, ann):
     secret = ann.post("/v1/account/totp").json["secret"]
     step = int(app.extensions["clock"].at.timestamp()) // STEP_S
-    codes = ann.put("/v1/account/totp", {"code": code_at(secret, step)}).json["recovery_codes"]
+    codes = ann.put("/v1/account/totp", {"code": totp_code(secret, step)}).json["recovery_codes"]
     return lambda client: Person(client, ann.email).sign_in(recovery_code=codes[0])
 
 

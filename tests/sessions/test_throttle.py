@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from streamsvc.rules.rate_limits import Ladder, Window, network
+from streamsvc.rules.rate_limits import Backoff, RateLimit, source_network
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security import rate_limits
 from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person
@@ -103,17 +103,19 @@ def test_right_passwords_do_not_wash_an_address_clean(client, ann):
 
 
 def test_an_ipv6_customer_is_one_source():
-    assert network("2001:db8:1:2::1") == network("2001:db8:1:2:ffff::9") != network("2001:db8:1:3::1")
-    assert network("::ffff:203.0.113.9") == network("203.0.113.9") != network("203.0.113.10")
-    assert network(None) == "unknown"
+    assert (
+        source_network("2001:db8:1:2::1") == source_network("2001:db8:1:2:ffff::9") != source_network("2001:db8:1:3::1")
+    )
+    assert source_network("::ffff:203.0.113.9") == source_network("203.0.113.9") != source_network("203.0.113.10")
+    assert source_network(None) == "unknown"
 
 
-@pytest.mark.parametrize("limit", [Window("test.window", 7, 60), Ladder("test.ladder", free=7)])
+@pytest.mark.parametrize("limit", [RateLimit("test.window", 7, 60), Backoff("test.ladder", free_attempts=7)])
 def test_of_sixty_four_at_once_exactly_as_many_pass_as_may(app, limit):
     def attempt(_):
         with app.app_context():
             try:
-                return rate_limits.take(limit, "somebody") <= 7
+                return rate_limits.hit(limit, "somebody") <= 7
             except TooManyAttempts:
                 return False
 
@@ -123,29 +125,29 @@ def test_of_sixty_four_at_once_exactly_as_many_pass_as_may(app, limit):
 
 def test_what_is_free_does_not_mind_that_another_request_began_a_second_later(app, clock):
     with app.app_context():
-        rate_limits.take(Ladder("test.order"), "somebody")
+        rate_limits.hit(Backoff("test.order"), "somebody")
         clock.advance(seconds=-1)
-        assert rate_limits.take(Ladder("test.order"), "somebody") == 2
+        assert rate_limits.hit(Backoff("test.order"), "somebody") == 2
 
 
 def test_after_a_hundred_in_a_row_only_the_owner_opens_the_door(app, clock):
-    ladder = Ladder("test.cap")
+    ladder = Backoff("test.cap")
     with app.app_context():
         for _ in range(100):
-            rate_limits.take(ladder, "somebody")
+            rate_limits.hit(ladder, "somebody")
             clock.advance(minutes=15)
         with pytest.raises(TooManyAttempts) as refused:
-            rate_limits.take(ladder, "somebody")
+            rate_limits.hit(ladder, "somebody")
     assert int(refused.value.headers["Retry-After"]) > 29 * 86_400
 
 
 def test_a_week_of_calm_forgets(app, clock):
-    ladder = Ladder("test.calm")
+    ladder = Backoff("test.calm")
     with app.app_context():
         for _ in range(5):
-            rate_limits.take(ladder, "somebody")
+            rate_limits.hit(ladder, "somebody")
         clock.advance(days=7, minutes=1)
-        assert rate_limits.take(ladder, "somebody") == 1
+        assert rate_limits.hit(ladder, "somebody") == 1
 
 
 def test_throttles_may_be_off_in_the_sandbox(database, new_app):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from tests.worlds.sessions_steps import Person, add_app, code_of, everything, mailed_token, new_person, operator
 
 ASKED = (401, "second_factor_required")
 
 
 def code(secret, clock):
-    return code_at(secret, int(clock.at.timestamp()) // STEP_S)
+    return totp_code(secret, int(clock.at.timestamp()) // STEP_S)
 
 
 class Trusted:
@@ -118,7 +118,7 @@ def disable(app, trusted):
 
 
 def raise_epoch(app, trusted):
-    app.extensions["settings"] = app.extensions["settings"].but(session_epoch=1)
+    app.extensions["settings"] = app.extensions["settings"].replace(session_epoch=1)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_trust_is_over_with_whatever_it_was_given_for(app, trusted, end, monkeyp
 
 def test_where_no_device_is_trusted_none_is(app, ann, clock, monkeypatch):
     trusted = Trusted(ann, clock)
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(trusted_device_days=0))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(trusted_device_days=0))
     assert code_of(trusted.sign_in()) == ASKED
     clock.advance(seconds=STEP_S)
     assert "device_trust" not in ann.sign_in(totp=code(trusted.secret, clock), trust_device=True).json

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from streamsvc.cli.billing import billing
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment, Subscription
-from streamsvc.operations.billing.books.audit import audit_daily
+from streamsvc.operations.billing.books.audit import handle_daily_audit
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.plans import plan_of
@@ -134,7 +134,7 @@ def test_a_subscription_whose_job_was_given_up_is_taken_up_again(app, world, ann
     world.go_to("2026-03-20")
     assert len(ann.invoices()) == 2
     with app.app_context():
-        audit_daily({}, world.clock.at)
+        handle_daily_audit({}, world.clock.at)
         db.session.commit()
     world.go_to("2026-03-21")
     assert len(ann.invoices()) == 3

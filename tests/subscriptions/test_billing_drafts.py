@@ -13,7 +13,7 @@ DRAFTED, FINAL = "2026-02-15T00:30:00", "2026-02-15T01:00:00"
 @pytest.fixture
 def world(app, monkeypatch):
     """Every test has one hour for each draft, and ends with an audit of the books."""
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(invoice_review_hours=1))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(invoice_review_hours=1))
     world = World(app)
     yield world
     assert world.differences() == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.storage.database import one_row
+from streamsvc.storage.database import fetch_one
 from streamsvc.worker import jobs
 from tests.worlds.billing_world import World
 
@@ -252,11 +252,11 @@ def test_nobody_comes_by_again_and_again_while_a_payer_is_waited_for(app, world,
         before = came_by()
         for _ in range(20):  # a worker is always a little late
             world.clock.advance(seconds=1)
-            jobs.run_due(world.clock.at, most=1)
+            jobs.run_due_jobs(world.clock.at, max_jobs=1)
         assert came_by() <= before + 2
     assert ann.invoices()[-1]["payments"][-1]["status"] == "requires_action"
 
 
 def came_by():
     done = sa.select(sa.func.count()).where(jobs.Job.kind == "subscription.due", jobs.Job.done_at.is_not(None))
-    return one_row(done)[0]
+    return fetch_one(done)[0]

@@ -21,7 +21,7 @@ from streamsvc.models.subscriptions import (
     Subscription,
     SubscriptionEvent,
 )
-from streamsvc.storage.database import all_rows, db
+from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
 from tests.conftest import empty
 from tests.worlds.billing_world import World
@@ -149,7 +149,7 @@ def lived(app, seed):
 
 def rows():
     names = {}
-    for row in all_rows(sa.select(Account.id, Account.email).order_by(Account.id)):
+    for row in fetch_all(sa.select(Account.id, Account.email).order_by(Account.id)):
         names[row.id] = names[row.email] = f"account {len(names) // 2}"
     found, counts = {}, Counter()
 
@@ -164,7 +164,7 @@ def rows():
         left_out = BY_CHANCE if model in REFERRED_TO else BY_CHANCE | {"id"}
         columns = model.__table__.c
         owner = [columns[name] for name in ("account_id", "subscription_id", "invoice_id") if name in columns]
-        for row in all_rows(sa.select(model.__table__).order_by(*owner, *model.__table__.primary_key)):
+        for row in fetch_all(sa.select(model.__table__).order_by(*owner, *model.__table__.primary_key)):
             values = {name: value for name, value in row._mapping.items() if name not in left_out}
             text = json.dumps(values, default=str, sort_keys=True)
             text = re.sub(r"2026-0\d{5}", "its number", text)
@@ -176,7 +176,7 @@ def rows():
 def test_a_set_leaves_the_rows_that_one_by_one_leaves(app, monkeypatch):
     seed = random.randrange(2**32)
     as_sets = lived(app, seed)
-    monkeypatch.setattr(jobs, "_set_handlers", {})
+    monkeypatch.setattr(jobs, "_batch_handlers", {})
     one_by_one = lived(app, seed)
     for table in one_by_one:
         assert sorted(as_sets[table]) == sorted(one_by_one[table]), (seed, table)

@@ -35,7 +35,7 @@ def world(app, stripe):
 def callback(world, event, secret=SECRET, at=None):
     """Deliver an event as Stripe does: signed, with the time it was signed at."""
     body = json.dumps(event).encode()
-    at = at or int(clock.wall().timestamp())
+    at = at or int(clock.wall_time().timestamp())
     signature = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     headers = {"Stripe-Signature": f"t={at},v1={signature}", "Content-Type": "application/json"}
     return world.operator.client.post("/v1/webhooks/stripe", data=body, headers=headers)
@@ -284,7 +284,7 @@ def test_of_a_dispute_only_what_is_disputed_is_owed_again_and_never_more_than_wa
 
 def test_what_is_not_signed_by_stripe_has_no_effect(world, stripe):
     told = event(1, "payment_intent.succeeded", {"object": "payment_intent", "id": "pi_1", "metadata": {}})
-    old = int(clock.wall().timestamp()) - 600
+    old = int(clock.wall_time().timestamp()) - 600
     for answer in (callback(world, told, secret="whsec_other"), callback(world, told, at=old)):
         assert (answer.status_code, answer.json["code"]) == (400, "signature_invalid")
     assert world.operator.client.post("/v1/webhooks/stripe", json=told).status_code == 400
@@ -300,6 +300,6 @@ def test_an_event_about_nothing_of_ours_is_taken_and_forgotten(world, stripe):
 def test_the_sandbox_refuses_to_start_with_a_live_key(tmp_path):
     given = {"payment_provider": "stripe", "stripe_secret_key": "sk_live_1", "stripe_webhook_secret": SECRET}
     with pytest.raises(SettingsError, match="live"):
-        Settings(data_dir=str(tmp_path), sandbox=True, **given).completed()
+        Settings(data_dir=str(tmp_path), sandbox=True, **given).with_defaults()
     with pytest.raises(SettingsError, match="both"):
-        Settings(data_dir=str(tmp_path), payment_provider="stripe").completed()
+        Settings(data_dir=str(tmp_path), payment_provider="stripe").with_defaults()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.models import SandboxClock
 from streamsvc.operations.accounts.api_keys import create_api_key
-from streamsvc.storage.database import affected, all_rows, db
+from streamsvc.storage.database import db, execute_write, fetch_all
 from streamsvc.worker import jobs
 from tests.conftest import empty
 
@@ -18,11 +18,11 @@ DAILY = sorted(kind for kind, every in jobs._recurring.items() if every == timed
 happened = []
 
 
-@jobs.handler("test moment")
+@jobs.job_handler("test moment")
 def note(payload, now):
     happened.append((payload["name"], now, clock.now()))
     if payload.get("then_in_days"):
-        jobs.enqueue("test moment", {"name": "its child"}, now + timedelta(days=payload["then_in_days"]))
+        jobs.enqueue_job("test moment", {"name": "its child"}, now + timedelta(days=payload["then_in_days"]))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def put(sandbox, key):
 
 
 def later(days, name, **payload):
-    jobs.enqueue("test moment", {"name": name, **payload}, START + timedelta(days=days))
+    jobs.enqueue_job("test moment", {"name": name, **payload}, START + timedelta(days=days))
     db.session.commit()
 
 
@@ -62,10 +62,10 @@ def test_what_was_done_before_the_settings_say_so_does_not_start_it(sandbox, key
         answer = sandbox.test_client().get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {key}"})
         return datetime.fromisoformat(answer.json["now"])
 
-    affected(sa.delete(SandboxClock))
+    execute_write(sa.delete(SandboxClock))
     with monkeypatch.context() as unset:
         unset.setitem(sandbox.extensions, "settings", replace(sandbox.extensions["settings"], sandbox_clock=None))
-        assert abs(shown() - clock.wall()) < timedelta(minutes=1)
+        assert abs(shown() - clock.wall_time()) < timedelta(minutes=1)
     assert START <= shown() < START + timedelta(minutes=1)
 
 
@@ -88,7 +88,7 @@ def test_it_only_moves_forward(put):
 
 def test_one_moves_it_at_a_time(sandbox, put):
     put(START + timedelta(days=1))
-    affected(db.update(SandboxClock).values(moving_until=clock.wall() + timedelta(seconds=30)))
+    execute_write(db.update(SandboxClock).values(moving_until=clock.wall_time() + timedelta(seconds=30)))
     answer = put(START + timedelta(days=2))
     assert (answer.status_code, answer.json["code"]) == (409, "clock_is_moving")
 
@@ -96,14 +96,14 @@ def test_one_moves_it_at_a_time(sandbox, put):
 def test_a_job_that_fails_on_the_way_is_tried_again_on_the_way(sandbox, key, put):
     later(1, "fails", then_in_days="not a number")
     put(START + timedelta(days=2))
-    assert len(happened) == jobs.MOST_ATTEMPTS
+    assert len(happened) == jobs.MAX_ATTEMPTS
     moments = [now for _, now, _ in happened]
     assert moments == sorted(moments)
 
 
 def test_what_comes_every_day_is_done_once_on_the_way_at_its_last_moment(sandbox, put):
     put(START + timedelta(days=400, hours=3))
-    done = [(job.kind, job.run_at) for job in all_rows(sa.select(jobs.Job).where(jobs.Job.done_at.is_not(None)))]
+    done = [(job.kind, job.run_at) for job in fetch_all(sa.select(jobs.Job).where(jobs.Job.done_at.is_not(None)))]
     assert [at for kind, at in sorted(done) if kind in DAILY] == [START + timedelta(days=400)] * len(DAILY)
-    to_come = all_rows(sa.select(jobs.Job.kind, jobs.Job.run_at).where(jobs.OPEN, jobs.Job.kind.in_(DAILY)))
+    to_come = fetch_all(sa.select(jobs.Job.kind, jobs.Job.run_at).where(jobs.IS_OPEN, jobs.Job.kind.in_(DAILY)))
     assert sorted(map(tuple, to_come)) == [(kind, START + timedelta(days=401)) for kind in DAILY]

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Identity, Passkey, Session
 from streamsvc.rules.roles import ROLES
-from streamsvc.storage.database import STATEMENTS, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds.operator_steps import enrolled
 from tests.worlds.playback_steps import FEATURES
 from tests.worlds.sessions_steps import Person, mailed_token, operator, run_jobs
@@ -382,14 +382,14 @@ class Snapshot:
 
     def __init__(self):
         self.plain = self._plain()
-        with db.engines[STATEMENTS].connect() as connection:
+        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
             for table in db.metadata.sorted_tables:
                 connection.exec_driver_sql(f"CREATE TABLE kept_{table.name} AS SELECT * FROM {table.name}")  # noqa: S608
 
     @staticmethod
     def _plain() -> dict:
         """The rows as the driver gives them, which is quick and enough to compare."""
-        with db.engines[STATEMENTS].connect() as connection:
+        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
             cursor = connection.connection.cursor()
             if db.engine.dialect.name == "postgresql":  # all at once: each question more would be a way there and back
                 cursor.execute("; ".join(text for _, text in _everything()))
@@ -408,7 +408,7 @@ class Snapshot:
 
     def _put_back(self, tables):
         statements = "; ".join(_put_back(table) for table in tables)
-        with db.engines[STATEMENTS].connect() as connection:
+        with db.engines[AUTOCOMMIT_BIND].connect() as connection:
             raw = connection.connection
             if db.engine.dialect.name == "postgresql":
                 raw.cursor().execute(

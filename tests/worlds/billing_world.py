@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from streamsvc.models import Account, ApiKey, Device, Session
-from streamsvc.operations.billing.books.audit import audit
+from streamsvc.operations.billing.books.audit import audit_billing
 from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, SESSION_TOKEN_PREFIX, hash_token
 from streamsvc.storage.database import db
@@ -57,11 +57,11 @@ class World:
         """Let time pass until then, doing what falls due at the moment it falls due."""
         to = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
         with self.app.app_context():
-            while (due := jobs.next_due(to)) is not None:
+            while (due := jobs.find_next_due_job(to)) is not None:
                 self.clock.at = max(self.clock.at, due.run_at)
-                batch = jobs.take_some(to)
+                batch = jobs.lease_batch(to)
                 with loudly():
-                    assert jobs.run_some(batch, self.clock.at) == len(batch), f"{batch[0].kind} failed"
+                    assert jobs.run_batch(batch, self.clock.at) == len(batch), f"{batch[0].kind} failed"
         self.clock.at = max(self.clock.at, to)
 
     def charges(self, status="succeeded", kind="charge"):
@@ -73,7 +73,7 @@ class World:
         """What the billing audit finds."""
         with self.app.app_context():
             try:
-                return audit(self.clock.at)
+                return audit_billing(self.clock.at)
             finally:
                 db.session.rollback()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from streamsvc import clock
 from streamsvc.operations.operators import people
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, operator
 
@@ -23,7 +23,7 @@ class Staff(Person):
 
     def code(self, steps=0):
         """What the authenticator shows now, or so many steps of thirty seconds later."""
-        return code_at(self.secret, int(self.app.extensions["clock"].at.timestamp()) // STEP_S + steps)
+        return totp_code(self.secret, int(self.app.extensions["clock"].at.timestamp()) // STEP_S + steps)
 
     def sign_in(self, **more):
         """With a fresh code: the clock goes on to the next one first."""

@@ -1,6 +1,6 @@
 """How a database means to carry out a statement."""
 
-from streamsvc.storage.database import STATEMENTS, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 
 
 def plan_of(statement, /, *, prefer_indexes=False, **parameters) -> str:
@@ -8,7 +8,7 @@ def plan_of(statement, /, *, prefer_indexes=False, **parameters) -> str:
 
     `prefer_indexes`: which index could serve, where the table has too few rows for PostgreSQL to choose one.
     """
-    engine = db.engines[STATEMENTS]
+    engine = db.engines[AUTOCOMMIT_BIND]
     compiled = statement.compile(engine)
     given = compiled.construct_params(parameters)
     values = tuple(given[name] for name in compiled.positiontup) if compiled.positional else given

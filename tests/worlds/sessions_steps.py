@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.operations.accounts.api_keys import create_api_key
-from streamsvc.rules.sign_in.totp import STEP_S, code_at
+from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -81,7 +81,7 @@ def run_jobs(app):
     """Do what the worker would have done by now, with what follows from it; how many jobs ran."""
     ran = 0
     with app.app_context():
-        while more := jobs.run_due(clock.now()):
+        while more := jobs.run_due_jobs(clock.now()):
             ran += more
     return ran
 
@@ -101,7 +101,7 @@ def mailed_token(app, to, kind):
 def add_app(person, clock):
     """Give the person's account an authenticator app; its secret. No code of this half minute counts any more."""
     secret = person.post("/v1/account/totp").json["secret"]
-    answer = person.put("/v1/account/totp", {"code": code_at(secret, int(clock.at.timestamp()) // STEP_S)})
+    answer = person.put("/v1/account/totp", {"code": totp_code(secret, int(clock.at.timestamp()) // STEP_S)})
     assert answer.status_code == 200, answer.json
     return secret
 

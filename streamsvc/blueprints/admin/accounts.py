@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.blueprints.sessions.sessions import listed
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account, Session
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import revocation, trusted_devices
@@ -17,38 +17,38 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.sessions import ListedSession
-from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.storage.database import db, lock
+from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
 
 
 @bp.route("")
 @bp.arguments(AccountQuery, location="query")
-@operator("support")
+@operator_only("support")
 @bp.response(200, page_of(AdminAccount))
 def list_accounts(asked):
     """Every account, the newest first; or the one with an e-mail address."""
     found = sa.select(Account)
     if asked["email"]:
         found = found.where(Account.email_key == email_key(asked["email"]))
-    return rows_page(found, Account.id, asked, "admin_accounts")
+    return paginate_query(found, Account.id, asked, "admin_accounts")
 
 
 @bp.route("", methods=["POST"])
 @bp.arguments(ImportedAccount)
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(201, AdminAccount)
 def create_account(given):
     """Take over an account from another system, with the hash of its password."""
     account_id = accounts.import_account(given, clock.now())
-    audit.record_event("account_imported", account_id, actor=asking_operator().id)
+    audit.record_event("account_imported", account_id, actor=current_operator().id)
     return db.session.get(Account, account_id)
 
 
 @bp.route("/<account_id>")
-@operator("support")
+@operator_only("support")
 @bp.response(200, AdminAccount)
 def read_account(account_id):
     """One account."""
@@ -57,50 +57,50 @@ def read_account(account_id):
 
 @bp.route("/<account_id>", methods=["PATCH"])
 @bp.arguments(AdminAccountPatch)
-@operator("support")
+@operator_only("support")
 @bp.response(200, AdminAccount)
 def patch_account(given, account_id):
     """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
-    account = _found(lock(Account, account_id))
-    account_status.set_account_status(account, given, clock.now(), actor=asking_operator().id)
+    account = _found(lock_row(Account, account_id))
+    account_status.set_account_status(account, given, clock.now(), actor=current_operator().id)
     db.session.commit()
     return account
 
 
 @bp.route("/<account_id>/sessions")
 @bp.arguments(PageQuery, location="query")
-@operator("support")
+@operator_only("support")
 @bp.response(200, page_of(ListedSession))
 def list_sessions(asked, account_id):
     """Where an account is signed in, the newest first."""
     account = _found(db.session.get(Account, account_id))
-    page = rows_page(Session.live(account.id, clock.now()), Session.id, asked, "admin_sessions")
+    page = paginate_query(Session.live(account.id, clock.now()), Session.id, asked, "admin_sessions")
     return page | {"items": [listed(each) for each in page["items"]]}
 
 
 @bp.route("/<account_id>/sessions", methods=["DELETE"])
-@operator("support")
+@operator_only("support")
 @bp.response(204)
 def delete_sessions(account_id):
     """End every session of an account."""
-    account = _found(lock(Account, account_id))
+    account = _found(lock_row(Account, account_id))
     ended = Session.revoke_all(account.id, clock.now())
     revocation.deny_pending_device_codes(account.id)
     trusted_devices.revoke_device_trust(account.id)
-    audit.record_event("session_ended", account.id, actor=asking_operator().id, sessions=len(ended))
+    audit.record_event("session_ended", account.id, actor=current_operator().id, sessions=len(ended))
     db.session.commit()
 
 
 @bp.route("/<account_id>/sessions/<session_id>", methods=["DELETE"])
-@operator("support")
+@operator_only("support")
 @bp.response(204)
 def delete_session(account_id, session_id):
     """End one session of an account."""
-    account = _found(lock(Account, account_id))
+    account = _found(lock_row(Account, account_id))
     if not Session.revoke_all(account.id, clock.now(), Session.id == session_id):
         raise NotFound
     trusted_devices.revoke_session_device_trust(account.id, session_id)
-    audit.record_event("session_ended", account.id, actor=asking_operator().id, session=session_id)
+    audit.record_event("session_ended", account.id, actor=current_operator().id, session=session_id)
     db.session.commit()
 
 

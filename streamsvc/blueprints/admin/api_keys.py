@@ -6,7 +6,7 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.operations.operators import impersonation
@@ -15,7 +15,7 @@ from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", description="Who operates.")
@@ -23,39 +23,39 @@ bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", descriptio
 
 @bp.route("", methods=["POST"])
 @bp.arguments(NewApiKey)
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(201, CreatedApiKey)
 def create_key(given):
     """Make a key. Its token is shown this once."""
-    asking_operator().require_recent_proof()
+    current_operator().require_recent_authentication()
     if given["expires_at"] and given["expires_at"] <= clock.now():
         raise Invalid(errors={"expires_at": ["It lies in the past."]})
-    token = API_KEY_PREFIX + idempotency.new_secret()
+    token = API_KEY_PREFIX + idempotency.generate_secret()
     key = create_api_key_from_token(
-        given["name"], given["scopes"], token, given["expires_at"], actor=asking_operator().id
+        given["name"], given["scopes"], token, given["expires_at"], actor=current_operator().id
     )
     return {name: getattr(key, name) for name in ApiKeyOut().fields} | {"token": token}
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, page_of(ApiKeyOut))
 def list_keys(asked):
     """Every key, ended ones too, the newest first."""
-    return rows_page(sa.select(ApiKey), ApiKey.id, asked, "api_keys")
+    return paginate_query(sa.select(ApiKey), ApiKey.id, asked, "api_keys")
 
 
 @bp.route("/<key_id>", methods=["DELETE"])
-@operator("admin")
+@operator_only("admin")
 @bp.response(204)
 def delete_key(key_id):
     """End a key. Its very next use is refused."""
-    asking_operator().require_recent_proof()
+    current_operator().require_recent_authentication()
     ended = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
     if db.session.execute(ended).rowcount == 0:
         raise NotFound
     impersonation.revoke_impersonations(key_id, clock.now())
-    audit.record_event("api_key_revoked", actor=asking_operator().id, key=key_id)
+    audit.record_event("api_key_revoked", actor=current_operator().id, key=key_id)
     db.session.commit()

@@ -3,20 +3,20 @@
 import sqlalchemy as sa
 
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
 from streamsvc.schemas.admin.accounts import AuditOut, AuditQuery, ChainState
 from streamsvc.schemas.base import page_of
-from streamsvc.security.authentication import operator
-from streamsvc.storage.database import one_row
+from streamsvc.security.authentication import operator_only
+from streamsvc.storage.database import fetch_one
 
 bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="Who did what.")
 
 
 @bp.route("")
 @bp.arguments(AuditQuery, location="query")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, page_of(AuditOut))
 def list_events(asked):
     """What happened, the newest first."""
@@ -24,14 +24,14 @@ def list_events(asked):
     for name in ("account_id", "action"):
         if asked[name]:
             found = found.where(getattr(AuditEvent, name) == asked[name])
-    return rows_page(found, AuditEvent.seq, asked, "audit")
+    return paginate_query(found, AuditEvent.seq, asked, "audit")
 
 
 @bp.route("/chain")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, ChainState)
 def read_chain():
     """Whether every row still is what it was. Keep `head` elsewhere: then nobody can rewrite the whole log either."""
-    newest = one_row(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1))
+    newest = fetch_one(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1))
     seq, head = newest or (0, None)
     return {"rows": seq, "head": head, "first_break": audit.find_first_break()}

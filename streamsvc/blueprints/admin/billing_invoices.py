@@ -5,10 +5,10 @@ from sqlalchemy import select
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing.core import issuing
-from streamsvc.operations.billing.core.credit import after_credit
+from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
@@ -22,7 +22,7 @@ from streamsvc.schemas.admin.subscriptions import (
     RefundOut,
 )
 from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
-from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")
@@ -30,19 +30,19 @@ bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", desc
 
 @bp.route("")
 @bp.arguments(InvoicesQuery, location="query")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, PageOfInvoices)
 def list_invoices(asked):
     """Every account's invoices, latest first: drafts alone, or one account's."""
     wanted = Invoice.drafts() if asked["status"] else select(Invoice)
     if asked["account_id"]:
         wanted = wanted.where(Invoice.account_id == asked["account_id"])
-    page = rows_page(wanted, Invoice.id, asked, "all invoices")
+    page = paginate_query(wanted, Invoice.id, asked, "all invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
 @bp.route("/<invoice_id>")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, InvoiceOut)
 def get_invoice(invoice_id):
     """Any account's invoice."""
@@ -51,100 +51,100 @@ def get_invoice(invoice_id):
 
 @bp.route("", methods=["POST"])
 @bp.arguments(OneOffIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, InvoiceOut)
 def charge_once(asked):
     """Charge an account for something by itself. What is declined stays open, and is tried again on later days."""
-    invoice = one_off.charge(asked["account_id"], asked, clock.now())
+    invoice = one_off.create_one_off_charge(asked["account_id"], asked, clock.now())
     noted("one_off_charged", invoice, amount_minor=asked["amount_minor"], currency=asked["currency"])
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/lines", methods=["POST"])
 @bp.arguments(DraftLineIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(201, InvoiceOut)
 def add_line(asked, invoice_id):
     """Add a charge to a draft, before it is numbered."""
-    line = one_off.OneOff(asked["description"], asked["amount_minor"])
-    invoice = review.add_line(found(invoice_id).id, line, asked["tax"] == "inclusive", clock.now())
+    line = one_off.OneOffLine(asked["description"], asked["amount_minor"])
+    invoice = review.add_draft_line(found(invoice_id).id, line, asked["tax"] == "inclusive", clock.now())
     noted("draft_line_added", invoice, amount_minor=line.amount_minor)
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/hold", methods=["PUT"])
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, InvoiceOut)
 def hold(invoice_id):
     """Keep a draft from being numbered and charged, until it is let go."""
-    invoice = review.hold(found(invoice_id).id)
+    invoice = review.hold_draft(found(invoice_id).id)
     noted("draft_held", invoice)
     db.session.commit()
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/hold", methods=["DELETE"])
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, InvoiceOut)
 def let_go(invoice_id):
     """Let go of a draft: it is final at the end of its hours, or within a moment where they are over."""
-    invoice = review.let_go(found(invoice_id).id, clock.now())
+    invoice = review.release_draft(found(invoice_id).id, clock.now())
     noted("draft_let_go", invoice)
     db.session.commit()
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/void", methods=["POST"])
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
 def void(invoice_id):
     """Take a draft or an open invoice back, of which nothing was paid."""
-    invoice = corrections.void(found(invoice_id).id, clock.now())
+    invoice = corrections.void_invoice(found(invoice_id).id, clock.now())
     noted("invoice_voided", invoice)
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/write-off", methods=["POST"])
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
 def write_off(invoice_id):
     """Give up what is owed on an open invoice: uncollectible. Its subscription goes on; its owner may still pay."""
-    invoice = corrections.write_off(found(invoice_id).id, clock.now())
-    noted("invoice_written_off", invoice, amount_minor=issuing.lost_on(invoice), currency=invoice.currency)
+    invoice = corrections.write_off_invoice(found(invoice_id).id, clock.now())
+    noted("invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency)
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/credit-notes", methods=["POST"])
 @bp.arguments(CreditNoteIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(201, CreditNoteOut)
 def write_credit_note(asked, invoice_id):
     """Credit lines, an amount, or all that is left. What was paid of it becomes account credit, or goes back."""
     invoice = found(invoice_id)
     if asked["refund"]:
-        row = corrections.refund(invoice.id, asked, clock.now())
+        row = corrections.refund_invoice(invoice.id, asked, clock.now())
         note = db.session.get(corrections.CreditNote, row.credit_note_id)
     else:
-        account, invoice = corrections.locked(invoice.id)
-        note = corrections.credit_note(invoice, asked, clock.now())
-        after_credit(account, invoice.currency, clock.now())
+        account, invoice = corrections.lock_invoice(invoice.id)
+        note = corrections.create_credit_note(invoice, asked, clock.now())
+        apply_new_credit(account, invoice.currency, clock.now())
     noted("credit_note_issued", invoice, credit_note=note.number)
     return note
 
 
 @bp.route("/<invoice_id>/refunds", methods=["POST"])
 @bp.arguments(RefundIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(201, RefundOut)
 def give_refund(asked, invoice_id):
     """Give money back to the card it came from."""
-    row = corrections.refund(found(invoice_id).id, asked, clock.now())
+    row = corrections.refund_invoice(found(invoice_id).id, asked, clock.now())
     noted("payment_refunded", found(invoice_id), refund=row.id)
     return row
 
@@ -157,4 +157,4 @@ def found(invoice_id):
 
 
 def noted(action, invoice, **details):
-    audit.record_event(action, invoice.account_id, actor=asking_operator().id, invoice=invoice.id, **details)
+    audit.record_event(action, invoice.account_id, actor=current_operator().id, invoice=invoice.id, **details)

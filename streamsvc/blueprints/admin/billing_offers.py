@@ -20,38 +20,38 @@ from streamsvc.schemas.admin.subscriptions import (
 )
 from streamsvc.schemas.base import Country, Currency, checked
 from streamsvc.schemas.subscriptions.invoices import GiftCodesOut
-from streamsvc.security.authentication import operator
-from streamsvc.storage.database import db, lock
+from streamsvc.security.authentication import operator_only
+from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Coupons, gifts, taxes, credit.")
 
 
 @bp.route("/coupons/<code>", methods=["PUT"])
 @bp.arguments(CouponIn)
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, CouponAdminOut)
 def put_coupon(asked, code):
     """Make a coupon, or change how long and how often it can be redeemed."""
-    coupon = codes.put_coupon(code, asked, clock.now())
+    coupon = codes.replace_coupon(code, asked, clock.now())
     db.session.commit()
     return coupon
 
 
 @bp.route("/gift-codes", methods=["POST"])
 @bp.arguments(GiftCodesIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(201, GiftCodesOut)
 def make_gift_codes(asked):
     """Make gift codes; each becomes account credit for whoever redeems it."""
-    gifts = codes.make_gifts(asked, clock.now())
+    gifts = codes.create_gift_codes(asked, clock.now())
     db.session.flush()
     return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
 
 
 @bp.route("/referral-rewards/<currency>", methods=["PUT"])
 @bp.arguments(ReferralRewardIn)
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, ReferralRewardOut)
 def put_referral_reward(asked, currency):
     """What a referral is worth from now on: credit for who sent the newcomer, and for the newcomer."""
@@ -66,7 +66,7 @@ def put_referral_reward(asked, currency):
 
 @bp.route("/tax-rates/<country>", methods=["PUT"])
 @bp.arguments(TaxRateIn)
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, TaxRateOut)
 def put_tax_rate(asked, country):
     """What invoices issued from now on add, or contain, for viewers of a country."""
@@ -80,15 +80,15 @@ def put_tax_rate(asked, country):
 
 @bp.route("/accounts/<account_id>/credits", methods=["POST"])
 @bp.arguments(CreditIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(201, CreditOut)
 def give_credit(asked, account_id):
     """Give an account credit; it pays what is open first. A negative amount takes back what is not spent."""
-    account = lock(Account, account_id)
+    account = lock_row(Account, account_id)
     if account is None:
         raise NotFound
     if asked["amount_minor"] == 0:
         raise Invalid(errors={"amount_minor": ["Give an amount."]})
-    credit.give(account, asked["amount_minor"], asked["currency"], asked["reason"], clock.now())
-    return {"balances": credit.balances(account.id)}
+    credit.grant_credit(account, asked["amount_minor"], asked["currency"], asked["reason"], clock.now())
+    return {"balances": credit.list_credit_balances(account.id)}

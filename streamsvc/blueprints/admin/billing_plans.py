@@ -2,11 +2,11 @@
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.billing.plans import put_plan
+from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.base import Slug, checked
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="What is sold, for operators.")
@@ -14,12 +14,12 @@ bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", descriptio
 
 @bp.route("/<code>", methods=["PUT"])
 @bp.arguments(PlanIn)
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, PlanOut)
 def put(asked, code):
     """Put a whole plan with its prices. A price once sold is never edited: other terms make a new one."""
     if asked["code"] not in (None, checked(Slug(), "code", code)):
         raise Invalid(errors={"code": ["It is the one in the address."]})
-    plan = put_plan(code, asked, clock.now())
+    plan = replace_plan(code, asked, clock.now())
     db.session.commit()
     return plan

@@ -5,16 +5,16 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.idempotency import current_key, idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.idempotency import current_key_id, idempotent
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PriceMigration, Subscription
 from streamsvc.operations.billing.books import holds
 from streamsvc.operations.billing.subscriptions import changes
-from streamsvc.operations.billing.subscriptions.price_migrations import migrate, withdraw
-from streamsvc.operations.billing.subscriptions.subscribe import subscribe
-from streamsvc.operations.billing.subscriptions.transfer import transfer
-from streamsvc.operations.billing.subscriptions.views import operators_view
+from streamsvc.operations.billing.subscriptions.price_migrations import start_migration, withdraw_migration
+from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
+from streamsvc.operations.billing.subscriptions.transfer import transfer_subscription
+from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.billing import AlreadySubscribed
 from streamsvc.rules.refusals.requests import NotFound
@@ -29,7 +29,7 @@ from streamsvc.schemas.admin.subscriptions import (
     TransferIn,
 )
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")
@@ -37,7 +37,7 @@ bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", descript
 
 @bp.route("/subscriptions")
 @bp.arguments(SubscriptionsQuery, location="query")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
 def list_subscriptions(asked):
     """Every account's subscriptions, latest first: those that are parked, or one account's."""
@@ -46,108 +46,110 @@ def list_subscriptions(asked):
         wanted = wanted.where(Subscription.parked_at.is_(None))
     if asked["account_id"]:
         wanted = wanted.where(Subscription.account_id == asked["account_id"])
-    page = rows_page(wanted, Subscription.id, asked, "all subscriptions")
-    return page | {"items": [operators_view(row) for row in page["items"]]}
+    page = paginate_query(wanted, Subscription.id, asked, "all subscriptions")
+    return page | {"items": [admin_subscription_view(row) for row in page["items"]]}
 
 
 @bp.route("/subscriptions", methods=["POST"])
 @bp.arguments(AdminSubscriptionIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, AdminSubscriptionOut)
 def create_for_account(asked):
     """Subscribe an account, as its owner would."""
     if db.session.get(Account, asked["account_id"]) is None:
         raise NotFound
-    me = asking_operator().id
+    me = current_operator().id
     try:
-        subscription = subscribe(asked["account_id"], asked, clock.now(), me, current_key())
+        subscription = subscribe_account(asked["account_id"], asked, clock.now(), me, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     audit.record_event("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
-    return operators_view(subscription)
+    return admin_subscription_view(subscription)
 
 
 @bp.route("/subscriptions/<subscription_id>")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
 def get_any(subscription_id):
     """Any account's subscription."""
-    return operators_view(found(subscription_id))
+    return admin_subscription_view(found(subscription_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(AdminCancellationIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
 def cancel(asked, subscription_id):
     """Cancel for an account; a date in the past credits the days since then."""
-    row, me = found(subscription_id), asking_operator().id
-    shown = changes.carry_out(row.id, lambda at: changes.cancel(at, asked, me, backdate=True), clock.now())
+    row, me = found(subscription_id), current_operator().id
+    shown = changes.apply_change(
+        row.id, lambda at: changes.cancel_subscription(at, asked, me, backdate=True), clock.now()
+    )
     audit.record_event("subscription_canceled", row.account_id, actor=me, subscription=row.id)
-    return operators_view(shown)
+    return admin_subscription_view(shown)
 
 
 @bp.route("/subscriptions/<subscription_id>/transfer", methods=["POST"])
 @bp.arguments(TransferIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
 def move_to_account(asked, subscription_id):
     """Move a subscription to another account: paid days go along, billing goes on there."""
-    row, me = found(subscription_id), asking_operator().id
+    row, me = found(subscription_id), current_operator().id
     giver = row.account_id
-    shown = operators_view(transfer(row.id, asked["account_id"], clock.now(), me))
+    shown = admin_subscription_view(transfer_subscription(row.id, asked["account_id"], clock.now(), me))
     for account_id in (giver, asked["account_id"]):
         audit.record_event("subscription_transferred", account_id, actor=me, subscription=subscription_id)
     return shown
 
 
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
 def take_out_of_parking(subscription_id):
     """Bill a parked subscription on, now that its books agree again; what fell due meanwhile comes at once."""
-    row, me = found(subscription_id), asking_operator().id
+    row, me = found(subscription_id), current_operator().id
     reason = row.parked_reason
-    shown = holds.take_out(row.id, clock.now())
+    shown = holds.release_billing_hold(row.id, clock.now())
     audit.record_event("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
     db.session.commit()
-    return operators_view(shown)
+    return admin_subscription_view(shown)
 
 
 @bp.route("/price-migrations")
 @bp.arguments(PageQuery, location="query")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
 def list_price_migrations(asked):
     """Price migrations, latest first."""
-    return rows_page(select(PriceMigration), PriceMigration.id, asked, "price migrations")
+    return paginate_query(select(PriceMigration), PriceMigration.id, asked, "price migrations")
 
 
 @bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, PriceMigrationOut)
 def withdraw_price_migration(migration_id):
     """Take a migration back: whoever has not renewed at the new price keeps the old one, and is told."""
     if db.session.get(PriceMigration, migration_id) is None:
         raise NotFound
-    withdrawn = withdraw(migration_id, clock.now(), asking_operator().id)
-    audit.record_event("price_migration_withdrawn", actor=asking_operator().id, migration=migration_id)
+    withdrawn = withdraw_migration(migration_id, clock.now(), current_operator().id)
+    audit.record_event("price_migration_withdrawn", actor=current_operator().id, migration=migration_id)
     db.session.commit()
     return withdrawn
 
 
 @bp.route("/price-migrations", methods=["POST"])
 @bp.arguments(PriceMigrationIn)
-@operator("billing")
+@operator_only("billing")
 @idempotent()
 @bp.response(201, PriceMigrationMade)
 def migrate_price(asked):
     """Move everyone from one price to another, at their first renewal on or after the day."""
-    moved = migrate(asked, clock.now(), asking_operator().id)
-    audit.record_event("price_migrated", actor=asking_operator().id, **{k: str(v) for k, v in asked.items()})
+    moved = start_migration(asked, clock.now(), current_operator().id)
+    audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in asked.items()})
     return moved
 
 

@@ -9,14 +9,14 @@ from streamsvc import clock
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import operator
-from streamsvc.storage.database import all_rows, db
+from streamsvc.security.authentication import operator_only
+from streamsvc.storage.database import db, fetch_all
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Files of titles.")
 ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
@@ -60,7 +60,7 @@ def allow_large_body(view):
 
 
 @bp.route("", methods=["POST"])
-@operator("catalog")
+@operator_only("catalog")
 @allow_large_body
 @bp.arguments(ImportQuery, location="query")
 @bp.doc(requestBody=FILE_BODY)
@@ -89,15 +89,15 @@ def _detect_format(requested):
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, page_of(ImportOut))
 def list_imports(query):
     """Every import, the newest first."""
-    return rows_page(sa.select(Import), Import.id, query, "imports")
+    return paginate_query(sa.select(Import), Import.id, query, "imports")
 
 
 @bp.route("/<import_id>")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, ImportOut)
 def get_import(import_id):
     """How far an import has come."""
@@ -106,17 +106,17 @@ def get_import(import_id):
 
 @bp.route("/<import_id>/rejections")
 @bp.arguments(PageQuery, location="query")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, page_of(RejectionOut))
 def list_rejections(query, import_id):
     """Why lines were not taken, in their order."""
     scope = f"rejections:{_get_import(import_id).id}"
     place = sa.tuple_(ImportRejection.line, ImportRejection.position)
     rows = sa.select(*ImportRejection.__table__.c).where(ImportRejection.import_id == import_id)
-    if after := pagination.decode(scope, query["cursor"]):
+    if after := pagination.decode_cursor(scope, query["cursor"]):
         rows = rows.where(place > sa.tuple_(*after))
     rows = rows.order_by(ImportRejection.line, ImportRejection.position).limit(query["limit"] + 1)
-    page = pagination.page(all_rows(rows), query["limit"], scope, lambda row: [row.line, row.position])
+    page = pagination.build_page(fetch_all(rows), query["limit"], scope, lambda row: [row.line, row.position])
     if query["include_total"]:
         count = sa.select(sa.func.count()).where(ImportRejection.import_id == import_id)
         page["total"] = db.session.scalar(count)

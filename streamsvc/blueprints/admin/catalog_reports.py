@@ -9,13 +9,13 @@ from streamsvc.operations.catalog.browse import coverage
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.catalog import Coverage, PageOfTitlesWithIssue
 from streamsvc.schemas.base import PageQuery
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 
 bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="What the catalogue lacks; its files.")
 
 
 @bp.route("/coverage")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, Coverage)
 def get_coverage():
     """What the catalogue lacks, counted, with the first titles of each kind."""
@@ -24,7 +24,7 @@ def get_coverage():
 
 @bp.route("/coverage/<code>")
 @bp.arguments(PageQuery, location="query")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, PageOfTitlesWithIssue)
 def list_titles_with_issue(query, code):
     """Every title that lacks one thing."""
@@ -34,7 +34,7 @@ def list_titles_with_issue(query, code):
 
 
 @bp.route("/catalog-exports/<form>")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, description="The catalogue: `ndjson`, `roku` or `schema.org`.")
 def export_catalog(form):
     """The whole catalogue as a file, sent as it is read."""

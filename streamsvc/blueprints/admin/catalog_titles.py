@@ -5,11 +5,11 @@ from marshmallow import INCLUDE, Schema
 from streamsvc import clock
 from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import etag_of, stamped, unchanged
+from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.titles import editing
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.catalog.title_record import TITLE_RECORD_BODY
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Titles, for operators.")
@@ -24,7 +24,7 @@ class TitleRecordBody(Schema):
 
 
 @bp.route("/<path:external_id>", methods=["PUT"])
-@operator("catalog")
+@operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.doc(requestBody=TITLE_RECORD_BODY)
 @bp.response(200, TitleRecordBody, description="The record as it is kept, with the title's id.")
@@ -38,7 +38,7 @@ def replace_title(body, external_id):
 
 
 @bp.route("/<path:external_id>", methods=["PATCH"])
-@operator("catalog")
+@operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.response(200, TitleRecordBody, description="The record as it is kept, with the title's id.")
 def update_title(body, external_id):
@@ -55,16 +55,16 @@ def update_title(body, external_id):
 
 
 @bp.route("/<path:external_id>")
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(200, TitleRecordBody, description="The record as it is kept, with the title's id.")
 def get_title(external_id):
     """One title's record, by its external id or its id, as a line of the catalogue file says it."""
     row = editing.get_title(external_id)
-    return unchanged(_etag(row), CACHE_CONTROL) or _title_response(row)
+    return not_modified_response(_etag(row), CACHE_CONTROL) or _title_response(row)
 
 
 @bp.route("/<path:external_id>", methods=["DELETE"])
-@operator("catalog")
+@operator_only("catalog")
 @bp.response(204)
 def delete_title(external_id):
     """Take a title out of the catalogue. Put again, it has its old id. If-Match holds."""
@@ -77,8 +77,8 @@ def delete_title(external_id):
 
 
 def _etag(row):
-    return row and etag_of(row.id, row.body)
+    return row and compute_etag(row.id, row.body)
 
 
 def _title_response(row):
-    return stamped(json_response(editing.title_record_json(row).encode()), _etag(row), CACHE_CONTROL)
+    return add_cache_headers(json_response(editing.title_record_json(row).encode()), _etag(row), CACHE_CONTROL)

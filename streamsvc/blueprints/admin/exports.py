@@ -5,13 +5,13 @@ from flask import Response, stream_with_context
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.accounts import exports
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 
 bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", description="Everything, to take along.")
 
 
 @bp.route("/<name>.ndjson")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, content_type="application/x-ndjson", description="One JSON document a line.")
 def export(name):
     """All accounts, subscriptions, invoices or ledger entries, oldest first."""

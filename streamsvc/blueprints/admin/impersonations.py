@@ -7,14 +7,14 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
-from streamsvc.security.authentication import asking_operator, operator
+from streamsvc.security.authentication import current_operator, operator_only
 
 bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", description="Support looks on.")
 
 
 @bp.route("/<account_id>/impersonations", methods=["POST"])
 @bp.arguments(NewImpersonation)
-@operator("support")
+@operator_only("support")
 @idempotent()
 @bp.response(201, ImpersonationOut)
 def create_impersonation(given, account_id):
@@ -22,6 +22,6 @@ def create_impersonation(given, account_id):
 
     The owner finds the session among their own and may end it; so may support, as any session of the account.
     """
-    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
-    session = impersonation.start_impersonation(account_id, asking_operator(), given, token, clock.now())
+    token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
+    session = impersonation.start_impersonation(account_id, current_operator(), given, token, clock.now())
     return {"session_id": session.id, "token": token, "expires_at": session.expires_at}

@@ -6,7 +6,7 @@ from streamsvc.operations.operators import credentials
 from streamsvc.schemas.admin.operators import OperatorPasswordChange, OperatorTotpCode
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpSecret
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import asking_operator, operator_in_person
+from streamsvc.security.authentication import current_operator, human_operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint(
@@ -16,26 +16,26 @@ bp = Blueprint(
 
 @bp.route("/password", methods=["PUT"])
 @bp.arguments(OperatorPasswordChange)
-@operator_in_person
+@human_operator_only
 @bp.response(204)
 def put_operator_password(given):
     """Change the password. Every other session of the operator ends."""
-    me = asking_operator()
+    me = current_operator()
     credentials.check_operator_password_change(
         credentials.find_operator_row(me.id), given["current_password"], given["password"]
     )
-    new_hash = password_hashing.hashed(given["password"])
+    new_hash = password_hashing.hash_password(given["password"])
     credentials.set_operator_password(me.id, new_hash, me.session.session_id, clock.now())
     db.session.commit()
 
 
 @bp.route("/totp", methods=["POST"])
-@operator_in_person
+@human_operator_only
 @bp.response(201, TotpSecret)
 def begin_operator_totp():
     """Begin with another authenticator. The one before counts until the new one has shown a code."""
-    me = asking_operator()
-    me.require_recent_proof()
+    me = current_operator()
+    me.require_recent_authentication()
     begun = credentials.start_operator_totp(me.id)
     db.session.commit()
     return begun
@@ -43,12 +43,12 @@ def begin_operator_totp():
 
 @bp.route("/totp", methods=["PUT"])
 @bp.arguments(OperatorTotpCode)
-@operator_in_person
+@human_operator_only
 @bp.response(200, RecoveryCodes)
 def confirm_operator_totp(given):
     """Show a code of the new authenticator: it takes the other's place. Every other session of the operator ends."""
-    me, now = asking_operator(), clock.now()
-    me.require_recent_proof()
+    me, now = current_operator(), clock.now()
+    me.require_recent_authentication()
     facts = credentials.find_operator_row(me.id)
     step = credentials.get_pending_totp_step(facts, given["code"], now)
     codes = credentials.replace_operator_totp(facts, step, me.session.session_id, now)
@@ -57,12 +57,12 @@ def confirm_operator_totp(given):
 
 
 @bp.route("/recovery-codes", methods=["PUT"])
-@operator_in_person
+@human_operator_only
 @bp.response(200, RecoveryCodes)
 def put_operator_recovery_codes():
     """Ten new recovery codes; those before count no more."""
-    me = asking_operator()
-    me.require_recent_proof()
+    me = current_operator()
+    me.require_recent_authentication()
     codes = credentials.renew_operator_recovery_codes(me.id, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}

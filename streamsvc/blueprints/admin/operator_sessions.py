@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
@@ -18,8 +18,8 @@ from streamsvc.schemas.admin.operators import (
     OperatorSignedIn,
 )
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import asking_operator, operator_in_person, public
-from streamsvc.security.operators import Operator, in_unit_of_work
+from streamsvc.security.authentication import current_operator, human_operator_only, public
+from streamsvc.security.operators import Operator, load_new_session_operator
 from streamsvc.storage.database import db
 
 bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")
@@ -35,51 +35,51 @@ def create_operator_session(given):
     now = clock.now()
     proved = sign_in.verify_operator_password(given, now)
     sign_in.require_operator_second_factor(proved.operator.id, given, now)
-    token = OPERATOR_TOKEN_PREFIX + idempotency.new_secret()
+    token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
     sign_in.create_operator_session(proved, token, now)
-    return told(in_unit_of_work(token)) | {"token": token}
+    return told(load_new_session_operator(token)) | {"token": token}
 
 
 @bp.route("/current")
-@operator_in_person
+@human_operator_only
 @bp.response(200, CurrentOperatorSession)
 def read_current_operator():
     """Who is signed in, and what their role opens."""
-    return told(asking_operator())
+    return told(current_operator())
 
 
 @bp.route("/current", methods=["DELETE"])
-@operator_in_person
+@human_operator_only
 @bp.response(204)
 def delete_current_operator():
     """Sign out. The very next use of the token is refused."""
-    _end(asking_operator().session.session_id)
+    _end(current_operator().session.session_id)
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
 @bp.arguments(OperatorProof)
-@operator_in_person
+@human_operator_only
 @bp.response(204)
 def reauthenticate_operator(given):
     """Show a code: for ten minutes this session may make and end API keys and operators."""
-    me = asking_operator()
+    me = current_operator()
     credentials.verify_operator_reauthentication(me.id, me.session.session_id, given["totp"], clock.now())
     db.session.commit()
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
-@operator_in_person
+@human_operator_only
 @bp.response(200, page_of(OperatorSessionOut))
 def list_operator_sessions(asked):
     """Where the operator is signed in, the newest first."""
-    me = asking_operator()
-    page = rows_page(OperatorSession.live(me.id, clock.now()), OperatorSession.id, asked, "operator sessions")
+    me = current_operator()
+    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, asked, "operator sessions")
     return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
 
 
 @bp.route("/<session_id>", methods=["DELETE"])
-@operator_in_person
+@human_operator_only
 @bp.response(204)
 def delete_operator_session(session_id):
     """End one of the operator's own sessions."""
@@ -87,7 +87,7 @@ def delete_operator_session(session_id):
 
 
 def _end(session_id: str) -> None:
-    me = asking_operator()
+    me = current_operator()
     if not OperatorSession.revoke_all(me.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
     audit.record_event("session_ended", session=session_id)
@@ -100,7 +100,7 @@ def told(who: Operator) -> dict:
     session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
     person = {"id": who.id, "email": row.email, "name": row.name, "role": row.role}
-    may = {"acts": sorted(who.role.acts), "looks": sorted(who.role.looks)}
+    may = {"acts": sorted(who.role.write_scopes), "looks": sorted(who.role.read_scopes)}
     return {"session": session, "operator": person | may}
 
 

@@ -3,7 +3,7 @@
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -21,7 +21,7 @@ from streamsvc.schemas.admin.operators import (
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.factors import RecoveryCodes
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import asking_operator, operator, public
+from streamsvc.security.authentication import current_operator, operator_only, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
@@ -29,27 +29,27 @@ bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who o
 
 @bp.route("/operators")
 @bp.arguments(PageQuery, location="query")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, page_of(OperatorOut))
 def list_operators(asked):
     """Every operator but those removed, the newest first."""
-    return rows_page(OperatorAccount.not_removed(), OperatorAccount.id, asked, "operators")
+    return paginate_query(OperatorAccount.not_removed(), OperatorAccount.id, asked, "operators")
 
 
 @bp.route("/operators", methods=["POST"])
 @bp.arguments(NewOperator)
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(201, OperatorOut)
 def create_operator(given):
     """Invite somebody by mail: they set a password and an authenticator of their own."""
-    asking_operator().require_recent_proof()
+    current_operator().require_recent_authentication()
     made = people.invite_operator(given["email"], given["name"], given["role"], clock.now())
     return db.session.get(OperatorAccount, made)
 
 
 @bp.route("/operators/<operator_id>")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, OperatorOut)
 def read_operator(operator_id):
     """One operator, a removed one too: the audit log names them by id."""
@@ -61,28 +61,28 @@ def read_operator(operator_id):
 
 @bp.route("/operators/<operator_id>", methods=["PATCH"])
 @bp.arguments(OperatorPatch)
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, OperatorOut)
 def patch_operator(given, operator_id):
     """Another name, role or status, which counts from the operator's next request. An admin remains."""
-    asking_operator().require_recent_proof()
+    current_operator().require_recent_authentication()
     changed = people.update_operator(operator_id, given, clock.now())
     db.session.commit()
     return changed
 
 
 @bp.route("/operators/<operator_id>", methods=["DELETE"])
-@operator("admin")
+@operator_only("admin")
 @bp.response(204)
 def delete_operator(operator_id):
     """End an operator for good; the audit log keeps the id, and this service whose it was."""
-    asking_operator().require_recent_proof()
+    current_operator().require_recent_authentication()
     people.remove_operator(operator_id, clock.now())
     db.session.commit()
 
 
 @bp.route("/operators/<operator_id>/sessions", methods=["DELETE"])
-@operator("admin")
+@operator_only("admin")
 @bp.response(204)
 def delete_sessions_of_operator(operator_id):
     """Sign an operator out everywhere."""
@@ -91,12 +91,12 @@ def delete_sessions_of_operator(operator_id):
 
 
 @bp.route("/operators/<operator_id>/reset", methods=["POST"])
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(202, OperatorOut)
 def reset_operator(operator_id):
     """Take password and authenticator away at once, and invite anew by mail. Nobody chooses another's password."""
-    asking_operator().require_recent_proof()
+    current_operator().require_recent_authentication()
     return people.reset_operator(operator_id, clock.now())
 
 
@@ -124,6 +124,8 @@ def accept_invitation(given):
     operator = credentials.get_invited_operator(given["token"], now)
     accounts.check_password_strength(given["password"], operator.email, operator.name)
     step = credentials.get_pending_totp_step(operator, given["code"], now)
-    codes = credentials.enroll_operator(given["token"], operator, password_hashing.hashed(given["password"]), step, now)
+    codes = credentials.enroll_operator(
+        given["token"], operator, password_hashing.hash_password(given["password"]), step, now
+    )
     db.session.commit()
     return {"recovery_codes": codes}

@@ -21,14 +21,14 @@ from streamsvc.schemas.admin.playback import (
     UsageOut,
     UsageQuery,
 )
-from streamsvc.security.authentication import asking_operator, operator
-from streamsvc.storage.database import all_rows, db, one_row
+from streamsvc.security.authentication import current_operator, operator_only
+from streamsvc.storage.database import db, fetch_all, fetch_one
 
 bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="Who plays what, and why not.")
 
 
 @bp.route("/explain", methods=["POST"])
-@operator("support")
+@operator_only("support")
 @bp.arguments(ExplainIn)
 @bp.response(200, ExplainOut)
 def explain_playback(body):
@@ -39,40 +39,40 @@ def explain_playback(body):
 
 
 @bp.route("/streams")
-@operator("playback")
+@operator_only("playback")
 @bp.arguments(StreamsQuery, location="query")
 @bp.response(200, AdminStreamPage)
 def list_streams(query):
     """Everything that plays just now, the newest first."""
     theirs = [Stream.account_id == query["account_id"]] if query["account_id"] else []
     live, now = streams.ALL_LIVE_STREAMS.where(*theirs), clock.now()
-    after = pagination.decode("admin-streams", query["cursor"])
+    after = pagination.decode_cursor("admin-streams", query["cursor"])
     page_of_live = live.where(Stream.id < after[0]) if after else live
-    rows = all_rows(page_of_live.limit(query["limit"] + 1), {"now": now})
-    page = pagination.page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
+    rows = fetch_all(page_of_live.limit(query["limit"] + 1), {"now": now})
+    page = pagination.build_page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
     if query["include_total"]:
         counted = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
-        page["total"] = one_row(counted, {"now": now})[0]
+        page["total"] = fetch_one(counted, {"now": now})[0]
     also = ("account_id", "country")
     page["items"] = [streams.stream_view(s) | {name: getattr(s, name) for name in also} for s in page["items"]]
     return page
 
 
 @bp.route("/streams/<stream_id>", methods=["DELETE"])
-@operator("playback")
+@operator_only("playback")
 @bp.response(204)
 def stop_stream(stream_id):
     """Stop a stream; its next heartbeat says so, and its grant is not renewed."""
-    found = one_row(sa.select(Stream.account_id).where(Stream.id == stream_id))
+    found = fetch_one(sa.select(Stream.account_id).where(Stream.id == stream_id))
     if found is None:
         raise NotFound
     streams.end_streams(found.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
-    audit.record_event("stream_stopped", found.account_id, actor=asking_operator().id, stream=stream_id)
+    audit.record_event("stream_stopped", found.account_id, actor=current_operator().id, stream=stream_id)
     db.session.commit()
 
 
 @bp.route("/reports/usage")
-@operator("playback")
+@operator_only("playback")
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
 def get_usage_report(query):

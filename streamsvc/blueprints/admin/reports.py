@@ -8,31 +8,31 @@ from flask import Response
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.billing.reporting.retention import retention
-from streamsvc.operations.billing.reporting.revenue import revenue
+from streamsvc.operations.billing.reporting.retention import retention_report
+from streamsvc.operations.billing.reporting.revenue import revenue_report
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 
 bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention.")
 
 
 @bp.route("/revenue")
 @bp.arguments(ReportQuery, location="query")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, RevenueOut)
 def read_revenue(asked):
     """MRR and its movements; from the ledger, what was invoiced and collected; revenue by plan, country and tax."""
-    return answer(revenue, asked, RevenueOut())
+    return answer(revenue_report, asked, RevenueOut())
 
 
 @bp.route("/retention")
 @bp.arguments(ReportQuery, location="query")
-@operator("billing")
+@operator_only("billing")
 @bp.response(200, RetentionOut)
 def read_retention(asked):
     """Who came, who left by choice or unpaid, which trials were paid on, how long newcomers stay."""
-    return answer(retention, asked, RetentionOut())
+    return answer(retention_report, asked, RetentionOut())
 
 
 def answer(report, asked, schema):

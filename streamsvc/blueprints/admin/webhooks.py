@@ -7,7 +7,7 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.operations.outbox import webhooks
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -22,7 +22,7 @@ from streamsvc.schemas.admin.webhooks import (
     WebhookEndpointOut,
 )
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")
@@ -30,29 +30,29 @@ bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="
 
 @bp.route("/webhook-endpoints")
 @bp.arguments(PageQuery, location="query")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
 def list_endpoints(asked):
     """Who is told, latest first."""
     kept = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
-    return rows_page(kept, WebhookEndpoint.id, asked, "webhook endpoints")
+    return paginate_query(kept, WebhookEndpoint.id, asked, "webhook endpoints")
 
 
 @bp.route("/webhook-endpoints", methods=["POST"])
 @bp.arguments(WebhookEndpointIn)
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(201, NewWebhookEndpointOut)
 def add_endpoint(asked):
     """Tell somebody of what happens from now on. The secret that signs is shown this once."""
     if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
-    secret = SECRET_PREFIX + idempotency.new_secret(idempotency.KEY)
+    secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.KEY)
     return shown_once(webhooks.create_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
-@operator("admin")
+@operator_only("admin")
 @bp.response(204)
 def remove_endpoint(endpoint_id):
     """Tell them no more."""
@@ -61,30 +61,30 @@ def remove_endpoint(endpoint_id):
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>/secret", methods=["POST"])
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(200, NewWebhookEndpointOut)
 def rotate_secret(endpoint_id):
     """A new secret; for a day both sign."""
-    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.new_secret(idempotency.KEY)
+    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.KEY)
     webhooks.rotate_secret(endpoint, secret, clock.now())
     return shown_once(endpoint, secret)
 
 
 @bp.route("/webhook-deliveries")
 @bp.arguments(WebhookDeliveryQuery, location="query")
-@operator("admin")
+@operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
 def list_deliveries(asked):
     """What was sent and how it went, latest first."""
     sent = sa.select(WebhookDelivery)
     if asked["endpoint_id"]:
         sent = sent.where(WebhookDelivery.endpoint_id == asked["endpoint_id"])
-    return rows_page(sent, WebhookDelivery.id, asked, "webhook deliveries")
+    return paginate_query(sent, WebhookDelivery.id, asked, "webhook deliveries")
 
 
 @bp.route("/webhook-deliveries/<delivery_id>/redelivery", methods=["POST"])
-@operator("admin")
+@operator_only("admin")
 @idempotent()
 @bp.response(201, WebhookDeliveryOut)
 def redeliver(delivery_id):
@@ -97,7 +97,7 @@ def redeliver(delivery_id):
 
 @bp.route("/events")
 @bp.arguments(EventQuery, location="query")
-@operator("support")
+@operator_only("support")
 @bp.response(200, page_of(EventOut))
 def list_events(asked):
     """What happened, latest first."""
@@ -106,7 +106,7 @@ def list_events(asked):
         happened = happened.where(Event.account_id == asked["account_id"])
     if asked["kind"]:
         happened = happened.where(Event.kind == asked["kind"])
-    return rows_page(happened, Event.id, asked, "events")
+    return paginate_query(happened, Event.id, asked, "events")
 
 
 def shown_once(endpoint, secret):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from flask import Response, current_app, request
 
 from streamsvc.http.edge import json_response
-from streamsvc.http.etags import etag_of, stamped, unchanged
+from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience
 
@@ -49,12 +49,12 @@ class ResponseCache:
 def catalog_response(audience: Audience, build_json: Callable[[version.CatalogSnapshot], str], *more) -> Response:
     """304 where the client has this very answer, else what `make` gives as JSON. `more` is what else it depends on."""
     moment = version.current_catalog_version()
-    etag = etag_of(moment, audience, request.full_path, *more)
-    if same := unchanged(etag, CACHE_CONTROL):
+    etag = compute_etag(moment, audience, request.full_path, *more)
+    if same := not_modified_response(etag, CACHE_CONTROL):
         return same
     answers = current_app.extensions.setdefault("catalog_answers", ResponseCache())
     body = answers.get(etag)
     if body is None:
         body = build_json(version.load_snapshot(moment[0])).encode()
         answers.store(etag, body)
-    return stamped(json_response(body), etag, CACHE_CONTROL)
+    return add_cache_headers(json_response(body), etag, CACHE_CONTROL)

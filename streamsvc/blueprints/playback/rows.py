@@ -6,20 +6,20 @@ from streamsvc.operations.playback import profile_items, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
-from streamsvc.security.authentication import kids_too, viewer
+from streamsvc.security.authentication import allow_kids, current_viewer
 
 bp = Blueprint("viewer rows", __name__, url_prefix="/v1/profiles/<profile_id>", description="A viewer's own rows.")
 
 
 def _row_response(statements, name, profile_id, query, item_view):
-    profile = get_own_profile(viewer(), profile_id)
+    profile = get_own_profile(current_viewer(), profile_id)
     return json_response(
         rows.profile_row_json(statements, name, profile_id, profile_audience(profile), query, clock.now(), item_view)
     )
 
 
 @bp.route("/continue-watching")
-@kids_too
+@allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_continue_watching(query, profile_id):
@@ -28,15 +28,17 @@ def list_continue_watching(query, profile_id):
 
 
 @bp.route("/continue-watching/<item_id>", methods=["DELETE"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def hide_from_continue_watching(profile_id, item_id):
     """Take an item out of the row without marking it as watched; it comes back when it is watched on."""
-    profile_items.hide_from_continue_watching(get_own_profile(viewer(), profile_id).profile_id, item_id, clock.now())
+    profile_items.hide_from_continue_watching(
+        get_own_profile(current_viewer(), profile_id).profile_id, item_id, clock.now()
+    )
 
 
 @bp.route("/next-up")
-@kids_too
+@allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_next_up(query, profile_id):
@@ -45,7 +47,7 @@ def list_next_up(query, profile_id):
 
 
 @bp.route("/history")
-@kids_too
+@allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_history(query, profile_id):
@@ -54,23 +56,23 @@ def list_history(query, profile_id):
 
 
 @bp.route("/history", methods=["DELETE"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def delete_history(profile_id):
     """Forget all that was watched, and how far."""
-    profile_items.delete_history(get_own_profile(viewer(), profile_id).profile_id, None)
+    profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, None)
 
 
 @bp.route("/history/<item_id>", methods=["DELETE"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def delete_history_item(profile_id, item_id):
     """Forget one film or episode."""
-    profile_items.delete_history(get_own_profile(viewer(), profile_id).profile_id, item_id)
+    profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, item_id)
 
 
 @bp.route("/watchlist")
-@kids_too
+@allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchlistPage)
 def list_watchlist(query, profile_id):

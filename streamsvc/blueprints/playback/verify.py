@@ -6,7 +6,7 @@ from flask import current_app, request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.rules.playback.tokens import has_expired, opens
+from streamsvc.rules.playback.tokens import allows_path, is_expired
 from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid
 from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens
@@ -32,12 +32,12 @@ def verify_playback_token(query):
     """
     target = urlsplit(next((request.headers[name] for name in ORIGINAL_URI_HEADERS if name in request.headers), ""))
     token = query["grant"] or _request_token(target.query)
-    claims = token and playback_tokens.claims_of(
+    claims = token and playback_tokens.decode_claims(
         token, playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
     )
-    if not claims or has_expired(claims, clock.now()):
+    if not claims or is_expired(claims, clock.now()):
         raise GrantInvalid
-    if target.path and not opens(claims, target.path):
+    if target.path and not allows_path(claims, target.path):
         raise GrantForbids
 
 

@@ -5,52 +5,54 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.playback import profile_items
 from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery, RatingIn
-from streamsvc.security.authentication import kids_too, viewer
+from streamsvc.security.authentication import allow_kids, current_viewer
 
 bp = Blueprint("opinions", __name__, url_prefix="/v1/profiles/<profile_id>", description="Wanted, liked, begun.")
 
 
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def add_to_watchlist(profile_id, title_id):
     """Put a title on the watchlist; one that is there keeps its place."""
-    profile = get_own_profile(viewer(), profile_id)
+    profile = get_own_profile(current_viewer(), profile_id)
     profile_items.add_to_watchlist(profile_id, profile_items.get_visible_title_id(profile, title_id), clock.now())
 
 
 @bp.route("/watchlist/<title_id>", methods=["DELETE"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def remove_from_watchlist(profile_id, title_id):
     """Take a title off the watchlist."""
-    profile_items.remove_from_watchlist(get_own_profile(viewer(), profile_id).profile_id, title_id)
+    profile_items.remove_from_watchlist(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
 
 @bp.route("/ratings/<title_id>", methods=["PUT"])
-@kids_too
+@allow_kids
 @bp.arguments(RatingIn)
 @bp.response(204)
 def set_rating(body, profile_id, title_id):
     """Thumb up or down."""
-    profile = get_own_profile(viewer(), profile_id)
+    profile = get_own_profile(current_viewer(), profile_id)
     profile_items.set_rating(
         profile_id, profile_items.get_visible_title_id(profile, title_id), body["rating"], clock.now()
     )
 
 
 @bp.route("/ratings/<title_id>", methods=["DELETE"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def clear_rating(profile_id, title_id):
     """Take the thumb back."""
-    profile_items.clear_rating(get_own_profile(viewer(), profile_id).profile_id, title_id)
+    profile_items.clear_rating(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
 
 @bp.route("/state")
-@kids_too
+@allow_kids
 @bp.arguments(ItemStateQuery, location="query")
 @bp.response(200, ItemStateListOut)
 def list_item_states(query, profile_id):
     """What a cached list cannot tell: how far, wanted, liked; for up to 100 titles and episodes."""
-    return {"items": profile_items.list_item_states(get_own_profile(viewer(), profile_id).profile_id, query["ids"])}
+    return {
+        "items": profile_items.list_item_states(get_own_profile(current_viewer(), profile_id).profile_id, query["ids"])
+    }

@@ -3,13 +3,13 @@
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.sandbox import move_clock, sandbox_now
 from streamsvc.schemas.sandbox import ClockIn, ClockOut
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 
 bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description="Time, as the sandbox has it.")
 
 
 @bp.route("/clock")
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, ClockOut)
 def read_clock():
     """What time the service thinks it is."""
@@ -18,7 +18,7 @@ def read_clock():
 
 @bp.route("/clock", methods=["PUT"])
 @bp.arguments(ClockIn)
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, ClockOut)
 def put_clock(asked):
     """Move the clock forward; answers when all that fell due on the way is done, in time order."""

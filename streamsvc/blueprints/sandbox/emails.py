@@ -3,20 +3,20 @@
 import sqlalchemy as sa
 
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import SandboxEmail
 from streamsvc.operations.maintenance.worker_loop import wait_for_due_jobs
 from streamsvc.rules.emails import email_key
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 
 bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description="Mail, as the sandbox keeps it.")
 
 
 @bp.route("/emails")
 @bp.arguments(EmailQuery, location="query")
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, page_of(EmailOut))
 def list_emails(asked):
     """What would have been sent, the newest first; with what is being sent just now."""
@@ -24,4 +24,4 @@ def list_emails(asked):
     sent = sa.select(SandboxEmail)
     if asked["to"]:
         sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(asked["to"]))
-    return rows_page(sent, SandboxEmail.id, asked, "emails")
+    return paginate_query(sent, SandboxEmail.id, asked, "emails")

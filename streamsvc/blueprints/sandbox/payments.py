@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing.core.charging import authenticate
+from streamsvc.operations.billing.core.charging import complete_sandbox_authentication
 from streamsvc.operations.billing.invoices import disputes
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import (
@@ -14,14 +14,14 @@ from streamsvc.schemas.subscriptions.invoices import (
     SandboxPaymentIn,
     SandboxPaymentsOut,
 )
-from streamsvc.security.authentication import operator
+from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The provider's side.")
 
 
 @bp.route("")
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
 def read_journal():
     """What reached the provider, latest first."""
@@ -30,7 +30,7 @@ def read_journal():
 
 @bp.route("", methods=["PUT"])
 @bp.arguments(SandboxPaymentIn)
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
 def shape_next(asked):
     """Shape the next charge: decline it, take it and lose the reply, or break before it arrives."""
@@ -40,28 +40,28 @@ def shape_next(asked):
 
 @bp.route("/<payment_id>/authentication", methods=["POST"])
 @bp.arguments(SandboxAuthenticationIn)
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, PaymentOut)
 def confirm(asked, payment_id):
     """Be the payer's bank: say yes, or no, to a charge that waits."""
-    return authenticate(payment_id, asked["approve"], clock.now())
+    return complete_sandbox_authentication(payment_id, asked["approve"], clock.now())
 
 
 @bp.route("/<payment_id>/dispute", methods=["POST"])
 @bp.arguments(SandboxDisputeIn)
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, PaymentOut)
 def open_dispute(asked, payment_id):
     """Be the payer's bank: take the money back, or a part of it."""
-    return disputes.dispute(existing(payment_id), clock.now(), asked["amount_minor"])
+    return disputes.record_dispute(existing(payment_id), clock.now(), asked["amount_minor"])
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
-@operator("sandbox")
+@operator_only("sandbox")
 @bp.response(200, PaymentOut)
 def win_dispute(payment_id):
     """Be the payer's bank: decide for the merchant."""
-    return disputes.dispute_won(existing(payment_id), clock.now())
+    return disputes.record_dispute_won(existing(payment_id), clock.now())
 
 
 def existing(payment_id):

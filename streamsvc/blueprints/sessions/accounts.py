@@ -19,8 +19,8 @@ from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import owner_only, public, require_recent_proof, viewer
-from streamsvc.storage.database import db, lock
+from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
+from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
 
@@ -41,12 +41,12 @@ def create_account(given):
     hit_address_limit(limits.SIGN_UP_ADDRESS)
     accounts.check_password_strength(given["password"], given["email"], given["name"])
     told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=password_hashing.hashed(given["password"]), **told), clock.now()
+    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(given["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
         accounts.enqueue_sign_up(new, now)
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.create_account(new, now, verified=False)
-    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     password.create_session(account_id, given["device"], given["remember"], token, now, notify=False)
     return signed_in(token, given["cookie"])
 
@@ -55,7 +55,7 @@ def create_account(given):
 @bp.response(200, AccountOut)
 def read_account():
     """The caller's own account."""
-    return account(viewer().row)
+    return account(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
@@ -63,8 +63,8 @@ def read_account():
 def delete_account():
     """Close the caller's account: everything ends now. It may be taken back by the mailed token for as many days as the
     service says; then it is erased, but for what tax law asks to keep."""
-    require_recent_proof()
-    closing.close_account(viewer().account_id, clock.now())
+    require_recent_authentication()
+    closing.close_account(current_viewer().account_id, clock.now())
     db.session.commit()
     response = Response(status=204)
     drop_cookie(response)
@@ -87,8 +87,10 @@ def restore_account(given):
 @bp.response(200, Export)
 def export_account():
     """Everything that is kept about the caller, by table."""
-    require_recent_proof()
-    answer = json_response(msgspec.json.encode(personal_data.export_personal_data(viewer().account_id, clock.now())))
+    require_recent_authentication()
+    answer = json_response(
+        msgspec.json.encode(personal_data.export_personal_data(current_viewer().account_id, clock.now()))
+    )
     answer.headers["Content-Disposition"] = 'attachment; filename="account.json"'
     return answer
 
@@ -98,7 +100,7 @@ def export_account():
 @bp.response(200, AccountOut)
 def patch_account(given):
     """Change what is told about the caller. The e-mail and the password have calls of their own."""
-    row = lock(Account, viewer().account_id)
+    row = lock_row(Account, current_viewer().account_id)
     for name, value in given.items():
         setattr(row, name, value)
     audit.record_event("account_changed", row.id, fields=sorted(given))

@@ -9,7 +9,7 @@ from flask import Response, make_response, request
 from streamsvc.http.edge import json_response
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.bindings import new_binding
-from streamsvc.security.authentication import COOKIE, viewer
+from streamsvc.security.authentication import COOKIE, current_viewer
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"
@@ -51,12 +51,12 @@ def set_cookie(response: Response, token: str, remember: bool) -> None:
 
 def with_token(token: str | None, document: dict | None = None) -> Response:
     """The answer to who gave a new proof, with the session's new token: in its cookie where it came by cookie."""
-    by_cookie = viewer().csrf_token is not None
+    by_cookie = current_viewer().csrf_token is not None
     told = {"token": token} if token and not by_cookie else {}
     told = (document or {}) | told
     response = json_response(msgspec.json.encode(told)) if told else Response(status=204)
     if token and by_cookie:
-        set_cookie(response, token, remember=viewer().row.lifetime != "visit")
+        set_cookie(response, token, remember=current_viewer().row.lifetime != "visit")
     return response
 
 

@@ -6,7 +6,7 @@ from marshmallow import EXCLUDE
 
 from streamsvc import clock
 from streamsvc.http import idempotency
-from streamsvc.http.edge import Blueprint, json_response, refused
+from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import device_codes, password
@@ -26,7 +26,7 @@ from streamsvc.schemas.sessions.device_codes import (
     UserCode,
     WaitingDevice,
 )
-from streamsvc.security.authentication import public, viewer
+from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
@@ -79,7 +79,7 @@ def look_up_device_code(given):
 def put_decision(given, user_code):
     """Let the device sign in to the caller's account, or not."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    row = viewer().row
+    row = current_viewer().row
     device_codes.decide_device_code(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
     db.session.commit()
 
@@ -113,14 +113,14 @@ def create_token(given):
 def refuse(error):
     """To an OAuth client in the standard's words, to everybody else as ever."""
     is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
-    return _refused("invalid_request") if is_oauth else refused(error)
+    return _refused("invalid_request") if is_oauth else refusal_response(error)
 
 
 def _begin(device: dict) -> dict:
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    device_code = DEVICE_CODE_PREFIX + idempotency.new_secret()
+    device_code = DEVICE_CODE_PREFIX + idempotency.generate_secret()
     return device_codes.create_device_code(
-        device, device_code, idempotency.new_secret(idempotency.USER_CODE), clock.now()
+        device, device_code, idempotency.generate_secret(idempotency.USER_CODE), clock.now()
     )
 
 

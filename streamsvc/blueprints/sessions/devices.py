@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
@@ -15,7 +15,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import ProofToken
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
-from streamsvc.security.authentication import public, viewer
+from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")
@@ -26,7 +26,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What 
 @bp.response(200, page_of(DeviceOut))
 def list_devices(asked):
     """The account's devices, the newest first."""
-    page = rows_page(Device.owned_by(viewer().account_id), Device.id, asked, "devices")
+    page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, asked, "devices")
     return page | {"items": _told(page["items"])}
 
 
@@ -72,7 +72,7 @@ def disown_device(given):
 
 
 def _own(device_id: str) -> Device:
-    device = Device.of(viewer().account_id, device_id)
+    device = Device.of(current_viewer().account_id, device_id)
     if device is None:
         raise NotFound
     return device
@@ -95,6 +95,6 @@ def _told(kept: list[Device]) -> list[dict]:
 
 def _device(device: Device, trusted_until, sessions: int, seen_at) -> dict:
     told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
-    current = device.id == viewer().row.device_id
+    current = device.id == current_viewer().row.device_id
     seen_at = max(seen_at, device.last_seen_at)
     return told | {"last_seen_at": seen_at, "current": current, "sessions": sessions, "trusted_until": trusted_until}

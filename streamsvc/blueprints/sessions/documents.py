@@ -5,7 +5,7 @@ from flask import Response
 
 from streamsvc.http.edge import json_response
 from streamsvc.rules.sign_in.sessions import hash_token, impersonation_view
-from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, csrf_token_of
+from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, compute_csrf_token
 from streamsvc.storage.database import db
 
 
@@ -82,6 +82,6 @@ def signed_in(token: str, by_cookie: bool, trust: dict | None = None) -> Respons
     `trust`: {token, until} of a device that is trusted from now on.
     """
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
-    viewer = Viewer(rows, csrf_token_of(rows[0].session_id) if by_cookie else None)
+    viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
     told = {"token": token} | ({"device_trust": trust} if trust else {})
     return json_response(msgspec.json.encode(told | current_session(viewer)), 201)

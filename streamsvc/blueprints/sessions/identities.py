@@ -11,7 +11,7 @@ from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Identity
 from streamsvc.operations.credentials import pending_flows, second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -31,7 +31,7 @@ from streamsvc.schemas.sessions.identities import (
     Providers,
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
-from streamsvc.security.authentication import public, require_recent_proof, viewer
+from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in with accounts at other providers.")
@@ -90,7 +90,7 @@ def create_session(given):
         account = password.load_sign_in_account(told.account_id, device and device.get("id"))
         second = second_factor.require_authenticator_code(account, given, now)
     account_id = oidc_identities.complete_provider_sign_in(told, now)
-    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     proof = {"method": told.provider.name, "second": second}
     notify = told.account_id is not None
     session = password.create_session(account_id, device, given["remember"], token, now, notify, **proof)
@@ -103,9 +103,9 @@ def create_session(given):
 @bp.response(200, AuthorizationUrl)
 def create_link_options(given):
     """Begin to link an account at a provider to this one."""
-    require_recent_proof()
+    require_recent_authentication()
     url = oidc_identities.start_provider_sign_in(
-        "oidc_link", given["provider"], clock.now(), session_id=viewer().row.session_id
+        "oidc_link", given["provider"], clock.now(), session_id=current_viewer().row.session_id
     )
     db.session.commit()
     return {"authorization_url": url}
@@ -117,8 +117,8 @@ def create_link_options(given):
 @bp.response(201, IdentityOut)
 def create_identity(given):
     """Link it, with what the provider's redirect carried."""
-    require_recent_proof()
-    row, now = viewer().row, clock.now()
+    require_recent_authentication()
+    row, now = current_viewer().row, clock.now()
     began = pending_flows.find_session_flow("oidc_link", given["state"], row.session_id, now)
     return oidc_identities.link_identity(
         oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now), row.account_id, now
@@ -130,15 +130,15 @@ def create_identity(given):
 @bp.response(200, page_of(IdentityOut))
 def list_identities(asked):
     """Where else the account's owner signs in to come in here, the newest first."""
-    return rows_page(Identity.owned_by(viewer().account_id), Identity.id, asked, "identities")
+    return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, asked, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_identity(identity_id):
     """Sign in with it no more. A link by mail, or a new password, is always left."""
-    require_recent_proof()
-    identity = Identity.of(viewer().account_id, identity_id)
+    require_recent_authentication()
+    identity = Identity.of(current_viewer().account_id, identity_id)
     if identity is None:
         raise NotFound
     oidc_identities.unlink_identity(identity, clock.now())

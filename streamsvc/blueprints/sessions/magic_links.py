@@ -46,7 +46,7 @@ def create_session(given):
         password.load_sign_in_account(account_id, device and device.get("id")), given, now
     )
     magic_links.consume_magic_link(given["token"], now)
-    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     proof = {"method": "magic_link", "second": second}
     session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)

@@ -10,7 +10,7 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import public, require_recent_proof, viewer
+from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
 bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
@@ -22,12 +22,12 @@ bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
 def put_password(given):
     """Change the password. Every other session ends."""
-    row = viewer().row
+    row = current_viewer().row
     accounts.check_password_strength(given["password"], row.email, row.account_name)
     reauthentication.verify_current_password(row.account_id, given["current_password"], "current_password")
-    new_hash = password_hashing.hashed(given["password"], at_home=True)
+    new_hash = password_hashing.hash_password(given["password"], known_device=True)
     password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session_id=row.session_id)
-    token = reauthentication.renew_session_token(viewer(), given["rotate"])
+    token = reauthentication.renew_session_token(current_viewer(), given["rotate"])
     db.session.commit()
     return with_token(token)
 
@@ -37,8 +37,8 @@ def put_password(given):
 @bp.response(202, Accepted)
 def put_email(given):
     """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
-    require_recent_proof()
-    email_changes.start_email_change(viewer().account_id, given["email"], clock.now())
+    require_recent_authentication()
+    email_changes.start_email_change(current_viewer().account_id, given["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -62,7 +62,7 @@ def put_reset(given):
     """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     password_changes.check_password_reset(given["token"], given["password"], clock.now())
-    new_hash = password_hashing.hashed(given["password"])
+    new_hash = password_hashing.hash_password(given["password"])
     password_changes.reset_password(given["token"], new_hash, clock.now())
     db.session.commit()
 
@@ -71,7 +71,7 @@ def put_reset(given):
 @bp.response(202, Accepted)
 def request_verification():
     """Have the mail sent again that confirms the caller's address; the link before it works no more."""
-    password_changes.enqueue_email_verification(viewer().account_id, clock.now())
+    password_changes.enqueue_email_verification(current_viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
 

@@ -3,7 +3,7 @@
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account, Profile
 from streamsvc.operations.accounts import profiles
 from streamsvc.operations.outbox import audit
@@ -12,20 +12,20 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing
-from streamsvc.security.authentication import kids_too, require_recent_proof, viewer
-from streamsvc.storage.database import db, lock
+from streamsvc.security.authentication import allow_kids, current_viewer, require_recent_authentication
+from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who watches.")
 
 
 @bp.route("")
-@kids_too
+@allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
 def list_profiles(asked):
     """The account's profiles, the oldest first."""
-    own = Profile.owned_by(viewer().account_id)
-    return rows_page(own, Profile.id, asked, "profiles", descending=False)
+    own = Profile.owned_by(current_viewer().account_id)
+    return paginate_query(own, Profile.id, asked, "profiles", descending=False)
 
 
 @bp.route("", methods=["POST"])
@@ -34,14 +34,14 @@ def list_profiles(asked):
 @bp.response(201, ListedProfile)
 def create_profile(given):
     """Add a profile, as far as the plan allows. One that shows more than is open without a PIN needs a recent proof."""
-    me = viewer()
+    me = current_viewer()
     if exceeds_open_profiles(me.profiles, given):
-        require_recent_proof()
+        require_recent_authentication()
     return profiles.create_profile(me.account_id, given, me.entitlements["max_profiles"], clock.now())
 
 
 @bp.route("/<profile_id>")
-@kids_too
+@allow_kids
 @bp.response(200, ListedProfile)
 def read_profile(profile_id):
     """One of the account's profiles."""
@@ -55,7 +55,7 @@ def patch_profile(given, profile_id):
     """Change a profile. To let it see more than before needs a recent proof of who asks."""
     profile = _own(profile_id)
     if loosens_restrictions(profile.max_age, profile.kids, given):
-        require_recent_proof()
+        require_recent_authentication()
     for name, value in given.items():
         setattr(profile, name, value)
     audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(given))
@@ -67,7 +67,7 @@ def patch_profile(given, profile_id):
 @bp.response(204)
 def delete_profile(profile_id):
     """Remove a profile and what it watched; the last one stays."""
-    lock(Account, viewer().account_id)
+    lock_row(Account, current_viewer().account_id)
     profiles.delete_profile(_own(profile_id), clock.now())
     db.session.commit()
 
@@ -77,10 +77,10 @@ def delete_profile(profile_id):
 @bp.response(204)
 def put_pin(given, profile_id):
     """From now on the profile opens with this PIN."""
-    require_recent_proof()
-    if Profile.find_row(viewer().account_id, profile_id) is None:
+    require_recent_authentication()
+    if Profile.find_row(current_viewer().account_id, profile_id) is None:
         raise NotFound
-    pin_hash = password_hashing.hashed(given["pin"], at_home=True)
+    pin_hash = password_hashing.hash_password(given["pin"], known_device=True)
     profiles.set_pin(_own(profile_id), pin_hash)
     db.session.commit()
 
@@ -89,13 +89,13 @@ def put_pin(given, profile_id):
 @bp.response(204)
 def delete_pin(profile_id):
     """From now on the profile opens without a PIN."""
-    require_recent_proof()
+    require_recent_authentication()
     profiles.set_pin(_own(profile_id), None)
     db.session.commit()
 
 
 def _own(profile_id: str) -> Profile:
-    profile = Profile.of(viewer().account_id, profile_id)
+    profile = Profile.of(current_viewer().account_id, profile_id)
     if profile is None:
         raise NotFound
     return profile

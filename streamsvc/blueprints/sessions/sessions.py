@@ -11,7 +11,7 @@ from streamsvc.blueprints.sessions.documents import current_session, signed_in
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
@@ -32,7 +32,7 @@ from streamsvc.schemas.sessions.sessions import (
     SessionPatch,
     SignedIn,
 )
-from streamsvc.security.authentication import kids_too, public, viewer
+from streamsvc.security.authentication import allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")
@@ -54,7 +54,7 @@ def create_session(given):
     second = second_factor.require_second_factor(proved, given, now)
     if not password.lock_and_recheck_password(proved):
         raise InvalidCredentials
-    token = SESSION_TOKEN_PREFIX + idempotency.new_secret()
+    token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
         proved.account.id, device, given["remember"], token, now, notify=True, second_factor=second
     )
@@ -63,12 +63,12 @@ def create_session(given):
 
 
 @bp.route("/current")
-@kids_too
+@allow_kids
 @bp.response(200, CurrentSession)
 @bp.alt_response(304, description="Nothing has changed since the answer whose ETag was sent as If-None-Match.")
 def read_current():
     """The credential check of a front end: session, account, profiles, subscription, entitlements, in one read."""
-    answer = json_response(msgspec.json.encode(current_session(viewer())))
+    answer = json_response(msgspec.json.encode(current_session(current_viewer())))
     answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.get_data()).hexdigest()[:32]}"'
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
         return Response(status=304, headers={"ETag": etag})
@@ -76,11 +76,11 @@ def read_current():
 
 
 @bp.route("/current", methods=["DELETE"])
-@kids_too
+@allow_kids
 @bp.response(204)
 def delete_current():
     """Sign out. The very next use of the token is refused, on every worker."""
-    me = viewer()
+    me = current_viewer()
     Session.revoke_all(me.account_id, clock.now(), Session.id == me.row.session_id)
     audit.record_event("session_ended", me.account_id, session=me.row.session_id)
     db.session.commit()
@@ -90,15 +90,15 @@ def delete_current():
 
 
 @bp.route("/current", methods=["PATCH"])
-@kids_too
+@allow_kids
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
 def patch_current(given):
     """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back; a kids' profile is left so
     by who proved just now who they are, since without a profile the account is open."""
-    me, chosen = viewer(), given["profile_id"]
+    me, chosen = current_viewer(), given["profile_id"]
     if chosen is None:
-        if me.profile and me.profile.kids and not me.proved_recently:
+        if me.profile and me.profile.kids and not me.is_recently_authenticated:
             raise KidsProfile
     else:
         profile = Profile.find_row(me.account_id, chosen)
@@ -108,19 +108,19 @@ def patch_current(given):
     db.session.get(Session, me.row.session_id).profile_id = chosen
     audit.record_event("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
     db.session.flush()
-    answer = current_session(me.read_again())
+    answer = current_session(me.reload())
     db.session.commit()
     return json_response(msgspec.json.encode(answer))
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
-@kids_too
+@allow_kids
 @bp.arguments(Reauthentication)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
 def reauthenticate(given):
     """Prove once more who you are; for ten minutes this session may do what is sensitive."""
-    me = viewer()
+    me = current_viewer()
     reauthentication.verify_reauthentication(me, given)
     reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
     token = reauthentication.renew_session_token(me, given["rotate"])
@@ -129,22 +129,22 @@ def reauthenticate(given):
 
 
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
-@kids_too
+@allow_kids
 @bp.response(200, BrowserJson)
 def create_proof_options():
     """What to ask an authenticator for, to prove by passkey; its answer goes into `credential`."""
-    row = viewer().row
+    row = current_viewer().row
     options = passkeys.start_passkey_reauthentication(row.account_id, row.session_id, clock.now())
     db.session.commit()
     return json_response(msgspec.json.encode(options))
 
 
 @bp.route("/current/reauthentication/email-code", methods=["POST"])
-@kids_too
+@allow_kids
 @bp.response(202, Accepted)
 def create_proof_code():
     """Have a code mailed, for an account that has neither a password nor an authenticator app."""
-    reauthentication.enqueue_reauthentication_code(viewer().account_id, clock.now())
+    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -154,8 +154,8 @@ def create_proof_code():
 @bp.response(200, page_of(ListedSession))
 def list_sessions(asked):
     """Where the account is signed in, the newest first."""
-    me = viewer()
-    page = rows_page(Session.live(me.account_id, clock.now()), Session.id, asked, "sessions")
+    me = current_viewer()
+    page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, asked, "sessions")
     return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
 
 
@@ -163,7 +163,7 @@ def list_sessions(asked):
 @bp.response(204)
 def delete_others():
     """End every session but this one. No device is trusted any more, this one included."""
-    me = viewer()
+    me = current_viewer()
     for ended in Session.revoke_all(me.account_id, clock.now(), Session.id != me.row.session_id):
         audit.record_event("session_ended", me.account_id, session=ended)
     revocation.deny_pending_device_codes(me.account_id)
@@ -175,7 +175,7 @@ def delete_others():
 @bp.response(204)
 def delete_session(session_id):
     """End one session."""
-    me, now = viewer(), clock.now()
+    me, now = current_viewer(), clock.now()
     if not Session.revoke_all(me.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
         raise NotFound
     trusted_devices.revoke_session_device_trust(me.account_id, session_id)

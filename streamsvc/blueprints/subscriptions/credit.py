@@ -5,16 +5,16 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, LedgerEntry
-from streamsvc.operations.billing.core.credit import after_credit, balances, redeem_gift
-from streamsvc.operations.billing.subscriptions.views import coupon_view, entry_view
+from streamsvc.operations.billing.core.credit import apply_new_credit, list_credit_balances, redeem_gift_code
+from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
-from streamsvc.security.authentication import viewer
-from streamsvc.storage.database import db, lock
+from streamsvc.security.authentication import current_viewer
+from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the account has with us.")
 
@@ -24,10 +24,10 @@ bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the accou
 @bp.response(200, BalanceOut)
 def get_balance(asked):
     """Account credit by currency, and its entries, latest first."""
-    me = viewer().account_id
+    me = current_viewer().account_id
     entries = sa.select(LedgerEntry).where(LedgerEntry.account_id == me, LedgerEntry.book == "customer_credit")
-    page = rows_page(entries, LedgerEntry.id, asked, "account credit")
-    return page | {"balances": balances(me), "items": [entry_view(entry) for entry in page["items"]]}
+    page = paginate_query(entries, LedgerEntry.id, asked, "account credit")
+    return page | {"balances": list_credit_balances(me), "items": [credit_entry_view(entry) for entry in page["items"]]}
 
 
 @bp.route("/gift-redemptions", methods=["POST"])
@@ -36,9 +36,9 @@ def get_balance(asked):
 @bp.response(201, GiftOut)
 def redeem(asked):
     """Turn a gift code into account credit."""
-    account, now = lock(Account, viewer().account_id), clock.now()
-    gift = redeem_gift(account, asked["code"], now)
-    after_credit(account, gift.currency, now)
+    account, now = lock_row(Account, current_viewer().account_id), clock.now()
+    gift = redeem_gift_code(account, asked["code"], now)
+    apply_new_credit(account, gift.currency, now)
     db.session.commit()
     return gift
 

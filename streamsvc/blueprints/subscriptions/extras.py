@@ -5,7 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
 from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
-from streamsvc.security.authentication import viewer
+from streamsvc.security.authentication import current_viewer
 
 bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="What goes along, what comes off.")
 
@@ -16,14 +16,14 @@ bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="
 @bp.response(201, SubscriptionOut)
 def add_coupon(asked, subscription_id):
     """One more coupon, taken off after the others, from the next invoice on."""
-    return take(subscription_id, lambda at: coupons.add(at, asked["coupon"]))
+    return take(subscription_id, lambda at: coupons.add_coupon(at, asked["coupon"]))
 
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
 def drop_coupon(subscription_id, code):
     """Do without a coupon from the next invoice on."""
-    return take(subscription_id, lambda at: coupons.drop(at, code))
+    return take(subscription_id, lambda at: coupons.remove_coupon(at, code))
 
 
 @bp.route("/<subscription_id>/addons", methods=["POST"])
@@ -32,7 +32,7 @@ def drop_coupon(subscription_id, code):
 @bp.response(201, SubscriptionOut)
 def add_addon(asked, subscription_id):
     """Add a price of another plan, charged to the end of the running period. One that is declined was not added."""
-    return take(subscription_id, lambda at: addons.add(at, asked["price_id"], viewer().account_id))
+    return take(subscription_id, lambda at: addons.add_addon(at, asked["price_id"], current_viewer().account_id))
 
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
@@ -40,11 +40,11 @@ def add_addon(asked, subscription_id):
 @bp.response(200, SubscriptionOut)
 def remove_addon(asked, subscription_id, plan):
     """Remove an add-on now, with credit from tomorrow on, or at the period's end."""
-    return take(subscription_id, lambda at: addons.remove(at, plan, asked["when"], viewer().account_id))
+    return take(subscription_id, lambda at: addons.remove_addon(at, plan, asked["when"], current_viewer().account_id))
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
 def keep_price(subscription_id):
     """Keep the price, where a change of it waits that may be declined."""
-    return take(subscription_id, lambda at: price_migrations.decline(at, viewer().account_id))
+    return take(subscription_id, lambda at: price_migrations.decline_migration(at, current_viewer().account_id))

@@ -6,15 +6,15 @@ from sqlalchemy import select
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing import documents
-from streamsvc.operations.billing.payments.manual import pay
+from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
-from streamsvc.security.authentication import viewer
+from streamsvc.security.authentication import current_viewer
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
 
@@ -26,8 +26,8 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.response(200, PageOfInvoices)
 def list_invoices(asked):
     """The account's invoices, latest first."""
-    mine = select(Invoice).where(Invoice.account_id == viewer().account_id)
-    page = rows_page(mine, Invoice.id, asked, "invoices")
+    mine = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
+    page = paginate_query(mine, Invoice.id, asked, "invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
@@ -42,7 +42,7 @@ def get_invoice(invoice_id):
 @bp.response(200, content_type="text/html", description="The invoice as a page, in its customer's language.")
 def get_html(invoice_id):
     """The invoice as a page."""
-    page = Response(documents.html(mine(invoice_id)), content_type="text/html; charset=utf-8")
+    page = Response(documents.render_invoice_html(mine(invoice_id)), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = PAGE_POLICY
     return page
 
@@ -52,7 +52,7 @@ def get_html(invoice_id):
 def get_pdf(invoice_id):
     """The invoice on paper."""
     invoice = mine(invoice_id)
-    paper = Response(documents.as_pdf(invoice), content_type="application/pdf")
+    paper = Response(documents.render_invoice_pdf(invoice), content_type="application/pdf")
     paper.headers["Content-Disposition"] = f'attachment; filename="invoice-{invoice.number or invoice.id}.pdf"'
     return paper
 
@@ -63,11 +63,11 @@ def get_pdf(invoice_id):
 @bp.response(201, PaymentOut)
 def pay_invoice(asked, invoice_id):
     """Pay an open invoice now, with the default method or another."""
-    return pay(mine(invoice_id).id, asked["payment_method_id"], clock.now())
+    return pay_open_invoice(mine(invoice_id).id, asked["payment_method_id"], clock.now())
 
 
 def mine(invoice_id):
-    found = Invoice.of(viewer().account_id, invoice_id)
+    found = Invoice.of(current_viewer().account_id, invoice_id)
     if found is None:
         raise NotFound
     return found

@@ -4,7 +4,7 @@ import msgspec
 
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response
-from streamsvc.http.etags import etag_of, stamped, unchanged
+from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.models.subscriptions import Plan
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import page_of
@@ -23,11 +23,11 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 @bp.response(200, PAGE)
 def list_plans(asked):
     """The plans on sale, with the prices that the asked country and currency can buy."""
-    after = pagination.decode(SCOPE, asked["cursor"])
+    after = pagination.decode_cursor(SCOPE, asked["cursor"])
     plans = [shown(plan, asked["country"], asked["currency"]) for plan in Plan.on_sale()]
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
-    page = pagination.page(rest[: asked["limit"] + 1], asked["limit"], SCOPE, lambda plan: [plan["id"]])
+    page = pagination.build_page(rest[: asked["limit"] + 1], asked["limit"], SCOPE, lambda plan: [plan["id"]])
     return kept_by_others(PAGE.dump(page | ({"total": len(plans)} if asked["include_total"] else {})))
 
 
@@ -45,8 +45,8 @@ def get_plan(code):
 def kept_by_others(document):
     """The same for everybody, so that anybody may keep it for a minute and then ask whether it changed."""
     body = msgspec.json.encode(document)
-    etag = etag_of(body)
-    return unchanged(etag, CACHE) or stamped(json_response(body), etag, CACHE)
+    etag = compute_etag(body)
+    return not_modified_response(etag, CACHE) or add_cache_headers(json_response(body), etag, CACHE)
 
 
 def shown(plan, country, currency):

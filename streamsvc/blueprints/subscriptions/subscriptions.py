@@ -5,16 +5,16 @@ from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
-from streamsvc.http.idempotency import current_key, idempotent
-from streamsvc.http.pagination import rows_page
+from streamsvc.http.idempotency import current_key_id, idempotent
+from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing.subscriptions.subscribe import subscribe
+from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.refusals.billing import AlreadySubscribed
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import SubscriptionIn, SubscriptionOut
-from streamsvc.security.authentication import viewer
+from streamsvc.security.authentication import current_viewer
 
 bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", description="Who has what.")
 
@@ -24,8 +24,8 @@ bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", descri
 @bp.response(200, page_of(SubscriptionOut))
 def list_subscriptions(asked):
     """The account's subscriptions, latest first."""
-    mine = select(Subscription).where(Subscription.account_id == viewer().account_id)
-    page = rows_page(mine, Subscription.id, asked, "subscriptions")
+    mine = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
+    page = paginate_query(mine, Subscription.id, asked, "subscriptions")
     return page | {"items": [subscription_view(row) for row in page["items"]]}
 
 
@@ -35,9 +35,9 @@ def list_subscriptions(asked):
 @bp.response(201, SubscriptionOut)
 def create_subscription(asked):
     """Subscribe, with a trial or paid at once. A payment that was declined or needs its payer is a 402."""
-    me = viewer().account_id
+    me = current_viewer().account_id
     try:
-        subscription = subscribe(me, asked, clock.now(), me, current_key())
+        subscription = subscribe_account(me, asked, clock.now(), me, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     return subscription_view(subscription)
@@ -51,7 +51,7 @@ def get_subscription(subscription_id):
 
 
 def mine(subscription_id):
-    found = Subscription.of(viewer().account_id, subscription_id)
+    found = Subscription.of(current_viewer().account_id, subscription_id)
     if found is None:
         raise NotFound
     return found

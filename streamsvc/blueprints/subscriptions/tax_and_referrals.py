@@ -7,7 +7,7 @@ from streamsvc.models.subscriptions import TaxId
 from streamsvc.operations.billing.core import referrals, taxing
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import ReferralOut, TaxIdIn, TaxIdOut
-from streamsvc.security.authentication import viewer
+from streamsvc.security.authentication import current_viewer
 from streamsvc.storage.database import db
 
 bp = Blueprint("business", __name__, url_prefix="/v1/account", description="Tax numbers and referrals.")
@@ -17,7 +17,7 @@ bp = Blueprint("business", __name__, url_prefix="/v1/account", description="Tax 
 @bp.response(200, TaxIdOut)
 def get_tax_id():
     """The account's VAT number, and whether it counts."""
-    kept = db.session.get(TaxId, viewer().account_id)
+    kept = db.session.get(TaxId, current_viewer().account_id)
     if kept is None:
         raise NotFound
     return shown(kept)
@@ -28,7 +28,7 @@ def get_tax_id():
 @bp.response(200, TaxIdOut)
 def put_tax_id(asked):
     """Give the VAT number of a business; once it counts, invoices leave the tax to the customer."""
-    kept = shown(taxing.put_tax_id(viewer().account_id, asked["number"], clock.now()))
+    kept = shown(taxing.replace_tax_id(current_viewer().account_id, asked["number"], clock.now()))
     db.session.commit()
     return kept
 
@@ -37,7 +37,7 @@ def put_tax_id(asked):
 @bp.response(204)
 def drop_tax_id():
     """Forget it: tax is charged again."""
-    taxing.drop_tax_id(viewer().account_id)
+    taxing.delete_tax_id(current_viewer().account_id)
     db.session.commit()
 
 
@@ -45,12 +45,12 @@ def drop_tax_id():
 @bp.response(200, ReferralOut)
 def referral():
     """The code by which the account brings newcomers, made at the first call; and how many it brought."""
-    me = viewer().account_id
-    told = {"code": referrals.code_of(me, clock.now()), **referrals.brought(me)}
+    me = current_viewer().account_id
+    told = {"code": referrals.get_or_create_referral_code(me, clock.now()), **referrals.count_referrals(me)}
     db.session.commit()
     return told
 
 
 def shown(kept):
-    counts = taxing.reverse_charged_to(db.session.get(Account, kept.account_id)) is not None
+    counts = taxing.find_reverse_charge_vat_id(db.session.get(Account, kept.account_id)) is not None
     return {"number": kept.number, "status": kept.status, "checked_at": kept.checked_at, "reverse_charge": counts}

@@ -21,7 +21,7 @@ from streamsvc.gateways.payments.interface import (
     Outcome,
 )
 from streamsvc.models.subscriptions import SandboxCharge, SandboxPlan
-from streamsvc.storage.database import affected, all_rows, db, insert, new_id, one_row
+from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, insert, new_id
 
 TOKENS = {
     # token: last four digits, what every charge of it comes to
@@ -55,7 +55,7 @@ class SandboxProvider:
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
         if (found := self.find(key)) is not None:
             again = sa.update(SandboxCharge).where(SandboxCharge.key == key)
-            affected(again.values(requests=SandboxCharge.requests + 1))
+            execute_write(again.values(requests=SandboxCharge.requests + 1))
             return found
         planned = self._next()
         if planned == "error":
@@ -85,30 +85,30 @@ class SandboxProvider:
         return self.find(key)
 
     def _journaled(self, keys: Sequence[str]) -> dict[str, Outcome]:
-        rows = all_rows(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key.in_(keys)))
+        rows = fetch_all(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key.in_(keys)))
         return {row.key: _told(row) for row in rows}
 
     def authenticate(self, key: str, approve: bool) -> Outcome | None:
         """What the bank's page does in the world outside: the payer says yes, or no."""
         values = {"status": SUCCEEDED} if approve else {"status": DECLINED, "decline_code": "authentication_failed"}
         waiting = sa.and_(SandboxCharge.key == key, SandboxCharge.status == REQUIRES_ACTION)
-        affected(sa.update(SandboxCharge).where(waiting).values(**values))
+        execute_write(sa.update(SandboxCharge).where(waiting).values(**values))
         return self.find(key)
 
     def plan(self, what: str) -> None:
         """Shape the next charge: `decline`; `timeout`, taken but the reply is lost; `error`, it never arrived."""
-        affected(sa.insert(SandboxPlan).values(id=new_id("nxt"), what=what, details={}))
+        execute_write(sa.insert(SandboxPlan).values(id=new_id("nxt"), what=what, details={}))
 
     def planned(self) -> list[str]:
-        return [row.what for row in all_rows(sa.select(SandboxPlan.what).order_by(SandboxPlan.id))]
+        return [row.what for row in fetch_all(sa.select(SandboxPlan.what).order_by(SandboxPlan.id))]
 
     def journal(self) -> list[sa.Row]:
         """Everything that arrived, latest first."""
-        return all_rows(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
+        return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
     def _next(self) -> str | None:
         first = sa.select(SandboxPlan.id).order_by(SandboxPlan.id).limit(1).scalar_subquery()
-        row = one_row(sa.delete(SandboxPlan).where(SandboxPlan.id == first).returning(SandboxPlan.what))
+        row = fetch_one(sa.delete(SandboxPlan).where(SandboxPlan.id == first).returning(SandboxPlan.what))
         return row and row.what
 
     def _write(self, *rows: dict) -> None:

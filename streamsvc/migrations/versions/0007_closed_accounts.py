@@ -16,11 +16,11 @@ SECRETS = ("secret", "old_secret")
 
 def upgrade():
     op.add_column("accounts", sa.Column("erase_at", UtcTime()))
-    _rewrite(encryption.seal, "", "_sealed")
+    _rewrite(encryption.encrypt, "", "_sealed")
 
 
 def downgrade():
-    _rewrite(encryption.unseal, "_sealed", "")
+    _rewrite(encryption.decrypt, "_sealed", "")
     op.drop_column("accounts", "erase_at")
 
 

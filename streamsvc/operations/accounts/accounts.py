@@ -12,13 +12,13 @@ from streamsvc.operations.credentials import breached_passwords
 from streamsvc.operations.credentials.attempts import is_mail_allowed
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.emails import email_key, shown
+from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
-from streamsvc.rules.sign_in.passwords import faults, names_of
+from streamsvc.rules.sign_in.passwords import password_errors, personal_words
 from streamsvc.security import password_hashing
-from streamsvc.storage.database import all_rows, db, insert, new_id
+from streamsvc.storage.database import db, fetch_all, insert, new_id
 from streamsvc.worker import jobs
 
 
@@ -41,15 +41,15 @@ def check_password_strength(password: str, email: str, name: str | None = None, 
     Where its strength can be measured, the refusal tells it: `strength`: {score, hint}.
     """
     settings = current_app.extensions["settings"]
-    names = (*names_of(email, name), *relying_party_and_origin(settings.public_url)[0].split("."), *_plan_words())
-    if found := faults(password, settings.shortest_password, breached_passwords.is_breached_password, names):
-        measured = password_hashing.strength(password, names)
+    names = (*personal_words(email, name), *relying_party_and_origin(settings.public_url)[0].split("."), *_plan_words())
+    if found := password_errors(password, settings.shortest_password, breached_passwords.is_breached_password, names):
+        measured = password_hashing.estimate_strength(password, names)
         raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
 
 
 def _plan_words() -> list[str]:
     """The words that plans are known by."""
-    told = all_rows(sa.select(Plan.code, Plan.name))
+    told = fetch_all(sa.select(Plan.code, Plan.name))
     return [word for plan in told for word in (plan.code, plan.name, *plan.name.split())]
 
 
@@ -59,7 +59,7 @@ def register_account(
     """Make an account with its first profile, in the caller's unit of work; its id. Raises EmailTaken, Invalid."""
     check_password_strength(password, email, name)
     return create_account(
-        NewAccount(email, password_hashing.hashed(password), country, name=name, **more), now, verified
+        NewAccount(email, password_hashing.hash_password(password), country, name=name, **more), now, verified
     )
 
 
@@ -67,7 +67,7 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
     """The id of a new account with one profile. Raises EmailTaken, also when two come at the same moment."""
     row = {
         "id": new_id("acc"),
-        "email": shown(new_account.email),
+        "email": canonical_email(new_account.email),
         "email_key": email_key(new_account.email),
         "email_verified_at": now if verified else None,
         "password_hash": new_account.password_hash,
@@ -96,7 +96,7 @@ def import_account(record: dict, now: datetime) -> str:
     EmailTaken, Invalid; Unavailable where a digest has to be hashed and too many ask.
     """
     try:
-        kept = password_hashing.taken_over(record["password_hash"]) if record["password_hash"] is not None else None
+        kept = password_hashing.import_hash(record["password_hash"]) if record["password_hash"] is not None else None
     except ValueError as error:
         raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
     told = {name: record[name] for name in ("email", "country", "time_zone", "locale", "name")}
@@ -109,16 +109,16 @@ def enqueue_sign_up(new_account: NewAccount, now: datetime) -> None:
     Too many for one address are dropped without a word.
     """
     if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}"):
-        jobs.enqueue("accounts.sign_up", {**vars(new_account)}, now)
+        jobs.enqueue_job("accounts.sign_up", {**vars(new_account)}, now)
 
 
-@jobs.handler("accounts.sign_up")
+@jobs.job_handler("accounts.sign_up")
 def send_sign_up_mail(payload: dict, now: datetime) -> None:
     """Write to the owner of the address: to confirm, or that there already is an account."""
     if Account.find_by_email_key(email_key(payload["email"])):
-        mail.enqueue_mail("sign_up_again", shown(payload["email"]), now)
+        mail.enqueue_mail("sign_up_again", canonical_email(payload["email"]), now)
     else:
-        mail.enqueue_token_mail("sign_up", shown(payload["email"]), None, now, **payload)
+        mail.enqueue_token_mail("sign_up", canonical_email(payload["email"]), None, now, **payload)
 
 
 def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:

@@ -7,7 +7,7 @@ from streamsvc.models import ApiKey
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, hash_token, new_token
 from streamsvc.security import encryption
-from streamsvc.security.end_user_addresses import signing_secret
+from streamsvc.security.end_user_addresses import derive_signing_secret
 from streamsvc.storage.database import db
 
 
@@ -27,7 +27,7 @@ def create_api_key_from_token(
         name=name,
         scopes=sorted(set(scopes)),
         token_hash=hash_token(token),
-        signing_key_encrypted=encryption.seal(signing_secret(token)),
+        signing_key_encrypted=encryption.encrypt(derive_signing_secret(token)),
         expires_at=expires_at,
         created_at=clock.now(),
     )

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc.models import Account, Device, DeviceTrust, Session, StreamDevice
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.outbox import audit
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
 
 def remove_devices(
@@ -16,7 +16,7 @@ def remove_devices(
     """Forget devices of the account, in the caller's unit of work: their sessions end, their places are free, and the
     next sign-in on each is that of a stranger. Nobody signs in there meanwhile: that takes the account's lock as well.
     """
-    lock(Account, account_id)
+    lock_row(Account, account_id)
     theirs = (Device.account_id == account_id, Device.id.in_(device_ids))
     db.session.execute(sa.update(Device).where(*theirs).values(removed_at=now))
     Session.revoke_all(account_id, now, Session.device_id.in_(device_ids))

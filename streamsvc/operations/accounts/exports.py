@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, LedgerEntry, Subscription
-from streamsvc.storage.database import all_rows, utc_text
+from streamsvc.storage.database import fetch_all, format_utc
 
 CHUNK_SIZE = 1_000
 TABLES = {"accounts": Account, "subscriptions": Subscription, "invoices": Invoice, "ledger": LedgerEntry}
@@ -37,7 +37,7 @@ def export_ndjson(name: str) -> Iterator[bytes]:
     table = TABLES[name].__table__
     columns = [table.c[column] for column in EXPORTED_COLUMNS[name].split()]
     after = ""
-    while rows := all_rows(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK_SIZE)):
+    while rows := fetch_all(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK_SIZE)):
         lines = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}
         for row in rows:
             shown = {key: _encode_value(value) for key, value in row._mapping.items()}
@@ -50,7 +50,7 @@ def export_ndjson(name: str) -> Iterator[bytes]:
 def _list_invoice_lines(invoice_ids: list[str]) -> dict[str, list[dict]]:
     table = InvoiceLine.__table__
     columns = [table.c[column] for column in EXPORTED_LINE_COLUMNS.split()]
-    rows = all_rows(sa.select(*columns).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
+    rows = fetch_all(sa.select(*columns).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
     found: dict[str, list[dict]] = {}
     for row in rows:
         found.setdefault(row.invoice_id, []).append({key: _encode_value(value) for key, value in row._mapping.items()})
@@ -59,5 +59,5 @@ def _list_invoice_lines(invoice_ids: list[str]) -> dict[str, list[dict]]:
 
 def _encode_value(value):
     if isinstance(value, datetime):
-        return utc_text(value)
+        return format_utc(value)
     return value.isoformat() if isinstance(value, date) else value

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
 from streamsvc.operations.outbox import audit
-from streamsvc.storage.database import all_rows, db, lock
+from streamsvc.storage.database import db, fetch_all, lock_row
 
 RETAINED_FOR_TAX = {
     "accounts",
@@ -78,7 +78,7 @@ def export_personal_data(account_id: str, now: datetime) -> dict:
         if theirs is None or table.name in NOT_EXPORTED:
             continue
         columns = [column for column in table.c if not column.name.endswith(SECRET_SUFFIXES)]
-        found = all_rows(sa.select(*columns).where(theirs).order_by(*table.primary_key.columns))
+        found = fetch_all(sa.select(*columns).where(theirs).order_by(*table.primary_key.columns))
         told[table.name] = [dict(row._mapping) for row in found]
     for event in told["audit_events"]:
         if event["actor"] not in (account_id, "anonymous", None):
@@ -91,7 +91,7 @@ def erase_personal_data(account_id: str, email: str, now: datetime) -> None:
 
     `email`: the address that it had; mails to it that never went out are dropped.
     """
-    account = lock(Account, account_id)
+    account = lock_row(Account, account_id)
     _anonymize_rows(account, now)
     unsent = (Job.kind == "mail.send", Job.failed_at.is_not(None), Job.payload["to"].as_string() == email)
     db.session.execute(sa.delete(Job).where(*unsent))

@@ -7,7 +7,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import PinInvalid, PinLocked, PinRequired, TooManyAttempts
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.storage.database import affected, db
+from streamsvc.storage.database import db, execute_write
 
 
 def check_pin(profile: Profile, pin: str | None) -> None:
@@ -18,16 +18,18 @@ def check_pin(profile: Profile, pin: str | None) -> None:
     if pin is None:
         raise PinRequired
     try:
-        count = rate_limits.take(limits.PIN, profile.id)
+        count = rate_limits.hit(limits.PIN, profile.id)
     except TooManyAttempts as closed:
         raise PinLocked(int(closed.headers["Retry-After"])) from None
-    if not password_hashing.matches(profile.pin_hash, pin, at_home=True):
+    if not password_hashing.verify_password(profile.pin_hash, pin, known_device=True):
         audit.record_event(
-            "profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.shuts_at(count)
+            "profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.is_exhausted_at(count)
         )
         db.session.commit()
         raise PinInvalid
     rate_limits.clear(limits.PIN, profile.id)
-    if password_hashing.is_outdated(profile.pin_hash):
+    if password_hashing.needs_rehash(profile.pin_hash):
         still = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)
-        affected(sa.update(Profile).where(*still).values(pin_hash=password_hashing.hashed(pin, at_home=True)))
+        execute_write(
+            sa.update(Profile).where(*still).values(pin_hash=password_hashing.hash_password(pin, known_device=True))
+        )

@@ -10,12 +10,12 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit
 from streamsvc.security import rate_limits
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
 
 def create_profile(account_id: str, values: dict, max_profiles: int, now: datetime) -> Profile:
     """A new profile in the caller's unit of work. Raises ProfileLimit."""
-    lock(Account, account_id)
+    lock_row(Account, account_id)
     if len(Profile.list_owned(account_id)) >= max_profiles:
         raise ProfileLimit(limit=max_profiles)
     profile = Profile(account_id=account_id, created_at=now, **{"kids": False, "autoplay": True} | values)
@@ -38,5 +38,5 @@ def delete_profile(profile: Profile, now: datetime) -> None:
 def set_pin(profile: Profile, pin_hash: str | None) -> None:
     """Close the profile with this PIN, or with none."""
     profile.pin_hash = pin_hash
-    rate_limits.clear_within(limits.PIN, profile.id)
+    rate_limits.clear_in_transaction(limits.PIN, profile.id)
     audit.record_event("profile_pin_changed", profile.account_id, profile=profile.id, removed=pin_hash is None)

@@ -7,23 +7,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.rules.billing.paper import MARGIN, WIDTH, pdf
 from streamsvc.rules.billing.words import words_for
-from streamsvc.rules.money import decimal_text
+from streamsvc.rules.money import format_decimal
 
-RIGHT = WIDTH - MARGIN
+RIGHT_ALIGNED_X = WIDTH - MARGIN
 
 
 @cache
-def _environment() -> Environment:
+def _template_environment() -> Environment:
     loader = PackageLoader("streamsvc", "pages/templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
 
 
-def facts(invoice: Invoice) -> dict:
+def document_context(invoice: Invoice) -> dict:
     """What both forms show, as text."""
     language, words = words_for(invoice.customer.get("locale"))
     inclusive = any(line.tax_inclusive and line.tax_minor for line in invoice.lines)
     tax_name = invoice.tax_name or words["tax"]
-    tax = f"{tax_name} {money(invoice, invoice.tax_minor)}"
+    tax = f"{tax_name} {format_invoice_amount(invoice, invoice.tax_minor)}"
     sums = [
         (words["subtotal"], invoice.subtotal_minor, True),
         (words["discount"], -invoice.discount_minor, invoice.discount_minor),
@@ -39,16 +39,16 @@ def facts(invoice: Invoice) -> dict:
         "number": invoice.number or words["draft"],
         "issued": (invoice.issued_at or invoice.created_at).date().isoformat(),
         "due": invoice.due_date.isoformat(),
-        "customer": parties(invoice.customer, words),
+        "customer": customer_lines(invoice.customer, words),
         "reverse_charge": words["reverse_charge"] if invoice.customer.get("vat_id") else None,
-        "lines": [line_text(invoice, line) for line in invoice.lines],
-        "sums": [(name, money(invoice, amount)) for name, amount, shown in sums if shown],
+        "lines": [line_columns(invoice, line) for line in invoice.lines],
+        "sums": [(name, format_invoice_amount(invoice, amount)) for name, amount, shown in sums if shown],
         "contained": words["of_tax"].format(tax=tax) if inclusive else None,
-        "notes": [(note.number, money(invoice, -note.total_minor)) for note in invoice.credit_notes],
+        "notes": [(note.number, format_invoice_amount(invoice, -note.total_minor)) for note in invoice.credit_notes],
     }
 
 
-def parties(customer: dict, words: dict) -> list[str]:
+def customer_lines(customer: dict, words: dict) -> list[str]:
     """Who is billed; with both VAT numbers where the tax is for the customer to pay, as the law asks."""
     shown = [customer[name] for name in ("name", "email", "country") if customer.get(name)]
     if customer.get("vat_id"):
@@ -56,34 +56,34 @@ def parties(customer: dict, words: dict) -> list[str]:
     return shown
 
 
-def line_text(invoice: Invoice, line) -> tuple[str, str, str]:
+def line_columns(invoice: Invoice, line) -> tuple[str, str, str]:
     period = f"{line.period_start} – {line.period_end}" if line.period_start else ""
-    return line.description, period, money(invoice, line.amount_minor)
+    return line.description, period, format_invoice_amount(invoice, line.amount_minor)
 
 
-def money(invoice: Invoice, amount_minor: int) -> str:
-    return f"{decimal_text(amount_minor, invoice.currency)} {invoice.currency}"
+def format_invoice_amount(invoice: Invoice, amount_minor: int) -> str:
+    return f"{format_decimal(amount_minor, invoice.currency)} {invoice.currency}"
 
 
-def html(invoice: Invoice) -> str:
-    return _environment().get_template("invoice.html").render(facts(invoice))
+def render_invoice_html(invoice: Invoice) -> str:
+    return _template_environment().get_template("invoice.html").render(document_context(invoice))
 
 
-def as_pdf(invoice: Invoice) -> bytes:
+def render_invoice_pdf(invoice: Invoice) -> bytes:
     """The same on paper."""
-    shown = facts(invoice)
+    shown = document_context(invoice)
     words = shown["words"]
     title = f"{words['invoice']} {shown['number']}"
     rows = [[(MARGIN, title, 18, True, False)], None]
     rows.append([(MARGIN, f"{words['date']}: {shown['issued']}   {words['due']}: {shown['due']}", 10, False, False)])
     rows += [[(MARGIN, part, 10, False, False)] for part in shown["customer"]] + [None, None]
-    rows.append([(MARGIN, words["what"], 10, True, False), (RIGHT, words["amount"], 10, True, True)])
+    rows.append([(MARGIN, words["what"], 10, True, False), (RIGHT_ALIGNED_X, words["amount"], 10, True, True)])
     for description, period, amount in shown["lines"]:
-        rows.append([(MARGIN, description, 10, False, False), (RIGHT, amount, 10, False, True)])
+        rows.append([(MARGIN, description, 10, False, False), (RIGHT_ALIGNED_X, amount, 10, False, True)])
         rows += [[(MARGIN + 12, period, 8, False, False)]] if period else []
     rows.append(None)
     for name, amount in [*shown["sums"], *shown["notes"]]:
-        rows.append([(WIDTH // 2, name, 10, False, False), (RIGHT, amount, 10, False, True)])
+        rows.append([(WIDTH // 2, name, 10, False, False), (RIGHT_ALIGNED_X, amount, 10, False, True)])
     if shown["contained"]:
         rows.append([(WIDTH // 2, shown["contained"], 8, False, False)])
     if shown["reverse_charge"]:

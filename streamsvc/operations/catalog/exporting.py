@@ -12,7 +12,7 @@ from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.record import CatalogRecord as Record
 from streamsvc.rules.catalog.record import decode_stored_record
-from streamsvc.storage.database import all_rows, utc_text
+from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
 EXPORT_PAGE = (
@@ -57,7 +57,7 @@ EXPORT_MEDIA_TYPES = {"ndjson": "application/x-ndjson", "roku": "application/jso
 
 def _iter_titles() -> Iterator[sa.Row]:
     after = 0
-    while rows := all_rows(EXPORT_PAGE, {"after": after}):
+    while rows := fetch_all(EXPORT_PAGE, {"after": after}):
         yield from rows
         after = rows[-1].pk
 
@@ -145,8 +145,8 @@ def _roku_play_options(title_id, record):
         {
             "license": "subscription",
             "playId": title_id,
-            "availabilityStartTime": window and utc_text(window.starts_at),
-            "availabilityEndTime": window and utc_text(window.ends_at),
+            "availabilityStartTime": window and format_utc(window.starts_at),
+            "availabilityEndTime": window and format_utc(window.ends_at),
             "availabilityInfo": {"country": window.countries} if window and window.countries else None,
         }
         for window in windows
@@ -199,8 +199,8 @@ def _access_specification(window):
     return {
         "@type": "ActionAccessSpecification",
         "category": "subscription",
-        "availabilityStarts": window and utc_text(window.starts_at),
-        "availabilityEnds": window and utc_text(window.ends_at),
+        "availabilityStarts": window and format_utc(window.starts_at),
+        "availabilityEnds": window and format_utc(window.ends_at),
         "eligibleRegion": [{"@type": "Country", "name": code} for code in window.countries]
         if window and window.countries
         else "EARTH",

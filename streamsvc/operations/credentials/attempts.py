@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from flask import current_app, request
 
-from streamsvc.gateways.calls import Away
-from streamsvc.gateways.challenges import is_solved
+from streamsvc.gateways.calls import CallFailed
+from streamsvc.gateways.challenges import is_challenge_solved
 from streamsvc.operations.outbox import audit
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
@@ -39,7 +39,7 @@ class SignInAttempt:
 
     def __post_init__(self):
         self.is_enabled = current_app.extensions["settings"].login_throttle
-        self.network = limits.network(request.remote_addr)
+        self.network = limits.source_network(request.remote_addr)
 
     def verify_password(self, password_hash: str | None, password: str) -> bool:
         """Look, find a place, count, hash: whether this is the password behind `kept`.
@@ -48,28 +48,28 @@ class SignInAttempt:
         learned anything. Raises TooManyAttempts, or Unavailable where too many ask at once.
         """
         self._test_limits()
-        with password_hashing.place(self.known_device is not None, self.address_has_failures) as place:
+        with password_hashing.hashing_permit(self.known_device is not None, self.address_has_failures) as place:
             self._count_attempt()
             try:
-                return place.matches(password_hash, password)
+                return place.verify_password(password_hash, password)
             except Unavailable:
-                self._refund_hits(rate_limits.Counters.give_back)
+                self._refund_hits(rate_limits.Counters.refund)
                 raise
 
     @property
-    def own_limit(self) -> rate_limits.Door:
+    def own_limit(self) -> rate_limits.Limit:
         """The ladder that this attempt climbs, and whose."""
         if self.known_device:
             return limits.SIGN_IN_DEVICE, self.known_device
         return limits.SIGN_IN_ACCOUNT, self.identifier
 
     @property
-    def first_try_limit(self) -> rate_limits.Door:
+    def first_try_limit(self) -> rate_limits.Limit:
         """The address and the identifier: together, once an hour, one more of those that it tried."""
         return limits.SPRAYED_IDENTIFIER, f"{self.network} {self.identifier}"
 
     @property
-    def address_limits(self) -> list[rate_limits.Door]:
+    def address_limits(self) -> list[rate_limits.Limit]:
         return [(one, self.network) for one in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAY_LIMIT)]
 
     def _test_limits(self) -> None:
@@ -77,7 +77,7 @@ class SignInAttempt:
         if not self.is_enabled:
             return
         asked = [self.own_limit] if self.known_device else [*self.address_limits, self.first_try_limit, self.own_limit]
-        seen = rate_limits.look(asked)
+        seen = rate_limits.resets_in(asked)
         self.address_has_failures = (SPRAY_LIMIT, self.network) in seen
         if self.first_try_limit in seen:
             del seen[self.first_try_limit]
@@ -99,12 +99,12 @@ class SignInAttempt:
         """Asks; nobody passes while the service that knows is away."""
         if not self.challenge_token:
             return False
-        rate_limits.take(limits.CHALLENGE_TOKENS, self.network)
+        rate_limits.hit(limits.CHALLENGE_TOKENS, self.network)
         try:
-            return is_solved(
+            return is_challenge_solved(
                 settings.challenge_url, settings.challenge_secret, self.challenge_token, request.remote_addr
             )
-        except Away as error:
+        except CallFailed as error:
             current_app.logger.warning("challenges cannot be checked: %s", error)
             return False
 
@@ -121,17 +121,17 @@ class SignInAttempt:
 
     def _hit_limits(self) -> None:
         counted = {}
-        with rate_limits.counting() as counters:
+        with rate_limits.counter_transaction() as counters:
             if not self.known_device:
                 for limit, subject in self.address_limits[:2]:
-                    counted[limit] = counters.take(
+                    counted[limit] = counters.hit(
                         limit, subject, self.challenge_solved and limit in LIMITS_LIFTED_BY_CHALLENGE
                     )
-                self.is_first_try = counters.seen_first(*self.first_try_limit)
+                self.is_first_try = counters.count_first_seen(*self.first_try_limit)
                 if self.is_first_try:
-                    counted[SPRAY_LIMIT] = counters.take(SPRAY_LIMIT, self.network)
-            counted[self.own_limit[0]] = counters.take(*self.own_limit, self.challenge_solved)
-        self.exhausted_limits = [limit.name for limit, count in counted.items() if limit.shuts_at(count)]
+                    counted[SPRAY_LIMIT] = counters.hit(SPRAY_LIMIT, self.network)
+            counted[self.own_limit[0]] = counters.hit(*self.own_limit, self.challenge_solved)
+        self.exhausted_limits = [limit.name for limit, count in counted.items() if limit.is_exhausted_at(count)]
 
     def record_success(self) -> None:
         """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
@@ -140,10 +140,10 @@ class SignInAttempt:
     def _refund_hits(self, release_own_limit) -> None:
         if not self.is_enabled:
             return
-        with rate_limits.counting() as counters:
+        with rate_limits.counter_transaction() as counters:
             if not self.known_device:
                 for door in self.address_limits[: 3 if self.is_first_try else 2]:
-                    counters.give_back(*door)
+                    counters.refund(*door)
                 if self.is_first_try:
                     counters.clear(*self.first_try_limit)
             release_own_limit(counters, *self.own_limit)
@@ -156,19 +156,19 @@ class SignInAttempt:
         db.session.commit()
 
 
-def audit_lockout(limit: limits.Ladder, count: int, account_id: str | None, actor: str) -> None:
+def audit_lockout(limit: limits.Backoff, count: int, account_id: str | None, actor: str) -> None:
     """Note in the caller's unit of work that a wrong guess, the `count`th in a row, begins a wait."""
-    if limit.shuts_at(count):
+    if limit.is_exhausted_at(count):
         audit.record_event("authn_login_lock", account_id, actor=actor, limits=[limit.name])
 
 
-def hit_address_limit(limit: limits.Window) -> None:
+def hit_address_limit(limit: limits.RateLimit) -> None:
     """Count one call of whatever `limit` limits, by the caller's address. Raises TooManyAttempts."""
     if current_app.extensions["settings"].login_throttle:
-        rate_limits.take(limit, limits.network(request.remote_addr))
+        rate_limits.hit(limit, limits.source_network(request.remote_addr))
 
 
-def is_mail_allowed(limit: limits.Window, subject: str) -> bool:
+def is_mail_allowed(limit: limits.RateLimit, subject: str) -> bool:
     """Count what is dropped in silence where it is too much, by `subject` and by address; whether it is not."""
     try:
         hit_mail_limits(limit, subject)
@@ -177,8 +177,8 @@ def is_mail_allowed(limit: limits.Window, subject: str) -> bool:
     return True
 
 
-def hit_mail_limits(limit: limits.Window, subject: str) -> None:
+def hit_mail_limits(limit: limits.RateLimit, subject: str) -> None:
     """Count a mail that somebody asks for, by `subject` and by the caller's address. Raises TooManyAttempts."""
     hit_address_limit(limits.MAIL_FROM_ADDRESS)
     if current_app.extensions["settings"].login_throttle:
-        rate_limits.take(limit, subject)
+        rate_limits.hit(limit, subject)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account, MailedToken
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
 
 def consume_mailed_token(token: str, now: datetime, *kinds: str) -> MailedToken | None:
@@ -20,5 +20,5 @@ def consume_mailed_token(token: str, now: datetime, *kinds: str) -> MailedToken 
     if found is None:
         return None
     if found.account_id:
-        lock(Account, found.account_id)
+        lock_row(Account, found.account_id)
     return MailedToken.consume(found.kind, kept, now)

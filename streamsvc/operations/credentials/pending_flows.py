@@ -6,7 +6,7 @@ from streamsvc.models import PendingFlow
 from streamsvc.operations.credentials.bindings import is_bound
 from streamsvc.rules.sign_in.pending_flows import FLOW_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, one_row
+from streamsvc.storage.database import db, fetch_one
 
 
 def start_flow(
@@ -28,7 +28,7 @@ def start_flow(
 
 def find_session_flow(kind: str, secret: str, session_id: str, now: datetime):
     """The open one that this session began, or None."""
-    found = one_row(PendingFlow.select_open(kind, hash_token(secret), now))
+    found = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
     return found if found and found.session_id == session_id else None
 
 
@@ -38,7 +38,7 @@ def find_browser_flow(kind: str, secret: str, binding: str, must_be_bound: bool,
     One that was begun without a binding is tied to nobody but who knows its secret. That never signs a browser in by
     cookie: `must_be_bound`.
     """
-    found = one_row(PendingFlow.select_open(kind, hash_token(secret), now))
+    found = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
     if found is None or (found.binding_hash is None and must_be_bound):
         return None
     return found if found.binding_hash is None or is_bound(found.binding_hash, binding) else None

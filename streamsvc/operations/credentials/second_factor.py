@@ -18,9 +18,9 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.rules.sign_in.totp import new_recovery_codes, recovery_key, step_of, uri
+from streamsvc.rules.sign_in.totp import find_matching_step, generate_recovery_codes, recovery_code_key, totp_uri
 from streamsvc.security import encryption, rate_limits
-from streamsvc.storage.database import affected, db, lock, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
 
 MAIL_METHODS = ("email_code",)
 log = logging.getLogger("streamsvc.security")
@@ -60,7 +60,7 @@ def _require_code(methods: tuple[str, ...], account: sa.Row, body: dict, now: da
         if methods == MAIL_METHODS:
             _enqueue_sign_in_code(account, now)
         raise SecondFactorRequired(methods=list(methods))
-    count = rate_limits.take(limits.SECOND_FACTOR, account.device_id or account.id)
+    count = rate_limits.hit(limits.SECOND_FACTOR, account.device_id or account.id)
     proved_by = next((name for name in sent if _consume_code(account.id, name, body[name], now)), None)
     if proved_by is None:
         audit.record_event("authn_second_factor_fail", account.id, method=sent[0], actor="anonymous")
@@ -74,10 +74,10 @@ def _require_code(methods: tuple[str, ...], account: sa.Row, body: dict, now: da
 def _consume_code(account_id: str, method: str, code: str, now: datetime) -> bool:
     if method == "totp":
         return consume_totp(account_id, code, now) is not None
-    key = hash_token(recovery_key(account_id, code))
+    key = hash_token(recovery_code_key(account_id, code))
     if method == "recovery_code":
         unused = (RecoveryCode.code_hash == key, RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
-        return affected(sa.update(RecoveryCode).where(*unused).values(used_at=now)) == 1
+        return execute_write(sa.update(RecoveryCode).where(*unused).values(used_at=now)) == 1
     used = MailedToken.consume("sign_in_code", hash_token(f"{account_id}:{code}"), now) is not None
     db.session.commit()
     return used
@@ -85,7 +85,7 @@ def _consume_code(account_id: str, method: str, code: str, now: datetime) -> boo
 
 def consume_totp(account_id: str, code: str, now: datetime, confirmed: bool = True) -> str | None:
     """The sealed secret of the account's authenticator where this is a code of it that was not used yet; uses it up."""
-    found = one_row(sa.select(*TotpFactor.__table__.c).where(TotpFactor.account_id == account_id))
+    found = fetch_one(sa.select(*TotpFactor.__table__.c).where(TotpFactor.account_id == account_id))
     if found is None or (found.confirmed_at is None) == confirmed:
         return None
     step = find_totp_step(found.secret_encrypted, code, now)
@@ -93,14 +93,14 @@ def consume_totp(account_id: str, code: str, now: datetime, confirmed: bool = Tr
         return None
     unused = (TotpFactor.account_id == account_id, TotpFactor.last_step < step)
     unused += (TotpFactor.secret_encrypted == found.secret_encrypted,)
-    used = affected(sa.update(TotpFactor).where(*unused).values(last_step=step)) == 1
+    used = execute_write(sa.update(TotpFactor).where(*unused).values(last_step=step)) == 1
     return found.secret_encrypted if used else None
 
 
 def find_totp_step(secret_encrypted: str, code: str, now: datetime) -> int | None:
     """The step whose code this is; None for none, also where the key that sealed the secret is gone."""
     try:
-        return step_of(encryption.unseal(secret_encrypted), code, now)
+        return find_matching_step(encryption.decrypt(secret_encrypted), code, now)
     except InvalidToken:
         log.error("no key of the settings opens an authenticator's secret: its codes prove nothing")
         return None
@@ -116,25 +116,25 @@ def _enqueue_sign_in_code(account, now: datetime) -> None:
 
 def start_totp_enrollment(account_id: str, email: str, secret: str, now: datetime) -> dict:
     """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it. Raises TotpActive."""
-    lock(Account, account_id)
+    lock_row(Account, account_id)
     kept = db.session.get(TotpFactor, account_id)
     if kept and kept.confirmed_at:
         raise TotpActive
     if kept is None:
         kept = TotpFactor(account_id=account_id, created_at=now)
         db.session.add(kept)
-    kept.secret_encrypted = encryption.seal(secret)
-    return {"secret": secret, "otpauth_uri": uri(secret, email)}
+    kept.secret_encrypted = encryption.encrypt(secret)
+    return {"secret": secret, "otpauth_uri": totp_uri(secret, email)}
 
 
 def complete_totp_enrollment(account_id: str, code: str, now: datetime) -> list[str]:
     """From now on the account asks for codes; its recovery codes, shown this once. Raises WrongCode."""
-    rate_limits.take(limits.SECOND_FACTOR, account_id)
+    rate_limits.hit(limits.SECOND_FACTOR, account_id)
     proved = consume_totp(account_id, code, now, confirmed=False)
     if proved is None:
         raise WrongCode("code")
     rate_limits.clear(limits.SECOND_FACTOR, account_id)
-    account, kept = lock(Account, account_id), db.session.get(TotpFactor, account_id)
+    account, kept = lock_row(Account, account_id), db.session.get(TotpFactor, account_id)
     if kept is None or kept.confirmed_at or kept.secret_encrypted != proved:  # begun anew at this very moment
         raise WrongCode("code")
     kept.confirmed_at = now
@@ -148,8 +148,8 @@ def replace_recovery_codes(account_id: str) -> list[str]:
     """Ten new recovery codes; those before count no more, and no device is trusted any more."""
     trusted_devices.revoke_device_trust(account_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
-    codes = new_recovery_codes()
-    hashes = [hash_token(recovery_key(account_id, code)) for code in codes]
+    codes = generate_recovery_codes()
+    hashes = [hash_token(recovery_code_key(account_id, code)) for code in codes]
     db.session.add_all([RecoveryCode(account_id=account_id, code_hash=kept) for kept in hashes])
     audit.record_event("recovery_codes_made", account_id)
     return codes

@@ -14,8 +14,8 @@ from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.accounts import SecondFactorRequired
 from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, hash_token
-from streamsvc.security.authentication import asking_operator
-from streamsvc.storage.database import db, lock, one_row
+from streamsvc.security.authentication import current_operator
+from streamsvc.storage.database import db, fetch_one, lock_row
 
 TRUSTED_DEVICE = "trusted_device"
 AUTHENTICATOR_METHODS = ("totp", "recovery_code")
@@ -39,7 +39,7 @@ def is_trusted_device(account: sa.Row, token: str | None, now: datetime) -> bool
     its += (DeviceTrust.token_hash == hash_token(token), DeviceTrust.given_at >= TotpFactor.confirmed_at)
     factor = TotpFactor.account_id == DeviceTrust.account_id
     return (
-        one_row(sa.select(DeviceTrust.given_at).join(TotpFactor, factor).where(*its, *_validity_conditions(now)))
+        fetch_one(sa.select(DeviceTrust.given_at).join(TotpFactor, factor).where(*its, *_validity_conditions(now)))
         is not None
     )
 
@@ -47,7 +47,7 @@ def is_trusted_device(account: sa.Row, token: str | None, now: datetime) -> bool
 def lock_second_factor_time(device_id: str) -> datetime:
     """When the second factor was last given on this device, which nobody distrusts before the caller's unit of work
     is over. Raises SecondFactorRequired where somebody just did."""
-    trust = lock(DeviceTrust, device_id)
+    trust = lock_row(DeviceTrust, device_id)
     if trust is None:
         raise SecondFactorRequired(methods=list(AUTHENTICATOR_METHODS))
     return trust.given_at
@@ -59,7 +59,7 @@ def trust_device_if_requested(
     """{token, until} of the device on which `second` was given just now, in the caller's unit of work; else None."""
     if not (requested and second_factor in AUTHENTICATOR_METHODS and trust_period()):
         return None
-    token = DEVICE_TRUST_PREFIX + idempotency.new_secret(idempotency.TRUST)
+    token = DEVICE_TRUST_PREFIX + idempotency.generate_secret(idempotency.TRUST)
     trust = db.session.get(DeviceTrust, session.device_id)
     if trust is None:
         trust = DeviceTrust(device_id=session.device_id, account_id=session.account_id)
@@ -82,7 +82,7 @@ def revoke_device_trust(account_id: str, *conditions) -> None:
     theirs = sa.delete(DeviceTrust).where(DeviceTrust.account_id == account_id, *conditions)
     gone = list(db.session.scalars(theirs.returning(DeviceTrust.device_id)))
     if gone:
-        operator = asking_operator()
+        operator = current_operator()
         audit.record_event("device_trust_ended", account_id, actor=operator and operator.id, devices=gone)
 
 

@@ -12,7 +12,7 @@ from flask import current_app
 from streamsvc.models import Account, ApiKey
 from streamsvc.operations.accounts.accounts import register_account
 from streamsvc.operations.accounts.api_keys import create_api_key_from_token
-from streamsvc.operations.billing.plans import put_plan
+from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, hash_token
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn
@@ -42,7 +42,7 @@ def _derive_secret(purpose: str) -> str:
 def seed_accounts_and_plans(now: datetime) -> None:
     """Plans, a viewer and an operator's key, where they are not there yet. Commits."""
     for plan in json.loads((FOLDER / "plans.json").read_text()):
-        put_plan(plan["code"], PlanIn().load(plan), now)
+        replace_plan(plan["code"], PlanIn().load(plan), now)
     if Account.find_by_email_key(email_key(EMAIL)) is None:
         register_account(EMAIL, demo_password(), "US", now, name="Demo Viewer", verified=True)
     if not db.session.scalar(sa.select(ApiKey.id).where(ApiKey.token_hash == hash_token(demo_operator_token()))):

@@ -8,14 +8,14 @@ from flask import current_app
 
 from streamsvc.models import Worker
 from streamsvc.operations.maintenance.worker_loop import is_worker_alive
-from streamsvc.storage.database import STATEMENTS, db, one_row
+from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_one
 
 
 def is_schema_current() -> bool:
     """Whether the database has the newest migration."""
-    if not sa.inspect(db.engines[STATEMENTS]).has_table("alembic_version"):
+    if not sa.inspect(db.engines[AUTOCOMMIT_BIND]).has_table("alembic_version"):
         return False
-    found = one_row(sa.text("SELECT version_num FROM alembic_version"))
+    found = fetch_one(sa.text("SELECT version_num FROM alembic_version"))
     return found is not None and found[0] == newest_revision(current_app.extensions["migrate"].directory)
 
 

@@ -10,12 +10,12 @@ from streamsvc.security import rate_limits
 from streamsvc.worker import jobs
 
 
-@jobs.recurring("housekeeping", every=timedelta(days=1))
+@jobs.recurring_job("housekeeping", every=timedelta(days=1))
 def purge_expired_data(payload: dict, now: datetime) -> None:
     """Drop old idempotency keys, throttles that count for nothing, jobs done and sessions ended long ago."""
-    idempotency.forget_old()
-    jobs.forget_done(now)
-    rate_limits.forget_old()
+    idempotency.purge_old_keys()
+    jobs.purge_done_jobs(now)
+    rate_limits.purge_old_counters()
     expiry.purge_expired_tokens(now)
     password.purge_old_sessions(now)
     operators_sign_in.purge_old_operator_sessions(now)

@@ -12,7 +12,7 @@ from flask import current_app
 from streamsvc import clock
 from streamsvc.models import Worker
 from streamsvc.operations.sandbox import is_clock_moving
-from streamsvc.storage.database import affected, db, new_id, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one, new_id
 from streamsvc.worker import jobs
 
 MIN_PAUSE_S = 0.2
@@ -25,13 +25,13 @@ log = logging.getLogger("streamsvc.worker")
 
 def is_worker_alive() -> bool:
     """Whether some worker was seen just now."""
-    return one_row(sa.select(Worker.id).where(Worker.seen_at > clock.wall() - DEAD_AFTER).limit(1)) is not None
+    return fetch_one(sa.select(Worker.id).where(Worker.seen_at > clock.wall_time() - DEAD_AFTER).limit(1)) is not None
 
 
 def wait_for_due_jobs() -> None:
     """Wait, not for long, until the workers have done what is due: a mail asked for just before is then out."""
     enough, shown = time.monotonic() + WAIT_TIMEOUT_S, current_app.extensions["clock"]  # which runs on while this waits
-    while jobs.next_due(shown()) and is_worker_alive() and time.monotonic() < enough:
+    while jobs.find_next_due_job(shown()) and is_worker_alive() and time.monotonic() < enough:
         time.sleep(POLL_INTERVAL_S)
 
 
@@ -49,21 +49,21 @@ def run_worker(stop: threading.Event) -> None:
             db.session.remove()
             stop.wait(MAX_PAUSE_S)
     if signed_on:
-        affected(sa.delete(Worker).where(Worker.id == signed_on))
+        execute_write(sa.delete(Worker).where(Worker.id == signed_on))
 
 
 def _register_worker() -> str:
-    wall = clock.wall()
-    affected(sa.delete(Worker).where(Worker.seen_at < wall - 10 * DEAD_AFTER))
+    wall = clock.wall_time()
+    execute_write(sa.delete(Worker).where(Worker.seen_at < wall - 10 * DEAD_AFTER))
     worker_id = new_id("wkr")
-    affected(sa.insert(Worker).values(id=worker_id, started_at=wall, seen_at=wall))
+    execute_write(sa.insert(Worker).values(id=worker_id, started_at=wall, seen_at=wall))
     jobs.schedule_recurring()
     return worker_id
 
 
 def _record_heartbeat(worker_id: str) -> None:
-    wall = clock.wall()
-    affected(
+    wall = clock.wall_time()
+    execute_write(
         sa.update(Worker).where(Worker.id == worker_id, Worker.seen_at < wall - HEARTBEAT_INTERVAL).values(seen_at=wall)
     )
 
@@ -75,7 +75,7 @@ def _run_next_batch() -> bool:
     """
     if current_app.extensions["settings"].sandbox and is_clock_moving():
         return False
-    batch = jobs.take_some(clock.now())
+    batch = jobs.lease_batch(clock.now())
     if batch:
-        jobs.run_some(batch, clock.now())
+        jobs.run_batch(batch, clock.now())
     return bool(batch)

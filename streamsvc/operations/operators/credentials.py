@@ -13,9 +13,9 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TokenInvalid, WrongCode, WrongPassword
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.rules.sign_in.totp import new_recovery_codes, new_totp_secret, recovery_key, uri
+from streamsvc.rules.sign_in.totp import generate_recovery_codes, generate_totp_secret, recovery_code_key, totp_uri
 from streamsvc.security import encryption, password_hashing, rate_limits
-from streamsvc.storage.database import affected, db, lock, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
 
 ISSUER = "streamsvc-operators"
 
@@ -32,7 +32,7 @@ def get_invited_operator(token: str, now: datetime) -> sa.Row:
         MailedToken.token_hash == hash_token(token),
         MailedToken.used_at.is_(None),
     )
-    proof = one_row(sa.select(MailedToken.data).where(*open_one, MailedToken.expires_at > now))
+    proof = fetch_one(sa.select(MailedToken.data).where(*open_one, MailedToken.expires_at > now))
     if proof is None:
         raise TokenInvalid
     return find_operator_row(proof.data["operator_id"])
@@ -40,14 +40,14 @@ def get_invited_operator(token: str, now: datetime) -> sa.Row:
 
 def find_operator_row(operator_id: str) -> sa.Row:
     """The operator's columns, read without beginning a unit of work."""
-    return one_row(sa.select(*OperatorAccount.__table__.c).where(OperatorAccount.id == operator_id))
+    return fetch_one(sa.select(*OperatorAccount.__table__.c).where(OperatorAccount.id == operator_id))
 
 
 def start_operator_totp(operator_id: str) -> dict:
     """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it."""
-    operator, secret = lock(OperatorAccount, operator_id), new_totp_secret()
-    operator.totp_pending_encrypted = encryption.seal(secret)
-    return {"secret": secret, "otpauth_uri": uri(secret, operator.email, ISSUER)}
+    operator, secret = lock_row(OperatorAccount, operator_id), generate_totp_secret()
+    operator.totp_pending_encrypted = encryption.encrypt(secret)
+    return {"secret": secret, "otpauth_uri": totp_uri(secret, operator.email, ISSUER)}
 
 
 def get_pending_totp_step(operator: sa.Row, code: str, now: datetime) -> int:
@@ -66,12 +66,12 @@ def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, 
     """
     if MailedToken.consume(INVITATION_KIND, hash_token(token), now) is None:
         raise TokenInvalid
-    operator = lock(OperatorAccount, operator_row.id)
+    operator = lock_row(OperatorAccount, operator_row.id)
     operator.password_hash = new_hash
     codes = _activate_pending_totp(operator, operator_row, step)
     OperatorSession.revoke_all(operator.id, now)
-    rate_limits.clear_within(limits.SIGN_IN_ACCOUNT, attempt_identifier(operator.email_key))
-    rate_limits.clear_within(limits.SECOND_FACTOR, operator.id)
+    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, attempt_identifier(operator.email_key))
+    rate_limits.clear_in_transaction(limits.SECOND_FACTOR, operator.id)
     audit.record_event("operator_enrolled", actor=operator.id)
     mail.enqueue_mail("operator_notice", operator.email, now, what="A password and an authenticator app were set")
     return codes
@@ -79,7 +79,7 @@ def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, 
 
 def replace_operator_totp(operator_row: sa.Row, step: int, kept_session_id: str, now: datetime) -> list[str]:
     """The authenticator that waited takes the other's place; new recovery codes. Every other session ends."""
-    operator = lock(OperatorAccount, operator_row.id)
+    operator = lock_row(OperatorAccount, operator_row.id)
     codes = _activate_pending_totp(operator, operator_row, step)
     OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_factor_added", actor=operator.id, factor="totp")
@@ -97,7 +97,7 @@ def _activate_pending_totp(operator: OperatorAccount, operator_row: sa.Row, step
 
 def renew_operator_recovery_codes(operator_id: str, now: datetime) -> list[str]:
     """New recovery codes in the place of those before, and a mail that tells: each stands in for the authenticator."""
-    operator = lock(OperatorAccount, operator_id)
+    operator = lock_row(OperatorAccount, operator_id)
     mail.enqueue_mail("operator_notice", operator.email, now, what="New recovery codes took the place of yours")
     return replace_operator_recovery_codes(operator_id)
 
@@ -105,8 +105,8 @@ def renew_operator_recovery_codes(operator_id: str, now: datetime) -> list[str]:
 def replace_operator_recovery_codes(operator_id: str) -> list[str]:
     """Ten new recovery codes; those before count no more."""
     db.session.execute(sa.delete(OperatorCode).where(OperatorCode.operator_id == operator_id))
-    codes = new_recovery_codes()
-    hashes = [hash_token(recovery_key(operator_id, code)) for code in codes]
+    codes = generate_recovery_codes()
+    hashes = [hash_token(recovery_code_key(operator_id, code)) for code in codes]
     db.session.add_all([OperatorCode(operator_id=operator_id, code_hash=kept) for kept in hashes])
     audit.record_event("recovery_codes_made", actor=operator_id)
     return codes
@@ -115,8 +115,8 @@ def replace_operator_recovery_codes(operator_id: str) -> list[str]:
 def check_operator_password_change(operator: sa.Row, current_password: str, new_password: str) -> None:
     """Raises Invalid for the new password, WrongPassword for the current one, TooManyAttempts."""
     accounts.check_password_strength(new_password, operator.email, operator.name)
-    count = rate_limits.take(limits.REAUTHENTICATION, operator.id)
-    if not password_hashing.matches(operator.password_hash, current_password, at_home=True):
+    count = rate_limits.hit(limits.REAUTHENTICATION, operator.id)
+    if not password_hashing.verify_password(operator.password_hash, current_password, known_device=True):
         audit.record_event("reauthn_fail", actor=operator.id)
         audit_lockout(limits.REAUTHENTICATION, count, None, actor=operator.id)
         db.session.commit()
@@ -126,7 +126,7 @@ def check_operator_password_change(operator: sa.Row, current_password: str, new_
 
 def set_operator_password(operator_id: str, new_hash: str, kept_session_id: str, now: datetime) -> None:
     """Set the password and end every other session, in the caller's unit of work."""
-    operator = lock(OperatorAccount, operator_id)
+    operator = lock_row(OperatorAccount, operator_id)
     operator.password_hash = new_hash
     OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_password_change", actor=operator.id)
@@ -135,7 +135,7 @@ def set_operator_password(operator_id: str, new_hash: str, kept_session_id: str,
 
 def verify_operator_reauthentication(operator_id: str, session_id: str, code: str, now: datetime) -> None:
     """For ten minutes from now the session may mint keys and operators. Raises WrongCode, TooManyAttempts."""
-    count = rate_limits.take(limits.REAUTHENTICATION, operator_id)
+    count = rate_limits.hit(limits.REAUTHENTICATION, operator_id)
     if not consume_operator_totp(operator_id, code, now):
         audit.record_event("reauthn_fail", actor=operator_id)
         audit_lockout(limits.REAUTHENTICATION, count, None, actor=operator_id)
@@ -158,11 +158,11 @@ def consume_operator_totp(operator_id: str, code: str, now: datetime) -> bool:
         OperatorAccount.totp_encrypted == sealed,
         OperatorAccount.totp_last_step < step,
     )
-    return affected(sa.update(OperatorAccount).where(*unused).values(totp_last_step=step)) == 1
+    return execute_write(sa.update(OperatorAccount).where(*unused).values(totp_last_step=step)) == 1
 
 
 def consume_operator_recovery_code(operator_id: str, code: str, now: datetime) -> bool:
     """Whether this is a recovery code of the operator's that was not used yet; uses it up."""
-    key = hash_token(recovery_key(operator_id, code))
+    key = hash_token(recovery_code_key(operator_id, code))
     unused = (OperatorCode.code_hash == key, OperatorCode.operator_id == operator_id, OperatorCode.used_at.is_(None))
-    return affected(sa.update(OperatorCode).where(*unused).values(used_at=now)) == 1
+    return execute_write(sa.update(OperatorCode).where(*unused).values(used_at=now)) == 1

@@ -12,7 +12,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
 LIFETIME_NAME = "impersonation"
 
@@ -22,7 +22,7 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
 
     Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
     """
-    account = lock(Account, account_id)
+    account = lock_row(Account, account_id)
     if account is None or account.status == "deleted":
         raise NotFound
     if account.status != "active":
@@ -65,9 +65,9 @@ def revoke_impersonations(operator_id: str, now: datetime) -> None:
 def _lock_active_operator(operator: Operator) -> None:
     """Lock who asks, so that disabling them at this moment ends this session too. Raises NotSignedIn."""
     if operator.session:
-        person = lock(OperatorAccount, operator.id)
+        person = lock_row(OperatorAccount, operator.id)
         still = person.status == "active" and person.role == operator.session.role
     else:
-        still = lock(ApiKey, operator.id).revoked_at is None
+        still = lock_row(ApiKey, operator.id).revoked_at is None
     if not still:
         raise NotSignedIn(presented=True)

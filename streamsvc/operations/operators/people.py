@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from streamsvc.models import MailedToken, OperatorAccount, OperatorCode, OperatorSession
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules.emails import email_key, shown
+from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.access import LastAdmin
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, insert, lock, new_id
+from streamsvc.storage.database import db, insert, lock_row, new_id
 
 INVITATION_KIND = "operator_invitation"
 
@@ -28,7 +28,7 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
     """
     row = {
         "id": new_id("opr"),
-        "email": shown(email),
+        "email": canonical_email(email),
         "email_key": email_key(email),
         "name": name,
         "role": role,
@@ -96,7 +96,7 @@ def revoke_operator_sessions(operator_id: str, now: datetime) -> None:
 def _lock_operator(operator_id: str) -> tuple[OperatorAccount, bool]:
     """The operator, locked after all admins; and whether nobody else could administer. Raises NotFound."""
     admins = OperatorAccount.lock_admins()
-    operator = lock(OperatorAccount, operator_id)
+    operator = lock_row(OperatorAccount, operator_id)
     if operator is None or operator.status == "removed":
         raise NotFound
     return operator, admins == [operator.id]

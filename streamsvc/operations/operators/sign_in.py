@@ -18,7 +18,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.storage.database import db, lock, one_row
+from streamsvc.storage.database import db, fetch_one, lock_row
 
 SECOND_FACTOR_METHODS = ("totp", "recovery_code")
 USUAL_NETWORK_PERIOD = timedelta(days=90)
@@ -53,8 +53,8 @@ def verify_operator_password(body: dict, now: datetime) -> VerifiedOperatorPassw
 
     From a usual place the attempts have a count of their own: strangers elsewhere cannot close that door.
     """
-    key, password, network = email_key(body["email"]), body["password"], limits.network(request.remote_addr)
-    found = one_row(
+    key, password, network = email_key(body["email"]), body["password"], limits.source_network(request.remote_addr)
+    found = fetch_one(
         OPERATOR_BY_EMAIL, {"email_key": key, "network": network, "usual_since": now - USUAL_NETWORK_PERIOD}
     )
     usual = f"{found.id} {network}" if found and found.is_usual_place else None
@@ -65,7 +65,7 @@ def verify_operator_password(body: dict, now: datetime) -> VerifiedOperatorPassw
         raise InvalidCredentials
     attempt.record_success()
     return VerifiedOperatorPassword(
-        found, password_hashing.hashed(password) if password_hashing.is_outdated(found.password_hash) else None
+        found, password_hashing.hash_password(password) if password_hashing.needs_rehash(found.password_hash) else None
     )
 
 
@@ -74,7 +74,7 @@ def require_operator_second_factor(operator_id: str, body: dict, now: datetime) 
     sent = [name for name in SECOND_FACTOR_METHODS if body.get(name)]
     if not sent:
         raise SecondFactorRequired(methods=list(SECOND_FACTOR_METHODS))
-    count = rate_limits.take(limits.SECOND_FACTOR, operator_id)
+    count = rate_limits.hit(limits.SECOND_FACTOR, operator_id)
     if not any(_consume_code(operator_id, name, body[name], now) for name in sent):
         audit.record_event("authn_second_factor_fail", actor="anonymous", operator=operator_id, method=sent[0])
         audit_lockout(limits.SECOND_FACTOR, count, None, actor=operator_id)
@@ -91,7 +91,7 @@ def _consume_code(operator_id: str, method: str, code: str, now: datetime) -> bo
 def create_operator_session(verified: VerifiedOperatorPassword, token: str, now: datetime) -> OperatorSession:
     """A session under `token`, in the caller's unit of work. Raises InvalidCredentials if the proofs have changed."""
     found = verified.operator
-    operator = lock(OperatorAccount, found.id)
+    operator = lock_row(OperatorAccount, found.id)
     still = (found.password_hash, found.totp_encrypted, "active")
     if (operator.password_hash, operator.totp_encrypted, operator.status) != still:
         raise InvalidCredentials
@@ -103,7 +103,7 @@ def create_operator_session(verified: VerifiedOperatorPassword, token: str, now:
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,
-        network=limits.network(request.remote_addr),
+        network=limits.source_network(request.remote_addr),
         user_agent=request.headers.get("User-Agent", "")[:300],
     )
     db.session.add(session)

@@ -15,13 +15,13 @@ from flask import g, has_request_context, request
 from sqlalchemy import event
 
 from streamsvc import clock
-from streamsvc.http.edge import request_id
+from streamsvc.http.edge import current_request_id
 from streamsvc.models import AuditEvent
-from streamsvc.rules.rate_limits import AUTHZ_FAILURE, network
+from streamsvc.rules.rate_limits import AUTHZ_FAILURE, source_network
 from streamsvc.security import rate_limits
-from streamsvc.security.authentication import Viewer, asking_operator, authz_failed
+from streamsvc.security.authentication import Viewer, authz_failed, current_operator
 from streamsvc.security.operators import Operator
-from streamsvc.storage.database import SAFE_METHODS, Session, all_rows, db, in_turn, utc_text
+from streamsvc.storage.database import SAFE_METHODS, Session, db, fetch_all, format_utc, write_transaction
 
 CHAIN_LOCK = 0x5EC0DE
 GENESIS = "0" * 64
@@ -33,33 +33,33 @@ def record_event(action: str, account_id: str | None = None, actor: str | None =
 
     The actor is who is named, else the account's owner, else the operator who asks.
     """
-    who = asking_operator() if has_request_context() else None
+    who = current_operator() if has_request_context() else None
     db.session.connection()  # begins the unit of work, whose rollback forgets the event
     noted = _event_row(action, account_id, actor or account_id or (who and who.id), details)
     db.session.info.setdefault("audit", []).append(noted)
 
 
 @authz_failed.connect
-def _record_denial(principal: Viewer | Operator, why: str) -> None:
+def _record_denial(principal: Viewer | Operator, reason: str) -> None:
     """An `authz_fail` of its own, since what was refused commits nothing; the first of its kind within an hour."""
     owner = None if isinstance(principal, Operator) else principal.account_id
     actor = principal.id if isinstance(principal, Operator) else principal.row.impersonated_by or owner
-    door = AUTHZ_FAILURE, f"{actor} {request.endpoint} {why}"
-    if rate_limits.look([door]):
+    door = AUTHZ_FAILURE, f"{actor} {request.endpoint} {reason}"
+    if rate_limits.resets_in([door]):
         return
-    with in_turn() as connection:
-        if rate_limits.Counters(connection).seen_first(*door):
+    with write_transaction() as connection:
+        if rate_limits.Counters(connection).count_first_seen(*door):
             call = f"{request.method} {request.url_rule}"
-            _append_events(connection, [_event_row("authz_fail", owner, actor, {"call": call, "why": why})])
+            _append_events(connection, [_event_row("authz_fail", owner, actor, {"call": call, "why": reason})])
 
 
 def _event_row(action: str, account_id: str | None, actor: str | None, details: dict) -> dict:
     """What is kept of an event, but for its place in the chain."""
     if has_request_context():
         details |= {
-            "address": network(request.remote_addr),
+            "address": source_network(request.remote_addr),
             "client": request.headers.get("User-Agent", "")[:200],
-            "request_id": request_id(),
+            "request_id": current_request_id(),
         }
     told = {"action": action, "account_id": account_id, "actor": actor, "at": clock.now()}
     return told | {"details": details | {"salt": secrets.token_hex(8)}}
@@ -72,7 +72,7 @@ def hash_details(details: dict) -> str:
 
 def hash_event(previous: str, seq: int, at: datetime, action: str, account_id, actor, details_digest: str) -> str:
     """The hash of one row, over the hash of the row before."""
-    text = json.dumps([previous, seq, utc_text(at), action, account_id, actor, details_digest])
+    text = json.dumps([previous, seq, format_utc(at), action, account_id, actor, details_digest])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -80,7 +80,7 @@ def find_first_break() -> int | None:
     """The number of the first row that was changed, removed or put in; None where the chain holds."""
     seq, previous = 0, GENESIS
     columns = AuditEvent.__table__.c
-    while rows := all_rows(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE_SIZE)):
+    while rows := fetch_all(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE_SIZE)):
         for row in rows:
             seq += 1
             told = hash_event(previous, seq, row.at, row.action, row.account_id, row.actor, row.details_digest)
@@ -119,7 +119,7 @@ def _append_events(transaction: Session | sa.Connection, events: list[dict]) -> 
 
 def _record_operator_call(session) -> None:
     """Once a request: an operator's changing call that no event tells of, unless it was rolled back."""
-    who = asking_operator() if has_request_context() else None
+    who = current_operator() if has_request_context() else None
     if who is None or request.method in SAFE_METHODS or g.get("operator_told"):
         return
     g.operator_told = True

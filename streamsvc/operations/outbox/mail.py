@@ -37,7 +37,7 @@ CODE_DIGITS = 8
 
 def enqueue_mail(kind: str, to: str, now: datetime, **context) -> None:
     """Ask for the mail `kind` (its template's name). No fact may be a secret: it waits in the job table."""
-    jobs.enqueue("mail.send", {"kind": kind, "to": to, "facts": context}, now)
+    jobs.enqueue_job("mail.send", {"kind": kind, "to": to, "facts": context}, now)
 
 
 def enqueue_token_mail(
@@ -60,16 +60,16 @@ def enqueue_token_mail(
     proof.expires_at = expires_at or now + MAILED_TOKEN_LIFETIMES[kind]
     db.session.add(proof)
     db.session.flush()
-    jobs.enqueue("mail.proof", {"proof_id": proof.id}, now)
+    jobs.enqueue_job("mail.proof", {"proof_id": proof.id}, now)
 
 
-@jobs.handler("mail.send")
+@jobs.job_handler("mail.send")
 def send_mail(payload: dict, now: datetime) -> None:
     """Write and send one mail."""
     _deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
 
 
-@jobs.handler("mail.proof")
+@jobs.job_handler("mail.proof")
 def send_token_mail(payload: dict, now: datetime) -> None:
     """Make the secret, keep its hash, send it. A repeated try makes a new secret: the one before was never read."""
     proof = db.session.get(MailedToken, payload["proof_id"])
@@ -95,9 +95,9 @@ def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
     if settings.sandbox:
         db.session.add(SandboxEmail(to=to, subject=subject, text=text, html=html, kind=kind, sent_at=now))
         return
-    message = mail.message_of(settings.mail_from, to, subject, text, html)
+    message = mail.build_message(settings.mail_from, to, subject, text, html)
     db.session.commit()  # the secret's hash is kept before anybody can read the secret
-    mail.send(settings.mail_url, message)
+    mail.send_message(settings.mail_url, message)
 
 
 def render_mail(kind: str, context: dict) -> tuple[str, str, str]:

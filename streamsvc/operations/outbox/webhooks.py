@@ -11,7 +11,7 @@ from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
 from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, new_id, utc_text
+from streamsvc.storage.database import db, format_utc, new_id
 from streamsvc.worker import jobs
 
 DELIVERY_JOB = "webhook.deliver"
@@ -22,7 +22,7 @@ def publish_event(kind: str, account_id: str | None, now: datetime, **data) -> N
     event_id = new_id("evt")
     told = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
     unit_of_work.add_rows(Event, [told])
-    for endpoint in unit_of_work.known("live endpoints", list_active_endpoints):
+    for endpoint in unit_of_work.get_or_load("live endpoints", list_active_endpoints):
         if endpoint.kinds is None or kind in endpoint.kinds:
             _enqueue_delivery(endpoint.id, event_id, now)
 
@@ -41,9 +41,9 @@ def _enqueue_delivery(endpoint_id: str, event_id: str, now: datetime) -> Webhook
     delivery = WebhookDelivery(
         id=new_id("whd"), endpoint_id=endpoint_id, event_id=event_id, created_at=now, next_at=now
     )
-    unit_of_work.add(delivery)
-    unit_of_work.flush()
-    jobs.enqueue(DELIVERY_JOB, {"delivery_id": delivery.id}, now)
+    unit_of_work.add_object(delivery)
+    unit_of_work.flush_session()
+    jobs.enqueue_job(DELIVERY_JOB, {"delivery_id": delivery.id}, now)
     return delivery
 
 
@@ -54,7 +54,7 @@ def redeliver_event(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery
 
 def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
     """`secret`: `whsec_` and 24 to 64 bytes in base64."""
-    sealed = encryption.seal(secret)
+    sealed = encryption.encrypt(secret)
     endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, secret_encrypted=sealed, created_at=now)
     db.session.add(endpoint)
     db.session.flush()
@@ -63,11 +63,14 @@ def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) ->
 
 def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None:
     """A new secret; the old one signs along for a day."""
-    endpoint.old_secret_encrypted, endpoint.old_secret_until = endpoint.secret_encrypted, now + rules.KEY_CHANGE
-    endpoint.secret_encrypted = encryption.seal(secret)
+    endpoint.old_secret_encrypted, endpoint.old_secret_until = (
+        endpoint.secret_encrypted,
+        now + rules.SECRET_ROTATION_PERIOD,
+    )
+    endpoint.secret_encrypted = encryption.encrypt(secret)
 
 
-@jobs.handler(DELIVERY_JOB)
+@jobs.job_handler(DELIVERY_JOB)
 def send_delivery(payload: dict, now: datetime) -> None:
     """Send one delivery, outside any unit of work, and write down how it went."""
     delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
@@ -77,28 +80,32 @@ def send_delivery(payload: dict, now: datetime) -> None:
         return
     url, (body, headers) = endpoint.url, build_message(endpoint, event, now)
     db.session.commit()
-    answer = outside.post(url, body, headers)
+    answer = outside.post_webhook(url, body, headers)
     complete_delivery(db.session.get(WebhookDelivery, payload["delivery_id"]), answer, now)
 
 
 def build_message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[bytes, dict[str, str]]:
     """The body, and the headers that sign it by the wall clock: receivers refuse what is signed long ago."""
-    told = {"type": event.kind, "timestamp": utc_text(event.at), "data": {"account_id": event.account_id, **event.data}}
+    told = {
+        "type": event.kind,
+        "timestamp": format_utc(event.at),
+        "data": {"account_id": event.account_id, **event.data},
+    }
     body = json.dumps(told, separators=(",", ":")).encode()
-    keys = [encryption.unseal(endpoint.secret_encrypted)]
+    keys = [encryption.decrypt(endpoint.secret_encrypted)]
     if endpoint.old_secret_encrypted and endpoint.old_secret_until > now:
-        keys.append(encryption.unseal(endpoint.old_secret_encrypted))
-    timestamp = int(clock.wall().timestamp())
+        keys.append(encryption.decrypt(endpoint.old_secret_encrypted))
+    timestamp = int(clock.wall_time().timestamp())
     return body, {
         "Content-Type": "application/json",
         "User-Agent": "streamsvc",
         "webhook-id": event.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": rules.signatures(keys, event.id, timestamp, body),
+        "webhook-signature": rules.sign_message(keys, event.id, timestamp, body),
     }
 
 
-def complete_delivery(delivery: WebhookDelivery, response: outside.Answer, now: datetime) -> None:
+def complete_delivery(delivery: WebhookDelivery, response: outside.WebhookResponse, now: datetime) -> None:
     delivery.attempts += 1
     delivery.response_status, delivery.error, delivery.next_at = response.status, response.error, None
     if response.status and 200 <= response.status < 300:
@@ -108,8 +115,8 @@ def complete_delivery(delivery: WebhookDelivery, response: outside.Answer, now: 
         db.session.get(WebhookEndpoint, delivery.endpoint_id).disabled_at = now
         delivery.status = "failed"
         return
-    delivery.next_at = rules.next_try(delivery.attempts, now, response.retry_after_s)
+    delivery.next_at = rules.next_attempt_at(delivery.attempts, now, response.retry_after_s)
     if delivery.next_at is None:
         delivery.status = "failed"
     else:
-        jobs.enqueue(DELIVERY_JOB, {"delivery_id": delivery.id}, delivery.next_at)
+        jobs.enqueue_job(DELIVERY_JOB, {"delivery_id": delivery.id}, delivery.next_at)

@@ -15,7 +15,7 @@ from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import all_rows, one_row
+from streamsvc.storage.database import fetch_all, fetch_one
 
 ACCOUNT_WITH_PLAN = (
     sa.select(
@@ -39,7 +39,7 @@ def explain_playback(body: dict, now: datetime) -> dict:
     """{allowed, code, facts, checks} for an `asked` (a loaded ExplainIn). Raises NotFound for account and profile."""
     at = body["at"] or now
     account_id = body["account_id"]
-    account = one_row(ACCOUNT_WITH_PLAN, {"account_id": account_id})
+    account = fetch_one(ACCOUNT_WITH_PLAN, {"account_id": account_id})
     if account is None:
         raise NotFound
     profile = _get_profile(account_id, body["profile_id"])
@@ -77,7 +77,7 @@ def explain_playback(body: dict, now: datetime) -> dict:
 
 def _get_profile(account_id, profile_id):
     """The profile asked for, else the account's first; None where it has none."""
-    theirs = all_rows(PROFILES_OF_ACCOUNT, {"account_id": account_id})
+    theirs = fetch_all(PROFILES_OF_ACCOUNT, {"account_id": account_id})
     if profile_id is None:
         return theirs[0] if theirs else None
     if (found := next((profile for profile in theirs if profile.id == profile_id), None)) is None:

@@ -20,8 +20,8 @@ from streamsvc.operations.catalog.titles.json_fragments import (
 )
 from streamsvc.operations.playback import rows as own_rows
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.security.authentication import asking_operator, viewer
-from streamsvc.storage.database import all_rows, db, one_row
+from streamsvc.security.authentication import current_operator, current_viewer
+from streamsvc.storage.database import db, fetch_all, fetch_one
 
 ITEMS_PER_ROW = 24
 PERSONAL_ROW_KINDS = ("continue", "next_up", "because")
@@ -67,10 +67,10 @@ class _ItemPage(msgspec.Struct):
 
 def list_home_rows() -> list:
     """The rows that the operator put, else the usual ones."""
-    put = all_rows(CONFIGURED_ROWS)
+    put = fetch_all(CONFIGURED_ROWS)
     if put:
         return put
-    made = all_rows(
+    made = fetch_all(
         sa.select(Collection.code, Collection.title, Collection.localizations).order_by(Collection.pk).limit(20)
     )
     usual = [_DefaultRow(f"row_{kind}", kind) for kind in ("continue", "next_up", "because", "popular", "new")]
@@ -81,7 +81,7 @@ def list_home_rows() -> list:
 
 def load_personal_rows(audience: Audience) -> dict[str, tuple[str, list[str]]]:
     """What the viewer's own rows hold: kind → (title, items as JSON). Nothing where no profile watches."""
-    profile = None if asking_operator() else viewer().profile
+    profile = None if current_operator() else current_viewer().profile
     if profile is None:
         return {}
     asked = {"cursor": None, "limit": ITEMS_PER_ROW}
@@ -94,7 +94,7 @@ def load_personal_rows(audience: Audience) -> dict[str, tuple[str, list[str]]]:
             DEFAULT_ROW_TITLES[kind],
             [bytes(item).decode() for item in msgspec.json.decode(page, type=_ItemPage).items],
         )
-    seed = one_row(LAST_WATCHED, {**audience.sql_parameters(), "profile_id": profile.profile_id})
+    seed = fetch_one(LAST_WATCHED, {**audience.sql_parameters(), "profile_id": profile.profile_id})
     if seed:
         cards = [tuple(seed), *similar.list_similar_cards(seed.pk, audience)]
         watched, *alike = lists.localized_cards(

@@ -10,7 +10,7 @@ from streamsvc.models import Episode, Progress, Title, TitleDetail
 from streamsvc.operations.catalog.reading.facts import load_title_facts
 from streamsvc.rules.playback.access import TitleFacts
 from streamsvc.rules.playback.progress import PlayableItem
-from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.compiled_statements import CompiledStatement
 
 EPISODE_PREFIX = "epi_"
 
@@ -75,9 +75,9 @@ _PROGRESS_COLUMNS = (Progress.position_s, Progress.duration_s, Progress.watched_
 _ITEM_ID, _PROFILE_ID = sa.bindparam("item_id"), sa.bindparam("profile_id", type_=sa.String)
 
 
-def _with_progress(select) -> Prepared:
+def _with_progress(select) -> CompiledStatement:
     mine = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
-    return Prepared(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, mine))
+    return CompiledStatement(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, mine))
 
 
 FILM_BY_ID = _with_progress(

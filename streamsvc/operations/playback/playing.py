@@ -13,13 +13,13 @@ from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress, streaming
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
-from streamsvc.rules.playback.tokens import Grant, path_opened_by
+from streamsvc.rules.playback.tokens import PlaybackToken, allowed_path
 from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import UtcTime, one_row
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import UtcTime, fetch_one
 
 
 def start_playback(viewer: Viewer, body: dict, now: datetime) -> dict:
@@ -49,7 +49,7 @@ def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
     """The id of the device that plays: the session's, or another of the account's. Raises NotFound."""
     if device_id in (None, viewer.row.device_id):
         return viewer.row.device_id
-    if not one_row(Device.owned_by(viewer.account_id).where(Device.id == device_id)):
+    if not fetch_one(Device.owned_by(viewer.account_id).where(Device.id == device_id)):
         raise NotFound(detail="There is no such device on your account.")
     return device_id
 
@@ -92,8 +92,8 @@ def manifest_views(playable: Playable) -> list[dict]:
 def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
     """A fresh grant for a stream (a Wish or a row of one): {token, expires_at}."""
     expires_at = now + streaming.STREAM_TTL
-    paths = tuple(dict.fromkeys(path_opened_by(manifest["url"]) for manifest in manifests))
-    grant = Grant(
+    paths = tuple(dict.fromkeys(allowed_path(manifest["url"]) for manifest in manifests))
+    grant = PlaybackToken(
         stream_id,
         stream.account_id,
         stream.profile_id,
@@ -104,7 +104,7 @@ def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: dat
         expires_at,
     )
     keys = playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
-    return {"token": playback_tokens.signed(grant, keys), "expires_at": expires_at}
+    return {"token": playback_tokens.encode_token(grant, keys), "expires_at": expires_at}
 
 
 def record_heartbeat(viewer: Viewer, stream_id: str, report: dict, now: datetime) -> dict:
@@ -158,7 +158,7 @@ def _find_stream_profile(viewer: Viewer, stream: sa.Row):
 def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
     """Raises StreamEnded where the stream ended just now."""
     final = report["state"] in streaming.FINAL_STATES
-    kept = (FINAL_HEARTBEAT if final else HEARTBEAT).affected(
+    kept = (FINAL_HEARTBEAT if final else HEARTBEAT).execute_write(
         stream_id=stream.id,
         now=now,
         until=now if final else now + streaming.STREAM_TTL,
@@ -171,11 +171,11 @@ def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
         raise StreamEnded(reason=streams.stream_end_reason(stream, now))
 
 
-def _heartbeat_statement(**more) -> Prepared:
+def _heartbeat_statement(**more) -> CompiledStatement:
     """Guarded: what ended or expired meanwhile stays so."""
     live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *live)
-    return Prepared(
+    return CompiledStatement(
         statement.values(
             position_s=sa.bindparam("told_position_s", type_=sa.Integer),
             state=sa.bindparam("told_state", type_=sa.String),

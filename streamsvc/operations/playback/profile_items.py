@@ -9,7 +9,7 @@ from streamsvc.operations.playback import items
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import affected, all_rows, insert
+from streamsvc.storage.database import execute_write, fetch_all, insert
 
 
 def get_visible_title_id(profile, title_id: str) -> str:
@@ -22,7 +22,7 @@ def get_visible_title_id(profile, title_id: str) -> str:
 
 def hide_from_continue_watching(profile_id: str, item_id: str, now: datetime) -> None:
     """Take an item out of "continue watching", until it is watched on."""
-    affected(
+    execute_write(
         sa.update(Progress).where(Progress.profile_id == profile_id, Progress.item_id == item_id).values(hidden_at=now)
     )
 
@@ -30,28 +30,30 @@ def hide_from_continue_watching(profile_id: str, item_id: str, now: datetime) ->
 def delete_history(profile_id: str, item_id: str | None) -> None:
     """Drop an item from the history, or all of it."""
     one = [Progress.item_id == item_id] if item_id else []
-    affected(sa.delete(Progress).where(Progress.profile_id == profile_id, *one))
+    execute_write(sa.delete(Progress).where(Progress.profile_id == profile_id, *one))
 
 
 def add_to_watchlist(profile_id: str, title_id: str, now: datetime) -> None:
     row = {"profile_id": profile_id, "title_id": title_id, "added_at": now}
-    affected(insert(WatchlistItem).values(row).on_conflict_do_nothing(index_elements=["profile_id", "title_id"]))
+    execute_write(insert(WatchlistItem).values(row).on_conflict_do_nothing(index_elements=["profile_id", "title_id"]))
 
 
 def remove_from_watchlist(profile_id: str, title_id: str) -> None:
-    affected(sa.delete(WatchlistItem).where(WatchlistItem.profile_id == profile_id, WatchlistItem.title_id == title_id))
+    execute_write(
+        sa.delete(WatchlistItem).where(WatchlistItem.profile_id == profile_id, WatchlistItem.title_id == title_id)
+    )
 
 
 def set_rating(profile_id: str, title_id: str, rating: str, now: datetime) -> None:
     row = {"profile_id": profile_id, "title_id": title_id, "rating": rating, "rated_at": now}
     changed = {"rating": rating, "rated_at": now}
-    affected(
+    execute_write(
         insert(TitleRating).values(row).on_conflict_do_update(index_elements=["profile_id", "title_id"], set_=changed)
     )
 
 
 def clear_rating(profile_id: str, title_id: str) -> None:
-    affected(sa.delete(TitleRating).where(TitleRating.profile_id == profile_id, TitleRating.title_id == title_id))
+    execute_write(sa.delete(TitleRating).where(TitleRating.profile_id == profile_id, TitleRating.title_id == title_id))
 
 
 def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
@@ -59,7 +61,7 @@ def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
 
     def found(rows, key, *columns):
         select = sa.select(key, *columns).where(rows.profile_id == profile_id, key.in_(ids))
-        return {row[0]: row for row in all_rows(select)}
+        return {row[0]: row for row in fetch_all(select)}
 
     progress = found(Progress, Progress.item_id, *Progress.__table__.c)
     wanted = found(WatchlistItem, WatchlistItem.title_id)

@@ -16,7 +16,7 @@ from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.playback.progress import INACTIVE_AFTER, STARTED_AFTER_S, STARTED_AFTER_SHARE
-from streamsvc.storage.database import UtcTime, all_rows, one_row
+from streamsvc.storage.database import UtcTime, fetch_all, fetch_one
 
 PROFILE_ID = sa.bindparam("profile_id")
 LIMIT = sa.bindparam("limit")
@@ -193,7 +193,7 @@ def profile_row_json(
 ) -> bytes:
     """A page of one of the statements above as JSON; `tell(row, card)` gives an item."""
     scope = f"{name}:{profile_id}"
-    after = pagination.decode(scope, query["cursor"])
+    after = pagination.decode_cursor(scope, query["cursor"])
     at, id_ = (datetime.fromisoformat(after[0]), after[1]) if after else (None, None)
     parameters = audience.sql_parameters() | {
         "profile_id": profile_id,
@@ -203,8 +203,8 @@ def profile_row_json(
         "after_at": at,
         "after_id": id_,
     }
-    found = all_rows(statements[after is not None], parameters)
-    shown = pagination.page(found, query["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
+    found = fetch_all(statements[after is not None], parameters)
+    shown = pagination.build_page(found, query["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
     cards = lists.localized_cards(
         shown["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
     )
@@ -212,7 +212,7 @@ def profile_row_json(
         item_view(one, msgspec.Raw(card.encode())) for one, card in zip(shown["items"], cards, strict=True)
     ]
     if query.get("include_total"):
-        shown["total"] = one_row(statements[COUNT_KEY], parameters)[0]
+        shown["total"] = fetch_one(statements[COUNT_KEY], parameters)[0]
     return msgspec.json.encode(shown)
 
 

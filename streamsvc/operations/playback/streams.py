@@ -20,8 +20,8 @@ from streamsvc.rules.playback import streaming
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import UtcTime, affected, all_rows, db, insert, new_id
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import UtcTime, db, execute_write, fetch_all, insert, new_id
 
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
@@ -37,7 +37,7 @@ LIVE_STREAMS_OF_ACCOUNT = (
     .where(Stream.account_id == ACCOUNT_ID, IS_LIVE)
     .order_by(Stream.id)
 )
-STREAM_BY_ID = Prepared(
+STREAM_BY_ID = CompiledStatement(
     sa.select(*Stream.__table__.c, SESSION_IS_LIVE.label("session_lives"), LIVE_COUNT.label("current")).where(
         Stream.id == sa.bindparam("stream_id"), Stream.account_id == ACCOUNT_ID
     )
@@ -77,7 +77,7 @@ def evicts_devices() -> bool:
 
 def list_live_streams(account_id: str, now: datetime) -> list[sa.Row]:
     """The account's live streams, the oldest first."""
-    return all_rows(LIVE_STREAMS_OF_ACCOUNT, {"account_id": account_id, "now": now})
+    return fetch_all(LIVE_STREAMS_OF_ACCOUNT, {"account_id": account_id, "now": now})
 
 
 def find_stream(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
@@ -119,7 +119,7 @@ def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
 
 
 @cache
-def _claim_statement(dialect: str) -> Prepared:
+def _claim_statement(dialect: str) -> CompiledStatement:
     """Takes a place if one is free and the device a known one; gives the stream's id and how many are live with it.
 
     What the same device has open of the same item is in the way, live or not: that place is taken over, not doubled.
@@ -132,7 +132,7 @@ def _claim_statement(dialect: str) -> Prepared:
     )
     row = sa.select(*(sa.bindparam(column.name, type_=column.type) for column in columns))
     row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, known)
-    return Prepared(
+    return CompiledStatement(
         insert(Stream)
         .from_select([column.name for column in columns], row)
         .on_conflict_do_nothing(index_elements=["account_id", "device_id", "item_id"], index_where=STREAM_IS_OPEN)
@@ -219,7 +219,7 @@ def _list_evictable_devices(request: StreamRequest, known: list[sa.Row], live: l
 
 def list_stream_devices(account_id: str, now: datetime) -> list[sa.Row]:
     """The devices that take a place of the account's, the oldest first."""
-    return all_rows(STREAM_DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_RETENTION})
+    return fetch_all(STREAM_DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_RETENTION})
 
 
 STREAM_DEVICES = (
@@ -242,7 +242,7 @@ def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *which
 
 def end_streams(account_id: str, now: datetime, reason: str, *which) -> int:
     """End the account's live streams that `which` means; how many there were."""
-    return affected(_end_statement(account_id, now, reason, Stream.expires_at > now, *which))
+    return execute_write(_end_statement(account_id, now, reason, Stream.expires_at > now, *which))
 
 
 def _end_statement(account_id, now, reason, *which):

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Stream, Title
 from streamsvc.operations.playback import streams
-from streamsvc.storage.database import all_rows, db
+from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
 
 MAX_TITLES = 100
@@ -34,13 +34,13 @@ def usage_report(since: date, until: date) -> dict:
     """{days: [{day, …}], titles: [{title_id, title, …}], total: {…}} from the day `since` to before `until`, in UTC."""
     first, last = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (since, until))
     period = {"since": first, "until": last}
-    [total] = all_rows(sa.select(*_USAGE_COLUMNS).where(_IN_PERIOD), period)
+    [total] = fetch_all(sa.select(*_USAGE_COLUMNS).where(_IN_PERIOD), period)
     day = _start_day()
     by_day = sa.select(day.label("day"), *_USAGE_COLUMNS).where(_IN_PERIOD).group_by(day).order_by(day)
     return {
-        "days": [{"day": str(row.day), **_usage_view(row)} for row in all_rows(by_day, period)],
+        "days": [{"day": str(row.day), **_usage_view(row)} for row in fetch_all(by_day, period)],
         "titles": [
-            {"title_id": r.title_id, "title": r.title, **_usage_view(r)} for r in all_rows(USAGE_BY_TITLE, period)
+            {"title_id": r.title_id, "title": r.title, **_usage_view(r)} for r in fetch_all(USAGE_BY_TITLE, period)
         ],
         "total": _usage_view(total),
     }
@@ -62,7 +62,7 @@ def _usage_view(row) -> dict:
     }
 
 
-@jobs.recurring("streams", every=timedelta(days=1))
+@jobs.recurring_job("streams", every=timedelta(days=1))
 def maintain_streams(payload: dict, now: datetime) -> None:
     """End the expired, forget the old."""
     streams.expire_and_purge_streams(now)

@@ -6,7 +6,7 @@ from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import lock
+from streamsvc.storage.database import lock_row
 from streamsvc.worker import jobs
 
 
@@ -28,13 +28,13 @@ def set_account_status(account: Account, change: dict, now: datetime, actor: str
         revocation.deny_pending_device_codes(account.id)
         trusted_devices.revoke_device_trust(account.id)
     if change["until"]:
-        jobs.enqueue("accounts.enable", {"account_id": account.id}, change["until"])
+        jobs.enqueue_job("accounts.enable", {"account_id": account.id}, change["until"])
 
 
-@jobs.handler("accounts.enable")
+@jobs.job_handler("accounts.enable")
 def enable_account(payload: dict, now: datetime) -> None:
     """The time is over, unless somebody decided anew."""
-    account = lock(Account, payload["account_id"])
+    account = lock_row(Account, payload["account_id"])
     if account.status == "disabled" and account.disabled_until and account.disabled_until <= now:
         account.status, account.status_reason, account.disabled_until = "active", None, None
         audit.record_event("account_enabled", account.id, reason="the time is over")

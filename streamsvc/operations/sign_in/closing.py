@@ -10,7 +10,7 @@ from streamsvc.models import Account, MailedToken, Session
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.billing.core import charging
-from streamsvc.operations.billing.core.aggregate import stand
+from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
 from streamsvc.operations.outbox import audit, mail
@@ -18,7 +18,7 @@ from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 from streamsvc.worker import jobs
 
 TOKEN_KIND = "account_restoration"
@@ -32,7 +32,7 @@ def close_account(account_id: str, now: datetime) -> None:
     Whoever had the address before, and may still undo its change, may so undo this.
     """
     days = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
-    account = lock(Account, account_id)
+    account = lock_row(Account, account_id)
     email = account.email
     _cancel_subscriptions(account_id, now)
     Session.revoke_all(account_id, now)
@@ -49,13 +49,13 @@ def close_account(account_id: str, now: datetime) -> None:
         return
     account.erase_at = now + days
     mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at)
-    jobs.enqueue(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
+    jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 
 def restore_account(token: str, now: datetime) -> None:
     """Open the account again, under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
     proof = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
-    account = proof and lock(Account, proof.account_id)
+    account = proof and lock_row(Account, proof.account_id)
     if account is None or account.erase_at is None:
         raise TokenInvalid
     account.status, account.erase_at = "active", None
@@ -68,10 +68,10 @@ def restore_account(token: str, now: datetime) -> None:
     audit.record_event("account_restored", account.id)
 
 
-@jobs.handler(ERASURE_JOB)
+@jobs.job_handler(ERASURE_JOB)
 def erase_closed_account(payload: dict, now: datetime) -> None:
     """The time is over, unless the account was taken back."""
-    account = lock(Account, payload["account_id"])
+    account = lock_row(Account, payload["account_id"])
     if account.erase_at is None or account.erase_at > now:
         return
     email = db.session.scalar(
@@ -84,7 +84,7 @@ def erase_closed_account(payload: dict, now: datetime) -> None:
 def _cancel_subscriptions(account_id: str, now: datetime) -> None:
     live = sa.select(Subscription.id).where(Subscription.account_id == account_id, Subscription.status.in_(LIVE))
     for subscription_id in db.session.scalars(live):
-        at = stand(subscription_id, now)
-        charging.clear_waiting(at)
-        changes.cancel(at, {"when": "now", "credit": "none", "reason": "account deleted"}, account_id)
-        at.show()
+        at = load_locked(subscription_id, now)
+        charging.revert_unpaid_changes(at)
+        changes.cancel_subscription(at, {"when": "now", "credit": "none", "reason": "account deleted"}, account_id)
+        at.save_projection()

@@ -12,7 +12,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_LIFETIME, POLL_INTERVAL_S, SLOW_DOWN_S, normalize_user_code
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import affected, db, lock, one_row, utc_text
+from streamsvc.storage.database import db, execute_write, fetch_one, format_utc, lock_row
 
 
 class OAuthError(Exception):
@@ -29,7 +29,7 @@ def create_device_code(device: dict, device_code: str, user_code: str, now: date
         DeviceCode(
             device_code_hash=hash_token(device_code),
             user_code_hash=hash_token(normalize_user_code(user_code)),
-            device={"name": device["name"], "kind": device["kind"], "city": trusted_proxies.city()},
+            device={"name": device["name"], "kind": device["kind"], "city": trusted_proxies.client_city()},
             address=request.remote_addr,
             interval_s=POLL_INTERVAL_S,
             next_poll_at=now,
@@ -63,7 +63,7 @@ def decide_device_code(
     found = get_pending_device_code(user_code, now)
     still = (DeviceCode.id == found.id, DeviceCode.status == "pending")
     values = {"status": "approved" if approve else "denied", "account_id": account_id}
-    values["device"] = found.device | {"proved_at": utc_text(authenticated_at)}
+    values["device"] = found.device | {"proved_at": format_utc(authenticated_at)}
     if db.session.execute(sa.update(DeviceCode).where(*still).values(**values)).rowcount != 1:
         raise NotFound
     audit.record_event(
@@ -74,7 +74,7 @@ def decide_device_code(
 def poll_device_code(device_code: str, now: datetime) -> sa.Row:
     """The approved code's row, used up in the caller's unit of work: who signs in, on what. Raises TokenRefused."""
     columns = DeviceCode.__table__.c
-    found = one_row(sa.select(*columns).where(columns.device_code_hash == hash_token(device_code)))
+    found = fetch_one(sa.select(*columns).where(columns.device_code_hash == hash_token(device_code)))
     if found is None or found.status == "used":
         raise OAuthError("invalid_grant")
     if found.expires_at <= now:
@@ -83,7 +83,9 @@ def poll_device_code(device_code: str, now: datetime) -> sa.Row:
         raise OAuthError("access_denied")
     if found.status == "pending":
         raise OAuthError(_record_poll(found, now))
-    account = lock(Account, found.account_id)  # whatever ends sessions at this moment comes before this one, or after
+    account = lock_row(
+        Account, found.account_id
+    )  # whatever ends sessions at this moment comes before this one, or after
     approved = (DeviceCode.id == found.id, DeviceCode.status == "approved")
     if db.session.execute(sa.update(DeviceCode).where(*approved).values(status="used")).rowcount != 1:
         raise OAuthError("invalid_grant")
@@ -102,7 +104,7 @@ def _record_poll(device_code, now: datetime) -> str:
     too_soon = now < device_code.next_poll_at
     interval_s = device_code.interval_s + SLOW_DOWN_S if too_soon else device_code.interval_s
     next_poll_at = now + timedelta(seconds=interval_s)
-    affected(
+    execute_write(
         sa.update(DeviceCode)
         .where(DeviceCode.id == device_code.id)
         .values(interval_s=interval_s, next_poll_at=next_poll_at)

@@ -10,9 +10,9 @@ from streamsvc.operations.credentials import revocation
 from streamsvc.operations.credentials.attempts import hit_mail_limits
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.emails import email_key, shown
+from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
 
 def start_email_change(account_id: str, email: str, now: datetime) -> None:
@@ -22,15 +22,15 @@ def start_email_change(account_id: str, email: str, now: datetime) -> None:
     """
     for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
         hit_mail_limits(limits.MAIL_TO_ADDRESS, subject)
-    account = lock(Account, account_id)
-    mail.enqueue_token_mail("email_change", shown(email), account_id, now)
+    account = lock_row(Account, account_id)
+    mail.enqueue_token_mail("email_change", canonical_email(email), account_id, now)
     mail.enqueue_token_mail("email_undo", account.email, account_id, now, revoke_previous=False)
     audit.record_event("email_change_asked", account_id)
 
 
 def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
     """The account has the new address from now on. Raises EmailTaken."""
-    account = lock(Account, mailed_token.account_id)
+    account = lock_row(Account, mailed_token.account_id)
     _set_email(account, mailed_token.email, now)
     MailedToken.revoke_all(account.id, now, "email_verification")
     revocation.cancel_pending_sign_ins(account.id, now)
@@ -45,7 +45,7 @@ def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
     identities go, and so does an authenticator that was added meanwhile. An older undo still stands: of two who say
     that the account is theirs, the one who had it first is believed.
     """
-    account = lock(Account, mailed_token.account_id)
+    account = lock_row(Account, mailed_token.account_id)
     _set_email(account, mailed_token.email, now)
     account.password_hash = None
     revocation.cancel_pending_sign_ins(account.id, now)

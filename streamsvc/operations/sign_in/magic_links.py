@@ -18,7 +18,7 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import lock, one_row
+from streamsvc.storage.database import fetch_one, lock_row
 from streamsvc.worker import jobs
 
 
@@ -26,10 +26,10 @@ def enqueue_magic_link(email: str, binding: str, now: datetime) -> None:
     """Leave it to the worker, in the caller's unit of work. Too many are dropped without a word."""
     key = email_key(email)
     if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"magic_link {key}"):
-        jobs.enqueue("accounts.magic_link", {"email_key": key, "binding_hash": hash_token(binding)}, now)
+        jobs.enqueue_job("accounts.magic_link", {"email_key": key, "binding_hash": hash_token(binding)}, now)
 
 
-@jobs.handler("accounts.magic_link")
+@jobs.job_handler("accounts.magic_link")
 def send_magic_link(payload: dict, now: datetime) -> None:
     """Mail a link to the account's own address, if there is one."""
     account = Account.find_by_email_key(payload["email_key"])
@@ -41,7 +41,7 @@ def send_magic_link(payload: dict, now: datetime) -> None:
 
 def get_magic_link_account_id(token: str, binding: str, now: datetime) -> str:
     """The id of the account that the link opens in this browser; the link is still good. Raises TokenInvalid."""
-    found = one_row(
+    found = fetch_one(
         sa.select(MailedToken.account_id, MailedToken.data).where(
             MailedToken.kind == "magic_link",
             MailedToken.token_hash == hash_token(token),
@@ -59,6 +59,6 @@ def consume_magic_link(token: str, now: datetime) -> str:
     if proof is None:
         raise TokenInvalid
     password_changes.verify_address(proof, now)
-    if not can_sign_in(lock(Account, proof.account_id)):
+    if not can_sign_in(lock_row(Account, proof.account_id)):
         raise TokenInvalid
     return proof.account_id

@@ -10,14 +10,14 @@ from streamsvc.models import Account, Device, Session
 from streamsvc.operations.credentials import mailed_tokens, revocation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import TokenInvalid
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
 TOKEN_KIND = "new_device"
 
 
 def enqueue_new_device_mail(account_id: str, device: Device, now: datetime) -> None:
     """Write to the owner, in the caller's unit of work. An earlier mail's link still works: it is about another one."""
-    place = ", ".join(filter(None, (trusted_proxies.city(), request.remote_addr))) or "an unknown place"
+    place = ", ".join(filter(None, (trusted_proxies.client_city(), request.remote_addr))) or "an unknown place"
     told = {"device": device.name, "address": place}
     to = db.session.get(Account, account_id).email
     mail.enqueue_token_mail(TOKEN_KIND, to, account_id, now, revoke_previous=False, device_id=device.id, told=told)
@@ -31,7 +31,7 @@ def disown_device(token: str, now: datetime) -> None:
     proof = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     if proof is None:
         raise TokenInvalid
-    account, device_id = lock(Account, proof.account_id), proof.data["device_id"]
+    account, device_id = lock_row(Account, proof.account_id), proof.data["device_id"]
     db.session.execute(sa.update(Device).where(Device.id == device_id).values(removed_at=now))
     ended = Session.revoke_all(account.id, now, Session.device_id == device_id)
     account.password_hash = None

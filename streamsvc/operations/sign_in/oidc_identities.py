@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.gateways.oidc import Away, Provider, Refused
+from streamsvc.gateways.oidc import CallFailed, CallRejected, OidcProvider
 from streamsvc.models import Account, Identity, PendingFlow
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.accounts.accounts import can_sign_in
@@ -28,7 +28,7 @@ from streamsvc.rules.refusals.accounts import (
 )
 from streamsvc.rules.refusals.requests import NotFound, Unavailable
 from streamsvc.security import encryption
-from streamsvc.storage.database import affected, db, lock, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
 
 CALLBACK_PATH = "/v1/sessions/oidc-callback"
 
@@ -43,7 +43,7 @@ class ProviderSignIn:
     account_id: str | None
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> OidcProvider:
         return _get_provider(self.flow.data["provider"])
 
 
@@ -57,9 +57,9 @@ def start_provider_sign_in(kind: str, provider_name: str, now: datetime, sign_up
     try:
         provider = _get_provider(provider_name)
         url = provider.authorization_url(_redirect_uri(provider), state, nonce, verifier)
-    except Away as error:
+    except CallFailed as error:
         raise _provider_unavailable(error) from None
-    kept = {"provider": provider_name, "nonce": nonce, "verifier": encryption.seal(verifier), "sign_up": sign_up}
+    kept = {"provider": provider_name, "nonce": nonce, "verifier": encryption.encrypt(verifier), "sign_up": sign_up}
     pending_flows.start_flow(kind, state, now, **owner, **kept)
     return url
 
@@ -74,11 +74,11 @@ def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, n
     provider, known = _get_provider(flow.data["provider"]), flow.data.get("told")
     if known is None:
         try:
-            verifier = encryption.unseal(flow.data["verifier"])
-            claims = provider.claims(code, issuer, _redirect_uri(provider), verifier, flow.data["nonce"])
-        except Away as error:
+            verifier = encryption.decrypt(flow.data["verifier"])
+            claims = provider.fetch_claims(code, issuer, _redirect_uri(provider), verifier, flow.data["nonce"])
+        except CallFailed as error:
             raise _provider_unavailable(error) from None
-        except Refused as error:
+        except CallRejected as error:
             audit.record_event("authn_login_fail", actor="anonymous", method=provider.name, why=str(error))
             PendingFlow.consume(flow.id, now)
             db.session.commit()
@@ -89,7 +89,7 @@ def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, n
     owner = sa.select(Identity.account_id).where(
         Identity.issuer == provider.issuer, Identity.subject == known["subject"]
     )
-    found = one_row(owner)
+    found = fetch_one(owner)
     return ProviderSignIn(flow, known["subject"], known["email"], found and found.account_id)
 
 
@@ -102,7 +102,7 @@ def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -
         raise TokenInvalid
     if provider_sign_in.account_id is None:
         return _create_account(provider_sign_in, now)
-    if not can_sign_in(lock(Account, provider_sign_in.account_id)):
+    if not can_sign_in(lock_row(Account, provider_sign_in.account_id)):
         raise InvalidCredentials(detail="This identity does not open an account here.")
     mine = (Identity.issuer == provider_sign_in.provider.issuer, Identity.subject == provider_sign_in.subject)
     mine += (Identity.account_id == provider_sign_in.account_id,)
@@ -160,26 +160,26 @@ def _create_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dat
 def _save_claims(flow: sa.Row, claims: dict) -> None:
     """In a statement of its own: the provider gives it once."""
     unused = (PendingFlow.id == flow.id, PendingFlow.used_at.is_(None))
-    affected(sa.update(PendingFlow).where(*unused).values(data=flow.data | {"told": claims, "verifier": None}))
+    execute_write(sa.update(PendingFlow).where(*unused).values(data=flow.data | {"told": claims, "verifier": None}))
 
 
 def _account_email(account_id: str) -> str:
     return db.session.get(Account, account_id).email
 
 
-def _configured_providers() -> dict[str, Provider]:
+def _configured_providers() -> dict[str, OidcProvider]:
     text = current_app.extensions["settings"].oidc_providers
-    return {name: Provider(name, **told) for name, told in json.loads(text or "{}").items()}
+    return {name: OidcProvider(name, **told) for name, told in json.loads(text or "{}").items()}
 
 
-def _get_provider(name: str) -> Provider:
+def _get_provider(name: str) -> OidcProvider:
     found = _configured_providers().get(name)
     if found is None:
         raise NotFound
     return found
 
 
-def _redirect_uri(provider: Provider) -> str:
+def _redirect_uri(provider: OidcProvider) -> str:
     return form_post_url() if provider.response_mode == "form_post" else front_end_redirect_url()
 
 
@@ -193,6 +193,6 @@ def front_end_redirect_url() -> str:
     return settings.oidc_redirect_url or f"{settings.public_url}/"
 
 
-def _provider_unavailable(error: Away) -> Unavailable:
+def _provider_unavailable(error: CallFailed) -> Unavailable:
     current_app.logger.warning("provider away: %s", error)
     return Unavailable(detail="The provider does not answer just now; try again shortly.")

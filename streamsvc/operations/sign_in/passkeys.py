@@ -13,14 +13,14 @@ from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.gateways import authenticators
-from streamsvc.gateways.authenticators import Answer, Unproved
+from streamsvc.gateways.authenticators import VerificationFailed, VerifiedCredential
 from streamsvc.models import Account, Passkey, PendingFlow
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import pending_flows
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 from streamsvc.rules.sign_in.passkeys import MAX_PASSKEYS, is_sign_count_valid, relying_party_and_origin
-from streamsvc.storage.database import db, lock, one_row
+from streamsvc.storage.database import db, fetch_one, lock_row
 
 CHALLENGE_BYTES = 32
 REAUTHENTICATION_FLOW = "passkey_reauthentication"
@@ -33,7 +33,7 @@ class VerifiedAssertion:
 
     passkey: sa.Row
     flow: sa.Row
-    response: Answer
+    response: VerifiedCredential
 
 
 def start_passkey_registration(account_id: str, email: str, session_id: str, now: datetime) -> dict:
@@ -50,19 +50,19 @@ def complete_passkey_registration(
 ) -> Passkey:
     """Keep the passkey that was made for this session. Raises PasskeyInvalid, PasskeyLimit."""
     try:
-        challenge = authenticators.challenge_in(credential)
+        challenge = authenticators.read_challenge(credential)
         began = pending_flows.find_session_flow("passkey_registration", challenge.hex(), session_id, now)
         if began is None:
             raise PasskeyInvalid
-        made = authenticators.made(credential, challenge, *_relying_party())
-    except Unproved:
+        made = authenticators.verify_registration(credential, challenge, *_relying_party())
+    except VerificationFailed:
         raise PasskeyInvalid from None
-    account = lock(Account, account_id)
+    account = lock_row(Account, account_id)
     if not PendingFlow.consume(began.id, now):
         raise PasskeyInvalid
     if len(_list_credential_ids(account_id)) >= MAX_PASSKEYS:
         raise PasskeyLimit(limit=MAX_PASSKEYS)
-    passkey = Passkey(account_id=account_id, credential_id=made.credential_id, public_key=made.key, name=name)
+    passkey = Passkey(account_id=account_id, credential_id=made.credential_id, public_key=made.public_key, name=name)
     passkey.sign_count, passkey.created_at = made.sign_count, now
     db.session.add(passkey)
     try:
@@ -118,24 +118,24 @@ def _verify_assertion(credential: dict, find_flow) -> VerifiedAssertion:
     """`began_with(challenge in hex)`: the open ceremony, or None."""
     account_id = None
     try:
-        challenge = authenticators.challenge_in(credential)
+        challenge = authenticators.read_challenge(credential)
         began = find_flow(challenge.hex())
-        kept = one_row(sa.select(*Passkey.__table__.c).where(Passkey.credential_id == str(credential.get("id"))))
+        kept = fetch_one(sa.select(*Passkey.__table__.c).where(Passkey.credential_id == str(credential.get("id"))))
         if began is None or kept is None:
-            raise Unproved("unknown challenge" if began is None else "unknown passkey")
+            raise VerificationFailed("unknown challenge" if began is None else "unknown passkey")
         account_id = kept.account_id
-        answer = authenticators.signed(credential, challenge, *_relying_party(), kept.public_key)
-        if authenticators.user_handle_of(credential) not in (None, account_id):
-            raise Unproved("another user's handle")
-    except Unproved as error:
+        answer = authenticators.verify_assertion(credential, challenge, *_relying_party(), kept.public_key)
+        if authenticators.read_user_handle(credential) not in (None, account_id):
+            raise VerificationFailed("another user's handle")
+    except VerificationFailed as error:
         raise _record_failure(account_id, str(error)) from None
     return VerifiedAssertion(kept, began, answer)
 
 
 def consume_assertion(assertion: VerifiedAssertion, now: datetime) -> str:
     """Use the challenge up and count on, in the caller's unit of work; the account's id. Raises InvalidCredentials."""
-    account = lock(Account, assertion.passkey.account_id)
-    kept = lock(Passkey, assertion.passkey.id)
+    account = lock_row(Account, assertion.passkey.account_id)
+    kept = lock_row(Passkey, assertion.passkey.id)
     if not PendingFlow.consume(assertion.flow.id, now) or kept is None or not can_sign_in(account):
         db.session.rollback()
         raise _record_failure(assertion.passkey.account_id, "challenge used, passkey removed or account closed")

@@ -21,7 +21,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
 from streamsvc.security import password_hashing
-from streamsvc.storage.database import affected, db, lock, one_row
+from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
 
 ACCOUNT_QUERY = (
     sa.select(
@@ -60,7 +60,7 @@ def verify_password(
     Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once.
     """
     key = email_key(email)
-    found = one_row(ACCOUNT_BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
+    found = fetch_one(ACCOUNT_BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
     known_device = found.device_id if found else None
     attempt = SignInAttempt(key, known_device, challenge_token)
     right = attempt.verify_password(found.password_hash if found else None, password)
@@ -76,16 +76,18 @@ def _rehash_if_outdated(account: sa.Row, password: str) -> str:
 
     Only if it still is what was proved: a password that was changed meanwhile is not set back.
     """
-    if not password_hashing.is_outdated(account.password_hash):
+    if not password_hashing.needs_rehash(account.password_hash):
         return account.password_hash
-    fresh = password_hashing.hashed(password, at_home=account.device_id is not None)
+    fresh = password_hashing.hash_password(password, known_device=account.device_id is not None)
     still = (Account.id == account.id, Account.password_hash == account.password_hash)
-    return fresh if affected(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
+    return (
+        fresh if execute_write(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
+    )
 
 
 def load_sign_in_account(account_id: str, device_id: str | None) -> sa.Row:
     """Who is about to sign in by something other than a password, as `by_password` sees them."""
-    return one_row(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
+    return fetch_one(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
 
 
 def create_session(
@@ -126,7 +128,7 @@ def create_session(
         authenticated_at=authenticated_at or now,
         last_seen_at=now,
         address=request.remote_addr,
-        city=trusted_proxies.city(),
+        city=trusted_proxies.client_city(),
         user_agent=request.headers.get("User-Agent", "")[:300],
     )
     db.session.add(session)
@@ -156,5 +158,5 @@ PURGE_BATCH_SIZE = 1_000
 
 def lock_and_recheck_password(verified: VerifiedPassword) -> bool:
     """Lock the account and look whether it may still sign in with the password that was just proved."""
-    account = lock(Account, verified.account.id)
+    account = lock_row(Account, verified.account.id)
     return account.password_hash == verified.password_hash and can_sign_in(account)

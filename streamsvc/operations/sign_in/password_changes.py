@@ -15,18 +15,18 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import rate_limits
-from streamsvc.storage.database import lock, one_row
+from streamsvc.storage.database import fetch_one, lock_row
 from streamsvc.worker import jobs
 
 
 def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id: str | None) -> None:
     """Set the password, end every session but `kept_session`, stop whatever else was begun, tell the owner."""
-    account = lock(Account, account_id)
+    account = lock_row(Account, account_id)
     account.password_hash = new_hash
     ended = Session.revoke_all(account_id, now, Session.id != (kept_session_id or ""))
     revocation.cancel_pending_sign_ins(account_id, now)
-    rate_limits.clear_within(limits.SIGN_IN_ACCOUNT, account.email_key)
-    rate_limits.clear_within(limits.REAUTHENTICATION, account_id)
+    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, account.email_key)
+    rate_limits.clear_in_transaction(limits.REAUTHENTICATION, account_id)
     audit.record_event("authn_password_change", account_id, sessions_ended=len(ended))
     mail.enqueue_mail("password_changed", account.email, now)
 
@@ -35,10 +35,10 @@ def enqueue_password_reset(email: str, now: datetime) -> None:
     """Leave the request to the worker; one step, whoever is asked for. Too many are dropped without a word."""
     key = email_key(email)
     if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"password_reset {key}"):
-        jobs.enqueue("accounts.password_reset", {"email_key": key}, now)
+        jobs.enqueue_job("accounts.password_reset", {"email_key": key}, now)
 
 
-@jobs.handler("accounts.password_reset")
+@jobs.job_handler("accounts.password_reset")
 def send_password_reset(payload: dict, now: datetime) -> None:
     """Mail a reset to the account's own address, if there is one."""
     account = Account.find_by_email_key(payload["email_key"])
@@ -49,7 +49,7 @@ def send_password_reset(payload: dict, now: datetime) -> None:
 
 def enqueue_email_verification(account_id: str, now: datetime) -> None:
     """Mail the link that confirms the address once more, where that is open. Too many are dropped without a word."""
-    kept = one_row(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
+    kept = fetch_one(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
     if kept.email_verified_at is None and is_mail_allowed(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}"):
         mail.enqueue_token_mail("email_verification", kept.email, account_id, now)
         audit.record_event("email_verification_asked", account_id)
@@ -57,7 +57,7 @@ def enqueue_email_verification(account_id: str, now: datetime) -> None:
 
 def check_password_reset(token: str, password: str, now: datetime) -> None:
     """Raises TokenInvalid, or Invalid for the password; the token is still good then."""
-    found = one_row(
+    found = fetch_one(
         sa.select(Account.email, Account.name)
         .join(MailedToken, MailedToken.account_id == Account.id)
         .where(
@@ -79,7 +79,7 @@ def reset_password(token: str, new_hash: str, now: datetime) -> None:
     proof = mailed_tokens.consume_mailed_token(token, now, "password_reset")
     if proof is None:
         raise TokenInvalid
-    if lock(Account, proof.account_id).email_verified_at is None:
+    if lock_row(Account, proof.account_id).email_verified_at is None:
         revocation.revoke_passkeys_and_identities(proof.account_id)
     set_password(proof.account_id, new_hash, now, kept_session_id=None)
     verify_address(proof, now)
@@ -95,7 +95,7 @@ def confirm_email(token: str, now: datetime) -> None:
 
 def verify_address(mailed_token: MailedToken, now: datetime) -> None:
     """Who used the mail reads the mailbox: the address is confirmed, if it still is the account's."""
-    account = lock(Account, mailed_token.account_id)
+    account = lock_row(Account, mailed_token.account_id)
     if account.email == mailed_token.email and account.email_verified_at is None:
         account.email_verified_at = now
         audit.record_event("email_verified", account.id)

@@ -21,7 +21,7 @@ from streamsvc.rules.refusals.accounts import (
 )
 from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.storage.database import db, one_row
+from streamsvc.storage.database import db, fetch_one
 
 CODE_KIND = "reauthentication_code"
 
@@ -35,7 +35,7 @@ def verify_reauthentication(viewer, body: dict) -> None:
     if "password" in body:
         verify_current_password(account_id, body["password"])
         return
-    count = rate_limits.take(limits.REAUTHENTICATION, account_id)
+    count = rate_limits.hit(limits.REAUTHENTICATION, account_id)
     if "credential" in body:
         try:
             passkeys.complete_passkey_reauthentication(body["credential"], account_id, viewer.row.session_id, now)
@@ -49,9 +49,9 @@ def verify_reauthentication(viewer, body: dict) -> None:
 
 def verify_current_password(account_id: str, password: str, field: str = "password") -> None:
     """`field`: where it came in. Raises WrongPassword, TooManyAttempts."""
-    count = rate_limits.take(limits.REAUTHENTICATION, account_id)
-    kept = one_row(sa.select(Account.password_hash).where(Account.id == account_id))
-    if not password_hashing.matches(kept.password_hash, password, at_home=True):
+    count = rate_limits.hit(limits.REAUTHENTICATION, account_id)
+    kept = fetch_one(sa.select(Account.password_hash).where(Account.id == account_id))
+    if not password_hashing.verify_password(kept.password_hash, password, known_device=True):
         _record_failure(account_id, count)
         raise WrongPassword(field)
     rate_limits.clear(limits.REAUTHENTICATION, account_id)
@@ -70,7 +70,7 @@ def enqueue_reauthentication_code(account_id: str, now: datetime) -> None:
     Too many are dropped without a word.
     """
     has_totp = sa.exists().where(TotpFactor.account_id == Account.id, TotpFactor.confirmed_at.is_not(None))
-    kept = one_row(
+    kept = fetch_one(
         sa.select(Account.email, Account.password_hash, has_totp.label("has_totp")).where(Account.id == account_id)
     )
     methods = [name for name, has in (("password", kept.password_hash), ("totp", kept.has_totp)) if has]

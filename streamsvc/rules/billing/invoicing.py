@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from streamsvc.rules.money import round_half_up, share
+from streamsvc.rules.money import allocate_amount, round_half_up
 
 PPM = 1_000_000
 REVERSE_CHARGE = "reverse_charge"
@@ -111,7 +111,7 @@ def discounted(positions, coupons):
         off = coupon.off(sum(open_minor))
         if off <= 0:
             continue
-        parts = share(off, open_minor)
+        parts = allocate_amount(off, open_minor)
         positions = [
             replace(one, discount_minor=one.discount_minor + part) for one, part in zip(positions, parts, strict=True)
         ]
@@ -140,7 +140,7 @@ def _taxes(positions, counts):
     for tax in {one.tax: None for one in positions if counts(one.tax)}:
         charged = [i for i, one in enumerate(positions) if one.tax == tax and one.amount_minor > 0]
         net = [positions[i].net_minor for i in charged]
-        yield from zip(charged, share(tax.on(sum(net)), net), strict=True)
+        yield from zip(charged, allocate_amount(tax.on(sum(net)), net), strict=True)
 
 
 def tax_to_return(tax_minor, net_minor, credited_minor, returned_minor=0):

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True)
-class Grant:
+class PlaybackToken:
     """`paths` are the folders that it opens; `max_height` in lines, None: no limit."""
 
     stream_id: str
@@ -39,12 +39,12 @@ class Grant:
         }
 
 
-def has_expired(claims: dict, now: datetime) -> bool:
+def is_expired(claims: dict, now: datetime) -> bool:
     return datetime.fromtimestamp(claims["exp"], UTC) <= now
 
 
 @lru_cache(maxsize=10_000)
-def path_opened_by(url: str) -> str:
+def allowed_path(url: str) -> str:
     """The folder of a manifest: `https://cdn.example/films/a/master.m3u8` opens `/films/a/`.
 
     A manifest that lies in no folder opens itself alone, lest it open everything.
@@ -54,7 +54,7 @@ def path_opened_by(url: str) -> str:
     return folder if folder != "/" else path
 
 
-def opens(claims: dict, path: str) -> bool:
+def allows_path(claims: dict, path: str) -> bool:
     """Whether a grant with these claims opens the path of a request (without its query).
 
     A path that a server could read in two ways (dot segments, backslashes, doubled escapes) is opened by none.

@@ -17,51 +17,51 @@ import bcrypt
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
-MOST_MEMORY_BYTES = 128 * 1024 * 1024
-MOST_ARGON2_BYTES = 5 * MOST_MEMORY_BYTES
+MAX_MEMORY_BYTES = 128 * 1024 * 1024
+MAX_ARGON2_BYTES = 5 * MAX_MEMORY_BYTES
 """Written by all passes together. Each of these ceilings is about a second of a core."""
-MOST_PARALLEL = 8
-MOST_BCRYPT_COST = 14
-MOST_PBKDF2_ROUNDS = 2_000_000
+MAX_PARALLELISM = 8
+MAX_BCRYPT_COST = 14
+MAX_PBKDF2_ROUNDS = 2_000_000
 """Of SHA-256; one of SHA-512 costs as much as two."""
-BCRYPT_READS_BYTES = 72
-DIGEST_BYTES = range(16, 65)
+BCRYPT_MAX_BYTES = 72
+DIGEST_SIZE_RANGE = range(16, 65)
 
 
-class Foreign(NamedTuple):
+class ForeignHash(NamedTuple):
     """A hash of another system that this one can verify, at a bounded cost."""
 
     scheme: str
-    matches: Callable[[str], bool]
+    verify_password: Callable[[str], bool]
 
 
-class Digest(NamedTuple):
+class LegacyDigest(NamedTuple):
     """How a weak system digested a password: `algorithm` (md5 or sha1) of `before`, the password and `after`."""
 
     algorithm: str
     before: bytes
     after: bytes
 
-    def of(self, password: str) -> str:
+    def hash_password(self, password: str) -> str:
         """The digest in hexadecimal."""
         told = self.before + password.encode() + self.after
         return hashlib.new(self.algorithm, told, usedforsecurity=False).hexdigest()
 
     @property
-    def mark(self) -> str:
+    def prefix(self) -> str:
         """What `taken_apart` reads this from, in front of a hash of the digest."""
         salts = (base64.b64encode(salt).decode() for salt in (self.before, self.after))
-        return ":".join((MARK, self.algorithm, *salts, ""))
+        return ":".join((LEGACY_PREFIX, self.algorithm, *salts, ""))
 
 
-MARK = "digest"
-SIZES = {"md5": 16, "sha1": 20}
+LEGACY_PREFIX = "digest"
+DIGEST_SIZES = {"md5": 16, "sha1": 20}
 ALGORITHMS = {"md5": "md5", "smd5": "md5", "sha": "sha1", "sha1": "sha1", "ssha": "sha1"}
 SALTED = ("smd5", "ssha")
-MOST_SALT_BYTES = 64
+MAX_SALT_BYTES = 64
 
 
-def weak(text: str) -> tuple[Digest, str] | None:
+def parse_legacy_digest(text: str) -> tuple[LegacyDigest, str] | None:
     """How `text` was made, and the digest in it, in hexadecimal; None where it writes none.
 
     Read are `{md5}` and `{sha1}` before hexadecimal, LDAP's `{MD5}`, `{SHA}`, `{SMD5}` and `{SSHA}` before base64 (the
@@ -69,37 +69,37 @@ def weak(text: str) -> tuple[Digest, str] | None:
     ValueError where the mark and what it stands before do not agree.
     """
     if found := re.fullmatch(r"\{(md5|sha1?|smd5|ssha)\}([A-Za-z0-9+/=]+)", text, re.IGNORECASE):
-        return _ldap(found[1].lower(), found[2])
+        return _parse_ldap(found[1].lower(), found[2])
     if found := re.fullmatch(r"(md5|sha1)\$([^$]*)\$([0-9a-fA-F]+)", text):
-        return _digest(found[1], found[2].encode(), b"", bytes.fromhex(found[3]))
+        return _build_digest(found[1], found[2].encode(), b"", bytes.fromhex(found[3]))
     return None
 
 
-def _ldap(name, value):
-    size = SIZES[ALGORITHMS[name]]
-    raw = bytes.fromhex(value) if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value) else _b64(value)
+def _parse_ldap(name, value):
+    size = DIGEST_SIZES[ALGORITHMS[name]]
+    raw = bytes.fromhex(value) if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value) else _decode_base64(value)
     if (len(raw) > size) != (name in SALTED):
         raise ValueError(f"{{{name}}} stands before something else")
-    return _digest(ALGORITHMS[name], b"", raw[size:], raw[:size])
+    return _build_digest(ALGORITHMS[name], b"", raw[size:], raw[:size])
 
 
-def _digest(algorithm, before, after, digest):
-    if len(digest) != SIZES[algorithm] or len(before + after) > MOST_SALT_BYTES:
+def _build_digest(algorithm, before, after, digest):
+    if len(digest) != DIGEST_SIZES[algorithm] or len(before + after) > MAX_SALT_BYTES:
         raise ValueError(f"this {algorithm} digest or its salt has another length")
-    return Digest(algorithm, before, after), digest.hex()
+    return LegacyDigest(algorithm, before, after), digest.hex()
 
 
-def taken_apart(kept: str) -> tuple[Digest | None, str]:
+def split_legacy_prefix(stored: str) -> tuple[LegacyDigest | None, str]:
     """How the password is digested first, None for not at all; and the hash that is kept."""
-    if not kept.startswith(MARK):
-        return None, kept
-    _, algorithm, before, after, rest = kept.split(":", 4)
-    return Digest(algorithm, base64.b64decode(before), base64.b64decode(after)), rest
+    if not stored.startswith(LEGACY_PREFIX):
+        return None, stored
+    _, algorithm, before, after, rest = stored.split(":", 4)
+    return LegacyDigest(algorithm, base64.b64decode(before), base64.b64decode(after)), rest
 
 
-def parse(text: str) -> Foreign:
+def parse_foreign_hash(text: str) -> ForeignHash:
     """The hash that `text` writes. Raises ValueError, with the reason, where it is unknown or costs too much."""
-    for pattern, read in FORMS:
+    for pattern, read in FORMATS:
         if found := re.fullmatch(pattern, text):
             return read(*found.groups())
     raise ValueError("this form of hash is not known")
@@ -111,8 +111,8 @@ def _argon2(text):
     except InvalidHashError:
         raise ValueError("this argon2 hash cannot be read") from None
     memory_bytes = cost.memory_cost * 1024
-    _bound("argon2", memory_bytes <= MOST_MEMORY_BYTES, memory_bytes * cost.time_cost <= MOST_ARGON2_BYTES)
-    _bound("argon2", cost.parallelism <= MOST_PARALLEL, cost.hash_len in DIGEST_BYTES)
+    _require_bounded_cost("argon2", memory_bytes <= MAX_MEMORY_BYTES, memory_bytes * cost.time_cost <= MAX_ARGON2_BYTES)
+    _require_bounded_cost("argon2", cost.parallelism <= MAX_PARALLELISM, cost.hash_len in DIGEST_SIZE_RANGE)
 
     def matches(password):
         try:
@@ -120,13 +120,13 @@ def _argon2(text):
         except VerificationError:
             return False
 
-    return Foreign("argon2", matches)
+    return ForeignHash("argon2", matches)
 
 
-def _bcrypt(text, prepare=lambda password: password.encode()[:BCRYPT_READS_BYTES]):
-    _bound("bcrypt", 4 <= int(text.split("$")[2]) <= MOST_BCRYPT_COST)
+def _bcrypt(text, prepare=lambda password: password.encode()[:BCRYPT_MAX_BYTES]):
+    _require_bounded_cost("bcrypt", 4 <= int(text.split("$")[2]) <= MAX_BCRYPT_COST)
     kept = text.replace("$2y$", "$2b$", 1).encode()
-    return Foreign(
+    return ForeignHash(
         "bcrypt", lambda password: b"\0" not in prepare(password) and bcrypt.checkpw(prepare(password), kept)
     )
 
@@ -136,8 +136,12 @@ def _bcrypt_sha256(text):
 
 
 def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
-    _bound("scrypt", cost > 1 and cost & (cost - 1) == 0, block >= 1 and cost < 2 ** min(16 * block, 64))  # RFC 7914, 6
-    _bound("scrypt", parallel >= 1, 128 * cost * block * parallel <= MOST_MEMORY_BYTES, len(digest) in DIGEST_BYTES)
+    _require_bounded_cost(
+        "scrypt", cost > 1 and cost & (cost - 1) == 0, block >= 1 and cost < 2 ** min(16 * block, 64)
+    )  # RFC 7914, 6
+    _require_bounded_cost(
+        "scrypt", parallel >= 1, 128 * cost * block * parallel <= MAX_MEMORY_BYTES, len(digest) in DIGEST_SIZE_RANGE
+    )
 
     def matches(password):
         memory = 128 * cost * block * 2 + 1024 * 1024
@@ -146,26 +150,26 @@ def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
         )
         return hmac.compare_digest(made, digest)
 
-    return Foreign("scrypt", matches)
+    return ForeignHash("scrypt", matches)
 
 
 def _pbkdf2(algorithm, rounds, salt: bytes, digest: bytes):
     blocks = -(-len(digest) // hashlib.new(algorithm).digest_size) * (2 if algorithm == "sha512" else 1)
-    _bound("pbkdf2", rounds >= 1, rounds * blocks <= MOST_PBKDF2_ROUNDS, len(digest) in DIGEST_BYTES)
+    _require_bounded_cost("pbkdf2", rounds >= 1, rounds * blocks <= MAX_PBKDF2_ROUNDS, len(digest) in DIGEST_SIZE_RANGE)
 
     def matches(password):
         made = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, rounds, dklen=len(digest))
         return hmac.compare_digest(made, digest)
 
-    return Foreign("pbkdf2", matches)
+    return ForeignHash("pbkdf2", matches)
 
 
-def _bound(scheme, *conditions):
+def _require_bounded_cost(scheme, *conditions):
     if not all(conditions):
         raise ValueError(f"this {scheme} hash costs too much, or its costs make no sense")
 
 
-def _b64(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     """Base64 as it comes: passlib's with `.` for `+` and without padding, too."""
     return base64.b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
 
@@ -173,17 +177,19 @@ def _b64(text: str) -> bytes:
 B64 = r"([A-Za-z0-9+/.]+={0,2})"
 NUMBER = r"(\d{1,10})"
 BCRYPT = r"(\$2[aby]\$\d\d\$[./A-Za-z0-9]{53})"
-FORMS = (
+FORMATS = (
     (r"(?:argon2)?(\$argon2(?:id|i|d)\$.{1,400})", _argon2),
     (rf"(?:bcrypt\$)?{BCRYPT}", _bcrypt),
     (rf"bcrypt_sha256\${BCRYPT}", _bcrypt_sha256),
     (
         rf"\$scrypt\$ln=(\d{{1,2}}),r={NUMBER},p={NUMBER}\${B64}\${B64}",
-        lambda ln, r, p, salt, digest: _scrypt(2 ** int(ln), int(r), int(p), _b64(salt), _b64(digest)),
+        lambda ln, r, p, salt, digest: _scrypt(
+            2 ** int(ln), int(r), int(p), _decode_base64(salt), _decode_base64(digest)
+        ),
     ),
     (
         rf"scrypt\$([^$]+)\${NUMBER}\${NUMBER}\${NUMBER}\${B64}",
-        lambda salt, n, r, p, digest: _scrypt(int(n), int(r), int(p), salt.encode(), _b64(digest)),
+        lambda salt, n, r, p, digest: _scrypt(int(n), int(r), int(p), salt.encode(), _decode_base64(digest)),
     ),
     (
         rf"scrypt:{NUMBER}:{NUMBER}:{NUMBER}\$([^$]+)\$((?:[0-9a-f]{{2}})+)",
@@ -191,11 +197,11 @@ FORMS = (
     ),
     (
         rf"\$pbkdf2-(sha256|sha512)\${NUMBER}\${B64}\${B64}",
-        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), _b64(salt), _b64(digest)),
+        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), _decode_base64(salt), _decode_base64(digest)),
     ),
     (
         rf"pbkdf2_(sha256|sha1)\${NUMBER}\$([^$]+)\${B64}",
-        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), salt.encode(), _b64(digest)),
+        lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), salt.encode(), _decode_base64(digest)),
     ),
     (
         rf"pbkdf2:(sha256|sha512|sha1):{NUMBER}\$([^$]+)\$((?:[0-9a-f]{{2}})+)",

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.rules.sign_in.passwords import LONGEST_BYTES
+from streamsvc.rules.sign_in.passwords import MAX_PASSWORD_BYTES
 from streamsvc.schemas.base import Bool, Country, Email, Language, Moment, StrictSchema, Text, TimeZone
 from streamsvc.schemas.sessions.devices import DeviceIn
 
@@ -11,7 +11,7 @@ class Password(Text):
     """Taken as it is: spaces count, nothing is cut."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=LONGEST_BYTES, strip=False, **kwargs)
+        super().__init__(longest=MAX_PASSWORD_BYTES, strip=False, **kwargs)
 
 
 class NewAccount(StrictSchema):

@@ -25,14 +25,14 @@ from streamsvc.operations.billing.core import event_store
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
 from streamsvc.rules.billing.lines import replay
-from streamsvc.storage.database import all_rows, db
+from streamsvc.storage.database import db, fetch_all
 
-AMOUNT = LedgerEntry.amount_minor
-AT_ONCE = 500
+ENTRY_AMOUNT = LedgerEntry.amount_minor
+CHECK_BATCH_SIZE = 500
 """Subscriptions that are read together; no more of them are ever held."""
-LATE = "a line that fell due is invoiced"
+LINE_INVOICED_ON_TIME = "a line that fell due is invoiced"
 """Somebody was slow; that is mended by billing it, not by parking it."""
-SHOWN = "the row shows its history"
+ROW_MATCHES_HISTORY = "the row shows its history"
 
 
 class Difference(NamedTuple):
@@ -48,25 +48,31 @@ class Difference(NamedTuple):
         return f"{self.check}: {self.subject}: expected {self.expected}, found {self.found}"
 
 
-def books(account_id: str | None = None) -> Iterator[Difference]:
+def check_books(account_id: str | None = None) -> Iterator[Difference]:
     """What is wrong with the money of one account, or of all."""
-    for check in (journals, invoices_add_up, invoices_and_ledger, payments_and_ledger, credits_are_bounded):
+    for check in (
+        check_journals,
+        check_invoice_totals,
+        check_invoice_balances,
+        check_payment_cash,
+        check_credit_limits,
+    ):
         yield from check(account_id)
 
 
-def _of(query: sa.Select, column, account_id: str | None) -> sa.Select:
+def _of_account(query: sa.Select, column, account_id: str | None) -> sa.Select:
     return query if account_id is None else query.where(column == account_id)
 
 
-def journals(account_id: str | None = None) -> Iterator[Difference]:
+def check_journals(account_id: str | None = None) -> Iterator[Difference]:
     """Every journal sums to zero."""
     of = (LedgerEntry.journal_id, LedgerEntry.account_id)
-    sums = _of(sa.select(*of, sa.func.sum(AMOUNT)), LedgerEntry.account_id, account_id)
-    for journal, owner, amount in all_rows(sums.group_by(*of).having(sa.func.sum(AMOUNT) != 0)):
+    sums = _of_account(sa.select(*of, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
+    for journal, owner, amount in fetch_all(sums.group_by(*of).having(sa.func.sum(ENTRY_AMOUNT) != 0)):
         yield Difference("journal sums to zero", journal, 0, int(amount), owner)
 
 
-def invoices_add_up(account_id: str | None = None) -> Iterator[Difference]:
+def check_invoice_totals(account_id: str | None = None) -> Iterator[Difference]:
     """The lines of an invoice add up to its totals."""
     on_top = sa.case((InvoiceLine.tax_inclusive, 0), else_=InvoiceLine.tax_minor)
     told = (Invoice.total_minor, Invoice.tax_minor, Invoice.discount_minor)
@@ -79,55 +85,59 @@ def invoices_add_up(account_id: str | None = None) -> Iterator[Difference]:
         InvoiceLine, InvoiceLine.invoice_id == Invoice.id
     )
     differs = sa.or_(*(one != other for one, other in zip(told, sums, strict=True)))
-    for invoice, owner, *amounts in all_rows(
-        _of(rows, Invoice.account_id, account_id).group_by(Invoice.id).having(differs)
+    for invoice, owner, *amounts in fetch_all(
+        _of_account(rows, Invoice.account_id, account_id).group_by(Invoice.id).having(differs)
     ):
         told_minor, found_minor = tuple(amounts[:3]), tuple(map(int, amounts[3:]))
         yield Difference("lines add up to the invoice", invoice, told_minor, found_minor, owner)
 
 
-def invoices_and_ledger(account_id: str | None = None) -> Iterator[Difference]:
+def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference]:
     """What is owed on an invoice is its side of the receivables; what is not open owes nothing."""
-    owed = sa.func.coalesce(sa.func.sum(AMOUNT), 0)
+    owed = sa.func.coalesce(sa.func.sum(ENTRY_AMOUNT), 0)
     mine = sa.and_(LedgerEntry.invoice_id == Invoice.id, LedgerEntry.book == "receivable")
     refunding = sa.select(Refund.invoice_id).where(Refund.status.in_(("pending", "unknown")))
     rows = (
-        _of(sa.select(Invoice.id, Invoice.account_id, Invoice.balance_minor, owed), Invoice.account_id, account_id)
+        _of_account(
+            sa.select(Invoice.id, Invoice.account_id, Invoice.balance_minor, owed), Invoice.account_id, account_id
+        )
         .outerjoin(LedgerEntry, mine)
         .where(Invoice.id.not_in(refunding))
         .group_by(Invoice.id)
         .having(owed != Invoice.balance_minor)
     )
-    for invoice, owner, balance, amount in all_rows(rows):
+    for invoice, owner, balance, amount in fetch_all(rows):
         yield Difference("the invoice's balance is the ledger's", invoice, int(amount), balance, owner)
     wrong = sa.or_(
         sa.and_(Invoice.status == "open", Invoice.balance_minor <= 0),
         sa.and_(Invoice.status.not_in(("draft", "open")), Invoice.balance_minor > 0),
     )
     states = sa.select(Invoice.id, Invoice.status, Invoice.balance_minor, Invoice.account_id)
-    states = _of(states, Invoice.account_id, account_id).where(wrong, Invoice.id.not_in(refunding))
-    for row in all_rows(states):
+    states = _of_account(states, Invoice.account_id, account_id).where(wrong, Invoice.id.not_in(refunding))
+    for row in fetch_all(states):
         yield Difference("an open invoice is owed, another is not", *row)
 
 
-def payments_and_ledger(account_id: str | None = None) -> Iterator[Difference]:
+def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
     """The cash of an account is what its payments brought less what refunds and disputes took."""
     came, nothing = Payment.status.in_(("succeeded", "disputed")), sa.literal(0)
     paid = sa.case((came, Payment.amount_minor - Payment.disputed_minor), else_=0)
     brought = sa.select(Payment.id.label("payment"), Payment.account_id, paid.label("kept"), nothing.label("cash"))
     taken = sa.select(Payment.id, Payment.account_id, -Refund.amount_minor, nothing)
     taken = taken.join(Refund, Refund.payment_id == Payment.id).where(came, Refund.status == "succeeded")
-    booked = sa.select(LedgerEntry.payment_id, LedgerEntry.account_id, nothing, AMOUNT)
+    booked = sa.select(LedgerEntry.payment_id, LedgerEntry.account_id, nothing, ENTRY_AMOUNT)
     booked = booked.where(LedgerEntry.book == "cash", LedgerEntry.payment_id.is_not(None))
     columns = (Payment.account_id, Payment.account_id, LedgerEntry.account_id)
-    parts = (_of(part, column, account_id) for part, column in zip((brought, taken, booked), columns, strict=True))
+    parts = (
+        _of_account(part, column, account_id) for part, column in zip((brought, taken, booked), columns, strict=True)
+    )
     both = sa.union_all(*parts).subquery().c
     sums, of = (sa.func.sum(both.kept), sa.func.sum(both.cash)), (both.payment, both.account_id)
-    for payment, owner, *found in all_rows(sa.select(*of, *sums).group_by(*of).having(sums[0] != sums[1])):
+    for payment, owner, *found in fetch_all(sa.select(*of, *sums).group_by(*of).having(sums[0] != sums[1])):
         yield Difference("the payment's cash is the ledger's", payment, *map(int, found), owner)
 
 
-def credits_are_bounded(account_id: str | None = None) -> Iterator[Difference]:
+def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
     """No line is given back more than once, and no account has less than no credit."""
     taken = sa.union_all(
         sa.select(InvoiceLine.credits_line_id.label("line_id"), (-InvoiceLine.amount_minor).label("amount"))
@@ -141,18 +151,20 @@ def credits_are_bounded(account_id: str | None = None) -> Iterator[Difference]:
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
     rows = sa.select(InvoiceLine.id, net, credited.c.amount, Invoice.account_id)
     rows = rows.join(credited, credited.c.line_id == InvoiceLine.id).join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-    for line, most, amount, owner in all_rows(_of(rows, Invoice.account_id, account_id).where(credited.c.amount > net)):
+    for line, most, amount, owner in fetch_all(
+        _of_account(rows, Invoice.account_id, account_id).where(credited.c.amount > net)
+    ):
         yield Difference("a line is given back at most once", line, most, int(amount), owner)
     balances = (
-        _of(sa.select(LedgerEntry.account_id, sa.func.sum(AMOUNT)), LedgerEntry.account_id, account_id)
+        _of_account(sa.select(LedgerEntry.account_id, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
         .where(LedgerEntry.book == "customer_credit")
         .group_by(LedgerEntry.account_id, LedgerEntry.currency)
     )
-    for account, owed in all_rows(balances.having(sa.func.sum(AMOUNT) > 0)):
+    for account, owed in fetch_all(balances.having(sa.func.sum(ENTRY_AMOUNT) > 0)):
         yield Difference("an account's credit is never negative", account, 0, -int(owed), account)
 
 
-def numbers() -> Iterator[Difference]:
+def check_numbers() -> Iterator[Difference]:
     """Each series has every number from 1 to its last once: they are unique, so it is enough to count them. One that
     lies outside counts as too many. One statement, since numbers are taken all the time."""
     series, last = InvoiceNumber.series, InvoiceNumber.last
@@ -163,27 +175,29 @@ def numbers() -> Iterator[Difference]:
         return sa.select(count).where(column.startswith(series + "-")).correlate(InvoiceNumber).scalar_subquery()
 
     found = sa.case((series.startswith("CN-"), counted(CreditNote.number)), else_=counted(Invoice.number))
-    for name, most, count in all_rows(sa.select(series, last, found).where(found != last)):
+    for name, most, count in fetch_all(sa.select(series, last, found).where(found != last)):
         yield Difference("numbers have no gap", name, most, int(count))
 
 
-def lives(now: datetime, account_id: str | None = None) -> Iterator[tuple[Subscription, list[Difference]]]:
+def check_subscriptions(
+    now: datetime, account_id: str | None = None
+) -> Iterator[tuple[Subscription, list[Difference]]]:
     """Each subscription, and where its history, replayed, does not give the lines that are invoiced, or the dates
     that are shown."""
-    following = _of(sa.select(Subscription), Subscription.account_id, account_id)
-    following = following.order_by(Subscription.id).limit(AT_ONCE)
+    following = _of_account(sa.select(Subscription), Subscription.account_id, account_id)
+    following = following.order_by(Subscription.id).limit(CHECK_BATCH_SIZE)
     some = db.session.scalars(following).all()
     while some:
         prices = db.session.scalars(sa.select(Price)).all()  # held here, so that each is read once
         ids = [row.id for row in some]
-        facts, invoiced = event_store.facts_of_all(ids), _invoiced(ids)
+        facts, invoiced = event_store.load_facts_by_subscription(ids), _load_invoiced_lines(ids)
         for row in some:
-            yield row, list(life(row, facts[row.id], invoiced[row.id], now))
+            yield row, list(check_subscription(row, facts[row.id], invoiced[row.id], now))
         del prices
         some = db.session.scalars(following.where(Subscription.id > ids[-1])).all()
 
 
-def _invoiced(subscription_ids: list[str]) -> dict[str, list]:
+def _load_invoiced_lines(subscription_ids: list[str]) -> dict[str, list]:
     """(identity, amount, the invoice's status) of every line of a subscription."""
     found: dict[str, list] = {one: [] for one in subscription_ids}
     rows = (
@@ -196,23 +210,29 @@ def _invoiced(subscription_ids: list[str]) -> dict[str, list]:
     return found
 
 
-def life(row: Subscription, facts: Facts, invoiced: list, now: datetime) -> Iterator[Difference]:
+def check_subscription(subscription: Subscription, facts: Facts, invoiced: list, now: datetime) -> Iterator[Difference]:
     """Where one subscription is not what its history asks for."""
-    timeline = replay(facts, civil_day(now, row.time_zone))
-    lines, whose = {line.identity: line for line in timeline.lines}, row.account_id
+    timeline = replay(facts, civil_day(now, subscription.time_zone))
+    lines, whose = {line.identity: line for line in timeline.lines}, subscription.account_id
     for identity, amount, status in invoiced:
         line = lines.pop(identity, None)
         if line is None and status != "void":
-            yield Difference("a line has its reason", f"{row.id} {identity}", None, amount, whose)
+            yield Difference("a line has its reason", f"{subscription.id} {identity}", None, amount, whose)
         elif line and line.amount_minor != amount:
-            told = f"{row.id} {identity}", line.amount_minor, amount
+            told = f"{subscription.id} {identity}", line.amount_minor, amount
             yield Difference("a line is what it should be", *told, whose)
-    late = civil_day(now - timedelta(days=2), row.time_zone)
+    late = civil_day(now - timedelta(days=2), subscription.time_zone)
     for line in lines.values():
-        if line.bill_on <= late and row.status not in ("canceled", "incomplete") and not row.parked_at:
-            yield Difference(LATE, f"{row.id} {line.identity}", line.amount_minor, None, whose)
-    if row.status not in ("canceled", "incomplete") and row.due_at and row.due_at > now:
-        shown = (row.price_id, row.period_start, row.period_end)
+        if (
+            line.bill_on <= late
+            and subscription.status not in ("canceled", "incomplete")
+            and not subscription.parked_at
+        ):
+            yield Difference(
+                LINE_INVOICED_ON_TIME, f"{subscription.id} {line.identity}", line.amount_minor, None, whose
+            )
+    if subscription.status not in ("canceled", "incomplete") and subscription.due_at and subscription.due_at > now:
+        shown = (subscription.price_id, subscription.period_start, subscription.period_end)
         told = (timeline.price.id, timeline.period and timeline.period.start, timeline.period and timeline.period.end)
         if shown != told:
-            yield Difference(SHOWN, row.id, told, shown, whose)
+            yield Difference(ROW_MATCHES_HISTORY, subscription.id, told, shown, whose)

@@ -9,18 +9,18 @@ from streamsvc.models.subscriptions import Coupon, GiftCode, Plan
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
 
-LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"
-CODE_LETTERS = 16
-TERMS = ("percent_ppm", "amount_off_minor", "currency", "duration", "periods", "plans")
-LIMITS = ("audience", "combines", "max_per_account", "max_redemptions", "expires_at")
+CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
+GIFT_CODE_LENGTH = 16
+COUPON_TERMS = ("percent_ppm", "amount_off_minor", "currency", "duration", "periods", "plans")
+COUPON_LIMITS = ("audience", "combines", "max_per_account", "max_redemptions", "expires_at")
 
 
-def put_coupon(code: str, asked: dict, now: datetime) -> Coupon:
+def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
     """Make the coupon, or change who can redeem it and how long; what it takes off never changes. Raises Invalid."""
-    if strangers := set(asked["plans"] or ()) - set(db.session.scalars(sa.select(Plan.code))):
+    if strangers := set(body["plans"] or ()) - set(db.session.scalars(sa.select(Plan.code))):
         raise Invalid(errors={"plans": [f"There is no such plan: {', '.join(sorted(strangers))}."]})
-    terms = {name: asked[name] for name in TERMS}
-    limits = {name: asked[name] for name in LIMITS}
+    terms = {name: body[name] for name in COUPON_TERMS}
+    limits = {name: body[name] for name in COUPON_LIMITS}
     coupon = Coupon.by_code(code)
     if coupon is None:
         coupon = Coupon(id=new_id("cou"), code=code, created_at=now, redeemed=0, **terms)
@@ -33,18 +33,18 @@ def put_coupon(code: str, asked: dict, now: datetime) -> Coupon:
     return coupon
 
 
-def make_gifts(asked: dict, now: datetime) -> list[GiftCode]:
+def create_gift_codes(body: dict, now: datetime) -> list[GiftCode]:
     """As many gift codes as asked, or one under a code of the operator's own."""
-    codes = [asked["code"]] if asked["code"] else [_code() for _ in range(asked["quantity"])]
-    if asked["code"] and GiftCode.by_code(asked["code"]):
+    codes = [body["code"]] if body["code"] else [_generate_gift_code() for _ in range(body["quantity"])]
+    if body["code"] and GiftCode.by_code(body["code"]):
         raise Invalid(errors={"code": ["There is such a gift code."]})
-    terms = {name: asked[name] for name in ("currency", "amount_minor", "expires_at")}
+    terms = {name: body[name] for name in ("currency", "amount_minor", "expires_at")}
     gifts = [GiftCode(id=new_id("gif"), code=code, created_at=now, **terms) for code in codes]
     db.session.add_all(gifts)
     db.session.flush()
     return gifts
 
 
-def _code() -> str:
-    letters = [secrets.choice(LETTERS) for _ in range(CODE_LETTERS)]
-    return "-".join("".join(letters[i : i + 4]) for i in range(0, CODE_LETTERS, 4))
+def _generate_gift_code() -> str:
+    letters = [secrets.choice(CODE_ALPHABET) for _ in range(GIFT_CODE_LENGTH)]
+    return "-".join("".join(letters[i : i + 4]) for i in range(0, GIFT_CODE_LENGTH, 4))

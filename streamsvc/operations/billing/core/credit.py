@@ -7,13 +7,13 @@ import sqlalchemy as sa
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
 from streamsvc.operations.billing.core import issuing, ledger
-from streamsvc.operations.billing.core.aggregate import stand
+from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.rules.refusals.billing import GiftCodeInvalid
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
 
 
-def balances(account_id: str) -> list[dict]:
+def list_credit_balances(account_id: str) -> list[dict]:
     """Account credit by currency, where there is any."""
     rows = db.session.execute(
         sa.select(LedgerEntry.currency, -sa.func.sum(LedgerEntry.amount_minor))
@@ -24,16 +24,16 @@ def balances(account_id: str) -> list[dict]:
     return [{"currency": currency, "amount_minor": int(amount)} for currency, amount in rows if amount]
 
 
-def give(account: Account, amount_minor: int, currency: str, reason: str | None, now: datetime) -> None:
+def grant_credit(account: Account, amount_minor: int, currency: str, reason: str | None, now: datetime) -> None:
     """Give credit away; a negative amount takes back what is not spent. Raises Invalid."""
     if amount_minor < 0 and -amount_minor > ledger.account_credit(account.id, currency):
         raise Invalid(errors={"amount_minor": ["The account does not have that much credit left."]})
     books = {"goodwill": amount_minor, "customer_credit": -amount_minor}
-    ledger.post_for(account.id, currency, "credit", now, note=reason, **books)
-    after_credit(account, currency, now)
+    ledger.post_account_journal(account.id, currency, "credit", now, note=reason, **books)
+    apply_new_credit(account, currency, now)
 
 
-def redeem_gift(account: Account, code: str, now: datetime) -> GiftCode:
+def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
     """Turn a gift code into account credit. Raises GiftCodeInvalid."""
     gift = GiftCode.by_code(code)
     if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
@@ -41,13 +41,13 @@ def redeem_gift(account: Account, code: str, now: datetime) -> GiftCode:
     db.session.refresh(gift)
     amount = gift.amount_minor
     books = {"goodwill": amount, "customer_credit": -amount}
-    ledger.post_for(account.id, gift.currency, "gift", now, note=f"Gift {code}", **books)
+    ledger.post_account_journal(account.id, gift.currency, "gift", now, note=f"Gift {code}", **books)
     return gift
 
 
-def after_credit(account: Account, currency: str, now: datetime) -> None:
+def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
     """New credit pays what is open, and whoever owes nothing any more is in good standing."""
-    issuing.spend_credit(account.id, currency, now)
+    issuing.pay_open_invoices_from_credit(account.id, currency, now)
     live = Subscription.live_of(account.id)
     if live:
-        stand(live.id, now).show()
+        load_locked(live.id, now).save_projection()

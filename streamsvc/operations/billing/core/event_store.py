@@ -19,7 +19,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db
 
-KINDS = {
+EVENT_TYPES = {
     "started": fact.Started,
     "imported": fact.Imported,
     "price_changed": fact.PriceChanged,
@@ -36,17 +36,19 @@ KINDS = {
     "addon_removed": fact.AddonRemoved,
     "transferred": fact.Transferred,
 }
-NAMES = {event_type: kind for kind, event_type in KINDS.items()}
-UNPAID = ("void", "uncollectible")
-DATES = ("start", "paid_through", "end", "effective", "not_before", "at")
+EVENT_KINDS = {event_type: kind for kind, event_type in EVENT_TYPES.items()}
+UNPAID_STATUSES = ("void", "uncollectible")
+DATE_FIELDS = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 
-def facts_of(subscription: Subscription) -> fact.Facts:
+def load_facts(subscription: Subscription) -> fact.Facts:
     """Everything the rules need to know of a subscription."""
-    return unit_of_work.known(("facts", subscription.id), lambda: facts_of_all([subscription.id])[subscription.id])
+    return unit_of_work.get_or_load(
+        ("facts", subscription.id), lambda: load_facts_by_subscription([subscription.id])[subscription.id]
+    )
 
 
-def facts_of_all(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
+def load_facts_by_subscription(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
     """The same of many, read at once."""
     columns = SubscriptionEvent.__table__.c
     rows = db.session.execute(
@@ -56,28 +58,30 @@ def facts_of_all(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
     )
     events: dict[str, list[fact.Event]] = {subscription_id: [] for subscription_id in subscription_ids}
     for row in rows.all():
-        events[row.subscription_id].append(event_of(row))
-    booked = booked_lines(subscription_ids)
+        events[row.subscription_id].append(decode_event(row))
+    booked = load_booked_lines(subscription_ids)
     return {one: fact.Facts(tuple(events[one]), booked[one]) for one in subscription_ids}
 
 
-def event_of(row) -> fact.Event:
-    data = {name: date.fromisoformat(value) if name in DATES and value else value for name, value in row.data.items()}
+def decode_event(row) -> fact.Event:
+    data = {
+        name: date.fromisoformat(value) if name in DATE_FIELDS and value else value for name, value in row.data.items()
+    }
     if data.get("price"):
-        data["price"] = price_of(data["price"]).terms
-    return KINDS[row.kind](f"e{row.seq}", row.on, **data)
+        data["price"] = load_price(data["price"]).terms
+    return EVENT_TYPES[row.kind](f"e{row.seq}", row.on, **data)
 
 
-def price_of(price_id: str) -> Price:
+def load_price(price_id: str) -> Price:
     """The price under this id, and its plan."""
-    return unit_of_work.known(("price", price_id), lambda: _price_and_plan(price_id))
+    return unit_of_work.get_or_load(("price", price_id), lambda: _load_price_with_plan(price_id))
 
 
-def _price_and_plan(price_id: str) -> Price:
+def _load_price_with_plan(price_id: str) -> Price:
     return db.session.get(Price, price_id, options=[joinedload(Price.plan)])
 
 
-def record(subscription: Subscription, event: fact.Event, actor: str | None, now: datetime) -> None:
+def append_event(subscription: Subscription, event: fact.Event, actor: str | None, now: datetime) -> None:
     """Write an event after the others."""
     data = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in ("ref", "on")}
     for name, value in data.items():
@@ -86,20 +90,28 @@ def record(subscription: Subscription, event: fact.Event, actor: str | None, now
         elif isinstance(value, fact.Price):
             data[name] = value.id
     seq = int(event.ref[1:])
-    row = {"subscription_id": subscription.id, "seq": seq, "kind": NAMES[type(event)], "on": event.on, "data": data}
+    row = {
+        "subscription_id": subscription.id,
+        "seq": seq,
+        "kind": EVENT_KINDS[type(event)],
+        "on": event.on,
+        "data": data,
+    }
     db.session.add(SubscriptionEvent(**row, actor=actor, at=now))
     db.session.flush()
 
 
-def next_ref(facts: fact.Facts) -> str:
+def next_event_ref(facts: fact.Facts) -> str:
     return f"e{len(facts.events)}"
 
 
-def booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Booked]]:
+def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Booked]]:
     """What each line of these was invoiced at, net of discount, and what credit notes, or a void, took off it."""
     mine = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
-    off = sa.case((Invoice.status.in_(UNPAID), net), else_=0)  # nobody paid for it: there is nothing to give back
+    off = sa.case(
+        (Invoice.status.in_(UNPAID_STATUSES), net), else_=0
+    )  # nobody paid for it: there is nothing to give back
     booked: dict[str, dict[str, fact.Booked]] = {subscription_id: {} for subscription_id in subscription_ids}
     lines = sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, off)
     for subscription_id, identity, *amounts in db.session.execute(
@@ -110,7 +122,7 @@ def booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Bo
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(mine, Invoice.status.not_in(UNPAID))
+        .where(mine, Invoice.status.not_in(UNPAID_STATUSES))
         .group_by(InvoiceLine.id)
     )
     for subscription_id, identity, amount, off in db.session.execute(noted):

@@ -10,12 +10,12 @@ from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, new_id
 
 
-def post(kind: str, of: Invoice, now: datetime, payment_id: str | None = None, **books: int) -> None:
+def post_journal(kind: str, invoice: Invoice, now: datetime, payment_id: str | None = None, **books: int) -> None:
     """One journal about an invoice: debits positive, credits negative; the sum must be zero."""
-    post_for(of.account_id, of.currency, kind, now, of.id, payment_id, **books)
+    post_account_journal(invoice.account_id, invoice.currency, kind, now, invoice.id, payment_id, **books)
 
 
-def post_for(
+def post_account_journal(
     account_id: str,
     currency: str,
     kind: str,
@@ -32,12 +32,12 @@ def post_for(
     rows = [entry | {"book": book, "amount_minor": amount} for book, amount in books.items() if amount]
     if rows:
         unit_of_work.add_rows(LedgerEntry, rows)
-    credit = unit_of_work.heard(("credit", account_id))
+    credit = unit_of_work.cached(("credit", account_id))
     if credit is not None:
         credit[currency] -= books.get("customer_credit", 0)
 
 
-def of_invoice(invoice_id: str, book: str) -> int:
+def sum_invoice_entries(invoice_id: str, book: str) -> int:
     """What one book says of an invoice."""
     mine = sa.and_(LedgerEntry.invoice_id == invoice_id, LedgerEntry.book == book)
     return int(db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(mine)))
@@ -45,10 +45,12 @@ def of_invoice(invoice_id: str, book: str) -> int:
 
 def account_credit(account_id: str, currency: str) -> int:
     """What we owe the customer, to be taken off the next invoice."""
-    return unit_of_work.known(("credit", account_id), lambda: credits_of([account_id])[account_id])[currency]
+    return unit_of_work.get_or_load(("credit", account_id), lambda: load_account_credits([account_id])[account_id])[
+        currency
+    ]
 
 
-def credits_of(account_ids: list[str]) -> dict[str, Counter]:
+def load_account_credits(account_ids: list[str]) -> dict[str, Counter]:
     """The account credit of each, by currency."""
     db.session.flush()
     found: dict[str, Counter] = {account_id: Counter() for account_id in account_ids}

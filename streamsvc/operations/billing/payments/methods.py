@@ -9,24 +9,24 @@ from streamsvc.gateways.payments.interface import MethodRefused
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Subscription
 from streamsvc.operations.billing.core import charging, notices
-from streamsvc.operations.billing.core.aggregate import stand
+from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.invoices import one_off
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.database import db, lock, one_row
+from streamsvc.storage.database import db, fetch_one, lock_row
 from streamsvc.worker import jobs
 
-EXPIRY_JOB = "card.expiring"
-TOLD_BEFORE = timedelta(days=30)
+CARD_EXPIRY_JOB = "card.expiring"
+EXPIRY_NOTICE_PERIOD = timedelta(days=30)
 
 
-def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
+def attach_payment_method(account_id: str, token: str, now: datetime) -> PaymentMethod:
     """Keep the method behind a provider's token; the first one becomes the default. Raises Invalid."""
     bank = provider()
     try:
-        card = bank.attach(token, account_id, earlier_reference(account_id, bank.name))
+        card = bank.attach(token, account_id, find_customer_reference(account_id, bank.name))
     except MethodRefused as refused:
         raise Invalid(errors={"token": [f"The payment provider refused it: {refused.decline_code}."]}) from None
-    lock(Account, account_id)
+    lock_row(Account, account_id)
     first = PaymentMethod.default_of(account_id) is None
     method = PaymentMethod(
         account_id=account_id,
@@ -45,36 +45,36 @@ def attach(account_id: str, token: str, now: datetime) -> PaymentMethod:
     db.session.flush()
     if card.exp_year and card.exp_month:
         ends = datetime(card.exp_year + card.exp_month // 12, card.exp_month % 12 + 1, 1, tzinfo=UTC)
-        jobs.enqueue(EXPIRY_JOB, {"method_id": method.id}, max(ends - TOLD_BEFORE, now))
+        jobs.enqueue_job(CARD_EXPIRY_JOB, {"method_id": method.id}, max(ends - EXPIRY_NOTICE_PERIOD, now))
     return method
 
 
-@jobs.handler(EXPIRY_JOB)
-def tell_expiry(payload: dict, now: datetime) -> None:
+@jobs.job_handler(CARD_EXPIRY_JOB)
+def notify_card_expiring(payload: dict, now: datetime) -> None:
     """Tell whoever pays a subscription with a card that it is about to expire."""
     method = db.session.get(PaymentMethod, payload["method_id"])
     account, live = db.session.get(Account, method.account_id), Subscription.live_of(method.account_id)
-    if live and charging.method_of(account.id, live.payment_method_id) is method:
-        notices.card_expiring(method, account, live, now)
+    if live and charging.select_account_method(account.id, live.payment_method_id) is method:
+        notices.enqueue_card_expiring_notice(method, account, live, now)
 
 
-def set_up(account_id: str) -> dict:
+def start_card_setup(account_id: str) -> dict:
     """What a front end needs to have a card checked before it is added: {provider, client_secret}. Raises Invalid."""
     bank = provider()
     try:
-        secret = bank.set_up(account_id, earlier_reference(account_id, bank.name))
+        secret = bank.set_up(account_id, find_customer_reference(account_id, bank.name))
     except MethodRefused as refused:
         raise Invalid(errors={"": [f"The payment provider refused it: {refused.decline_code}."]}) from None
     return {"provider": bank.name, "client_secret": secret}
 
 
-def earlier_reference(account_id: str, provider_name: str) -> str | None:
+def find_customer_reference(account_id: str, provider_name: str) -> str | None:
     """Any method that the account has or had at the provider: it names the customer there."""
     mine = sa.select(PaymentMethod.reference).where(PaymentMethod.account_id == account_id)
-    return (one_row(mine.where(PaymentMethod.provider == provider_name).limit(1)) or (None,))[0]
+    return (fetch_one(mine.where(PaymentMethod.provider == provider_name).limit(1)) or (None,))[0]
 
 
-def make_default(method: PaymentMethod) -> None:
+def set_default_payment_method(method: PaymentMethod) -> None:
     everyone = sa.update(PaymentMethod).where(PaymentMethod.account_id == method.account_id, PaymentMethod.is_default)
     db.session.execute(everyone.values(is_default=False))
     db.session.flush()
@@ -82,7 +82,7 @@ def make_default(method: PaymentMethod) -> None:
     db.session.flush()
 
 
-def remove(method: PaymentMethod, now: datetime) -> None:
+def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
     """Forget it; the one added last takes its place as the default."""
     was_default, method.is_default, method.removed_at = method.is_default, False, now
     db.session.flush()
@@ -92,20 +92,20 @@ def remove(method: PaymentMethod, now: datetime) -> None:
         heir.is_default = True
 
 
-def collect_overdue(method: PaymentMethod, now: datetime) -> None:
+def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
     """Charge what is overdue to this method at once; one that pays becomes the default. Commits."""
-    lock(Account, method.account_id)
+    lock_row(Account, method.account_id)
     live = Subscription.live_of(method.account_id)
-    payments, is_overdue = one_off.collect_overdue(method, now), bool(live and live.past_due_since)
+    payments, is_overdue = one_off.create_overdue_one_off_payments(method, now), bool(live and live.past_due_since)
     if is_overdue:
-        at = stand(live.id, now)
-        payments += charging.charge_open(at, on_session=True, method=method)
-        at.show()
+        at = load_locked(live.id, now)
+        payments += charging.create_due_payments(at, on_session=True, method=method)
+        at.save_projection()
     db.session.commit()
-    settled = [charging.send(payment.id) for payment in payments]
+    settled = [charging.send_payment(payment.id) for payment in payments]
     if any(payment.status == "succeeded" for payment in settled):
-        lock(Account, method.account_id)
-        make_default(method)
+        lock_row(Account, method.account_id)
+        set_default_payment_method(method)
         if is_overdue:
             live.payment_method_id = None
         db.session.commit()

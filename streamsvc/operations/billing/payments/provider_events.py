@@ -11,16 +11,16 @@ from streamsvc.operations.billing.invoices import corrections, disputes
 from streamsvc.storage.database import db, insert
 from streamsvc.worker import jobs
 
-JOB = "provider.event"
-INTENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")
-OPENED = ("charge.dispute.created", "charge.dispute.funds_withdrawn")
-CLOSED, REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
+PROVIDER_EVENT_JOB = "provider.event"
+INTENT_EVENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled")
+DISPUTE_OPENED_EVENTS = ("charge.dispute.created", "charge.dispute.funds_withdrawn")
+DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
 REFUND_FAILED = "refund.failed"
-INQUIRY = "warning_"
+INQUIRY_STATUS_PREFIX = "warning_"
 """So begins the status of a dispute by which no money is moved."""
 
 
-def receive(body: bytes, signature: str | None, now: datetime) -> bool:
+def receive_provider_event(body: bytes, signature: str | None, now: datetime) -> bool:
     """Keep a signed event and write its job, once for each id; False where the signature is wrong. Commits."""
     event = provider().event(body, signature)
     if event is None:
@@ -34,30 +34,34 @@ def receive(body: bytes, signature: str | None, now: datetime) -> bool:
     facts = {"event_id": event["id"], "status": about.get("status"), "intent": intent or reference}
     facts |= {name: metadata.get(name) for name in ("payment_id", "refund_id")}
     facts |= {name: about.get(name) for name in ("amount", "currency")}
-    jobs.enqueue(JOB, facts, now, f"event {event['id']}")
+    jobs.enqueue_job(PROVIDER_EVENT_JOB, facts, now, f"event {event['id']}")
     db.session.commit()
     return True
 
 
-@jobs.handler(JOB)
-def act(payload: dict, now: datetime) -> None:
+@jobs.job_handler(PROVIDER_EVENT_JOB)
+def handle_provider_event(payload: dict, now: datetime) -> None:
     """Bring the payment that an event is about up to date with the provider."""
     event = db.session.get(ProviderEvent, payload["event_id"])
     if event.done_at:
         return
-    payment, status = _payment(payload), payload["status"] or ""
+    payment, status = _find_payment(payload), payload["status"] or ""
     kind, reference = event.kind, event.reference
     db.session.commit()
     if kind == REFUND_FAILED and payload["refund_id"]:
-        corrections.refund_failed(payload["refund_id"], now)
-    elif payment and kind in INTENTS:
-        _settle(payment, provider().state(payload["intent"]), now)
-    elif payment and kind in (*OPENED, CLOSED, REINSTATED) and not status.startswith(INQUIRY):
-        _dispute(payment, kind, payload, reference, now)
+        corrections.record_refund_failure(payload["refund_id"], now)
+    elif payment and kind in INTENT_EVENTS:
+        _complete_payment(payment, provider().state(payload["intent"]), now)
+    elif (
+        payment
+        and kind in (*DISPUTE_OPENED_EVENTS, DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED)
+        and not status.startswith(INQUIRY_STATUS_PREFIX)
+    ):
+        _update_dispute(payment, kind, payload, reference, now)
     db.session.get(ProviderEvent, payload["event_id"]).done_at = now
 
 
-def _payment(payload: dict) -> Payment | None:
+def _find_payment(payload: dict) -> Payment | None:
     """By our own id in the metadata, else by the provider's reference; None where it is not ours."""
     if payload["payment_id"]:
         return db.session.get(Payment, payload["payment_id"])
@@ -65,28 +69,30 @@ def _payment(payload: dict) -> Payment | None:
     return db.session.scalar(known) if payload["intent"] else None
 
 
-def _settle(payment: Payment, outcome, now: datetime) -> None:
+def _complete_payment(payment: Payment, outcome, now: datetime) -> None:
     if outcome.status != charging.UNKNOWN:
-        charging.settle(payment.id, outcome, now)
+        charging.complete_payment(payment.id, outcome, now)
 
 
-def _dispute(payment: Payment, kind: str, told: dict, reference: str, now: datetime) -> None:
+def _update_dispute(payment: Payment, kind: str, payload: dict, reference: str, now: datetime) -> None:
     """Take the money off the books, or put it back. The end may be told before the beginning."""
-    won = kind == REINSTATED or told["status"] == "won"
-    is_new = kind != REINSTATED and not (kind in OPENED and _is_closed(reference))
+    won = kind == DISPUTE_FUNDS_REINSTATED or payload["status"] == "won"
+    is_new = kind != DISPUTE_FUNDS_REINSTATED and not (kind in DISPUTE_OPENED_EVENTS and _is_dispute_closed(reference))
     if is_new and payment.status == "succeeded" and payment.left_minor:
-        payment = disputes.dispute(payment.id, now, _disputed(payment, told))
-    if payment.status == "disputed" and won and kind not in OPENED:
-        disputes.dispute_won(payment.id, now)
+        payment = disputes.record_dispute(payment.id, now, _disputed_amount(payment, payload))
+    if payment.status == "disputed" and won and kind not in DISPUTE_OPENED_EVENTS:
+        disputes.record_dispute_won(payment.id, now)
 
 
-def _disputed(payment: Payment, told: dict) -> int | None:
+def _disputed_amount(payment: Payment, payload: dict) -> int | None:
     """How much of the payment is disputed; None where that is not told in its currency: then all of it."""
-    same = (told.get("currency") or "").upper() == payment.currency
-    return told.get("amount") if same else None
+    same = (payload.get("currency") or "").upper() == payment.currency
+    return payload.get("amount") if same else None
 
 
-def _is_closed(reference: str) -> bool:
+def _is_dispute_closed(reference: str) -> bool:
     """Whether the end of this dispute came before its beginning."""
-    closed = sa.select(ProviderEvent.id).where(ProviderEvent.reference == reference, ProviderEvent.kind == CLOSED)
+    closed = sa.select(ProviderEvent.id).where(
+        ProviderEvent.reference == reference, ProviderEvent.kind == DISPUTE_CLOSED
+    )
     return db.session.scalar(closed.where(ProviderEvent.done_at.is_not(None)).limit(1)) is not None

@@ -20,51 +20,55 @@ from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.billing.facts import Price as PriceFacts
 from streamsvc.rules.billing.recurring import PAYMENT_FAILED, Movement, Step, monthly, movements
-from streamsvc.storage.database import all_rows
+from streamsvc.storage.database import fetch_all
 
-ISSUED = (Invoice.number.is_not(None), Invoice.status != "void")
-STOPS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
-HELD = sa.case((Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, 0)), else_=0)
+ISSUED_INVOICE_CONDITIONS = (Invoice.number.is_not(None), Invoice.status != "void")
+STEP_KINDS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
+INCLUDED_TAX_PPM = sa.case((Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, 0)), else_=0)
 """The tax in the price of whoever was brought along, by the rate of today."""
 
 
-def all_movements() -> Iterator[tuple[str, str, list[Movement]]]:
+def iter_account_movements() -> Iterator[tuple[str, str, list[Movement]]]:
     """(account id, currency, how its rate moved) of every account that ever paid, or was brought along paying.
 
     A subscription that moved counts as its present owner's from the beginning: the sums do not change by a move.
     """
-    for (account, currency), steps in _steps().items():
+    for (account, currency), steps in _load_rate_steps().items():
         if found := movements(steps):
             yield account, currency, found
 
 
-def _steps() -> dict[tuple[str, str], list[Step]]:
+def _load_rate_steps() -> dict[tuple[str, str], list[Step]]:
     found: dict[tuple[str, str], list[Step]] = {}
     rates = {}
-    for row in all_rows(_events()):
-        found.setdefault((row.account_id, row.currency), []).append(_step(row))
-    for row in all_rows(_changes_of_rate()):  # after the events: what is charged on a day has the last word on it
+    for row in fetch_all(_rate_events_statement()):
+        found.setdefault((row.account_id, row.currency), []).append(_event_step(row))
+    for row in fetch_all(
+        _rate_changes_statement()
+    ):  # after the events: what is charged on a day has the last word on it
         key = (row.price_id, row.intro, row.coupons, row.held_ppm)
         if key not in rates:
-            rates[key] = _rate(*key)
+            rates[key] = _compute_monthly_rate(*key)
         on = max(row.period_start, row.created_at.date())
         step = Step(on, row.subscription_id, "rate", row.item, rates[key])
         found.setdefault((row.account_id, row.currency), []).append(step)
     return found
 
 
-def _step(row) -> Step:
+def _event_step(row) -> Step:
     """What an event does to the rate."""
     on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
-        return Step(row.on, row.subscription_id, "rate", BASE, _rate(row.data["price"], 0, None, row.held_ppm))
+        return Step(
+            row.on, row.subscription_id, "rate", BASE, _compute_monthly_rate(row.data["price"], 0, None, row.held_ppm)
+        )
     if row.kind == "addon_removed":
         return Step(on, row.subscription_id, "rate", row.data["item"], 0)
     involuntary = row.kind == "canceled" and row.cancel_reason in PAYMENT_FAILED
-    return Step(on, row.subscription_id, STOPS[row.kind], involuntary=involuntary)
+    return Step(on, row.subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)
 
 
-def _changes_of_rate():
+def _rate_changes_statement():
     """The charged lines whose price, intro price, recurring coupons or tax are not those of the line before.
 
     And every line of an add-on: it may have been gone in between.
@@ -117,16 +121,16 @@ def _changes_of_rate():
         .join(Price, Price.id == InvoiceLine.price_id)
         .outerjoin(recurring, recurring.c.invoice_id == InvoiceLine.invoice_id)
         .outerjoin(relieved, relieved.c.invoice_id == InvoiceLine.invoice_id)
-        .where(InvoiceLine.kind == "charge", *ISSUED)
+        .where(InvoiceLine.kind == "charge", *ISSUED_INVOICE_CONDITIONS)
         .subquery()
     )
     changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms, lines.c.item != BASE)
     return sa.select(lines).where(changed).order_by(lines.c.period_start)
 
 
-def _events():
+def _rate_events_statement():
     """Pauses, resumptions, ends, add-ons that go; and who was brought along from another system, paying."""
-    kinds = (*STOPS, "addon_removed", "imported")
+    kinds = (*STEP_KINDS, "addon_removed", "imported")
     return (
         sa.select(
             Subscription.account_id,
@@ -136,7 +140,7 @@ def _events():
             SubscriptionEvent.kind,
             SubscriptionEvent.on,
             SubscriptionEvent.data,
-            HELD.label("held_ppm"),
+            INCLUDED_TAX_PPM.label("held_ppm"),
         )
         .join(Subscription, Subscription.id == SubscriptionEvent.subscription_id)
         .join(Account, Account.id == Subscription.account_id)
@@ -147,13 +151,13 @@ def _events():
     )
 
 
-def _rate(price_id: str, intro: int, coupon_ids: str | None, held_ppm: int) -> int:
-    price = all_rows(sa.select(Price.__table__).where(Price.id == price_id))[0]
+def _compute_monthly_rate(price_id: str, intro: int, coupon_ids: str | None, included_tax_ppm: int) -> int:
+    price = fetch_all(sa.select(Price.__table__).where(Price.id == price_id))[0]
     amount = price.intro_amount_minor if intro else price.amount_minor
     terms = PriceFacts(price.id, amount, Interval(price.interval, price.interval_count))
-    return monthly(terms, [_coupon(one) for one in (coupon_ids or "").split(",") if one], held_ppm)
+    return monthly(terms, [_load_coupon_terms(one) for one in (coupon_ids or "").split(",") if one], included_tax_ppm)
 
 
-def _coupon(coupon_id: str) -> invoicing.Coupon:
-    row = all_rows(sa.select(Coupon.percent_ppm, Coupon.amount_off_minor).where(Coupon.id == coupon_id))[0]
+def _load_coupon_terms(coupon_id: str) -> invoicing.Coupon:
+    row = fetch_all(sa.select(Coupon.percent_ppm, Coupon.amount_off_minor).where(Coupon.id == coupon_id))[0]
     return invoicing.Coupon(coupon_id, row.percent_ppm, row.amount_off_minor)

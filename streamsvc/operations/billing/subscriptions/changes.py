@@ -10,10 +10,10 @@ from datetime import datetime
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import Price, Subscription
 from streamsvc.operations.billing.core import charging
-from streamsvc.operations.billing.core.aggregate import Standing, stand
+from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
-from streamsvc.operations.billing.subscriptions.subscribe import give_up, tell
+from streamsvc.operations.billing.subscriptions.subscribe import cancel_abandoned_start, raise_if_not_paid
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import GIVES_ACCESS
 from streamsvc.rules.billing.changes import first_day_without, is_upgrade
@@ -21,155 +21,160 @@ from streamsvc.rules.refusals.billing import PaymentFailed, PaymentOverdue, Wron
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
 
-Step = Callable[[Standing], None]
+ChangeStep = Callable[[SubscriptionAggregate], None]
 
 
-def carry_out(subscription_id: str, step: Step, now: datetime) -> Subscription:
+def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subscription:
     """Take the step, charge what it costs, and answer how the subscription stands then. Commits.
 
     Raises PaymentFailed and AuthenticationRequired; a step that was declined did not happen.
     """
-    begun = idempotency.begun()
+    begun = idempotency.load_checkpoint()
     if begun is None:
-        at = stand(subscription_id, now)
-        late = {invoice.id for invoice in renewal.catch_up(at)}
+        at = load_locked(subscription_id, now)
+        late = {invoice.id for invoice in renewal.catch_up_billing(at)}
         step(at)
-        payments = [] if at.timeline.ended_on else charging.charge_open(at, on_session=True)
-        at.show()
+        payments = [] if at.timeline.ended_on else charging.create_due_payments(at, on_session=True)
+        at.save_projection()
         begun = {"payments": [[payment.id, payment.invoice_id not in late] for payment in payments]}
-        idempotency.begin(**begun)
+        idempotency.save_checkpoint(**begun)
         db.session.commit()
-    settled = [(charging.resume(payment_id), of_step) for payment_id, of_step in begun["payments"]]
+    settled = [(charging.resume_payment(payment_id), of_step) for payment_id, of_step in begun["payments"]]
     for payment in [payment for payment, of_step in settled if of_step]:
-        tell(payment)
+        raise_if_not_paid(payment)
     return db.session.get(Subscription, subscription_id, populate_existing=True)
 
 
-def change_plan(at: Standing, asked: dict, actor: str) -> None:
+def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> None:
     """To another price: now, at the period's end, or (auto) up now and down at the end."""
-    running(at)
-    price = Price.on_sale(asked["price_id"], at.account.country)
-    check_price(at, price, asked.get("anchor_day"))
-    trial = at.timeline.paid_through is None
-    when = asked.get("when") or "auto"
+    require_changeable(aggregate)
+    price = Price.on_sale(body["price_id"], aggregate.account.country)
+    check_new_price(aggregate, price, body.get("anchor_day"))
+    trial = aggregate.timeline.paid_through is None
+    when = body.get("when") or "auto"
     if when == "auto":
-        when = "now" if trial or is_upgrade(at.timeline.price, price.terms) else "period_end"
+        when = "now" if trial or is_upgrade(aggregate.timeline.price, price.terms) else "period_end"
     if when == "period_end":
-        at.happen(fact.PriceScheduled, price.terms, at.today, actor=actor)
-        if asked.get("anchor_day"):
-            at.happen(fact.AnchorMoved, asked["anchor_day"], actor=actor)
+        aggregate.record_event(fact.PriceScheduled, price.terms, aggregate.today, actor=actor)
+        if body.get("anchor_day"):
+            aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return
-    same_interval = price.terms.interval == at.timeline.price.interval
-    at.happen(fact.PriceChanged, price.terms, at.today, asked.get("anchor_day"), actor=actor)
-    if asked.get("anchor_day") and same_interval and not trial:
-        at.happen(fact.AnchorMoved, asked["anchor_day"], actor=actor)
-    bill_gated(at)
+    same_interval = price.terms.interval == aggregate.timeline.price.interval
+    aggregate.record_event(fact.PriceChanged, price.terms, aggregate.today, body.get("anchor_day"), actor=actor)
+    if body.get("anchor_day") and same_interval and not trial:
+        aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
+    bill_change(aggregate)
 
 
-def bill_gated(at: Standing) -> None:
+def bill_change(aggregate: SubscriptionAggregate) -> None:
     """Invoice a change; what is to be paid for it decides whether it happens."""
-    invoices = at.bill("change", gated=True)
+    invoices = aggregate.create_due_invoices("change", requires_payment=True)
     owing = [invoice for invoice in invoices if invoice.status == "open"]
-    if owing and charging.method_for(owing[0]) is None:
-        raise PaymentFailed(decline_code=charging.NO_METHOD)
+    if owing and charging.select_invoice_method(owing[0]) is None:
+        raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
 
 
-def check_price(at: Standing, price: Price | None, anchor_day: int | None) -> None:
-    if price is None or price.currency != at.subscription.currency:
+def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> None:
+    if price is None or price.currency != aggregate.subscription.currency:
         raise Invalid(errors={"price_id": ["There is no such price on sale here, in this currency."]})
-    if price.id == at.timeline.price.id:
+    if price.id == aggregate.timeline.price.id:
         raise Invalid(errors={"price_id": ["This is the price the subscription has."]})
-    addons = at.timeline.prices.keys() - {fact.BASE}
-    if price.plan.code in addons or (addons and price.terms.interval != at.timeline.price.interval):
+    addons = aggregate.timeline.prices.keys() - {fact.BASE}
+    if price.plan.code in addons or (addons and price.terms.interval != aggregate.timeline.price.interval):
         raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(addons))}."]})
     if anchor_day and not price.terms.interval.months:
         raise Invalid(errors={"anchor_day": ["Only prices by the month or year have an anchor day."]})
 
 
-def drop_change(at: Standing, actor: str) -> None:
+def cancel_scheduled_change(aggregate: SubscriptionAggregate, actor: str) -> None:
     """Take back what was planned for the period's end."""
-    if at.timeline.ended_on:
+    if aggregate.timeline.ended_on:
         raise WrongState
-    if any(one.only_from is None for one in at.timeline.scheduled):
-        at.happen(fact.PriceScheduled, None, at.today, actor=actor)
+    if any(one.only_from is None for one in aggregate.timeline.scheduled):
+        aggregate.record_event(fact.PriceScheduled, None, aggregate.today, actor=actor)
 
 
-def move_anchor(at: Standing, day: int, actor: str) -> None:
+def set_anchor_day(aggregate: SubscriptionAggregate, day: int, actor: str) -> None:
     """Bill on another day of the month; what is paid stays paid."""
-    running(at)
-    if not at.timeline.price.interval.months:
+    require_changeable(aggregate)
+    if not aggregate.timeline.price.interval.months:
         raise Invalid(errors={"day": ["Only prices by the month or year have an anchor day."]})
-    if day != at.timeline.anchor_day:
-        at.happen(fact.AnchorMoved, day, actor=actor)
-        bill_gated(at)
+    if day != aggregate.timeline.anchor_day:
+        aggregate.record_event(fact.AnchorMoved, day, actor=actor)
+        bill_change(aggregate)
 
 
-def cancel(at: Standing, asked: dict, actor: str, backdate: bool = False) -> None:
+def cancel_subscription(aggregate: SubscriptionAggregate, body: dict, actor: str, backdate: bool = False) -> None:
     """At the period's end, now, or on a date. `backdate`: an operator may credit days that have passed."""
-    if at.timeline.ended_on or at.subscription.status == "canceled":
+    if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState
-    row = at.subscription
-    row.cancel_reason, row.cancel_feedback = asked.get("reason"), asked.get("feedback")
+    row = aggregate.subscription
+    row.cancel_reason, row.cancel_feedback = body.get("reason"), body.get("feedback")
     if row.status == "incomplete":
-        give_up(at)
+        cancel_abandoned_start(aggregate)
         return
-    credit = (asked.get("credit") or "prorated") == "prorated"
-    if (asked.get("when") or "period_end") == "period_end":
-        at.happen(fact.EndScheduled, None, False, actor=actor)
-        if at.timeline.ends_on is None or at.timeline.ends_on > at.today:
+    credit = (body.get("credit") or "prorated") == "prorated"
+    if (body.get("when") or "period_end") == "period_end":
+        aggregate.record_event(fact.EndScheduled, None, False, actor=actor)
+        if aggregate.timeline.ends_on is None or aggregate.timeline.ends_on > aggregate.today:
             return
-        asked = {"effective_date": at.today}  # that end came during a pause: the days left are frozen, and credited
-    tomorrow = first_day_without(at.today)
-    effective = asked.get("effective_date") or (at.today if at.timeline.paused_on else tomorrow)
+        body = {
+            "effective_date": aggregate.today
+        }  # that end came during a pause: the days left are frozen, and credited
+    tomorrow = first_day_without(aggregate.today)
+    effective = body.get("effective_date") or (aggregate.today if aggregate.timeline.paused_on else tomorrow)
     if effective > tomorrow:
-        at.happen(fact.EndScheduled, effective, credit, actor=actor)
+        aggregate.record_event(fact.EndScheduled, effective, credit, actor=actor)
         return
-    review.finalize_all(at, held=True)
-    renewal.end(at, effective if backdate else max(effective, at.today), credit, actor=actor)
-    at.bill("cancellation")
-    charging.write_off(at)
+    review.finalize_drafts(aggregate, include_held=True)
+    renewal.end_subscription(aggregate, effective if backdate else max(effective, aggregate.today), credit, actor=actor)
+    aggregate.create_due_invoices("cancellation")
+    charging.write_off_ended_subscription(aggregate)
 
 
-def keep(at: Standing, actor: str) -> None:
+def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
     """Take a pending cancellation back."""
-    if at.timeline.ended_on or at.subscription.status == "canceled":
+    if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState(detail="The subscription is over; subscribe anew.")
-    if at.timeline.end_scheduled:
-        at.happen(fact.EndDropped, actor=actor)
-        at.subscription.cancel_reason = at.subscription.cancel_feedback = None
+    if aggregate.timeline.end_scheduled:
+        aggregate.record_event(fact.EndDropped, actor=actor)
+        aggregate.subscription.cancel_reason = aggregate.subscription.cancel_feedback = None
 
 
-def pause(at: Standing, resumes_at: datetime | None, actor: str) -> None:
+def pause_subscription(aggregate: SubscriptionAggregate, resumes_at: datetime | None, actor: str) -> None:
     """Stop the clock of paid days, until `resumes_at` or until asked."""
-    running(at)
-    if resumes_at and resumes_at <= at.now:
+    require_changeable(aggregate)
+    if resumes_at and resumes_at <= aggregate.now:
         raise Invalid(errors={"resumes_at": ["Give a time to come."]})
-    at.happen(fact.Paused, actor=actor)
-    at.subscription.paused_at, at.subscription.resumes_at = at.now, resumes_at
+    aggregate.record_event(fact.Paused, actor=actor)
+    aggregate.subscription.paused_at, aggregate.subscription.resumes_at = aggregate.now, resumes_at
 
 
-def resume(at: Standing, actor: str) -> None:
+def resume_subscription(aggregate: SubscriptionAggregate, actor: str) -> None:
     """Go on where the pause began: the end of what is paid moves by the days of the pause."""
-    not_parked(at)
-    if not at.timeline.paused_on or at.timeline.ended_on:
+    require_no_billing_hold(aggregate)
+    if not aggregate.timeline.paused_on or aggregate.timeline.ended_on:
         raise WrongState
-    at.happen(fact.Resumed, actor=actor)
-    at.subscription.paused_at = at.subscription.resumes_at = None
-    at.bill("renewal")
+    aggregate.record_event(fact.Resumed, actor=actor)
+    aggregate.subscription.paused_at = aggregate.subscription.resumes_at = None
+    aggregate.create_due_invoices("renewal")
 
 
-def running(at: Standing) -> None:
+def require_changeable(aggregate: SubscriptionAggregate) -> None:
     """Refuse what only a subscription in good standing can do."""
-    not_parked(at)
-    if at.ladder.step(at.subscription.past_due_since, at.today) not in ("clear", "grace"):
+    require_no_billing_hold(aggregate)
+    if aggregate.dunning_schedule.step(aggregate.subscription.past_due_since, aggregate.today) not in (
+        "clear",
+        "grace",
+    ):
         raise PaymentOverdue
-    if at.subscription.status not in GIVES_ACCESS:
+    if aggregate.subscription.status not in GIVES_ACCESS:
         raise WrongState
-    if review.drafts(at, held=True):
+    if review.list_drafts(aggregate, include_held=True):
         raise WrongState(detail="An invoice of this subscription is being looked at; try again once that is done.")
 
 
-def not_parked(at: Standing) -> None:
+def require_no_billing_hold(aggregate: SubscriptionAggregate) -> None:
     """Refuse what would be billed while nobody knows what is right."""
-    if at.subscription.parked_at:
+    if aggregate.subscription.parked_at:
         raise WrongState(detail="The billing of this subscription is being looked into; nothing is charged until then.")

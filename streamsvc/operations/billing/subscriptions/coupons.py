@@ -3,44 +3,46 @@
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subscription
-from streamsvc.operations.billing.core.aggregate import Standing
+from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.rules.billing.access import LIVE
 from streamsvc.rules.billing.facts import BASE
 from streamsvc.rules.refusals.billing import CouponInvalid, WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db
 
-MOST_RUNNING = 5
+MAX_RUNNING_COUPONS = 5
 
 
-def redeem(subscription: Subscription, codes, addons, now) -> None:
+def redeem_coupons(subscription: Subscription, codes, addon_plans, now) -> None:
     """Put coupons on the subscription, in the order in which they will be taken off. Raises CouponInvalid.
 
     `addons`: the codes of the plans that go along with its own.
     """
-    plans = {db.session.get(Plan, subscription.plan_id).code, *addons}
+    plans = {db.session.get(Plan, subscription.plan_id).code, *addon_plans}
     for code in codes:
-        _redeem(subscription, code, plans, now)
+        _redeem_coupon(subscription, code, plans, now)
 
 
-def _redeem(subscription: Subscription, code: str, plans: set[str], now) -> None:
+def _redeem_coupon(subscription: Subscription, code: str, plans: set[str], now) -> None:
     coupon, running = Coupon.by_code(code), Discount.running(subscription.id)
-    if coupon is None or not coupon.is_usable(now) or not _is_for(coupon, subscription, plans):
+    if coupon is None or not coupon.is_usable(now) or not _is_eligible(coupon, subscription, plans):
         raise CouponInvalid
-    if len(running) >= MOST_RUNNING or (running and not all(one.combines for one in beside(coupon, running))):
+    if len(running) >= MAX_RUNNING_COUPONS or (
+        running and not all(one.combines for one in list_combined_coupons(coupon, running))
+    ):
         raise CouponInvalid(detail="This coupon does not go together with those the subscription has.")
-    if had(coupon, subscription) or not Coupon.redeem(coupon.id):
+    if has_redeemed(coupon, subscription) or not Coupon.redeem(coupon.id):
         raise CouponInvalid
     db.session.add(Discount(subscription_id=subscription.id, coupon_id=coupon.id, created_at=now))
     db.session.flush()
 
 
-def beside(coupon: Coupon, running: list[Discount]) -> list[Coupon]:
+def list_combined_coupons(coupon: Coupon, running: list[Discount]) -> list[Coupon]:
     """The coupon and those it would run with."""
     return [coupon, *(one.coupon for one in running)]
 
 
-def _is_for(coupon: Coupon, subscription: Subscription, plans: set[str]) -> bool:
+def _is_eligible(coupon: Coupon, subscription: Subscription, plans: set[str]) -> bool:
     """Whether currency, one of the plans, and customer are those that it is for."""
     if coupon.currency and coupon.currency != subscription.currency:
         return False
@@ -60,7 +62,7 @@ def _is_for(coupon: Coupon, subscription: Subscription, plans: set[str]) -> bool
     return begins and came_back == (coupon.audience == "returning")
 
 
-def had(coupon: Coupon, subscription: Subscription) -> bool:
+def has_redeemed(coupon: Coupon, subscription: Subscription) -> bool:
     """Whether this subscription has had the coupon, or its account as often as it may."""
     had_by = sa.select(Discount.subscription_id).where(Discount.coupon_id == coupon.id)
     if db.session.scalar(had_by.where(Discount.subscription_id == subscription.id)):
@@ -72,17 +74,17 @@ def had(coupon: Coupon, subscription: Subscription) -> bool:
     return len(db.session.scalars(mine).all()) >= coupon.max_per_account
 
 
-def add(at: Standing, code: str) -> None:
+def add_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
     """One more coupon on a running subscription: it counts from its next invoice. Raises CouponInvalid, WrongState."""
-    if at.timeline.ended_on or at.subscription.status == "canceled":
+    if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState
-    redeem(at.subscription, [code], at.timeline.prices.keys() - {BASE}, at.now)
+    redeem_coupons(aggregate.subscription, [code], aggregate.timeline.prices.keys() - {BASE}, aggregate.now)
 
 
-def drop(at: Standing, code: str) -> None:
+def remove_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
     """Take a coupon off; its redemption stays used. Raises NotFound."""
-    for discount in Discount.running(at.subscription.id):
+    for discount in Discount.running(aggregate.subscription.id):
         if discount.coupon.code == code:
-            discount.ended_at = at.now
+            discount.ended_at = aggregate.now
             return
     raise NotFound

@@ -16,12 +16,12 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.gateways.payments import provider
-from streamsvc.http.edge import flat, strict_json
+from streamsvc.http.edge import flatten_messages, parse_strict_json
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
 from streamsvc.operations.accounts.accounts import NewAccount, create_account
 from streamsvc.operations.billing.core import credit
-from streamsvc.operations.billing.subscriptions.subscribe import start
+from streamsvc.operations.billing.subscriptions.subscribe import start_subscription
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.emails import email_key
@@ -29,13 +29,13 @@ from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.billing import AlreadySubscribed
 from streamsvc.rules.refusals.requests import Invalid, Malformed
 from streamsvc.schemas.admin.subscribers import SubscriberLine
-from streamsvc.storage.database import db, lock
+from streamsvc.storage.database import db, lock_row
 
-ACTOR = "import"
-LINE = SubscriberLine()
+IMPORT_ACTOR = "import"
+LINE_SCHEMA = SubscriberLine()
 
 
-class Rejection(NamedTuple):
+class SubscriberRejection(NamedTuple):
     line: int
     external_id: str | None
     field: str
@@ -44,19 +44,19 @@ class Rejection(NamedTuple):
 
 
 @dataclass
-class Report:
+class SubscriberImportReport:
     """What became of a file: added + unchanged + rejected = lines."""
 
     lines: int = 0
     counts: Counter = field(default_factory=Counter)
-    rejections: list[Rejection] = field(default_factory=list)
+    rejections: list[SubscriberRejection] = field(default_factory=list)
 
 
 def import_subscribers(
     path: Path | str, now: datetime, dry_run: bool = False, on_progress: Callable[[], None] = lambda: None
-) -> Report:
+) -> SubscriberImportReport:
     """Import a file of NDJSON. With `dry_run` every line is tried and taken back."""
-    report = Report()
+    report = SubscriberImportReport()
     with Path(path).open("rb") as file:
         for number, raw in enumerate(file, 1):
             on_progress()
@@ -66,11 +66,11 @@ def import_subscribers(
     return report
 
 
-def _import_line(report: Report, number: int, raw: bytes, now: datetime, dry_run: bool) -> None:
+def _import_line(report: SubscriberImportReport, number: int, raw: bytes, now: datetime, dry_run: bool) -> None:
     told = None
     try:
-        told = strict_json(raw)
-        outcome = land(LINE.load(told), now)
+        told = parse_strict_json(raw)
+        outcome = import_subscriber(LINE_SCHEMA.load(told), now)
         if dry_run:
             db.session.rollback()
         else:
@@ -80,15 +80,15 @@ def _import_line(report: Report, number: int, raw: bytes, now: datetime, dry_run
         db.session.rollback()
         external_id = told.get("external_id") if isinstance(told, dict) else None
         report.counts["rejected"] += 1
-        report.rejections += [Rejection(number, external_id, *flaw) for flaw in _flaws(error)]
+        report.rejections += [SubscriberRejection(number, external_id, *flaw) for flaw in _list_line_errors(error)]
     finally:
         db.session.remove()
 
 
-def _flaws(error) -> list[tuple[str, str, str]]:
+def _list_line_errors(error) -> list[tuple[str, str, str]]:
     """(field, code, reason) of all that is wrong with a line."""
     if isinstance(error, ValidationError):
-        return [(name, "invalid", reason) for name, reasons in flat(error.messages) for reason in reasons]
+        return [(name, "invalid", reason) for name, reasons in flatten_messages(error.messages) for reason in reasons]
     if isinstance(error, Invalid):
         return [(name, error.code, reason) for name, reasons in error.members["errors"].items() for reason in reasons]
     if isinstance(error, Malformed):
@@ -98,58 +98,58 @@ def _flaws(error) -> list[tuple[str, str, str]]:
     return [("email", error.code, error.detail)]
 
 
-def land(told: dict, now: datetime) -> str:
+def import_subscriber(subscriber: dict, now: datetime) -> str:
     """Bring one subscriber along, in the caller's unit of work: added or unchanged.
 
     Raises Invalid, AlreadySubscribed.
     """
-    key = f"{ACTOR} {told['external_id']}"
+    key = f"{IMPORT_ACTOR} {subscriber['external_id']}"
     if db.session.scalar(sa.select(Subscription.id).where(Subscription.request_key == key)):
         return "unchanged"
-    if told["paid_through"] <= civil_day(now, told["time_zone"]):
+    if subscriber["paid_through"] <= civil_day(now, subscriber["time_zone"]):
         raise Invalid(errors={"paid_through": ["It has passed: the other system has to renew it first."]})
-    account = _account(told, now)
-    method = told["payment_method"] and _method(account, told["payment_method"], now)
+    account = _get_or_create_account(subscriber, now)
+    method = subscriber["payment_method"] and _get_or_create_payment_method(account, subscriber["payment_method"], now)
     asked = {
-        "price_id": told["price_id"] or _price_of(told),
-        "start_date": told["started_on"],
-        "paid_through": told["paid_through"],
-        "anchor_day": told["anchor_day"],
+        "price_id": subscriber["price_id"] or _get_price_id(subscriber),
+        "start_date": subscriber["started_on"],
+        "paid_through": subscriber["paid_through"],
+        "anchor_day": subscriber["anchor_day"],
         "payment_method_id": method and method.id,
     }
-    at = start(account, asked, now, ACTOR, key, card_needed=False)
-    if told["cancel_at_period_end"]:
-        at.happen(fact.EndScheduled, None, False, actor=ACTOR)
-    at.show()
-    if told["credit_minor"]:
-        credit.give(account, told["credit_minor"], at.subscription.currency, "Brought along", now)
+    at = start_subscription(account, asked, now, IMPORT_ACTOR, key, payment_method_required=False)
+    if subscriber["cancel_at_period_end"]:
+        at.record_event(fact.EndScheduled, None, False, actor=IMPORT_ACTOR)
+    at.save_projection()
+    if subscriber["credit_minor"]:
+        credit.grant_credit(account, subscriber["credit_minor"], at.subscription.currency, "Brought along", now)
     return "added"
 
 
-def _account(told: dict, now: datetime) -> Account:
+def _get_or_create_account(subscriber: dict, now: datetime) -> Account:
     """The account of this e-mail, or a new one: its owner gets in by asking for a new password."""
-    known = Account.find_by_email_key(email_key(told["email"]))
+    known = Account.find_by_email_key(email_key(subscriber["email"]))
     names = ("country", "time_zone", "locale", "name")
-    new = NewAccount(told["email"], None, **{name: told[name] for name in names})
-    return lock(Account, known.id if known else create_account(new, now, verified=True))
+    new = NewAccount(subscriber["email"], None, **{name: subscriber[name] for name in names})
+    return lock_row(Account, known.id if known else create_account(new, now, verified=True))
 
 
-def _method(account: Account, told: dict, now: datetime) -> PaymentMethod:
+def _get_or_create_payment_method(account: Account, details: dict, now: datetime) -> PaymentMethod:
     """What the payment provider already keeps, under its reference there."""
-    known = PaymentMethod.kept(account.id).where(PaymentMethod.reference == told["reference"])
+    known = PaymentMethod.kept(account.id).where(PaymentMethod.reference == details["reference"])
     method = db.session.scalar(known)
     if method is None:
         first = PaymentMethod.default_of(account.id) is None
         kept = {"account_id": account.id, "provider": provider().name, "is_default": first, "created_at": now}
-        method = PaymentMethod(**kept, **told)
+        method = PaymentMethod(**kept, **details)
         db.session.add(method)
         db.session.flush()
     return method
 
 
-def _price_of(told: dict) -> str:
+def _get_price_id(subscriber: dict) -> str:
     """The price of these terms that is on sale. Raises Invalid where there is none, or more than one."""
-    terms = told["price"]
+    terms = subscriber["price"]
     found = db.session.scalars(
         sa.select(Price.id).where(
             Price.plan.has(code=terms["plan"]),

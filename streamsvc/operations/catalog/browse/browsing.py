@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from streamsvc.http.pagination import short_page
+from streamsvc.http.pagination import paginate_list
 from streamsvc.models import Facet, Person, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
@@ -10,7 +10,7 @@ from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import all_rows, one_row
+from streamsvc.storage.database import fetch_all, fetch_one
 
 MAX_CREDITS = 500
 
@@ -58,13 +58,14 @@ PERSON_BY_ID = sa.select(Person.pk, Person.id, Person.name).where(Person.id == s
 def list_facet_codes(kind: str, audience: Audience) -> list[str]:
     """The codes of a kind of facet under which the audience finds at least one title."""
     return [
-        code for (code,) in all_rows(FACETS_WITH_TITLES[audience.sees_all], {**audience.sql_parameters(), "kind": kind})
+        code
+        for (code,) in fetch_all(FACETS_WITH_TITLES[audience.sees_all], {**audience.sql_parameters(), "kind": kind})
     ]
 
 
 def genres_json(query: dict, audience: Audience) -> str:
     return encode_json(
-        short_page(
+        paginate_list(
             [_genre_view(code) for code in list_facet_codes("genre", audience)], query, "genres", _genre_position
         )
     )
@@ -72,7 +73,7 @@ def genres_json(query: dict, audience: Audience) -> str:
 
 def filters_json(audience: Audience) -> str:
     """What lists can be narrowed to and sorted by, as JSON: only values under which there is something to see."""
-    years = one_row(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
+    years = fetch_one(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
     return encode_json(
         {
             "kinds": list_facet_codes("kind", audience),
@@ -95,8 +96,8 @@ def _genre_view(code):
 
 def person_json(person_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """A person and what they did in titles that the audience may see, the newest first. Raises NotFound for none."""
-    row = one_row(PERSON_BY_ID, {"id": person_id})
-    found = row and all_rows(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
+    row = fetch_one(PERSON_BY_ID, {"id": person_id})
+    found = row and fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
     if not found:
         raise NotFound
     cards = localized_cards(found, query["locale"] or audience.language, snapshot)

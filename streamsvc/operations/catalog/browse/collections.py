@@ -14,7 +14,7 @@ from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import all_rows, db, one_row
+from streamsvc.storage.database import db, fetch_all, fetch_one
 
 COLLECTION_COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
 COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
@@ -52,7 +52,7 @@ COLLECTION_ITEM_COUNT = {True: _item_count_statement(IN_CATALOG), False: _item_c
 
 def get_collection(id_or_code: str) -> sa.Row:
     """The collection with this id or code. Raises NotFound."""
-    row = one_row(COLLECTION_BY_ID_OR_CODE, {"name": id_or_code})
+    row = fetch_one(COLLECTION_BY_ID_OR_CODE, {"name": id_or_code})
     if row is None:
         raise NotFound
     return row
@@ -61,7 +61,7 @@ def get_collection(id_or_code: str) -> sa.Row:
 def list_collection_items(collection_pk: int, audience: Audience, limit: int, after: int = -1) -> list[sa.Row]:
     """(key, card, position) of a collection's titles that the audience may see, in the operator's order."""
     parameters = {**audience.sql_parameters(), "collection": collection_pk, "after": after, "limit": limit}
-    return all_rows(COLLECTION_ITEMS[audience.sees_all], parameters)
+    return fetch_all(COLLECTION_ITEMS[audience.sees_all], parameters)
 
 
 def collection_page_json(id_or_code: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
@@ -69,8 +69,8 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
     row = get_collection(id_or_code)
     language = query["locale"] or audience.language
     scope = f"collection:{row.id}"
-    after = pagination.decode(scope, query["cursor"]) or [-1]
-    shown = pagination.page(
+    after = pagination.decode_cursor(scope, query["cursor"]) or [-1]
+    shown = pagination.build_page(
         list_collection_items(row.pk, audience, query["limit"] + 1, *after),
         query["limit"],
         scope,
@@ -78,9 +78,9 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
     )
     total = None
     if query["include_total"]:
-        total = one_row(COLLECTION_ITEM_COUNT[audience.sees_all], {**audience.sql_parameters(), "collection": row.pk})[
-            0
-        ]
+        total = fetch_one(
+            COLLECTION_ITEM_COUNT[audience.sees_all], {**audience.sql_parameters(), "collection": row.pk}
+        )[0]
     return merge_json_objects(
         encode_json({"id": row.id, "code": row.code, "title": localized_title(row, language)}),
         json_page(localized_cards(shown["items"], language, snapshot), shown["next_cursor"], total),
@@ -90,8 +90,8 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
 def collections_json(query: dict, audience: Audience) -> str:
     """Collections with at least one title for the audience, as JSON."""
     language = query["locale"] or audience.language
-    every = all_rows(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
-    shown = pagination.short_page(
+    every = fetch_all(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
+    shown = pagination.paginate_list(
         [row for row in every if audience.sees_all or list_collection_items(row.pk, audience, 1)],
         query,
         "collections",

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
-from streamsvc.storage.database import UtcTime, all_rows, one_row
+from streamsvc.storage.database import UtcTime, fetch_all, fetch_one
 
 ENDING_SOON_WITHIN = timedelta(days=14)
 MAX_EXAMPLES = 5
@@ -66,19 +66,19 @@ def coverage_report(now: datetime) -> dict:
     issues = [
         {
             "code": name,
-            "count": one_row(ISSUE_COUNTS[name], times)[0],
-            "items": all_rows(ISSUE_PAGES[name], {**times, "after": 0, "limit": MAX_EXAMPLES}),
+            "count": fetch_one(ISSUE_COUNTS[name], times)[0],
+            "items": fetch_all(ISSUE_PAGES[name], {**times, "after": 0, "limit": MAX_EXAMPLES}),
         }
         for name in ISSUES
     ]
-    return {"total": one_row(TITLE_COUNT)[0], "issues": issues}
+    return {"total": fetch_one(TITLE_COUNT)[0], "issues": issues}
 
 
 def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
     """A page of the titles that lack one thing."""
     scope = f"coverage:{code}"
-    after = pagination.decode(scope, query["cursor"]) or [0]
+    after = pagination.decode_cursor(scope, query["cursor"]) or [0]
     times = {"now": now, "soon": now + ENDING_SOON_WITHIN}
-    rows = all_rows(ISSUE_PAGES[code], {**times, "after": after[0], "limit": query["limit"] + 1})
-    shown = pagination.page(rows, query["limit"], scope, lambda row: [row.pk])
-    return shown | ({"total": one_row(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})
+    rows = fetch_all(ISSUE_PAGES[code], {**times, "after": after[0], "limit": query["limit"] + 1})
+    shown = pagination.build_page(rows, query["limit"], scope, lambda row: [row.pk])
+    return shown | ({"total": fetch_one(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})

@@ -4,7 +4,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.http.pagination import short_page
+from streamsvc.http.pagination import paginate_list
 from streamsvc.models import Episode, Season, Title, TitleCard, TitleDetail
 from streamsvc.operations.catalog.browse import similar
 from streamsvc.operations.catalog.reading import facts, lists
@@ -13,13 +13,13 @@ from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import all_rows, one_row, utc_text
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import fetch_all, fetch_one, format_utc
 
 EXPANSIONS = {"seasons", "credits", "similar"}
 ACCESS_COLUMNS = (Title.pk, Title.id, Title.kind, Title.min_age, Title.windowed, Title.plan_limited)
 NOT_REMOVED = Title.removed_at.is_(None)
-TITLE_BY_ID = Prepared(
+TITLE_BY_ID = CompiledStatement(
     sa.select(*ACCESS_COLUMNS, TitleCard.body.label("card"), TitleDetail.body.label("detail"))
     .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
     .join(TitleDetail, TitleDetail.title_pk == Title.pk)
@@ -70,26 +70,26 @@ def title_json(title_id: str, query: dict, audience: Audience, snapshot: Catalog
 
 def seasons_json(title_id: str, query: dict, audience: Audience) -> str:
     """A page of a series' seasons. Raises NotFound."""
-    row = one_row(TITLE_ACCESS_BY_ID, {"id": title_id})
+    row = fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id})
     _availability_json(row, audience)
-    return encode_json(short_page(_season_views(row), query, f"seasons:{row.id}", _series_position))
+    return encode_json(paginate_list(_season_views(row), query, f"seasons:{row.id}", _series_position))
 
 
 def episodes_json(title_id: str, query: dict, audience: Audience) -> str:
     """A page of episodes, of one season where it is given. Raises NotFound."""
-    row = one_row(TITLE_ACCESS_BY_ID, {"id": title_id})
+    row = fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id})
     _availability_json(row, audience)
     if query["season"] is None:
-        found = all_rows(EPISODES_OF_TITLE, {"pk": row.pk})
+        found = fetch_all(EPISODES_OF_TITLE, {"pk": row.pk})
     else:
-        found = all_rows(EPISODES_OF_SEASON, {"pk": row.pk, "season": query["season"]})
+        found = fetch_all(EPISODES_OF_SEASON, {"pk": row.pk, "season": query["season"]})
     told = [_episode_view(row.id, dict(e._mapping)) for e in found]
-    return encode_json(short_page(told, query, f"episodes:{row.id}:{query['season']}", _series_position))
+    return encode_json(paginate_list(told, query, f"episodes:{row.id}:{query['season']}", _series_position))
 
 
 def episode_json(episode_id: str, audience: Audience) -> str:
     """One episode with what the viewer may do. Raises NotFound."""
-    row = one_row(EPISODE_BY_ID, {"id": episode_id})
+    row = fetch_one(EPISODE_BY_ID, {"id": episode_id})
     told = _availability_json(row, audience)
     columns = {name.removeprefix("episode_"): v for name, v in row._mapping.items() if name.startswith("episode_")}
     return merge_json_objects(encode_json(_episode_view(row.id, columns)), told)
@@ -110,8 +110,8 @@ def _availability_json(row, audience):
             "availability": {
                 "playable": found.playable,
                 "reason": found.reason,
-                "starts_at": utc_text(found.starts_at),
-                "ends_at": utc_text(found.ends_at),
+                "starts_at": format_utc(found.starts_at),
+                "ends_at": format_utc(found.ends_at),
             }
         }
     )
@@ -119,10 +119,10 @@ def _availability_json(row, audience):
 
 def _season_views(row, with_episodes=False):
     by_season: dict[int, list[dict]] = {}
-    for found in all_rows(EPISODES_OF_TITLE, {"pk": row.pk}):
+    for found in fetch_all(EPISODES_OF_TITLE, {"pk": row.pk}):
         by_season.setdefault(found.season, []).append(_episode_view(row.id, dict(found._mapping)))
     told = []
-    for season in all_rows(SEASONS_OF_TITLE, {"pk": row.pk}):
+    for season in fetch_all(SEASONS_OF_TITLE, {"pk": row.pk}):
         theirs = by_season.get(season.number, [])
         one = {"id": season.id, "number": season.number, "title": season.title, "episode_count": len(theirs)}
         told.append(one | ({"episodes": theirs} if with_episodes else {}))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from streamsvc.models import Facet, Title, TitleCard, TitleCredit, TitleFacet
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
-from streamsvc.storage.database import all_rows
+from streamsvc.storage.database import fetch_all
 
 MAX_SIMILAR = 12
 MAX_TITLES_PER_GENRE = 200
@@ -72,9 +72,9 @@ def list_similar_cards(title_pk: int, audience: Audience) -> list[tuple[int, str
 def compute_similarity(title_pk: int) -> Counter:
     """How much other titles have in common with one: title's key → weight."""
     weights: Counter = Counter()
-    for (facet,) in all_rows(GENRES_OF_TITLE, {"pk": title_pk}):
-        weights.update(row.title_pk for row in all_rows(TOP_TITLES_OF_GENRE, {"facet": facet}))
-    for row in all_rows(TITLES_SHARING_PEOPLE, {"pk": title_pk}):
+    for (facet,) in fetch_all(GENRES_OF_TITLE, {"pk": title_pk}):
+        weights.update(row.title_pk for row in fetch_all(TOP_TITLES_OF_GENRE, {"facet": facet}))
+    for row in fetch_all(TITLES_SHARING_PEOPLE, {"pk": title_pk}):
         weights[row.title_pk] += PERSON_WEIGHT * row.shared
     return weights
 
@@ -82,6 +82,6 @@ def compute_similarity(title_pk: int) -> Counter:
 def list_heaviest_cards(weights: Counter, exclude: set[int], audience: Audience) -> list[tuple[int, str]]:
     """(key, card) of the weightiest titles that the audience may see, the more popular first among equals."""
     pks = [pk for pk, _ in weights.most_common(MAX_CANDIDATES + len(exclude)) if pk not in exclude]
-    rows = all_rows(CARDS_BY_PK[audience.sees_all], {**audience.sql_parameters(), "pks": pks}) if pks else []
+    rows = fetch_all(CARDS_BY_PK[audience.sees_all], {**audience.sql_parameters(), "pks": pks}) if pks else []
     rows.sort(key=lambda row: (weights[row.pk], row.rank), reverse=True)
     return [(row.pk, row.body) for row in rows[:MAX_SIMILAR]]

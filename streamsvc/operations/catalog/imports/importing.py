@@ -215,9 +215,9 @@ def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
     for entry in entries:
         name = entry.record.external_id if entry.record else entry.external_id
         if len(batch) >= most or name in names:
-            began = clock.wall()
+            began = clock.wall_time()
             yield batch
-            most = next_batch_size(len(batch), (clock.wall() - began).total_seconds())
+            most = next_batch_size(len(batch), (clock.wall_time() - began).total_seconds())
             batch, names = [], set()
         batch.append(entry)
         if name:

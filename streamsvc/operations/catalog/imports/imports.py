@@ -13,7 +13,7 @@ from streamsvc.operations.catalog.formats import FileTooLarge
 from streamsvc.operations.catalog.imports import importing, missing, stored_files
 from streamsvc.operations.catalog.imports.stored_files import CHUNK_BYTES
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
-from streamsvc.storage.database import db, insert, lock, one_row
+from streamsvc.storage.database import db, fetch_one, insert, lock_row
 from streamsvc.worker import jobs
 
 MAX_FILE_BYTES = 64 << 20
@@ -43,14 +43,14 @@ def create_import(body: bytes, options: dict, now: datetime) -> Import:
     db.session.flush()
     for position, at in enumerate(range(0, len(body), CHUNK_BYTES)):
         db.session.add(ImportChunk(import_id=made.id, position=position, body=body[at : at + CHUNK_BYTES]))
-    jobs.enqueue("catalog_import", {"id": made.id}, now, dedupe=f"import {made.id}")
+    jobs.enqueue_job("catalog_import", {"id": made.id}, now, dedupe=f"import {made.id}")
     return made
 
 
-@jobs.handler("catalog_import")
+@jobs.job_handler("catalog_import")
 def handle_catalog_import(payload: dict, now: datetime) -> None:
     """Import on from where it stopped; asks for another turn where time is up."""
-    made = one_row(sa.select(*Import.__table__.c).where(Import.id == payload["id"]))
+    made = fetch_one(sa.select(*Import.__table__.c).where(Import.id == payload["id"]))
     if made is None or made.status in FINAL_STATUSES:
         return
     try:
@@ -74,9 +74,9 @@ def _import_file(made, now):
         db.session.commit()
     lines_done, until = made.lines_done, None
     for batch in importing.iter_batches(entries):
-        until = until or clock.wall() + MAX_RUN_TIME
+        until = until or clock.wall_time() + MAX_RUN_TIME
         lines_done = _import_batch(made, batch, memory, lines_done)
-        if clock.wall() > until:
+        if clock.wall_time() > until:
             raise jobs.Retry(now)
 
 
@@ -134,13 +134,13 @@ def _complete_import(made, now):
     _close_import(made, now, "failed" if error else "done", error, removed)
     indexing.update_catalog_statistics()
     if not made.dry_run and fulltext.complete_bulk_writes(made.added + made.changed):
-        jobs.enqueue("catalog_search_merge", {}, now, dedupe=f"search merge {made.id}")
+        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {made.id}")
 
 
 def _lock_import(made):
     """The import, which nobody else ends until the unit of work does. Raises TakenOver where it ended already."""
     writing.lock_catalog()
-    held = lock(Import, made.id)
+    held = lock_row(Import, made.id)
     if held.status in FINAL_STATUSES:
         raise ImportTakenOver
     return held

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import ImportChunk
 from streamsvc.operations.catalog.formats import GZIP_SIGNATURE, FileTooLarge
-from streamsvc.storage.database import one_row
+from streamsvc.storage.database import fetch_one
 
 CHUNK_BYTES = 256 * 1024
 MAX_UNPACKED_BYTES = 4 << 30
@@ -29,7 +29,7 @@ class StoredFile(io.RawIOBase):
         self.offset = 0
         self.position, self.chunk = None, b""
         last = sa.select(ImportChunk.position, sa.func.length(ImportChunk.body).label("bytes"))
-        last = one_row(last.where(self._own_chunks()).order_by(ImportChunk.position.desc()).limit(1))
+        last = fetch_one(last.where(self._own_chunks()).order_by(ImportChunk.position.desc()).limit(1))
         self.size = last.position * CHUNK_BYTES + last.bytes if last else 0
 
     def _own_chunks(self):
@@ -48,7 +48,7 @@ class StoredFile(io.RawIOBase):
     def readinto(self, buffer):
         position, skipped = divmod(self.offset, CHUNK_BYTES)
         if position != self.position:
-            found = one_row(sa.select(ImportChunk.body).where(self._own_chunks(), ImportChunk.position == position))
+            found = fetch_one(sa.select(ImportChunk.body).where(self._own_chunks(), ImportChunk.position == position))
             self.position, self.chunk = position, found.body if found else b""
         taken = self.chunk[skipped : skipped + len(buffer)]
         buffer[: len(taken)] = taken

@@ -9,7 +9,7 @@ from streamsvc.http import trusted_proxies
 from streamsvc.models.catalog.visibility import NO_AGE_LIMIT
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.playback.access import ViewerFacts
-from streamsvc.security.authentication import asking_operator, viewer
+from streamsvc.security.authentication import current_operator, current_viewer
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,12 @@ class Audience:
 
 def current_audience(country: str | None = None) -> Audience:
     """Who asks. An operator sees all; `country` is where it asks for."""
-    if asking_operator():
+    if current_operator():
         return Audience(ViewerFacts(country=country, any_plan=True), sees_all=True)
-    return Audience(current_viewer_facts(), viewer().profile.language if viewer().profile else viewer().row.locale)
+    return Audience(
+        current_viewer_facts(),
+        current_viewer().profile.language if current_viewer().profile else current_viewer().row.locale,
+    )
 
 
 def current_viewer_facts() -> ViewerFacts:
@@ -46,7 +49,7 @@ def current_viewer_facts() -> ViewerFacts:
 
     Where no profile is chosen yet, the strictest limit of the account's profiles counts.
     """
-    who = viewer()
+    who = current_viewer()
     paid = who.entitlements
     profiles = [who.profile] if who.profile else who.profiles
     limits = [profile.max_age for profile in profiles if profile.max_age is not None]
@@ -62,5 +65,5 @@ def current_viewer_facts() -> ViewerFacts:
 def viewer_country(viewer) -> str | None:
     """Where the viewer is: what the trusted proxy says, where there is one, else the account's country."""
     header = current_app.extensions["settings"].country_header
-    told = trusted_proxies.told(header).upper() if header else viewer.row.country
+    told = trusted_proxies.read_proxy_header(header).upper() if header else viewer.row.country
     return told if told in COUNTRIES else None

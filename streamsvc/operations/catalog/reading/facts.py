@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from streamsvc.models import TitlePlan, TitleWindow
 from streamsvc.models.catalog.visibility import EVERYWHERE
 from streamsvc.rules.playback.access import TitleFacts, Window
-from streamsvc.storage.database import all_rows
+from streamsvc.storage.database import fetch_all
 
 WINDOWS_OF_TITLE = sa.select(
     TitleWindow.position, TitleWindow.country, TitleWindow.starts_at, TitleWindow.ends_at
@@ -19,13 +19,13 @@ def load_title_facts(row) -> TitleFacts:
     if row.windowed:
         windows = list_title_windows(row.pk)
     if row.plan_limited:
-        plans = frozenset(plan for (plan,) in all_rows(PLANS_OF_TITLE, {"pk": row.pk}))
+        plans = frozenset(plan for (plan,) in fetch_all(PLANS_OF_TITLE, {"pk": row.pk}))
     return TitleFacts(row.min_age, windows, plans)
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:
     by_position: dict[int, list] = {}
-    for row in all_rows(WINDOWS_OF_TITLE, {"pk": title_pk}):
+    for row in fetch_all(WINDOWS_OF_TITLE, {"pk": title_pk}):
         by_position.setdefault(row.position, []).append(row)
     return tuple(
         Window(

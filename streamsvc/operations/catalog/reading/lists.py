@@ -16,8 +16,8 @@ from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import all_rows, one_row
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import fetch_all, fetch_one
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
@@ -52,24 +52,24 @@ def list_title_cards(
     shape, parameters = build_list_query(query, audience, snapshot)
     narrowed = {name: query[name] for name in FILTER_NAMES if query.get(name) is not None}
     scope = f"titles:{query['sort']}:{narrowed}"
-    after = pagination.decode(scope, query["cursor"])
+    after = pagination.decode_cursor(scope, query["cursor"])
     places = {f"after_{at}": value for at, value in enumerate(after or ())}
     rows = list_rows(shape._replace(after=after is not None), {**parameters, **places, "limit": query["limit"] + 1})
-    shown = pagination.page(rows, query["limit"], scope, lambda row: list(row[2:]))
-    total = one_row(count_statement(shape), parameters)[0] if query["include_total"] else None
+    shown = pagination.build_page(rows, query["limit"], scope, lambda row: list(row[2:]))
+    total = fetch_one(count_statement(shape), parameters)[0] if query["include_total"] else None
     return localized_cards(shown["items"], query["locale"] or audience.language, snapshot), shown["next_cursor"], total
 
 
 def list_rows(shape: ListShape, parameters: dict) -> list:
     """The rows of the list of this shape; only one asked for by ids has a statement as long as its question."""
     return (
-        all_rows(list_statement(shape), parameters) if shape.ids else compiled_list_statement(shape).all(**parameters)
+        fetch_all(list_statement(shape), parameters) if shape.ids else compiled_list_statement(shape).all(**parameters)
     )
 
 
 @lru_cache(maxsize=1_000)
-def compiled_list_statement(shape: ListShape) -> Prepared:
-    return Prepared(list_statement(shape))
+def compiled_list_statement(shape: ListShape) -> CompiledStatement:
+    return CompiledStatement(list_statement(shape))
 
 
 def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
@@ -109,12 +109,12 @@ def _collection_facet_pk(facet, snapshot):
     """A collection is asked for by its id too."""
     if not facet[1].startswith("col_"):
         return None
-    row = one_row(sa.select(Collection.code).where(Collection.id == sa.bindparam("id")), {"id": facet[1]})
+    row = fetch_one(sa.select(Collection.code).where(Collection.id == sa.bindparam("id")), {"id": facet[1]})
     return row and snapshot.facets.get(("collection", row.code))
 
 
 def _person_pk(person_id):
-    found = one_row(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
+    found = fetch_one(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
     if found is None:
         raise Invalid(errors={"person": ["There is none of this name."]})
     return found.pk
@@ -198,4 +198,4 @@ CARDS_IN_LOCALES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.bod
 
 
 def list_cards_in_locales(pks: list[int], locales: list[str]) -> dict[tuple[int, str], str]:
-    return {(pk, tag): body for pk, tag, body in all_rows(CARDS_IN_LOCALES, {"pks": pks, "locales": locales})}
+    return {(pk, tag): body for pk, tag, body in fetch_all(CARDS_IN_LOCALES, {"pks": pks, "locales": locales})}

@@ -8,11 +8,11 @@ from flask import current_app
 from streamsvc import clock
 from streamsvc.models import CatalogState, Facet, TitleWindow
 from streamsvc.rules.catalog.codes import language_fallbacks
-from streamsvc.storage.compiled_statements import Prepared
-from streamsvc.storage.database import UtcTime, all_rows
+from streamsvc.storage.compiled_statements import CompiledStatement
+from streamsvc.storage.database import UtcTime, fetch_all
 
 _now = sa.bindparam("now", type_=UtcTime())
-CATALOG_STATE = Prepared(
+CATALOG_STATE = CompiledStatement(
     sa.select(
         sa.select(CatalogState.version).where(CatalogState.id == 1).scalar_subquery().label("version"),
         sa.select(sa.func.max(TitleWindow.starts_at))
@@ -54,7 +54,7 @@ def load_snapshot(version: int | None) -> CatalogSnapshot:
     """What this version has; read once for each version and process."""
     kept = current_app.extensions.get("catalog")
     if kept is None or kept.version != version:
-        rows = all_rows(ALL_FACETS)
+        rows = fetch_all(ALL_FACETS)
         kept = CatalogSnapshot(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
         if version is not None:
             current_app.extensions["catalog"] = kept

@@ -12,7 +12,7 @@ from math import prod
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.storage.database import one_row
+from streamsvc.storage.database import fetch_one
 
 CACHE_TTL_S = 300
 LEXEME_STATISTICS = sa.text(
@@ -63,6 +63,6 @@ def load_lexeme_statistics() -> LexemeStatistics:
     """What was counted last; read anew every few minutes."""
     kept = current_app.extensions.get("catalog_lexemes")
     if kept is None or time.monotonic() - kept.loaded_at > CACHE_TTL_S:
-        row = one_row(LEXEME_STATISTICS)
+        row = fetch_one(LEXEME_STATISTICS)
         kept = current_app.extensions["catalog_lexemes"] = LexemeStatistics(*row)
     return kept

@@ -17,7 +17,7 @@ from streamsvc.operations.catalog.search import lexemes
 from streamsvc.operations.catalog.search.spelling import suggest_corrections
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog import search
-from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
 
 FTS_TABLE = sa.table("search_fts", sa.column("rowid", sa.BigInteger()), sa.column("search_fts", sa.Text()))
@@ -50,11 +50,11 @@ def search_page(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> t
     """(match, card) of a page's hits, best first, and the next page's cursor."""
     words = search.query_words(query["q"])
     scope = "search:" + " ".join(words)
-    place = SearchPosition(*(pagination.decode(scope, query["cursor"]) or FIRST_POSITION))
+    place = SearchPosition(*(pagination.decode_cursor(scope, query["cursor"]) or FIRST_POSITION))
     hits, ends = list_hits(words, audience, query["limit"] + 1, place)
     shown = hits[: query["limit"]]
     bodies = localized_cards(shown, query["locale"] or audience.language, snapshot)
-    cursor = pagination.encode(scope, list(ends[len(shown) - 1])) if len(hits) > len(shown) else None
+    cursor = pagination.encode_cursor(scope, list(ends[len(shown) - 1])) if len(hits) > len(shown) else None
     return [(hit.match, body) for hit, body in zip(shown, bodies, strict=True)], cursor
 
 
@@ -134,7 +134,7 @@ def _iter_stages(
         yield from enumerate(search.last_resort_stages(words, corrected), len(whole))
 
 
-def _hits_query(expression: tuple, limit: int, sees_all: bool) -> tuple[Prepared, str]:
+def _hits_query(expression: tuple, limit: int, sees_all: bool) -> tuple[CompiledStatement, str]:
     """The statement that finds an expression's titles soonest, and the expression in the database's language."""
     if db.engine.dialect.name == "sqlite":
         return HITS_ON_SQLITE[sees_all], search.format_fts5(expression)
@@ -142,7 +142,7 @@ def _hits_query(expression: tuple, limit: int, sees_all: bool) -> tuple[Prepared
     return (COMMON_HITS_ON_POSTGRESQL if common else HITS_ON_POSTGRESQL)[sees_all], search.format_tsquery(expression)
 
 
-def _hit_count_query(expression: tuple, sees_all: bool) -> tuple[Prepared, str]:
+def _hit_count_query(expression: tuple, sees_all: bool) -> tuple[CompiledStatement, str]:
     """The statement that counts an expression's titles, and the expression in the database's language."""
     if db.engine.dialect.name == "sqlite":
         return COUNT_ON_SQLITE[sees_all], search.format_fts5(expression)
@@ -168,7 +168,7 @@ _docs_by_rank = (
 
 
 def _hits_statement(rank, *matches, shown):
-    return Prepared(
+    return CompiledStatement(
         sa.select(Title.pk, TitleCard.body, rank.label("rank"))
         .select_from(rank.table)
         .join(Title, Title.rank == rank)
@@ -181,7 +181,7 @@ def _hits_statement(rank, *matches, shown):
 
 def _hit_count_statement(rank, *matches, shown):
     titles = sa.select(sa.func.count().label("found")).select_from(rank.table).join(Title, Title.rank == rank)
-    return Prepared(titles.where(*matches, shown))
+    return CompiledStatement(titles.where(*matches, shown))
 
 
 def _per_audience(*parts, make=_hits_statement):

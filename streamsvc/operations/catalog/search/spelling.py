@@ -12,7 +12,7 @@ from streamsvc.rules.catalog.typos import (
     without_doubled_letters,
     words_one_edit_away,
 )
-from streamsvc.storage.compiled_statements import Prepared
+from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
 
 MAX_CORRECTIONS = 12
@@ -82,7 +82,7 @@ def _known_words_statement(dialect):
         .order_by(SearchWord.word)
         .limit(MAX_WORDS_PER_SOUND)
     )
-    return Prepared(
+    return CompiledStatement(
         sa.union_all(
             sa.select(SearchWord.word).where(SearchWord.word.in_(_split_parameter("words", dialect))),
             sa.select(heard.subquery()),

@@ -10,7 +10,7 @@ from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, merge_json_objects
 from streamsvc.rules.catalog.record import InvalidRecord, convert_record
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import db, one_row
+from streamsvc.storage.database import db, fetch_one
 
 _name = sa.bindparam("name")
 STORED_TITLE = (
@@ -30,7 +30,7 @@ def lock_title(id_or_external_id: str) -> sa.Row | None:
 
 def get_title(id_or_external_id: str) -> sa.Row:
     """The kept title of this external id or id: pk, id, external_id, body. Raises NotFound."""
-    row = one_row(STORED_TITLE, {"name": id_or_external_id})
+    row = fetch_one(STORED_TITLE, {"name": id_or_external_id})
     if row is None:
         raise NotFound
     return row

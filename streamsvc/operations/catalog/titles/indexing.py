@@ -23,26 +23,26 @@ RECORD_PAGE = (
 )
 
 
-@jobs.recurring("catalog_search_index", timedelta(hours=1))
+@jobs.recurring_job("catalog_search_index", timedelta(hours=1))
 def enqueue_reindex_if_outdated(payload: dict, now: datetime) -> None:
     """Begin to make the index anew where a new release has other rules for it."""
     made_by = db.session.scalar(sa.select(CatalogState.search_version))
     if made_by is not None and made_by != search.INDEX_VERSION:
         payload = {"after": 0}
-        jobs.enqueue("catalog_reindex", payload, now, dedupe=f"catalog_reindex {search.INDEX_VERSION}")
+        jobs.enqueue_job("catalog_reindex", payload, now, dedupe=f"catalog_reindex {search.INDEX_VERSION}")
 
 
-@jobs.handler("catalog_reindex")
+@jobs.job_handler("catalog_reindex")
 def handle_catalog_reindex(payload: dict, now: datetime) -> None:
     """Index the titles that come after the last one done; asks for another turn where time is up."""
-    until, after = clock.wall() + MAX_RUN_TIME, payload["after"]
-    while (after := reindex_batch(after)) and clock.wall() < until:
+    until, after = clock.wall_time() + MAX_RUN_TIME, payload["after"]
+    while (after := reindex_batch(after)) and clock.wall_time() < until:
         db.session.commit()
     if after:
         name = f"catalog_reindex {search.INDEX_VERSION} {after}"
-        jobs.enqueue("catalog_reindex", {"after": after}, now, dedupe=name)
+        jobs.enqueue_job("catalog_reindex", {"after": after}, now, dedupe=name)
     else:
-        jobs.enqueue("catalog_search_merge", {}, now, dedupe=f"search merge {search.INDEX_VERSION}")
+        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {search.INDEX_VERSION}")
 
 
 def reindex_batch(after: int) -> int | None:
@@ -61,12 +61,12 @@ def reindex_batch(after: int) -> int | None:
     return None
 
 
-@jobs.handler("catalog_search_merge")
+@jobs.job_handler("catalog_search_merge")
 def handle_search_merge(payload: dict, now: datetime) -> None:
     """Merge the pieces of the search index after many titles were written; comes again where time is up."""
-    until = clock.wall() + MAX_RUN_TIME
+    until = clock.wall_time() + MAX_RUN_TIME
     while fulltext.merge_index_step():
-        if clock.wall() > until:
+        if clock.wall_time() > until:
             raise jobs.Retry(now)
         db.session.commit()
 

@@ -28,7 +28,7 @@ RECENT_PLAYS = (
 TITLE_RANKS = sa.select(Title.pk, Title.id, Title.rank, Title.played)
 
 
-@jobs.recurring("catalog_popularity", UPDATE_INTERVAL)
+@jobs.recurring_job("catalog_popularity", UPDATE_INTERVAL)
 def update_popularity(payload: dict, now: datetime) -> None:
     """Bring ranks up to date with what was played."""
     weights = {

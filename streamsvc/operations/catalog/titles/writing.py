@@ -35,7 +35,7 @@ from streamsvc.rules.catalog.record import MAX_POPULARITY, encode_record
 from streamsvc.rules.catalog.record import CatalogRecord as Record
 from streamsvc.rules.catalog.text import fold_text
 from streamsvc.rules.catalog.typos import sound_key
-from streamsvc.storage.database import db, insert, lock, new_id
+from streamsvc.storage.database import db, insert, lock_row, new_id
 
 MAX_CACHED = 200_000
 STORED_TITLES = sa.select(
@@ -88,9 +88,9 @@ class WriteCache:
 
 def lock_catalog() -> None:
     """Be alone in changing the catalogue until the unit of work ends."""
-    new = {"id": 1, "version": clock.wall_ms(), "search_version": search.INDEX_VERSION}
+    new = {"id": 1, "version": clock.wall_time_ms(), "search_version": search.INDEX_VERSION}
     db.session.execute(insert(CatalogState).values(new).on_conflict_do_nothing())
-    lock(CatalogState, 1)
+    lock_row(CatalogState, 1)
 
 
 def increment_catalog_version() -> None:
