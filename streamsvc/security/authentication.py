@@ -38,6 +38,7 @@ from streamsvc.rules.sign_in.sessions import (
     session_expires_at,
 )
 from streamsvc.security import operators
+from streamsvc.security.audit_context import set_audit_actor
 from streamsvc.security.operators import Operator
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import SAFE_METHODS, db, execute_write
@@ -285,6 +286,7 @@ def _check_access():
     who = load_principal(request)
     login_manager._update_request_context_with_user(who)
     if isinstance(who, Operator):
+        set_audit_actor(who.id)
         _check_operator(who, access)
     elif not (isinstance(who, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)

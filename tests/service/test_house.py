@@ -83,3 +83,21 @@ def test_only_the_clock_reads_the_time():
 def test_no_file_is_called_a_drawer():
     drawers = {"utils", "helpers", "common", "manager", "misc"}
     assert not [path for path in FILES if path.stem in drawers]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "operations").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_operations_do_not_read_the_current_request(path):
+    request_globals = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (node.module == "flask" and alias.name in ("request", "g", "session", "has_request_context"))
+        or (
+            node.module in ("streamsvc.security.authentication", "streamsvc.http.request_facts")
+            and "current_" in alias.name
+        )
+    }
+    assert not request_globals, "request facts and the principal are passed in as arguments"

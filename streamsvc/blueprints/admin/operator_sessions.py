@@ -5,6 +5,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
@@ -33,10 +34,11 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 def create_operator_session(given):
     """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
     now = clock.now()
-    proved = sign_in.verify_operator_password(given, now)
+    facts = current_request_facts()
+    proved = sign_in.verify_operator_password(given, facts, now)
     sign_in.require_operator_second_factor(proved.operator.id, given, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
-    sign_in.create_operator_session(proved, token, now)
+    sign_in.create_operator_session(proved, token, facts, now)
     return told(load_new_session_operator(token)) | {"token": token}
 
 

@@ -4,6 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -106,7 +107,7 @@ def reset_operator(operator_id):
 @bp.response(200, InvitedOperator)
 def open_invitation(given):
     """See who is invited, and begin with an authenticator; asking again replaces its secret."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     operator = credentials.get_invited_operator(given["token"], clock.now())
     begun = credentials.start_operator_totp(operator.id)
     db.session.commit()
@@ -119,7 +120,7 @@ def open_invitation(given):
 @bp.response(200, RecoveryCodes)
 def accept_invitation(given):
     """Set the password and the authenticator, both at once. The recovery codes are shown this once."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     now = clock.now()
     operator = credentials.get_invited_operator(given["token"], now)
     accounts.check_password_strength(given["password"], operator.email, operator.name)

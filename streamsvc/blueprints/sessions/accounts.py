@@ -9,6 +9,7 @@ from streamsvc.blueprints.sessions.documents import account, signed_in
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Account
 from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -38,16 +39,17 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
 )
 def create_account(given):
     """Sign up: an account with one profile, signed in at once."""
-    hit_address_limit(limits.SIGN_UP_ADDRESS)
+    facts = current_request_facts()
+    hit_address_limit(limits.SIGN_UP_ADDRESS, facts)
     accounts.check_password_strength(given["password"], given["email"], given["name"])
     told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
     new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(given["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
-        accounts.enqueue_sign_up(new, now)
+        accounts.enqueue_sign_up(new, facts, now)
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.create_account(new, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    password.create_session(account_id, given["device"], given["remember"], token, now, notify=False)
+    password.create_session(account_id, given["device"], given["remember"], token, facts, now, notify=False)
     return signed_in(token, given["cookie"])
 
 
@@ -77,7 +79,7 @@ def delete_account():
 @bp.response(204)
 def restore_account(given):
     """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     closing.restore_account(given["token"], clock.now())
     db.session.commit()
 

@@ -8,6 +8,7 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import device_codes, password
 from streamsvc.operations.sign_in.device_codes import OAuthError
@@ -69,7 +70,7 @@ def authorize_device(given):
 @bp.response(200, WaitingDevice)
 def look_up_device_code(given):
     """What waits under this code, to be shown before saying yes. A POST, since each try is counted."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     return device_codes.get_pending_device_code(given["user_code"], clock.now())
 
 
@@ -78,7 +79,7 @@ def look_up_device_code(given):
 @bp.response(204)
 def put_decision(given, user_code):
     """Let the device sign in to the caller's account, or not."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     row = current_viewer().row
     device_codes.decide_device_code(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
     db.session.commit()
@@ -101,8 +102,18 @@ def create_token(given):
     except OAuthError as error:
         return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
-    proof = {"method": "device_code", "proved_at": device_codes.approver_authenticated_at(code)}
-    password.create_session(code.account_id, device, True, token, now, notify=True, **proof)
+    authenticated_at = device_codes.approver_authenticated_at(code)
+    password.create_session(
+        code.account_id,
+        device,
+        True,
+        token,
+        current_request_facts(),
+        now,
+        notify=True,
+        method="device_code",
+        authenticated_at=authenticated_at,
+    )
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]
     told = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
@@ -117,11 +128,11 @@ def refuse(error):
 
 
 def _begin(device: dict) -> dict:
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    facts = current_request_facts()
+    hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
     device_code = DEVICE_CODE_PREFIX + idempotency.generate_secret()
-    return device_codes.create_device_code(
-        device, device_code, idempotency.generate_secret(idempotency.USER_CODE), clock.now()
-    )
+    user_code = idempotency.generate_secret(idempotency.USER_CODE)
+    return device_codes.create_device_code(device, device_code, user_code, facts, clock.now())
 
 
 def _refused(error: str):

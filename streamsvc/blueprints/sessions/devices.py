@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
@@ -66,7 +67,7 @@ def delete_trust(device_id):
 def disown_device(given):
     """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
     password opens nothing any more, and a mail lets the owner choose another."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     new_device_notices.disown_device(given["token"], clock.now())
     db.session.commit()
 

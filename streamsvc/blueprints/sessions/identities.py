@@ -12,6 +12,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Identity
 from streamsvc.operations.credentials import pending_flows, second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -51,7 +52,7 @@ def list_providers():
 @bp.response(200, AuthorizationUrl)
 def create_sign_in_options(given):
     """Begin to sign in at a provider; with `sign_up`, an account is opened where none is linked yet."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
     binding, now = binding_for(given["cookie"]), clock.now()
     url = oidc_identities.start_provider_sign_in(
         "oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding
@@ -69,7 +70,7 @@ def carry_over(posted):
 
     Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
     return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(posted)}", 303)
 
 
@@ -81,7 +82,8 @@ def carry_over(posted):
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in with what the provider's redirect carried, where it was begun. A second factor is asked for as ever."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    facts = current_request_facts()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
     began = pending_flows.find_browser_flow("oidc_sign_in", given["state"], binding_of(given), True, now)
     told = oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now)
@@ -91,9 +93,9 @@ def create_session(given):
         second = second_factor.require_authenticator_code(account, given, now)
     account_id = oidc_identities.complete_provider_sign_in(told, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": told.provider.name, "second": second}
+    methods = {"method": told.provider.name, "second_factor": second}
     notify = told.account_id is not None
-    session = password.create_session(account_id, device, given["remember"], token, now, notify, **proof)
+    session = password.create_session(account_id, device, given["remember"], token, facts, now, notify, **methods)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
 

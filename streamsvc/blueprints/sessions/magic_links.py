@@ -6,6 +6,7 @@ from streamsvc.blueprints.sessions.documents import signed_in
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import magic_links, password
@@ -26,7 +27,7 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in b
 def create_magic_link(given):
     """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
     binding = binding_for(given["cookie"])
-    magic_links.enqueue_magic_link(given["email"], binding, clock.now())
+    magic_links.enqueue_magic_link(given["email"], binding, current_request_facts(), clock.now())
     db.session.commit()
     return bound({"status": "accepted"}, binding, given["cookie"], 202)
 
@@ -39,7 +40,8 @@ def create_magic_link(given):
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    facts = current_request_facts()
+    hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
     account_id = magic_links.get_magic_link_account_id(given["token"], binding_of(given), now)
     second = second_factor.require_authenticator_code(
@@ -47,7 +49,7 @@ def create_session(given):
     )
     magic_links.consume_magic_link(given["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "magic_link", "second": second}
-    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    methods = {"method": "magic_link", "second_factor": second}
+    session = password.create_session(account_id, device, given["remember"], token, facts, now, notify=True, **methods)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

@@ -9,6 +9,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Passkey
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -75,7 +76,7 @@ def delete_passkey(passkey_id):
 @bp.response(200, BrowserJson)
 def create_sign_in_options(given):
     """What to ask an authenticator for, to sign in. The same for everybody."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
     binding = binding_for(by_cookie=True) if given["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
@@ -90,7 +91,8 @@ def create_sign_in_options(given):
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    facts = current_request_facts()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
     now, (device, given["device_trust"]) = clock.now(), device_of(given)
     signed = passkeys.verify_passkey_sign_in(given["credential"], binding_of(given), given["cookie"], now)
     second = None
@@ -99,7 +101,7 @@ def create_session(given):
         second = second_factor.require_authenticator_code(account, given, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "passkey", "second": second}
-    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
+    methods = {"method": "passkey", "second_factor": second}
+    session = password.create_session(account_id, device, given["remember"], token, facts, now, notify=True, **methods)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

@@ -3,6 +3,7 @@
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
@@ -38,7 +39,7 @@ def put_password(given):
 def put_email(given):
     """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
     require_recent_authentication()
-    email_changes.start_email_change(current_viewer().account_id, given["email"], clock.now())
+    email_changes.start_email_change(current_viewer().account_id, given["email"], current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -49,7 +50,7 @@ def put_email(given):
 @bp.response(202, Accepted)
 def request_reset(given):
     """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
-    password_changes.enqueue_password_reset(given["email"], clock.now())
+    password_changes.enqueue_password_reset(given["email"], current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -60,7 +61,7 @@ def request_reset(given):
 @bp.response(204)
 def put_reset(given):
     """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.check_password_reset(given["token"], given["password"], clock.now())
     new_hash = password_hashing.hash_password(given["password"])
     password_changes.reset_password(given["token"], new_hash, clock.now())
@@ -71,7 +72,7 @@ def put_reset(given):
 @bp.response(202, Accepted)
 def request_verification():
     """Have the mail sent again that confirms the caller's address; the link before it works no more."""
-    password_changes.enqueue_email_verification(current_viewer().account_id, clock.now())
+    password_changes.enqueue_email_verification(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -82,6 +83,6 @@ def request_verification():
 @bp.response(204)
 def put_verification(given):
     """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.confirm_email(given["token"], clock.now())
     db.session.commit()

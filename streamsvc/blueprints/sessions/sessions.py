@@ -12,6 +12,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
@@ -46,17 +47,18 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 @bp.response(201, SignedIn)
 def create_session(given):
     """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
+    facts = current_request_facts()
     device, given["device_trust"] = device_of(given)
     proved = password.verify_password(
-        given["email"], given["password"], device and device.get("id"), given.get("challenge")
+        given["email"], given["password"], device and device.get("id"), facts, given.get("challenge")
     )
     now = clock.now()
-    second = second_factor.require_second_factor(proved, given, now)
+    second = second_factor.require_second_factor(proved, given, facts, now)
     if not password.lock_and_recheck_password(proved):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
-        proved.account.id, device, given["remember"], token, now, notify=True, second_factor=second
+        proved.account.id, device, given["remember"], token, facts, now, notify=True, second_factor=second
     )
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
@@ -144,7 +146,7 @@ def create_proof_options():
 @bp.response(202, Accepted)
 def create_proof_code():
     """Have a code mailed, for an account that has neither a password nor an authenticator app."""
-    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, clock.now())
+    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
