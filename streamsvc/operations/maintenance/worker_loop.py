@@ -30,8 +30,9 @@ def is_worker_alive() -> bool:
 
 def wait_for_due_jobs() -> None:
     """Wait up to `WAIT_TIMEOUT_S` until the workers have run all due jobs, for example to send a mail just enqueued."""
-    deadline, clock_now = time.monotonic() + WAIT_TIMEOUT_S, current_app.extensions["clock"]  # read anew in each round
-    while jobs.find_next_due_job(clock_now()) and is_worker_alive() and time.monotonic() < deadline:
+    deadline = time.monotonic() + WAIT_TIMEOUT_S
+    read_clock = current_app.extensions["clock"]  # clock.now() does not change during a request
+    while jobs.find_next_due_job(read_clock()) and is_worker_alive() and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_S)
 
 
