@@ -1,4 +1,4 @@
-"""POST /v1/accounts, and the caller's own account."""
+"""Sign-up, and the viewer's own account."""
 
 import msgspec
 from flask import Response, current_app
@@ -23,7 +23,7 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
+bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and manage the account.")
 
 
 @bp.route("/accounts", methods=["POST"])
@@ -37,34 +37,41 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
     schema=Accepted(),
     description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
 )
-def create_account(given):
-    """Sign up: an account with one profile, signed in at once."""
+def create_account(body):
+    """Sign up.
+
+    Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
+    `STREAMSVC_SIGNUP=confirm` every sign-up is a 202 and continues by email.
+    """
     facts = current_request_facts()
     hit_address_limit(limits.SIGN_UP_ADDRESS, facts)
-    accounts.check_password_strength(given["password"], given["email"], given["name"])
-    told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(given["password"]), **told), clock.now()
+    accounts.check_password_strength(body["password"], body["email"], body["name"])
+    told = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(body["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
         accounts.enqueue_sign_up(new, facts, now)
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.create_account(new, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    password.create_session(account_id, given["device"], given["remember"], token, facts, now, notify=False)
-    return signed_in(token, given["cookie"])
+    password.create_session(account_id, body["device"], body["remember"], token, facts, now, notify=False)
+    return signed_in(token, body["cookie"])
 
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
-def read_account():
-    """The caller's own account."""
+def get_account():
+    """Retrieve your account."""
     return account(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
 @bp.response(204)
-def delete_account():
-    """Close the caller's account: everything ends now. It may be taken back by the mailed token for as many days as the
-    service says; then it is erased, but for what tax law asks to keep."""
+def close_account():
+    """Close your account.
+
+    Everything ends now. The emailed token restores the account within the grace period; after it the account is
+    erased, except for what tax law requires to be kept. Needs a recent reauthentication.
+    """
     require_recent_authentication()
     closing.close_account(current_viewer().account_id, clock.now())
     db.session.commit()
@@ -77,10 +84,13 @@ def delete_account():
 @bp.arguments(ProofToken)
 @public
 @bp.response(204)
-def restore_account(given):
-    """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
+def restore_account(body):
+    """Restore a closed account.
+
+    Takes the emailed token. Sign in as before; the subscription has ended.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    closing.restore_account(given["token"], clock.now())
+    closing.restore_account(body["token"], clock.now())
     db.session.commit()
 
 
@@ -88,7 +98,10 @@ def restore_account(given):
 @owner_only
 @bp.response(200, Export)
 def export_account():
-    """Everything that is kept about the caller, by table."""
+    """Export your personal data.
+
+    Everything stored about the account, by table. Needs a recent reauthentication.
+    """
     require_recent_authentication()
     answer = json_response(
         msgspec.json.encode(personal_data.export_personal_data(current_viewer().account_id, clock.now()))
@@ -100,12 +113,15 @@ def export_account():
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
 @bp.response(200, AccountOut)
-def patch_account(given):
-    """Change what is told about the caller. The e-mail and the password have calls of their own."""
+def update_account(body):
+    """Update your account.
+
+    Email address and password have their own endpoints.
+    """
     row = lock_row(Account, current_viewer().account_id)
-    for name, value in given.items():
+    for name, value in body.items():
         setattr(row, name, value)
-    audit.record_event("account_changed", row.id, fields=sorted(given))
+    audit.record_event("account_changed", row.id, fields=sorted(body))
     db.session.commit()
     return {
         "id": row.id,

@@ -1,4 +1,4 @@
-"""Television sign-in: a code on the screen, a yes on the phone (RFC 8628)."""
+"""Television sign-in by device code (RFC 8628)."""
 
 import msgspec
 from flask import request
@@ -30,7 +30,7 @@ from streamsvc.schemas.sessions.device_codes import (
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
+bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")
 
 WORDS = {
     "authorization_pending": "Nobody has decided yet; poll again.",
@@ -48,9 +48,12 @@ WORDS = {
 @public
 @idempotent()
 @bp.response(201, DeviceAuthorization)
-def create_device_code(given):
-    """Begin: the device shows `user_code` and polls /v1/token with `device_code`."""
-    return _begin(given["device"])
+def create_device_code(body):
+    """Start a television sign-in.
+
+    The device shows `user_code` and polls `POST /v1/token` with `device_code`.
+    """
+    return _begin(body["device"])
 
 
 @bp.route("/device-authorizations", methods=["POST"])
@@ -58,9 +61,12 @@ def create_device_code(given):
 @public
 @bp.response(200, DeviceAuthorization)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2.")
-def authorize_device(given):
-    """The same for standard OAuth clients: form-encoded, as RFC 8628, 3.1 says."""
-    begun = _begin({"name": given["device_name"], "kind": "tv"})
+def authorize_device(form):
+    """Start a device authorization (OAuth).
+
+    The same for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
+    """
+    begun = _begin({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
     return begun
 
@@ -68,20 +74,26 @@ def authorize_device(given):
 @bp.route("/device-code-lookups", methods=["POST"])
 @bp.arguments(UserCode)
 @bp.response(200, WaitingDevice)
-def look_up_device_code(given):
-    """What waits under this code, to be shown before saying yes. A POST, since each try is counted."""
+def look_up_device_code(body):
+    """Look up a device code.
+
+    Shows which device is waiting, to be confirmed before approving it. A POST because every attempt is counted.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
-    return device_codes.get_pending_device_code(given["user_code"], clock.now())
+    return device_codes.get_pending_device_code(body["user_code"], clock.now())
 
 
 @bp.route("/device-codes/<user_code>/decision", methods=["PUT"])
 @bp.arguments(Decision)
 @bp.response(204)
-def put_decision(given, user_code):
-    """Let the device sign in to the caller's account, or not."""
+def decide_device_code(body, user_code):
+    """Approve or deny a device code.
+
+    Approving signs the device in to your account.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     row = current_viewer().row
-    device_codes.decide_device_code(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
+    device_codes.decide_device_code(user_code, row.account_id, body["approve"], row.authenticated_at, clock.now())
     db.session.commit()
 
 
@@ -90,15 +102,19 @@ def put_decision(given, user_code):
 @public
 @bp.response(200, TokenAnswer)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
-def create_token(given):
-    """Poll: the token once the owner said yes, or why there is none."""
-    if given.get("grant_type") != GRANT_TYPE:
-        return _refused("unsupported_grant_type" if "grant_type" in given else "invalid_request")
-    if "device_code" not in given:
+def create_token(form):
+    """Poll for the token of a device code.
+
+    Responds with the token once the viewer has approved, else with an RFC 8628 error such as
+    `authorization_pending`.
+    """
+    if form.get("grant_type") != GRANT_TYPE:
+        return _refused("unsupported_grant_type" if "grant_type" in form else "invalid_request")
+    if "device_code" not in form:
         return _refused("invalid_request")
     now = clock.now()
     try:
-        code = device_codes.poll_device_code(given["device_code"], now)
+        code = device_codes.poll_device_code(form["device_code"], now)
     except OAuthError as error:
         return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}

@@ -1,4 +1,4 @@
-"""Sign-in by mail, without a password."""
+"""Sign-in by emailed link, without a password."""
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
@@ -17,19 +17,23 @@ from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public
 from streamsvc.storage.database import db
 
-bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in by mail.")
+bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in by emailed link.")
 
 
 @bp.route("/magic-links", methods=["POST"])
 @bp.arguments(NewMagicLink)
 @public
 @bp.response(202, MagicLinkAsked)
-def create_magic_link(given):
-    """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
-    binding = binding_for(given["cookie"])
-    magic_links.enqueue_magic_link(given["email"], binding, current_request_facts(), clock.now())
+def create_magic_link(body):
+    """Request a magic link.
+
+    The link works only in the browser or app that requested it. The response does not reveal whether the address
+    has an account.
+    """
+    binding = binding_for(body["cookie"])
+    magic_links.enqueue_magic_link(body["email"], binding, current_request_facts(), clock.now())
     db.session.commit()
-    return bound({"status": "accepted"}, binding, given["cookie"], 202)
+    return bound({"status": "accepted"}, binding, body["cookie"], 202)
 
 
 @bp.route("/sessions/magic-link", methods=["POST"])
@@ -38,18 +42,21 @@ def create_magic_link(given):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
-    """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
+def create_magic_link_session(body):
+    """Sign in with a magic link.
+
+    In the browser that requested it. Accounts with a second factor are asked for it: 401 `second_factor_required`.
+    """
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    account_id = magic_links.get_magic_link_account_id(given["token"], binding_of(given), now)
+    now, (device, body["device_trust"]) = clock.now(), device_of(body)
+    account_id = magic_links.get_magic_link_account_id(body["token"], binding_of(body), now)
     second = second_factor.require_authenticator_code(
-        password.load_sign_in_account(account_id, device and device.get("id")), given, now
+        password.load_sign_in_account(account_id, device and device.get("id")), body, now
     )
-    magic_links.consume_magic_link(given["token"], now)
+    magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     methods = {"method": "magic_link", "second_factor": second}
-    session = password.create_session(account_id, device, given["remember"], token, facts, now, notify=True, **methods)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return signed_in(token, body["cookie"], trust)

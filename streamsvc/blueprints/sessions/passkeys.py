@@ -1,4 +1,4 @@
-"""Passkeys: made, listed, removed, and signed in with."""
+"""Passkeys (WebAuthn): registration, sign-in, management."""
 
 import msgspec
 
@@ -23,13 +23,13 @@ from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")
+bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with passkeys (WebAuthn).")
 
 
 @bp.route("/passkeys/options", methods=["POST"])
 @bp.response(200, BrowserJson)
-def create_options():
-    """What to ask an authenticator for, for a new passkey."""
+def start_passkey_registration():
+    """Create options for registering a passkey."""
     require_recent_authentication()
     row = current_viewer().row
     options = passkeys.start_passkey_registration(row.account_id, row.email, row.session_id, clock.now())
@@ -41,27 +41,27 @@ def create_options():
 @bp.arguments(NewPasskey)
 @idempotent()
 @bp.response(201, PasskeyOut)
-def create_passkey(given):
-    """Keep the passkey that the authenticator made."""
+def create_passkey(body):
+    """Register a passkey."""
     require_recent_authentication()
     row = current_viewer().row
     return passkeys.complete_passkey_registration(
-        row.account_id, row.session_id, given["credential"], given["name"], clock.now()
+        row.account_id, row.session_id, body["credential"], body["name"], clock.now()
     )
 
 
 @bp.route("/passkeys")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
-def list_passkeys(asked):
-    """The account's passkeys, the newest first."""
-    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, asked, "passkeys")
+def list_passkeys(query):
+    """List your passkeys, newest first."""
+    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_passkey(passkey_id):
-    """Remove a passkey."""
+    """Delete a passkey."""
     require_recent_authentication()
     passkey = Passkey.of(current_viewer().account_id, passkey_id)
     if passkey is None:
@@ -74,10 +74,13 @@ def delete_passkey(passkey_id):
 @bp.arguments(PasskeyOptions)
 @public
 @bp.response(200, BrowserJson)
-def create_sign_in_options(given):
-    """What to ask an authenticator for, to sign in. The same for everybody."""
+def start_passkey_sign_in(body):
+    """Create options for signing in with a passkey.
+
+    The same for every caller.
+    """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
-    binding = binding_for(by_cookie=True) if given["cookie"] else None
+    binding = binding_for(by_cookie=True) if body["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
     return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
@@ -89,19 +92,22 @@ def create_sign_in_options(given):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
-    """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
+def create_passkey_session(body):
+    """Sign in with a passkey.
+
+    If the authenticator verified the user, the passkey counts as both factors.
+    """
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    signed = passkeys.verify_passkey_sign_in(given["credential"], binding_of(given), given["cookie"], now)
+    now, (device, body["device_trust"]) = clock.now(), device_of(body)
+    signed = passkeys.verify_passkey_sign_in(body["credential"], binding_of(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
-        second = second_factor.require_authenticator_code(account, given, now)
+        second = second_factor.require_authenticator_code(account, body, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     methods = {"method": "passkey", "second_factor": second}
-    session = password.create_session(account_id, device, given["remember"], token, facts, now, notify=True, **methods)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return signed_in(token, body["cookie"], trust)
