@@ -46,7 +46,7 @@ def test_a_server_gets_text_with_an_html_twin(database, new_app):
         ann = new_person(app.test_client())
         run_jobs(app)
     [(to, message)] = inbox.messages
-    assert (to, message["Subject"]) == ([ann.email], "Confirm your e-mail address")
+    assert (to, message["Subject"]) == ([ann.email], "Confirm your email address")
     assert message["From"] == sender
     text, html = (message.get_body((kind,)).get_content() for kind in ("plain", "html"))
     token = text.split("token=")[1].split()[0]

@@ -146,7 +146,7 @@ def test_chromium_signs_in_by_a_mailed_link_and_adds_a_passkey_once_it_has_prove
             page.get_by_role("dialog").get_by_label("Your password").fill(password)
             page.get_by_role("button", name="Go on").click()
             if password != bob.password:
-                page.get_by_role("dialog").get_by_text("The password is wrong.").wait_for()
+                page.get_by_role("dialog").get_by_text("The password is incorrect.").wait_for()
         page.get_by_role("button", name="Remove Web browser").wait_for()
         page.goto(f"{site}/#/account")
         page.get_by_role("button", name="Sign out").click()

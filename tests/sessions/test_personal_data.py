@@ -48,7 +48,7 @@ def test_a_deleted_account_is_closed_at_once_and_tells_until_when_it_can_be_take
     assert ann.delete("/v1/account").status_code == 204
     assert [person.get("/v1/account").status_code for person in (ann, elsewhere)] == [401, 401]
     assert code_of(ann.sign_in()) == (401, "invalid_credentials")
-    assert "on January 29, 2026 all" in mails(app, ann.email, "account_restoration")[0]["text"]
+    assert "On January 29, 2026 we erase all" in mails(app, ann.email, "account_restoration")[0]["text"]
 
 
 def test_within_two_weeks_its_owner_takes_it_back_once(app, ann, clock):
