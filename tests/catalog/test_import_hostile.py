@@ -122,7 +122,7 @@ def test_a_feed_is_read_a_piece_at_a_time_and_may_tell_its_language_last(catalog
 
 
 @pytest.mark.parametrize(
-    ("most", "unpacked"), [("LARGEST_UNPACKED_BYTES", b"\0" * (8 << 20)), ("MOST_LINES", b"\n" * 300_000)]
+    ("most", "unpacked"), [("MAX_UNPACKED_BYTES", b"\0" * (8 << 20)), ("MAX_LINES", b"\n" * 300_000)]
 )
 def test_a_small_file_that_unpacks_to_a_huge_one_is_given_up(catalog, monkeypatch, most, unpacked):
     where = stored_files if hasattr(stored_files, most) else formats

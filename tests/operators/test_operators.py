@@ -248,7 +248,7 @@ def test_a_role_that_is_no_more_opens_nothing(app, ada):
 
 
 def test_after_a_restore_the_epoch_ends_operators_sessions_too(app, ada, monkeypatch):
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(session_epoch=1))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(session_epoch=1))
     assert ada.get(CURRENT).status_code == 401
 
 

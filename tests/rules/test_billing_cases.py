@@ -83,7 +83,7 @@ class Life:
         }
         self.facts = fact.Facts(self.facts.events, {**self.facts.booked, **booked})
 
-    def happen(self, kind, on, *details, **more):
+    def record_event(self, kind, on, *details, **more):
         self.book(on)
         self.facts = self.facts.plus(kind(f"e{len(self.facts.events)}", on, *details, **more))
 

@@ -199,7 +199,7 @@ def test_every_form_of_rfc_3339_is_read(text):
     ],
 )
 def test_where_viewers_come_by_https_browsers_are_told_to_come_no_other_way(app, settings, sent):
-    made = create_app(app.extensions["settings"].but(docs=False, **settings))
+    made = create_app(app.extensions["settings"].replace(docs=False, **settings))
     client = made.test_client()
     for path, status in (("/livez", 200), ("/openapi.json", 404), ("/docs", 404), ("/docs/swagger-ui.css", 404)):
         answer = client.get(path)

@@ -40,7 +40,7 @@ def receiving():
 
 @pytest.fixture
 def world(app, monkeypatch):
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(webhooks_to_private=True))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(webhooks_to_private=True))
     return World(app)
 
 

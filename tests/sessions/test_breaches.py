@@ -33,7 +33,7 @@ def asking(app, filter_of):
     kept = app.extensions["settings"]
 
     def ask(lines, name="list.txt"):
-        app.extensions["settings"] = kept.but(breached_passwords=filter_of(lines, name))
+        app.extensions["settings"] = kept.replace(breached_passwords=filter_of(lines, name))
         return is_listed_as_breached
 
     with app.app_context():
@@ -56,7 +56,7 @@ def ranges(app, monkeypatch):
         settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"{httpd.url}/range"})
         url = {"breach_range_url": settings.breach_range_url}
         monkeypatch.setattr(breach_ranges, "TIMEOUT_S", 10)  # whoever is slow here is this machine
-        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**url))
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**url))
         yield httpd
 
 

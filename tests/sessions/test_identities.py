@@ -321,7 +321,7 @@ def by_form(app, monkeypatch):
     told = json.loads(app.extensions["settings"].oidc_providers)
     told["example"]["response_mode"] = "form_post"
     page = "https://video.example/signed-in"
-    changed = app.extensions["settings"].but(oidc_providers=json.dumps(told), oidc_redirect_url=page)
+    changed = app.extensions["settings"].replace(oidc_providers=json.dumps(told), oidc_redirect_url=page)
     monkeypatch.setitem(app.extensions, "settings", changed)
     return page
 

@@ -289,7 +289,7 @@ def steps_of(chance, most):
     chance=st.randoms(use_true_random=True),
 )
 def test_whatever_happens_the_books_agree(app, monkeypatch, start, zone, first, anchor, review_hours, chance):
-    settings = app.extensions["settings"].but(invoice_review_hours=review_hours)
+    settings = app.extensions["settings"].replace(invoice_review_hours=review_hours)
     monkeypatch.setitem(app.extensions, "settings", settings)
     life = Life(app, start, zone)
     life.subscribe(first, anchor, "third")

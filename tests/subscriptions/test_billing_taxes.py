@@ -24,7 +24,7 @@ def decided(app, monkeypatch):
     """Let the operator decide otherwise."""
 
     def decide(**changes):
-        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**changes))
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**changes))
 
     decide(seller_vat_id=SELLER)
     return decide

@@ -24,9 +24,9 @@ MAX_CACHE_BYTES = 16 * 1024 * 1024
 class ResponseCache:
     """The bodies asked for last, by ETag."""
 
-    def __init__(self, most_bytes: int = MAX_CACHE_BYTES):
+    def __init__(self, max_bytes: int = MAX_CACHE_BYTES):
         self.bodies: OrderedDict[str, bytes] = OrderedDict()
-        self.max_bytes = most_bytes
+        self.max_bytes = max_bytes
         self.size_bytes = 0
         self.lock = threading.Lock()
 
