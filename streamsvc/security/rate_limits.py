@@ -69,8 +69,8 @@ class Counters:
     def hit(self, rule: RateLimit | Backoff, subject: str, challenge_solved: bool = False) -> int:
         """Count the attempt against one more limit and return the new count. Raises TooManyAttempts if none is left.
 
-        `challenge_solved`: the attempt came with a solved challenge, which lifts rate limits and waits, but not a back-
-        off's `max_attempts`.
+        `challenge_solved`: the attempt came with a solved challenge, which lifts rate limits and waits, but not the
+        `max_attempts` of a back-off.
         """
         if count := self._execute(
             _hit_statement(rule, challenge_solved, db.engine.dialect.name), rule, subject
