@@ -37,14 +37,14 @@ RETENTION_PERIOD = timedelta(hours=48)
 MAX_KEY_LENGTH = 255
 
 
-SECRET, KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
-TOTP_SECRET, TRUST = "[authenticator shown once]", "[trust shown once]"
+SECRET, SIGNING_KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
+TOTP_SECRET, TRUST_TOKEN = "[authenticator shown once]", "[trust shown once]"
 PLACEHOLDERS = {
     SECRET: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
-    KEY: lambda bits: base64.b64encode(bits).decode(),
+    SIGNING_KEY: lambda bits: base64.b64encode(bits).decode(),
     USER_CODE: format_user_code,
     TOTP_SECRET: encode_totp_secret,
-    TRUST: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
+    TRUST_TOKEN: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
 }
 """What replaces each kind of secret in a stored response, and how 256 bits are formatted as such a secret."""
 

@@ -19,7 +19,7 @@ from streamsvc.app import create_app
 from streamsvc.settings import Settings
 from streamsvc.storage.database import AUTOCOMMIT_BIND, Session, db
 from streamsvc.worker import jobs
-from tests.conftest import CHEAP, SECRET, close
+from tests.conftest import CHEAP_HASHING, SECRET, close_app
 
 
 class Countdown:
@@ -35,23 +35,23 @@ class Countdown:
 
 
 def main(url):
-    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).with_defaults()
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP_HASHING).with_defaults()
     app = create_app(settings)  # it opens no connection before its first statement
     for task in map(json.loads, sys.stdin):
         if task["unit"] is None:
-            do(app, task)
-            close(app)
+            run_task(app, task)
+            close_app(app)
             print("0", flush=True)
             continue
         child = os.fork()
         if child == 0:
-            live(app, task)
+            run_in_child(app, task)
         _, status = os.waitpid(child, 0)
         died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         print("died" if died else os.waitstatus_to_exitcode(status), flush=True)
 
 
-def do(app, task):
+def run_task(app, task):
     moment = datetime.fromisoformat(task["now"])
     app.extensions["clock"] = lambda: moment
     if task["do"] == "due":
@@ -62,12 +62,12 @@ def do(app, task):
         assert answer.status_code < 300, answer.text
 
 
-def live(app, task):
+def run_in_child(app, task):
     """One short life; it never returns."""
     status = 1
     try:
-        plant(app, task["unit"], Countdown(task["n"]))
-        do(app, task)
+        install_crash_points(app, task["unit"], Countdown(task["n"]))
+        run_task(app, task)
         status = 0
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
@@ -75,7 +75,7 @@ def live(app, task):
         os._exit(status)
 
 
-def plant(app, unit, tick):
+def install_crash_points(app, unit, tick):
     if unit == "commit":
         commit = Session.commit
 
@@ -91,24 +91,24 @@ def plant(app, unit, tick):
             event.listen(engine, "before_cursor_execute", tick)
 
 
-class Nursery:
+class CrashRunner:
     """The process above, for the tests."""
 
     def __init__(self, url):
         command = [sys.executable, "-m", "tests.faults.nursery", url]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def rehearse(self, **task):
+    def run_to_end(self, **task):
         """Have the task done to its end."""
-        assert self._told(unit=None, **task) == "0"
+        assert self._run(unit=None, **task) == "0"
 
-    def dies(self, **task):
+    def crashes(self, **task):
         """Whether a process that does this task dies at its n-th point; False where it gets to the end before."""
-        told = self._told(**task)
+        told = self._run(**task)
         assert told in ("died", "0"), told
         return told == "died"
 
-    def _told(self, **task):
+    def _run(self, **task):
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()

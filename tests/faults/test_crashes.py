@@ -14,8 +14,8 @@ from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import IdempotencyKey, Job
 from streamsvc.models.subscriptions import Payment, Refund
 from streamsvc.storage.database import db
-from tests.conftest import empty
-from tests.faults.nursery import Nursery
+from tests.conftest import delete_all_rows
+from tests.faults.nursery import CrashRunner
 from tests.worlds.billing_world import World
 
 UNIT = os.environ.get("STREAMSVC_TEST_CRASHES", "commit")
@@ -25,7 +25,7 @@ KEY = "the one key"
 
 @pytest.fixture(scope="module")
 def nursery(shared_app):
-    running = Nursery(shared_app.extensions["settings"].database_url)
+    running = CrashRunner(shared_app.extensions["settings"].database_url)
     yield running
     running.close()
 
@@ -35,7 +35,7 @@ class Scene:
 
     def __init__(self, app):
         with app.app_context():
-            empty(db.engine)
+            delete_all_rows(db.engine)
         self.world = World(app)
         self.cheap, self.dear = self.world.plan("p", 1000, 3000)
         self.viewer = self.world.person()
@@ -164,10 +164,10 @@ def stands(scene):
 
 @pytest.mark.parametrize("kind", [Subscribing, Renewing, Changing, Refunding], ids=lambda kind: kind.__name__)
 def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, nursery, kind):
-    nursery.rehearse(**kind(app).task())
+    nursery.run_to_end(**kind(app).task())
     for n in range(1, MOST_POINTS):
         scene = kind(app)
-        died = nursery.dies(**scene.task(), unit=UNIT, n=n)
+        died = nursery.crashes(**scene.task(), unit=UNIT, n=n)
         try:
             stands(scene)
         except AssertionError as amiss:
@@ -180,7 +180,7 @@ def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, nursery, kind
 def test_the_check_sees_a_charge_that_is_sent_under_another_key(app, nursery, monkeypatch):
     """What keeps a crash harmless is the key: without it the same check fails."""
     scene = Subscribing(app)
-    assert nursery.dies(**scene.task(), unit="commit", n=5)
+    assert nursery.crashes(**scene.task(), unit="commit", n=5)
     charge = SandboxProvider.charge
     monkeypatch.setattr(SandboxProvider, "find", lambda self, key: None if "again" not in key else find(self, key))
     monkeypatch.setattr(SandboxProvider, "charge", lambda self, key, *rest: charge(self, f"again {key}", *rest))

@@ -8,7 +8,7 @@ from streamsvc.models import ImportChunk, Job
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.catalog.test_import import counts, ndjson
-from tests.faults.nursery import Nursery
+from tests.faults.nursery import CrashRunner
 from tests.worlds.catalog_world import Catalog
 
 MOST_POINTS = 50
@@ -26,10 +26,10 @@ def a_file(n):
 
 def test_an_import_killed_at_any_commit_goes_on_where_it_stopped(app):
     catalog, now = Catalog(app), app.extensions["clock"].at
-    nursery = Nursery(app.extensions["settings"].database_url)
+    nursery = CrashRunner(app.extensions["settings"].database_url)
     for n in range(1, MOST_POINTS):
         made = catalog.client.post("/v1/admin/imports", data=a_file(n)).json["id"]
-        died = nursery.dies(do="due", now=now.isoformat(), unit="commit", n=n)
+        died = nursery.crashes(do="due", now=now.isoformat(), unit="commit", n=n)
         with app.app_context():
             leased = sa.update(Job).where(Job.leased_until.is_not(None))
             db.session.execute(leased.values(leased_until=now - timedelta(days=3650)))

@@ -18,17 +18,17 @@ from streamsvc.operations.billing.core import charging
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import Settings
 from streamsvc.worker import jobs
-from tests.conftest import CHEAP, SECRET, close
+from tests.conftest import CHEAP_HASHING, SECRET, close_app
 
 
 def main(url):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=8), timedelta(seconds=1)
-    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).with_defaults()
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP_HASHING).with_defaults()
     app = create_app(settings)
     with app.app_context():
         jobs.run_due_jobs(clock.now(), max_jobs=2)
-    close(app)  # no connection may be there twice
+    close_app(app)  # no connection may be there twice
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:

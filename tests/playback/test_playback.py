@@ -143,7 +143,9 @@ def test_one_device_too_many_is_told_with_those_that_play(world):
 
 
 def test_where_the_settings_say_so_the_longest_unused_device_leaves(world, monkeypatch):
-    monkeypatch.setitem(world.app.extensions, "settings", world.app.extensions["settings"].but(device_limit="evict"))
+    monkeypatch.setitem(
+        world.app.extensions, "settings", world.app.extensions["settings"].replace(device_limit="evict")
+    )
     tv = world.household(plan=world.put_plan("pair", max_devices=2, max_streams=1))
     phone, tablet, laptop = (tv.on_another_device() for _ in range(3))
 

@@ -10,7 +10,7 @@ from streamsvc import clock
 from streamsvc.models import Job, Worker
 from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 done = []
 
@@ -137,7 +137,7 @@ def test_recurring_work_that_failed_for_good_still_comes_again(context, monkeypa
 
 
 def test_the_query_for_the_next_job_walks_its_index(context):
-    plan = plan_of(jobs.NEXT_DUE, until="2026-01-01", wall="2026-01-01")
+    plan = query_plan(jobs.NEXT_DUE, until="2026-01-01", wall="2026-01-01")
     if db.engine.dialect.name == "sqlite":
         assert "ix_jobs_open_run_at" in plan
         assert "TEMP B-TREE" not in plan

@@ -61,7 +61,7 @@ def test_a_server_that_is_away_gets_the_mail_later_with_a_new_secret(database, n
             assert jobs.run_due_jobs(NOON.replace(year=2100), max_jobs=1) == 1
         assert inbox.messages == []
         settings = app.extensions["settings"]
-        app.extensions["settings"] = settings.but(mail_url=f"smtp://127.0.0.1:{port}")
+        app.extensions["settings"] = settings.replace(mail_url=f"smtp://127.0.0.1:{port}")
         with app.app_context():
             jobs.run_due_jobs(NOON.replace(year=2100))
     [(_, message)] = inbox.messages

@@ -6,7 +6,7 @@ import pytest
 
 from streamsvc.app import create_app
 from streamsvc.storage.database import db
-from tests.conftest import close
+from tests.conftest import close_app
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.sessions_steps import Person, mails, new_person
 
@@ -18,7 +18,7 @@ def behind_proxies(shared_app):
     trusted = {"trusted_proxies": (ip_network("10.0.0.0/8"),), "city_header": "X-City", "country_header": "X-Country"}
     app = create_app(shared_app.extensions["settings"].replace(**trusted), now=shared_app.extensions["clock"])
     yield app
-    close(app)
+    close_app(app)
 
 
 @pytest.fixture

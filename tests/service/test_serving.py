@@ -10,13 +10,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from tests.worlds.service import PATIENCE_S, Service, serving, until
+from tests.worlds.service import TIMEOUT_S, Service, running_service, wait_until
 
 
 @pytest.fixture(scope="module")
 def service(database, new_database, tmp_path_factory):
     url = new_database(database, "served")
-    with serving(url, tmp_path_factory.mktemp("served"), STREAMSVC_METRICS="1") as running:
+    with running_service(url, tmp_path_factory.mktemp("served"), STREAMSVC_METRICS="1") as running:
         yield running
 
 
@@ -41,8 +41,8 @@ def test_web_processes_and_the_worker_are_replaced_when_killed(service):
         before = {p.pid for p in service.children(word)}
         victim = max(before)
         os.kill(victim, signal.SIGKILL)
-        until(lambda word=word, before=before, victim=victim: replaced(service.children(word), before, victim))
-    until(service.is_ready)
+        wait_until(lambda word=word, before=before, victim=victim: replaced(service.children(word), before, victim))
+    wait_until(service.is_ready)
 
 
 def replaced(processes, before, victim):
@@ -105,12 +105,12 @@ def test_a_request_under_way_is_answered_before_the_service_stops(service):
     body = json.dumps({"email": "ann@example.com", "password": "wrong horse battery"}).encode()
     lines = ["POST /v1/sessions HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     head = "\r\n".join([*lines, "", ""])
-    with socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S) as held:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=TIMEOUT_S) as held:
         held.sendall(head.encode() + body[:10])
         time.sleep(0.5)
         service.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         held.sendall(body[10:])
         assert held.recv(12) == b"HTTP/1.1 401"
-    assert service.process.wait(PATIENCE_S) == 0
-    assert psutil.wait_procs(below, timeout=PATIENCE_S)[1] == []
+    assert service.process.wait(TIMEOUT_S) == 0
+    assert psutil.wait_procs(below, timeout=TIMEOUT_S)[1] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds.service import START, seeded, serving
+from tests.worlds.service import DEMO_SETTINGS, running_service, seed_demo
 
 CATALOG = Path(__file__).parent.parent.parent / "streamsvc" / "demo" / "catalog.ndjson.gz"
 ANN = {"email": "ann@example.com", "password": "seven red herons", "country": "DE", "time_zone": "Europe/Berlin"}
@@ -16,8 +16,8 @@ TV = {"name": "Living room", "kind": "tv"}
 
 @pytest.fixture(scope="module")
 def service(database, new_database, tmp_path_factory):
-    url = new_database(database, "thread", seeded)
-    with serving(url, tmp_path_factory.mktemp("thread"), **START) as running:
+    url = new_database(database, "thread", seed_demo)
+    with running_service(url, tmp_path_factory.mktemp("thread"), **DEMO_SETTINGS) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ import pytest
 from streamsvc.gateways import webhooks as outside
 from streamsvc.rules.webhooks import RETRY_DELAYS_S, is_public_address, next_attempt_at
 from tests.worlds.billing_world import World
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import everything
 
 
@@ -27,20 +27,20 @@ class Receiver:
 def receiving():
     receiver = Receiver()
 
-    class Hook(Handler):
+    class Hook(LocalHandler):
         def do_POST(self):
-            receiver.got.append((dict(self.headers), self.sent()))
+            receiver.got.append((dict(self.headers), self.read_body()))
             receiver.moments.append(receiver.clock())
             self.answer(receiver.answers.pop(0) if receiver.answers else 200, **receiver.headers)
 
-    with serving(Hook) as server:
+    with local_server(Hook) as server:
         receiver.url = f"{server.url}/hook"
         yield receiver
 
 
 @pytest.fixture
 def world(app, monkeypatch):
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(webhooks_to_private=True))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(webhooks_to_private=True))
     return World(app)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds.service import Service, until
+from tests.worlds.service import Service, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("streamsvc", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -37,7 +37,7 @@ def test_the_demo_runs_from_an_installed_wheel(command, tmp_path):
     with service.log.open("w") as log:
         service.process = subprocess.Popen([command, "demo"], env=env, cwd=tmp_path, stdout=log, stderr=log)
     try:
-        until(lambda: service.is_ready() or service.process.poll() is not None)
+        wait_until(lambda: service.is_ready() or service.process.poll() is not None)
         assert service.is_ready(), service.log.read_text()
         assert {plan["code"] for plan in service.get("/v1/plans?country=DE&currency=EUR")[1]["items"]}
         assert service.children(str(command.parent))

@@ -280,7 +280,7 @@ def test_the_price_of_who_bought_before_moves_at_their_renewal(starting):
 
 def test_the_ladder_is_climbed_and_left_the_moment_a_card_works(app, starting, monkeypatch):
     """KB-027, with its own ladder: retries every 8 days, 30/40 days, and nothing given up in the time it tells of."""
-    settings = app.extensions["settings"].but(dunning="retry=8,16,24,32,40 warn=30 suspend=40 cancel=60")
+    settings = app.extensions["settings"].replace(dunning="retry=8,16,24,32,40 warn=30 suspend=40 cancel=60")
     monkeypatch.setitem(app.extensions, "settings", settings)
     world = starting("2012-05-01")
     one, two = world.plan("shotgun-monthly", 24995, 30000, trial_days=30)
@@ -442,7 +442,7 @@ def test_a_fixed_coupon_is_shared_over_four_lines(starting):
 
 def test_numbers_follow_one_another_over_customers_and_months_and_drafts_have_none(app, starting, monkeypatch):
     """LG-031."""
-    settings = app.extensions["settings"].but(invoice_review_hours=1)
+    settings = app.extensions["settings"].replace(invoice_review_hours=1)
     monkeypatch.setitem(app.extensions, "settings", settings)
     world = starting("2023-07-19")
     price, people, numbers = world.plan("m", 12_900, currency="EUR"), [world.person() for _ in range(3)], []

@@ -224,7 +224,7 @@ def test_what_is_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monke
     ann.subscribe(world.plan("t", 3100, trial_days=1))
     world.go_to("2026-01-20T12:00:00")
     assert ann.subscription()["status"] == "past_due"
-    settings = app.extensions["settings"].but(dunning="retry=1,3 warn=0 suspend=2 cancel=3")
+    settings = app.extensions["settings"].replace(dunning="retry=1,3 warn=0 suspend=2 cancel=3")
     monkeypatch.setitem(app.extensions, "settings", settings)
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1, "currency": "USD"})
     world.go_to("2026-01-20T12:00:01")
@@ -232,7 +232,9 @@ def test_what_is_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monke
 
 
 def test_a_decline_code_has_days_of_its_own(app, monkeypatch, world, price):
-    settings = app.extensions["settings"].but(dunning="retry=1,3 retry.generic_decline=4 warn=0 suspend=7 cancel=21")
+    settings = app.extensions["settings"].replace(
+        dunning="retry=1,3 retry.generic_decline=4 warn=0 suspend=7 cancel=21"
+    )
     monkeypatch.setitem(app.extensions, "settings", settings)
     ann = unpaid_renewal(world, price)
     for day, tries in (("2026-02-18", 1), ("2026-02-19", 2)):

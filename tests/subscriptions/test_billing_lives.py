@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from streamsvc.storage.database import db
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
 EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "3"))
@@ -78,7 +78,7 @@ class Life:
 
     def __init__(self, app, start, zone):
         with app.app_context():
-            empty(db.engine)
+            delete_all_rows(db.engine)
         app.extensions["clock"].at = datetime.combine(start, datetime.min.time(), UTC) + timedelta(hours=15)
         self.world = World(app)
         self.prices = self.world.put_plan("p", [{"currency": "USD", "tax": "exclusive", **one} for one in PRICES])
@@ -289,7 +289,7 @@ def steps_of(chance, most):
     chance=st.randoms(use_true_random=True),
 )
 def test_whatever_happens_the_books_agree(app, monkeypatch, start, zone, first, anchor, review_hours, chance):
-    settings = app.extensions["settings"].but(invoice_review_hours=review_hours)
+    settings = app.extensions["settings"].replace(invoice_review_hours=review_hours)
     monkeypatch.setitem(app.extensions, "settings", settings)
     life = Life(app, start, zone)
     life.subscribe(first, anchor, "third")

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Handler(BaseHTTPRequestHandler):
+class LocalHandler(BaseHTTPRequestHandler):
     """Say in `do_GET` or `do_POST` what is answered."""
 
-    def sent(self) -> bytes:
+    def read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def answer(self, status: int, body: bytes | dict | list = b"", **headers: str):
@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler: type[Handler]):
+def local_server(handler: type[LocalHandler]):
     """The server, answering at `server.url` until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.url = f"http://127.0.0.1:{server.server_port}"

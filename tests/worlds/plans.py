@@ -3,7 +3,7 @@
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 
 
-def plan_of(statement, /, *, prefer_indexes=False, **parameters) -> str:
+def query_plan(statement, /, *, prefer_indexes=False, **parameters) -> str:
     """The plan of a Core statement with these parameters, as the database words it.
 
     `prefer_indexes`: which index could serve, where the table has too few rows for PostgreSQL to choose one.

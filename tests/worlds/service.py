@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 class Service:
@@ -53,7 +53,7 @@ class Service:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, given, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=2 * PATIENCE_S) as answer:
+            with urllib.request.urlopen(request, timeout=2 * TIMEOUT_S) as answer:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as refused:
             return refused.code, json.loads(refused.read())
@@ -66,13 +66,13 @@ class Service:
     def children(self, word):
         """The processes below `serve` whose command line has `word`."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in below if word in command_of(p)]
+        return [p for p in below if word in command_line(p)]
 
     def is_ready(self):
         return self.get("/readyz")[0] == 200
 
 
-def command_of(process):
+def command_line(process):
     """Its command line; empty for one that has just died."""
     try:
         return " ".join(process.cmdline())
@@ -80,8 +80,8 @@ def command_of(process):
         return ""
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT_S
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.1)
@@ -89,7 +89,7 @@ def until(condition):
 
 
 @contextmanager
-def serving(url, folder, **env):
+def running_service(url, folder, **env):
     """A service on a migrated database, ready; drained and gone afterwards."""
     running = Service(url, folder)
     running.env |= env
@@ -97,28 +97,28 @@ def serving(url, folder, **env):
     assert migrated.returncode == 0, migrated.stderr
     running.start()
     try:
-        until(running.is_ready)
+        wait_until(running.is_ready)
         yield running
     finally:
         running.process.send_signal(signal.SIGTERM)
-        running.process.wait(2 * PATIENCE_S)
+        running.process.wait(2 * TIMEOUT_S)
         told = running.log.read_text()
         print(told)
         assert "database is" not in told
 
 
-START = {
+DEMO_SETTINGS = {
     "STREAMSVC_SANDBOX_CLOCK": "2026-01-31T09:00:00Z",
     "STREAMSVC_SECRET_KEY": "one secret for all who serve the demo",
 }
 """What services on a seeded database are told, too."""
 
 
-def seeded(url):
+def seed_demo(url):
     """Fill a database as `streamsvc demo` does: all migrations, then the demo's titles, plans and people."""
     with tempfile.TemporaryDirectory() as folder:
         service = Service(url, Path(folder))
-        service.env |= START
+        service.env |= DEMO_SETTINGS
         for words in (("db", "upgrade"), ("demo", "seed")):
             done = service.command(*words)
             assert done.returncode == 0, done.stderr
