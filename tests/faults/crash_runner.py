@@ -1,9 +1,9 @@
-"""Processes that are born to die: each does one deed and kills itself (SIGKILL) at the n-th point on its way.
+"""Processes that crash on purpose: each runs one task and kills itself (SIGKILL) at its n-th crash point.
 
-`python -m tests.faults.nursery URL` reads one task a line and forks a child for it; the child opens its own
-connections. The points are planted here, from outside: the product knows nothing of them. "commit": just before and
-just after each commit of a unit of work. "statement": before each statement, whatever connection it goes through.
-A task without a unit is done by the nursery itself, to the end: its children then know how, and need not learn it each.
+`python -m tests.faults.crash_runner URL` reads one task per line and forks a child for it; the child opens its own
+connections. The crash points are installed from outside; the product does not know about them. "commit": just before
+and just after each commit of a `db.session` transaction. "statement": before each statement, on any connection. A task
+without a unit is run by the parent process, to its end, which warms it up for its children.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.conftest import CHEAP_HASHING, SECRET, close_app
 
 
 class Countdown:
-    """Kills this very process when it has been called n times."""
+    """Kills this process on its n-th call."""
 
     def __init__(self, n):
         self.left = n
@@ -35,6 +35,7 @@ class Countdown:
 
 
 def main(url):
+    """Run the tasks from standard input; prints for each "died" or an exit status."""
     settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP_HASHING).with_defaults()
     app = create_app(settings)  # it opens no connection before its first statement
     for task in map(json.loads, sys.stdin):
@@ -52,18 +53,19 @@ def main(url):
 
 
 def run_task(app, task):
+    """Run the due jobs, or send a request, at the task's time."""
     moment = datetime.fromisoformat(task["now"])
     app.extensions["clock"] = lambda: moment
     if task["do"] == "due":
         with app.app_context():
             jobs.run_due_jobs(moment)
     else:
-        answer = app.test_client().post(task["path"], json=task["body"], headers=task["headers"])
-        assert answer.status_code < 300, answer.text
+        response = app.test_client().post(task["path"], json=task["body"], headers=task["headers"])
+        assert response.status_code < 300, response.text
 
 
 def run_in_child(app, task):
-    """One short life; it never returns."""
+    """Run the task with crash points and exit; never returns."""
     status = 1
     try:
         install_crash_points(app, task["unit"], Countdown(task["n"]))
@@ -76,15 +78,16 @@ def run_in_child(app, task):
 
 
 def install_crash_points(app, unit, tick):
+    """Call `tick` around each commit, or before each statement."""
     if unit == "commit":
         commit = Session.commit
 
-        def deadly(self):
+        def commit_with_crash_points(self):
             tick()
             commit(self)
             tick()
 
-        Session.commit = deadly
+        Session.commit = commit_with_crash_points
         return
     with app.app_context():
         for engine in (db.engine, db.engines[AUTOCOMMIT_BIND]):
@@ -92,21 +95,21 @@ def install_crash_points(app, unit, tick):
 
 
 class CrashRunner:
-    """The process above, for the tests."""
+    """Runs the process above, for the tests."""
 
     def __init__(self, url):
-        command = [sys.executable, "-m", "tests.faults.nursery", url]
+        command = [sys.executable, "-m", "tests.faults.crash_runner", url]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run_to_end(self, **task):
-        """Have the task done to its end."""
+        """Run the task to its end, without crash points."""
         assert self._run(unit=None, **task) == "0"
 
     def crashes(self, **task):
-        """Whether a process that does this task dies at its n-th point; False where it gets to the end before."""
-        told = self._run(**task)
-        assert told in ("died", "0"), told
-        return told == "died"
+        """Whether a process that runs this task is killed at its n-th crash point; False if it ends before."""
+        result = self._run(**task)
+        assert result in ("died", "0"), result
+        return result == "died"
 
     def _run(self, **task):
         self.process.stdin.write(json.dumps(task) + "\n")
