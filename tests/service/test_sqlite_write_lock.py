@@ -1,4 +1,4 @@
-"""Who writes on SQLite: one after the other, in the order of asking, and nobody is told that it is locked."""
+"""Writers on SQLite take turns in the order of their requests, and none fails because the database is locked."""
 
 import sqlite3
 import threading
@@ -17,94 +17,94 @@ from streamsvc.storage.fifo_lock import FifoLock
 from tests.worlds.sessions_steps import operator
 
 
-def queue_of(turns, count, came):
-    """So many threads that wait for their turn, one after the other; each notes its number and passes on."""
+def start_waiters(lock, count, acquired_by):
+    """Start threads that queue for the lock in order; each records its number and releases the lock."""
 
-    def wait(number):
-        turns.acquire(5)
-        came.append(number)
-        turns.release()
+    def acquire_and_release(number):
+        lock.acquire(5)
+        acquired_by.append(number)
+        lock.release()
 
-    threads = [threading.Thread(target=wait, args=(number,)) for number in range(count)]
-    for place, thread in enumerate(threads, 1):
+    threads = [threading.Thread(target=acquire_and_release, args=(number,)) for number in range(count)]
+    for position, thread in enumerate(threads, 1):
         thread.start()
-        while len(turns._waiters) < place:
+        while len(lock._waiters) < position:
             time.sleep(0.001)
     return threads
 
 
-def test_turns_come_in_the_order_of_asking():
-    turns, came = FifoLock(), []
-    assert turns.acquire(0)
-    threads = queue_of(turns, 5, came)
-    turns.release()
+def test_the_lock_is_acquired_in_the_order_of_requests():
+    lock, acquired_by = FifoLock(), []
+    assert lock.acquire(0)
+    threads = start_waiters(lock, 5, acquired_by)
+    lock.release()
     for thread in threads:
         thread.join(5)
-    assert came == [0, 1, 2, 3, 4]
+    assert acquired_by == [0, 1, 2, 3, 4]
 
 
-def test_who_waited_too_long_stands_in_nobodys_way():
-    turns, came = FifoLock(), []
-    assert turns.acquire(0) and not turns.acquire(0.01)
-    (thread,) = queue_of(turns, 1, came)
-    turns.release()
+def test_a_waiter_that_timed_out_does_not_block_others():
+    lock, acquired_by = FifoLock(), []
+    assert lock.acquire(0) and not lock.acquire(0.01)
+    (thread,) = start_waiters(lock, 1, acquired_by)
+    lock.release()
     thread.join(5)
-    assert came == [0] and turns.acquire(0)
+    assert acquired_by == [0] and lock.acquire(0)
 
 
 @pytest.fixture
-def long_unit_of_work(app):
-    """A connection that is in the middle of a unit of work, as another process would be: it knows of no turns."""
+def long_transaction(app):
+    """A connection in the middle of a write transaction, like another process: it does not use the lock."""
     if app.extensions["settings"].is_sqlite is False:
-        pytest.skip("PostgreSQL lets many write at once")
+        pytest.skip("PostgreSQL allows concurrent writers")
     with app.app_context():
-        other = sqlite3.connect(db.engine.url.database, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
-    yield other
-    if other.in_transaction:
-        other.rollback()
-    other.close()
+        connection = sqlite3.connect(db.engine.url.database, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    if connection.in_transaction:
+        connection.rollback()
+    connection.close()
 
 
-def test_a_unit_of_work_waits_for_another_process(app, long_unit_of_work):
+def test_a_transaction_waits_for_another_process(app, long_transaction):
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(operator, app, "support")
+        creation = pool.submit(operator, app, "support")
         time.sleep(0.05)
-        assert not made.done()
-        long_unit_of_work.rollback()
-        assert made.result(5).token
+        assert not creation.done()
+        long_transaction.rollback()
+        assert creation.result(5).token
 
 
-def test_a_count_waits_its_turn_as_units_of_work_do_and_passes_it_on(app, long_unit_of_work):
+def test_a_rate_limit_counter_queues_for_the_lock_and_releases_it(app, long_transaction):
     def count():
         with app.app_context():
             return rate_limits.hit(RateLimit("test.turns", 5, 60), "somebody")
 
     with app.app_context():
-        turns = database._write_locks[db.engine]
-    long_unit_of_work.rollback()
-    assert turns.acquire(0)
+        lock = database._write_locks[db.engine]
+    long_transaction.rollback()
+    assert lock.acquire(0)
     with ThreadPoolExecutor(1) as pool:
-        counted = pool.submit(count)
-        while not turns._waiters and not counted.done():
+        counting = pool.submit(count)
+        while not lock._waiters and not counting.done():
             time.sleep(0.001)
-        assert not counted.done()
-        turns.release()
-        assert counted.result(5) == 1
+        assert not counting.done()
+        lock.release()
+        assert counting.result(5) == 1
     assert count() == 2
 
 
-def test_a_unit_of_work_that_waits_too_long_fails_and_holds_up_nobody(app, long_unit_of_work, monkeypatch):
+def test_a_transaction_that_times_out_fails_and_blocks_no_other(app, long_transaction, monkeypatch):
     monkeypatch.setattr(database, "WRITE_LOCK_TIMEOUT_S", 0.05)
     with pytest.raises(sa.exc.OperationalError):
         operator(app, "support")
-    long_unit_of_work.rollback()
+    long_transaction.rollback()
     with app.app_context():
         db.session.remove()
     assert operator(app, "support").token
 
 
-def test_many_threads_write_without_one_being_refused(app):
+def test_many_threads_write_without_a_failure(app):
     def write(_):
         return operator(app, "support").token
 

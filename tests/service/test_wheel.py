@@ -1,4 +1,4 @@
-"""The wheel is complete: `streamsvc demo` works from it in an empty environment."""
+"""The wheel is complete: `streamsvc demo` runs from it in an empty environment."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ SOURCES = ("streamsvc", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """`streamsvc` in a new environment with the wheel and its requirements, and nothing of this checkout."""
+    """`streamsvc` in a new environment with the wheel and its requirements, without this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
