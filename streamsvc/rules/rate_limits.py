@@ -28,10 +28,10 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class Backoff:
-    """`free_attempts` in a row, then one after each of `waits_s` (the last repeats); after `max_attempts`, a wait of
-    `lockout_s`.
+    """`free_attempts` in a row, then one after each of `waits_s`, of which the last repeats.
 
-    A success resets it, and so do `reset_after_s` seconds without an attempt.
+    After `max_attempts` there is a wait of `lockout_s`. A success resets the back-off, and so do `reset_after_s`
+    seconds without an attempt.
     """
 
     name: str

@@ -172,10 +172,10 @@ def hash_password(password: str, known_device: bool = False) -> str:
 
 
 def import_hash(text: str) -> str:
-    """What to store for another system's hash: the hash itself, or for a mere digest our own hash of it (which takes
-    time).
+    """What to store for another system's hash: the hash itself, or for a mere digest our own hash of it.
 
-    Raises ValueError, with the reason, if it is unknown or too expensive to verify; Unavailable if no permit is free.
+    The latter takes as long as hashing a password. Raises ValueError, with the reason, if the hash is unknown or too
+    expensive to verify; Unavailable if no permit is free.
     """
     if parsed := foreign_hashes.parse_legacy_digest(text):
         legacy_digest, value = parsed

@@ -33,7 +33,7 @@ def receiving():
         def do_POST(self):
             receiver.requests.append((dict(self.headers), self.read_body()))
             receiver.moments.append(receiver.clock())
-            self.answer(receiver.statuses.pop(0) if receiver.statuses else 200, **receiver.headers)
+            self.respond(receiver.statuses.pop(0) if receiver.statuses else 200, **receiver.headers)
 
     with local_server(Hook) as server:
         receiver.url = f"{server.url}/hook"

@@ -49,7 +49,7 @@ def ranges(app, monkeypatch):
         def do_GET(self):
             httpd.asked.append((self.path, self.headers["Add-Padding"]))
             body = httpd.answers.get(self.path[-5:], "").encode()
-            self.answer(200 if body else 503, body)
+            self.respond(200 if body else 503, body)
 
     with local_server(Ranges) as httpd:
         httpd.asked, httpd.answers = [], {}

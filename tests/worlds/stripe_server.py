@@ -133,7 +133,7 @@ def stripe_server():
                 state.lose_replies -= 1
                 self.connection.close()
                 return
-            self.answer(status, body, **{"Content-Type": "application/json"})
+            self.respond(status, body, **{"Content-Type": "application/json"})
 
         do_GET = do_POST = respond
 
