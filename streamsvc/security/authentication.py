@@ -266,7 +266,7 @@ def current_principal() -> Viewer | Operator | None:
 
 
 def current_viewer() -> Viewer:
-    """The authenticated viewer; only for views that admit no one else."""
+    """The authenticated viewer; call it only if the principal is a viewer."""
     return g._login_user
 
 
