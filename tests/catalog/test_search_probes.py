@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds.catalog_world import Catalog
-from tests.worlds.service import seeded
+from tests.worlds.service import seed_demo
 
 HERE = Path(__file__).parent
 FIRST = 5
@@ -34,7 +34,7 @@ def probes(names=SETS):
 
 def answers(kind, new_app):
     """What the first five hits of each probe are, and how long each took at best."""
-    catalog = Catalog(new_app(kind, "probes", fill=seeded))
+    catalog = Catalog(new_app(kind, "probes", fill=seed_demo))
     assert catalog.get("/v1/catalog/titles", include_total="true").json["total"] == 17_472
     found, took_ms = {}, {}
     for typed, _ in probes():

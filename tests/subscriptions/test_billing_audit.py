@@ -9,7 +9,7 @@ from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, 
 from streamsvc.operations.billing.books.audit import handle_daily_audit
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_whose_money_does_not_add_up_is_not_billed_on_and_can_still_leave(app, w
 def test_the_list_of_parked_subscriptions_reads_an_index_of_them(app):
     with app.app_context():
         page = Subscription.parked().order_by(Subscription.id.desc()).limit(25)
-        assert "ix_subscriptions_parked" in plan_of(page, prefer_indexes=True)
+        assert "ix_subscriptions_parked" in query_plan(page, prefer_indexes=True)
 
 
 def test_clean_books_have_no_differences(app, ann):

@@ -5,7 +5,7 @@ import pytest
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 DRAFTED, FINAL = "2026-02-15T00:30:00", "2026-02-15T01:00:00"
 
@@ -191,4 +191,4 @@ def test_drafts_of_many_are_finished_together_and_declines_climb_the_ladder(worl
 def test_the_list_of_drafts_reads_its_index(app, world):
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
-            assert "ix_invoices_drafts" in plan_of(Invoice.drafts().order_by(Invoice.id.desc()).limit(25))
+            assert "ix_invoices_drafts" in query_plan(Invoice.drafts().order_by(Invoice.id.desc()).limit(25))

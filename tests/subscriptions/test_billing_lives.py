@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from streamsvc.storage.database import db
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
 EXAMPLES = int(os.environ.get("STREAMSVC_TEST_LIVES", "3"))
@@ -78,7 +78,7 @@ class Life:
 
     def __init__(self, app, start, zone):
         with app.app_context():
-            empty(db.engine)
+            delete_all_rows(db.engine)
         app.extensions["clock"].at = datetime.combine(start, datetime.min.time(), UTC) + timedelta(hours=15)
         self.world = World(app)
         self.prices = self.world.put_plan("p", [{"currency": "USD", "tax": "exclusive", **one} for one in PRICES])

@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
 DAYS = 55
@@ -53,7 +53,7 @@ class People:
 
     def __init__(self, app, seed):
         with app.app_context():
-            empty(db.engine)
+            delete_all_rows(db.engine)
         app.extensions["clock"].at = datetime(2026, 1, 15, 12, tzinfo=UTC)
         self.world, self.chance = World(app), random.Random(seed)
         self.cheap, self.dear, self.free = self.world.plan("p", 1000, 3000, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from streamsvc.rules.billing.vat import country_of, is_reverse_charged, normal
 from tests.worlds.billing_world import World
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 
 SELLER = "IE1234567WA"
 
@@ -118,20 +118,20 @@ def test_a_number_of_another_country_or_form_is_refused_and_one_taken_back_count
     assert firm.invoices()[0]["tax_minor"] == 190
 
 
-class Register(Handler):
+class Register(LocalHandler):
     """VIES as it answers: what is in `told` at the time, and what it was asked."""
 
     told, asked = b"{}", []
 
     def do_POST(self):
-        self.asked.append((self.path, json.loads(self.sent())))
-        self.answer(200, self.told)
+        self.asked.append((self.path, json.loads(self.read_body())))
+        self.respond(200, self.told)
 
 
 @pytest.fixture
 def register():
     Register.asked = []
-    with serving(Register) as server:
+    with local_server(Register) as server:
         yield server
 
 
