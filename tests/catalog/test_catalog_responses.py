@@ -1,6 +1,7 @@
 """What a process keeps of its answers, and for how long."""
 
 from streamsvc.blueprints.catalog.answers import ResponseCache
+
 from streamsvc.operations.catalog.reading import lists
 from tests.worlds.catalog_world import Catalog
 
