@@ -218,7 +218,7 @@ def test_an_archive_that_cannot_be_read_is_told(catalog, monkeypatch):
     many = [(f"{number}.tsv", b"") for number in range(20)]
     assert outcome(archive(*many)) == ("failed", "The file is too large: It is an archive of more than 20 files.")
     endless = [("a" * 50_000 + str(number), b"") for number in range(6)]
-    assert outcome(archive(*endless))[1].endswith("It is an archive of too many files.")
+    assert outcome(archive(*endless))[1].endswith("The archive has too many files.")
     with monkeypatch.context() as few:
         few.setattr(imports, "MAX_ARCHIVE_LINES", 20)
         assert outcome(whole)[1].endswith("The files have together more lines than files may.")
