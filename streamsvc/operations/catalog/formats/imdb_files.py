@@ -58,7 +58,9 @@ CREATE_TABLES = """
     CREATE TABLE titles(tconst PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE episode_titles(tconst PRIMARY KEY, title, minutes) WITHOUT ROWID;
     CREATE TABLE votes(tconst PRIMARY KEY, votes) WITHOUT ROWID;
-    CREATE TABLE names(tconst, tag, preferred, position, title, PRIMARY KEY (tconst, tag, preferred, position)) WITHOUT ROWID;
+    CREATE TABLE names(
+        tconst, tag, preferred, position, title, PRIMARY KEY (tconst, tag, preferred, position)
+    ) WITHOUT ROWID;
     CREATE TABLE episodes(parent, season, number, tconst UNIQUE, PRIMARY KEY (parent, season, number)) WITHOUT ROWID;
     CREATE TABLE credits(tconst, position, nconst, role, character, PRIMARY KEY (tconst, position)) WITHOUT ROWID;
     CREATE INDEX credits_nconst ON credits(nconst);
