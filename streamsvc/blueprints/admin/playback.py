@@ -59,7 +59,9 @@ def list_streams(query):
         count = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
         page["total"] = fetch_one(count, {"now": now})[0]
     admin_fields = ("account_id", "country")
-    page["items"] = [streams.stream_view(s) | {name: getattr(s, name) for name in admin_fields} for s in page["items"]]
+    page["items"] = [
+        streams.stream_view(row) | {name: getattr(row, name) for name in admin_fields} for row in page["items"]
+    ]
     return page
 
 
