@@ -96,4 +96,4 @@ def stop_other_streams(query):
 
     404 if that stream is not live.
     """
-    playing.stop_other_streams(current_viewer(), query["kept_id"], clock.now())
+    playing.stop_other_streams(current_viewer(), query["except_id"], clock.now())

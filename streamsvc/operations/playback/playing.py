@@ -1,4 +1,4 @@
-"""A playback from its start to its end: decided by rules/playback/access.py, held in a place, kept up by heartbeats."""
+"""Playback from start to end: access decided by rules/playback/access.py, a stream slot, and heartbeats."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -207,11 +207,11 @@ def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
     streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
 
 
-def stop_other_streams(viewer: Viewer, kept_id: str | None, now: datetime) -> None:
-    """End all streams of the viewer's account except `kept_id`. Raises NotFound if that one is not live."""
-    kept = kept_id and streams.find_stream(viewer.account_id, kept_id, now)
-    if kept_id and (kept is None or streams.stream_end_reason(kept, now)):
+def stop_other_streams(viewer: Viewer, except_id: str | None, now: datetime) -> None:
+    """End all streams of the viewer's account except `except_id`. Raises NotFound if that one is not live."""
+    excepted = except_id and streams.find_stream(viewer.account_id, except_id, now)
+    if except_id and (excepted is None or streams.stream_end_reason(excepted, now)):
         raise NotFound
     streams.end_streams(
-        viewer.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else [])
+        viewer.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != except_id] if except_id else [])
     )

@@ -117,19 +117,19 @@ def _digits_at(words, index):
 def _number_at(words, start):
     """Return the number spelled in words from an index on, and the index after it.
 
-    Each word must fit the places that the previous word leaves open.
+    Each word must be smaller than the `limit` that the previous one sets: 10 after `twenty`, 100 after `hundred`.
     """
-    thousands, rest, room, end = 0, 0, 1_000, start
+    thousands, rest, limit, end = 0, 0, 1_000, start
     for index, word in enumerate(words[start:], start):
         value = NUMBER_VALUES.get(word, 0)
-        if word == "and" and (room == 100 or (thousands and room == 1_000)):
+        if word == "and" and (limit == 100 or (thousands and limit == 1_000)):
             continue
         if value == 1_000 and not thousands:
-            thousands, rest, room = (rest or 1) * value, 0, 1_000
-        elif value == 100 and rest < 100 and room != 100:
-            rest, room = (rest or 1) * value, 100
-        elif 0 < value < min(room, 100):
-            rest, room = rest + value, 1 if value < 20 else 10
+            thousands, rest, limit = (rest or 1) * value, 0, 1_000
+        elif value == 100 and rest < 100 and limit != 100:
+            rest, limit = (rest or 1) * value, 100
+        elif 0 < value < min(limit, 100):
+            rest, limit = rest + value, 1 if value < 20 else 10
         else:
             break
         end = index + 1

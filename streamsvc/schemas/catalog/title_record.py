@@ -13,7 +13,7 @@ def title_record_schema() -> dict:
 
 def _inline_references(schema, definitions):
     if isinstance(schema, list):
-        return [_inline_references(one, definitions) for one in schema]
+        return [_inline_references(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:

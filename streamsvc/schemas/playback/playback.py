@@ -114,7 +114,7 @@ StreamPage = page_of(StreamOut)
 
 
 class StopStreamsQuery(StrictSchema):
-    kept_id = Id(data_key="except", load_default=None, metadata={"description": "The id of the stream to keep."})
+    except_id = Id(data_key="except", load_default=None, metadata={"description": "The id of the stream to keep."})
 
 
 class VerifyQuery(StrictSchema):

@@ -33,8 +33,8 @@ def _year_range_statement(visible):
         return sa.select(Title.year).where(Title.year_key > 0, visible).order_by(order).limit(1)
 
     return sa.select(
-        first(Title.year_key).scalar_subquery().label("least"),
-        first(Title.year_key.desc()).scalar_subquery().label("most"),
+        first(Title.year_key).scalar_subquery().label("first"),
+        first(Title.year_key.desc()).scalar_subquery().label("last"),
     )
 
 
@@ -83,7 +83,7 @@ def filters_json(audience: Audience) -> str:
             "genres": [_genre_view(code) for code in list_facet_codes("genre", audience)],
             "languages": list_facet_codes("language", audience),
             "countries": list_facet_codes("country", audience),
-            "years": {"min": years.least, "max": years.most},
+            "years": {"min": years.first, "max": years.last},
             "sorts": SORTS,
         }
     )

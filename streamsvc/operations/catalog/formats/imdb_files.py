@@ -164,14 +164,14 @@ class ImdbDatabase:
             self._count_line()
             row = split_cells(line) if line else []
             if len(row) != len(columns):
-                flaw = f"The line has {len(row)} cells instead of {len(columns)}."
-                yield rejected_entry(number, "malformed", flaw, name)._replace(before=before)
+                reason = f"The line has {len(row)} cells instead of {len(columns)}."
+                yield rejected_entry(number, "malformed", reason, name)._replace(before=before)
                 continue
             try:
                 self.connection.executemany(statement, list(rows(row)))
             except (ValueError, TypeError, OverflowError) as error:
-                flaw = f"The line cannot be read: {error}."
-                yield rejected_entry(number, "wrong_type", flaw, name, f"imdb:{row[0]}")._replace(before=before)
+                reason = f"The line cannot be read: {error}."
+                yield rejected_entry(number, "wrong_type", reason, name, f"imdb:{row[0]}")._replace(before=before)
 
     def has_episode(self, tconst: str) -> bool:
         """Whether the series of an episode is known."""

@@ -44,7 +44,7 @@ class CatalogSnapshot:
 def current_catalog_version() -> tuple:
     """Return what a list depends on besides its query and audience: the version and the last window start and end.
 
-    Costs three index look-ups.
+    Costs three index lookups.
     """
     return tuple(CATALOG_STATE.one(now=clock.now()))
 

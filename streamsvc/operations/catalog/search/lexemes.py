@@ -52,8 +52,8 @@ class LexemeStatistics:
 
     def _share_of_token(self, token: str, is_prefix: bool) -> float:
         if token[0] == "s":  # whole names, each rare: at most as many start with the words as contain them
-            *whole, last = ("n" + word for word in token[1:].split("_"))
-            return prod(self._share_of_token(word, is_prefix=False) for word in whole) * self._share_of_token(
+            *complete, last = ("n" + word for word in token[1:].split("_"))
+            return prod(self._share_of_token(word, is_prefix=False) for word in complete) * self._share_of_token(
                 last, is_prefix
             )
         first = bisect_left(self._tokens, token)

@@ -29,34 +29,36 @@ def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
     words = [word for word, edits in edits_by_word.items() if edits]
     if not words:
         return {}
-    known = _list_known_words(
+    known_words = _list_known_words(
         {*words}.union(*(edits_by_word[word] for word in words)), {sound_key(word) for word in words} - {""}
     )
     return {
         word: []
-        if len(word) <= MIN_WORD_LENGTH and word in known
-        else _rank_corrections(word, edits_by_word[word], known)
+        if len(word) <= MIN_WORD_LENGTH and word in known_words
+        else _rank_corrections(word, edits_by_word[word], known_words)
         for word in words
     }
 
 
-def _rank_corrections(word: str, one_edit_away: set[str], known: set[str]) -> list[str]:
+def _rank_corrections(word: str, one_edit_away: set[str], known_words: set[str]) -> list[str]:
     """Return the likeliest corrections, best first.
 
     People most often confuse single and double letters, seldom mistake the first letter, and rarely the length.
     """
     sound = sound_key(word)
-    candidates = {other for other in known if sound and sound_key(other) == sound and is_similar(word, other)} | (
-        known & one_edit_away
-    )
+    candidates = {
+        candidate
+        for candidate in known_words
+        if sound and sound_key(candidate) == sound and is_similar(word, candidate)
+    } | (known_words & one_edit_away)
     corrections = sorted(
         candidates - {word},
-        key=lambda other: (
-            without_doubled_letters(other) != without_doubled_letters(word),
-            other not in one_edit_away,
-            other[0] != word[0],
-            abs(len(other) - len(word)),
-            other,
+        key=lambda candidate: (
+            without_doubled_letters(candidate) != without_doubled_letters(word),
+            candidate not in one_edit_away,
+            candidate[0] != word[0],
+            abs(len(candidate) - len(word)),
+            candidate,
         ),
     )
     return corrections[:MAX_CORRECTIONS]
