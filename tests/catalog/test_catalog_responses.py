@@ -1,40 +1,39 @@
-"""What a process keeps of its answers, and for how long."""
+"""The cache of catalogue responses."""
 
-from streamsvc.blueprints.catalog.answers import ResponseCache
-
+from streamsvc.blueprints.catalog.responses import ResponseCache
 from streamsvc.operations.catalog.reading import lists
 from tests.worlds.catalog_world import Catalog
 
 
-def test_what_was_asked_for_longest_ago_goes_first():
-    answers = ResponseCache(max_bytes=25)
+def test_the_least_recently_used_response_is_evicted_first():
+    cache = ResponseCache(max_bytes=25)
     for etag in "abc":
-        answers.store(etag, b"x" * 8)
-    assert answers.get("a")
-    answers.store("d", b"x" * 8)
-    assert [etag for etag in "abcd" if answers.get(etag)] == ["a", "c", "d"]
+        cache.store(etag, b"x" * 8)
+    assert cache.get("a")
+    cache.store("d", b"x" * 8)
+    assert [etag for etag in "abcd" if cache.get(etag)] == ["a", "c", "d"]
 
 
-def test_the_same_answer_twice_weighs_once():
-    answers = ResponseCache(max_bytes=25)
+def test_a_response_stored_twice_counts_once():
+    cache = ResponseCache(max_bytes=25)
     for _ in range(9):
-        answers.store("a", b"x" * 8)
-    answers.store("b", b"x" * 8)
-    assert answers.get("a")
+        cache.store("a", b"x" * 8)
+    cache.store("b", b"x" * 8)
+    assert cache.get("a")
 
 
-def test_an_answer_larger_than_all_room_is_given_and_not_kept():
-    answers = ResponseCache(max_bytes=4)
-    answers.store("a", b"x" * 8)
-    assert answers.get("a") is None
-    assert answers.size_bytes == 0
+def test_a_response_larger_than_the_cache_is_not_cached():
+    cache = ResponseCache(max_bytes=4)
+    cache.store("a", b"x" * 8)
+    assert cache.get("a") is None
+    assert cache.size_bytes == 0
 
 
-def test_a_list_is_read_once_until_something_changes(app, monkeypatch):
+def test_a_list_is_read_once_until_the_catalogue_changes(app, monkeypatch):
     catalog, read = Catalog(app), []
     catalog.put("Alpha")
     page = lists.list_title_cards
-    monkeypatch.setattr(lists, "list_title_cards", lambda *asked: read.append(asked) or page(*asked))
+    monkeypatch.setattr(lists, "list_title_cards", lambda *arguments: read.append(arguments) or page(*arguments))
     for _ in range(3):
         assert catalog.titles() == ["Alpha"]
     assert len(read) == 1
