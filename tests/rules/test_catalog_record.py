@@ -25,7 +25,7 @@ def test_a_record_without_a_required_field_is_invalid(missing):
 
 
 @pytest.mark.parametrize(
-    ("more", "flaw"),
+    ("more", "error"),
     [
         ({"genre": "drama"}, ("genre", "unknown_field")),
         ({"kind": "film"}, ("kind", "invalid")),
