@@ -10,7 +10,7 @@ from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
 from streamsvc.security.authentication import allow_kids, current_viewer
 
 bp = Blueprint(
-    "viewer rows",
+    "profile rows",
     __name__,
     url_prefix="/v1/profiles/<profile_id>",
     description="A profile's own rows: continue watching, next up, history and watchlist.",

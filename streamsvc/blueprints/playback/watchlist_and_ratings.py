@@ -8,7 +8,10 @@ from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery
 from streamsvc.security.authentication import allow_kids, current_viewer
 
 bp = Blueprint(
-    "opinions", __name__, url_prefix="/v1/profiles/<profile_id>", description="A profile's watchlist and ratings."
+    "watchlist and ratings",
+    __name__,
+    url_prefix="/v1/profiles/<profile_id>",
+    description="A profile's watchlist and ratings.",
 )
 
 
