@@ -41,3 +41,12 @@ def client_city() -> str | None:
     raw = read_proxy_header(current_app.extensions["settings"].city_header).encode("latin-1", "replace")
     name = unquote(raw.decode(errors="replace"), errors="replace").strip()
     return name if 0 < len(name) <= MAX_CITY_LENGTH and name.isprintable() and "\ufffd" not in name else None
+
+
+def client_country() -> str | None:
+    """Return the caller's country as the trusted proxy reports it, in upper case; "" if it reports none.
+
+    None if the settings name no header that carries the country.
+    """
+    header = current_app.extensions["settings"].country_header
+    return read_proxy_header(header).upper() if header else None
