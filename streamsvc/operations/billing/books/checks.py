@@ -31,9 +31,9 @@ from streamsvc.storage.database import db, fetch_all
 ENTRY_AMOUNT = LedgerEntry.amount_minor
 CHECK_BATCH_SIZE = 500
 """How many subscriptions are loaded at a time."""
-LINE_INVOICED_ON_TIME = "a line that fell due is invoiced"
+LINE_INVOICED_ON_TIME = "a due line is invoiced"
 """A failure of this check only means that processing is late: billing corrects it, so it causes no hold."""
-ROW_MATCHES_HISTORY = "the row shows its history"
+ROW_MATCHES_HISTORY = "the row matches the history"
 
 
 class Difference(NamedTuple):
@@ -113,7 +113,7 @@ def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference
     )
     for invoice_id, owner_id, balance_minor, receivable_minor in fetch_all(rows):
         yield Difference(
-            "the invoice's balance is the ledger's", invoice_id, int(receivable_minor), balance_minor, owner_id
+            "invoice balance matches the ledger", invoice_id, int(receivable_minor), balance_minor, owner_id
         )
     is_inconsistent = sa.or_(
         sa.and_(Invoice.status == "open", Invoice.balance_minor <= 0),
@@ -124,7 +124,7 @@ def check_invoice_balances(account_id: str | None = None) -> Iterator[Difference
         is_inconsistent, Invoice.id.not_in(refunds_in_flight)
     )
     for row in fetch_all(statement):
-        yield Difference("an open invoice is owed, another is not", *row)
+        yield Difference("invoice status matches its balance", *row)
 
 
 def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
@@ -144,7 +144,7 @@ def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
     union = sa.union_all(*parts).subquery().c
     sums, keys = (sa.func.sum(union.kept), sa.func.sum(union.cash)), (union.payment, union.account_id)
     for payment_id, owner_id, *amounts in fetch_all(sa.select(*keys, *sums).group_by(*keys).having(sums[0] != sums[1])):
-        yield Difference("the payment's cash is the ledger's", payment_id, *map(int, amounts), owner_id)
+        yield Difference("payment cash matches the ledger", payment_id, *map(int, amounts), owner_id)
 
 
 def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
@@ -168,14 +168,14 @@ def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
     for line_id, net_minor, credited_minor, owner_id in fetch_all(
         _of_account(rows, Invoice.account_id, account_id).where(credited_lines.c.amount > net)
     ):
-        yield Difference("a line is given back at most once", line_id, net_minor, int(credited_minor), owner_id)
+        yield Difference("a line is not credited beyond its amount", line_id, net_minor, int(credited_minor), owner_id)
     balances = (
         _of_account(sa.select(LedgerEntry.account_id, sa.func.sum(ENTRY_AMOUNT)), LedgerEntry.account_id, account_id)
         .where(LedgerEntry.book == "customer_credit")
         .group_by(LedgerEntry.account_id, LedgerEntry.currency)
     )
     for account, balance_minor in fetch_all(balances.having(sa.func.sum(ENTRY_AMOUNT) > 0)):
-        yield Difference("an account's credit is never negative", account, 0, -int(balance_minor), account)
+        yield Difference("account credit is not negative", account, 0, -int(balance_minor), account)
 
 
 def check_numbers() -> Iterator[Difference]:
@@ -243,10 +243,10 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
     for identity, amount, status in invoiced:
         line = lines.pop(identity, None)
         if line is None and status != "void":
-            yield Difference("a line has its reason", f"{subscription.id} {identity}", None, amount, account_id)
+            yield Difference("an invoiced line is in the history", f"{subscription.id} {identity}", None, amount, account_id)
         elif line and line.amount_minor != amount:
             subject = f"{subscription.id} {identity}"
-            yield Difference("a line is what it should be", subject, line.amount_minor, amount, account_id)
+            yield Difference("a line's amount matches the history", subject, line.amount_minor, amount, account_id)
     late_since = civil_day(now - timedelta(days=2), subscription.time_zone)
     for line in lines.values():
         if (

@@ -61,7 +61,7 @@ def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
         charging.write_off_ended_subscription(aggregate)
     aggregate.save_projection()
     jobs.enqueue_job(
-        DUE_JOB, {"subscription_id": subscription.id}, now, f"{subscription.id} taken out {now.isoformat()}"
+        DUE_JOB, {"subscription_id": subscription.id}, now, f"{subscription.id} released {now.isoformat()}"
     )
     return subscription
 

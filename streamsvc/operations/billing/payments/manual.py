@@ -29,8 +29,8 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, now: datetime) -> P
     method = get_requested_method(account, method_id) if method_id else charging.select_invoice_method(invoice)
     if method is None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
-    for one in in_flight:  # a new attempt replaces one that awaits authentication
-        one.status, one.decline_code, one.settled_at = "failed", "abandoned", now
+    for payment in in_flight:  # a new attempt replaces one that awaits authentication
+        payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", now
     db.session.flush()
     payment = charging.create_payment(invoice, method, now, on_session=True, written_off_minor=written_off_minor)
     idempotency.save_checkpoint(payment=payment.id)
