@@ -298,7 +298,7 @@ def prices(leap_year):
     return {code: leap_year.plan(code, amount, **terms) for code, (amount, terms) in PLANS.items()}
 
 
-def test_lives_come_out_as_worked_out_by_hand(leap_year, prices):
+def test_scenarios_match_the_hand_computed_lines(leap_year, prices):
     people = {}
     days = {begins["on"] for begins, _, _ in LIVES.values()} | {day for _, steps, _ in LIVES.values() for day in steps}
     for day in sorted(days):
@@ -309,16 +309,16 @@ def test_lives_come_out_as_worked_out_by_hand(leap_year, prices):
             if day in steps:
                 people[name].take(*steps[day])
     leap_year.go_to(noon("2024-05-31"))
-    came = {name: people[name].viewer.lines() for name in LIVES}
-    assert {name: lines for name, lines in came.items() if lines != LIVES[name][2]} == {}
+    actual_lines = {name: people[name].viewer.lines() for name in LIVES}
+    assert {name: lines for name, lines in actual_lines.items() if lines != LIVES[name][2]} == {}
     german, japanese = "a fixed coupon on a price that holds its tax", "a currency of no digits"
-    taxes = [[one["tax_minor"] for one in people[name].viewer.invoices()] for name in (german, japanese)]
+    taxes = [[invoice["tax_minor"] for invoice in people[name].viewer.invoices()] for name in (german, japanese)]
     # 990 × 19/119 and 158 × 479/990; 10 % of 980, 98 × 379/980 and 10 % of 766
     assert taxes == [[158, -76], [98, -38 + 77]]
-    bought = people["a year bought with the end in sight"].viewer.subscription()
-    assert (bought["status"], bought["cancel_at"]) == ("active", "2025-01-11")
-    left = people["a trial left for a plan without one"].viewer.subscription()
-    assert left["trial_end"] == "2024-01-05"
+    yearly = people["a year bought with the end in sight"].viewer.subscription()
+    assert (yearly["status"], yearly["cancel_at"]) == ("active", "2025-01-11")
+    without_trial = people["a trial left for a plan without one"].viewer.subscription()
+    assert without_trial["trial_end"] == "2024-01-05"
     paused = people["a planned end that comes in a pause"].viewer
     assert (paused.subscription()["status"], paused.subscription()["cancel_at"]) == ("canceled", "2024-02-01")
     assert paused.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 2100}]
@@ -337,7 +337,7 @@ def test_lives_come_out_as_worked_out_by_hand(leap_year, prices):
         ("Pacific/Kiritimati", "2024-01-31T12:00", "2024-02-01", "2024-02-29T10:00:00Z", ("2024-03-01", "2024-04-01")),
     ],
 )
-def test_a_renewal_comes_as_its_day_begins_where_the_viewer_lives(app, zone, begins, first, renewed_at, period):
+def test_a_renewal_happens_at_local_midnight(app, zone, begins, first, renewed_at, period):
     app.extensions["clock"].at = datetime.fromisoformat(begins).replace(tzinfo=UTC)
     world = World(app)
     ann = world.person(zone=zone)

@@ -32,7 +32,7 @@ def correct(world, invoice, what, **body):
 
 
 def balance(person):
-    return sum(one["amount_minor"] for one in person.get("/v1/account/balance").json["balances"])
+    return sum(entry["amount_minor"] for entry in person.get("/v1/account/balance").json["balances"])
 
 
 def unpaid_renewal(world, price):
@@ -44,14 +44,14 @@ def unpaid_renewal(world, price):
     return ann
 
 
-def test_nothing_is_credited_of_an_invoice_that_was_made_void(world, price):
+def test_a_void_invoice_is_not_credited(world, price):
     ann = unpaid_renewal(world, price)
     assert correct(world, ann.invoices()[1], "void").json["status"] == "void"
     assert act(ann, "cancellation", when="now").json["status"] == "canceled"
     assert balance(ann) == 0
 
 
-def test_a_plan_change_after_a_void_month_is_charged_in_full(world, price):
+def test_a_plan_change_in_a_voided_month_is_charged_in_full(world, price):
     ann = unpaid_renewal(world, price)
     correct(world, ann.invoices()[1], "void")
     act(ann, "plan-change", price_id=world.plan("q", 6200), when="now")
@@ -59,26 +59,26 @@ def test_a_plan_change_after_a_void_month_is_charged_in_full(world, price):
     assert world.charges() == [3100, 6200]
 
 
-def test_a_start_whose_payment_is_on_its_way_cannot_be_cancelled_under_it(world, price):
+def test_a_start_cannot_be_canceled_while_its_payment_is_in_flight(world, price):
     ann = world.person()
     world.next_charge("error")
     assert ann.subscribe(price).json["status"] == "incomplete"
-    answer = act(ann, "cancellation", when="now")
-    assert (answer.status_code, answer.json["code"]) == (409, "payment_in_progress")
+    response = act(ann, "cancellation", when="now")
+    assert (response.status_code, response.json["code"]) == (409, "payment_in_progress")
     world.go_to("2026-01-15T12:01:00")
     assert (ann.subscription()["status"], world.charges()) == ("active", [3100])
 
 
-def test_full_refund_of_an_invoice_that_credit_paid_in_part(world, price):
+def test_a_full_refund_restores_the_credit_that_paid_part_of_the_invoice(world, price):
     ann = world.person()
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
     ann.subscribe(price)
-    given = correct(world, ann.invoices()[0], "refunds")
-    assert (given.status_code, given.json.get("amount_minor")) == (201, 2100)
+    refund = correct(world, ann.invoices()[0], "refunds")
+    assert (refund.status_code, refund.json.get("amount_minor")) == (201, 2100)
     assert balance(ann) == 1000
 
 
-def test_chargeback_after_the_rest_was_written_off(world, price):
+def test_a_dispute_after_the_rest_was_written_off(world, price):
     ann = world.person()
     ann.subscribe(price)
     invoice = ann.invoices()[0]
@@ -91,14 +91,14 @@ def test_chargeback_after_the_rest_was_written_off(world, price):
     assert balance(ann) == 0
 
 
-def test_what_fell_due_is_billed_before_what_is_asked_however_slow_the_worker(world, price):
+def test_a_due_renewal_is_billed_before_a_change_even_if_the_worker_is_late(world, price):
     """A change that is declined must not take the renewal with it."""
-    dear, ann = world.plan("q", 6200), world.person()
+    expensive, ann = world.plan("q", 6200), world.person()
     ann.subscribe(price)
     ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeCustomerFail')}/default")
     world.clock.at = datetime(2026, 2, 15, 0, 0, 5, tzinfo=UTC)
-    answer = act(ann, "plan-change", price_id=dear, when="now")
-    assert (answer.status_code, answer.json["code"]) == (402, "payment_failed")
+    response = act(ann, "plan-change", price_id=expensive, when="now")
+    assert (response.status_code, response.json["code"]) == (402, "payment_failed")
     world.go_to("2026-02-15T06:00:00")
     assert ann.lines()[:2] == [
         ("charge", "2026-01-15", "2026-02-15", 3100),
@@ -108,7 +108,7 @@ def test_what_fell_due_is_billed_before_what_is_asked_however_slow_the_worker(wo
     assert ann.subscription()["price"]["id"] == price
 
 
-def test_credit_for_an_invoice_whose_money_is_on_its_way_is_not_lost(world, price):
+def test_credit_for_an_invoice_with_a_payment_in_flight_is_not_lost(world, price):
     ann = world.person()
     ann.subscribe(price)
     world.next_charge("error")
@@ -123,7 +123,7 @@ def charge_once(world, person, **more):
     return world.operator.post("/v1/admin/invoices", body)
 
 
-def test_credit_that_came_while_a_declined_payment_was_under_way_pays_before_the_next_try(world, price):
+def test_credit_granted_during_a_declined_payment_applies_before_the_next_attempt(world, price):
     ann = world.person()
     ann.subscribe(price)
     world.next_charge("error")
@@ -137,7 +137,7 @@ def test_credit_that_came_while_a_declined_payment_was_under_way_pays_before_the
 @pytest.mark.parametrize(
     ("credit", "status", "lost", "left"), [(1000, "uncollectible", 2100, 0), (4000, "paid", 0, 900)]
 )
-def test_what_credit_can_pay_is_not_written_off(world, price, credit, status, lost, left):
+def test_a_write_off_excludes_what_account_credit_can_pay(world, price, credit, status, lost, left):
     ann = world.person()
     ann.subscribe(price)
     world.next_charge("error")
@@ -146,11 +146,11 @@ def test_what_credit_can_pay_is_not_written_off(world, price, credit, status, lo
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": credit, "currency": "USD"})
     world.go_to("2026-02-15T00:02:00")
     assert correct(world, ann.invoices()[1], "write-off").json["status"] == status
-    [noted] = world.operator.get("/v1/admin/audit?action=invoice_written_off").json["items"]
-    assert (noted["details"]["amount_minor"], balance(ann)) == (lost, left)
+    [event] = world.operator.get("/v1/admin/audit?action=invoice_written_off").json["items"]
+    assert (event["details"]["amount_minor"], balance(ann)) == (lost, left)
 
 
-def test_credit_pays_what_a_refund_leaves_owed(world, price):
+def test_credit_applies_to_what_a_refund_leaves_owed(world, price):
     """Of 31.00 the account has 10.00 as credit; all of it refunded without a note, 21.00 are owed."""
     ann = world.person()
     ann.subscribe(price)
@@ -162,27 +162,27 @@ def test_credit_pays_what_a_refund_leaves_owed(world, price):
     assert (invoice["status"], invoice["balance_minor"], balance(ann)) == ("open", 2100, 0)
 
 
-def test_an_operator_charges_for_something_by_itself(world):
+def test_an_operator_creates_a_one_off_charge(world):
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
     ann = world.person(country="DE")
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 190, "currency": "EUR"})
-    answer = charge_once(world, ann)
-    assert (answer.status_code, answer.json["status"], answer.json["number"]) == (201, "paid", "2026-000001")
-    [line] = answer.json["lines"]
+    response = charge_once(world, ann)
+    assert (response.status_code, response.json["status"], response.json["number"]) == (201, "paid", "2026-000001")
+    [line] = response.json["lines"]
     assert [line[name] for name in ("kind", "description", "amount_minor", "tax_minor")] == [
         "one_off",
         "A poster",
         1190,
         190,
     ]
-    assert (answer.json["credit_applied_minor"], world.charges()) == (190, [1000])
-    on_top = charge_once(world, ann, tax="exclusive").json
-    assert [on_top[name] for name in ("subtotal_minor", "tax_minor", "total_minor")] == [1190, 226, 1416]
-    assert "A poster" in ann.get(f"/v1/invoices/{on_top['id']}/html").text
-    assert correct(world, on_top, "refunds", amount_minor=416).json["status"] == "succeeded"
+    assert (response.json["credit_applied_minor"], world.charges()) == (190, [1000])
+    exclusive = charge_once(world, ann, tax="exclusive").json
+    assert [exclusive[name] for name in ("subtotal_minor", "tax_minor", "total_minor")] == [1190, 226, 1416]
+    assert "A poster" in ann.get(f"/v1/invoices/{exclusive['id']}/html").text
+    assert correct(world, exclusive, "refunds", amount_minor=416).json["status"] == "succeeded"
 
 
-def test_a_one_off_charge_that_is_declined_is_tried_again_and_ends_no_subscription(world):
+def test_a_declined_one_off_charge_is_retried_and_cancels_no_subscription(world):
     ann = world.person(country="DE")
     ann.subscribe(world.plan("p", 500, currency="EUR"))
     world.next_charge("decline")
@@ -202,7 +202,7 @@ def test_a_one_off_charge_that_is_declined_is_tried_again_and_ends_no_subscripti
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_an_end_that_came_during_a_pause_ends_it_at_once(world, price, slow):
+def test_a_scheduled_end_that_passes_during_a_pause_takes_effect_at_once(world, price, slow):
     """Of a month that was to end on 15 February, 31 - 5 days are frozen. The job of that day has long run."""
     ann = world.person()
     ann.subscribe(price)
@@ -218,21 +218,21 @@ def test_an_end_that_came_during_a_pause_ends_it_at_once(world, price, slow):
     assert (ann.subscription()["status"], balance(ann)) == ("canceled", 2600)
 
 
-def test_what_is_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monkeypatch, world, price):
+def test_work_due_since_a_moment_whose_job_has_run_is_done_at_once(app, monkeypatch, world, price):
     """An operator shortens their patience to a day on which something was tried before."""
     ann = world.person(card="pm_card_chargeCustomerFail")
     ann.subscribe(world.plan("t", 3100, trial_days=1))
     world.go_to("2026-01-20T12:00:00")
     assert ann.subscription()["status"] == "past_due"
-    settings = app.extensions["settings"].but(dunning="retry=1,3 warn=0 suspend=2 cancel=3")
+    settings = app.extensions["settings"].replace(dunning="retry=1,3 warn=0 suspend=2 cancel=3")
     monkeypatch.setitem(app.extensions, "settings", settings)
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1, "currency": "USD"})
     world.go_to("2026-01-20T12:00:01")
     assert ann.subscription()["status"] == "canceled"
 
 
-def test_a_decline_code_has_days_of_its_own(app, monkeypatch, world, price):
-    settings = app.extensions["settings"].but(dunning="retry=1,3 retry.generic_decline=4 warn=0 suspend=7 cancel=21")
+def test_a_decline_code_has_its_own_retry_days(app, monkeypatch, world, price):
+    settings = app.extensions["settings"].replace(dunning="retry=1,3 retry.generic_decline=4 warn=0 suspend=7 cancel=21")
     monkeypatch.setitem(app.extensions, "settings", settings)
     ann = unpaid_renewal(world, price)
     for day, tries in (("2026-02-18", 1), ("2026-02-19", 2)):
@@ -240,13 +240,13 @@ def test_a_decline_code_has_days_of_its_own(app, monkeypatch, world, price):
         assert len(ann.invoices()[-1]["payments"]) == tries
 
 
-def test_nobody_comes_by_again_and_again_while_a_payer_is_waited_for(app, world, price):
+def test_no_job_is_repeated_while_a_payment_awaits_authentication(app, world, price):
     """The day of the next try has come, and its payment is with the payer's bank: only an answer changes anything."""
     ann = unpaid_renewal(world, price)
     world.go_to("2026-02-15T12:00:00")
     card = ann.post("/v1/payment-methods", {"token": "pm_card_authenticationRequired"}).json["id"]
-    [owed] = [one["id"] for one in ann.invoices() if one["status"] == "open"]
-    ann.post(f"/v1/invoices/{owed}/payments", {"payment_method_id": card})
+    [open_invoice_id] = [invoice["id"] for invoice in ann.invoices() if invoice["status"] == "open"]
+    ann.post(f"/v1/invoices/{open_invoice_id}/payments", {"payment_method_id": card})
     world.clock.at = datetime(2026, 2, 16, 6, tzinfo=UTC)
     with app.app_context():
         before = came_by()
@@ -258,5 +258,5 @@ def test_nobody_comes_by_again_and_again_while_a_payer_is_waited_for(app, world,
 
 
 def came_by():
-    done = sa.select(sa.func.count()).where(jobs.Job.kind == "subscription.due", jobs.Job.done_at.is_not(None))
-    return fetch_one(done)[0]
+    statement = sa.select(sa.func.count()).where(jobs.Job.kind == "subscription.due", jobs.Job.done_at.is_not(None))
+    return fetch_one(statement)[0]

@@ -254,24 +254,24 @@ class Life:
 
 def paid_days(invoices, addons=()):
     """How often each civil day is paid for, by subscription, and by the add-on: charges less what was credited."""
-    found = {}
+    paid = {}
     for invoice in invoices:
         if invoice["status"] == "void":
             continue
         for line in invoice["lines"]:
-            days = found.setdefault((invoice["subscription_id"], line.get("price_id") in addons), Counter())
+            days = paid.setdefault((invoice["subscription_id"], line.get("price_id") in addons), Counter())
             sign = {"charge": 1, "credit": -1}.get(line["kind"], 0)
             day = line["period"] and date.fromisoformat(line["period"]["start"])
             while sign and day < date.fromisoformat(line["period"]["end"]):
                 days[day] += sign
                 day += timedelta(days=1)
-    return found
+    return paid
 
 
-def steps_of(chance, most):
+def steps_of(chance, max_steps):
     """A life as a list of steps, evenly drawn: what Hypothesis itself draws is mostly short and alike."""
-    drawn = chance.choices(STEPS, [step[0] for step in STEPS], k=chance.randint(most // 3, most))
-    return [(name, *(chance.choice(choices) for choices in details)) for _, name, *details in drawn]
+    steps = chance.choices(STEPS, [step[0] for step in STEPS], k=chance.randint(max_steps // 3, max_steps))
+    return [(name, *(chance.choice(choices) for choices in details)) for _, name, *details in steps]
 
 
 @settings(
@@ -288,8 +288,8 @@ def steps_of(chance, most):
     review_hours=st.sampled_from([0, 100]),
     chance=st.randoms(use_true_random=True),
 )
-def test_whatever_happens_the_books_agree(app, monkeypatch, start, zone, first, anchor, review_hours, chance):
-    settings = app.extensions["settings"].but(invoice_review_hours=review_hours)
+def test_the_books_reconcile_after_every_random_step(app, monkeypatch, start, zone, first, anchor, review_hours, chance):
+    settings = app.extensions["settings"].replace(invoice_review_hours=review_hours)
     monkeypatch.setitem(app.extensions, "settings", settings)
     life = Life(app, start, zone)
     life.subscribe(first, anchor, "third")
@@ -300,7 +300,7 @@ def test_whatever_happens_the_books_agree(app, monkeypatch, start, zone, first, 
         life.check()
 
 
-def test_the_check_sees_a_day_that_is_paid_twice():
+def test_the_check_detects_a_day_paid_twice():
     line = {"kind": "charge", "price_id": "p", "period": {"start": "2026-01-01", "end": "2026-01-03"}}
     twice = [{"status": "paid", "subscription_id": "s", "lines": [line, line]}]
     assert set(paid_days(twice)["s", False].values()) == {2}

@@ -173,7 +173,7 @@ def rows():
     return found
 
 
-def test_a_set_leaves_the_rows_that_one_by_one_leaves(app, monkeypatch):
+def test_batch_processing_leaves_the_same_rows_as_single_processing(app, monkeypatch):
     seed = random.randrange(2**32)
     as_sets = lived(app, seed)
     monkeypatch.setattr(jobs, "_batch_handlers", {})

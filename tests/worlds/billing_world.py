@@ -48,9 +48,9 @@ class World:
 
     def put_plan(self, code, prices):
         plan = {"name": code.title(), "features": FEATURES, "prices": prices}
-        shown = self.operator.put(f"/v1/admin/plans/{code}", plan).json["prices"]
-        found = {price["amount_minor"]: price["id"] for price in shown}
-        ids = [found[price["amount_minor"]] for price in prices]
+        response_prices = self.operator.put(f"/v1/admin/plans/{code}", plan).json["prices"]
+        ids_by_amount = {price["amount_minor"]: price["id"] for price in response_prices}
+        ids = [ids_by_amount[price["amount_minor"]] for price in prices]
         return ids[0] if len(ids) == 1 else ids
 
     def go_to(self, moment):
@@ -67,7 +67,7 @@ class World:
     def charges(self, status="succeeded", kind="charge"):
         """What the provider took, or gave back, oldest first."""
         journal = self.operator.get("/v1/sandbox/payments").json["items"]
-        return [one["amount_minor"] for one in reversed(journal) if one["status"] == status and one["kind"] == kind]
+        return [charge["amount_minor"] for charge in reversed(journal) if charge["status"] == status and charge["kind"] == kind]
 
     def differences(self):
         """What the billing audit finds."""
@@ -122,9 +122,9 @@ class Caller:
 
 class Person(Caller):
     def __init__(self, world, country, zone):
-        self.world, self.signed_in_at, n = world, None, next(_numbers)
+        self.world, self.signed_in_at, number = world, None, next(_numbers)
         with world.app.app_context():
-            email = f"viewer{n}@example.com"
+            email = f"viewer{number}@example.com"
             account = Account(
                 email=email, email_key=email, country=country, time_zone=zone, locale="en", created_at=world.clock()
             )
@@ -147,15 +147,15 @@ class Person(Caller):
         self.token, now = SESSION_TOKEN_PREFIX + secrets.token_urlsafe(32), self.world.clock()
         with self.world.app.app_context():
             times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}
-            kept = {"token_hash": hash_token(self.token), "lifetime": "tv", "epoch": 0}
-            db.session.add(Session(account_id=self.id, device_id=self.device_id, **kept, **times))
+            values = {"token_hash": hash_token(self.token), "lifetime": "tv", "epoch": 0}
+            db.session.add(Session(account_id=self.id, device_id=self.device_id, **values, **times))
             db.session.commit()
         self.signed_in_at = now
 
     def add_card(self, token="pm_card_visa"):
-        answer = self.post("/v1/payment-methods", {"token": token})
-        assert answer.status_code == 201, answer.json
-        return answer.json["id"]
+        response = self.post("/v1/payment-methods", {"token": token})
+        assert response.status_code == 201, response.json
+        return response.json["id"]
 
     def subscribe(self, price_id, **more):
         return self.post("/v1/subscriptions", {"price_id": price_id, **more})
