@@ -1,4 +1,4 @@
-"""The audit must see what it is there to see: each test breaks one thing behind the service's back."""
+"""The billing audit detects differences: each test changes one value directly in the database."""
 
 import pytest
 import sqlalchemy as sa
@@ -32,12 +32,12 @@ def tamper(app, statement):
         db.session.commit()
 
 
-def audit_by_hand(app):
-    """`streamsvc billing audit`."""
+def run_audit_command(app):
+    """Run `streamsvc billing audit`."""
     return app.test_cli_runner().invoke(billing, ["audit"])
 
 
-BREAKS = [
+TAMPERING = [
     ("journal sums to zero", sa.update(LedgerEntry).where(LedgerEntry.book == "cash").values(amount_minor=1)),
     ("lines add up to the invoice", sa.update(Invoice).values(total_minor=999)),
     ("invoice balance matches the ledger", sa.update(Invoice).values(balance_minor=5)),
@@ -50,42 +50,40 @@ BREAKS = [
 ]
 
 
-@pytest.mark.parametrize(("check", "statement"), BREAKS, ids=[check for check, _ in BREAKS])
+@pytest.mark.parametrize(("check", "statement"), TAMPERING, ids=[check for check, _ in TAMPERING])
 def test_the_audit_finds_tampering(app, world, ann, check, statement):
     tamper(app, statement)
     assert check in {difference.check for difference in world.differences()}
 
 
-def parked(world):
+def on_billing_hold(world):
     return world.operator.get("/v1/admin/subscriptions?parked=true").json["items"]
 
 
-def take_out(world, row):
+def release_hold(world, row):
     return world.operator.delete(f"/v1/admin/subscriptions/{row['id']}/parking")
 
 
-def test_a_mismatched_history_places_a_billing_hold_until_it_is_fixed_and_released(
-    app, world, ann
-):
+def test_a_mismatched_history_places_a_billing_hold_until_it_is_fixed_and_released(app, world, ann):
     path = f"/v1/admin/subscriptions/{ann.subscription()['id']}"
     world.go_to("2026-03-10")
     tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor - 1))
-    result = audit_by_hand(app)
+    result = run_audit_command(app)
     assert result.exit_code == 1
     assert "a line's amount matches the history" in result.output
-    [row] = parked(world)
+    [row] = on_billing_hold(world)
     assert (row["account_id"], row["parked_at"]) == (ann.id, "2026-03-10T00:00:00Z")
     assert "a line's amount matches the history: sub_" in row["parked_reason"]
     assert world.operator.get(path).json == row
     world.go_to("2026-05-01")
     assert len(ann.invoices()) == 2
-    refusal = take_out(world, row)
+    refusal = release_hold(world, row)
     assert (refusal.status_code, refusal.json["code"]) == (409, "does_not_add_up")
     assert {"check", "subject", "expected", "found"} == refusal.json["differences"][0].keys()
     tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor + 1))
-    release = take_out(world, row)
+    release = release_hold(world, row)
     assert (release.status_code, release.json["parked_at"], release.json["parked_reason"]) == (200, None, None)
-    assert (take_out(world, row).json["code"], parked(world)) == ("wrong_state", [])
+    assert (release_hold(world, row).json["code"], on_billing_hold(world)) == ("wrong_state", [])
     world.go_to("2026-05-01T00:01:00")
     assert [invoice["issued_at"][:10] for invoice in ann.invoices()][2:] == ["2026-05-01", "2026-05-01"]
     assert world.charges() == [1000] * 4
@@ -100,18 +98,20 @@ def test_an_account_that_does_not_reconcile_is_not_billed_but_can_cancel(app, wo
     path = f"/v1/subscriptions/{ann.subscription()['id']}"
     statement = sa.update(Invoice).where(Invoice.account_id == ann.id)
     tamper(app, statement.values(total_minor=Invoice.total_minor + 1))
-    audit_by_hand(app)
-    [row] = parked(world)
+    run_audit_command(app)
+    [row] = on_billing_hold(world)
     assert (row["account_id"], row["parked_reason"][:28]) == (ann.id, "lines add up to the invoice:")
     world.go_to("2026-03-20T12:00:00")
     expensive = world.plan("dear", 9900)
     for action, body in (("plan-change", {"price_id": expensive}), ("pause", {}), ("addons", {"price_id": expensive})):
         assert ann.post(f"{path}/{action}", body).json["code"] == "wrong_state"
-    assert world.operator.post(f"/v1/admin{path[3:]}/transfer", {"account_id": new_owner.id}).json["code"] == "wrong_state"
+    assert (
+        world.operator.post(f"/v1/admin{path[3:]}/transfer", {"account_id": new_owner.id}).json["code"] == "wrong_state"
+    )
     assert ann.post(f"{path}/cancellation", {"when": "now"}).json["status"] == "canceled"
     assert len(ann.invoices()) == 2
     tamper(app, statement.values(total_minor=Invoice.total_minor - 1))
-    assert take_out(world, row).status_code == 200
+    assert release_hold(world, row).status_code == 200
     assert [line[0] for line in ann.lines()][2:] == ["charge", "credit"]
     assert world.differences() == []
 
@@ -123,7 +123,7 @@ def test_listing_subscriptions_on_billing_hold_uses_the_index(app):
 
 
 def test_clean_books_have_no_differences(app, ann):
-    result = audit_by_hand(app)
+    result = run_audit_command(app)
     assert (result.exit_code, result.output) == (0, "0 differences\n")
 
 

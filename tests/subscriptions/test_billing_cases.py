@@ -1,7 +1,7 @@
-"""The peers' cases, lived through over HTTP with the clock in the case's own year.
+"""The billing cases of peer systems, run over HTTP with the clock in each case's own year.
 
-Every case of tests/data/billing_cases.json is either lived through here, to the cent, or named below with where it is
-shown or why it does not apply.
+Every case of tests/data/billing_cases.json is either run here, to the cent, or listed below with the test that covers
+it or the reason why it does not apply.
 """
 
 import json
@@ -18,13 +18,13 @@ UNITS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 
 # Where the recommended convention differs from the peer's: the same interval keeps the period; an interval changed
 # now starts a full one; months have their own lengths.
-OURS = {
+OUR_LINES = {
     "KB-017": [("charge", "assault-rifle-annual", "2015-03-15", "2016-01-01", 479996)],
     "LG-019": [("charge", "yearly", "2023-09-28", "2024-09-28", 12000)],
     "LG-020": [("charge", "yearly", "2023-11-19", "2024-11-19", 118800)],
     "KB-061": [("charge", "pistol-monthly-notrial", "2023-06-15", "2023-06-23", 515)],
 }
-LIVED = [
+RUN_HERE = [
     "KB-001",
     "KB-006",
     "KB-007",
@@ -51,41 +51,41 @@ LIVED = [
     "ST-001",
     "ST-007",
 ]
-ELSEWHERE = {
-    "KB-035": "below: the new price waits for a period that begins on or after its day",
+COVERED_ELSEWHERE = {
+    "KB-035": "below: a new price applies to the first period that starts on or after its day",
     "LG-003": "below: renewals over 15 months from a month's end",
     "LG-006": "below: periods from a late January day",
-    "OM-006": "below: an anchor day given makes a leading stub",
-    "LG-025": "test_billing_extras.py: coupons count one after the other as they were given",
+    "OM-006": "below: an explicit anchor day creates a leading stub",
+    "LG-025": "test_billing_extras.py: coupons apply in the order in which they were given",
     "LG-026": "test_billing_extras.py: the same; test_subscriptions_offers.py: one that is used up",
     "LG-027": "below: two lines at 30 %, one of them with a coupon",
     "LG-028": "below: a coupon over four lines; rules/test_billing_invoicing.py: of three rates (a country has one)",
-    "LG-031": "below: numbers have no gap (one series a year for all; the peer's schemes are configuration)",
+    "LG-031": "below: numbers have no gap (one series per year for all; the peer's schemes are configuration)",
     "LG-034": "test_subscriptions.py: declined, authenticated and free starts",
     "ST-006": "test_subscriptions.py: incomplete, active, past_due, trial without a card; below: 23 hours",
-    "ST-008": "below: nothing is given back of what was never paid",
+    "ST-008": "below: an unpaid period yields no account credit",
     "ST-009": "test_subscriptions.py: the same key charges once",
-    "ST-010": "test_sandbox_clock.py: it moves forward only, and answers once all is done; how far is not limited",
-    "ST-011": "below: soft declines are tried again, hard ones and a missing card wait; the days are a setting",
+    "ST-010": "test_sandbox_clock.py: moves forward only, and responds once all is done; the distance is not limited",
+    "ST-011": "below: only soft declines are retried, hard ones and a missing card wait; the days are a setting",
     "WH-001": "test_payments_stripe.py: events in any order",
     "WH-002": "test_payments_stripe.py: an event counts once",
-    "WH-003": "test_payments_stripe.py: an event that comes before the reply to our own call",
+    "WH-003": "test_payments_stripe.py: an event that arrives before the response to our own call",
     "WH-004": "test_payments_stripe.py: a late event changes nothing",
-    "RF-001": "below: the second credit is of the whole plan in force",
-    "SG-001": "below: halfway through September",
-    "OM-004": "below: two phases of one month",
-    "OM-005": "below: part of a price is rounded to its currency",
-    "FP-005": "below: what is left of March",
-    "FP-006": "below: all but less than nothing, which nobody can ask for; rules/test_billing_cases.py: that too",
-    "UB-001": "below: a third is a third",
-    "SW-002": "test_webhooks_out.py: every try at its second, and what each answer does; we wait 15 s for one",
+    "RF-001": "below: a second upgrade credits the full price of the current plan",
+    "SG-001": "below: an upgrade halfway through September",
+    "OM-004": "below: two prorated phases of a month",
+    "OM-005": "below: a prorated price is rounded to its currency",
+    "FP-005": "below: canceling in March credits the remaining days",
+    "FP-006": "below: all but negative amounts, which the API rejects; rules/test_billing_cases.py: those too",
+    "UB-001": "below: proration uses exact fractions",
+    "SW-002": "test_webhooks_out.py: every attempt at its second, and the effect of each response; the timeout is 15 s",
     "ID-001": "test_subscriptions.py: idempotency keys required, replayed, reused",
 }
 
 
 def test_every_case_is_covered():
-    assert set(LIVED).isdisjoint(ELSEWHERE)
-    assert set(LIVED) | set(ELSEWHERE) == set(CASES)
+    assert set(RUN_HERE).isdisjoint(COVERED_ELSEWHERE)
+    assert set(RUN_HERE) | set(COVERED_ELSEWHERE) == set(CASES)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def world(app):
 
 @pytest.fixture
 def starting(app):
-    """A world whose clock starts at noon of a day long past."""
+    """A function that creates a world whose clock starts at noon of a given day."""
     made = []
 
     def start(day):
@@ -111,20 +111,20 @@ def starting(app):
 
 
 class Life:
-    """Does over HTTP what a case's timeline says, at noon of each of its days."""
+    """Runs a case's timeline over HTTP, at noon of each of its days."""
 
     def __init__(self, world, case):
         self.world, self.case, self.anchor_day, self.person = world, case, None, None
         self.taxed = any(step.get("tax") for step in case["timeline"])
         self.country, self.prices = "FR" if self.taxed else "US", {}
         for plan in case["plans"]:
-            self.put(plan["id"], plan, plan.get("amount"))
+            self.put_plan(plan["id"], plan, plan.get("amount"))
         for step in case["timeline"]:
-            self.until(step["date"])
-            getattr(self, step["op"], self.time_passes)(step)
-        self.until(max(invoice["date"] for invoice in case["expect"]["invoices"]))
+            self.go_to(step["date"])
+            getattr(self, step["op"], self.do_nothing)(step)
+        self.go_to(max(invoice["date"] for invoice in case["expect"]["invoices"]))
 
-    def put(self, code, plan, amount):
+    def put_plan(self, code, plan, amount):
         intro = plan.get("intro")
         self.prices[code] = self.world.plan(
             code,
@@ -135,14 +135,14 @@ class Life:
             intro=intro and {"amount_minor": intro["amount"], "periods": intro["months"]},
         )
 
-    def until(self, day):
+    def go_to(self, day):
         at = datetime.fromisoformat(day[:10]).replace(hour=12, tzinfo=UTC)
         if self.case["id"] == "KB-001" and day == "2012-07-31":
-            at -= timedelta(days=1)  # the case names the day on which the cancellation takes effect
+            at -= timedelta(days=1)  # the case gives the day on which the cancellation takes effect
         self.world.go_to(max(at, self.world.clock.at))
 
-    def time_passes(self, step):
-        """Nothing to do: trials end, payments succeed and renewals come by themselves."""
+    def do_nothing(self, step):
+        """Do nothing: trials end, payments succeed, and renewals happen by themselves."""
 
     def create_account(self, step):
         self.anchor_day = step.get("anchor_day")
@@ -162,12 +162,12 @@ class Life:
         base, *addons = step["plans"]
         self.subscribe({**step, "plan": base, "addons": [self.prices[code] for code in addons]})
 
-    def act(self, action, body):
+    def post_step(self, action, body):
         response = self.person.post(f"/v1/subscriptions/{self.person.subscription()['id']}/{action}", body)
         assert response.status_code == 200, response.json
 
     def change_plan(self, step):
-        self.act("plan-change", {"price_id": self.prices[step["plan"]], "when": step["when"]})
+        self.post_step("plan-change", {"price_id": self.prices[step["plan"]], "when": step["when"]})
 
     def set_anchor_day(self, step):
         path = f"/v1/subscriptions/{self.person.subscription()['id']}/anchor"
@@ -207,7 +207,7 @@ class Life:
 
     def edit_price(self, step):
         plan = next(plan for plan in self.case["plans"] if plan["id"] == step["plan"])
-        self.put("new-" + step["plan"], plan, step["amount"])
+        self.put_plan("new-" + step["plan"], plan, step["amount"])
 
     def lines(self):
         codes = {price: code for code, price in self.prices.items()}
@@ -235,31 +235,31 @@ def expected_lines(case):
                 yield line["kind"], line["item"], line["start"], line["end"], line["amount"]
 
 
-def lived(starting, name):
+def run_case(starting, name):
     case = CASES[name]
     life = Life(starting(case["timeline"][0]["date"]), case)
     actual = life.lines()
     for line in expected_lines(case):
-        expected = next((other for other in OURS.get(name, []) if other[:2] == line[:2]), line)
+        expected = next((other for other in OUR_LINES.get(name, []) if other[:2] == line[:2]), line)
         if name == "KB-061" and line[3] == "2023-05-23":
-            continue  # 8 of 30 days under the fixed month; ours is told below
+            continue  # 8 of 30 days under a fixed-length month; ours is in OUR_LINES
         assert expected in actual, "\n".join(map(str, actual))
     return life
 
 
-PLAIN = [name for name in LIVED if name not in ("KB-027", "KB-037", "KB-046")]
+PARAMETRIZED = [name for name in RUN_HERE if name not in ("KB-027", "KB-037", "KB-046")]
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", PARAMETRIZED)
 def test_a_peers_case_matches_to_the_cent(starting, name):
-    life = lived(starting, name)
+    life = run_case(starting, name)
     for state in CASES[name]["expect"].get("state", []):
         if "account_credit" in state and "at" in state and name != "LG-012":
             assert life.balance() == state["account_credit"]
 
 
 def test_credit_is_applied_to_one_invoice_after_another(starting):
-    """KB-046. Deleting a credit that was spent is not offered: what is spent stays spent."""
+    """KB-046. Deleting used credit is not supported: it stays used."""
     case = CASES["KB-046"]
     life = Life(starting("2015-05-15"), {**case, "expect": {"invoices": [{"date": "2015-07-14", "lines": []}]}})
     assert [invoice["status"] for invoice in life.person.invoices()] == ["paid"] * 3
@@ -279,7 +279,7 @@ def test_existing_subscriptions_move_to_the_new_price_at_renewal(starting):
 
 
 def test_dunning_advances_and_ends_as_soon_as_a_card_works(app, starting, monkeypatch):
-    """KB-027, with its own ladder: retries every 8 days, 30/40 days, and nothing given up in the time it tells of."""
+    """KB-027, with its own dunning schedule: retries every 8 days, 30/40 days, and no cancellation within the case."""
     settings = app.extensions["settings"].replace(dunning="retry=8,16,24,32,40 warn=30 suspend=40 cancel=60")
     monkeypatch.setitem(app.extensions, "settings", settings)
     world = starting("2012-05-01")
@@ -313,7 +313,7 @@ def test_dunning_advances_and_ends_as_soon_as_a_card_works(app, starting, monkey
 
 
 def test_a_new_price_applies_to_the_first_period_that_starts_on_or_after_its_day(starting):
-    """KB-035: the period that begins on 5 May is before 15 May, the next one after."""
+    """KB-035: the period that starts on 5 May is before 15 May, the next one after."""
     world = starting("2022-03-05")
     old, new = world.plan("p", 1000, 1500)
     ann = world.person()
@@ -340,12 +340,12 @@ def test_a_prorated_price_is_rounded_to_its_currency(starting):
 
 
 def test_a_credit_never_exceeds_what_is_left_of_the_line(starting):
-    """FP-006: half of 20000 is 10000, and the whole is more than is left of it, after credit notes; so is 25000."""
+    """FP-006: half of 20000 is 10000; after credit notes the whole exceeds what is left of it, and so does 25000."""
     world = starting("2024-06-01")
     price, half, whole, none = world.plan("p", 20_000), "2024-06-16", "2024-06-01", "2024-07-01"
     world.operator.put("/v1/admin/coupons/FREE", {"percent_off": 100, "duration": "once"})
     rows = (
-        # credited before, from when on, credited then
+        # amount credited before, effective date of the cancellation, amount credited by it
         (5000, half, -10_000),
         (5000, whole, -15_000),
         (18_000, half, -2000),
@@ -369,7 +369,7 @@ def test_a_credit_never_exceeds_what_is_left_of_the_line(starting):
 
 
 def test_proration_uses_exact_fractions(starting):
-    """UB-001: one of three days of 1000.00, not 0.3333 of it."""
+    """UB-001: one of three days of 1000.00 is a third of it, not 0.3333."""
     world = starting("2024-06-01")
     ann = world.person()
     ann.subscribe(world.plan("p", 100_000, interval="day", interval_count=3))
@@ -425,7 +425,7 @@ def test_tax_after_a_coupon_on_one_of_two_lines(starting):
 
 
 def test_a_fixed_coupon_is_allocated_over_four_lines(starting):
-    """LG-028, at 10 % for all: 19 of 20 parts of each line's tax."""
+    """LG-028, at 10 % for all lines: 19/20 of each line's tax."""
     world, expected = starting("2024-01-01"), CASES["LG-028"]["expect"]["state"][0]
     base, *addons = (world.plan(f"p{n}", n, currency="EUR") for n in (10_000, 5000, 3000, 2000))
     world.operator.put("/v1/admin/tax-rates/FR", {"percent": 10, "name": "VAT"})
@@ -476,7 +476,7 @@ def test_an_unauthenticated_start_is_canceled_after_23_hours(world):
 
 
 def test_an_unpaid_period_yields_no_account_credit(world):
-    """ST-008: the credit of an unpaid period pays that very period; no cent of it reaches the account."""
+    """ST-008: the credit for an unpaid period pays that same period; none of it reaches the account."""
     ann = world.person()
     ann.subscribe(world.plan("p", 3100))
     world.next_charge("decline")
@@ -488,7 +488,7 @@ def test_an_unpaid_period_yields_no_account_credit(world):
 
 
 def test_a_second_upgrade_credits_the_full_price_of_the_current_plan(starting):
-    """RF-001: not of what the first upgrade cost after its credit."""
+    """RF-001: not just the net cost of the first upgrade."""
     world = starting("2026-01-01")
     a, b, c = world.plan("p", 49900, 99800, 149700, interval="year")
     ann = world.person()
@@ -508,7 +508,7 @@ def test_a_second_upgrade_credits_the_full_price_of_the_current_plan(starting):
 
 
 def test_an_upgrade_halfway_through_september(starting):
-    """SG-001: the day of the change is the new plan's, so 16 of 30 days; the peer counts it as used."""
+    """SG-001: the day of the change belongs to the new plan, so 16 of 30 days; the peer counts it as used."""
     world = starting("2024-09-01")
     standard, premium = world.plan("p", 3000, 6000)
     ann = world.person()
@@ -520,7 +520,7 @@ def test_an_upgrade_halfway_through_september(starting):
 
 
 def test_two_prorated_phases_of_a_month_add_up_to_its_price(starting):
-    """OM-004: 2.26 used and 2.74 to come, whichever price they are of."""
+    """OM-004: 2.26 used and 2.74 remaining, at either price."""
     world = starting("2024-01-01")
     world.put_plan("p", [{"currency": "USD", "amount_minor": 500, "tax": tax} for tax in ("inclusive", "exclusive")])
     prices = {p["tax"]: p["id"] for p in world.operator.client.get("/v1/plans/p").json["prices"]}
@@ -545,7 +545,7 @@ def test_canceling_in_march_credits_the_remaining_days(starting):
 
 
 def test_only_soft_declines_are_retried(starting):
-    """ST-011: of those who owe from 15 February on, who is short of money is tried six times in two weeks."""
+    """ST-011: of accounts past due since 15 February only insufficient funds are retried, six times in two weeks."""
     world = starting("2024-01-15")
     price, people = world.plan("p", 1000), [world.person() for _ in range(3)]
     for person in people:
@@ -563,13 +563,13 @@ def test_only_soft_declines_are_retried(starting):
 
 
 STUBS = (
-    # start, anchor day, months, end, parts of the price that are charged: of Kill Bill's tests of proration in advance
+    # start, anchor day, months, end, fractions of the price charged; from Kill Bill's in-advance proration tests
     ("2010-12-15", 15, 1, "2011-03-17", [(1, 1), (1, 1), (1, 1), (2, 31)]),
     ("2011-01-01", 15, 12, "2012-01-27", [(14, 365), (1, 1), (12, 366)]),
     ("2011-01-01", 15, 3, "2011-04-27", [(14, 92), (1, 1), (12, 91)]),
     ("2011-01-31", 7, 1, "2011-03-10", [(7, 31), (1, 1), (3, 31)]),
     ("2011-02-01", 13, 1, "2011-04-13", [(12, 31), (1, 1), (1, 1)]),
-    # theirs is 14 of 31 days, back from 28 February by a month; the period of the 31st that ends there has 28
+    # Kill Bill has 14 of 31 days, one month back from 28 February; our period with anchor 31 that ends there has 28
     ("2011-02-14", 31, 1, "2011-03-31", [(14, 28), (1, 1)]),
 )
 

@@ -13,7 +13,7 @@ def world(app):
 
 @pytest.fixture
 def ann(world):
-    """Somebody who paid 249.95 on 2012-like terms: a full month from 2026-04-01."""
+    """A subscriber who paid 249.95 for a full month from 2026-04-01, as in the 2012 cases."""
     world.go_to("2026-04-01T12:00:00")
     ann = world.person()
     ann.subscribe(world.plan("p", 24995))
@@ -39,7 +39,7 @@ def test_a_credit_note_for_a_paid_line_becomes_account_credit(world, ann):
 
 
 def test_a_later_credit_is_capped_by_what_a_credit_note_left(world, ann):
-    """KB-006: 30 of 31 days would be more than the line less the note."""
+    """KB-006: 30 of 31 days would exceed the line less the credit note."""
     world.go_to("2026-05-01T06:00:00")
     invoice = ann.invoices()[-1]
     line = invoice["lines"][0]["id"]
@@ -112,7 +112,7 @@ def test_an_open_invoice_can_be_voided_and_a_paid_one_cannot(world, ann):
 
 
 def test_a_refund_of_a_change_returns_what_the_change_cost(world):
-    """10 % on top of 30.00 and 60.00, half of it left: 16.50 and no more; 0.05 is no net amount with its tax."""
+    """30.00 and 60.00 plus 10 % tax, halfway through: at most 16.50. No net amount plus tax comes to exactly 0.05."""
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 10, "name": "MwSt."})
     world.go_to("2026-04-01T12:00:00")
     low, high = world.plan("q", 3000, 6000)
@@ -132,24 +132,30 @@ def test_a_refund_of_a_change_returns_what_the_change_cost(world):
 
 
 def overdue(world, ann, until):
-    """Her second month, which nobody could collect until then."""
+    """Return the invoice of the second month, still uncollected at `until`."""
     ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
     world.go_to(until)
     return ann.invoices()[1]
 
 
 def test_a_written_off_invoice_is_not_collected_and_yields_no_credit(world, ann):
-    """The subscription goes on, also out of a suspension; neither lost days nor an end nor a note is worth anything."""
+    """The subscription continues, even from a suspension. Lost days, cancellation, and credit notes yield nothing."""
     invoice = overdue(world, ann, "2026-05-10T06:00:00")
     subscription = ann.subscription()
     assert (subscription["status"], subscription["access_until"]) == ("past_due", "2026-05-08T00:00:00Z")
     response = correct(world, invoice, "write-off")
     assert (response.status_code, response.json["status"], response.json["balance_minor"]) == (200, "uncollectible", 0)
     subscription = ann.subscription()
-    assert (subscription["status"], subscription["access_until"], subscription["past_due_since"]) == ("active", None, None)
+    assert (subscription["status"], subscription["access_until"], subscription["past_due_since"]) == (
+        "active",
+        None,
+        None,
+    )
     assert correct(world, invoice, "write-off").json["code"] == "wrong_state"
     [event] = [
-        event for event in world.operator.get("/v1/admin/audit").json["items"] if event["action"] == "invoice_written_off"
+        event
+        for event in world.operator.get("/v1/admin/audit").json["items"]
+        if event["action"] == "invoice_written_off"
     ]
     assert (event["account_id"], event["details"]["amount_minor"]) == (ann.id, 24995)
     assert correct(world, invoice, "credit-notes", amount_minor=5000).status_code == 201
@@ -205,7 +211,7 @@ def test_a_disputed_payment_is_owed_again_until_the_bank_decides(world, ann):
 
 
 def test_an_operator_can_backdate_a_cancellation(world):
-    """KB-053: one invoice for each past period; what is credited already is not credited again."""
+    """KB-053: one invoice per past period; an amount already credited is not credited again."""
     world.go_to("2026-09-20")
     ann = world.person()
     ann.subscribe(world.plan("b", 2995), start_date="2026-08-10")

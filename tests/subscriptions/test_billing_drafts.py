@@ -1,4 +1,4 @@
-"""Draft, then final: a renewal's invoice that may be looked at for some hours before it is numbered and charged."""
+"""Review of drafts: a renewal's invoice can be inspected for some hours before it is issued and charged."""
 
 import pytest
 
@@ -12,7 +12,7 @@ DRAFTED, FINAL = "2026-02-15T00:30:00", "2026-02-15T01:00:00"
 
 @pytest.fixture
 def world(app, monkeypatch):
-    """Every test has one hour for each draft, and ends with an audit of the books."""
+    """A world with one hour of review per draft. Every test ends with an audit of the books."""
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(invoice_review_hours=1))
     world = World(app)
     yield world
@@ -21,7 +21,7 @@ def world(app, monkeypatch):
 
 @pytest.fixture
 def ann(world):
-    """Who pays 19 % on 31.00 each month, and whose second month is a draft just now."""
+    """A subscriber who pays 31.00 plus 19 % tax each month, and whose second month is a draft now."""
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
     ann = world.person(country="DE")
     assert ann.subscribe(world.plan("p", 3100)).status_code == 201
@@ -29,7 +29,7 @@ def ann(world):
     return ann
 
 
-def act(person, what, **body):
+def post_step(person, what, **body):
     return person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
 
 
@@ -42,11 +42,11 @@ def add_line(world, invoice, amount, **more):
     return world.operator.post(f"/v1/admin/invoices/{invoice['id']}/lines", body)
 
 
-def hold(world, invoice):
+def hold_draft(world, invoice):
     return world.operator.put(f"/v1/admin/invoices/{invoice['id']}/hold")
 
 
-def let_go(world, invoice):
+def release_draft(world, invoice):
     return world.operator.delete(f"/v1/admin/invoices/{invoice['id']}/hold")
 
 
@@ -96,7 +96,7 @@ def test_a_line_added_to_a_draft_is_taxed_together_with_the_others(world, ann):
 
 def test_a_coupon_discounts_only_the_period_and_not_an_added_line(world, ann):
     world.operator.put("/v1/admin/coupons/HALF", {"percent_off": 50, "duration": "once"})
-    act(ann, "coupons", coupon="HALF")
+    post_step(ann, "coupons", coupon="HALF")
     world.go_to("2026-03-15T00:30:00")
     [draft] = drafts(world)
     invoice = add_line(world, draft, 1000).json
@@ -109,32 +109,32 @@ def test_a_coupon_discounts_only_the_period_and_not_an_added_line(world, ann):
 
 def test_a_held_draft_waits_and_allows_no_change_but_cancellation(world, ann):
     [draft] = drafts(world)
-    assert hold(world, draft).json["finalizes_at"] is None
+    assert hold_draft(world, draft).json["finalizes_at"] is None
     world.go_to("2026-02-20T12:00:00")
     assert (world.charges(), len(drafts(world))) == ([3689], 1)
     expensive = world.plan("q", 6200)
     subscription_id = ann.subscription()["id"]
     for response in (
-        act(ann, "plan-change", price_id=expensive, when="now"),
-        act(ann, "pause"),
+        post_step(ann, "plan-change", price_id=expensive, when="now"),
+        post_step(ann, "pause"),
         ann.post("/v1/invoice-previews", {"subscription_id": subscription_id, "price_id": expensive, "when": "now"}),
         world.operator.post(f"/v1/admin/subscriptions/{subscription_id}/transfer", {"account_id": world.person().id}),
     ):
         assert (response.status_code, response.json["code"]) == (409, "wrong_state")
-    assert act(ann, "cancellation", when="period_end").json["cancel_at"] == "2026-03-15"
-    assert let_go(world, draft).status_code == 200
+    assert post_step(ann, "cancellation", when="period_end").json["cancel_at"] == "2026-03-15"
+    assert release_draft(world, draft).status_code == 200
     world.go_to("2026-02-20T12:00:01")
     assert (world.charges(), state(ann.invoices()[1])[0]) == ([3689, 3689], "paid")
-    assert let_go(world, draft).json["code"] == "wrong_state"
+    assert release_draft(world, draft).json["code"] == "wrong_state"
 
 
 def test_a_change_ends_the_review_and_the_draft_is_charged_before_it(world, ann):
     expensive = world.plan("q", 6200)
     body = {"price_id": expensive, "when": "now"}
     preview = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"], **body}).json
-    assert len(drafts(world)) == 1  # a preview ends nothing
+    assert len(drafts(world)) == 1  # a preview does not end the review
     world.next_charge("decline")
-    assert act(ann, "plan-change", **body).status_code == 200  # what was declined was not the change
+    assert post_step(ann, "plan-change", **body).status_code == 200  # the renewal was declined, not the change
     renewal, change = ann.invoices()[1:]
     assert (state(renewal)[:2], state(change)[:2]) == (("open", "2026-000002"), ("paid", "2026-000003"))
     assert preview["total_minor"] == change["total_minor"]
@@ -146,9 +146,9 @@ def test_canceling_during_the_review_credits_no_more_than_was_paid(world, ann):
     world.go_to("2026-03-15T00:30:00")
     assert len(drafts(world)) == 2
     for draft in drafts(world):
-        hold(world, draft)
+        hold_draft(world, draft)
     for person, credit in ((ann, "prorated"), (bob, "none")):
-        assert act(person, "cancellation", when="now", credit=credit).json["status"] == "canceled"
+        assert post_step(person, "cancellation", when="now", credit=credit).json["status"] == "canceled"
         assert person.get("/v1/account/balance").json["balances"] == []
     assert [invoice["status"] for invoice in ann.invoices()[2:]] == ["uncollectible", "paid"]
     assert [invoice["status"] for invoice in bob.invoices()[1:]] == ["uncollectible"]
@@ -158,11 +158,11 @@ def test_canceling_during_the_review_credits_no_more_than_was_paid(world, ann):
 
 def test_a_draft_held_past_the_end_of_its_subscription_is_charged_when_released(world, ann):
     [draft] = drafts(world)
-    hold(world, draft)
-    act(ann, "cancellation", when="period_end")
+    hold_draft(world, draft)
+    post_step(ann, "cancellation", when="period_end")
     world.go_to("2026-03-16T00:00:00")
     assert (ann.subscription()["status"], len(drafts(world))) == ("canceled", 1)
-    let_go(world, draft)
+    release_draft(world, draft)
     world.go_to("2026-03-16T00:00:01")
     assert (state(ann.invoices()[1])[0], world.charges()) == ("paid", [3689, 3689])
 

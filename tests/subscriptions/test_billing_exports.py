@@ -44,7 +44,7 @@ def test_every_column_is_exported_or_deliberately_withheld(name):
 
 
 def test_a_period_paid_for_in_another_system_is_not_charged_again(world):
-    """B72: paid elsewhere until 10 February; from then on as if it had always been here."""
+    """B72: paid in the other system until 10 February; billed here from then on."""
     ann = world.person()
     body = {"account_id": ann.id, "price_id": world.plan("p", 1000), "start_date": "2026-01-10"}
     response = world.operator.post("/v1/admin/subscriptions", {**body, "paid_through": "2026-02-10"})

@@ -1,4 +1,4 @@
-"""What goes along with a subscription and what comes off it: coupons together, add-ons, trials, referrals, moves."""
+"""Extras of a subscription: combined coupons, add-ons, trials, transfers, price migrations, and referrals."""
 
 import pytest
 
@@ -7,28 +7,28 @@ from tests.worlds.billing_world import World
 
 @pytest.fixture
 def world(app):
-    """Every test ends with an audit of the books. The clock stands at noon of 1 April: a month of thirty days."""
+    """A world at noon of 1 April, a month of thirty days. Every test ends with an audit of the books."""
     world = World(app)
     world.go_to("2026-04-01T12:00:00")
     yield world
     assert world.differences() == []
 
 
-def coupon(world, code, **terms):
+def create_coupon(world, code, **terms):
     response = world.operator.put(f"/v1/admin/coupons/{code}", {"duration": "forever", **terms})
     assert response.status_code == 200, response.json
     return code
 
 
-def off(minor, **terms):
+def amount_off(minor, **terms):
     return {"amount_off_minor": minor, "currency": "USD", **terms}
 
 
-def act(person, what, body=None):
+def post_step(person, what, body=None):
     return person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
 
 
-def undo(person, what):
+def delete_step(person, what):
     return person.delete(f"/v1/subscriptions/{person.subscription()['id']}/{what}")
 
 
@@ -37,11 +37,11 @@ def discounts(person, which=-1):
 
 
 def test_coupons_apply_in_the_order_in_which_they_were_given(world):
-    """LG-025 and LG-026: 10 and 20 % of the rest; 15 % and 20 % of the rest; 10 and 20; one that finds nothing."""
-    coupon(world, "ten", **off(10))
-    coupon(world, "twenty", **off(20))
-    coupon(world, "fifth", percent_off=20)
-    coupon(world, "fifteen", percent_off=15)
+    """LG-025 and LG-026: 10 and 20 % of the rest; 15 % and 20 % of the rest; 10 and 20; one with nothing left."""
+    create_coupon(world, "ten", **amount_off(10))
+    create_coupon(world, "twenty", **amount_off(20))
+    create_coupon(world, "fifth", percent_off=20)
+    create_coupon(world, "fifteen", percent_off=15)
     hundred, five = world.plan("p", 100, 5)
     cases = {
         ("ten", "fifth"): ([10, 18], 72),
@@ -66,31 +66,31 @@ def test_coupons_apply_in_the_order_in_which_they_were_given(world):
 
 
 def test_a_coupon_added_later_applies_from_the_next_invoice_until_it_is_removed(world):
-    coupon(world, "half", percent_off=50)
+    create_coupon(world, "half", percent_off=50)
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
-    response = act(ann, "coupons", {"coupon": "half"})
+    response = post_step(ann, "coupons", {"coupon": "half"})
     assert (response.status_code, response.json["discount"]["coupon"]) == (201, "half")
-    assert act(ann, "coupons", {"coupon": "half"}).json["code"] == "coupon_invalid"
+    assert post_step(ann, "coupons", {"coupon": "half"}).json["code"] == "coupon_invalid"
     world.go_to("2026-05-02")
-    assert undo(ann, "coupons/half").json["discounts"] == []
-    assert undo(ann, "coupons/half").status_code == 404
+    assert delete_step(ann, "coupons/half").json["discounts"] == []
+    assert delete_step(ann, "coupons/half").status_code == 404
     world.go_to("2026-06-02")
     assert [invoice["total_minor"] for invoice in ann.invoices()] == [1000, 500, 1000]
 
 
 def test_a_coupon_is_limited_to_its_plans_and_combinations(world):
     small, large = world.plan("small", 1000), world.plan("large", 2000)
-    coupon(world, "large-only", percent_off=50, plans=["large"])
-    coupon(world, "alone", percent_off=10, combines=False)
-    coupon(world, "ten", percent_off=10)
+    create_coupon(world, "large-only", percent_off=50, plans=["large"])
+    create_coupon(world, "alone", percent_off=10, combines=False)
+    create_coupon(world, "ten", percent_off=10)
     ann = world.person()
     assert ann.subscribe(small, coupon="large-only").json["code"] == "coupon_invalid"
     assert ann.subscribe(small, coupons=["alone", "ten"]).json["code"] == "coupon_invalid"
     assert ann.subscribe(large, coupons=["large-only"], addons=[small]).status_code == 201
     assert [line["discount_minor"] for line in ann.invoices()[0]["lines"][:2]] == [1000, 0]
-    undo(ann, "addons/small?when=period_end")
-    act(ann, "plan-change", {"price_id": small, "when": "period_end"})
+    delete_step(ann, "addons/small?when=period_end")
+    post_step(ann, "plan-change", {"price_id": small, "when": "period_end"})
     world.go_to("2026-05-02")
     assert (ann.invoices()[-1]["total_minor"], discounts(ann)) == (1000, [])
     unknown = {"percent_off": 1, "duration": "once", "plans": ["nowhere"]}
@@ -99,38 +99,41 @@ def test_a_coupon_is_limited_to_its_plans_and_combinations(world):
 
 def test_coupons_for_new_and_for_returning_customers(world):
     price = world.plan("p", 1000)
-    coupon(world, "hello", percent_off=50, audience="new", max_per_account=1)
-    coupon(world, "back", percent_off=30, audience="returning")
+    create_coupon(world, "hello", percent_off=50, audience="new", max_per_account=1)
+    create_coupon(world, "back", percent_off=30, audience="returning")
     ann = world.person(card="pm_card_chargeDeclined")
     assert ann.subscribe(price, coupon="back").json["code"] == "coupon_invalid"
     assert ann.subscribe(price, coupon="hello").json["code"] == "payment_failed"
     ann.put(f"/v1/payment-methods/{ann.add_card()}/default")
     assert ann.subscribe(price, coupon="hello").status_code == 201
-    act(ann, "cancellation", {"when": "now", "credit": "none"})
+    post_step(ann, "cancellation", {"when": "now", "credit": "none"})
     assert ann.subscribe(price, coupon="hello").json["code"] == "coupon_invalid"
     assert ann.subscribe(price, coupon="back").status_code == 201
-    assert act(ann, "coupons", {"coupon": "hello"}).json["code"] == "coupon_invalid"
+    assert post_step(ann, "coupons", {"coupon": "hello"}).json["code"] == "coupon_invalid"
 
 
 def test_an_addon_is_prorated_when_added_and_when_removed(world):
-    """600 a month: from the 16th 300; removed on the 20th, ten days of the fifteen are left: 200."""
+    """600 a month: 300 from the 16th; removed on the 20th, ten of the fifteen days are credited: 200."""
     base, extra = world.plan("base", 3000), world.plan("extra", 600)
     ann = world.person()
     ann.subscribe(base)
     world.go_to("2026-04-16T12:00:00")
     body = {"subscription_id": ann.subscription()["id"], "add_addon": extra}
     assert ann.post("/v1/invoice-previews", body).json["total_minor"] == 300
-    added = act(ann, "addons", {"price_id": extra})
+    added = post_step(ann, "addons", {"price_id": extra})
     assert (added.status_code, [addon["plan"] for addon in added.json["addons"]]) == (201, ["extra"])
-    assert act(ann, "addons", {"price_id": extra}).status_code == 422
-    assert act(ann, "plan-change", {"price_id": world.plan("y", 9, interval="year"), "when": "now"}).status_code == 422
+    assert post_step(ann, "addons", {"price_id": extra}).status_code == 422
+    assert (
+        post_step(ann, "plan-change", {"price_id": world.plan("y", 9, interval="year"), "when": "now"}).status_code
+        == 422
+    )
     world.go_to("2026-04-20T12:00:00")
     body = {"subscription_id": ann.subscription()["id"], "remove_addon": "extra"}
     assert ann.post("/v1/invoice-previews", body).json["total_minor"] == -200
-    assert undo(ann, "addons/extra").json["addons"][0]["ends"] == "2026-04-21"
-    assert undo(ann, "addons/extra").status_code == 404
-    assert act(ann, "addons", {"price_id": extra}).status_code == 201  # from the 21st: today is paid for
-    undo(ann, "addons/extra?when=period_end")
+    assert delete_step(ann, "addons/extra").json["addons"][0]["ends"] == "2026-04-21"
+    assert delete_step(ann, "addons/extra").status_code == 404
+    assert post_step(ann, "addons", {"price_id": extra}).status_code == 201  # from the 21st: today is already paid for
+    delete_step(ann, "addons/extra?when=period_end")
     world.go_to("2026-05-02")
     assert [line for line in ann.lines() if line[3] not in (3000,)] == [
         ("charge", "2026-04-16", "2026-05-01", 300),
@@ -145,9 +148,9 @@ def test_an_addon_is_not_added_if_its_payment_is_declined(world):
     ann = world.person()
     ann.subscribe(base)
     world.next_charge("decline")
-    assert act(ann, "addons", {"price_id": extra}).json["code"] == "payment_failed"
+    assert post_step(ann, "addons", {"price_id": extra}).json["code"] == "payment_failed"
     assert ann.subscription()["addons"] == []
-    assert act(ann, "addons", {"price_id": extra}).status_code == 201
+    assert post_step(ann, "addons", {"price_id": extra}).status_code == 201
 
 
 def test_each_device_gets_one_trial_regardless_of_the_account(world):
@@ -169,7 +172,7 @@ def test_a_transferred_subscription_keeps_its_paid_days_and_bills_the_new_owner(
     assert ann.get("/v1/subscriptions").json["items"] == []
     assert [len(ann.invoices()), len(bob.invoices())] == [1, 0]
     world.go_to("2026-04-16T12:00:00")
-    act(bob, "plan-change", {"price_id": large})
+    post_step(bob, "plan-change", {"price_id": large})
     world.go_to("2026-05-02")
     assert bob.lines() == [
         ("credit", "2026-04-16", "2026-05-01", -1500),
@@ -196,8 +199,8 @@ def test_a_past_due_subscription_cannot_be_transferred_and_a_transfer_grants_no_
 
 
 @pytest.fixture
-def moving(world):
-    """Two at the old price, who hear of a new one from May on, which can be declined."""
+def price_migration(world):
+    """Two subscribers at the old price, with a scheduled and declinable new price from May on."""
     old, new = world.plan("p", 1000, 1500)
     people = [world.person(), world.person(country="CA")]
     for person in people:
@@ -206,24 +209,26 @@ def moving(world):
     return old, new, people, world.operator.post("/v1/admin/price-migrations", body).json
 
 
-def test_withdrawing_a_price_migration_affects_all_who_have_not_renewed(world, moving):
-    _, new, (ann, _), migration = moving
+def test_withdrawing_a_price_migration_affects_all_who_have_not_renewed(world, price_migration):
+    _, new, (ann, _), migration = price_migration
     assert migration["subscriptions"] == 2
     change = {"price_id": new, "effective": "2026-05-01"}
     assert [ann.subscription()[name] for name in ("pending_change", "declinable_change")] == [change, change]
     path = f"/v1/admin/price-migrations/{migration['id']}"
     assert world.operator.delete(path).json["withdrawn_at"] == "2026-04-01T12:00:00Z"
     assert world.operator.delete(path).status_code == 409
-    assert [listed["id"] for listed in world.operator.get("/v1/admin/price-migrations").json["items"]] == [migration["id"]]
+    assert [listed["id"] for listed in world.operator.get("/v1/admin/price-migrations").json["items"]] == [
+        migration["id"]
+    ]
     assert ann.subscription()["pending_change"] is None
     world.go_to("2026-05-02")
     assert world.charges() == [1000] * 4
 
 
-def test_declining_a_price_migration_keeps_the_old_price(world, moving):
-    _, _, (ann, bob), _ = moving
-    assert undo(ann, "price-migration").json["pending_change"] is None
-    assert undo(ann, "price-migration").json["code"] == "wrong_state"
+def test_declining_a_price_migration_keeps_the_old_price(world, price_migration):
+    _, _, (ann, bob), _ = price_migration
+    assert delete_step(ann, "price-migration").json["pending_change"] is None
+    assert delete_step(ann, "price-migration").json["code"] == "wrong_state"
     world.go_to("2026-05-02")
     assert (ann.invoices()[-1]["total_minor"], bob.invoices()[-1]["total_minor"]) == (1000, 1500)
 
@@ -240,7 +245,7 @@ def test_a_price_migration_is_limited_to_its_cohort(world):
     cohort = {"started_before": "2026-04-03", "country": "US"}
     assert world.operator.post("/v1/admin/price-migrations", body | cohort).json["subscriptions"] == 1
     assert [person.subscription()["pending_change"] is None for person in (ann, bob, cat)] == [False, True, True]
-    assert undo(ann, "price-migration").json["code"] == "wrong_state"
+    assert delete_step(ann, "price-migration").json["code"] == "wrong_state"
 
 
 def test_referrer_and_referred_account_are_credited_once_the_latter_has_paid(world):

@@ -11,7 +11,7 @@ def world(app):
 
 
 def mails(world):
-    """(day, kind) of each mail, oldest first."""
+    """Return (day, kind) of each mail, oldest first."""
     world.go_to(world.clock.at)
     items = world.operator.get("/v1/sandbox/emails?limit=100").json["items"]
     return sorted((mail["sent_at"][:10], mail["kind"]) for mail in items)

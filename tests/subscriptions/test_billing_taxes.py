@@ -1,4 +1,4 @@
-"""VAT numbers and reverse charge: whose tax it is, what the invoice says, and what the register is asked."""
+"""VAT numbers and reverse charge: who pays the tax, what the invoice shows, and how the register is queried."""
 
 import json
 
@@ -20,14 +20,14 @@ def world(app):
 
 
 @pytest.fixture
-def decided(app, monkeypatch):
-    """Let the operator decide otherwise."""
+def configure(app, monkeypatch):
+    """Set the seller's VAT number, and return a function that changes settings."""
 
-    def decide(**changes):
+    def replace_settings(**changes):
         monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**changes))
 
-    decide(seller_vat_id=SELLER)
-    return decide
+    replace_settings(seller_vat_id=SELLER)
+    return replace_settings
 
 
 def business(world, number="DE 123.456.789", country="DE"):
@@ -65,13 +65,13 @@ def test_a_vat_number_must_match_its_countrys_format(number, country):
 def test_reverse_charge_applies_across_borders_within_the_eu():
     assert normal(" de 123-456.789 ") == "DE123456789"
     assert is_reverse_charged(SELLER, "DE", "DE123456789")
-    assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # at home
-    assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account lives elsewhere
-    assert not is_reverse_charged(None, "DE", "DE123456789")  # the seller is not in the union
+    assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # a domestic sale
+    assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account is in another country
+    assert not is_reverse_charged(None, "DE", "DE123456789")  # the seller has no VAT number
 
 
-def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(world, decided):
-    """19 % of 1000; the 190 in 1190; after 10 % off, the 171 in 1071. Fifteen of 31 days of 1000 come back: 484."""
+def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(world, configure):
+    """19 % of 1000; the 190 in 1190; after 10 % off, the 171 in 1071. Fifteen of 31 days of 1000 are credited: 484."""
     exclusive = world.plan("on-top", 1000, currency="EUR")
     inclusive = world.put_plan("inside", [{"currency": "EUR", "amount_minor": 1190, "tax": "inclusive"}])
     world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
@@ -102,7 +102,7 @@ def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(wo
     assert {row["percent"]: row["tax_minor"] for row in taxes} == {19.0: 190, 0.0: 0}
 
 
-def test_an_invalid_vat_number_is_rejected_and_a_deleted_one_has_no_effect(world, decided):
+def test_an_invalid_vat_number_is_rejected_and_a_deleted_one_has_no_effect(world, configure):
     firm = business(world)
     assert firm.get("/v1/account/tax-id").json == {
         "number": "DE123456789",
@@ -119,38 +119,38 @@ def test_an_invalid_vat_number_is_rejected_and_a_deleted_one_has_no_effect(world
 
 
 class Register(Handler):
-    """VIES as it answers: what is in `told` at the time, and what it was asked."""
+    """A fake VIES register: responds with `response` and records its requests."""
 
-    told, asked = b"{}", []
+    response, requests = b"{}", []
 
     def do_POST(self):
-        self.asked.append((self.path, json.loads(self.sent())))
-        self.answer(200, self.told)
+        self.requests.append((self.path, json.loads(self.sent())))
+        self.answer(200, self.response)
 
 
 @pytest.fixture
 def register():
-    Register.asked = []
+    Register.requests = []
     with serving(Register) as server:
         yield server
 
 
-def test_tax_is_charged_until_the_register_confirms_the_number(world, decided, register):
-    decided(vat_check="vies", vies_url=f"{register.url}/rest-api")
+def test_tax_is_charged_until_the_register_confirms_the_number(world, configure, register):
+    configure(vat_check="vies", vies_url=f"{register.url}/rest-api")
     price = world.plan("p", 1000, currency="EUR")
-    Register.told = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
+    Register.response = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
     firm, other = business(world), business(world, "DE987654321")
     firm.subscribe(price)
     world.go_to("2026-01-15T13:30:00")
     assert firm.get("/v1/account/tax-id").json["status"] == "unchecked"
-    Register.told = b'{"valid": true, "requestIdentifier": "WAPI1"}'
+    Register.response = b'{"valid": true, "requestIdentifier": "WAPI1"}'
     other.delete("/v1/account/tax-id")
     world.go_to("2026-01-15T14:30:00")
     assert firm.get("/v1/account/tax-id").json["reverse_charge"]
     vat_number = {"countryCode": "DE", "vatNumber": "123456789"}
     requester = {"requesterMemberStateCode": "IE", "requesterNumber": "1234567WA"}
-    assert Register.asked[-1] == ("/rest-api/check-vat-number", vat_number | requester)
-    Register.told = b'{"valid": false, "userError": "INVALID"}'
+    assert Register.requests[-1] == ("/rest-api/check-vat-number", vat_number | requester)
+    Register.response = b'{"valid": false, "userError": "INVALID"}'
     other.put("/v1/account/tax-id", {"number": "DE987654321"})
     world.go_to("2026-02-16T12:00:00")
     assert other.get("/v1/account/tax-id").json["status"] == "invalid"

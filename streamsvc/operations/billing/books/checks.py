@@ -243,7 +243,9 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
     for identity, amount, status in invoiced:
         line = lines.pop(identity, None)
         if line is None and status != "void":
-            yield Difference("an invoiced line is in the history", f"{subscription.id} {identity}", None, amount, account_id)
+            yield Difference(
+                "an invoiced line is in the history", f"{subscription.id} {identity}", None, amount, account_id
+            )
         elif line and line.amount_minor != amount:
             subject = f"{subscription.id} {identity}"
             yield Difference("a line's amount matches the history", subject, line.amount_minor, amount, account_id)

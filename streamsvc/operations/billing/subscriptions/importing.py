@@ -128,7 +128,9 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
         aggregate.record_event(fact.EndScheduled, None, False, actor=IMPORT_ACTOR)
     aggregate.save_projection()
     if subscriber["credit_minor"]:
-        credit.grant_credit(account, subscriber["credit_minor"], aggregate.subscription.currency, "Imported balance", now)
+        credit.grant_credit(
+            account, subscriber["credit_minor"], aggregate.subscription.currency, "Imported balance", now
+        )
     return "added"
 
 
