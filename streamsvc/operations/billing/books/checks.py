@@ -210,15 +210,11 @@ def check_subscriptions(
             sa.select(Price)
         ).all()  # referenced here, so that the session loads each price once
         subscription_ids = [subscription.id for subscription in subscriptions]
-        facts, invoiced = (
-            event_store.load_facts_by_subscription(subscription_ids),
-            _load_invoiced_lines(subscription_ids),
-        )
+        facts = event_store.load_facts_by_subscription(subscription_ids)
+        invoiced = _load_invoiced_lines(subscription_ids)
         for subscription in subscriptions:
-            yield (
-                subscription,
-                list(check_subscription(subscription, facts[subscription.id], invoiced[subscription.id], now)),
-            )
+            differences = check_subscription(subscription, facts[subscription.id], invoiced[subscription.id], now)
+            yield subscription, list(differences)
         del prices
         subscriptions = db.session.scalars(statement.where(Subscription.id > subscription_ids[-1])).all()
 

@@ -8,8 +8,7 @@ from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import issuing
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_line
-from streamsvc.operations.billing.subscriptions import addons, changes, subscribe
-from streamsvc.operations.billing.subscriptions import renewal as due
+from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import moment_of, starts_at
 from streamsvc.rules.billing.lines import replay
@@ -58,7 +57,7 @@ def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[S
     if subscription is None:
         raise NotFound
     aggregate = load_locked(subscription.id, now)
-    due.catch_up_billing(aggregate)
+    renewal.catch_up_billing(aggregate)
     last_invoice_id = _last_invoice_id(account_id)
     if body.get("add_addon"):
         addons.add_addon(aggregate, body["add_addon"], account_id)
@@ -115,7 +114,7 @@ def cancellation_credit_view(aggregate: SubscriptionAggregate) -> dict | None:
         return None
     ends_at = starts_at(day, aggregate.subscription.time_zone)
     aggregate_at_end = replace(aggregate, now=ends_at, today=day, timeline=replay(aggregate.facts, day))
-    due.apply_expirations(aggregate_at_end)
+    renewal.apply_expirations(aggregate_at_end)
     invoices = aggregate_at_end.create_due_invoices("cancellation")
     db.session.flush()
     return invoice_view(invoices[0]) if invoices else None
