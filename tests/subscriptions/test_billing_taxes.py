@@ -6,6 +6,7 @@ import pytest
 
 from streamsvc.rules.billing.vat import country_of, is_reverse_charged, normal
 from tests.worlds.billing_world import World
+from tests.worlds.local_server import LocalHandler, local_server
 
 SELLER = "IE1234567WA"
 

@@ -122,7 +122,7 @@ def stripe_server():
     state = State()
 
     class Stripe(LocalHandler):
-        def respond(self):
+        def handle_call(self):
             path, _, query = self.path.partition("?")
             params = dict(parse_qsl(self.read_body().decode() or query))
             status, body = state.answer(self.command, path, params, self.headers.get("Idempotency-Key"))
@@ -135,7 +135,7 @@ def stripe_server():
                 return
             self.respond(status, body, **{"Content-Type": "application/json"})
 
-        do_GET = do_POST = respond
+        do_GET = do_POST = handle_call
 
     with local_server(Stripe) as server:
         yield server.url, state
