@@ -27,12 +27,12 @@ bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", d
 @bp.arguments(AccountQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(AdminAccount))
-def list_accounts(asked):
+def list_accounts(query):
     """Every account, the newest first; or the one with an e-mail address."""
     found = sa.select(Account)
-    if asked["email"]:
-        found = found.where(Account.email_key == email_key(asked["email"]))
-    return paginate_query(found, Account.id, asked, "admin_accounts")
+    if query["email"]:
+        found = found.where(Account.email_key == email_key(query["email"]))
+    return paginate_query(found, Account.id, query, "admin_accounts")
 
 
 @bp.route("", methods=["POST"])
@@ -40,9 +40,9 @@ def list_accounts(asked):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, AdminAccount)
-def create_account(given):
+def create_account(body):
     """Take over an account from another system, with the hash of its password."""
-    account_id = accounts.import_account(given, clock.now())
+    account_id = accounts.import_account(body, clock.now())
     audit.record_event("account_imported", account_id, actor=current_operator().id)
     return db.session.get(Account, account_id)
 
@@ -59,10 +59,10 @@ def read_account(account_id):
 @bp.arguments(AdminAccountPatch)
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def patch_account(given, account_id):
+def patch_account(body, account_id):
     """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
     account = _found(lock_row(Account, account_id))
-    account_status.set_account_status(account, given, clock.now(), actor=current_operator().id)
+    account_status.set_account_status(account, body, clock.now(), actor=current_operator().id)
     db.session.commit()
     return account
 
@@ -71,10 +71,10 @@ def patch_account(given, account_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(asked, account_id):
+def list_sessions(query, account_id):
     """Where an account is signed in, the newest first."""
     account = _found(db.session.get(Account, account_id))
-    page = paginate_query(Session.live(account.id, clock.now()), Session.id, asked, "admin_sessions")
+    page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
     return page | {"items": [listed(each) for each in page["items"]]}
 
 

@@ -26,14 +26,14 @@ bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", descriptio
 @operator_only("admin")
 @idempotent()
 @bp.response(201, CreatedApiKey)
-def create_key(given):
+def create_key(body):
     """Make a key. Its token is shown this once."""
     current_operator().require_recent_authentication()
-    if given["expires_at"] and given["expires_at"] <= clock.now():
+    if body["expires_at"] and body["expires_at"] <= clock.now():
         raise Invalid(errors={"expires_at": ["It lies in the past."]})
     token = API_KEY_PREFIX + idempotency.generate_secret()
     key = create_api_key_from_token(
-        given["name"], given["scopes"], token, given["expires_at"], actor=current_operator().id
+        body["name"], body["scopes"], token, body["expires_at"], actor=current_operator().id
     )
     return {name: getattr(key, name) for name in ApiKeyOut().fields} | {"token": token}
 
@@ -42,9 +42,9 @@ def create_key(given):
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(ApiKeyOut))
-def list_keys(asked):
+def list_keys(query):
     """Every key, ended ones too, the newest first."""
-    return paginate_query(sa.select(ApiKey), ApiKey.id, asked, "api_keys")
+    return paginate_query(sa.select(ApiKey), ApiKey.id, query, "api_keys")
 
 
 @bp.route("/<key_id>", methods=["DELETE"])

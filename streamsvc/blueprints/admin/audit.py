@@ -18,13 +18,13 @@ bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="Who
 @bp.arguments(AuditQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(AuditOut))
-def list_events(asked):
+def list_events(query):
     """What happened, the newest first."""
     found = sa.select(AuditEvent)
     for name in ("account_id", "action"):
-        if asked[name]:
-            found = found.where(getattr(AuditEvent, name) == asked[name])
-    return paginate_query(found, AuditEvent.seq, asked, "audit")
+        if query[name]:
+            found = found.where(getattr(AuditEvent, name) == query[name])
+    return paginate_query(found, AuditEvent.seq, query, "audit")
 
 
 @bp.route("/chain")

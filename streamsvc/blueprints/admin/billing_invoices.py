@@ -32,12 +32,12 @@ bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", desc
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
 @bp.response(200, PageOfInvoices)
-def list_invoices(asked):
+def list_invoices(query):
     """Every account's invoices, latest first: drafts alone, or one account's."""
-    wanted = Invoice.drafts() if asked["status"] else select(Invoice)
-    if asked["account_id"]:
-        wanted = wanted.where(Invoice.account_id == asked["account_id"])
-    page = paginate_query(wanted, Invoice.id, asked, "all invoices")
+    wanted = Invoice.drafts() if query["status"] else select(Invoice)
+    if query["account_id"]:
+        wanted = wanted.where(Invoice.account_id == query["account_id"])
+    page = paginate_query(wanted, Invoice.id, query, "all invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
@@ -54,10 +54,10 @@ def get_invoice(invoice_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, InvoiceOut)
-def charge_once(asked):
+def charge_once(body):
     """Charge an account for something by itself. What is declined stays open, and is tried again on later days."""
-    invoice = one_off.create_one_off_charge(asked["account_id"], asked, clock.now())
-    noted("one_off_charged", invoice, amount_minor=asked["amount_minor"], currency=asked["currency"])
+    invoice = one_off.create_one_off_charge(body["account_id"], body, clock.now())
+    noted("one_off_charged", invoice, amount_minor=body["amount_minor"], currency=body["currency"])
     return invoice_view(invoice)
 
 
@@ -66,10 +66,10 @@ def charge_once(asked):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, InvoiceOut)
-def add_line(asked, invoice_id):
+def add_line(body, invoice_id):
     """Add a charge to a draft, before it is numbered."""
-    line = one_off.OneOffLine(asked["description"], asked["amount_minor"])
-    invoice = review.add_draft_line(found(invoice_id).id, line, asked["tax"] == "inclusive", clock.now())
+    line = one_off.OneOffLine(body["description"], body["amount_minor"])
+    invoice = review.add_draft_line(found(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
     noted("draft_line_added", invoice, amount_minor=line.amount_minor)
     return invoice_view(invoice)
 
@@ -123,15 +123,15 @@ def write_off(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditNoteOut)
-def write_credit_note(asked, invoice_id):
+def write_credit_note(body, invoice_id):
     """Credit lines, an amount, or all that is left. What was paid of it becomes account credit, or goes back."""
     invoice = found(invoice_id)
-    if asked["refund"]:
-        row = corrections.refund_invoice(invoice.id, asked, clock.now())
+    if body["refund"]:
+        row = corrections.refund_invoice(invoice.id, body, clock.now())
         note = db.session.get(corrections.CreditNote, row.credit_note_id)
     else:
         account, invoice = corrections.lock_invoice(invoice.id)
-        note = corrections.create_credit_note(invoice, asked, clock.now())
+        note = corrections.create_credit_note(invoice, body, clock.now())
         apply_new_credit(account, invoice.currency, clock.now())
     noted("credit_note_issued", invoice, credit_note=note.number)
     return note
@@ -142,9 +142,9 @@ def write_credit_note(asked, invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, RefundOut)
-def give_refund(asked, invoice_id):
+def give_refund(body, invoice_id):
     """Give money back to the card it came from."""
-    row = corrections.refund_invoice(found(invoice_id).id, asked, clock.now())
+    row = corrections.refund_invoice(found(invoice_id).id, body, clock.now())
     noted("payment_refunded", found(invoice_id), refund=row.id)
     return row
 

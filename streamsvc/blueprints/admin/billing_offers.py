@@ -30,9 +30,9 @@ bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Co
 @bp.arguments(CouponIn)
 @operator_only("billing")
 @bp.response(200, CouponAdminOut)
-def put_coupon(asked, code):
+def put_coupon(body, code):
     """Make a coupon, or change how long and how often it can be redeemed."""
-    coupon = codes.replace_coupon(code, asked, clock.now())
+    coupon = codes.replace_coupon(code, body, clock.now())
     db.session.commit()
     return coupon
 
@@ -42,9 +42,9 @@ def put_coupon(asked, code):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, GiftCodesOut)
-def make_gift_codes(asked):
+def make_gift_codes(body):
     """Make gift codes; each becomes account credit for whoever redeems it."""
-    gifts = codes.create_gift_codes(asked, clock.now())
+    gifts = codes.create_gift_codes(body, clock.now())
     db.session.flush()
     return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
 
@@ -53,11 +53,11 @@ def make_gift_codes(asked):
 @bp.arguments(ReferralRewardIn)
 @operator_only("billing")
 @bp.response(200, ReferralRewardOut)
-def put_referral_reward(asked, currency):
+def put_referral_reward(body, currency):
     """What a referral is worth from now on: credit for who sent the newcomer, and for the newcomer."""
     checked(Currency(), "currency", currency)
     row = db.session.get(ReferralReward, currency) or ReferralReward(currency=currency)
-    row.referrer_minor, row.newcomer_minor = asked["referrer_minor"], asked["newcomer_minor"]
+    row.referrer_minor, row.newcomer_minor = body["referrer_minor"], body["newcomer_minor"]
     row.updated_at = clock.now()
     db.session.add(row)
     db.session.commit()
@@ -68,11 +68,11 @@ def put_referral_reward(asked, currency):
 @bp.arguments(TaxRateIn)
 @operator_only("billing")
 @bp.response(200, TaxRateOut)
-def put_tax_rate(asked, country):
+def put_tax_rate(body, country):
     """What invoices issued from now on add, or contain, for viewers of a country."""
     checked(Country(), "country", country)
     rate = db.session.get(TaxRate, country) or TaxRate(country=country)
-    rate.rate_ppm, rate.name, rate.updated_at = asked["percent"], asked["name"], clock.now()
+    rate.rate_ppm, rate.name, rate.updated_at = body["percent"], body["name"], clock.now()
     db.session.add(rate)
     db.session.commit()
     return rate
@@ -83,12 +83,12 @@ def put_tax_rate(asked, country):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditOut)
-def give_credit(asked, account_id):
+def give_credit(body, account_id):
     """Give an account credit; it pays what is open first. A negative amount takes back what is not spent."""
     account = lock_row(Account, account_id)
     if account is None:
         raise NotFound
-    if asked["amount_minor"] == 0:
+    if body["amount_minor"] == 0:
         raise Invalid(errors={"amount_minor": ["Give an amount."]})
-    credit.grant_credit(account, asked["amount_minor"], asked["currency"], asked["reason"], clock.now())
+    credit.grant_credit(account, body["amount_minor"], body["currency"], body["reason"], clock.now())
     return {"balances": credit.list_credit_balances(account.id)}

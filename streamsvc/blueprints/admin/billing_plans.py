@@ -16,10 +16,10 @@ bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", descriptio
 @bp.arguments(PlanIn)
 @operator_only("billing")
 @bp.response(200, PlanOut)
-def put(asked, code):
+def put(body, code):
     """Put a whole plan with its prices. A price once sold is never edited: other terms make a new one."""
-    if asked["code"] not in (None, checked(Slug(), "code", code)):
+    if body["code"] not in (None, checked(Slug(), "code", code)):
         raise Invalid(errors={"code": ["It is the one in the address."]})
-    plan = replace_plan(code, asked, clock.now())
+    plan = replace_plan(code, body, clock.now())
     db.session.commit()
     return plan

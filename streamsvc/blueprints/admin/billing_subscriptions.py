@@ -39,14 +39,14 @@ bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", descript
 @bp.arguments(SubscriptionsQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
-def list_subscriptions(asked):
+def list_subscriptions(query):
     """Every account's subscriptions, latest first: those that are parked, or one account's."""
-    wanted = Subscription.parked() if asked["parked"] else select(Subscription)
-    if asked["parked"] is False:
+    wanted = Subscription.parked() if query["parked"] else select(Subscription)
+    if query["parked"] is False:
         wanted = wanted.where(Subscription.parked_at.is_(None))
-    if asked["account_id"]:
-        wanted = wanted.where(Subscription.account_id == asked["account_id"])
-    page = paginate_query(wanted, Subscription.id, asked, "all subscriptions")
+    if query["account_id"]:
+        wanted = wanted.where(Subscription.account_id == query["account_id"])
+    page = paginate_query(wanted, Subscription.id, query, "all subscriptions")
     return page | {"items": [admin_subscription_view(row) for row in page["items"]]}
 
 
@@ -55,13 +55,13 @@ def list_subscriptions(asked):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, AdminSubscriptionOut)
-def create_for_account(asked):
+def create_for_account(body):
     """Subscribe an account, as its owner would."""
-    if db.session.get(Account, asked["account_id"]) is None:
+    if db.session.get(Account, body["account_id"]) is None:
         raise NotFound
     me = current_operator().id
     try:
-        subscription = subscribe_account(asked["account_id"], asked, clock.now(), me, current_key_id())
+        subscription = subscribe_account(body["account_id"], body, clock.now(), me, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     audit.record_event("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
@@ -81,11 +81,11 @@ def get_any(subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def cancel(asked, subscription_id):
+def cancel(body, subscription_id):
     """Cancel for an account; a date in the past credits the days since then."""
     row, me = found(subscription_id), current_operator().id
     shown = changes.apply_change(
-        row.id, lambda at: changes.cancel_subscription(at, asked, me, backdate=True), clock.now()
+        row.id, lambda at: changes.cancel_subscription(at, body, me, backdate=True), clock.now()
     )
     audit.record_event("subscription_canceled", row.account_id, actor=me, subscription=row.id)
     return admin_subscription_view(shown)
@@ -96,12 +96,12 @@ def cancel(asked, subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def move_to_account(asked, subscription_id):
+def move_to_account(body, subscription_id):
     """Move a subscription to another account: paid days go along, billing goes on there."""
     row, me = found(subscription_id), current_operator().id
     giver = row.account_id
-    shown = admin_subscription_view(transfer_subscription(row.id, asked["account_id"], clock.now(), me))
-    for account_id in (giver, asked["account_id"]):
+    shown = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), me))
+    for account_id in (giver, body["account_id"]):
         audit.record_event("subscription_transferred", account_id, actor=me, subscription=subscription_id)
     return shown
 
@@ -123,9 +123,9 @@ def take_out_of_parking(subscription_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
-def list_price_migrations(asked):
+def list_price_migrations(query):
     """Price migrations, latest first."""
-    return paginate_query(select(PriceMigration), PriceMigration.id, asked, "price migrations")
+    return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
 
 
 @bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
@@ -146,10 +146,10 @@ def withdraw_price_migration(migration_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, PriceMigrationMade)
-def migrate_price(asked):
+def migrate_price(body):
     """Move everyone from one price to another, at their first renewal on or after the day."""
-    moved = start_migration(asked, clock.now(), current_operator().id)
-    audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in asked.items()})
+    moved = start_migration(body, clock.now(), current_operator().id)
+    audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in body.items()})
     return moved
 
 

@@ -17,11 +17,11 @@ bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", desc
 @operator_only("support")
 @idempotent()
 @bp.response(201, ImpersonationOut)
-def create_impersonation(given, account_id):
+def create_impersonation(body, account_id):
     """See what an account's owner sees, for half an hour at most, changing nothing.
 
     The owner finds the session among their own and may end it; so may support, as any session of the account.
     """
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    session = impersonation.start_impersonation(account_id, current_operator(), given, token, clock.now())
+    session = impersonation.start_impersonation(account_id, current_operator(), body, token, clock.now())
     return {"session_id": session.id, "token": token, "expires_at": session.expires_at}

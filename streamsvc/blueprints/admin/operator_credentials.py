@@ -18,13 +18,13 @@ bp = Blueprint(
 @bp.arguments(OperatorPasswordChange)
 @human_operator_only
 @bp.response(204)
-def put_operator_password(given):
+def put_operator_password(body):
     """Change the password. Every other session of the operator ends."""
     me = current_operator()
     credentials.check_operator_password_change(
-        credentials.find_operator_row(me.id), given["current_password"], given["password"]
+        credentials.find_operator_row(me.id), body["current_password"], body["password"]
     )
-    new_hash = password_hashing.hash_password(given["password"])
+    new_hash = password_hashing.hash_password(body["password"])
     credentials.set_operator_password(me.id, new_hash, me.session.session_id, clock.now())
     db.session.commit()
 
@@ -45,12 +45,12 @@ def begin_operator_totp():
 @bp.arguments(OperatorTotpCode)
 @human_operator_only
 @bp.response(200, RecoveryCodes)
-def confirm_operator_totp(given):
+def confirm_operator_totp(body):
     """Show a code of the new authenticator: it takes the other's place. Every other session of the operator ends."""
     me, now = current_operator(), clock.now()
     me.require_recent_authentication()
     facts = credentials.find_operator_row(me.id)
-    step = credentials.get_pending_totp_step(facts, given["code"], now)
+    step = credentials.get_pending_totp_step(facts, body["code"], now)
     codes = credentials.replace_operator_totp(facts, step, me.session.session_id, now)
     db.session.commit()
     return {"recovery_codes": codes}

@@ -30,11 +30,11 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @public
 @idempotent()
 @bp.response(201, OperatorSignedIn)
-def create_operator_session(given):
+def create_operator_session(body):
     """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
     now = clock.now()
-    proved = sign_in.verify_operator_password(given, now)
-    sign_in.require_operator_second_factor(proved.operator.id, given, now)
+    proved = sign_in.verify_operator_password(body, now)
+    sign_in.require_operator_second_factor(proved.operator.id, body, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
     sign_in.create_operator_session(proved, token, now)
     return told(load_new_session_operator(token)) | {"token": token}
@@ -60,10 +60,10 @@ def delete_current_operator():
 @bp.arguments(OperatorProof)
 @human_operator_only
 @bp.response(204)
-def reauthenticate_operator(given):
+def reauthenticate_operator(body):
     """Show a code: for ten minutes this session may make and end API keys and operators."""
     me = current_operator()
-    credentials.verify_operator_reauthentication(me.id, me.session.session_id, given["totp"], clock.now())
+    credentials.verify_operator_reauthentication(me.id, me.session.session_id, body["totp"], clock.now())
     db.session.commit()
 
 
@@ -71,10 +71,10 @@ def reauthenticate_operator(given):
 @bp.arguments(PageQuery, location="query")
 @human_operator_only
 @bp.response(200, page_of(OperatorSessionOut))
-def list_operator_sessions(asked):
+def list_operator_sessions(query):
     """Where the operator is signed in, the newest first."""
     me = current_operator()
-    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, asked, "operator sessions")
+    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, query, "operator sessions")
     return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
 
 

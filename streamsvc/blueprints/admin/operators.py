@@ -31,9 +31,9 @@ bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who o
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(OperatorOut))
-def list_operators(asked):
+def list_operators(query):
     """Every operator but those removed, the newest first."""
-    return paginate_query(OperatorAccount.not_removed(), OperatorAccount.id, asked, "operators")
+    return paginate_query(OperatorAccount.not_removed(), OperatorAccount.id, query, "operators")
 
 
 @bp.route("/operators", methods=["POST"])
@@ -41,10 +41,10 @@ def list_operators(asked):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, OperatorOut)
-def create_operator(given):
+def create_operator(body):
     """Invite somebody by mail: they set a password and an authenticator of their own."""
     current_operator().require_recent_authentication()
-    made = people.invite_operator(given["email"], given["name"], given["role"], clock.now())
+    made = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
     return db.session.get(OperatorAccount, made)
 
 
@@ -63,10 +63,10 @@ def read_operator(operator_id):
 @bp.arguments(OperatorPatch)
 @operator_only("admin")
 @bp.response(200, OperatorOut)
-def patch_operator(given, operator_id):
+def patch_operator(body, operator_id):
     """Another name, role or status, which counts from the operator's next request. An admin remains."""
     current_operator().require_recent_authentication()
-    changed = people.update_operator(operator_id, given, clock.now())
+    changed = people.update_operator(operator_id, body, clock.now())
     db.session.commit()
     return changed
 
@@ -104,10 +104,10 @@ def reset_operator(operator_id):
 @bp.arguments(Invitation)
 @public
 @bp.response(200, InvitedOperator)
-def open_invitation(given):
+def open_invitation(body):
     """See who is invited, and begin with an authenticator; asking again replaces its secret."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    operator = credentials.get_invited_operator(given["token"], clock.now())
+    operator = credentials.get_invited_operator(body["token"], clock.now())
     begun = credentials.start_operator_totp(operator.id)
     db.session.commit()
     return begun | {name: getattr(operator, name) for name in ("email", "name", "role")}
@@ -117,15 +117,15 @@ def open_invitation(given):
 @bp.arguments(Enrolment)
 @public
 @bp.response(200, RecoveryCodes)
-def accept_invitation(given):
+def accept_invitation(body):
     """Set the password and the authenticator, both at once. The recovery codes are shown this once."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     now = clock.now()
-    operator = credentials.get_invited_operator(given["token"], now)
-    accounts.check_password_strength(given["password"], operator.email, operator.name)
-    step = credentials.get_pending_totp_step(operator, given["code"], now)
+    operator = credentials.get_invited_operator(body["token"], now)
+    accounts.check_password_strength(body["password"], operator.email, operator.name)
+    step = credentials.get_pending_totp_step(operator, body["code"], now)
     codes = credentials.enroll_operator(
-        given["token"], operator, password_hashing.hash_password(given["password"]), step, now
+        body["token"], operator, password_hashing.hash_password(body["password"]), step, now
     )
     db.session.commit()
     return {"recovery_codes": codes}

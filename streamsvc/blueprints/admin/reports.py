@@ -21,18 +21,18 @@ bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", descri
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RevenueOut)
-def read_revenue(asked):
+def read_revenue(query):
     """MRR and its movements; from the ledger, what was invoiced and collected; revenue by plan, country and tax."""
-    return answer(revenue_report, asked, RevenueOut())
+    return answer(revenue_report, query, RevenueOut())
 
 
 @bp.route("/retention")
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RetentionOut)
-def read_retention(asked):
+def read_retention(query):
     """Who came, who left by choice or unpaid, which trials were paid on, how long newcomers stay."""
-    return answer(retention_report, asked, RetentionOut())
+    return answer(retention_report, query, RetentionOut())
 
 
 def answer(report, asked, schema):

@@ -32,10 +32,10 @@ bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
-def list_endpoints(asked):
+def list_endpoints(query):
     """Who is told, latest first."""
     kept = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
-    return paginate_query(kept, WebhookEndpoint.id, asked, "webhook endpoints")
+    return paginate_query(kept, WebhookEndpoint.id, query, "webhook endpoints")
 
 
 @bp.route("/webhook-endpoints", methods=["POST"])
@@ -43,12 +43,12 @@ def list_endpoints(asked):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, NewWebhookEndpointOut)
-def add_endpoint(asked):
+def add_endpoint(body):
     """Tell somebody of what happens from now on. The secret that signs is shown this once."""
-    if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
+    if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
-    return shown_once(webhooks.create_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
+    return shown_once(webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now()), secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
@@ -75,12 +75,12 @@ def rotate_secret(endpoint_id):
 @bp.arguments(WebhookDeliveryQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
-def list_deliveries(asked):
+def list_deliveries(query):
     """What was sent and how it went, latest first."""
     sent = sa.select(WebhookDelivery)
-    if asked["endpoint_id"]:
-        sent = sent.where(WebhookDelivery.endpoint_id == asked["endpoint_id"])
-    return paginate_query(sent, WebhookDelivery.id, asked, "webhook deliveries")
+    if query["endpoint_id"]:
+        sent = sent.where(WebhookDelivery.endpoint_id == query["endpoint_id"])
+    return paginate_query(sent, WebhookDelivery.id, query, "webhook deliveries")
 
 
 @bp.route("/webhook-deliveries/<delivery_id>/redelivery", methods=["POST"])
@@ -99,14 +99,14 @@ def redeliver(delivery_id):
 @bp.arguments(EventQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(EventOut))
-def list_events(asked):
+def list_events(query):
     """What happened, latest first."""
     happened = sa.select(Event)
-    if asked["account_id"]:
-        happened = happened.where(Event.account_id == asked["account_id"])
-    if asked["kind"]:
-        happened = happened.where(Event.kind == asked["kind"])
-    return paginate_query(happened, Event.id, asked, "events")
+    if query["account_id"]:
+        happened = happened.where(Event.account_id == query["account_id"])
+    if query["kind"]:
+        happened = happened.where(Event.kind == query["kind"])
+    return paginate_query(happened, Event.id, query, "events")
 
 
 def shown_once(endpoint, secret):

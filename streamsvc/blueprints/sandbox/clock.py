@@ -20,7 +20,7 @@ def read_clock():
 @bp.arguments(ClockIn)
 @operator_only("sandbox")
 @bp.response(200, ClockOut)
-def put_clock(asked):
+def put_clock(body):
     """Move the clock forward; answers when all that fell due on the way is done, in time order."""
-    ran = move_clock(asked["now"])
-    return {"now": asked["now"], "jobs_run": ran}
+    ran = move_clock(body["now"])
+    return {"now": body["now"], "jobs_run": ran}

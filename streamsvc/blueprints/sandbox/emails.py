@@ -18,10 +18,10 @@ bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description
 @bp.arguments(EmailQuery, location="query")
 @operator_only("sandbox")
 @bp.response(200, page_of(EmailOut))
-def list_emails(asked):
+def list_emails(query):
     """What would have been sent, the newest first; with what is being sent just now."""
     wait_for_due_jobs()
     sent = sa.select(SandboxEmail)
-    if asked["to"]:
-        sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(asked["to"]))
-    return paginate_query(sent, SandboxEmail.id, asked, "emails")
+    if query["to"]:
+        sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(query["to"]))
+    return paginate_query(sent, SandboxEmail.id, query, "emails")

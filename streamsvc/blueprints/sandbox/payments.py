@@ -32,9 +32,9 @@ def read_journal():
 @bp.arguments(SandboxPaymentIn)
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def shape_next(asked):
+def shape_next(body):
     """Shape the next charge: decline it, take it and lose the reply, or break before it arrives."""
-    SandboxProvider().plan(asked["next"])
+    SandboxProvider().plan(body["next"])
     return state()
 
 
@@ -42,18 +42,18 @@ def shape_next(asked):
 @bp.arguments(SandboxAuthenticationIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def confirm(asked, payment_id):
+def confirm(body, payment_id):
     """Be the payer's bank: say yes, or no, to a charge that waits."""
-    return complete_sandbox_authentication(payment_id, asked["approve"], clock.now())
+    return complete_sandbox_authentication(payment_id, body["approve"], clock.now())
 
 
 @bp.route("/<payment_id>/dispute", methods=["POST"])
 @bp.arguments(SandboxDisputeIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def open_dispute(asked, payment_id):
+def open_dispute(body, payment_id):
     """Be the payer's bank: take the money back, or a part of it."""
-    return disputes.record_dispute(existing(payment_id), clock.now(), asked["amount_minor"])
+    return disputes.record_dispute(existing(payment_id), clock.now(), body["amount_minor"])
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])

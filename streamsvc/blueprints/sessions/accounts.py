@@ -36,19 +36,19 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
     schema=Accepted(),
     description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
 )
-def create_account(given):
+def create_account(body):
     """Sign up: an account with one profile, signed in at once."""
     hit_address_limit(limits.SIGN_UP_ADDRESS)
-    accounts.check_password_strength(given["password"], given["email"], given["name"])
-    told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(given["password"]), **told), clock.now()
+    accounts.check_password_strength(body["password"], body["email"], body["name"])
+    told = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(body["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
         accounts.enqueue_sign_up(new, now)
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.create_account(new, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    password.create_session(account_id, given["device"], given["remember"], token, now, notify=False)
-    return signed_in(token, given["cookie"])
+    password.create_session(account_id, body["device"], body["remember"], token, now, notify=False)
+    return signed_in(token, body["cookie"])
 
 
 @bp.route("/account")
@@ -75,10 +75,10 @@ def delete_account():
 @bp.arguments(ProofToken)
 @public
 @bp.response(204)
-def restore_account(given):
+def restore_account(body):
     """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    closing.restore_account(given["token"], clock.now())
+    closing.restore_account(body["token"], clock.now())
     db.session.commit()
 
 
@@ -98,12 +98,12 @@ def export_account():
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
 @bp.response(200, AccountOut)
-def patch_account(given):
+def patch_account(body):
     """Change what is told about the caller. The e-mail and the password have calls of their own."""
     row = lock_row(Account, current_viewer().account_id)
-    for name, value in given.items():
+    for name, value in body.items():
         setattr(row, name, value)
-    audit.record_event("account_changed", row.id, fields=sorted(given))
+    audit.record_event("account_changed", row.id, fields=sorted(body))
     db.session.commit()
     return {
         "id": row.id,

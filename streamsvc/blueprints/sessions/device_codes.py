@@ -47,9 +47,9 @@ WORDS = {
 @public
 @idempotent()
 @bp.response(201, DeviceAuthorization)
-def create_device_code(given):
+def create_device_code(body):
     """Begin: the device shows `user_code` and polls /v1/token with `device_code`."""
-    return _begin(given["device"])
+    return _begin(body["device"])
 
 
 @bp.route("/device-authorizations", methods=["POST"])
@@ -57,9 +57,9 @@ def create_device_code(given):
 @public
 @bp.response(200, DeviceAuthorization)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2.")
-def authorize_device(given):
+def authorize_device(form):
     """The same for standard OAuth clients: form-encoded, as RFC 8628, 3.1 says."""
-    begun = _begin({"name": given["device_name"], "kind": "tv"})
+    begun = _begin({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
     return begun
 
@@ -67,20 +67,20 @@ def authorize_device(given):
 @bp.route("/device-code-lookups", methods=["POST"])
 @bp.arguments(UserCode)
 @bp.response(200, WaitingDevice)
-def look_up_device_code(given):
+def look_up_device_code(body):
     """What waits under this code, to be shown before saying yes. A POST, since each try is counted."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    return device_codes.get_pending_device_code(given["user_code"], clock.now())
+    return device_codes.get_pending_device_code(body["user_code"], clock.now())
 
 
 @bp.route("/device-codes/<user_code>/decision", methods=["PUT"])
 @bp.arguments(Decision)
 @bp.response(204)
-def put_decision(given, user_code):
+def put_decision(body, user_code):
     """Let the device sign in to the caller's account, or not."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     row = current_viewer().row
-    device_codes.decide_device_code(user_code, row.account_id, given["approve"], row.authenticated_at, clock.now())
+    device_codes.decide_device_code(user_code, row.account_id, body["approve"], row.authenticated_at, clock.now())
     db.session.commit()
 
 
@@ -89,15 +89,15 @@ def put_decision(given, user_code):
 @public
 @bp.response(200, TokenAnswer)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
-def create_token(given):
+def create_token(form):
     """Poll: the token once the owner said yes, or why there is none."""
-    if given.get("grant_type") != GRANT_TYPE:
-        return _refused("unsupported_grant_type" if "grant_type" in given else "invalid_request")
-    if "device_code" not in given:
+    if form.get("grant_type") != GRANT_TYPE:
+        return _refused("unsupported_grant_type" if "grant_type" in form else "invalid_request")
+    if "device_code" not in form:
         return _refused("invalid_request")
     now = clock.now()
     try:
-        code = device_codes.poll_device_code(given["device_code"], now)
+        code = device_codes.poll_device_code(form["device_code"], now)
     except OAuthError as error:
         return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}

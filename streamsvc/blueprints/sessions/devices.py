@@ -24,19 +24,19 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(DeviceOut))
-def list_devices(asked):
+def list_devices(query):
     """The account's devices, the newest first."""
-    page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, asked, "devices")
+    page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
     return page | {"items": _told(page["items"])}
 
 
 @bp.route("/<device_id>", methods=["PATCH"])
 @bp.arguments(DevicePatch)
 @bp.response(200, DeviceOut)
-def patch_device(given, device_id):
+def patch_device(body, device_id):
     """Give a device another name."""
     device = _own(device_id)
-    device.name = given["name"]
+    device.name = body["name"]
     db.session.commit()
     return _told([device])[0]
 
@@ -63,11 +63,11 @@ def delete_trust(device_id):
 @bp.arguments(ProofToken)
 @public
 @bp.response(204)
-def disown_device(given):
+def disown_device(body):
     """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
     password opens nothing any more, and a mail lets the owner choose another."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    new_device_notices.disown_device(given["token"], clock.now())
+    new_device_notices.disown_device(body["token"], clock.now())
     db.session.commit()
 
 

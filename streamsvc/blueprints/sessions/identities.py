@@ -49,28 +49,28 @@ def list_providers():
 @bp.arguments(OidcOptions)
 @public
 @bp.response(200, AuthorizationUrl)
-def create_sign_in_options(given):
+def create_sign_in_options(body):
     """Begin to sign in at a provider; with `sign_up`, an account is opened where none is linked yet."""
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    binding, now = binding_for(given["cookie"]), clock.now()
+    binding, now = binding_for(body["cookie"]), clock.now()
     url = oidc_identities.start_provider_sign_in(
-        "oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding
+        "oidc_sign_in", body["provider"], now, body["sign_up"], binding=binding
     )
     db.session.commit()
-    return bound({"authorization_url": url}, binding, given["cookie"])
+    return bound({"authorization_url": url}, binding, body["cookie"])
 
 
 @bp.route("/sessions/oidc-callback", methods=["POST"])
 @bp.arguments(PostedByProvider, location="form", unknown=EXCLUDE)
 @public
 @bp.response(303)
-def carry_over(posted):
+def carry_over(form):
     """Where providers that answer by form post send the browser: it carries the answer on to the front end's page.
 
     Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
     """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(posted)}", 303)
+    return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(form)}", 303)
 
 
 @bp.route("/sessions/oidc", methods=["POST"])
@@ -79,33 +79,33 @@ def carry_over(posted):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
+def create_session(body):
     """Sign in with what the provider's redirect carried, where it was begun. A second factor is asked for as ever."""
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    began = pending_flows.find_browser_flow("oidc_sign_in", given["state"], binding_of(given), True, now)
-    told = oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now)
+    now, (device, body["device_trust"]) = clock.now(), device_of(body)
+    began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], binding_of(body), True, now)
+    told = oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now)
     second = None
     if told.account_id:
         account = password.load_sign_in_account(told.account_id, device and device.get("id"))
-        second = second_factor.require_authenticator_code(account, given, now)
+        second = second_factor.require_authenticator_code(account, body, now)
     account_id = oidc_identities.complete_provider_sign_in(told, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     proof = {"method": told.provider.name, "second_factor": second}
     notify = told.account_id is not None
-    session = password.create_session(account_id, device, given["remember"], token, now, notify, **proof)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    session = password.create_session(account_id, device, body["remember"], token, now, notify, **proof)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return signed_in(token, body["cookie"], trust)
 
 
 @bp.route("/identities/options", methods=["POST"])
 @bp.arguments(LinkOptions)
 @bp.response(200, AuthorizationUrl)
-def create_link_options(given):
+def create_link_options(body):
     """Begin to link an account at a provider to this one."""
     require_recent_authentication()
     url = oidc_identities.start_provider_sign_in(
-        "oidc_link", given["provider"], clock.now(), session_id=current_viewer().row.session_id
+        "oidc_link", body["provider"], clock.now(), session_id=current_viewer().row.session_id
     )
     db.session.commit()
     return {"authorization_url": url}
@@ -115,22 +115,22 @@ def create_link_options(given):
 @bp.arguments(FromProvider)
 @idempotent()
 @bp.response(201, IdentityOut)
-def create_identity(given):
+def create_identity(body):
     """Link it, with what the provider's redirect carried."""
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
-    began = pending_flows.find_session_flow("oidc_link", given["state"], row.session_id, now)
+    began = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
     return oidc_identities.link_identity(
-        oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now), row.account_id, now
+        oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now), row.account_id, now
     )
 
 
 @bp.route("/identities")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(IdentityOut))
-def list_identities(asked):
+def list_identities(query):
     """Where else the account's owner signs in to come in here, the newest first."""
-    return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, asked, "identities")
+    return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, query, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])

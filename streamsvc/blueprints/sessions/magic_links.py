@@ -23,12 +23,12 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in b
 @bp.arguments(NewMagicLink)
 @public
 @bp.response(202, MagicLinkAsked)
-def create_magic_link(given):
+def create_magic_link(body):
     """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
-    binding = binding_for(given["cookie"])
-    magic_links.enqueue_magic_link(given["email"], binding, clock.now())
+    binding = binding_for(body["cookie"])
+    magic_links.enqueue_magic_link(body["email"], binding, clock.now())
     db.session.commit()
-    return bound({"status": "accepted"}, binding, given["cookie"], 202)
+    return bound({"status": "accepted"}, binding, body["cookie"], 202)
 
 
 @bp.route("/sessions/magic-link", methods=["POST"])
@@ -37,17 +37,17 @@ def create_magic_link(given):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
+def create_session(body):
     """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    account_id = magic_links.get_magic_link_account_id(given["token"], binding_of(given), now)
+    now, (device, body["device_trust"]) = clock.now(), device_of(body)
+    account_id = magic_links.get_magic_link_account_id(body["token"], binding_of(body), now)
     second = second_factor.require_authenticator_code(
-        password.load_sign_in_account(account_id, device and device.get("id")), given, now
+        password.load_sign_in_account(account_id, device and device.get("id")), body, now
     )
-    magic_links.consume_magic_link(given["token"], now)
+    magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     proof = {"method": "magic_link", "second_factor": second}
-    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    session = password.create_session(account_id, device, body["remember"], token, now, notify=True, **proof)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return signed_in(token, body["cookie"], trust)

@@ -40,21 +40,21 @@ def create_options():
 @bp.arguments(NewPasskey)
 @idempotent()
 @bp.response(201, PasskeyOut)
-def create_passkey(given):
+def create_passkey(body):
     """Keep the passkey that the authenticator made."""
     require_recent_authentication()
     row = current_viewer().row
     return passkeys.complete_passkey_registration(
-        row.account_id, row.session_id, given["credential"], given["name"], clock.now()
+        row.account_id, row.session_id, body["credential"], body["name"], clock.now()
     )
 
 
 @bp.route("/passkeys")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
-def list_passkeys(asked):
+def list_passkeys(query):
     """The account's passkeys, the newest first."""
-    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, asked, "passkeys")
+    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
@@ -73,10 +73,10 @@ def delete_passkey(passkey_id):
 @bp.arguments(PasskeyOptions)
 @public
 @bp.response(200, BrowserJson)
-def create_sign_in_options(given):
+def create_sign_in_options(body):
     """What to ask an authenticator for, to sign in. The same for everybody."""
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    binding = binding_for(by_cookie=True) if given["cookie"] else None
+    binding = binding_for(by_cookie=True) if body["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
     return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
@@ -88,18 +88,18 @@ def create_sign_in_options(given):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
+def create_session(body):
     """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    signed = passkeys.verify_passkey_sign_in(given["credential"], binding_of(given), given["cookie"], now)
+    now, (device, body["device_trust"]) = clock.now(), device_of(body)
+    signed = passkeys.verify_passkey_sign_in(body["credential"], binding_of(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
-        second = second_factor.require_authenticator_code(account, given, now)
+        second = second_factor.require_authenticator_code(account, body, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     proof = {"method": "passkey", "second_factor": second}
-    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    session = password.create_session(account_id, device, body["remember"], token, now, notify=True, **proof)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return signed_in(token, body["cookie"], trust)

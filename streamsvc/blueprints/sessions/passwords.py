@@ -20,14 +20,14 @@ bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves
 @bp.arguments(PasswordChange)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
-def put_password(given):
+def put_password(body):
     """Change the password. Every other session ends."""
     row = current_viewer().row
-    accounts.check_password_strength(given["password"], row.email, row.account_name)
-    reauthentication.verify_current_password(row.account_id, given["current_password"], "current_password")
-    new_hash = password_hashing.hash_password(given["password"], known_device=True)
+    accounts.check_password_strength(body["password"], row.email, row.account_name)
+    reauthentication.verify_current_password(row.account_id, body["current_password"], "current_password")
+    new_hash = password_hashing.hash_password(body["password"], known_device=True)
     password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session_id=row.session_id)
-    token = reauthentication.renew_session_token(current_viewer(), given["rotate"])
+    token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
     return with_token(token)
 
@@ -35,10 +35,10 @@ def put_password(given):
 @bp.route("/account/email", methods=["PUT"])
 @bp.arguments(EmailIn)
 @bp.response(202, Accepted)
-def put_email(given):
+def put_email(body):
     """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
     require_recent_authentication()
-    email_changes.start_email_change(current_viewer().account_id, given["email"], clock.now())
+    email_changes.start_email_change(current_viewer().account_id, body["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -47,9 +47,9 @@ def put_email(given):
 @bp.arguments(EmailIn)
 @public
 @bp.response(202, Accepted)
-def request_reset(given):
+def request_reset(body):
     """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
-    password_changes.enqueue_password_reset(given["email"], clock.now())
+    password_changes.enqueue_password_reset(body["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -58,12 +58,12 @@ def request_reset(given):
 @bp.arguments(PasswordReset)
 @public
 @bp.response(204)
-def put_reset(given):
+def put_reset(body):
     """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    password_changes.check_password_reset(given["token"], given["password"], clock.now())
-    new_hash = password_hashing.hash_password(given["password"])
-    password_changes.reset_password(given["token"], new_hash, clock.now())
+    password_changes.check_password_reset(body["token"], body["password"], clock.now())
+    new_hash = password_hashing.hash_password(body["password"])
+    password_changes.reset_password(body["token"], new_hash, clock.now())
     db.session.commit()
 
 
@@ -80,8 +80,8 @@ def request_verification():
 @bp.arguments(ProofToken)
 @public
 @bp.response(204)
-def put_verification(given):
+def put_verification(body):
     """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
     hit_address_limit(limits.SECRET_BY_ADDRESS)
-    password_changes.confirm_email(given["token"], clock.now())
+    password_changes.confirm_email(body["token"], clock.now())
     db.session.commit()

@@ -22,22 +22,22 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
-def list_profiles(asked):
+def list_profiles(query):
     """The account's profiles, the oldest first."""
     own = Profile.owned_by(current_viewer().account_id)
-    return paginate_query(own, Profile.id, asked, "profiles", descending=False)
+    return paginate_query(own, Profile.id, query, "profiles", descending=False)
 
 
 @bp.route("", methods=["POST"])
 @bp.arguments(NewProfile)
 @idempotent()
 @bp.response(201, ListedProfile)
-def create_profile(given):
+def create_profile(body):
     """Add a profile, as far as the plan allows. One that shows more than is open without a PIN needs a recent proof."""
     me = current_viewer()
-    if exceeds_open_profiles(me.profiles, given):
+    if exceeds_open_profiles(me.profiles, body):
         require_recent_authentication()
-    return profiles.create_profile(me.account_id, given, me.entitlements["max_profiles"], clock.now())
+    return profiles.create_profile(me.account_id, body, me.entitlements["max_profiles"], clock.now())
 
 
 @bp.route("/<profile_id>")
@@ -51,14 +51,14 @@ def read_profile(profile_id):
 @bp.route("/<profile_id>", methods=["PATCH"])
 @bp.arguments(ProfilePatch)
 @bp.response(200, ListedProfile)
-def patch_profile(given, profile_id):
+def patch_profile(body, profile_id):
     """Change a profile. To let it see more than before needs a recent proof of who asks."""
     profile = _own(profile_id)
-    if loosens_restrictions(profile.max_age, profile.kids, given):
+    if loosens_restrictions(profile.max_age, profile.kids, body):
         require_recent_authentication()
-    for name, value in given.items():
+    for name, value in body.items():
         setattr(profile, name, value)
-    audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(given))
+    audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(body))
     db.session.commit()
     return profile
 
@@ -75,12 +75,12 @@ def delete_profile(profile_id):
 @bp.route("/<profile_id>/pin", methods=["PUT"])
 @bp.arguments(PinIn)
 @bp.response(204)
-def put_pin(given, profile_id):
+def put_pin(body, profile_id):
     """From now on the profile opens with this PIN."""
     require_recent_authentication()
     if Profile.find_row(current_viewer().account_id, profile_id) is None:
         raise NotFound
-    pin_hash = password_hashing.hash_password(given["pin"], known_device=True)
+    pin_hash = password_hashing.hash_password(body["pin"], known_device=True)
     profiles.set_pin(_own(profile_id), pin_hash)
     db.session.commit()
 

@@ -44,22 +44,22 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
+def create_session(body):
     """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
-    device, given["device_trust"] = device_of(given)
+    device, body["device_trust"] = device_of(body)
     proved = password.verify_password(
-        given["email"], given["password"], device and device.get("id"), given.get("challenge")
+        body["email"], body["password"], device and device.get("id"), body.get("challenge")
     )
     now = clock.now()
-    second = second_factor.require_second_factor(proved, given, now)
+    second = second_factor.require_second_factor(proved, body, now)
     if not password.lock_and_recheck_password(proved):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
-        proved.account.id, device, given["remember"], token, now, notify=True, second_factor=second
+        proved.account.id, device, body["remember"], token, now, notify=True, second_factor=second
     )
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return signed_in(token, body["cookie"], trust)
 
 
 @bp.route("/current")
@@ -93,10 +93,10 @@ def delete_current():
 @allow_kids
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
-def patch_current(given):
+def patch_current(body):
     """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back; a kids' profile is left so
     by who proved just now who they are, since without a profile the account is open."""
-    me, chosen = current_viewer(), given["profile_id"]
+    me, chosen = current_viewer(), body["profile_id"]
     if chosen is None:
         if me.profile and me.profile.kids and not me.is_recently_authenticated:
             raise KidsProfile
@@ -104,7 +104,7 @@ def patch_current(given):
         profile = Profile.find_row(me.account_id, chosen)
         if profile is None:
             raise NotFound
-        pins.check_pin(profile, given.get("pin"))
+        pins.check_pin(profile, body.get("pin"))
     db.session.get(Session, me.row.session_id).profile_id = chosen
     audit.record_event("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
     db.session.flush()
@@ -118,12 +118,12 @@ def patch_current(given):
 @bp.arguments(Reauthentication)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
-def reauthenticate(given):
+def reauthenticate(body):
     """Prove once more who you are; for ten minutes this session may do what is sensitive."""
     me = current_viewer()
-    reauthentication.verify_reauthentication(me, given)
+    reauthentication.verify_reauthentication(me, body)
     reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
-    token = reauthentication.renew_session_token(me, given["rotate"])
+    token = reauthentication.renew_session_token(me, body["rotate"])
     db.session.commit()
     return with_token(token)
 
@@ -152,10 +152,10 @@ def create_proof_code():
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(asked):
+def list_sessions(query):
     """Where the account is signed in, the newest first."""
     me = current_viewer()
-    page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, asked, "sessions")
+    page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, query, "sessions")
     return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
 
 

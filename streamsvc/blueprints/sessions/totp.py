@@ -36,11 +36,11 @@ def create_totp():
 @bp.route("", methods=["PUT"])
 @bp.arguments(TotpCode)
 @bp.response(200, TotpConfirmed)
-def confirm_totp(given):
+def confirm_totp(body):
     """Show one code: from now on every sign-in asks for one. The recovery codes are shown this once."""
     require_recent_authentication()
-    codes = second_factor.complete_totp_enrollment(current_viewer().account_id, given["code"], clock.now())
-    token = reauthentication.renew_session_token(current_viewer(), given["rotate"])
+    codes = second_factor.complete_totp_enrollment(current_viewer().account_id, body["code"], clock.now())
+    token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
     return with_token(token, {"recovery_codes": codes})
 

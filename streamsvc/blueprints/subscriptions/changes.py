@@ -30,9 +30,9 @@ def take(subscription_id, step):
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
 @bp.response(200, SubscriptionOut)
-def change_plan(asked, subscription_id):
+def change_plan(body, subscription_id):
     """Change the plan: up now, down at the period's end, unless told when. A change that is declined did not happen."""
-    return take(subscription_id, lambda at: changes.change_plan(at, asked, current_viewer().account_id))
+    return take(subscription_id, lambda at: changes.change_plan(at, body, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
@@ -45,18 +45,18 @@ def drop_change(subscription_id):
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
 @bp.response(200, SubscriptionOut)
-def move_anchor(asked, subscription_id):
+def move_anchor(body, subscription_id):
     """Move the billing day. What is paid stays paid; a bridge reaches the new day."""
-    return take(subscription_id, lambda at: changes.set_anchor_day(at, asked["day"], current_viewer().account_id))
+    return take(subscription_id, lambda at: changes.set_anchor_day(at, body["day"], current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(CancellationIn)
 @idempotent(required=True)
 @bp.response(200, SubscriptionOut)
-def cancel(asked, subscription_id):
+def cancel(body, subscription_id):
     """Cancel at the period's end, or now: then the unused days are credited, today counting as used."""
-    return take(subscription_id, lambda at: changes.cancel_subscription(at, asked, current_viewer().account_id))
+    return take(subscription_id, lambda at: changes.cancel_subscription(at, body, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
@@ -70,12 +70,12 @@ def keep(subscription_id):
 @bp.arguments(PauseIn)
 @idempotent()
 @bp.response(200, SubscriptionOut)
-def pause(asked, subscription_id):
+def pause(body, subscription_id):
     """Pause. Paid days are frozen, not lost."""
 
     def begin(at):
         changes.pause_subscription(
-            at, moment_of(asked["resumes_at"], at.subscription.time_zone), current_viewer().account_id
+            at, moment_of(body["resumes_at"], at.subscription.time_zone), current_viewer().account_id
         )
 
     return take(subscription_id, begin)
@@ -91,6 +91,6 @@ def resume(subscription_id):
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
 @bp.response(200, PreviewOut)
-def preview_invoice(asked):
+def preview_invoice(body):
     """The invoice that would come, to the cent, and the renewal after it. Changes nothing."""
-    return build_invoice_preview(current_viewer().account_id, asked, clock.now())
+    return build_invoice_preview(current_viewer().account_id, body, clock.now())

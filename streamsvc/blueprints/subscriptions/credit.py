@@ -22,11 +22,11 @@ bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the accou
 @bp.route("/account/balance")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, BalanceOut)
-def get_balance(asked):
+def get_balance(query):
     """Account credit by currency, and its entries, latest first."""
     me = current_viewer().account_id
     entries = sa.select(LedgerEntry).where(LedgerEntry.account_id == me, LedgerEntry.book == "customer_credit")
-    page = paginate_query(entries, LedgerEntry.id, asked, "account credit")
+    page = paginate_query(entries, LedgerEntry.id, query, "account credit")
     return page | {"balances": list_credit_balances(me), "items": [credit_entry_view(entry) for entry in page["items"]]}
 
 
@@ -34,10 +34,10 @@ def get_balance(asked):
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
 @bp.response(201, GiftOut)
-def redeem(asked):
+def redeem(body):
     """Turn a gift code into account credit."""
     account, now = lock_row(Account, current_viewer().account_id), clock.now()
-    gift = redeem_gift_code(account, asked["code"], now)
+    gift = redeem_gift_code(account, body["code"], now)
     apply_new_credit(account, gift.currency, now)
     db.session.commit()
     return gift

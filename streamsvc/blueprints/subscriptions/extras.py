@@ -14,9 +14,9 @@ bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="
 @bp.arguments(SubscriptionCouponIn)
 @idempotent()
 @bp.response(201, SubscriptionOut)
-def add_coupon(asked, subscription_id):
+def add_coupon(body, subscription_id):
     """One more coupon, taken off after the others, from the next invoice on."""
-    return take(subscription_id, lambda at: coupons.add_coupon(at, asked["coupon"]))
+    return take(subscription_id, lambda at: coupons.add_coupon(at, body["coupon"]))
 
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
@@ -30,17 +30,17 @@ def drop_coupon(subscription_id, code):
 @bp.arguments(AddonIn)
 @idempotent(required=True)
 @bp.response(201, SubscriptionOut)
-def add_addon(asked, subscription_id):
+def add_addon(body, subscription_id):
     """Add a price of another plan, charged to the end of the running period. One that is declined was not added."""
-    return take(subscription_id, lambda at: addons.add_addon(at, asked["price_id"], current_viewer().account_id))
+    return take(subscription_id, lambda at: addons.add_addon(at, body["price_id"], current_viewer().account_id))
 
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemoval, location="query")
 @bp.response(200, SubscriptionOut)
-def remove_addon(asked, subscription_id, plan):
+def remove_addon(query, subscription_id, plan):
     """Remove an add-on now, with credit from tomorrow on, or at the period's end."""
-    return take(subscription_id, lambda at: addons.remove_addon(at, plan, asked["when"], current_viewer().account_id))
+    return take(subscription_id, lambda at: addons.remove_addon(at, plan, query["when"], current_viewer().account_id))
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])

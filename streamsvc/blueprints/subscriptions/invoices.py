@@ -24,10 +24,10 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, PageOfInvoices)
-def list_invoices(asked):
+def list_invoices(query):
     """The account's invoices, latest first."""
     mine = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
-    page = paginate_query(mine, Invoice.id, asked, "invoices")
+    page = paginate_query(mine, Invoice.id, query, "invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
@@ -61,9 +61,9 @@ def get_pdf(invoice_id):
 @bp.arguments(InvoicePaymentIn)
 @idempotent(required=True)
 @bp.response(201, PaymentOut)
-def pay_invoice(asked, invoice_id):
+def pay_invoice(body, invoice_id):
     """Pay an open invoice now, with the default method or another."""
-    return pay_open_invoice(mine(invoice_id).id, asked["payment_method_id"], clock.now())
+    return pay_open_invoice(mine(invoice_id).id, body["payment_method_id"], clock.now())
 
 
 def mine(invoice_id):

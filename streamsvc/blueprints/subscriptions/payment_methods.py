@@ -19,20 +19,20 @@ bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", de
 @bp.arguments(PageQuery, location="query")
 @owner_only
 @bp.response(200, page_of(PaymentMethodOut))
-def list_payment_methods(asked):
+def list_payment_methods(query):
     """The account's payment methods, latest first."""
     kept = PaymentMethod.kept(current_viewer().account_id)
-    return paginate_query(kept, PaymentMethod.id, asked, "payment methods")
+    return paginate_query(kept, PaymentMethod.id, query, "payment methods")
 
 
 @bp.route("", methods=["POST"])
 @bp.arguments(PaymentMethodIn)
 @idempotent()
 @bp.response(201, PaymentMethodOut)
-def add_payment_method(given):
+def add_payment_method(body):
     """Keep a method under the provider's token. The first becomes the default; what is overdue is tried at once."""
     me, now = current_viewer().account_id, clock.now()
-    method = methods.attach_payment_method(me, given["token"], now)
+    method = methods.attach_payment_method(me, body["token"], now)
     db.session.commit()
     methods.collect_overdue_invoices(method, now)
     return method

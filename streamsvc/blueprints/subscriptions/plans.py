@@ -21,14 +21,14 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 @bp.arguments(PlanQuery, location="query")
 @public
 @bp.response(200, PAGE)
-def list_plans(asked):
+def list_plans(query):
     """The plans on sale, with the prices that the asked country and currency can buy."""
-    after = pagination.decode_cursor(SCOPE, asked["cursor"])
-    plans = [shown(plan, asked["country"], asked["currency"]) for plan in Plan.on_sale()]
+    after = pagination.decode_cursor(SCOPE, query["cursor"])
+    plans = [shown(plan, query["country"], query["currency"]) for plan in Plan.on_sale()]
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
-    page = pagination.build_page(rest[: asked["limit"] + 1], asked["limit"], SCOPE, lambda plan: [plan["id"]])
-    return kept_by_others(PAGE.dump(page | ({"total": len(plans)} if asked["include_total"] else {})))
+    page = pagination.build_page(rest[: query["limit"] + 1], query["limit"], SCOPE, lambda plan: [plan["id"]])
+    return kept_by_others(PAGE.dump(page | ({"total": len(plans)} if query["include_total"] else {})))
 
 
 @bp.route("/<code>")

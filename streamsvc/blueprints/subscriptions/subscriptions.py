@@ -22,10 +22,10 @@ bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", descri
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(SubscriptionOut))
-def list_subscriptions(asked):
+def list_subscriptions(query):
     """The account's subscriptions, latest first."""
     mine = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
-    page = paginate_query(mine, Subscription.id, asked, "subscriptions")
+    page = paginate_query(mine, Subscription.id, query, "subscriptions")
     return page | {"items": [subscription_view(row) for row in page["items"]]}
 
 
@@ -33,11 +33,11 @@ def list_subscriptions(asked):
 @bp.arguments(SubscriptionIn)
 @idempotent(required=True)
 @bp.response(201, SubscriptionOut)
-def create_subscription(asked):
+def create_subscription(body):
     """Subscribe, with a trial or paid at once. A payment that was declined or needs its payer is a 402."""
     me = current_viewer().account_id
     try:
-        subscription = subscribe_account(me, asked, clock.now(), me, current_key_id())
+        subscription = subscribe_account(me, body, clock.now(), me, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     return subscription_view(subscription)

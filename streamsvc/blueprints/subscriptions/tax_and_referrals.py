@@ -26,9 +26,9 @@ def get_tax_id():
 @bp.route("/tax-id", methods=["PUT"])
 @bp.arguments(TaxIdIn)
 @bp.response(200, TaxIdOut)
-def put_tax_id(asked):
+def put_tax_id(body):
     """Give the VAT number of a business; once it counts, invoices leave the tax to the customer."""
-    kept = shown(taxing.replace_tax_id(current_viewer().account_id, asked["number"], clock.now()))
+    kept = shown(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
     db.session.commit()
     return kept
 
