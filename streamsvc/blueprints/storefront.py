@@ -1,4 +1,4 @@
-"""GET / and its parts: the demo's storefront, where STREAMSVC_STOREFRONT shows it."""
+"""The demo storefront, at / if STREAMSVC_STOREFRONT is on."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_r
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
 
-bp = Blueprint("storefront", __name__, description="A page for a browser, over this API.")
+bp = Blueprint("storefront", __name__, description="The demo storefront.")
 BLUEPRINTS = (bp,)
 FILES = Path(__file__).parent.parent / "pages" / "static"
 TYPES = {
@@ -27,16 +27,19 @@ FROM_HERE_ALONE = (
 @bp.route("/")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
-def storefront():
-    """The demo's storefront; 404 unless STREAMSVC_STOREFRONT shows it. The page asks no other host for anything."""
+def get_storefront():
+    """Show the demo storefront.
+
+    404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts.
+    """
     return _file("storefront.html")
 
 
 @bp.route("/storefront/<name>")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
-def storefront_file(name):
-    """A part of the storefront."""
+def get_storefront_file(name):
+    """Retrieve a file of the storefront."""
     return _file(name)
 
 

@@ -1,4 +1,4 @@
-"""Accounts, as support sees them: found, disabled, enabled, signed out."""
+"""Accounts for support: find, import, disable, enable, sign out."""
 
 import sqlalchemy as sa
 
@@ -20,7 +20,12 @@ from streamsvc.schemas.sessions.sessions import ListedSession
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
+bp = Blueprint(
+    "operator accounts",
+    __name__,
+    url_prefix="/v1/admin/accounts",
+    description="Find, import, disable and sign out viewers' accounts.",
+)
 
 
 @bp.route("")
@@ -28,7 +33,10 @@ bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", d
 @operator_only("support")
 @bp.response(200, page_of(AdminAccount))
 def list_accounts(query):
-    """Every account, the newest first; or the one with an e-mail address."""
+    """List accounts, newest first.
+
+    `email` finds the account with that address.
+    """
     found = sa.select(Account)
     if query["email"]:
         found = found.where(Account.email_key == email_key(query["email"]))
@@ -40,8 +48,12 @@ def list_accounts(query):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, AdminAccount)
-def create_account(body):
-    """Take over an account from another system, with the hash of its password."""
+def import_account(body):
+    """Import an account from another system.
+
+    `password_hash` takes the hash in the other system's format; the password keeps working and is rehashed at the
+    next sign-in.
+    """
     account_id = accounts.import_account(body, clock.now())
     audit.record_event("account_imported", account_id, actor=current_operator().id)
     return db.session.get(Account, account_id)
@@ -50,18 +62,21 @@ def create_account(body):
 @bp.route("/<account_id>")
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def read_account(account_id):
-    """One account."""
-    return _found(db.session.get(Account, account_id))
+def get_account(account_id):
+    """Retrieve an account."""
+    return _require_account(db.session.get(Account, account_id))
 
 
 @bp.route("/<account_id>", methods=["PATCH"])
 @bp.arguments(AdminAccountPatch)
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def patch_account(body, account_id):
-    """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
-    account = _found(lock_row(Account, account_id))
+def update_account(body, account_id):
+    """Disable or enable an account.
+
+    `until` disables it for a limited time. A disabled account is signed out at once, on every device.
+    """
+    account = _require_account(lock_row(Account, account_id))
     account_status.set_account_status(account, body, clock.now(), actor=current_operator().id)
     db.session.commit()
     return account
@@ -71,9 +86,9 @@ def patch_account(body, account_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(query, account_id):
-    """Where an account is signed in, the newest first."""
-    account = _found(db.session.get(Account, account_id))
+def list_account_sessions(query, account_id):
+    """List the sessions of an account, newest first."""
+    account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
     return page | {"items": [listed(each) for each in page["items"]]}
 
@@ -81,9 +96,12 @@ def list_sessions(query, account_id):
 @bp.route("/<account_id>/sessions", methods=["DELETE"])
 @operator_only("support")
 @bp.response(204)
-def delete_sessions(account_id):
-    """End every session of an account."""
-    account = _found(lock_row(Account, account_id))
+def delete_account_sessions(account_id):
+    """End all sessions of an account.
+
+    Pending television sign-ins are denied and trusted devices lose their trust.
+    """
+    account = _require_account(lock_row(Account, account_id))
     ended = Session.revoke_all(account.id, clock.now())
     revocation.deny_pending_device_codes(account.id)
     trusted_devices.revoke_device_trust(account.id)
@@ -94,9 +112,9 @@ def delete_sessions(account_id):
 @bp.route("/<account_id>/sessions/<session_id>", methods=["DELETE"])
 @operator_only("support")
 @bp.response(204)
-def delete_session(account_id, session_id):
+def delete_account_session(account_id, session_id):
     """End one session of an account."""
-    account = _found(lock_row(Account, account_id))
+    account = _require_account(lock_row(Account, account_id))
     if not Session.revoke_all(account.id, clock.now(), Session.id == session_id):
         raise NotFound
     trusted_devices.revoke_session_device_trust(account.id, session_id)
@@ -104,7 +122,7 @@ def delete_session(account_id, session_id):
     db.session.commit()
 
 
-def _found(account: Account | None) -> Account:
+def _require_account(account: Account | None) -> Account:
     if account is None:
         raise NotFound
     return account

@@ -1,4 +1,4 @@
-"""GET·POST /v1/admin/invoices · /{id}/lines · /hold · /void · /write-off · /credit-notes · /refunds."""
+"""Invoices for operators: charge, review, void, write off, credit, refund."""
 
 from sqlalchemy import select
 
@@ -25,15 +25,20 @@ from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, 
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")
+bp = Blueprint(
+    "admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Correct invoices and give money back."
+)
 
 
 @bp.route("")
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
 @bp.response(200, PageOfInvoices)
-def list_invoices(query):
-    """Every account's invoices, latest first: drafts alone, or one account's."""
+def list_all_invoices(query):
+    """List invoices of all accounts, newest first.
+
+    Filter by `account_id`, or by `status=draft`.
+    """
     wanted = Invoice.drafts() if query["status"] else select(Invoice)
     if query["account_id"]:
         wanted = wanted.where(Invoice.account_id == query["account_id"])
@@ -44,8 +49,8 @@ def list_invoices(query):
 @bp.route("/<invoice_id>")
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def get_invoice(invoice_id):
-    """Any account's invoice."""
+def get_any_invoice(invoice_id):
+    """Retrieve an invoice of any account."""
     return invoice_view(found(invoice_id))
 
 
@@ -54,8 +59,11 @@ def get_invoice(invoice_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, InvoiceOut)
-def charge_once(body):
-    """Charge an account for something by itself. What is declined stays open, and is tried again on later days."""
+def create_one_off_invoice(body):
+    """Charge an account for a one-off item.
+
+    A declined invoice stays open and is retried on the dunning schedule.
+    """
     invoice = one_off.create_one_off_charge(body["account_id"], body, clock.now())
     noted("one_off_charged", invoice, amount_minor=body["amount_minor"], currency=body["currency"])
     return invoice_view(invoice)
@@ -66,8 +74,11 @@ def charge_once(body):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, InvoiceOut)
-def add_line(body, invoice_id):
-    """Add a charge to a draft, before it is numbered."""
+def add_draft_line(body, invoice_id):
+    """Add a charge to a draft invoice.
+
+    Allowed until the invoice is finalised: 409 `wrong_state` afterwards.
+    """
     line = one_off.OneOffLine(body["description"], body["amount_minor"])
     invoice = review.add_draft_line(found(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
     noted("draft_line_added", invoice, amount_minor=line.amount_minor)
@@ -77,8 +88,11 @@ def add_line(body, invoice_id):
 @bp.route("/<invoice_id>/hold", methods=["PUT"])
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def hold(invoice_id):
-    """Keep a draft from being numbered and charged, until it is let go."""
+def hold_draft(invoice_id):
+    """Hold a draft invoice.
+
+    A held draft is not finalised or charged until it is released.
+    """
     invoice = review.hold_draft(found(invoice_id).id)
     noted("draft_held", invoice)
     db.session.commit()
@@ -88,8 +102,11 @@ def hold(invoice_id):
 @bp.route("/<invoice_id>/hold", methods=["DELETE"])
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def let_go(invoice_id):
-    """Let go of a draft: it is final at the end of its hours, or within a moment where they are over."""
+def release_draft(invoice_id):
+    """Release a held draft invoice.
+
+    It is finalised when its review window ends, or at once if the window is over.
+    """
     invoice = review.release_draft(found(invoice_id).id, clock.now())
     noted("draft_let_go", invoice)
     db.session.commit()
@@ -100,8 +117,11 @@ def let_go(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
-def void(invoice_id):
-    """Take a draft or an open invoice back, of which nothing was paid."""
+def void_invoice(invoice_id):
+    """Void an invoice.
+
+    Drafts and open invoices on which nothing was paid or credited.
+    """
     invoice = corrections.void_invoice(found(invoice_id).id, clock.now())
     noted("invoice_voided", invoice)
     return invoice_view(invoice)
@@ -111,8 +131,11 @@ def void(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
-def write_off(invoice_id):
-    """Give up what is owed on an open invoice: uncollectible. Its subscription goes on; its owner may still pay."""
+def write_off_invoice(invoice_id):
+    """Write off an open invoice as uncollectible.
+
+    The subscription continues, and the customer may still pay.
+    """
     invoice = corrections.write_off_invoice(found(invoice_id).id, clock.now())
     noted("invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency)
     return invoice_view(invoice)
@@ -123,8 +146,12 @@ def write_off(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditNoteOut)
-def write_credit_note(body, invoice_id):
-    """Credit lines, an amount, or all that is left. What was paid of it becomes account credit, or goes back."""
+def create_credit_note(body, invoice_id):
+    """Create a credit note.
+
+    Credits the given lines, an amount, or all that is left. The part that was paid becomes account credit or is
+    refunded.
+    """
     invoice = found(invoice_id)
     if body["refund"]:
         row = corrections.refund_invoice(invoice.id, body, clock.now())
@@ -142,8 +169,11 @@ def write_credit_note(body, invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, RefundOut)
-def give_refund(body, invoice_id):
-    """Give money back to the card it came from."""
+def create_refund(body, invoice_id):
+    """Refund a payment.
+
+    The money goes back to the payment method that was charged.
+    """
     row = corrections.refund_invoice(found(invoice_id).id, body, clock.now())
     noted("payment_refunded", found(invoice_id), refund=row.id)
     return row

@@ -1,4 +1,4 @@
-"""PUT /v1/admin/coupons/{code} · /tax-rates/{country} · POST /v1/admin/gift-codes · /accounts/{id}/credits."""
+"""Coupons, gift codes, referral rewards, tax rates and account credit."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -23,7 +23,12 @@ from streamsvc.schemas.subscriptions.invoices import GiftCodesOut
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Coupons, gifts, taxes, credit.")
+bp = Blueprint(
+    "admin offers",
+    __name__,
+    url_prefix="/v1/admin",
+    description="Coupons, gift codes, referral rewards, tax rates and account credit.",
+)
 
 
 @bp.route("/coupons/<code>", methods=["PUT"])
@@ -31,7 +36,10 @@ bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Co
 @operator_only("billing")
 @bp.response(200, CouponAdminOut)
 def put_coupon(body, code):
-    """Make a coupon, or change how long and how often it can be redeemed."""
+    """Create or update a coupon.
+
+    An existing coupon's expiry and redemption limit can be changed, its discount cannot.
+    """
     coupon = codes.replace_coupon(code, body, clock.now())
     db.session.commit()
     return coupon
@@ -42,8 +50,11 @@ def put_coupon(body, code):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, GiftCodesOut)
-def make_gift_codes(body):
-    """Make gift codes; each becomes account credit for whoever redeems it."""
+def create_gift_codes(body):
+    """Create gift codes.
+
+    Redeeming a code adds its amount to the redeemer's account credit.
+    """
     gifts = codes.create_gift_codes(body, clock.now())
     db.session.flush()
     return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
@@ -54,7 +65,10 @@ def make_gift_codes(body):
 @operator_only("billing")
 @bp.response(200, ReferralRewardOut)
 def put_referral_reward(body, currency):
-    """What a referral is worth from now on: credit for who sent the newcomer, and for the newcomer."""
+    """Set the referral reward in a currency.
+
+    Applies from now on: credit for the referrer and for the new subscriber.
+    """
     checked(Currency(), "currency", currency)
     row = db.session.get(ReferralReward, currency) or ReferralReward(currency=currency)
     row.referrer_minor, row.newcomer_minor = body["referrer_minor"], body["newcomer_minor"]
@@ -69,7 +83,10 @@ def put_referral_reward(body, currency):
 @operator_only("billing")
 @bp.response(200, TaxRateOut)
 def put_tax_rate(body, country):
-    """What invoices issued from now on add, or contain, for viewers of a country."""
+    """Set the tax rate of a country.
+
+    Applies to invoices issued from now on, for customers of that country.
+    """
     checked(Country(), "country", country)
     rate = db.session.get(TaxRate, country) or TaxRate(country=country)
     rate.rate_ppm, rate.name, rate.updated_at = body["percent"], body["name"], clock.now()
@@ -83,8 +100,11 @@ def put_tax_rate(body, country):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditOut)
-def give_credit(body, account_id):
-    """Give an account credit; it pays what is open first. A negative amount takes back what is not spent."""
+def create_credit(body, account_id):
+    """Add account credit.
+
+    Credit pays open invoices first. A negative amount withdraws credit that has not been spent.
+    """
     account = lock_row(Account, account_id)
     if account is None:
         raise NotFound

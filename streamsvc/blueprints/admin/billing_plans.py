@@ -1,4 +1,4 @@
-"""PUT /v1/admin/plans/{code}."""
+"""Plans and their prices."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -9,15 +9,18 @@ from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="What is sold, for operators.")
+bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="Create and change plans and prices.")
 
 
 @bp.route("/<code>", methods=["PUT"])
 @bp.arguments(PlanIn)
 @operator_only("billing")
 @bp.response(200, PlanOut)
-def put(body, code):
-    """Put a whole plan with its prices. A price once sold is never edited: other terms make a new one."""
+def put_plan(body, code):
+    """Create or replace a plan with its prices.
+
+    A price that was sold is never changed: new terms create a new price that supersedes it.
+    """
     if body["code"] not in (None, checked(Slug(), "code", code)):
         raise Invalid(errors={"code": ["It is the one in the address."]})
     plan = replace_plan(code, body, clock.now())

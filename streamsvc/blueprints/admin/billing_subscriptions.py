@@ -1,4 +1,4 @@
-"""GET·POST /v1/admin/subscriptions · /{id}/cancellation · /transfer · /parking · /v1/admin/price-migrations."""
+"""Subscriptions for operators: create, cancel, transfer, release; price migrations."""
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -32,15 +32,20 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")
+bp = Blueprint(
+    "admin subscriptions", __name__, url_prefix="/v1/admin", description="Manage subscriptions and price migrations."
+)
 
 
 @bp.route("/subscriptions")
 @bp.arguments(SubscriptionsQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
-def list_subscriptions(query):
-    """Every account's subscriptions, latest first: those that are parked, or one account's."""
+def list_all_subscriptions(query):
+    """List subscriptions of all accounts, newest first.
+
+    Filter by `account_id`, or list those on billing hold with `parked=true`.
+    """
     wanted = Subscription.parked() if query["parked"] else select(Subscription)
     if query["parked"] is False:
         wanted = wanted.where(Subscription.parked_at.is_(None))
@@ -55,8 +60,11 @@ def list_subscriptions(query):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, AdminSubscriptionOut)
-def create_for_account(body):
-    """Subscribe an account, as its owner would."""
+def create_account_subscription(body):
+    """Subscribe an account.
+
+    Same rules and errors as when the owner subscribes.
+    """
     if db.session.get(Account, body["account_id"]) is None:
         raise NotFound
     me = current_operator().id
@@ -71,8 +79,8 @@ def create_for_account(body):
 @bp.route("/subscriptions/<subscription_id>")
 @operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
-def get_any(subscription_id):
-    """Any account's subscription."""
+def get_any_subscription(subscription_id):
+    """Retrieve a subscription of any account."""
     return admin_subscription_view(found(subscription_id))
 
 
@@ -81,8 +89,11 @@ def get_any(subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def cancel(body, subscription_id):
-    """Cancel for an account; a date in the past credits the days since then."""
+def cancel_any_subscription(body, subscription_id):
+    """Cancel a subscription of any account.
+
+    An `effective_date` in the past credits the days since then.
+    """
     row, me = found(subscription_id), current_operator().id
     shown = changes.apply_change(
         row.id, lambda at: changes.cancel_subscription(at, body, me, backdate=True), clock.now()
@@ -96,8 +107,11 @@ def cancel(body, subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def move_to_account(body, subscription_id):
-    """Move a subscription to another account: paid days go along, billing goes on there."""
+def transfer_to_account(body, subscription_id):
+    """Transfer a subscription to another account.
+
+    Paid days are transferred too; later invoices go to the new account.
+    """
     row, me = found(subscription_id), current_operator().id
     giver = row.account_id
     shown = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), me))
@@ -109,8 +123,12 @@ def move_to_account(body, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
 @operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
-def take_out_of_parking(subscription_id):
-    """Bill a parked subscription on, now that its books agree again; what fell due meanwhile comes at once."""
+def release_billing_hold(subscription_id):
+    """Release a subscription from billing hold.
+
+    Its books must reconcile again: 409 `does_not_add_up` lists the differences otherwise. What fell due meanwhile
+    is billed at once.
+    """
     row, me = found(subscription_id), current_operator().id
     reason = row.parked_reason
     shown = holds.release_billing_hold(row.id, clock.now())
@@ -124,7 +142,7 @@ def take_out_of_parking(subscription_id):
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
 def list_price_migrations(query):
-    """Price migrations, latest first."""
+    """List price migrations, newest first."""
     return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
 
 
@@ -132,7 +150,10 @@ def list_price_migrations(query):
 @operator_only("billing")
 @bp.response(200, PriceMigrationOut)
 def withdraw_price_migration(migration_id):
-    """Take a migration back: whoever has not renewed at the new price keeps the old one, and is told."""
+    """Withdraw a price migration.
+
+    Subscribers who have not yet renewed at the new price keep the old one and are notified by email.
+    """
     if db.session.get(PriceMigration, migration_id) is None:
         raise NotFound
     withdrawn = withdraw_migration(migration_id, clock.now(), current_operator().id)
@@ -146,8 +167,11 @@ def withdraw_price_migration(migration_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, PriceMigrationMade)
-def migrate_price(body):
-    """Move everyone from one price to another, at their first renewal on or after the day."""
+def create_price_migration(body):
+    """Migrate subscribers from one price to another.
+
+    Each moves at the first renewal on or after `effective`.
+    """
     moved = start_migration(body, clock.now(), current_operator().id)
     audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in body.items()})
     return moved

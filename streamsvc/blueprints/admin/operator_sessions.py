@@ -1,4 +1,4 @@
-"""/v1/admin/sessions: operators sign in, prove themselves again, sign out."""
+"""Operators' sign-in, reauthentication and sessions."""
 
 from streamsvc import clock
 from streamsvc.http import idempotency
@@ -22,7 +22,7 @@ from streamsvc.security.authentication import current_operator, human_operator_o
 from streamsvc.security.operators import Operator, load_new_session_operator
 from streamsvc.storage.database import db
 
-bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")
+bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Sign in as an operator.")
 
 
 @bp.route("", methods=["POST"])
@@ -31,7 +31,10 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @idempotent()
 @bp.response(201, OperatorSignedIn)
 def create_operator_session(body):
-    """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
+    """Sign in as an operator.
+
+    Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use.
+    """
     now = clock.now()
     proved = sign_in.verify_operator_password(body, now)
     sign_in.require_operator_second_factor(proved.operator.id, body, now)
@@ -43,16 +46,19 @@ def create_operator_session(body):
 @bp.route("/current")
 @human_operator_only
 @bp.response(200, CurrentOperatorSession)
-def read_current_operator():
-    """Who is signed in, and what their role opens."""
+def get_current_operator():
+    """Retrieve the signed-in operator and the scopes of their role."""
     return told(current_operator())
 
 
 @bp.route("/current", methods=["DELETE"])
 @human_operator_only
 @bp.response(204)
-def delete_current_operator():
-    """Sign out. The very next use of the token is refused."""
+def delete_current_operator_session():
+    """Sign out.
+
+    The next use of the token is refused.
+    """
     _end(current_operator().session.session_id)
 
 
@@ -61,7 +67,10 @@ def delete_current_operator():
 @human_operator_only
 @bp.response(204)
 def reauthenticate_operator(body):
-    """Show a code: for ten minutes this session may make and end API keys and operators."""
+    """Reauthenticate with a code.
+
+    For ten minutes the session may create and revoke API keys and manage operators.
+    """
     me = current_operator()
     credentials.verify_operator_reauthentication(me.id, me.session.session_id, body["totp"], clock.now())
     db.session.commit()
@@ -72,7 +81,7 @@ def reauthenticate_operator(body):
 @human_operator_only
 @bp.response(200, page_of(OperatorSessionOut))
 def list_operator_sessions(query):
-    """Where the operator is signed in, the newest first."""
+    """List your operator sessions, newest first."""
     me = current_operator()
     page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, query, "operator sessions")
     return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
@@ -82,7 +91,7 @@ def list_operator_sessions(query):
 @human_operator_only
 @bp.response(204)
 def delete_operator_session(session_id):
-    """End one of the operator's own sessions."""
+    """End one of your operator sessions."""
     _end(session_id)
 
 

@@ -1,4 +1,4 @@
-"""/v1/admin/operators: who operates, in which role; /v1/admin/invitations: how they set up what proves them."""
+"""Operators and their invitations."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -24,7 +24,7 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_operator, operator_only, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
+bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Operators, their roles and invitations.")
 
 
 @bp.route("/operators")
@@ -32,7 +32,10 @@ bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who o
 @operator_only("admin")
 @bp.response(200, page_of(OperatorOut))
 def list_operators(query):
-    """Every operator but those removed, the newest first."""
+    """List operators, newest first.
+
+    Removed operators are left out.
+    """
     return paginate_query(OperatorAccount.not_removed(), OperatorAccount.id, query, "operators")
 
 
@@ -41,8 +44,11 @@ def list_operators(query):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, OperatorOut)
-def create_operator(body):
-    """Invite somebody by mail: they set a password and an authenticator of their own."""
+def invite_operator(body):
+    """Invite an operator by email.
+
+    Invited operators set their own password and authenticator.
+    """
     current_operator().require_recent_authentication()
     made = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
     return db.session.get(OperatorAccount, made)
@@ -51,8 +57,11 @@ def create_operator(body):
 @bp.route("/operators/<operator_id>")
 @operator_only("admin")
 @bp.response(200, OperatorOut)
-def read_operator(operator_id):
-    """One operator, a removed one too: the audit log names them by id."""
+def get_operator(operator_id):
+    """Retrieve an operator.
+
+    Removed operators can be retrieved too: the audit log refers to operators by id.
+    """
     found = db.session.get(OperatorAccount, operator_id)
     if found is None:
         raise NotFound
@@ -63,8 +72,11 @@ def read_operator(operator_id):
 @bp.arguments(OperatorPatch)
 @operator_only("admin")
 @bp.response(200, OperatorOut)
-def patch_operator(body, operator_id):
-    """Another name, role or status, which counts from the operator's next request. An admin remains."""
+def update_operator(body, operator_id):
+    """Change an operator's name, role or status.
+
+    Takes effect with the operator's next request. The last admin cannot be demoted: 409 `last_admin`.
+    """
     current_operator().require_recent_authentication()
     changed = people.update_operator(operator_id, body, clock.now())
     db.session.commit()
@@ -75,7 +87,10 @@ def patch_operator(body, operator_id):
 @operator_only("admin")
 @bp.response(204)
 def delete_operator(operator_id):
-    """End an operator for good; the audit log keeps the id, and this service whose it was."""
+    """Remove an operator for good.
+
+    The audit log keeps the id, and the service remembers whose it was.
+    """
     current_operator().require_recent_authentication()
     people.remove_operator(operator_id, clock.now())
     db.session.commit()
@@ -84,8 +99,8 @@ def delete_operator(operator_id):
 @bp.route("/operators/<operator_id>/sessions", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
-def delete_sessions_of_operator(operator_id):
-    """Sign an operator out everywhere."""
+def delete_operator_sessions(operator_id):
+    """End all sessions of an operator."""
     people.revoke_operator_sessions(operator_id, clock.now())
     db.session.commit()
 
@@ -95,7 +110,11 @@ def delete_sessions_of_operator(operator_id):
 @idempotent()
 @bp.response(202, OperatorOut)
 def reset_operator(operator_id):
-    """Take password and authenticator away at once, and invite anew by mail. Nobody chooses another's password."""
+    """Reset an operator's credentials.
+
+    Removes password and authenticator at once and emails a new invitation. Operators never set each other's
+    passwords.
+    """
     current_operator().require_recent_authentication()
     return people.reset_operator(operator_id, clock.now())
 
@@ -105,7 +124,10 @@ def reset_operator(operator_id):
 @public
 @bp.response(200, InvitedOperator)
 def open_invitation(body):
-    """See who is invited, and begin with an authenticator; asking again replaces its secret."""
+    """Open an invitation and start its authenticator setup.
+
+    Opening it again replaces the authenticator's secret.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     operator = credentials.get_invited_operator(body["token"], clock.now())
     begun = credentials.start_operator_totp(operator.id)
@@ -118,7 +140,10 @@ def open_invitation(body):
 @public
 @bp.response(200, RecoveryCodes)
 def accept_invitation(body):
-    """Set the password and the authenticator, both at once. The recovery codes are shown this once."""
+    """Accept an invitation.
+
+    Sets the password and confirms the authenticator. The recovery codes are returned only once.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     now = clock.now()
     operator = credentials.get_invited_operator(body["token"], now)

@@ -1,4 +1,4 @@
-"""GET /v1/admin/reports/revenue · /retention; each as JSON, or with `?format=csv` as a table."""
+"""Revenue and retention reports, as JSON or CSV."""
 
 import csv
 import io
@@ -14,15 +14,19 @@ from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut
 from streamsvc.security.authentication import operator_only
 
-bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention.")
+bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", description="Revenue and retention reports.")
 
 
 @bp.route("/revenue")
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RevenueOut)
-def read_revenue(query):
-    """MRR and its movements; from the ledger, what was invoiced and collected; revenue by plan, country and tax."""
+def get_revenue_report(query):
+    """Report revenue.
+
+    MRR and its movements; amounts invoiced and collected, from the ledger; revenue by plan, country and tax.
+    `format=csv` returns a table.
+    """
     return answer(revenue_report, query, RevenueOut())
 
 
@@ -30,8 +34,12 @@ def read_revenue(query):
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RetentionOut)
-def read_retention(query):
-    """Who came, who left by choice or unpaid, which trials were paid on, how long newcomers stay."""
+def get_retention_report(query):
+    """Report retention.
+
+    New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay. `format=csv`
+    returns a table.
+    """
     return answer(retention_report, query, RetentionOut())
 
 

@@ -1,4 +1,4 @@
-"""/v1/admin/webhook-endpoints · /webhook-deliveries · /events."""
+"""Outgoing webhooks: endpoints, deliveries, events."""
 
 import sqlalchemy as sa
 from flask import current_app
@@ -25,15 +25,17 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")
+bp = Blueprint(
+    "admin webhooks", __name__, url_prefix="/v1/admin", description="Outgoing webhooks and the events they deliver."
+)
 
 
 @bp.route("/webhook-endpoints")
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
-def list_endpoints(query):
-    """Who is told, latest first."""
+def list_webhook_endpoints(query):
+    """List webhook endpoints, newest first."""
     kept = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
     return paginate_query(kept, WebhookEndpoint.id, query, "webhook endpoints")
 
@@ -43,8 +45,11 @@ def list_endpoints(query):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, NewWebhookEndpointOut)
-def add_endpoint(body):
-    """Tell somebody of what happens from now on. The secret that signs is shown this once."""
+def create_webhook_endpoint(body):
+    """Create a webhook endpoint.
+
+    It receives events from now on. The signing secret is returned only once.
+    """
     if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
@@ -54,8 +59,8 @@ def add_endpoint(body):
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
-def remove_endpoint(endpoint_id):
-    """Tell them no more."""
+def delete_webhook_endpoint(endpoint_id):
+    """Delete a webhook endpoint."""
     kept(endpoint_id).removed_at = clock.now()
     db.session.commit()
 
@@ -64,8 +69,11 @@ def remove_endpoint(endpoint_id):
 @operator_only("admin")
 @idempotent()
 @bp.response(200, NewWebhookEndpointOut)
-def rotate_secret(endpoint_id):
-    """A new secret; for a day both sign."""
+def rotate_webhook_secret(endpoint_id):
+    """Rotate the signing secret of a webhook endpoint.
+
+    For 24 hours deliveries are signed with both secrets.
+    """
     endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     webhooks.rotate_secret(endpoint, secret, clock.now())
     return shown_once(endpoint, secret)
@@ -75,8 +83,11 @@ def rotate_secret(endpoint_id):
 @bp.arguments(WebhookDeliveryQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
-def list_deliveries(query):
-    """What was sent and how it went, latest first."""
+def list_webhook_deliveries(query):
+    """List webhook deliveries, newest first.
+
+    `endpoint_id` lists those of one endpoint.
+    """
     sent = sa.select(WebhookDelivery)
     if query["endpoint_id"]:
         sent = sent.where(WebhookDelivery.endpoint_id == query["endpoint_id"])
@@ -87,8 +98,11 @@ def list_deliveries(query):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, WebhookDeliveryOut)
-def redeliver(delivery_id):
-    """Send an event once more, under its own id."""
+def redeliver_webhook(delivery_id):
+    """Send an event again.
+
+    The delivery keeps the event's id, so that receivers can deduplicate.
+    """
     delivery = db.session.get(WebhookDelivery, delivery_id)
     if delivery is None:
         raise NotFound
@@ -100,7 +114,10 @@ def redeliver(delivery_id):
 @operator_only("support")
 @bp.response(200, page_of(EventOut))
 def list_events(query):
-    """What happened, latest first."""
+    """List events, newest first.
+
+    Filter by `account_id` or `kind`.
+    """
     happened = sa.select(Event)
     if query["account_id"]:
         happened = happened.where(Event.account_id == query["account_id"])

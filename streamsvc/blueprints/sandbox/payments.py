@@ -1,4 +1,4 @@
-"""GET·PUT /v1/sandbox/payments."""
+"""The sandbox's payment provider."""
 
 from streamsvc import clock
 from streamsvc.gateways.payments.sandbox import SandboxProvider
@@ -17,14 +17,16 @@ from streamsvc.schemas.subscriptions.invoices import (
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The provider's side.")
+bp = Blueprint(
+    "sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The sandbox's payment provider."
+)
 
 
 @bp.route("")
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def read_journal():
-    """What reached the provider, latest first."""
+def get_provider_journal():
+    """List requests to the payment provider, newest first."""
     return state()
 
 
@@ -32,8 +34,11 @@ def read_journal():
 @bp.arguments(SandboxPaymentIn)
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def shape_next(body):
-    """Shape the next charge: decline it, take it and lose the reply, or break before it arrives."""
+def set_next_outcome(body):
+    """Set the outcome of the next charge.
+
+    `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives.
+    """
     SandboxProvider().plan(body["next"])
     return state()
 
@@ -42,8 +47,8 @@ def shape_next(body):
 @bp.arguments(SandboxAuthenticationIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def confirm(body, payment_id):
-    """Be the payer's bank: say yes, or no, to a charge that waits."""
+def simulate_authentication(body, payment_id):
+    """Simulate the bank's decision on a pending charge."""
     return complete_sandbox_authentication(payment_id, body["approve"], clock.now())
 
 
@@ -51,16 +56,19 @@ def confirm(body, payment_id):
 @bp.arguments(SandboxDisputeIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def open_dispute(body, payment_id):
-    """Be the payer's bank: take the money back, or a part of it."""
+def simulate_dispute(body, payment_id):
+    """Simulate a chargeback.
+
+    Of the whole payment, or of `amount_minor`.
+    """
     return disputes.record_dispute(existing(payment_id), clock.now(), body["amount_minor"])
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def win_dispute(payment_id):
-    """Be the payer's bank: decide for the merchant."""
+def simulate_dispute_won(payment_id):
+    """Simulate a dispute won by the merchant."""
     return disputes.record_dispute_won(existing(payment_id), clock.now())
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/accounts, and the caller's own account."""
+"""Sign-up, and the viewer's own account."""
 
 import msgspec
 from flask import Response, current_app
@@ -22,7 +22,7 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
+bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and manage the account.")
 
 
 @bp.route("/accounts", methods=["POST"])
@@ -37,7 +37,11 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
     description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
 )
 def create_account(body):
-    """Sign up: an account with one profile, signed in at once."""
+    """Sign up.
+
+    Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
+    `STREAMSVC_SIGNUP=confirm` every sign-up is a 202 and continues by email.
+    """
     hit_address_limit(limits.SIGN_UP_ADDRESS)
     accounts.check_password_strength(body["password"], body["email"], body["name"])
     told = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
@@ -53,16 +57,19 @@ def create_account(body):
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
-def read_account():
-    """The caller's own account."""
+def get_account():
+    """Retrieve your account."""
     return account(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
 @bp.response(204)
-def delete_account():
-    """Close the caller's account: everything ends now. It may be taken back by the mailed token for as many days as the
-    service says; then it is erased, but for what tax law asks to keep."""
+def close_account():
+    """Close your account.
+
+    Everything ends now. The emailed token restores the account within the grace period; after it the account is
+    erased, except for what tax law requires to be kept. Needs a recent reauthentication.
+    """
     require_recent_authentication()
     closing.close_account(current_viewer().account_id, clock.now())
     db.session.commit()
@@ -76,7 +83,10 @@ def delete_account():
 @public
 @bp.response(204)
 def restore_account(body):
-    """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
+    """Restore a closed account.
+
+    Takes the emailed token. Sign in as before; the subscription has ended.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     closing.restore_account(body["token"], clock.now())
     db.session.commit()
@@ -86,7 +96,10 @@ def restore_account(body):
 @owner_only
 @bp.response(200, Export)
 def export_account():
-    """Everything that is kept about the caller, by table."""
+    """Export your personal data.
+
+    Everything stored about the account, by table. Needs a recent reauthentication.
+    """
     require_recent_authentication()
     answer = json_response(
         msgspec.json.encode(personal_data.export_personal_data(current_viewer().account_id, clock.now()))
@@ -98,8 +111,11 @@ def export_account():
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
 @bp.response(200, AccountOut)
-def patch_account(body):
-    """Change what is told about the caller. The e-mail and the password have calls of their own."""
+def update_account(body):
+    """Update your account.
+
+    Email address and password have their own endpoints.
+    """
     row = lock_row(Account, current_viewer().account_id)
     for name, value in body.items():
         setattr(row, name, value)

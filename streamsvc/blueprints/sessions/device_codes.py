@@ -1,4 +1,4 @@
-"""Television sign-in: a code on the screen, a yes on the phone (RFC 8628)."""
+"""Television sign-in by device code (RFC 8628)."""
 
 import msgspec
 from flask import request
@@ -29,7 +29,7 @@ from streamsvc.schemas.sessions.device_codes import (
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Signing in a television.")
+bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")
 
 WORDS = {
     "authorization_pending": "Nobody has decided yet; poll again.",
@@ -48,7 +48,10 @@ WORDS = {
 @idempotent()
 @bp.response(201, DeviceAuthorization)
 def create_device_code(body):
-    """Begin: the device shows `user_code` and polls /v1/token with `device_code`."""
+    """Start a television sign-in.
+
+    The device shows `user_code` and polls `POST /v1/token` with `device_code`.
+    """
     return _begin(body["device"])
 
 
@@ -58,7 +61,10 @@ def create_device_code(body):
 @bp.response(200, DeviceAuthorization)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2.")
 def authorize_device(form):
-    """The same for standard OAuth clients: form-encoded, as RFC 8628, 3.1 says."""
+    """Start a device authorization (OAuth).
+
+    The same for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
+    """
     begun = _begin({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
     return begun
@@ -68,7 +74,10 @@ def authorize_device(form):
 @bp.arguments(UserCode)
 @bp.response(200, WaitingDevice)
 def look_up_device_code(body):
-    """What waits under this code, to be shown before saying yes. A POST, since each try is counted."""
+    """Look up a device code.
+
+    Shows which device is waiting, to be confirmed before approving it. A POST because every attempt is counted.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     return device_codes.get_pending_device_code(body["user_code"], clock.now())
 
@@ -76,8 +85,11 @@ def look_up_device_code(body):
 @bp.route("/device-codes/<user_code>/decision", methods=["PUT"])
 @bp.arguments(Decision)
 @bp.response(204)
-def put_decision(body, user_code):
-    """Let the device sign in to the caller's account, or not."""
+def decide_device_code(body, user_code):
+    """Approve or deny a device code.
+
+    Approving signs the device in to your account.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     row = current_viewer().row
     device_codes.decide_device_code(user_code, row.account_id, body["approve"], row.authenticated_at, clock.now())
@@ -90,7 +102,11 @@ def put_decision(body, user_code):
 @bp.response(200, TokenAnswer)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
 def create_token(form):
-    """Poll: the token once the owner said yes, or why there is none."""
+    """Poll for the token of a device code.
+
+    Responds with the token once the viewer has approved, else with an RFC 8628 error such as
+    `authorization_pending`.
+    """
     if form.get("grant_type") != GRANT_TYPE:
         return _refused("unsupported_grant_type" if "grant_type" in form else "invalid_request")
     if "device_code" not in form:

@@ -1,4 +1,4 @@
-"""What a viewer signs in with."""
+"""The account's devices."""
 
 import sqlalchemy as sa
 
@@ -18,14 +18,14 @@ from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")
+bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devices that have signed in.")
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(DeviceOut))
 def list_devices(query):
-    """The account's devices, the newest first."""
+    """List your devices, newest first."""
     page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
     return page | {"items": _told(page["items"])}
 
@@ -33,8 +33,8 @@ def list_devices(query):
 @bp.route("/<device_id>", methods=["PATCH"])
 @bp.arguments(DevicePatch)
 @bp.response(200, DeviceOut)
-def patch_device(body, device_id):
-    """Give a device another name."""
+def rename_device(body, device_id):
+    """Rename a device."""
     device = _own(device_id)
     device.name = body["name"]
     db.session.commit()
@@ -44,7 +44,10 @@ def patch_device(body, device_id):
 @bp.route("/<device_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_device(device_id):
-    """Forget a device: its sessions and streams end, and its next sign-in is that of a stranger."""
+    """Remove a device.
+
+    Its sessions and streams end. When it signs in again, it counts as a new device.
+    """
     device = _own(device_id)
     devices.remove_devices(device.account_id, [device.id], clock.now())
     db.session.commit()
@@ -52,8 +55,11 @@ def delete_device(device_id):
 
 @bp.route("/<device_id>/trust", methods=["DELETE"])
 @bp.response(204)
-def delete_trust(device_id):
-    """Ask for the second factor on this device again."""
+def revoke_device_trust(device_id):
+    """Revoke trust in a device.
+
+    Its next sign-in asks for the second factor again.
+    """
     device = _own(device_id)
     trusted_devices.revoke_device_trust(device.account_id, DeviceTrust.device_id == device.id)
     db.session.commit()
@@ -64,8 +70,11 @@ def delete_trust(device_id):
 @public
 @bp.response(204)
 def disown_device(body):
-    """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
-    password opens nothing any more, and a mail lets the owner choose another."""
+    """Report a new device as not yours.
+
+    Takes the token of the new-device email. The device is signed out and removed, the password stops working, and
+    an email lets the owner set a new one.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     new_device_notices.disown_device(body["token"], clock.now())
     db.session.commit()

@@ -1,4 +1,4 @@
-"""Signing in with an account at another provider, and linking one to the account here."""
+"""OpenID Connect: sign-in with, and linking of, accounts at other providers."""
 
 from urllib.parse import urlencode
 
@@ -34,14 +34,16 @@ from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in with accounts at other providers.")
+bp = Blueprint(
+    "identities", __name__, url_prefix="/v1", description="Sign in with accounts at other providers (OpenID Connect)."
+)
 
 
 @bp.route("/identity-providers")
 @public
 @bp.response(200, Providers)
-def list_providers():
-    """Who else may say who signs in."""
+def list_identity_providers():
+    """List identity providers."""
     return {"items": [{"name": name} for name in oidc_identities.list_provider_names()], "next_cursor": None}
 
 
@@ -49,8 +51,11 @@ def list_providers():
 @bp.arguments(OidcOptions)
 @public
 @bp.response(200, AuthorizationUrl)
-def create_sign_in_options(body):
-    """Begin to sign in at a provider; with `sign_up`, an account is opened where none is linked yet."""
+def start_oidc_sign_in(body):
+    """Start a sign-in at an identity provider.
+
+    With `sign_up`, an account is created if none is linked yet.
+    """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     binding, now = binding_for(body["cookie"]), clock.now()
     url = oidc_identities.start_provider_sign_in(
@@ -64,10 +69,11 @@ def create_sign_in_options(body):
 @bp.arguments(PostedByProvider, location="form", unknown=EXCLUDE)
 @public
 @bp.response(303)
-def carry_over(form):
-    """Where providers that answer by form post send the browser: it carries the answer on to the front end's page.
+def receive_oidc_form_post(form):
+    """Receive a provider's form-post response.
 
-    Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
+    Redirects the browser to the front end with the response in the URL fragment, which no server sees. Only the
+    browser that started the flow can complete it.
     """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(form)}", 303)
@@ -79,8 +85,12 @@ def carry_over(form):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(body):
-    """Sign in with what the provider's redirect carried, where it was begun. A second factor is asked for as ever."""
+def create_oidc_session(body):
+    """Complete a sign-in at an identity provider.
+
+    Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
+    factor are asked for it: 401 `second_factor_required`.
+    """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     now, (device, body["device_trust"]) = clock.now(), device_of(body)
     began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], binding_of(body), True, now)
@@ -101,8 +111,8 @@ def create_session(body):
 @bp.route("/identities/options", methods=["POST"])
 @bp.arguments(LinkOptions)
 @bp.response(200, AuthorizationUrl)
-def create_link_options(body):
-    """Begin to link an account at a provider to this one."""
+def start_identity_link(body):
+    """Start linking an identity to your account."""
     require_recent_authentication()
     url = oidc_identities.start_provider_sign_in(
         "oidc_link", body["provider"], clock.now(), session_id=current_viewer().row.session_id
@@ -116,7 +126,10 @@ def create_link_options(body):
 @idempotent()
 @bp.response(201, IdentityOut)
 def create_identity(body):
-    """Link it, with what the provider's redirect carried."""
+    """Link an identity to your account.
+
+    Takes the parameters of the provider's redirect.
+    """
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
     began = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
@@ -129,14 +142,17 @@ def create_identity(body):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(IdentityOut))
 def list_identities(query):
-    """Where else the account's owner signs in to come in here, the newest first."""
+    """List your linked identities, newest first."""
     return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, query, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_identity(identity_id):
-    """Sign in with it no more. A link by mail, or a new password, is always left."""
+    """Unlink an identity.
+
+    You can still sign in by magic link or by resetting the password.
+    """
     require_recent_authentication()
     identity = Identity.of(current_viewer().account_id, identity_id)
     if identity is None:

@@ -1,4 +1,4 @@
-"""Sign-in by mail, without a password."""
+"""Sign-in by emailed link, without a password."""
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
@@ -16,7 +16,7 @@ from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public
 from streamsvc.storage.database import db
 
-bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in by mail.")
+bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in by emailed link.")
 
 
 @bp.route("/magic-links", methods=["POST"])
@@ -24,7 +24,11 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign-in b
 @public
 @bp.response(202, MagicLinkAsked)
 def create_magic_link(body):
-    """Ask for a link by mail. It opens only where it was asked for; the answer tells nothing about the address."""
+    """Request a magic link.
+
+    The link works only in the browser or app that requested it. The response does not reveal whether the address
+    has an account.
+    """
     binding = binding_for(body["cookie"])
     magic_links.enqueue_magic_link(body["email"], binding, clock.now())
     db.session.commit()
@@ -37,8 +41,11 @@ def create_magic_link(body):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(body):
-    """Sign in with a mailed link, in the browser that asked for it. A second factor is asked for as ever."""
+def create_magic_link_session(body):
+    """Sign in with a magic link.
+
+    In the browser that requested it. Accounts with a second factor are asked for it: 401 `second_factor_required`.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     now, (device, body["device_trust"]) = clock.now(), device_of(body)
     account_id = magic_links.get_magic_link_account_id(body["token"], binding_of(body), now)

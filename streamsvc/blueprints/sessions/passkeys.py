@@ -1,4 +1,4 @@
-"""Passkeys: made, listed, removed, and signed in with."""
+"""Passkeys (WebAuthn): registration, sign-in, management."""
 
 import msgspec
 
@@ -22,13 +22,13 @@ from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")
+bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with passkeys (WebAuthn).")
 
 
 @bp.route("/passkeys/options", methods=["POST"])
 @bp.response(200, BrowserJson)
-def create_options():
-    """What to ask an authenticator for, for a new passkey."""
+def start_passkey_registration():
+    """Create options for registering a passkey."""
     require_recent_authentication()
     row = current_viewer().row
     options = passkeys.start_passkey_registration(row.account_id, row.email, row.session_id, clock.now())
@@ -41,7 +41,7 @@ def create_options():
 @idempotent()
 @bp.response(201, PasskeyOut)
 def create_passkey(body):
-    """Keep the passkey that the authenticator made."""
+    """Register a passkey."""
     require_recent_authentication()
     row = current_viewer().row
     return passkeys.complete_passkey_registration(
@@ -53,14 +53,14 @@ def create_passkey(body):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
 def list_passkeys(query):
-    """The account's passkeys, the newest first."""
+    """List your passkeys, newest first."""
     return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_passkey(passkey_id):
-    """Remove a passkey."""
+    """Delete a passkey."""
     require_recent_authentication()
     passkey = Passkey.of(current_viewer().account_id, passkey_id)
     if passkey is None:
@@ -73,8 +73,11 @@ def delete_passkey(passkey_id):
 @bp.arguments(PasskeyOptions)
 @public
 @bp.response(200, BrowserJson)
-def create_sign_in_options(body):
-    """What to ask an authenticator for, to sign in. The same for everybody."""
+def start_passkey_sign_in(body):
+    """Create options for signing in with a passkey.
+
+    The same for every caller.
+    """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     binding = binding_for(by_cookie=True) if body["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
@@ -88,8 +91,11 @@ def create_sign_in_options(body):
 @token_as_cookie_if_asked
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(body):
-    """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
+def create_passkey_session(body):
+    """Sign in with a passkey.
+
+    If the authenticator verified the user, the passkey counts as both factors.
+    """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
     now, (device, body["device_trust"]) = clock.now(), device_of(body)
     signed = passkeys.verify_passkey_sign_in(body["credential"], binding_of(body), body["cookie"], now)

@@ -1,4 +1,4 @@
-"""The password: changed by who knows it, reset by who reads the mailbox."""
+"""Password change and reset, email change and verification."""
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import with_token
@@ -13,15 +13,23 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
+bp = Blueprint(
+    "passwords",
+    __name__,
+    url_prefix="/v1",
+    description="Change and reset passwords, change and verify email addresses.",
+)
 
 
 @bp.route("/account/password", methods=["PUT"])
 @bp.arguments(PasswordChange)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
-def put_password(body):
-    """Change the password. Every other session ends."""
+def change_password(body):
+    """Change your password.
+
+    All other sessions end.
+    """
     row = current_viewer().row
     accounts.check_password_strength(body["password"], row.email, row.account_name)
     reauthentication.verify_current_password(row.account_id, body["current_password"], "current_password")
@@ -35,8 +43,11 @@ def put_password(body):
 @bp.route("/account/email", methods=["PUT"])
 @bp.arguments(EmailIn)
 @bp.response(202, Accepted)
-def put_email(body):
-    """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
+def request_email_change(body):
+    """Change your email address.
+
+    Takes effect when the new address confirms. The old address is notified and can undo the change for a week.
+    """
     require_recent_authentication()
     email_changes.start_email_change(current_viewer().account_id, body["email"], clock.now())
     db.session.commit()
@@ -47,8 +58,11 @@ def put_email(body):
 @bp.arguments(EmailIn)
 @public
 @bp.response(202, Accepted)
-def request_reset(body):
-    """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
+def request_password_reset(body):
+    """Request a password reset.
+
+    The response does not reveal whether the address has an account.
+    """
     password_changes.enqueue_password_reset(body["email"], clock.now())
     db.session.commit()
     return {"status": "accepted"}
@@ -58,8 +72,11 @@ def request_reset(body):
 @bp.arguments(PasswordReset)
 @public
 @bp.response(204)
-def put_reset(body):
-    """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
+def reset_password(body):
+    """Reset a password with an emailed token.
+
+    All sessions end. A second factor stays in force.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     password_changes.check_password_reset(body["token"], body["password"], clock.now())
     new_hash = password_hashing.hash_password(body["password"])
@@ -69,8 +86,11 @@ def put_reset(body):
 
 @bp.route("/email-verifications", methods=["POST"])
 @bp.response(202, Accepted)
-def request_verification():
-    """Have the mail sent again that confirms the caller's address; the link before it works no more."""
+def request_email_verification():
+    """Send the verification email again.
+
+    The previous link becomes invalid.
+    """
     password_changes.enqueue_email_verification(current_viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
@@ -80,8 +100,11 @@ def request_verification():
 @bp.arguments(ProofToken)
 @public
 @bp.response(204)
-def put_verification(body):
-    """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
+def verify_email(body):
+    """Verify an email address with an emailed token.
+
+    Of a new account, of a new address, or of an old address that undoes a change.
+    """
     hit_address_limit(limits.SECRET_BY_ADDRESS)
     password_changes.confirm_email(body["token"], clock.now())
     db.session.commit()

@@ -1,4 +1,4 @@
-"""POST /v1/sessions, and the sessions of the caller."""
+"""Sign-in, and the viewer's sessions."""
 
 import hashlib
 
@@ -35,7 +35,7 @@ from streamsvc.schemas.sessions.sessions import (
 from streamsvc.security.authentication import allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")
+bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sign in, check and end sessions.")
 
 
 @bp.route("", methods=["POST"])
@@ -45,7 +45,11 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who
 @idempotent()
 @bp.response(201, SignedIn)
 def create_session(body):
-    """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
+    """Sign in.
+
+    An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
+    second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
+    """
     device, body["device_trust"] = device_of(body)
     proved = password.verify_password(
         body["email"], body["password"], device and device.get("id"), body.get("challenge")
@@ -66,8 +70,12 @@ def create_session(body):
 @allow_kids
 @bp.response(200, CurrentSession)
 @bp.alt_response(304, description="Nothing has changed since the answer whose ETag was sent as If-None-Match.")
-def read_current():
-    """The credential check of a front end: session, account, profiles, subscription, entitlements, in one read."""
+def get_current_session():
+    """Retrieve the current session.
+
+    A front end's credential check: session, account, profiles, subscription and entitlements in one consistent
+    read.
+    """
     answer = json_response(msgspec.json.encode(current_session(current_viewer())))
     answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.get_data()).hexdigest()[:32]}"'
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
@@ -78,8 +86,11 @@ def read_current():
 @bp.route("/current", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def delete_current():
-    """Sign out. The very next use of the token is refused, on every worker."""
+def delete_current_session():
+    """Sign out.
+
+    The next use of the token is refused, on every worker.
+    """
     me = current_viewer()
     Session.revoke_all(me.account_id, clock.now(), Session.id == me.row.session_id)
     audit.record_event("session_ended", me.account_id, session=me.row.session_id)
@@ -93,9 +104,12 @@ def delete_current():
 @allow_kids
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
-def patch_current(body):
-    """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back; a kids' profile is left so
-    by who proved just now who they are, since without a profile the account is open."""
+def select_profile(body):
+    """Select the profile that is watching.
+
+    A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
+    needs a recent reauthentication, because without a profile the whole account is open.
+    """
     me, chosen = current_viewer(), body["profile_id"]
     if chosen is None:
         if me.profile and me.profile.kids and not me.is_recently_authenticated:
@@ -119,7 +133,10 @@ def patch_current(body):
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
 def reauthenticate(body):
-    """Prove once more who you are; for ten minutes this session may do what is sensitive."""
+    """Reauthenticate.
+
+    For ten minutes this session may do what is sensitive.
+    """
     me = current_viewer()
     reauthentication.verify_reauthentication(me, body)
     reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
@@ -131,8 +148,11 @@ def reauthenticate(body):
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
 @allow_kids
 @bp.response(200, BrowserJson)
-def create_proof_options():
-    """What to ask an authenticator for, to prove by passkey; its answer goes into `credential`."""
+def start_passkey_reauthentication():
+    """Create options for reauthenticating with a passkey.
+
+    Send the authenticator's response as `credential`.
+    """
     row = current_viewer().row
     options = passkeys.start_passkey_reauthentication(row.account_id, row.session_id, clock.now())
     db.session.commit()
@@ -142,8 +162,11 @@ def create_proof_options():
 @bp.route("/current/reauthentication/email-code", methods=["POST"])
 @allow_kids
 @bp.response(202, Accepted)
-def create_proof_code():
-    """Have a code mailed, for an account that has neither a password nor an authenticator app."""
+def send_reauthentication_code():
+    """Send a reauthentication code by email.
+
+    For accounts that have neither a password nor an authenticator app.
+    """
     reauthentication.enqueue_reauthentication_code(current_viewer().account_id, clock.now())
     db.session.commit()
     return {"status": "accepted"}
@@ -153,7 +176,7 @@ def create_proof_code():
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedSession))
 def list_sessions(query):
-    """Where the account is signed in, the newest first."""
+    """List your sessions, newest first."""
     me = current_viewer()
     page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, query, "sessions")
     return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
@@ -161,8 +184,11 @@ def list_sessions(query):
 
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
-def delete_others():
-    """End every session but this one. No device is trusted any more, this one included."""
+def delete_other_sessions():
+    """End all other sessions.
+
+    All trusted devices lose their trust, this one included.
+    """
     me = current_viewer()
     for ended in Session.revoke_all(me.account_id, clock.now(), Session.id != me.row.session_id):
         audit.record_event("session_ended", me.account_id, session=ended)
@@ -174,7 +200,7 @@ def delete_others():
 @bp.route("/<session_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_session(session_id):
-    """End one session."""
+    """End one of your sessions."""
     me, now = current_viewer(), clock.now()
     if not Session.revoke_all(me.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
         raise NotFound
