@@ -112,9 +112,7 @@ def test_a_series_cannot_be_played_as_a_whole(world, ann):
         "seasons": [{"number": 1, "episodes": episodes}],
     }
     world.put_titles(show)
-    assert ann.play("show").json["errors"] == {
-        "item_id": ["A series is played episode by episode; give the id of one."]
-    }
+    assert ann.play("show").json["errors"] == {"item_id": ["Must be the id of a film or an episode, not of a series."]}
     assert ann.play("show/1/1").status_code == 201
 
 
@@ -143,7 +141,9 @@ def test_a_device_beyond_the_limit_is_refused_with_the_known_devices(world):
 
 
 def test_the_least_recently_used_device_is_evicted_if_so_configured(world, monkeypatch):
-    monkeypatch.setitem(world.app.extensions, "settings", world.app.extensions["settings"].but(device_limit="evict"))
+    monkeypatch.setitem(
+        world.app.extensions, "settings", world.app.extensions["settings"].replace(device_limit="evict")
+    )
     tv = world.household(plan=world.put_plan("pair", max_devices=2, max_streams=1))
     phone, tablet, laptop = (tv.on_another_device() for _ in range(3))
 
