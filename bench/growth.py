@@ -88,7 +88,7 @@ def environments(asked, folder, stack) -> dict[int, dict]:
     if asked.database == "postgresql":
         from tests.worlds import postgres
 
-        server = stack.enter_context(postgres.server())
+        server = stack.enter_context(postgres.postgres_server())
         engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
         with closing(engine.raw_connection()) as connection:
             for size in asked.sizes:

@@ -4,7 +4,7 @@ import pytest
 
 from streamsvc.operations.catalog.reading import lists
 from tests.worlds.catalog_world import Catalog
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_each_list_scans_one_index_without_sorting(shared_app, database, shape):
     after = {"added": [5], "title": ["m", 5], "year": [1990, 5], "popularity": [2**33]}[shape.sort.removeprefix("-")]
     values = {f"after_{at}": value for at, value in enumerate(after)} if shape.after else {}
     with shared_app.app_context():
-        plan = plan_of(
+        plan = query_plan(
             lists.list_statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18,
             country="DE", plan=None, now=shared_app.extensions["clock"](),
         )  # fmt: skip

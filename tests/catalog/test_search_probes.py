@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds.catalog_world import Catalog
-from tests.worlds.service import seeded
+from tests.worlds.service import seed_demo
 
 HERE = Path(__file__).parent
 FIRST = 5
@@ -34,7 +34,7 @@ def probes(names=SETS):
 
 def run_probes(kind, new_app):
     """Return the first five hits of each probe, and its shortest time in milliseconds."""
-    catalog = Catalog(new_app(kind, "probes", fill=seeded))
+    catalog = Catalog(new_app(kind, "probes", fill=seed_demo))
     assert catalog.get("/v1/catalog/titles", include_total="true").json["total"] == 17_472
     hits, took_ms = {}, {}
     for typed, _ in probes():

@@ -13,7 +13,7 @@ from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.roles import ROLES, SCOPES
 from streamsvc.storage.database import db
-from tests.conftest import close
+from tests.conftest import close_app
 from tests.worlds.operator_steps import Staff, invited, new_operator
 from tests.worlds.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator
 
@@ -218,7 +218,7 @@ def elsewhere(shared_app):
     """A second web process, as far as memory goes: another app on the same database, under the same clock."""
     made = create_app(shared_app.extensions["settings"], now=shared_app.extensions["clock"])
     yield made.test_client()
-    close(made)
+    close_app(made)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -248,7 +248,7 @@ def test_a_role_that_is_no_more_opens_nothing(app, ada):
 
 
 def test_after_a_restore_the_epoch_ends_operators_sessions_too(app, ada, monkeypatch):
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(session_epoch=1))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(session_epoch=1))
     assert ada.get(CURRENT).status_code == 401
 
 

@@ -7,7 +7,7 @@ from streamsvc.operations.playback import streams
 from streamsvc.rules.playback import streaming
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 from tests.worlds.playback_steps import CARTOON, FILM, Caller, World, error_of
 
 ORDER = [
@@ -174,8 +174,8 @@ def test_expired_streams_are_ended_and_old_ones_deleted_daily(app, ann, clock):
 def test_live_streams_are_found_through_the_index_of_open_ones(app):
     with app.app_context():
         now = app.extensions["clock"]()
-        everywhere = plan_of(streams.ALL_LIVE_STREAMS.limit(25), now=now)
-        mine = plan_of(streams.LIVE_STREAMS_OF_ACCOUNT, now=now, account_id="acc_1")
+        everywhere = query_plan(streams.ALL_LIVE_STREAMS.limit(25), now=now)
+        mine = query_plan(streams.LIVE_STREAMS_OF_ACCOUNT, now=now, account_id="acc_1")
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_open_id" in everywhere and "TEMP B-TREE" not in everywhere
             assert "USING INDEX ix_streams_account_id (account_id=? AND ended_at=?)" in mine and "TEMP" not in mine

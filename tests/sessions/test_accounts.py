@@ -68,7 +68,7 @@ def test_the_names_of_the_service_and_of_its_plans_make_no_password(app, client,
     words = "Kinoheld24", "FamilyUltra1", "sofasofa99"
     for n, word in enumerate(words):
         assert sign_up(client, email=f"a{n}@a.example", password=word).status_code == 201
-    site = app.extensions["settings"].but(public_url="https://www.kinoheld.example")
+    site = app.extensions["settings"].replace(public_url="https://www.kinoheld.example")
     monkeypatch.setitem(app.extensions, "settings", site)
     features = {"max_streams": 1, "max_height": 720, "max_profiles": 1, "max_devices": 1}
     features |= {"downloads": False, "ads": True}
@@ -91,7 +91,7 @@ def test_any_long_enough_password_is_taken_as_it_is(client, password):
 def test_how_long_a_password_is_at_least_the_settings_say(app, client):
     settings = app.extensions["settings"]
     assert sign_up(client, password="violet1").status_code == 422
-    app.extensions["settings"] = settings.but(shortest_password=15)
+    app.extensions["settings"] = settings.replace(shortest_password=15)
     try:
         refused = sign_up(client, password="violet heron 7")
         assert refused.json["errors"] == {"password": ["Use at least 15 characters."]}

@@ -9,7 +9,7 @@ from streamsvc.gateways import breach_ranges
 from streamsvc.security import breached_passwords
 from streamsvc.security.password_hashing import is_listed_as_breached
 from streamsvc.settings import Settings, SettingsError
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import Person, code_of, operator
 
 PLAIN = [f"quite unlikely {number}" for number in range(2_000)]
@@ -33,7 +33,7 @@ def asking(app, filter_of):
     kept = app.extensions["settings"]
 
     def ask(lines, name="list.txt"):
-        app.extensions["settings"] = kept.but(breached_passwords=filter_of(lines, name))
+        app.extensions["settings"] = kept.replace(breached_passwords=filter_of(lines, name))
         return is_listed_as_breached
 
     with app.app_context():
@@ -45,18 +45,18 @@ def asking(app, filter_of):
 def ranges(app, monkeypatch):
     """A service as Have I Been Pwned is: `answers` by first five letters, `asked` for."""
 
-    class Ranges(Handler):
+    class Ranges(LocalHandler):
         def do_GET(self):
             httpd.asked.append((self.path, self.headers["Add-Padding"]))
             body = httpd.answers.get(self.path[-5:], "").encode()
-            self.answer(200 if body else 503, body)
+            self.respond(200 if body else 503, body)
 
-    with serving(Ranges) as httpd:
+    with local_server(Ranges) as httpd:
         httpd.asked, httpd.answers = [], {}
         settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"{httpd.url}/range"})
         url = {"breach_range_url": settings.breach_range_url}
         monkeypatch.setattr(breach_ranges, "TIMEOUT_S", 10)  # whoever is slow here is this machine
-        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**url))
+        monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**url))
         yield httpd
 
 

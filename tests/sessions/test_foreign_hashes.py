@@ -129,7 +129,7 @@ DIGESTS = {
 @pytest.mark.parametrize(("mark", "digest", "written"), DIGESTS.values(), ids=DIGESTS)
 def test_a_mere_digest_is_hashed_when_it_comes_in_and_kept_nowhere(app, client, monkeypatch, mark, digest, written):
     pepper = {"password_pepper": (("a", "p" * 32),)} if mark == "{SMD5}" else {}
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(**pepper))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**pepper))
     assert take_over(app, mark + written(digest)).status_code == 201
     ours = r"(pepper:a:)?\$argon2id\$v=19\$m=8,t=1,p=1\$.+"
     with app.app_context():

@@ -11,7 +11,7 @@ from streamsvc.models import PendingFlow
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
-from tests.conftest import Clock, empty
+from tests.conftest import Clock, delete_all_rows
 from tests.worlds import oidc_provider
 from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
@@ -46,7 +46,7 @@ def app(database, apps, new_app, provider):
     app = apps[database]
     app.extensions["clock"].__init__()
     with app.app_context():
-        empty(db.engine)
+        delete_all_rows(db.engine)
     yield app
     with app.app_context():
         db.session.remove()
@@ -321,7 +321,7 @@ def by_form(app, monkeypatch):
     told = json.loads(app.extensions["settings"].oidc_providers)
     told["example"]["response_mode"] = "form_post"
     page = "https://video.example/signed-in"
-    changed = app.extensions["settings"].but(oidc_providers=json.dumps(told), oidc_redirect_url=page)
+    changed = app.extensions["settings"].replace(oidc_providers=json.dumps(told), oidc_redirect_url=page)
     monkeypatch.setitem(app.extensions, "settings", changed)
     return page
 

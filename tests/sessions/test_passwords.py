@@ -133,7 +133,7 @@ def test_people_at_home_find_a_place_however_many_strangers_queue_and_come_first
     stranger = hashing.others.submit(compute, hashing, lambda: done.append("a stranger's"))
     while hashing.queue.empty():
         pass
-    at_home = hashing.others.submit(compute, hashing, lambda: done.append("mine"), at_home=True)
+    at_home = hashing.others.submit(compute, hashing, lambda: done.append("mine"), known_device=True)
     while hashing.queue.qsize() < 2:
         pass
     hashing.leave.set()
@@ -145,7 +145,7 @@ def test_suspects_leave_strangers_a_place_and_come_after_them(hashing):
     done = []
     with ThreadPoolExecutor(2) as others, hashing.failing_address_permits:
         with pytest.raises(Unavailable):
-            compute(hashing, lambda: "one too many", suspect=True)
+            compute(hashing, lambda: "one too many", address_has_failures=True)
         later = others.submit(hashing.run, lambda: done.append("a suspect's"), 2)
         while hashing.queue.empty():
             pass

@@ -15,7 +15,7 @@ OLD, NEW = ("a", "o" * 32), ("b", "n" * 32)
 def season(app, monkeypatch):
     """From now on these peppers are the settings'."""
     return lambda *peppers: monkeypatch.setitem(
-        app.extensions, "settings", app.extensions["settings"].but(password_pepper=peppers)
+        app.extensions, "settings", app.extensions["settings"].replace(password_pepper=peppers)
     )
 
 

@@ -174,7 +174,7 @@ def test_a_higher_epoch_ends_every_session(database, new_app):
     app = new_app(database, "epoch")
     ann = new_person(app.test_client())
     settings = app.extensions["settings"]
-    app.extensions["settings"] = settings.but(session_epoch=1)
+    app.extensions["settings"] = settings.replace(session_epoch=1)
     assert ann.get("/v1/sessions/current").status_code == 401
     assert ann.sign_in().status_code == 201
     assert ann.get("/v1/sessions/current").status_code == 200
@@ -237,7 +237,7 @@ def test_a_repeated_sign_in_survives_a_new_signing_key(app, ann):
     headers = {"Idempotency-Key": "rotated"}
     first = Person(ann.client, ann.email, headers=headers).sign_in()
     settings = app.extensions["settings"]
-    app.extensions["settings"] = settings.but(secret_key=("n" * 40, *settings.secret_key))
+    app.extensions["settings"] = settings.replace(secret_key=("n" * 40, *settings.secret_key))
     try:
         again = Person(ann.client, ann.email, headers=headers).sign_in()
     finally:

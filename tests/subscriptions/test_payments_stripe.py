@@ -20,7 +20,7 @@ SECRET = "whsec_test"
 def stripe(app, monkeypatch):
     with stripe_server() as (address, state):
         given = {"payment_provider": "stripe", "stripe_secret_key": "sk_test_1", "stripe_webhook_secret": SECRET}
-        settings = app.extensions["settings"].but(**given, stripe_url=address)
+        settings = app.extensions["settings"].replace(**given, stripe_url=address)
         monkeypatch.setitem(app.extensions, "settings", settings)
         yield state
 

@@ -55,7 +55,7 @@ def test_a_trial_without_a_card_ends_where_it_would_cost(world):
 
 @pytest.mark.parametrize("how, status", [("pause", "paused"), ("invoice", "past_due")])
 def test_a_trial_without_a_card_waits_for_one_where_the_operator_says_so(app, monkeypatch, world, how, status):
-    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].but(trial_without_card=how))
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(trial_without_card=how))
     ann = world.person(card=None)
     ann.subscribe(world.plan("standard", 999, trial_days=30))
     world.go_to("2026-02-15")

@@ -47,7 +47,7 @@ def add_endpoint(asked):
     """Tell somebody of what happens from now on. The secret that signs is shown this once."""
     if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
-    secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.KEY)
+    secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     return shown_once(webhooks.create_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
 
 
@@ -66,7 +66,7 @@ def remove_endpoint(endpoint_id):
 @bp.response(200, NewWebhookEndpointOut)
 def rotate_secret(endpoint_id):
     """A new secret; for a day both sign."""
-    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.KEY)
+    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     webhooks.rotate_secret(endpoint, secret, clock.now())
     return shown_once(endpoint, secret)
 

@@ -101,7 +101,7 @@ def create_token(given):
     except OAuthError as error:
         return _refused(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
-    proof = {"method": "device_code", "proved_at": device_codes.approver_authenticated_at(code)}
+    proof = {"method": "device_code", "authenticated_at": device_codes.approver_authenticated_at(code)}
     password.create_session(code.account_id, device, True, token, now, notify=True, **proof)
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]

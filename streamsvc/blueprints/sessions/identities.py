@@ -91,7 +91,7 @@ def create_session(given):
         second = second_factor.require_authenticator_code(account, given, now)
     account_id = oidc_identities.complete_provider_sign_in(told, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": told.provider.name, "second": second}
+    proof = {"method": told.provider.name, "second_factor": second}
     notify = told.account_id is not None
     session = password.create_session(account_id, device, given["remember"], token, now, notify, **proof)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)

@@ -47,7 +47,7 @@ def create_session(given):
     )
     magic_links.consume_magic_link(given["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "magic_link", "second": second}
+    proof = {"method": "magic_link", "second_factor": second}
     session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)

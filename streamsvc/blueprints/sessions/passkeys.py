@@ -99,7 +99,7 @@ def create_session(given):
         second = second_factor.require_authenticator_code(account, given, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "passkey", "second": second}
+    proof = {"method": "passkey", "second_factor": second}
     session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
     trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
     return signed_in(token, given["cookie"], trust)
