@@ -1,4 +1,4 @@
-# What a person types. `make run` and `make test` need nothing before them but Python 3.11 and make.
+# Development commands. `make run` and `make test` need nothing but Python 3.11 and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,17 +10,17 @@ PARTS ?= 1
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
-	@echo "make test     install what the tests need, test on SQLite and PostgreSQL"
-	@echo "make browser  the tests in Chromium, which has to be there; make test passes them over without Playwright"
-	@echo "make install  make .venv with the streamsvc command"
+	@echo "make test     install the test requirements, run the tests on SQLite and PostgreSQL"
+	@echo "make browser  run the browser tests; requires Chromium (make test skips them without Playwright)"
+	@echo "make install  create .venv with the streamsvc command"
 	@echo "make lint     check style"
-	@echo "make openapi  write openapi.json anew from the code"
+	@echo "make openapi  regenerate openapi.json from the code"
 	@echo "make bench    measure the hot paths against a bare Flask constant, and in larger catalogues"
-	@echo "              (SIZES=10000,100000,1000000 for a million titles too: importing them takes a while)"
-	@echo "make torture  kill processes at every statement, and workers over 20,000 renewals (long)"
-	@echo "make simulate 100,000 subscribers through 24 months, to the cent (long; SUBSCRIBERS=100 for fewer,"
-	@echo "              PARTS=2 for two services of half as many, side by side)"
-	@echo "make clean    remove .venv and what tests leave behind (never instance/, where the data is)"
+	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
+	@echo "make torture  kill processes at every statement, and workers during 20,000 renewals (slow)"
+	@echo "make simulate run 100,000 subscribers through 24 months and check every cent (slow; SUBSCRIBERS=100"
+	@echo "              for fewer, PARTS=2 for two services with half of them each, in parallel)"
+	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
 
 install: .venv/installed
 

@@ -42,7 +42,7 @@ def database(kind: str, folder: Path):
     elif kind == "postgresql":
         from tests.worlds import postgres
 
-        with postgres.server() as url:
+        with postgres.postgres_server() as url:
             yield url.format("postgres")
     else:
         yield kind

@@ -34,7 +34,7 @@ from sqlalchemy.engine import make_url
 from bench import report, servers
 from bench.paths import Request
 from streamsvc.app import create_app
-from streamsvc.blueprints.catalog.answers import ResponseCache
+from streamsvc.blueprints.catalog.responses import ResponseCache
 from streamsvc.cli.progress import progress_bar
 from streamsvc.http import pagination
 from streamsvc.models import Title
@@ -88,7 +88,7 @@ def environments(asked, folder, stack) -> dict[int, dict]:
     if asked.database == "postgresql":
         from tests.worlds import postgres
 
-        server = stack.enter_context(postgres.server())
+        server = stack.enter_context(postgres.postgres_server())
         engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
         with closing(engine.raw_connection()) as connection:
             for size in asked.sizes:
@@ -145,7 +145,7 @@ class Catalogue:
         self.size, self.clock = size, CLOCKS[database]
         self.chance = random.Random(size)
         self.app = create_app(Settings.from_env(env))
-        self.app.extensions["catalog_answers"] = ResponseCache(max_bytes=0)
+        self.app.extensions["catalog_response_cache"] = ResponseCache(max_bytes=0)
         with self.app.app_context():
             last = db.session.scalar(sa.select(sa.func.max(Title.pk)))
             some = sorted({self.chance.randint(1, last) for _ in range(20 * QUESTIONS)})

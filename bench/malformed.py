@@ -30,7 +30,7 @@ from streamsvc.cli.progress import progress_bar
 from streamsvc.http import edge
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
-from tests.conftest import CHEAP, Clock
+from tests.conftest import CHEAP_HASHING, Clock
 from tests.worlds.access_world import World, filled, table
 
 BEFORE_RESTORING = 100
@@ -351,7 +351,7 @@ def main():
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
         url = stack.enter_context(database(asked.database, folder))
         settings = Settings(
-            database_url=url, secret_key=("a secret for measuring alone, long enough",), sandbox=True, **CHEAP
+            database_url=url, secret_key=("a secret for measuring alone, long enough",), sandbox=True, **CHEAP_HASHING
         )
         app = create_app(settings.with_defaults(), now=Clock())
         with app.app_context():

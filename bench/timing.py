@@ -38,7 +38,7 @@ from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
-from tests.conftest import CHEAP
+from tests.conftest import CHEAP_HASHING
 
 WITHIN_MS, AUC_WITHIN = 1.0, (0.48, 0.52)
 WARM_UP = 50
@@ -234,7 +234,7 @@ def main():
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
         url = stack.enter_context(database(asked.database, folder))
-        costs = CHEAP if asked.cheap else {}
+        costs = CHEAP_HASHING if asked.cheap else {}
         settings = Settings(database_url=url, secret_key=("a secret for measuring alone, long enough",), **costs)
         app = create_app(settings.with_defaults())
         with app.app_context():

@@ -1,3 +1,3 @@
-"""streamsvc: the back end of a video-streaming service in one small REST API."""
+"""streamsvc: the back end of a video-streaming service as a REST API."""
 
 __version__ = "0.1.0"

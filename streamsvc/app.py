@@ -1,4 +1,4 @@
-"""The whole service, put together in one function. Nothing is decided here."""
+"""The application factory: registers every part of the service on one Flask application."""
 
 from pathlib import Path
 
@@ -17,18 +17,27 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Service(Flask):
+    """The Flask application, with adjusted error logging."""
+
     def ensure_sync(self, func):
-        """No view here is a coroutine; Flask would ask so at every step of every request."""
+        """Return the view itself: no view is a coroutine, so Flask need not check at every step of a request."""
         return func
 
     def log_exception(self, exc_info):
-        """What nobody caught, under the id that its answer tells; by the route, since a path may hold anything."""
-        where = edge.current_request_id(), request.method, request.url_rule
-        self.logger.error("request %s failed: %s %s", *where, exc_info=exc_info)
+        """Log an unhandled exception with the request id and the route.
+
+        The path is not logged, since it may hold any text.
+        """
+        request_facts = edge.current_request_id(), request.method, request.url_rule
+        self.logger.error("request %s failed: %s %s", *request_facts, exc_info=exc_info)
 
 
 def create_app(settings: Settings | None = None, now=None) -> Flask:
-    """The WSGI application. `settings` come from the environment unless given; `now` is the clock, for tests."""
+    """Create the WSGI application.
+
+    `settings` default to the environment's; `now`, a function that returns the current time, replaces the clock in
+    tests.
+    """
     settings = settings or Settings.from_env()
     app = Service("streamsvc", static_folder=None)
     app.extensions.update(settings=settings, clock=now or (sandbox_now if settings.sandbox else clock.wall_time))

@@ -1,7 +1,7 @@
-"""The only place that asks what time it is.
+"""The only module that reads the current time.
 
-Two times exist. The *wall* is the machine's: leases, worker heartbeats and ids use it. *Now* is the service's, which
-the sandbox may have moved: everything that a customer can see uses it. It is asked once a request and handed down.
+There are two times. *Wall time* is the machine's; leases, worker heartbeats and ids use it. *Now* is the service's
+time, which the sandbox can move; everything visible to customers uses it. It is read once per request and passed down.
 """
 
 import time
@@ -11,23 +11,23 @@ from datetime import UTC, datetime
 
 from flask import current_app, g, has_request_context
 
-_frozen_now: ContextVar[datetime | None] = ContextVar("held", default=None)
+_frozen_now: ContextVar[datetime | None] = ContextVar("frozen_now", default=None)
 
 
 def wall_time() -> datetime:
-    """The machine's time, aware UTC."""
+    """The machine's time; aware UTC."""
     return datetime.now(UTC)
 
 
 def wall_time_ms() -> int:
-    """Milliseconds since 1970 by the machine's time."""
+    """The machine's time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def now() -> datetime:
-    """The moment that this request, or this job, takes place; aware UTC."""
-    if held := _frozen_now.get():
-        return held
+    """The time of the current request or job; aware UTC."""
+    if frozen := _frozen_now.get():
+        return frozen
     if not has_request_context():
         return current_app.extensions["clock"]()
     if "now" not in g:
@@ -37,7 +37,7 @@ def now() -> datetime:
 
 @contextmanager
 def frozen_at(moment: datetime):
-    """Within the block it is `moment`: how a job runs at the time it fell due."""
+    """Fix `now()` to `moment` within the block: a job runs as of the time it was due."""
     token = _frozen_now.set(moment)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Every `STREAMSVC_*` variable: its name, its type, its default and one sentence. Read once, at start."""
+"""Every `STREAMSVC_*` variable: its name, type, default and description. Read once, at startup."""
 
 import ipaddress
 import json
@@ -18,90 +18,96 @@ PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*@")
 
 
 class SettingsError(Exception):
-    """The environment asks for something that cannot be; the message names the variable and the mend."""
+    """A setting is invalid or unsafe; the message names the variable and the fix."""
 
 
 def parse_flag(text: str) -> bool:
+    """Parse a boolean, such as 1, true, yes or on."""
     if text.lower() not in ("0", "1", "false", "true", "no", "yes", "off", "on"):
-        raise ValueError("give 1 or 0")
+        raise ValueError("must be 1 or 0")
     return text.lower() in ("1", "true", "yes", "on")
 
 
 def integer_between(lowest: int, highest: int):
-    def read(text: str) -> int:
+    """A parser of integers from `lowest` to `highest`."""
+
+    def parse(text: str) -> int:
         if not text.lstrip("-").isdecimal() or not lowest <= int(text) <= highest:
-            raise ValueError(f"give a whole number from {lowest} to {highest}")
+            raise ValueError(f"must be a whole number from {lowest} to {highest}")
         return int(text)
 
-    return read
+    return parse
 
 
 def parse_trusted_proxies(text: str) -> int | tuple:
-    """How many there are, or the networks that they lie in."""
+    """Parse the number of proxies, or their networks."""
     if text.isdecimal():
         return integer_between(0, 8)(text)
     try:
-        networks = tuple(ipaddress.ip_network(each.strip()) for each in text.split(","))
+        networks = tuple(ipaddress.ip_network(network.strip()) for network in text.split(","))
     except ValueError as error:
-        raise ValueError(f"give how many, 0 to 8, or networks such as 10.0.0.0/8,127.0.0.1 ({error})") from None
+        raise ValueError(f"must be a number from 0 to 8, or networks such as 10.0.0.0/8,127.0.0.1 ({error})") from None
     if any(network.prefixlen == 0 for network in networks):
-        raise ValueError("a network of all addresses lets everybody choose theirs; name those of the proxies")
+        raise ValueError("must not contain all addresses, or clients could forge theirs; list the proxies' networks")
     return networks
 
 
 def one_of(*words: str):
-    def read(text: str) -> str:
+    """A parser that accepts only these words."""
+
+    def parse(text: str) -> str:
         if text not in words:
-            raise ValueError("give one of " + ", ".join(words))
+            raise ValueError("must be one of " + ", ".join(words))
         return text
 
-    return read
+    return parse
 
 
 def parse_moment(text: str) -> datetime:
+    """Parse an RFC 3339 time with an offset; aware UTC."""
     try:
-        at = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ValueError("give a time such as 2026-01-31T12:00:00Z")
-    return at.astimezone(UTC)
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return moment.astimezone(UTC)
 
 
 def parse_database_url(text: str) -> str:
     text = text.replace("postgres://", "postgresql://", 1)
     if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
-        raise ValueError("give sqlite:///path or postgresql://user:password@host/name")
+        raise ValueError("must be sqlite:///path or postgresql://user:password@host/name")
     return text
 
 
 def parse_secret_keys(text: str) -> tuple[str, ...]:
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
     if not keys or min(map(len, keys)) < MIN_SECRET_LENGTH:
-        raise ValueError(f"give at least {MIN_SECRET_LENGTH} characters; the first of several keys, by commas, signs")
+        raise ValueError(f"must be at least {MIN_SECRET_LENGTH} characters; separate several keys by commas")
     return keys
 
 
 def parse_peppers(text: str) -> tuple[tuple[str, str], ...]:
-    """`id:secret` or `none`, by commas."""
-    found = tuple(
+    """Parse `id:secret` or `none`, comma-separated, to pairs of id and secret; ("", "") for none."""
+    peppers = tuple(
         tuple(entry.strip().split(":", 1)) if entry.strip() != "none" else ("", "") for entry in text.split(",")
     )
-    for entry in found:
+    for entry in peppers:
         if entry != ("", "") and not (
             len(entry) == 2 and re.fullmatch("[a-z0-9]{1,16}", entry[0]) and len(entry[1]) >= MIN_SECRET_LENGTH
         ):
             raise ValueError(
-                f"give id:secret, the secret of at least {MIN_SECRET_LENGTH} characters; several by commas"
+                f"must be id:secret, the secret with {MIN_SECRET_LENGTH} characters or more; separate several by commas"
             )
-    if len({entry[0] for entry in found}) != len(found):
-        raise ValueError("give each id once")
-    return found
+    if len({entry[0] for entry in peppers}) != len(peppers):
+        raise ValueError("must not repeat an id")
+    return peppers
 
 
 def parse_https_url(text: str) -> str:
     if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", text):
-        raise ValueError("give an address that starts with https://")
+        raise ValueError("must be a URL that starts with https://")
     return text
 
 
@@ -112,257 +118,279 @@ def parse_range_url(text: str) -> str:
 def parse_dunning_schedule(text: str) -> str:
     days = r"(\d+(,\d+)*|never)"
     if not re.fullmatch(rf"retry={days}( retry\.[a-z_]+={days})* warn=\d+ suspend=\d+ cancel=\d+", text):
-        raise ValueError("give retry=DAY,… [retry.DECLINE_CODE=DAY,…|never] warn=DAY suspend=DAY cancel=DAY")
+        raise ValueError("must be retry=DAY,… [retry.DECLINE_CODE=DAY,…|never] warn=DAY suspend=DAY cancel=DAY")
     return text
 
 
 def parse_vat_number(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,12}", text):
-        raise ValueError("give a VAT number with the letters of its country in front, such as IE1234567WA")
+        raise ValueError("must be a VAT number that starts with its country code, such as IE1234567WA")
     return text
 
 
 def parse_url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
-        raise ValueError("give an address that starts with http:// or https://")
+        raise ValueError("must be a URL that starts with http:// or https://")
     return text.rstrip("/")
 
 
 def parse_mail_url(text: str) -> str:
     if not text.startswith(("console:", "file:/", "smtp://", "smtps://")):
-        raise ValueError("give console:, file:/folder, smtp://host:port or smtps://host:port")
+        raise ValueError("must be console:, file:/folder, smtp://host:port or smtps://host:port")
     return text
 
 
 def parse_oidc_providers(text: str) -> str:
-    """`{"name": {"issuer", "client_id", "client_secret"?, "scope"?, "response_mode"?}}`, kept as text."""
-    told = json.loads(text)  # a JSONDecodeError is a ValueError
-    needed, known = {"issuer", "client_id"}, {"issuer", "client_id", "client_secret", "scope", "response_mode"}
-    for name, entry in told.items() if isinstance(told, dict) else [("", None)]:
-        if not isinstance(entry, dict) or not needed <= entry.keys() <= known or not re.fullmatch("[a-z0-9-]+", name):
-            raise ValueError('give {"name": {"issuer": …, "client_id": …, "client_secret": …, "scope": …}}')
+    """Check `{"name": {"issuer", "client_id", "client_secret"?, "scope"?, "response_mode"?}}`; returned as text."""
+    providers = json.loads(text)  # a JSONDecodeError is a ValueError
+    required, allowed = {"issuer", "client_id"}, {"issuer", "client_id", "client_secret", "scope", "response_mode"}
+    for name, entry in providers.items() if isinstance(providers, dict) else [("", None)]:
+        if (
+            not isinstance(entry, dict)
+            or not required <= entry.keys() <= allowed
+            or not re.fullmatch("[a-z0-9-]+", name)
+        ):
+            raise ValueError('must be {"name": {"issuer": …, "client_id": …, "client_secret": …, "scope": …}}')
         if not all(isinstance(value, str) for value in entry.values()):
-            raise ValueError(f"{name}: give text")
+            raise ValueError(f"{name}: all values must be text")
         if not re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", entry["issuer"]):
-            raise ValueError(f"{name}: the issuer starts with https://")
+            raise ValueError(f"{name}: issuer must start with https://")
         if entry.get("response_mode", "form_post") != "form_post":
-            raise ValueError(f"{name}: the only response_mode to ask for is form_post")
+            raise ValueError(f"{name}: response_mode must be form_post")
     return text
 
 
 def parse_filter_file(text: str) -> str:
     if find_spec("rbloom") is None:
-        raise ValueError("needs the extra; `pip install 'streamsvc[breaches]'` has it")
+        raise ValueError("needs the extra `breaches`: pip install 'streamsvc[breaches]'")
     if not Path(text).is_file():
-        raise ValueError(f"there is no file {text}")
+        raise ValueError(f"file {text} does not exist")
     return text
 
 
 def parse_media_pattern(text: str) -> str:
     if "{item_id}" not in text or not text.startswith(("http://", "https://", "/")):
-        raise ValueError("give an address, or a path below the public one, with {item_id} in it")
+        raise ValueError("must be a URL, or a path on the public URL, that contains {item_id}")
     return text
 
 
 def setting(default, parse, description: str, secret: bool = False):
-    return field(default=default, metadata={"read": parse, "about": description, "secret": secret})
+    """A dataclass field with its parser and description; a `secret` value is masked in `streamsvc config`."""
+    return field(default=default, metadata={"parse": parse, "description": description, "secret": secret})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the operator decided. Times in seconds where the name ends in `_s`."""
+    """The operator's settings. Times are in seconds if the name ends in `_s`."""
 
     env: str = setting("development", one_of("development", "production"), "`production` refuses unsafe defaults.")
     data_dir: str = setting("instance", str, "Folder of the SQLite file and the generated development secret.")
-    database_url: str = setting("", parse_database_url, "Database; empty means SQLite in the data folder.")
+    database_url: str = setting("", parse_database_url, "Database URL; empty: SQLite in the data folder.")
     secret_key: tuple[str, ...] = setting(
-        (), parse_secret_keys, "Signs cursors and playback grants; several by commas, the first signs.", secret=True
+        (),
+        parse_secret_keys,
+        "Signs cursors and playback tokens and encrypts secrets; the first of several (comma-separated) is "
+        "used for new ones.",
+        secret=True,
     )
     host: str = setting("127.0.0.1", str, "Address that `serve` listens on.")
-    port: int = setting(8000, integer_between(1, 65535), "Port that `serve` listens on; `PORT` is honoured too.")
-    workers: int = setting(2, integer_between(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` is honoured too.")
-    threads: int = setting(8, integer_between(1, 128), "Threads of each web process.")
-    public_url: str = setting(
-        "http://127.0.0.1:8000", parse_url, "Where viewers reach the service; links in mail start so."
-    )
+    port: int = setting(8000, integer_between(1, 65535), "Port that `serve` listens on; `PORT` works too.")
+    workers: int = setting(2, integer_between(1, 64), "Web processes of `serve`; `WEB_CONCURRENCY` works too.")
+    threads: int = setting(8, integer_between(1, 128), "Threads per web process.")
+    public_url: str = setting("http://127.0.0.1:8000", parse_url, "Public URL of the service, used in links in mail.")
     hsts_subdomains: bool = setting(
-        False, parse_flag, "Where the public address is https, browsers shun http for all hosts below it too."
+        False, parse_flag, "Adds `includeSubDomains` to the HSTS header, which is sent if the public URL is https."
     )
-    docs: bool = setting(True, parse_flag, "Shows `/docs` and `/openapi.json`; off, they are not found.")
+    docs: bool = setting(True, parse_flag, "Serves `/docs` and `/openapi.json`; if off, they return 404.")
     storefront: bool = setting(
-        False, parse_flag, "Shows the demo's storefront at `/`: a page for a browser, over this API."
+        False, parse_flag, "Serves the demo storefront at `/`, a browser page that uses this API."
     )
     trusted_proxies: int | tuple = setting(
         0,
         parse_trusted_proxies,
-        "How many reverse proxies stand before the service, or their networks: `10.0.0.0/8,127.0.0.1`.",
+        "Number of reverse proxies in front of the service, or their networks: `10.0.0.0/8,127.0.0.1`.",
     )
     country_header: str = setting(
-        "", str, "Header in which a trusted proxy tells the viewer's country; empty: the account's country counts."
+        "", str, "Header in which a trusted proxy sends the viewer's country; empty: use the account's country."
     )
     city_header: str = setting(
-        "", str, "Header in which a trusted proxy tells the viewer's city, for the list of sessions; empty: none is."
+        "", str, "Header in which a trusted proxy sends the viewer's city, shown in the list of sessions; empty: none."
     )
     media_url: str = setting(
         "/media/{item_id}/master.m3u8",
         parse_media_pattern,
-        "Where a title's manifest lies if the catalogue names none.",
+        "Manifest URL of a title for which the catalogue has none.",
     )
-    signup: str = setting("open", one_of("open", "confirm"), "`confirm` never tells whether an e-mail is taken.")
-    login_throttle: bool = setting(True, parse_flag, "Sign-in throttles; off is refused outside the sandbox.")
+    signup: str = setting(
+        "open",
+        one_of("open", "confirm"),
+        "`confirm` requires confirmation by mail and never reveals whether an email address is taken.",
+    )
+    login_throttle: bool = setting(True, parse_flag, "Rate limits on sign-in; can be turned off in the sandbox only.")
     trusted_device_days: int = setting(
         30,
         integer_between(0, 90),
-        "Days in which a device that its owner trusts asks for no second factor; 0: it always does.",
+        "Days for which a trusted device needs no second factor; 0: it is always required.",
     )
     device_limit: str = setting(
         "refuse",
         one_of("refuse", "evict"),
-        "What plays on a device more than the plan has: nothing, or it takes the place of the longest unused one.",
+        "What to do when a new device exceeds the plan's limit: `refuse`, or `evict` the least recently used.",
     )
     deletion_grace_days: int = setting(
         14,
         integer_between(0, 365),
-        "Days in which a deleted account may be taken back before it is erased; 0: erased at once.",
+        "Days during which a deleted account can be restored before it is erased; 0: erased at once.",
     )
     shortest_password: int = setting(
         8,
         integer_between(8, 64),
-        "Characters of the shortest new password; NIST SP 800-63B-4 asks for 15 where nothing else is asked for.",
+        "Minimum length of a new password; NIST SP 800-63B-4 requires 15 if the password is the only factor.",
     )
     breached_passwords: str = setting(
         "",
         parse_filter_file,
-        "File of further breached passwords, made by `streamsvc breached-passwords`; empty: the core's.",
+        "File of additional breached passwords, built by `streamsvc breached-passwords`; empty: the built- "
+        "in list only.",
     )
     breach_range_url: str = setting(
         "",
         parse_range_url,
-        "A service that knows more of them, asked by five letters of their SHA-1; empty: none is.",
+        "URL of a k-anonymity range API (Have I Been Pwned format), queried with five letters of a "
+        "password's SHA-1; empty: none.",
     )
-    session_epoch: int = setting(0, integer_between(0, 2**31 - 1), "Raise it to end every session signed in before.")
+    session_epoch: int = setting(0, integer_between(0, 2**31 - 1), "Increase it to end all sessions created before.")
     mail_url: str = setting(
         "console:",
         parse_mail_url,
-        "Where mail goes: `console:`, `file:/folder`, `smtp://user:word@host:587`.",
+        "Where to send mail: `console:`, `file:/folder`, `smtp://user:password@host:587`.",
         secret=True,
     )
-    mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Who mail says it is from.")
+    mail_from: str = setting("streamsvc <no-reply@localhost>", str, "Sender of mail.")
     oidc_providers: str = setting(
         "",
         parse_oidc_providers,
-        "Who else may say who signs in, as JSON: name, issuer, client_id, client_secret; needs the extra `oidc`.",
+        "OpenID Connect providers, as JSON: name, issuer, client_id, client_secret. Needs the extra `oidc`.",
         secret=True,
     )
     oidc_redirect_url: str = setting(
         "",
         parse_url,
-        "The front end's page that providers send the browser back to; empty: the public address and `/`.",
+        "The front end's page to which providers redirect the browser; empty: the public URL and `/`.",
     )
     challenge_url: str = setting(
         "",
         parse_https_url,
-        "Who knows whether a challenge was solved: Turnstile's or hCaptcha's siteverify; empty: none is.",
+        "URL that verifies challenges: siteverify of Turnstile or hCaptcha; empty: no challenges.",
     )
-    challenge_secret: str = setting("", str, "This site's secret there.", secret=True)
-    payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Who moves the money.")
-    stripe_secret_key: str = setting("", str, "Stripe's secret key; needs the extra `stripe`.", secret=True)
+    challenge_secret: str = setting("", str, "Secret key for the challenge URL.", secret=True)
+    payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
+    stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
-    stripe_url: str = setting("https://api.stripe.com", parse_url, "Where Stripe's API answers.")
+    stripe_url: str = setting("https://api.stripe.com", parse_url, "Base URL of Stripe's API.")
     webhooks_to_private: bool = setting(
-        False, parse_flag, "Lets webhooks reach private addresses and http://; refused outside the sandbox."
+        False, parse_flag, "Allows webhooks to private addresses and http://; in the sandbox only."
     )
     dunning: str = setting(
         "retry=1,3,5,7,10,14 warn=0 suspend=7 cancel=21",
         parse_dunning_schedule,
-        "Days after a payment failed: when it is tried again (`retry.insufficient_funds=2,5,9`: after that decline;"
-        " `never`: not by itself), plan changes are refused, access ends, all ends.",
+        "Dunning schedule in days after the first failed payment: retries (`retry.insufficient_funds=2,5,9` "
+        "after that decline, `never` for none), then plan changes are refused, access ends, the "
+        "subscription is cancelled.",
     )
     invoice_review_hours: int = setting(
         0,
         integer_between(0, 168),
-        "Hours in which a renewal's invoice is a draft that operators may add to or hold; 0: none.",
+        "Hours for which a renewal's invoice stays a draft that operators may add to or hold; 0: no draft.",
     )
     trial_without_card: str = setting(
         "cancel",
         one_of("cancel", "pause", "invoice"),
-        "What becomes of a trial without a card where it would cost something: it ends, pauses, or is owed.",
+        "What happens when a trial without a card ends: `cancel` or `pause` the subscription, or `invoice` it.",
     )
     seller_vat_id: str = setting(
-        "", parse_vat_number, "The seller's VAT number; with it, businesses of other EU states pay the tax themselves."
+        "",
+        parse_vat_number,
+        "The seller's VAT number; if set, businesses in other EU states account for the tax themselves.",
     )
     vat_check: str = setting(
         "form",
         one_of("form", "vies"),
-        "Whether a customer's VAT number counts by its form, or once VIES vouches for it.",
+        "Accept a customer's VAT number by its `form`, or once `vies` confirms it.",
     )
     vies_url: str = setting(
-        "https://ec.europa.eu/taxation_customs/vies/rest-api", parse_url, "Where the register of VAT numbers answers."
+        "https://ec.europa.eu/taxation_customs/vies/rest-api",
+        parse_url,
+        "Base URL of the VIES REST API, the EU's register of VAT numbers.",
     )
     sandbox: bool = setting(
-        False, parse_flag, "Opens `/v1/sandbox`: a clock to move, mails to read, declines on demand."
+        False, parse_flag, "Enables `/v1/sandbox`: a movable clock, captured mail, declines on demand."
     )
     sandbox_clock: datetime | None = setting(
-        None, parse_moment, "Where the sandbox's clock starts; else the wall clock."
+        None, parse_moment, "Initial time of the sandbox clock; empty: the current time."
     )
     metrics: bool = setting(
-        False, parse_flag, "Opens `/metrics` to Prometheus; keep it from the outside. Needs the extra `metrics`."
+        False, parse_flag, "Serves `/metrics` for Prometheus; do not expose it publicly. Needs the extra `metrics`."
     )
-    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "How much the log tells.")
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Log level.")
     password_pepper: tuple[tuple[str, str], ...] = setting(
         (),
         parse_peppers,
-        "`id:secret` that goes into each password's hash; several by commas, the first counts.",
+        "Peppers for password hashes as `id:secret`; the first of several (comma-separated) is used for new hashes.",
         secret=True,
     )
-    argon2_memory_kib: int = setting(19_456, integer_between(19_456, 1_048_576), "Memory of one password hash, in KiB.")
-    argon2_time_cost: int = setting(2, integer_between(2, 16), "Passes of one password hash.")
+    argon2_memory_kib: int = setting(19_456, integer_between(19_456, 1_048_576), "Memory per password hash, in KiB.")
+    argon2_time_cost: int = setting(2, integer_between(2, 16), "Passes per password hash.")
 
     @classmethod
     def from_env(cls, env=os.environ) -> "Settings":
-        """The settings that `env` asks for. Raises SettingsError on an unknown name or a bad value."""
+        """Read the settings from `env`. Raises SettingsError for an unknown name or an invalid value."""
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         unknown = [n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_")]
         if unknown:
-            raise SettingsError(f"{', '.join(sorted(unknown))}: there is no such setting; `streamsvc config` lists all")
-        given = {name: env[name] for name in known if env.get(name)}
+            raise SettingsError(f"{', '.join(sorted(unknown))}: unknown setting; `streamsvc config` lists all settings")
+        texts = {name: env[name] for name in known if env.get(name)}
         for alias, name in (("PORT", "PORT"), ("WEB_CONCURRENCY", "WORKERS"), ("DATABASE_URL", "DATABASE_URL")):
             if env.get(alias):
-                given.setdefault(PREFIX + name, env[alias])
+                texts.setdefault(PREFIX + name, env[alias])
         values = {}
-        for name, text in given.items():
+        for name, text in texts.items():
             try:
-                values[known[name].name] = known[name].metadata["read"](text)
+                values[known[name].name] = known[name].metadata["parse"](text)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}") from None
         return cls(**values).with_defaults()
 
     def with_defaults(self) -> "Settings":
-        """The same with what development fills in by itself. Raises SettingsError where that would be unsafe."""
+        """The settings completed by development defaults. Raises SettingsError for an unsafe or incomplete set."""
         if self.env == "production" and not self.secret_key:
-            raise SettingsError(f"{PREFIX}SECRET_KEY: production needs one; `openssl rand -hex 32` makes one")
+            raise SettingsError(f"{PREFIX}SECRET_KEY: required in production; generate one with `openssl rand -hex 32`")
         if self.env == "production" and self.payment_provider == "sandbox" and not self.sandbox:
-            raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: `sandbox` takes no money; production needs a real one")
+            raise SettingsError(
+                f"{PREFIX}PAYMENT_PROVIDER: production needs a real payment provider; `sandbox` takes no money"
+            )
         if self.payment_provider == "stripe" and not (self.stripe_secret_key and self.stripe_webhook_secret):
-            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY and {PREFIX}STRIPE_WEBHOOK_SECRET: Stripe needs both")
+            raise SettingsError(
+                f"{PREFIX}STRIPE_SECRET_KEY and {PREFIX}STRIPE_WEBHOOK_SECRET: both are required for Stripe"
+            )
         if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
-            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key moves real money; the sandbox refuses it")
+            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key cannot be used in the sandbox")
         if self.webhooks_to_private and not self.sandbox:
-            raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: webhooks reach private addresses in the sandbox only")
+            raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: allowed in the sandbox only")
         if self.oidc_providers and find_spec("joserfc") is None:
-            raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra; `pip install 'streamsvc[oidc]'` has it")
+            raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra `oidc`: pip install 'streamsvc[oidc]'")
         if self.metrics and find_spec("prometheus_client") is None:
-            raise SettingsError(f"{PREFIX}METRICS: needs the extra; `pip install 'streamsvc[metrics]'` has it")
+            raise SettingsError(f"{PREFIX}METRICS: needs the extra `metrics`: pip install 'streamsvc[metrics]'")
         for name in ("country_header", "city_header"):
             if getattr(self, name) and not (self.trusted_proxies or self.sandbox):
-                needs = f"anybody could send it; it needs {PREFIX}TRUSTED_PROXIES"
-                raise SettingsError(f"{PREFIX}{name.upper()}: {needs}")
+                reason = f"requires {PREFIX}TRUSTED_PROXIES, since any client could send this header"
+                raise SettingsError(f"{PREFIX}{name.upper()}: {reason}")
         if bool(self.challenge_url) != bool(self.challenge_secret):
-            raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: challenges need both")
+            raise SettingsError(f"{PREFIX}CHALLENGE_URL and {PREFIX}CHALLENGE_SECRET: both are required for challenges")
         if not self.login_throttle and not self.sandbox:
-            raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: it can be off in the sandbox only")
+            raise SettingsError(f"{PREFIX}LOGIN_THROTTLE: can be turned off in the sandbox only")
         if self.sandbox_clock and not self.sandbox:
-            raise SettingsError(f"{PREFIX}SANDBOX_CLOCK: only the sandbox (`{PREFIX}SANDBOX=1`) has a clock to set")
+            raise SettingsError(f"{PREFIX}SANDBOX_CLOCK: requires the sandbox (`{PREFIX}SANDBOX=1`)")
         folder = Path(self.data_dir).resolve()
         return self.replace(
             database_url=self.database_url or f"sqlite:///{folder / 'streamsvc.sqlite3'}",
@@ -370,6 +398,7 @@ class Settings:
         )
 
     def replace(self, **changes) -> "Settings":
+        """A copy with these fields changed."""
         return type(self)(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
     @property
@@ -378,14 +407,14 @@ class Settings:
 
 
 def _development_secret(path: Path) -> tuple[str, ...]:
-    """The secret key of development, created at the first start and readable by its owner alone.
+    """The development secret key: created on first start, readable only by its owner.
 
-    It is written to a file beside `path` and linked into place: another process sees all of it or nothing.
-    Raises SettingsError where the file is empty or its key is too short.
+    It is written to a temporary file and linked into place, so that another process sees all of it or nothing. Raises
+    SettingsError if the file is empty or its key is too short.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable by its owner alone
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable only by its owner
             file.write(secrets.token_hex(32))
             file.flush()
             os.fsync(file.fileno())
@@ -398,12 +427,12 @@ def _development_secret(path: Path) -> tuple[str, ...]:
 
 
 def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
-    """(variable, value in force, what it does) of every setting; secrets are masked."""
+    """(variable, current value, description) of every setting; secrets are masked."""
     rows = []
     for f in fields(settings):
         value = getattr(settings, f.name)
-        shown = "(set)" if f.metadata["secret"] and value else PASSWORD_IN_URL.sub(r"\1***@", _format_value(value))
-        rows.append((PREFIX + f.name.upper(), shown, f.metadata["about"]))
+        text = "(set)" if f.metadata["secret"] and value else PASSWORD_IN_URL.sub(r"\1***@", _format_value(value))
+        rows.append((PREFIX + f.name.upper(), text, f.metadata["description"]))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Every test that asks for `app` runs on each database, through HTTP, with a clock that stands still."""
+"""Fixtures: every test that uses `app` runs on each database, through HTTP, with a clock that the test moves."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -14,22 +14,22 @@ from streamsvc.settings import Settings
 from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds import databases, postgres
-from tests.worlds.databases import SERVER
+from tests.worlds.databases import SERVER_VARIABLE
 
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
 SECRET = "a secret for tests alone, 32 characters at least"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
-CHEAP = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
-MARKS = (
+CHEAP_HASHING = {"argon2_memory_kib": 8, "argon2_time_cost": 1}
+ALLOWED_WRITES = (
     "UPDATE sessions SET last_seen_at",
     "UPDATE operator_sessions SET last_seen_at",
     "UPDATE api_keys SET last_used_at",
     "INSERT INTO sandbox_clock",
-    "INSERT INTO rate_limit_counters",  # whether it is the first time that somebody is turned away
+    "INSERT INTO rate_limit_counters",  # counts the first denial of its kind
     "INSERT INTO audit_events",
 )
-SLOWEST = (
-    "test_thread",
+SLOWEST_FIRST = (
+    "test_end_to_end",
     "test_workers",
     "test_crashes",
     "test_access.py",
@@ -38,33 +38,38 @@ SLOWEST = (
     "test_search_probes",
     "test_migrations",
 )
-"""In this order: what needs the demo's catalogue comes some time after what has it seeded, not to wait for it."""
-_running = []
+"""In this order.
+
+Tests that need the demo catalogue run some time after the one that seeds it, so as not to wait for it.
+"""
+_running_servers = []
 
 
 def pytest_configure(config):
-    """One PostgreSQL for the whole run, however many processes test."""
-    if "postgresql" in DATABASES and SERVER not in os.environ and not hasattr(config, "workerinput"):
-        running = postgres.server()
-        os.environ[SERVER] = running.__enter__()
-        _running.append(running)
+    """Start one PostgreSQL server for the whole run, shared by all test processes."""
+    if "postgresql" in DATABASES and SERVER_VARIABLE not in os.environ and not hasattr(config, "workerinput"):
+        server = postgres.postgres_server()
+        os.environ[SERVER_VARIABLE] = server.__enter__()
+        _running_servers.append(server)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """What takes longest comes first, and should not be waited for."""
-    items.sort(key=lambda item: next((n for n, name in enumerate(SLOWEST) if item.path.name.startswith(name)), 99))
+    """Run the slowest tests first, so that the run does not end by waiting for them."""
+    items.sort(
+        key=lambda item: next((n for n, name in enumerate(SLOWEST_FIRST) if item.path.name.startswith(name)), 99)
+    )
 
 
 def pytest_unconfigure(config):
-    for running in _running:
-        running.__exit__(None, None, None)
-        del os.environ[SERVER]
-    _running.clear()
+    for server in _running_servers:
+        server.__exit__(None, None, None)
+        del os.environ[SERVER_VARIABLE]
+    _running_servers.clear()
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self):
         self.at = NOON
@@ -78,80 +83,83 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory, worker_id):
-    """Make a database: `new_database("postgresql", "name")` gives the URL of an empty one.
+    """Create databases: `new_database("postgresql", "name")` returns the URL of an empty one.
 
-    With `fill`, it is a copy of one that `fill(url)` filled, once in the run.
+    With `fill`, it is a copy of a database that `fill(url)` has filled once in the run.
     """
-    folder = tmp_path_factory.getbasetemp()
-    shared = folder if worker_id == "master" else folder.parent
+    worker_folder = tmp_path_factory.getbasetemp()
+    run_folder = worker_folder if worker_id == "master" else worker_folder.parent
 
-    def make(kind, name, fill=None):
-        like = databases.filled(kind, shared, fill) if fill else None
-        return databases.create(kind, tmp_path_factory.mktemp(name), f"{name}_{worker_id}", like)
+    def create(kind, name, fill=None):
+        template = databases.filled_database(kind, run_folder, fill) if fill else None
+        return databases.create_database(kind, tmp_path_factory.mktemp(name), f"{name}_{worker_id}", template)
 
-    return make
+    return create
 
 
 @pytest.fixture(scope="session")
 def new_app(new_database):
-    """Make an app on a migrated database of its own: `new_app("sqlite", "name", sandbox=False)`; closed at the end.
+    """Create apps, each on a migrated database of its own: `new_app("sqlite", "name", sandbox=False)`.
 
-    `fill` is what filled the database, if it is not an empty one.
+    They are closed at the end. `fill` fills the database, if it should not be empty.
     """
-    made = []
+    apps = []
 
-    def make(kind, name, clock=None, fill=migrated, **settings):
-        app = app_on(new_database(kind, name, fill), clock, **settings)
-        forbid_writes_on_reads(app)
-        made.append(app)
+    def create(kind, name, clock=None, fill=migrate_database, **settings):
+        app = build_app(new_database(kind, name, fill), clock, **settings)
+        forbid_writes_in_get(app)
+        apps.append(app)
         return app
 
-    yield make
-    for app in made:
-        close(app)
+    yield create
+    for app in apps:
+        close_app(app)
 
 
-def app_on(url, clock=None, **settings):
-    values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP, **settings}
+def build_app(url, clock=None, **settings):
+    """An app on this database, with cheap hashing and, unless `settings` say otherwise, in the sandbox."""
+    values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP_HASHING, **settings}
     app = create_app(Settings(database_url=url, **values).with_defaults(), now=clock)
-    write_without_waiting(app)
+    disable_fsync(app)
     return app
 
 
-def migrated(url):
-    app = app_on(url)
+def migrate_database(url):
+    """Run all migrations."""
+    app = build_app(url)
     with app.app_context():
         flask_migrate.upgrade()
-    close(app)
+    close_app(app)
 
 
-def close(app):
+def close_app(app):
+    """Close all database connections of the app."""
     for connection, _ in vars(compiled_statements._thread).pop("connections", {}).values():
-        connection.close()  # what this thread keeps goes back to its pool, and with it
+        connection.close()  # returns this thread's connection to the pool, which is then disposed of
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
 
 
-def write_without_waiting(app):
-    """Nothing here has to outlive the machine's power, so SQLite need not wait for its disk; PostgreSQL neither."""
+def disable_fsync(app):
+    """Turn SQLite's disk synchronization off: test data need not survive a power failure."""
     with app.app_context():
         for engine in db.engines.values():
             if engine.dialect.name == "sqlite":
                 event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
 
 
-def forbid_writes_on_reads(app):
-    """A GET that writes fails its test; a few marks that a read may leave are named here."""
+def forbid_writes_in_get(app):
+    """Fail any test in which a GET writes, apart from a few allowed statements."""
     from flask import has_request_context, request
 
-    def check(connection, cursor, text, *rest):
+    def check_statement(connection, cursor, text, *rest):
         writes = text.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE")
         if writes and has_request_context() and request.method in ("GET", "HEAD"):
-            assert text.startswith(MARKS), f"{request.path} writes: {text}"
+            assert text.startswith(ALLOWED_WRITES), f"{request.path} writes: {text}"
 
     with app.app_context():
-        event.listen(db.engines[AUTOCOMMIT_BIND], "before_cursor_execute", check)
+        event.listen(db.engines[AUTOCOMMIT_BIND], "before_cursor_execute", check_statement)
 
 
 @pytest.fixture(scope="session", params=DATABASES)
@@ -166,20 +174,20 @@ def shared_app(database, new_app):
 
 @pytest.fixture
 def app(shared_app):
-    """The sandbox's app on an empty database, with the clock at noon."""
+    """The sandbox app on an empty database, with the clock at noon."""
     shared_app.extensions["clock"].at = NOON
     with shared_app.app_context():
-        empty(db.engine)
+        delete_all_rows(db.engine)
     yield shared_app
     with shared_app.app_context():
         db.session.remove()
 
 
-def empty(engine):
-    """Delete every row: for the few that a test leaves, far quicker than TRUNCATE on PostgreSQL."""
+def delete_all_rows(engine):
+    """Delete every row: much faster than TRUNCATE on PostgreSQL for the few rows of a test."""
     with engine.begin() as connection:
-        filled = {row[0] for row in connection.exec_driver_sql(_filled())}
-        tables = [table for table in reversed(db.metadata.sorted_tables) if table.name in filled]
+        nonempty = {row[0] for row in connection.exec_driver_sql(_nonempty_tables_query())}
+        tables = [table for table in reversed(db.metadata.sorted_tables) if table.name in nonempty]
         if engine.dialect.name == "postgresql":
             deletes = "; ".join(str(sa.delete(table)) for table in tables)
             connection.exec_driver_sql("SET LOCAL session_replication_role = replica; " + deletes)
@@ -190,13 +198,13 @@ def empty(engine):
 
 
 @cache
-def _filled():
-    """What asks for the names of the tables that have rows."""
-    each = [
+def _nonempty_tables_query():
+    """A query for the names of the tables that have rows."""
+    queries = [
         sa.select(sa.literal_column(f"'{table.name}'")).where(sa.exists(sa.select(1).select_from(table)))
         for table in db.metadata.sorted_tables
     ]
-    return str(sa.union_all(*each).compile(compile_kwargs={"literal_binds": True}))
+    return str(sa.union_all(*queries).compile(compile_kwargs={"literal_binds": True}))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command line: `streamsvc …`; each command is known to `flask` too."""
+"""The `streamsvc` command line. Its commands are also available from `flask`."""
 
 import sys
 
@@ -43,16 +43,16 @@ def group():
     """The back end of a video-streaming service: sessions, catalog, subscriptions, playback."""
 
 
-group.params = [option for option in group.params if option.name == "version"]  # flask's own would only confuse
+group.params = [option for option in group.params if option.name == "version"]  # Flask's own options would only confuse
 for command in COMMANDS:
     group.add_command(command)
 
 
 def main() -> None:
-    """Run a command; what stops it is one sentence, not a traceback."""
+    """Run a command. A settings or database error is reported in one sentence, without a traceback."""
     try:
         group()
     except SettingsError as error:
         sys.exit(f"streamsvc cannot start: {error}")
     except OperationalError as error:
-        sys.exit(f"streamsvc: the database refused: {error.orig}")
+        sys.exit(f"streamsvc: database error: {error.orig}")

@@ -1,4 +1,4 @@
-"""api-keys."""
+"""The api-keys commands."""
 
 import click
 from flask.cli import with_appcontext
@@ -11,15 +11,25 @@ from streamsvc.storage.database import db
 
 @click.group("api-keys")
 def api_keys():
-    """Keys for operators and front ends."""
+    """Manage API keys of operators and front ends."""
 
 
-@api_keys.command()
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="May be repeated.")
-@click.option("--name", required=True, help="Who or what will use it.")
+@api_keys.command("create")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice(SCOPES),
+    help="Scope of the key; may be repeated.",
+)
+@click.option("--name", required=True, help="Who or what will use the key.")
 @with_appcontext
-def create(scopes, name):
-    """Make a key and print its id and, as the last word, its token, which is shown this once: only a hash is kept."""
+def create_key(scopes, name):
+    """Create an API key and print its id and token.
+
+    The token is printed last on the line, and only this once: only its hash is stored.
+    """
     token = new_token(API_KEY_PREFIX)
     key_id = create_api_key_from_token(name, list(scopes), token, expires_at=None).id
     db.session.commit()

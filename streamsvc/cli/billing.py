@@ -1,4 +1,4 @@
-"""billing run, billing audit, billing import."""
+"""The billing commands: run, audit, import."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 from streamsvc import clock
 from streamsvc.cli.progress import progress_bar
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.operations.billing.books.audit import audit_billing as differences
+from streamsvc.operations.billing.books.audit import audit_billing as find_differences
 from streamsvc.operations.billing.subscriptions.importing import import_subscribers
 from streamsvc.operations.billing.subscriptions.renewal import process_due_subscription
 from streamsvc.storage.database import db, fetch_all
@@ -21,51 +21,58 @@ DUE_SUBSCRIPTIONS = sa.select(Subscription.id).where(
 
 @click.group()
 def billing():
-    """Invoices and payments."""
+    """Renew, audit and import subscriptions."""
 
 
-@billing.command()
-@click.option("--dry-run", is_flag=True, help="Only tell how many subscriptions are due.")
+@billing.command("run")
+@click.option("--dry-run", is_flag=True, help="Only print how many subscriptions are due.")
 @with_appcontext
-def run(dry_run):
-    """Renew, charge and end what is due now, without waiting for the worker. Doing it twice does it once."""
+def run_billing(dry_run):
+    """Process all due subscriptions now.
+
+    This renews, charges and ends them without waiting for the worker. It is safe to run twice.
+    """
     due = [row.id for row in fetch_all(DUE_SUBSCRIPTIONS.order_by(Subscription.due_at), {"now": clock.now()})]
     if dry_run:
-        click.echo(f"{len(due)} subscriptions are due (dry run: nothing was done)")
+        click.echo(f"{len(due)} subscriptions are due (dry run: nothing was changed)")
         return
     with progress_bar(len(due), "Billing") as bar:
         for subscription_id in due:
             process_due_subscription(subscription_id, clock.now())
             bar.update(1)
-    click.echo(f"{len(due)} subscriptions attended to")
+    click.echo(f"{len(due)} subscriptions processed")
 
 
-@billing.command()
+@billing.command("audit")
 @with_appcontext
-def audit():
-    """Recompute every invoice, balance and number from what happened; report and park what differs."""
-    found = differences(clock.now())
+def audit_billing():
+    """Audit the books and print the differences.
+
+    Recomputes every invoice, balance and number from the event log. Subscriptions that do not reconcile are placed on
+    billing hold. Exits with 1 if there are differences.
+    """
+    differences = find_differences(clock.now())
     db.session.commit()
-    for one in found:
-        click.echo(f"{one.check}: {one.subject}: expected {one.expected}, found {one.found}")
-    click.echo(f"{len(found)} differences")
-    if found:
+    for row in differences:
+        click.echo(f"{row.check}: {row.subject}: expected {row.expected}, found {row.found}")
+    click.echo(f"{len(differences)} differences")
+    if differences:
         raise SystemExit(1)
 
 
 @billing.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("--dry-run", is_flag=True, help="Only tell what would happen.")
+@click.option("--dry-run", is_flag=True, help="Only print what would happen.")
 @with_appcontext
-def import_(file, dry_run):
-    """Bring live subscribers along from another system: FILE is NDJSON, a subscriber a line (docs/billing.md).
+def import_billing(file, dry_run):
+    """Import active subscribers from another system.
 
-    Nobody is charged before the day through which they have paid. The same file twice changes nothing. Ends with 1
-    where a line was rejected.
+    FILE is NDJSON, one subscriber per line (docs/billing.md). No subscriber is charged before the day through which
+    they have already paid. Importing the same file again changes nothing. Exits with 1 if a line was rejected.
     """
     with Path(file).open("rb") as lines:
-        length = sum(1 for _ in lines)
-    with progress_bar(length, "Importing subscribers") as bar:
+        line_count = sum(1 for _ in lines)
+    with progress_bar(line_count, "Importing subscribers") as bar:
         report = import_subscribers(file, clock.now(), dry_run, lambda: bar.update(1))
     counts = ", ".join(f"{report.counts[name]} {name}" for name in ("added", "unchanged", "rejected"))
     click.echo(f"{report.lines} lines: {counts}" + (" (dry run: nothing was changed)" if dry_run else ""))

@@ -1,4 +1,4 @@
-"""catalog import, catalog export."""
+"""The catalog commands: import, export."""
 
 import sys
 import zlib
@@ -19,48 +19,53 @@ MAX_REPORTED = 20
 
 @click.group()
 def catalog():
-    """The catalogue of titles."""
+    """Import and export the catalogue."""
 
 
 @catalog.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("--dry-run", is_flag=True, help="Only tell what would happen.")
-@click.option("--format", "form", type=click.Choice(list(READERS)), default="ndjson", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Only print what would happen.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(list(READERS)),
+    default="ndjson",
+    show_default=True,
+    help="Format of the file.",
+)
 @click.option(
     "--with",
-    "others",
+    "other_files",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False),
-    help="Another of IMDb's files: title.ratings, akas, episode, principals, crew or name.basics. May be repeated.",
+    help="Another IMDb file: title.ratings, akas, episode, principals, crew or name.basics. May be repeated.",
 )
-@click.option("--remove-missing", is_flag=True, help="Take out the titles that the file does not name.")
+@click.option("--remove-missing", is_flag=True, help="Remove the titles that are not in the file.")
 @click.option(
     "--most-removals-percent",
     type=click.IntRange(0, 100),
     default=10,
     show_default=True,
-    help="Where more would go, none goes.",
+    help="Abort the removals if more than this percentage of titles would be removed.",
 )
 @with_appcontext
-def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
-    """Import FILE, plain or gzip; NDJSON is a title a line. What is good lands; what is not is told.
+def import_catalog(file, dry_run, file_format, other_files, remove_missing, most_removals_percent):
+    """Import titles from FILE, plain or gzip.
 
-    The same file twice changes nothing. Ends with 1 where a line was rejected, or nothing removed for safety.
+    NDJSON has one title per line. Valid entries are imported; rejected ones are reported. Importing the same file again
+    changes nothing. Exits with 1 if a line was rejected, or if the removals were aborted.
     """
-    if others and form != "imdb":
-        raise click.UsageError("Only IMDb's files come with others: --format imdb")
-    most = most_removals_percent if remove_missing and not dry_run else None
+    if other_files and file_format != "imdb":
+        raise click.UsageError("--with requires --format imdb")
+    max_removals_percent = most_removals_percent if remove_missing and not dry_run else None
     try:
-        report = import_with_progress(file, dry_run, form, most, others)
-    except (OSError, EOFError, zlib.error, FileTooLarge) as broken:
-        raise click.ClickException(f"The file cannot be read to its end: {broken}") from None
+        report = import_with_progress(file, dry_run, file_format, max_removals_percent, other_files)
+    except (OSError, EOFError, zlib.error, FileTooLarge) as error:
+        raise click.ClickException(f"The file cannot be read: {error}") from None
     click.echo(format_summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
     for rejection in report.rejections[:MAX_REPORTED]:
-        flaw = rejection.error
-        click.echo(
-            f"line {rejection.line} {rejection.external_id or ''}: {flaw.field or 'line'}: {flaw.code}: {flaw.reason}",
-            err=True,
-        )
+        title, error = rejection.external_id or "", rejection.error
+        click.echo(f"line {rejection.line} {title}: {error.field or 'line'}: {error.code}: {error.reason}", err=True)
     if len(report.rejections) > MAX_REPORTED:
         click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
     if report.not_removed:
@@ -70,11 +75,21 @@ def import_(file, dry_run, form, others, remove_missing, most_removals_percent):
 
 
 @catalog.command("export")
-@click.option("--format", "form", type=click.Choice(list(EXPORTERS)), default="ndjson", show_default=True)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(list(EXPORTERS)),
+    default="ndjson",
+    show_default=True,
+    help="Format of the output.",
+)
 @with_appcontext
-def export(form):
-    """Write the catalogue to standard output: the catalogue file, or a feed with the licence windows in it."""
-    sys.stdout.writelines(EXPORTERS[form](current_app.extensions["settings"].public_url))
+def export_catalog(file_format):
+    """Write the catalogue to standard output.
+
+    The output is a catalogue file, or a feed that includes licence windows.
+    """
+    sys.stdout.writelines(EXPORTERS[file_format](current_app.extensions["settings"].public_url))
 
 
 def import_with_progress(
@@ -84,19 +99,19 @@ def import_with_progress(
     max_removals_percent: int | None = None,
     other_files: Sequence[str] = (),
 ) -> CatalogImportReport:
-    """Import a file with a bar on a terminal."""
-    length = 0
-    for one in (file, *other_files):
-        with open_file(one) as whole:
-            length += sum(1 for _ in iter_lines(whole, sys.maxsize if other_files else None))
+    """Import a file, with a progress bar on a terminal."""
+    line_count = 0
+    for path in (file, *other_files):
+        with open_file(path) as file_object:
+            line_count += sum(1 for _ in iter_lines(file_object, sys.maxsize if other_files else None))
     gc_tuning.tune_gc()
-    with progress_bar(length, "Importing titles") as bar:
+    with progress_bar(line_count, "Importing titles") as bar:
         return import_file(
             file, lambda done: bar.update(done - bar.pos), dry_run, file_format, max_removals_percent, other_files
         )
 
 
 def format_summary(report: CatalogImportReport) -> str:
-    """One line of counts."""
+    """The import's counts on one line."""
     counts = ("added", "changed", "unchanged", "rejected", *(("removed",) if report.removed else ()))
     return f"{report.lines} lines: " + ", ".join(f"{getattr(report, name)} {name}" for name in counts)

@@ -1,4 +1,4 @@
-"""demo, demo seed."""
+"""The demo commands: demo, demo seed."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from streamsvc.operations.maintenance import demo as operation
 from streamsvc.settings import PREFIX, Settings
 
 WELCOME = """
-streamsvc serves on {url}  (a storefront; documentation: {url}/docs, Ctrl-C stops)
+streamsvc is running on {url}  (storefront; documentation: {url}/docs; Ctrl-C to stop)
 
   viewer    {email}  {password}
   operator  {key}
@@ -30,41 +30,46 @@ streamsvc serves on {url}  (a storefront; documentation: {url}/docs, Ctrl-C stop
 @click.group(invoke_without_command=True)
 @click.pass_context
 def demo(context):
-    """Migrate, seed and serve a demo, in the sandbox.
+    """Migrate, seed and serve a demo in the sandbox.
 
     It has a real catalogue, a few plans, a viewer and an operator.
     """
-    for shown in ("SANDBOX", "STOREFRONT"):
-        os.environ.setdefault(PREFIX + shown, "1")
+    for name in ("SANDBOX", "STOREFRONT"):
+        os.environ.setdefault(PREFIX + name, "1")
     if context.invoked_subcommand is None:
         settings = Settings.from_env()
         _require_free_port(settings)
         context.invoke(migrate_database)
-        context.invoke(seed)
+        context.invoke(seed_demo)
         context.invoke(print_welcome)
         context.invoke(serve)
 
 
 def _require_free_port(settings):
+    """Raises ClickException if the port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError:
-            where = f"{settings.host}:{settings.port}"
-            raise click.ClickException(f"{where} is taken; choose another, such as {PREFIX}PORT=8001") from None
+            address = f"{settings.host}:{settings.port}"
+            raise click.ClickException(f"{address} is in use; choose another port, such as {PREFIX}PORT=8001") from None
 
 
 @click.command()
 @with_appcontext
 def migrate_database():
+    """Apply all migrations."""
     flask_migrate.upgrade()
 
 
-@demo.command()
+@demo.command("seed")
 @with_appcontext
-def seed():
-    """Put the demo's titles, plans, viewer and operator there. Doing it twice changes nothing."""
+def seed_demo():
+    """Create the demo's titles, plans, viewer and operator.
+
+    Seeding again changes nothing.
+    """
     report = import_with_progress(operation.CATALOG)
     operation.seed_accounts_and_plans(clock.now())
     click.echo("Demo catalogue: " + format_summary(report))
@@ -75,7 +80,12 @@ def seed():
 @click.command()
 @with_appcontext
 def print_welcome():
+    """Print the demo's address, credentials and some requests to try."""
     settings = current_app.extensions["settings"]
     url = f"http://{settings.host}:{settings.port}"
-    people = {"email": operation.EMAIL, "password": operation.demo_password(), "key": operation.demo_operator_token()}
-    click.echo(WELCOME.format(url=url, **people))
+    credentials = {
+        "email": operation.EMAIL,
+        "password": operation.demo_password(),
+        "key": operation.demo_operator_token(),
+    }
+    click.echo(WELCOME.format(url=url, **credentials))

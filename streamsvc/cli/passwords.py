@@ -1,4 +1,4 @@
-"""breached-passwords."""
+"""The breached-passwords command."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,12 +13,13 @@ from streamsvc.security.breached_passwords import build_filter, count_passwords
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 def breached_passwords(source, target):
-    """Make the filter TARGET from SOURCE, a list of breached passwords: one a line, or its SHA-1; plain or .gz.
+    """Build a filter of breached passwords.
 
-    STREAMSVC_BREACHED_PASSWORDS=TARGET then refuses them too. Needs the extra `breaches`.
+    SOURCE, plain or .gz, has a password or its SHA-1 per line; the filter is written to TARGET. Set
+    STREAMSVC_BREACHED_PASSWORDS=TARGET to reject these passwords too. Needs the extra `breaches`.
     """
     if find_spec("rbloom") is None:
-        raise click.ClickException("needs the extra; `pip install 'streamsvc[breaches]'` has it")
+        raise click.ClickException("needs the extra `breaches`: pip install 'streamsvc[breaches]'")
     expected = count_passwords(source)
     with progress_bar(expected, source.name) as bar:
         build_filter(source, target, expected, bar.update)

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, silence elsewhere: the summary line is enough for a log."""
+"""A progress bar on a terminal; nothing elsewhere, since the summary line is enough for a log."""
 
 import sys
 
@@ -6,6 +6,6 @@ import click
 
 
 def progress_bar(length: int, label: str):
-    """click's bar over `length` steps, on standard error."""
+    """click's progress bar over `length` steps, on standard error."""
     hidden = not sys.stderr.isatty()
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, show_pos=True)

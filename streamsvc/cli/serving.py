@@ -1,4 +1,4 @@
-"""serve, worker, config."""
+"""The serve, worker and config commands."""
 
 import logging
 import os
@@ -15,21 +15,24 @@ from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import PREFIX, Settings, describe_settings
 
-NOT_MIGRATED = "the database is not at the newest migration: run `streamsvc db upgrade` first"
+NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` first"
 
 
 @click.command()
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=int, help="Port to listen on.")
 @click.option("--workers", type=int, help="Web processes.")
-@click.option("--no-worker", is_flag=True, help="Serve requests only; run `streamsvc worker` elsewhere.")
+@click.option("--no-worker", is_flag=True, help="Serve requests only; run `streamsvc worker` separately.")
 def serve(host, port, workers, no_worker):
-    """Serve the API with gunicorn, and one worker beside it. A part that dies is replaced; SIGTERM drains."""
+    """Serve the API with gunicorn, and run one worker.
+
+    A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops.
+    """
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[PREFIX + name] = str(value)
     _require_current_schema()
-    parts = {
+    commands = {
         "web": [
             sys.executable,
             "-m",
@@ -40,8 +43,8 @@ def serve(host, port, workers, no_worker):
         ]
     }
     if not no_worker:
-        parts["worker"] = [sys.executable, "-m", "streamsvc.cli", "worker"]
-    sys.exit(supervise(parts))
+        commands["worker"] = [sys.executable, "-m", "streamsvc.cli", "worker"]
+    sys.exit(supervise(commands))
 
 
 @with_appcontext
@@ -51,10 +54,10 @@ def _require_current_schema():
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Do what is due now, then stop: for cron.")
+@click.option("--once", is_flag=True, help="Run the jobs that are due now, then exit; for cron.")
 @with_appcontext
 def worker(once):
-    """Do the jobs that fall due: renewals, retries, mails."""
+    """Run jobs as they become due: renewals, retries, mail."""
     from streamsvc import clock
     from streamsvc.worker import gc_tuning, jobs
 
@@ -77,11 +80,11 @@ def _configure_logging():
 
 @click.command()
 def config():
-    """Show every setting and its value in force.
+    """Print all settings with their current values.
 
     Secrets are masked.
     """
     rows = describe_settings(Settings.from_env())
     width = max(len(name) for name, *_ in rows)
-    for name, value, about in rows:
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}\n{' ' * width}  {about}")
+    for name, value, description in rows:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}\n{' ' * width}  {description}")

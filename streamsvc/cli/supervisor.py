@@ -1,4 +1,4 @@
-"""Keep a few processes running together: replace what dies, stop all in good order."""
+"""Runs a few processes together: replaces those that die and stops all of them in order."""
 
 import signal
 import subprocess
@@ -12,7 +12,10 @@ POLL_INTERVAL_S = 0.1
 
 
 def supervise(commands: dict[str, list[str]]) -> int:
-    """Run each command until SIGTERM or SIGINT; the exit status. A part that keeps dying at once ends all."""
+    """Run each command until SIGTERM or SIGINT and return the exit status.
+
+    If a command fails `MAX_FAST_FAILURES` times in a row within `MIN_UPTIME_S` of its start, all are stopped.
+    """
     stopping = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.append(True))
@@ -35,12 +38,12 @@ def supervise(commands: dict[str, list[str]]) -> int:
 
 
 def _start_process(command: list[str]) -> tuple[subprocess.Popen, float]:
-    """A process in a group of its own: a Ctrl-C at the terminal reaches the supervisor alone."""
+    """Start a process in its own group, so that Ctrl-C in the terminal reaches only the supervisor."""
     return subprocess.Popen(command, start_new_session=True), time.monotonic()
 
 
 def _stop_processes(processes: list[subprocess.Popen]) -> None:
-    """Let each finish what it does; kill what does not end in time."""
+    """Let each process finish its work; kill those that take longer than `DRAIN_TIMEOUT_S`."""
     for process in processes:
         if process.poll() is None:
             process.terminate()

@@ -1,1 +1,1 @@
-"""The world outside: payment providers and mail."""
+"""Clients of external services: payment providers, mail, webhooks, OpenID Connect, VIES."""

@@ -1,22 +1,25 @@
-"""Authenticators, through py_webauthn: what they are asked, and whether their answers hold.
+"""WebAuthn through py_webauthn: options for authenticators, and verification of their responses.
 
-Credentials are the browser's own JSON, as `toJSON()` gives it. The library is loaded where it is first used.
+Credentials are the browser's own JSON, as returned by `toJSON()`. The library is imported on first use.
 """
 
 import json
 from dataclasses import dataclass
 
 MALFORMED_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What the library lets through where an answer is made up (its own exceptions aside)."""
+"""What the library lets through for a malformed response, besides its own exceptions."""
 
 
 class VerificationFailed(Exception):
-    """The answer does not hold; the message says why."""
+    """The authenticator's response is not valid; the message says why."""
 
 
 @dataclass(frozen=True)
 class VerifiedCredential:
-    """What a checked answer tells. `key` only of a new passkey; `verified`: the device knew its user."""
+    """A verified response.
+
+    `public_key` is set for a new passkey only; `user_verified`: the device identified its user.
+    """
 
     credential_id: str
     sign_count: int
@@ -25,7 +28,7 @@ class VerifiedCredential:
 
 
 def creation_options(rp_id: str, challenge: bytes, account_id: str, email: str, existing_ids: list[str]) -> dict:
-    """PublicKeyCredentialCreationOptionsJSON: a passkey that is found without a user name."""
+    """PublicKeyCredentialCreationOptionsJSON for a discoverable passkey (one that needs no user name)."""
     import webauthn
     from webauthn.helpers import base64url_to_bytes, structs
 
@@ -40,15 +43,18 @@ def creation_options(rp_id: str, challenge: bytes, account_id: str, email: str, 
             user_verification=structs.UserVerificationRequirement.PREFERRED,
         ),
         exclude_credentials=[
-            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(each)) for each in existing_ids
+            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(credential_id))
+            for credential_id in existing_ids
         ],
     )
     return json.loads(webauthn.options_to_json(options))
 
 
 def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None = None) -> dict:
-    """PublicKeyCredentialRequestOptionsJSON: one of the `known` passkeys; without them any passkey of this site, so
-    that it tells nothing about anybody."""
+    """PublicKeyCredentialRequestOptionsJSON for the passkeys in `allowed_ids`.
+
+    Without `allowed_ids` it is for any passkey of this site, so that it reveals nothing about any account.
+    """
     import webauthn
     from webauthn.helpers import base64url_to_bytes, structs
 
@@ -57,13 +63,15 @@ def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None 
         challenge=challenge,
         user_verification=structs.UserVerificationRequirement.PREFERRED,
         allow_credentials=allowed_ids
-        and [structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(k)) for k in allowed_ids],
+        and [
+            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(credential_id)) for credential_id in allowed_ids
+        ],
     )
     return json.loads(webauthn.options_to_json(options))
 
 
 def read_challenge(credential: dict) -> bytes:
-    """The challenge that the credential says it answers, unchecked. Raises Unproved."""
+    """The challenge that the credential claims to answer, not verified. Raises VerificationFailed."""
     from webauthn.helpers import base64url_to_bytes
 
     try:
@@ -73,44 +81,48 @@ def read_challenge(credential: dict) -> bytes:
 
 
 def verify_registration(credential: dict, challenge: bytes, rp_id: str, origin: str) -> VerifiedCredential:
-    """Check the answer to `creation_options`. Raises Unproved."""
+    """Verify the response to `creation_options`. Raises VerificationFailed."""
     import webauthn
 
     expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origin}
-    found = _verify(webauthn.verify_registration_response, credential=credential, **expected)
+    verified = _verify(webauthn.verify_registration_response, credential=credential, **expected)
     return VerifiedCredential(
-        _base64url(found.credential_id), found.sign_count, found.user_verified, found.credential_public_key
+        _base64url(verified.credential_id), verified.sign_count, verified.user_verified, verified.credential_public_key
     )
 
 
 def verify_assertion(
     credential: dict, challenge: bytes, rp_id: str, origin: str, public_key: bytes
 ) -> VerifiedCredential:
-    """Check the answer to `request_options` against a public key; the caller checks the count. Raises Unproved."""
+    """Verify the response to `request_options` against a public key. Raises VerificationFailed.
+
+    The caller checks the sign count.
+    """
     import webauthn
 
     expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origin}
-    kept = {"credential_public_key": public_key, "credential_current_sign_count": 0}
-    found = _verify(webauthn.verify_authentication_response, credential=credential, **expected, **kept)
-    return VerifiedCredential(_base64url(found.credential_id), found.new_sign_count, found.user_verified)
+    stored = {"credential_public_key": public_key, "credential_current_sign_count": 0}
+    verified = _verify(webauthn.verify_authentication_response, credential=credential, **expected, **stored)
+    return VerifiedCredential(_base64url(verified.credential_id), verified.new_sign_count, verified.user_verified)
 
 
 def read_user_handle(credential: dict) -> str | None:
-    """Whose passkey the authenticator says it is; None where it does not say. Raises Unproved."""
+    """The account id that the authenticator reports, or None. Raises VerificationFailed."""
     from webauthn.helpers import base64url_to_bytes
 
     try:
-        told = credential["response"].get("userHandle")
-        return base64url_to_bytes(told).decode() if told else None
+        user_handle = credential["response"].get("userHandle")
+        return base64url_to_bytes(user_handle).decode() if user_handle else None
     except MALFORMED_ERRORS as error:
         raise VerificationFailed(type(error).__name__) from None
 
 
-def _verify(check, **given):
+def _verify(check, **arguments):
+    """Call one of the library's checks; any of its errors becomes VerificationFailed."""
     from webauthn.helpers.exceptions import WebAuthnException
 
     try:
-        return check(**given)
+        return check(**arguments)
     except (WebAuthnException, *MALFORMED_ERRORS) as error:
         raise VerificationFailed("".join(letter for letter in str(error)[:200] if letter.isprintable())) from None
 

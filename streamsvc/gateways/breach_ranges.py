@@ -1,6 +1,6 @@
-"""Whether a service that knows breached passwords knows one: asked by the first five letters of its SHA-1 alone.
+"""Looks up breached passwords with a k-anonymity range API: only the first five letters of the SHA-1 are sent.
 
-What goes out fits hundreds of passwords, and the answer is padded, so that neither it nor its length tells which.
+Those fit hundreds of passwords, and the response is padded, so that neither it nor its length reveals the password.
 """
 
 import hashlib
@@ -12,8 +12,11 @@ REQUEST_HEADERS = {"Add-Padding": "true", "User-Agent": "streamsvc"}
 
 
 def is_password_listed(url: str, password: str) -> bool:
-    """`url` ends where the five letters follow, as `https://api.pwnedpasswords.com/range/`. Raises Away."""
+    """Whether the API lists the password. Raises CallFailed.
+
+    `url` ends where the five letters follow, as in `https://api.pwnedpasswords.com/range/`.
+    """
     digest = hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest().upper()
     lines = fetch_text(url + digest[:5], TIMEOUT_S, REQUEST_HEADERS).splitlines()
     counts = {rest: count for rest, _, count in (line.strip().partition(":") for line in lines)}
-    return counts.get(digest[5:], "0") != "0"  # what pads is counted 0
+    return counts.get(digest[5:], "0") != "0"  # padding has count 0

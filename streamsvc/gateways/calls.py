@@ -1,4 +1,4 @@
-"""JSON, or text, over HTTP from a service that the operator named: no redirect is followed, no endless answer read."""
+"""HTTP calls to services chosen by the operator: JSON or text, no redirects, bounded response size."""
 
 import http.client
 import json
@@ -9,11 +9,11 @@ MAX_RESPONSE_BYTES = 512 * 1024
 
 
 class CallRejected(Exception):
-    """The service answered no; the message says why, for the log."""
+    """The service rejected the call; the message says why, for the log."""
 
 
 class CallFailed(Exception):
-    """The service did not answer, or not as one does."""
+    """The service did not respond, or not as expected."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -25,24 +25,27 @@ _opener = urllib.request.build_opener(_NoRedirects)
 
 
 def fetch_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
-    """The object that a GET, or with a body a POST, answers. Raises Away; Refused where a POST hears 4xx."""
+    """The JSON object that a GET, or with a body a POST, returns.
+
+    Raises CallFailed; CallRejected for a POST that gets 4xx.
+    """
     request = urllib.request.Request(url, body, {"Accept": "application/json", **(headers or {})})
-    found = _fetch(request, timeout_s, json.loads)
-    if not isinstance(found, dict):
+    document = _fetch(request, timeout_s, json.loads)
+    if not isinstance(document, dict):
         raise CallFailed(f"{url}: not an object")
-    return found
+    return document
 
 
 def fetch_text(url: str, timeout_s: float, headers: dict) -> str:
-    """What a GET answers, in ASCII. Raises Away."""
+    """The ASCII text that a GET returns. Raises CallFailed."""
     return _fetch(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
 
 
 def _fetch(request: urllib.request.Request, timeout_s: float, parse):
     url = request.full_url
     try:
-        with _opener.open(request, timeout=timeout_s) as answer:
-            return parse(answer.read(MAX_RESPONSE_BYTES))
+        with _opener.open(request, timeout=timeout_s) as response:
+            return parse(response.read(MAX_RESPONSE_BYTES))
     except urllib.error.HTTPError as error:
         with error:
             if error.code < 500 and request.data is not None:

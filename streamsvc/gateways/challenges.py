@@ -1,4 +1,4 @@
-"""Whether a visitor solved a challenge: the siteverify call that Turnstile, hCaptcha and reCAPTCHA share."""
+"""Verifies CAPTCHA challenges with the siteverify call shared by Turnstile, hCaptcha and reCAPTCHA."""
 
 from urllib.parse import urlencode
 
@@ -9,9 +9,9 @@ FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def is_challenge_solved(url: str, secret: str, token: str, address: str | None) -> bool:
-    """Whether the service says that this token stands for a solved challenge; it takes each once. Raises Away."""
-    asked = {"secret": secret, "response": token} | ({"remoteip": address} if address else {})
+    """Whether the token stands for a solved challenge; the service accepts each token once. Raises CallFailed."""
+    form = {"secret": secret, "response": token} | ({"remoteip": address} if address else {})
     try:
-        return fetch_json(url, TIMEOUT_S, urlencode(asked).encode(), FORM_HEADERS).get("success") is True
+        return fetch_json(url, TIMEOUT_S, urlencode(form).encode(), FORM_HEADERS).get("success") is True
     except CallRejected as error:
         raise CallFailed(f"{url}: {error}") from None

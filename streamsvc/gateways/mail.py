@@ -1,4 +1,4 @@
-"""Mail leaves here: to the console, into a folder, or by SMTP, as `STREAMSVC_MAIL_URL` says."""
+"""Sends mail to the console, into a folder, or by SMTP, according to `STREAMSVC_MAIL_URL`."""
 
 import smtplib
 import ssl
@@ -13,7 +13,7 @@ SMTP_TIMEOUT_S = 10
 
 
 def build_message(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
-    """Text with an HTML twin. A line feed in a header is refused by the standard library itself."""
+    """A message with text and HTML parts. The standard library rejects line feeds in headers."""
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"], message["Subject"] = sender, to, subject
     message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip(" >"))
@@ -24,7 +24,7 @@ def build_message(sender: str, to: str, subject: str, text: str, html: str) -> E
 
 
 def send_message(url: str, message: EmailMessage) -> None:
-    """Hand one message over. Raises OSError or SMTPException where nobody took it."""
+    """Send one message. Raises OSError or SMTPException if it is not accepted."""
     target = urlsplit(url)
     if target.scheme == "console":
         sys.stderr.write(f"--- mail to {message['To']}: {message['Subject']}\n{_plain_text(message)}\n---\n")
@@ -37,7 +37,7 @@ def send_message(url: str, message: EmailMessage) -> None:
 
 
 def _send_by_smtp(target, message: EmailMessage) -> None:
-    """`smtp://` asks for STARTTLS unless the server is this machine; `smtps://` speaks TLS from the first byte."""
+    """`smtp://` requires STARTTLS unless the server is local; `smtps://` uses TLS from the start."""
     secure = ssl.create_default_context()
     host = target.hostname or "localhost"
     if target.scheme == "smtps":

@@ -1,6 +1,6 @@
-"""OpenID Connect providers over HTTP: discovery, keys, and the exchange of a code for who signed in there.
+"""OpenID Connect providers over HTTP: discovery, keys, and the exchange of a code for the user's claims.
 
-What a provider publishes is kept for an hour; a key that is not known yet has it read again. No redirect is followed.
+A provider's documents are cached for an hour; an unknown key causes a refresh. Redirects are not followed.
 """
 
 import base64
@@ -19,7 +19,7 @@ _document_cache: dict[str, tuple[datetime, dict]] = {}
 
 @dataclass(frozen=True)
 class OidcProvider:
-    """One entry of STREAMSVC_OIDC_PROVIDERS."""
+    """A provider from STREAMSVC_OIDC_PROVIDERS."""
 
     name: str
     issuer: str
@@ -27,11 +27,11 @@ class OidcProvider:
     client_secret: str = ""
     scope: str = "openid email"
     response_mode: str = ""
-    """`form_post`: the provider has the browser send its answer as a form, to us instead of to the front end's page."""
+    """`form_post`: the provider has the browser post its response to us, not redirect to the front end's page."""
 
     def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
-        """Where the browser goes to sign in. Raises Away."""
-        asked = {
+        """The URL at which the browser starts the sign-in. Raises CallFailed."""
+        parameters = {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": redirect_uri,
@@ -42,30 +42,30 @@ class OidcProvider:
             "code_challenge_method": "S256",
         }
         if self.response_mode:
-            asked["response_mode"] = self.response_mode
-        page = self._metadata()["authorization_endpoint"]
-        return f"{page}{'&' if '?' in page else '?'}{urlencode(asked)}"
+            parameters["response_mode"] = self.response_mode
+        endpoint = self._metadata()["authorization_endpoint"]
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
     def fetch_claims(self, code: str, issuer: str | None, redirect_uri: str, verifier: str, nonce: str) -> dict:
-        """Who signed in there, checked. Raises Refused, Away."""
+        """Exchange the code and return the verified claims of the ID token. Raises CallRejected, CallFailed."""
         metadata = self._metadata()
-        names_itself = metadata.get("authorization_response_iss_parameter_supported") is True
-        if issuer != self.issuer and (issuer is not None or names_itself):  # RFC 9207: which provider sent the browser
-            raise CallRejected("iss of the answer")
+        sends_issuer = metadata.get("authorization_response_iss_parameter_supported") is True
+        if issuer != self.issuer and (issuer is not None or sends_issuer):  # RFC 9207: which provider sent the browser
+            raise CallRejected("iss of the response")
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
-        answer = self._exchange_code(metadata, form | {"code_verifier": verifier})
-        claims = self._verify_id_token(metadata, answer.get("id_token"))
-        if fault := find_invalid_claim(claims, self.issuer, self.client_id, nonce, clock.wall_time()):
-            raise CallRejected(f"{fault} of the ID token")
+        response = self._exchange_code(metadata, form | {"code_verifier": verifier})
+        claims = self._verify_id_token(metadata, response.get("id_token"))
+        if invalid_claim := find_invalid_claim(claims, self.issuer, self.client_id, nonce, clock.wall_time()):
+            raise CallRejected(f"{invalid_claim} of the ID token")
         return claims
 
     def _metadata(self) -> dict:
-        found = _fetch_cached(f"{self.issuer}/.well-known/openid-configuration")
-        if found.get("issuer") != self.issuer or not all(
-            isinstance(found.get(name), str) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        metadata = _fetch_cached(f"{self.issuer}/.well-known/openid-configuration")
+        if metadata.get("issuer") != self.issuer or not all(
+            isinstance(metadata.get(name), str) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
         ):
-            raise CallFailed(f"{self.issuer} publishes another issuer, or not where it answers")
-        return found
+            raise CallFailed(f"{self.issuer}: its metadata has another issuer, or lacks an endpoint")
+        return metadata
 
     def _exchange_code(self, metadata: dict, form: dict) -> dict:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -82,22 +82,23 @@ class OidcProvider:
             raise CallRejected(f"the code: {error}") from None
 
     def _verify_id_token(self, metadata: dict, token) -> dict:
-        """The claims of an ID token that one of the provider's keys signed."""
+        """The claims of an ID token signed by one of the provider's keys. Raises CallRejected, CallFailed."""
         from joserfc import jwt
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
-        for again in (False, True):
-            keys = _fetch_cached(metadata["jwks_uri"], again)
+        for refresh in (False, True):
+            keys = _fetch_cached(metadata["jwks_uri"], refresh)
             try:
                 return jwt.decode(token, KeySet.import_key_set(keys), algorithms=list(ALGORITHMS)).claims
             except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-                told = type(error).__name__
-        raise CallRejected(f"signature of the ID token: {told}")
+                reason = type(error).__name__
+        raise CallRejected(f"signature of the ID token: {reason}")
 
 
 def _fetch_cached(url: str, refresh: bool = False) -> dict:
-    kept = _document_cache.get(url)
-    if refresh or kept is None or clock.wall_time() - kept[0] > CACHE_PERIOD:
-        kept = _document_cache[url] = (clock.wall_time(), fetch_json(url, TIMEOUT_S))
-    return kept[1]
+    """Fetch a document, from the cache unless it is older than `CACHE_PERIOD` or `refresh` is set."""
+    entry = _document_cache.get(url)
+    if refresh or entry is None or clock.wall_time() - entry[0] > CACHE_PERIOD:
+        entry = _document_cache[url] = (clock.wall_time(), fetch_json(url, TIMEOUT_S))
+    return entry[1]

@@ -1,4 +1,4 @@
-"""The Commission's register of VAT numbers (VIES), asked over its REST interface. No redirect is followed."""
+"""Client of VIES, the European Commission's register of VAT numbers. Redirects are not followed."""
 
 import http.client
 import json
@@ -11,11 +11,14 @@ from flask import current_app
 TIMEOUT_S = 10
 MAX_RESPONSE_BYTES = 64 * 1024
 CONCLUSIVE_RESULTS = (None, "VALID", "INVALID")
-"""What `userError` says where the member state really answered."""
+"""Values of `userError` when the member state has actually answered."""
 
 
 class VatCheck(NamedTuple):
-    """`valid` None where nobody could tell; `reference` is the consultation's number, for a later audit."""
+    """The result of a check.
+
+    `is_valid` is None if it could not be determined; `reference` is the consultation number, for audits.
+    """
 
     is_valid: bool | None
     reference: str | None = None
@@ -27,7 +30,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def check_vat_number(number: str, requester: str) -> VatCheck:
-    """Whether the number is in the register today. Both numbers begin with the letters of their country."""
+    """Check whether the number is registered today. Both numbers start with their country's letters."""
     body = {
         "countryCode": number[:2],
         "vatNumber": number[2:],

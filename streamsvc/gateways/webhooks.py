@@ -1,4 +1,4 @@
-"""One HTTP POST to an address that somebody else chose: no redirects, no private networks, no endless answers."""
+"""Webhook calls to customer-supplied URLs: no redirects, no private networks, bounded response size."""
 
 import http.client
 import socket
@@ -16,7 +16,7 @@ MAX_RESPONSE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class WebhookResponse:
-    """What came back; `status` None where nothing did, and `error` says why."""
+    """The response; `status` is None if there was none, and `error` says why."""
 
     status: int | None
     error: str | None = None
@@ -24,11 +24,11 @@ class WebhookResponse:
 
 
 class ForbiddenAddress(Exception):
-    """The address is not one that we call."""
+    """The URL's address must not be called."""
 
 
 def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookResponse:
-    """Send it to the very address that was checked, so that a second look-up cannot lead elsewhere."""
+    """Make one POST, to the very address that was checked: a second DNS lookup could return another."""
     try:
         connection, path = _connect(url)
     except (ForbiddenAddress, OSError, ValueError) as error:
@@ -46,12 +46,13 @@ def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookRespo
 
 
 def _connect(url: str):
+    """Connect to the URL's host; returns (connection, request path). Raises ForbiddenAddress."""
     parts = urlsplit(url)
-    private = current_app.extensions["settings"].webhooks_to_private
-    if parts.scheme not in (("https", "http") if private else ("https",)) or not parts.hostname:
-        raise ForbiddenAddress("only https:// addresses are called")
+    allow_private = current_app.extensions["settings"].webhooks_to_private
+    if parts.scheme not in (("https", "http") if allow_private else ("https",)) or not parts.hostname:
+        raise ForbiddenAddress("the URL must start with https://")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = _resolve_address(parts.hostname, port, private)
+    address = _resolve_address(parts.hostname, port, allow_private)
     raw = socket.create_connection((address, port), timeout=TIMEOUT_S)
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
     if parts.scheme == "https":
@@ -61,8 +62,8 @@ def _connect(url: str):
 
 
 def _resolve_address(host: str, port: int, allow_private: bool) -> str:
-    """The address of the host; refused where any of its addresses is not public."""
-    found = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    if not allow_private and not all(is_public_address(address) for address in found):
+    """Resolve the host. Raises ForbiddenAddress if any of its addresses is not public."""
+    addresses = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    if not allow_private and not all(is_public_address(address) for address in addresses):
         raise ForbiddenAddress(f"{host} is not a public address")
-    return sorted(found)[0]
+    return sorted(addresses)[0]

@@ -1,1 +1,1 @@
-"""What every request passes through: limits and headers, ETags, idempotency keys, pagination, metrics."""
+"""The HTTP layer: limits and headers, ETags, idempotency keys, pagination, trusted proxies, metrics."""

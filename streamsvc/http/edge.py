@@ -1,4 +1,4 @@
-"""The HTTP edge: a body or a query comes in through a schema, an answer or a problem goes out."""
+"""The HTTP edge: request parsing by schemas, JSON, problem documents, request ids and response headers."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ log = logging.getLogger("streamsvc")
 
 
 class MsgspecJsonProvider(JSONProvider):
-    """JSON by msgspec: compact UTF-8, moments in RFC 3339 with Z, keys in the order that they were given."""
+    """JSON by msgspec: compact UTF-8, datetimes as RFC 3339 with `Z`, keys in insertion order."""
 
     def dumps(self, obj, **kwargs):
         return msgspec.json.encode(obj).decode()
@@ -53,15 +53,15 @@ class MsgspecJsonProvider(JSONProvider):
 
 
 def json_response(body: bytes, status: int = 200) -> Response:
-    """A ready JSON document as an answer."""
+    """Wrap an encoded JSON document in a response."""
     return Response(body, status, content_type="application/json")
 
 
 def parse_strict_json(raw: bytes):
-    """The value that `raw` holds. Raises Malformed on anything that two readers could understand differently."""
+    """Decode JSON. Raises Malformed for anything that two parsers could understand differently."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
-        if b"\\u" in raw:  # an escape can spell half a character, which no UTF-8 and no database can hold
+        if b"\\u" in raw:  # an escaped lone surrogate cannot be encoded as UTF-8, nor stored
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Malformed from None
@@ -71,18 +71,18 @@ def parse_strict_json(raw: bytes):
 def _reject_duplicate_keys(pairs):
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return members
 
 
 def _reject_constant(name):
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a valid JSON number")
 
 
 class StrictParser(FlaskParser):
-    """Reads bodies and queries, and refuses what no schema asked for.
+    """Parses bodies and queries, and rejects unknown and repeated fields.
 
-    The same query string is the same question: what short ones mean is remembered.
+    Parsed queries are cached by query string, except long ones and those with a cursor.
     """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {
@@ -121,18 +121,21 @@ class StrictParser(FlaskParser):
     def handle_error(self, error, req, schema, *, error_status_code, error_headers):
         by_location = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
         raise Invalid(
-            errors={name: said for messages in by_location.values() for name, said in flatten_messages(messages)}
+            errors={
+                name: sentences for messages in by_location.values() for name, sentences in flatten_messages(messages)
+            }
         )
 
 
-def _single_values(given) -> dict[str, str]:
-    if repeated := [name for name in given if len(given.getlist(name)) > 1]:
-        raise Invalid(errors={name: ["Give it once."] for name in repeated})
-    return given.to_dict()
+def _single_values(fields) -> dict[str, str]:
+    """Convert to a plain dict. Raises Invalid if a field is repeated."""
+    if repeated := [name for name in fields if len(fields.getlist(name)) > 1]:
+        raise Invalid(errors={name: ["Must not be repeated."] for name in repeated})
+    return fields.to_dict()
 
 
 def flatten_messages(messages, path: str = ""):
-    """marshmallow's nested messages as pairs of a dotted path and its sentences."""
+    """Yield (dotted path, sentences) for each field in marshmallow's nested messages."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
             yield from flatten_messages(inner, f"{path}.{name}" if path else str(name))
@@ -141,34 +144,34 @@ def flatten_messages(messages, path: str = ""):
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """flask-smorest's blueprint with the strict parser; a schema class is made an instance once, not per request."""
+    """flask-smorest's blueprint with the strict parser. Schema classes are instantiated once, not per request."""
 
     ARGUMENTS_PARSER = StrictParser()
 
     def arguments(self, schema, *, location="json", **kwargs):
         decorate = super().arguments(schema() if isinstance(schema, type) else schema, location=location, **kwargs)
 
-        def arguments_of(view):
+        def mark_reads_query(view):
             decorated = decorate(view)
             decorated.reads_query = location == "query" or getattr(view, "reads_query", False)
             return decorated
 
-        return arguments_of
+        return mark_reads_query
 
     def response(self, status_code, schema=None, **kwargs):
         return super().response(status_code, schema() if isinstance(schema, type) else schema, **kwargs)
 
 
 class Api(flask_smorest.Api):
-    """flask-smorest's registry of the OpenAPI document, with problem documents for every error."""
+    """flask-smorest's API, with problem documents for all errors."""
 
     ERROR_SCHEMA = Problem
 
     def _register_responses(self):
-        for name, phrase in [(s.name, s.phrase) for s in HTTPStatus] + [("DEFAULT_ERROR", "What went wrong")]:
-            answer = {"description": phrase, "schema": self.ERROR_SCHEMA}
-            prepare_response(answer, self.spec, PROBLEM_MEDIA_TYPE)
-            self.spec.components.response(name, answer, lazy=True)
+        for name, phrase in [(s.name, s.phrase) for s in HTTPStatus] + [("DEFAULT_ERROR", "Error")]:
+            response = {"description": phrase, "schema": self.ERROR_SCHEMA}
+            prepare_response(response, self.spec, PROBLEM_MEDIA_TYPE)
+            self.spec.components.response(name, response, lazy=True)
 
     def handle_http_exception(self, error):
         if error.response is not None:
@@ -178,7 +181,7 @@ class Api(flask_smorest.Api):
 
 
 def problem_response(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
-    """A problem document (RFC 9457)."""
+    """Build a problem document response (RFC 9457)."""
     body = problem_body(status, code, detail, current_request_id(), **members)
     response = Response(body, status, content_type=PROBLEM_MEDIA_TYPE)
     response.headers.extend({k: v for k, v in (headers or {}).items() if k.lower() != "content-type"})
@@ -186,7 +189,7 @@ def problem_response(status: int, code: str, detail: str, headers: dict | None =
 
 
 def problem_body(status: int, code: str, detail: str, request_id: str, **members) -> bytes:
-    """The JSON of a problem document."""
+    """Encode a problem document as JSON."""
     body = {
         "type": f"urn:streamsvc:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
@@ -200,11 +203,12 @@ def problem_body(status: int, code: str, detail: str, request_id: str, **members
 
 
 def refusal_response(refusal: Refusal) -> Response:
+    """Render an error as a problem document."""
     return problem_response(refusal.status, refusal.code, refusal.detail, refusal.headers, **refusal.members)
 
 
 class DisabledSessionInterface(SessionInterface):
-    """Flask's own cookie session is not used: neither read nor written."""
+    """Disables Flask's cookie session: it is neither read nor written."""
 
     def open_session(self, app, request):
         return NullSession()
@@ -214,31 +218,34 @@ class DisabledSessionInterface(SessionInterface):
 
 
 class ResponseHeadersMiddleware:
-    """What every request gets on its way in, and every answer on its way out: an id, and the headers."""
+    """Assigns each request its id, and adds the id and the default headers to its response.
+
+    A valid `X-Request-Id` of the request is used as its id.
+    """
 
     def __init__(self, wsgi_app, headers):
         self.wsgi_app, self.headers = wsgi_app, headers
 
     def __call__(self, environ, start_response):
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else new_request_id()
+        sent_id = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else new_request_id()
         environ["streamsvc.request_id"] = request_id
 
-        def start(status, headers, exc_info=None):
+        def start_with_headers(status, headers, exc_info=None):
             present = {name.lower() for name, _ in headers}
             headers.extend(header for header in self.headers if header[0].lower() not in present)
             headers.append(("X-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
-        return self.wsgi_app(environ, start)
+        return self.wsgi_app(environ, start_with_headers)
 
 
 def hsts_headers(settings) -> tuple:
-    """Where viewers come by https, browsers are told to come no other way, for a year (RFC 6797)."""
+    """`Strict-Transport-Security` for one year (RFC 6797) if the public URL is https, else nothing."""
     if not settings.public_url.startswith("https://"):
         return ()
-    below = "; includeSubDomains" if settings.hsts_subdomains else ""
-    return (("Strict-Transport-Security", f"max-age=31536000{below}"),)
+    subdomains = "; includeSubDomains" if settings.hsts_subdomains else ""
+    return (("Strict-Transport-Security", f"max-age=31536000{subdomains}"),)
 
 
 def new_request_id() -> str:
@@ -250,7 +257,7 @@ def current_request_id() -> str:
 
 
 def init_app(app, trusted_proxies: int | Networks) -> None:
-    """Put the edge on the app: JSON, errors, ids and headers of every answer."""
+    """Set up JSON, error handlers, request ids, response headers and trusted proxies."""
     app.json = MsgspecJsonProvider(app)
     app.session_interface = DisabledSessionInterface()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -263,7 +270,7 @@ def init_app(app, trusted_proxies: int | Networks) -> None:
 
 
 def _reject_unusable_request():
-    """Refuse what no view could use: a path that no database could hold, a query that no view reads."""
+    """Reject a path with characters that the database cannot store, and a query string on a view that reads none."""
     if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
         raise NotFound
     view = current_app.view_functions.get(request.endpoint)
@@ -273,7 +280,7 @@ def _reject_unusable_request():
 
 def _handle_database_error(error):
     if is_unavailable(error):
-        log.warning("database away: %s (%s)", type(error).__name__, current_request_id())
+        log.warning("database unavailable: %s (%s)", type(error).__name__, current_request_id())
         return refusal_response(Unavailable())
     log.exception("database error (%s)", current_request_id())
     return current_app.handle_user_exception(InternalServerError())

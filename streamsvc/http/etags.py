@@ -1,4 +1,4 @@
-"""Strong ETags: what a document depends on is hashed; who already has it gets 304, at best before any query."""
+"""Strong ETags: a hash of everything a document depends on. A match is answered with 304, ideally before any query."""
 
 import hashlib
 
@@ -6,19 +6,19 @@ from flask import Response, request
 
 
 def compute_etag(*parts) -> str:
-    """A strong ETag over everything that the answer depends on."""
+    """Compute a strong ETag over everything that the response depends on."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def not_modified_response(etag: str, cache_control: str) -> Response | None:
-    """304 where the client already has `etag`, else None."""
+    """A 304 response if the client already has `etag`, else None."""
     if not request.if_none_match.contains_weak(etag):
         return None
     return add_cache_headers(Response(status=304), etag, cache_control)
 
 
 def add_cache_headers(response: Response, etag: str, cache_control: str) -> Response:
-    """The answer with its ETag and how long it may be kept."""
+    """Set the response's ETag and Cache-Control headers."""
     response.set_etag(etag)
     response.headers["Cache-Control"] = cache_control
     return response

@@ -1,4 +1,4 @@
-"""How gunicorn serves streamsvc. What an operator may change is a variable that `streamsvc config` lists."""
+"""gunicorn's configuration. Everything an operator may change is a setting listed by `streamsvc config`."""
 
 import os
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from streamsvc.settings import Settings
 _settings = Settings.from_env()
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = "gthread"  # a password hash must not hold up everybody else
+worker_class = "gthread"  # a password hash must not block other requests
 workers = _settings.workers
 threads = _settings.threads
 timeout = 60
@@ -24,18 +24,18 @@ loglevel = _settings.log_level
 
 
 def post_worker_init(worker):
-    from streamsvc.worker import gc_tuning  # in the worker; the master need not load it
+    from streamsvc.worker import gc_tuning  # loaded in the worker only
 
     gc_tuning.tune_gc()
 
 
 if _settings.metrics:
-    _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
+    _metrics_folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
 
     def on_starting(server):
         from streamsvc.http import metrics
 
-        metrics.reset_metrics_folder(_counts)
+        metrics.reset_metrics_folder(_metrics_folder)
 
     def child_exit(server, worker):
         from streamsvc.http import metrics
@@ -44,8 +44,8 @@ if _settings.metrics:
 
 
 def write_problem(connection, status, reason, message):
-    """Refuse what never reaches the app, such as a broken request line, in the form of every other error."""
-    from streamsvc.http import edge  # in the worker, which has it; the master need not load it
+    """Report an error that never reaches the app, such as a broken request line, as a problem document."""
+    from streamsvc.http import edge  # loaded in the worker only
 
     code = HTTPStatus(status).name.lower()
     request_id = edge.new_request_id()

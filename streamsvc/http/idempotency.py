@@ -1,13 +1,14 @@
-"""Idempotency keys: a retried POST acts once and hears the same answer.
+"""Idempotency keys: a retried POST acts once and gets the same response.
 
-The first request leases the key, acts, and commits its effects together with its answer. A second one hears the
-answer again, is told to wait, or is told that the key was for something else. A key whose first request died is taken
-over when its lease ends: the view then runs again. One that commits on its way therefore says by `begin`, in that same
-commit, what it has begun; when it runs again, `begun` tells it to go on from there.
+The first request leases the key, acts, and commits its effects together with its response. A second request gets the
+same response, or an error if the first is still running or the key was used for a different request. If the first
+request dies, the next one takes over its key when the lease ends, and the view runs again. A view that commits midway
+therefore records what it has started with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint`
+tells it where to continue.
 
-Nothing secret is kept. What tells the same request again is a keyed hash, since bodies hold passwords. A secret in the
-answer (a new token) comes from `new_secret`: it is derived from the key as the client sent it, which is not kept, and
-the answer is kept with a gap in its place; only who sends the same request again can have it filled.
+No secret is stored. A repeated request is recognised by a keyed hash, since bodies contain passwords. A secret in the
+response (a new token) comes from `generate_secret`: it is derived from the key as sent by the client, which is not
+stored, and the stored response contains a placeholder instead; only the same request can have it filled in again.
 """
 
 import base64
@@ -36,21 +37,24 @@ RETENTION_PERIOD = timedelta(hours=48)
 MAX_KEY_LENGTH = 255
 
 
-SECRET, KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
-TOTP_SECRET, TRUST = "[authenticator shown once]", "[trust shown once]"
+SECRET, SIGNING_KEY, USER_CODE = "[secret shown once]", "[key shown once]", "[code shown once]"
+TOTP_SECRET, TRUST_TOKEN = "[authenticator shown once]", "[trust shown once]"
 PLACEHOLDERS = {
     SECRET: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
-    KEY: lambda bits: base64.b64encode(bits).decode(),
+    SIGNING_KEY: lambda bits: base64.b64encode(bits).decode(),
     USER_CODE: format_user_code,
     TOTP_SECRET: encode_totp_secret,
-    TRUST: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
+    TRUST_TOKEN: lambda bits: base64.urlsafe_b64encode(bits).decode().rstrip("="),
 }
-"""What stands in a kept answer where a secret was, and how 256 bits are written there."""
+"""What replaces each kind of secret in a stored response, and how 256 bits are formatted as such a secret."""
 
 
 @dataclass
 class RequestKey:
-    """The key that a request carries. `body`: what it was sent with. `taken_at`: when it was first seen."""
+    """The idempotency key of a request, as sent in `raw`, with the request's `body`.
+
+    `first_seen_at` and `checkpoint` are those of the first request with this key.
+    """
 
     id: str
     raw: str
@@ -58,20 +62,20 @@ class RequestKey:
     first_seen_at: datetime | None = None
     checkpoint: dict | None = None
     issued_secrets: dict[str, str] = field(default_factory=dict)
-    """{gap: the secret that the answer shows there}"""
+    """{placeholder: the secret that replaces it in the response}"""
 
     def fingerprint(self, signing_key: str) -> str:
-        """Tells the same request again, and nothing about it to who has the database alone."""
+        """A keyed hash that identifies the same request; it reveals nothing to a reader of the database alone."""
         return self._digest(signing_key, "fingerprint").hex()
 
     def derive_secret(self, signing_key: str, placeholder: str) -> str:
-        """What the same request gives again in this gap for as long as its answer is kept."""
+        """The secret for this placeholder: the same for the same request, for as long as its response is stored."""
         return PLACEHOLDERS[placeholder](self._digest(signing_key, f"{placeholder} {format_utc(self.first_seen_at)}"))
 
     def fill_placeholders(self, body: str, signing_key: str) -> str:
-        """A kept answer as it was given."""
-        for gap in PLACEHOLDERS:
-            body = body.replace(gap, self.derive_secret(signing_key, gap))
+        """Restore the secrets in a stored response."""
+        for placeholder in PLACEHOLDERS:
+            body = body.replace(placeholder, self.derive_secret(signing_key, placeholder))
         return body
 
     def _digest(self, signing_key: str, purpose: str) -> bytes:
@@ -80,11 +84,14 @@ class RequestKey:
 
 
 def idempotent(required: bool = False):
-    """Let a view's POST be retried. Stands above `@bp.response`; the view itself leaves the last commit to it."""
+    """Make a view's POST safe to retry.
+
+    Goes above `@bp.response`; the view leaves its last commit to this decorator.
+    """
 
     def decorate(view):
         @wraps(view)
-        def acting(*args, **kwargs):
+        def idempotent_view(*args, **kwargs):
             key = _read_request_key(required)
             if key is None:
                 response = make_response(view(*args, **kwargs))
@@ -93,34 +100,34 @@ def idempotent(required: bool = False):
                 return response
             return _lease_or_replay(key) or _run_view(key, lambda: view(*args, **kwargs))
 
-        acting.takes_idempotency_key = True
-        return acting
+        idempotent_view.takes_idempotency_key = True
+        return idempotent_view
 
     return decorate
 
 
 def current_key_id() -> str | None:
-    """The id under which this request's answer will be kept; None where no key was sent."""
+    """The id under which this request's response will be stored; None if no key was sent."""
     key = g.get("idempotency_key")
     return key and key.id
 
 
 def save_checkpoint(**state) -> None:
-    """Keep, in the caller's unit of work, what this request has begun: values that JSON can hold."""
+    """Record, in the caller's transaction, what this request has started, as JSON values."""
     if key := g.get("idempotency_key"):
         db.session.execute(sa.update(IdempotencyKey).where(IdempotencyKey.id == key.id).values(checkpoint=state))
 
 
 def load_checkpoint() -> dict | None:
-    """What this request had begun when an earlier run of it was cut short; None where it runs for the first time."""
+    """The checkpoint of an interrupted earlier run of this request; None on its first run."""
     key = g.get("idempotency_key")
     return key and key.checkpoint
 
 
 def generate_secret(placeholder: str = SECRET) -> str:
-    """A secret for this answer, of each kind at most one: chance; under a key, what the same request gives again.
+    """Generate a secret for this response, at most one of each kind: random, or derived if the request has a key.
 
-    SECRET, TRUST: 256 bits in 43 letters that a URL can hold. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
+    SECRET, TRUST: 256 bits in 43 URL-safe letters. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
     TOTP_SECRET: 160 bits in base32.
     """
     key = g.get("idempotency_key")
@@ -135,49 +142,51 @@ def _signing_keys() -> tuple[str, ...]:
 
 
 def _read_request_key(required: bool) -> RequestKey | None:
-    sent = request.headers.get("Idempotency-Key")
-    if sent is None:
+    """Read the Idempotency-Key header. Raises IdempotencyKeyRequired, Invalid."""
+    raw = request.headers.get("Idempotency-Key")
+    if raw is None:
         if required:
             raise IdempotencyKeyRequired
         return None
-    if not 0 < len(sent) <= MAX_KEY_LENGTH or not sent.isascii() or not sent.isprintable():
-        raise Invalid(errors={"Idempotency-Key": [f"Send 1 to {MAX_KEY_LENGTH} printable ASCII characters."]})
-    who = current_principal()
-    owner = getattr(who, "account_id", who.get_id()) if who else request.remote_addr
-    g.idempotency_key = RequestKey(hashlib.sha256(f"{owner}\n{sent}".encode()).hexdigest(), sent, request.get_data())
+    if not 0 < len(raw) <= MAX_KEY_LENGTH or not raw.isascii() or not raw.isprintable():
+        raise Invalid(errors={"Idempotency-Key": [f"Must be 1 to {MAX_KEY_LENGTH} printable ASCII characters."]})
+    principal = current_principal()
+    owner = getattr(principal, "account_id", principal.get_id()) if principal else request.remote_addr
+    g.idempotency_key = RequestKey(hashlib.sha256(f"{owner}\n{raw}".encode()).hexdigest(), raw, request.get_data())
     return g.idempotency_key
 
 
 def _lease_or_replay(key: RequestKey) -> Response | None:
-    """Take the key, or give the answer that stands under it. Raises where it is busy or belongs to another request."""
+    """Lease the key, or return its stored response. Raises IdempotencyKeyInUse, IdempotencyKeyReused."""
     key.first_seen_at = wall = clock.wall_time()
     row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": wall}
     row["leased_until"] = wall + LEASE
     if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
         return None
-    kept = fetch_one(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
-    if kept is None:  # the first request was refused without effect just now
+    stored = fetch_one(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
+    if stored is None:  # the first request failed without effect just now
         raise IdempotencyKeyInUse
-    signed_by = next((k for k in _signing_keys() if key.fingerprint(k) == kept.fingerprint), None)
+    signed_by = next((k for k in _signing_keys() if key.fingerprint(k) == stored.fingerprint), None)
     if signed_by is None:
         raise IdempotencyKeyReused
-    key.first_seen_at, key.checkpoint = kept.created_at, kept.checkpoint
-    if kept.status is not None:
-        replay = Response(key.fill_placeholders(kept.body, signed_by), kept.status)
-        replay.content_type = kept.content_type
+    key.first_seen_at, key.checkpoint = stored.created_at, stored.checkpoint
+    if stored.status is not None:
+        replay = Response(key.fill_placeholders(stored.body, signed_by), stored.status)
+        replay.content_type = stored.content_type
         replay.headers["Idempotency-Replayed"] = "true"
         return replay
-    taken_over = (
+    take_over = (
         sa.update(IdempotencyKey)
         .where(IdempotencyKey.id == key.id, IdempotencyKey.status.is_(None), IdempotencyKey.leased_until < wall)
         .values(leased_until=wall + LEASE)
     )
-    if not execute_write(taken_over):
+    if not execute_write(take_over):
         raise IdempotencyKeyInUse
     return None
 
 
 def _run_view(key: RequestKey, view) -> Response:
+    """Run the view and store its response in the same transaction; an error of 5xx is not stored."""
     try:
         response = make_response(view())
     except Refusal as refusal:
@@ -191,27 +200,27 @@ def _run_view(key: RequestKey, view) -> Response:
         _release_key(key.id)
         raise
     body = response.get_data(as_text=True)
-    for gap, secret in key.issued_secrets.items():
-        body = body.replace(secret, gap)
-    answer = {"status": response.status_code, "body": body}
+    for placeholder, secret in key.issued_secrets.items():
+        body = body.replace(secret, placeholder)
+    values = {"status": response.status_code, "body": body}
     db.session.execute(
         sa.update(IdempotencyKey)
         .where(IdempotencyKey.id == key.id)
-        .values(content_type=response.content_type, leased_until=None, **answer)
+        .values(content_type=response.content_type, leased_until=None, **values)
     )
     db.session.commit()
     return response
 
 
 def _release_key(key_id: str) -> None:
-    """Let a retry act: forget a key whose request came to nothing; one that had begun something goes on from there."""
-    unanswered = (IdempotencyKey.id == key_id, IdempotencyKey.status.is_(None))
-    execute_write(sa.update(IdempotencyKey).where(*unanswered).values(leased_until=clock.wall_time()))
-    execute_write(sa.delete(IdempotencyKey).where(*unanswered, IdempotencyKey.checkpoint.is_(None)))
+    """Let a retry run: delete the key or, if it has a checkpoint, end its lease so that the retry continues there."""
+    without_response = (IdempotencyKey.id == key_id, IdempotencyKey.status.is_(None))
+    execute_write(sa.update(IdempotencyKey).where(*without_response).values(leased_until=clock.wall_time()))
+    execute_write(sa.delete(IdempotencyKey).where(*without_response, IdempotencyKey.checkpoint.is_(None)))
 
 
 def purge_old_keys() -> int:
-    """Drop the answers that are older than the promised time, in the caller's unit of work; how many."""
+    """Delete responses older than `RETENTION_PERIOD` in the caller's transaction. Returns how many."""
     return db.session.execute(
         sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < clock.wall_time() - RETENTION_PERIOD)
     ).rowcount

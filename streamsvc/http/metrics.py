@@ -1,7 +1,7 @@
-"""What Prometheus reads at GET /metrics: how requests went, and how the work stands.
+"""Prometheus metrics for GET /metrics: request times, and the state of jobs, streams and subscriptions.
 
-Requests are counted by route, never by path: what a stranger types makes no new series. Web processes count into files
-of one folder (gunicorn_conf.py names it), and whichever answers adds them up.
+Requests are counted by route, not by path, so that arbitrary paths create no new series. Web processes write their
+counts to files in one folder (set in gunicorn_conf.py); the process that serves /metrics adds them up.
 """
 
 import os
@@ -31,41 +31,41 @@ def init_app(app: Flask) -> None:
     from prometheus_client import CollectorRegistry, Histogram
 
     registry = app.extensions["metrics"] = CollectorRegistry()
-    took = Histogram(
+    duration = Histogram(
         "streamsvc_request_seconds",
-        "Time that requests took, by method, route and status.",
+        "Request duration by method, route and status.",
         ("method", "route", "status"),
         buckets=BUCKETS_S,
         registry=registry,
     )
 
     @app.before_request
-    def begin():
-        g.began = time.perf_counter()
+    def start_timer():
+        g.started_at = time.perf_counter()
 
     @app.after_request
-    def end(response):
+    def observe_duration(response):
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule else "any"
-        took.labels(method, route, response.status_code).observe(time.perf_counter() - g.began)
+        duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
         return response
 
 
 def render_metrics() -> bytes:
-    """Everything, in Prometheus's text format. Raises SQLAlchemyError where the database is away."""
+    """Render all metrics in Prometheus's text format. Raises SQLAlchemyError if the database is unavailable."""
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     requests = current_app.extensions["metrics"]
     if MULTIPROC_DIR_VARIABLE in os.environ:
         requests = CollectorRegistry()
         multiprocess.MultiProcessCollector(requests)
-    standing = CollectorRegistry()
-    standing.register(DatabaseCollector())
-    return generate_latest(requests) + generate_latest(standing)
+    database_metrics = CollectorRegistry()
+    database_metrics.register(DatabaseCollector())
+    return generate_latest(requests) + generate_latest(database_metrics)
 
 
 class DatabaseCollector:
-    """How the work stands, asked of the database at each reading."""
+    """Gauges that are read from the database on each scrape."""
 
     def collect(self):
         from prometheus_client.core import GaugeMetricFamily
@@ -73,20 +73,20 @@ class DatabaseCollector:
         now = clock.now()
         due, oldest = fetch_one(JOBS_DUE, {"now": now})
         late = (now - oldest).total_seconds() if oldest else 0
-        yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not done.", due)
-        yield GaugeMetricFamily("streamsvc_jobs_late_seconds", "How long the oldest of them has been due.", late)
+        yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not yet done.", due)
+        yield GaugeMetricFamily("streamsvc_jobs_late_seconds", "How long the oldest due job has been due.", late)
         yield GaugeMetricFamily(
-            "streamsvc_jobs_failed", "Jobs given up after their last try.", fetch_one(FAILED_JOB_COUNT)[0]
+            "streamsvc_jobs_failed", "Jobs that failed on their last attempt.", fetch_one(FAILED_JOB_COUNT)[0]
         )
-        yield GaugeMetricFamily("streamsvc_streams", "Streams that play.", fetch_one(STREAM_COUNT, {"now": now})[0])
-        by_status = GaugeMetricFamily("streamsvc_subscriptions", "Subscriptions, by status.", labels=["status"])
+        yield GaugeMetricFamily("streamsvc_streams", "Active streams.", fetch_one(STREAM_COUNT, {"now": now})[0])
+        by_status = GaugeMetricFamily("streamsvc_subscriptions", "Subscriptions by status.", labels=["status"])
         for status, count in fetch_all(SUBSCRIPTION_COUNTS):
             by_status.add_metric([status], count)
         yield by_status
 
 
 def reset_metrics_folder(folder: str) -> None:
-    """Make the folder that web processes count into, without what those of an earlier run left."""
+    """Create the folder for the web processes' counts, without the files of an earlier run."""
     os.makedirs(folder, exist_ok=True)
     for name in os.listdir(folder):
         if name.endswith(".db"):
@@ -94,7 +94,7 @@ def reset_metrics_folder(folder: str) -> None:
 
 
 def remove_process(pid: int) -> None:
-    """A web process ended."""
+    """Drop the gauges of a web process that has ended."""
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(pid)

@@ -1,7 +1,7 @@
-"""Keyset pages: the next page starts after the last row seen, however many rows came since.
+"""Keyset pagination: the next page starts after the last row seen, regardless of rows added since.
 
-A cursor is the last row's sort values, signed together with the list it belongs to: it cannot be made up, nor carried
-to another list or another sort.
+A cursor is the last row's sort values, signed together with the name of the list: it can be neither forged nor used
+with another list or sort order.
 """
 
 import base64
@@ -18,13 +18,13 @@ from streamsvc.storage.database import db
 
 
 def encode_cursor(scope: str, values: list) -> str:
-    """The cursor that stands after the row with these sort values (text, int, None) in the list named `scope`."""
+    """Encode the position after the row with these sort values (text, int, None) in the list named `scope`."""
     body = base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=")
     return _signer(_keys(), scope).sign(body).decode()
 
 
 def decode_cursor(scope: str, cursor: str | None) -> list | None:
-    """The sort values in a cursor of the list `scope`; None for the first page. Raises Invalid."""
+    """Decode a cursor of the list `scope` to its sort values; None stays None (the first page). Raises Invalid."""
     if cursor is None:
         return None
     try:
@@ -32,47 +32,49 @@ def decode_cursor(scope: str, cursor: str | None) -> list | None:
         _require_canonical_signature(cursor.rpartition(".")[2])
         return json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
     except BadData:
-        raise Invalid(errors={"cursor": ["Send the next_cursor of an earlier page of this very list."]}) from None
+        raise Invalid(errors={"cursor": ["Must be the next_cursor of an earlier page of the same list."]}) from None
 
 
 def _require_canonical_signature(signature):
-    """The same bytes can be written in several ways; the one that was handed out counts. Raises BadData."""
+    """Accept a signature only in the spelling that was issued: base64 has several. Raises BadData."""
     if base64_encode(base64_decode(signature)).decode() != signature:
-        raise BadData("a signature that nobody wrote so")
+        raise BadData("not the canonical base64 of the signature")
 
 
 def build_page(rows: list, limit: int, scope: str, key) -> dict:
-    """One page from up to `limit` + 1 rows; `key(row)` gives the sort values of a row."""
-    shown = rows[:limit]
-    more = len(rows) > limit
-    return {"items": shown, "next_cursor": encode_cursor(scope, key(shown[-1])) if more else None}
+    """Build a page from up to `limit` + 1 rows; `key(row)` returns a row's sort values."""
+    items = rows[:limit]
+    has_more = len(rows) > limit
+    return {"items": items, "next_cursor": encode_cursor(scope, key(items[-1])) if has_more else None}
 
 
 def paginate_list(rows: list, query: dict, scope: str, key) -> dict:
-    """One page of a list that was read whole, in ascending order of `key`; without a limit, all that is left of it.
+    """Build a page of a list in memory, sorted ascending by `key`; without a limit, of all the rest.
 
-    `asked` is a loaded ShortListQuery.
+    `query` is a loaded ShortListQuery.
     """
     after = decode_cursor(scope, query["cursor"])
-    left = [row for row in rows if after is None or key(row) > after]
+    remaining = [row for row in rows if after is None or key(row) > after]
     total = {"total": len(rows)} if query["include_total"] else {}
-    return build_page(left, query["limit"] or len(left), scope, key) | total
+    return build_page(remaining, query["limit"] or len(remaining), scope, key) | total
 
 
 def paginate_query(select, column, query: dict, scope: str, descending: bool = True) -> dict:
-    """One page of ORM rows in the order of `column` (unique, text), for lists that one account owns.
+    """Build a page of ORM rows sorted by `column` (unique, text), for lists owned by one account.
 
-    `asked` is a loaded PageQuery. With `include_total` the page has `total`.
+    `query` is a loaded PageQuery. With `include_total` the page has `total`.
     """
     after = decode_cursor(scope, query["cursor"])
-    kept = select
+    statement = select
     if after:
-        kept = kept.where(column < after[0] if descending else column > after[0])
-    kept = kept.order_by(column.desc() if descending else column).limit(query["limit"] + 1)
-    answer = build_page(db.session.scalars(kept).all(), query["limit"], scope, lambda row: [getattr(row, column.key)])
+        statement = statement.where(column < after[0] if descending else column > after[0])
+    statement = statement.order_by(column.desc() if descending else column).limit(query["limit"] + 1)
+    page = build_page(
+        db.session.scalars(statement).all(), query["limit"], scope, lambda row: [getattr(row, column.key)]
+    )
     if query["include_total"]:
-        answer["total"] = db.session.scalar(sa.select(sa.func.count()).select_from(select.subquery()))
-    return answer
+        page["total"] = db.session.scalar(sa.select(sa.func.count()).select_from(select.subquery()))
+    return page
 
 
 def _keys() -> tuple[str, ...]:

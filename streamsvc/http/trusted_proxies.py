@@ -1,4 +1,4 @@
-"""What reverse proxies tell of the caller, believed from those alone that the settings trust."""
+"""What reverse proxies report about the client, accepted only from trusted ones."""
 
 from urllib.parse import unquote
 
@@ -11,7 +11,7 @@ MAX_CITY_LENGTH = 100
 
 
 class TrustedProxyMiddleware:
-    """Puts the caller's address, and the scheme that it came by, in the place of the nearest proxy's."""
+    """Replaces the nearest proxy's address and scheme by the client's."""
 
     def __init__(self, wsgi_app, trusted: int | Networks):
         self.wsgi_app, self.trusted = wsgi_app, trusted
@@ -27,9 +27,9 @@ class TrustedProxyMiddleware:
 
 
 def read_proxy_header(name: str) -> str:
-    """What the proxies say in this header; empty where they say nothing, or the call did not come from one of them.
+    """The value of a header set by a trusted proxy; empty if it is absent or the request did not come through one.
 
-    Where the settings name a header and no proxy at all, as the sandbox lets them, whoever calls is believed.
+    In the sandbox a header may be configured without any trusted proxy; it is then accepted from any client.
     """
     if not name or not request.environ.get(VIA_TRUSTED_PROXY, not current_app.extensions["settings"].trusted_proxies):
         return ""
@@ -37,7 +37,16 @@ def read_proxy_header(name: str) -> str:
 
 
 def client_city() -> str | None:
-    """Where the caller is, roughly, as the proxies tell it: in UTF-8, percent-encoded or not; None where unknown."""
+    """The client's approximate city from the proxies' header (UTF-8, optionally percent-encoded), or None."""
     raw = read_proxy_header(current_app.extensions["settings"].city_header).encode("latin-1", "replace")
     name = unquote(raw.decode(errors="replace"), errors="replace").strip()
     return name if 0 < len(name) <= MAX_CITY_LENGTH and name.isprintable() and "\ufffd" not in name else None
+
+
+def client_country() -> str | None:
+    """Return the caller's country as the trusted proxy reports it, in upper case; "" if it reports none.
+
+    None if the settings name no header that carries the country.
+    """
+    header = current_app.extensions["settings"].country_header
+    return read_proxy_header(header).upper() if header else None

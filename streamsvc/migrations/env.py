@@ -1,22 +1,23 @@
-"""How a migration runs: one at a time on PostgreSQL, whole or not at all on both, children safe on SQLite."""
+"""Runs migrations: one at a time, each entirely or not at all, without losing child rows on SQLite."""
 
 from alembic import context
 from flask import current_app
 
 from streamsvc.storage.database import db
 
-ONE_AT_A_TIME = 0x73747265  # the key of PostgreSQL's advisory lock: "stre"
+ADVISORY_LOCK = 0x73747265  # "stre"
 SEARCH_TABLES = "_fts"
-PATIENCE_MS = 120_000
-"""How long a migration waits for another process that migrates, on SQLite."""
+LOCK_TIMEOUT_MS = 120_000
+"""How long a migration on SQLite waits for another process that is migrating."""
 
 
 def include_name(name, kind, parents):
-    """Leave out the tables that SQLite's full-text search keeps for itself."""
+    """Ignore the internal tables of SQLite's full-text search."""
     return kind != "table" or SEARCH_TABLES not in (name or "")
 
 
 def migrate(connection):
+    """Run the migrations on this connection, each in a transaction."""
     context.configure(
         connection=connection,
         target_metadata=db.metadata,
@@ -30,32 +31,33 @@ def migrate(connection):
 
 
 def migrate_sqlite(connection):
-    """All in one transaction that is alone in writing before it looks where the database stands.
+    """Take the write lock before reading the current revision, and run all migrations in one transaction.
 
-    Rebuilding a parent table would cascade into its children, so the keys rest and are all checked afterwards.
+    Rebuilding a parent table would cascade to its children, so foreign keys are off meanwhile and checked afterwards.
     """
     raw = connection.connection.dbapi_connection
-    raw.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
+    raw.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_MS}")
     raw.execute("PRAGMA foreign_keys=OFF")
     if raw.execute("PRAGMA foreign_keys").fetchone()[0]:
-        raise RuntimeError("SQLite kept its foreign keys on; nothing was migrated")
+        raise RuntimeError("could not turn SQLite's foreign keys off; nothing was migrated")
     try:
         with connection.begin():
             migrate(connection)
-        if broken := raw.execute("PRAGMA foreign_key_check").fetchall():
-            raise RuntimeError(f"the migration left rows without their parents: {broken[:5]}")
+        if violations := raw.execute("PRAGMA foreign_key_check").fetchall():
+            raise RuntimeError(f"the migration left rows with dangling foreign keys: {violations[:5]}")
     finally:
         raw.execute("PRAGMA foreign_keys=ON")
 
 
 def migrate_postgresql(connection):
-    connection.exec_driver_sql(f"SELECT pg_advisory_lock({ONE_AT_A_TIME})")
+    """Run the migrations under an advisory lock, so that only one process migrates."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
     connection.commit()
     try:
         migrate(connection)
     finally:
         connection.rollback()
-        connection.exec_driver_sql(f"SELECT pg_advisory_unlock({ONE_AT_A_TIME})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})")
         connection.commit()
 
 

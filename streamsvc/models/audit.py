@@ -1,4 +1,4 @@
-"""audit_events: who did what, written with what they did. Each row's hash covers the one before."""
+"""audit_events: who did what, written in the same transaction. Each row's hash covers the previous row."""
 
 from datetime import datetime
 
@@ -20,9 +20,9 @@ class AuditEvent(Base):
     action: Mapped[str]
     account_id: Mapped[str | None]
     actor: Mapped[str | None]
-    """Who did it: an account, an operator, an API key; `anonymous` for a stranger, None for the passing of time."""
+    """An account, operator or API key; `anonymous` for an unauthenticated caller, None for scheduled work."""
     details: Mapped[dict | None] = mapped_column(Json)
-    """Address, client and the like. Erasure empties it; the chain holds, for it covers the digest."""
+    """Address, client and so on. Erasure empties it; the chain stays valid, since it covers the digest."""
     details_digest: Mapped[str]
     previous: Mapped[str]
     hash: Mapped[str]

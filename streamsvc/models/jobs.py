@@ -1,4 +1,4 @@
-"""jobs: work to be done later, written in the transaction of its cause. workers: who is there to do it."""
+"""jobs: work to do later, enqueued in the transaction of its cause. workers: the live worker processes."""
 
 from datetime import datetime
 
@@ -24,15 +24,15 @@ class Job(Base):
     kind: Mapped[str]
     payload: Mapped[dict] = mapped_column(Json)
     dedupe: Mapped[str | None] = mapped_column(unique=True)
-    """A name under which this work exists once and for all."""
+    """A name under which the job exists at most once, ever."""
     run_at: Mapped[datetime] = mapped_column(UtcTime)
     attempts: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None]
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """By the wall clock: a lease outlives a worker, not a jump of the sandbox's clock."""
+    """Wall time: a lease outlives a worker, but not a jump of the sandbox's clock."""
     done_at: Mapped[datetime | None] = mapped_column(UtcTime)
     failed_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Set when the last retry failed: a dead letter, kept to be looked at."""
+    """Set when the last retry failed; the job is kept for inspection."""
     last_error: Mapped[str | None]
 
 
@@ -49,13 +49,13 @@ class IdempotencyKey(Base):
     __table_args__ = (sa.Index("ix_idempotency_keys_created_at", "created_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """Hash of the owner and the key that was sent."""
+    """Hash of the owner and the key as sent."""
     fingerprint: Mapped[str]
-    """Hash of method, path and body: the same key for another request is refused."""
+    """Keyed hash of method, path and body: the same key for a different request is rejected."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     checkpoint: Mapped[dict | None] = mapped_column(Json)
-    """What the request has begun and must not begin again, where it commits on its way."""
+    """What the request has started and must not repeat, if its view commits midway."""
     status: Mapped[int | None]
     content_type: Mapped[str | None]
     body: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""streams: who plays what, and until when without another heartbeat. stream_devices: what an account plays on."""
+"""streams: playbacks and when they expire without a heartbeat. stream_devices: the devices an account plays on."""
 
 from datetime import datetime
 
@@ -11,10 +11,11 @@ STREAM_IS_OPEN = sa.text("ended_at IS NULL")
 
 
 class Stream(Base):
-    """One playback, from its start to its end. It is live while it is open, unexpired, and its session lives.
+    """One playback. It is live while it is open and unexpired and its session is live.
 
-    One index lets a device have an item open once, one finds all that are open, one an account's, open or ended; a
-    heartbeat touches none. Profile, session and device are kept as told: they may be gone before the record is.
+    One index allows one open stream per device and item, one finds all open streams, one an account's open and ended
+    ones; a heartbeat changes none of them. Profile, session and device are no foreign keys, since they may be deleted
+    before the stream.
     """
 
     __tablename__ = "streams"
@@ -39,13 +40,13 @@ class Stream(Base):
     device_id: Mapped[str]
     title_id: Mapped[str]
     item_id: Mapped[str]
-    """What is played: the film itself, or the episode of the series `title_id`."""
+    """The film itself, or the episode of the series `title_id`."""
     country: Mapped[str | None]
     max_height: Mapped[int | None]
     state: Mapped[str]
     position_s: Mapped[int]
     watched_s: Mapped[int]
-    """How long it really played, as far as heartbeats tell."""
+    """The seconds actually played, as reported by heartbeats."""
     started_at: Mapped[datetime] = mapped_column(UtcTime)
     seen_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -54,7 +55,7 @@ class Stream(Base):
 
 
 class StreamDevice(Base):
-    """A device that an account plays on, by the player's own name for it."""
+    """A device that an account plays on."""
 
     __tablename__ = "stream_devices"
 

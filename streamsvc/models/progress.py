@@ -1,4 +1,4 @@
-"""What a profile did with the catalogue: how far it got, what it wants to see, what it thought of it."""
+"""A profile's progress, watchlist and ratings."""
 
 from datetime import datetime
 from functools import cache
@@ -12,7 +12,7 @@ from streamsvc.storage.database import Base, UtcTime, db, insert
 
 
 class Progress(Base):
-    """How far a profile got in one film or episode. `season` and `episode` outlive the episode itself."""
+    """A profile's progress in a film or an episode. `season` and `episode` remain after the episode is removed."""
 
     __tablename__ = "progress"
     __table_args__ = (
@@ -32,10 +32,12 @@ class Progress(Base):
     watched_at: Mapped[datetime | None] = mapped_column(UtcTime)
     restarted_at: Mapped[datetime | None] = mapped_column(UtcTime)
     hidden_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Taken out of "continue watching"; a newer report brings it back."""
+    """Hidden from "Continue watching" until a newer report."""
 
 
 class WatchlistItem(Base):
+    """A title on a profile's watchlist."""
+
     __tablename__ = "watchlist"
     __table_args__ = (sa.Index("ix_watchlist_added_at", "profile_id", "added_at", "title_id"),)
 
@@ -45,6 +47,8 @@ class WatchlistItem(Base):
 
 
 class TitleRating(Base):
+    """A profile's rating of a title, "up" or "down"."""
+
     __tablename__ = "ratings"
 
     profile_id: Mapped[str] = mapped_column(sa.ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
@@ -54,9 +58,9 @@ class TitleRating(Base):
 
 
 def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport) -> sa.Row:
-    """Merge a report into the profile's progress; the row as it then stands.
+    """Merge a report into the profile's progress; return the resulting row.
 
-    One statement, and the same row whatever the order in which reports come: see rules/playback/progress.py.
+    A single statement, whose result does not depend on the order of reports: see rules/playback/progress.py.
     """
     row = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
     row |= {"season": item.season, "episode": item.episode, **vars(report)}
@@ -83,10 +87,11 @@ LATEST_TIME_COLUMNS = ("watched_at", "restarted_at")
 
 
 def _report_order(new, old, of):
-    """What makes a report newer: its time, or the players' own where both run ahead; then how far it got."""
+    """Return the sort key of reports: the time, or the players' times if both clocks run ahead; then the position."""
     both_ahead = sa.and_(new.claimed_at > new.at, old.claimed_at > old.at)
     return sa.tuple_(sa.case((both_ahead, of.claimed_at), else_=of.at), of.position_s)
 
 
 def _later(a, b):
+    """Return the later of two times, either of which may be null."""
     return sa.case((a.is_(None), b), (b.is_(None), a), (a > b, a), else_=b)

@@ -1,4 +1,4 @@
-"""events: what happened, for the world outside. webhook_endpoints, webhook_deliveries: who is told of it."""
+"""events: what happened, for webhooks. webhook_endpoints, webhook_deliveries: who gets them, and each delivery."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from streamsvc.storage.database import Base, Json, UtcTime, new_id
 
 
 class Event(Base):
-    """Written in the transaction of what it tells of."""
+    """An event, written in the same transaction as the change it reports."""
 
     __tablename__ = "events"
     __table_args__ = (sa.Index("ix_events_account_id", "account_id", "id"),)
@@ -27,12 +27,12 @@ class WebhookEndpoint(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("whe"))
     url: Mapped[str]
     kinds: Mapped[list | None] = mapped_column(Json)
-    """Which events it wants; None: all."""
+    """The event types to send; None: all."""
     secret_encrypted: Mapped[str]
-    """Sealed with the service's secret key: the database alone signs nothing."""
+    """Encrypted with the service's secret key: the database alone cannot sign."""
     old_secret_encrypted: Mapped[str | None]
     old_secret_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Both sign until then, so that a receiver can change over."""
+    """Both secrets sign until then, so that the receiver can switch."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -1,14 +1,17 @@
-"""One form for each e-mail address, so that one person cannot have two accounts by a capital letter."""
+"""Canonical forms of email addresses, so that capital letters do not allow a second account."""
 
 import unicodedata
 
 
 def email_key(email: str) -> str:
-    """The address that accounts are unique by: composed, lower case. Dots and tags are kept; they are not ours."""
+    """The form that must be unique among accounts: NFC and lower case.
+
+    Dots and tags stay, since they may be significant.
+    """
     return unicodedata.normalize("NFC", email.strip()).casefold()
 
 
 def canonical_email(email: str) -> str:
-    """The address as it is kept and written to: the domain in lower case, the local part as its owner writes it."""
+    """The form that is stored and used in mail: NFC, with the domain in lower case and the local part as given."""
     local, _, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
     return f"{local}@{domain.lower()}"

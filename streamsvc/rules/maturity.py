@@ -1,13 +1,13 @@
-"""Age ratings of the world's systems, each as the youngest age it is meant for.
+"""Age ratings of the world's rating systems, each as the minimum age it recommends.
 
-A rating is written `SYSTEM:LABEL`, the system being the country that gives it: `US:PG-13`, `DE:16`, `GB:12A`.
-Ages follow each board's own wording; where a board only advises (PG), the age is the one it names for "young
-children". None means that the board looked and gave no rating: as unrated as a title that carries nothing.
+A rating is written `SYSTEM:LABEL`, where the system is its country: `US:PG-13`, `DE:16`, `GB:12A`. Ages follow each
+board's own wording; for merely advisory ratings (PG), it is the age the board names for "young children". None means
+that the board gave no rating: the title counts as unrated, like one without any rating.
 """
 
 from typing import NamedTuple
 
-UNRATED_AGE_GATE = 99  # how an unrated title compares with a profile's max_age: above every limit
+UNRATED_AGE_GATE = 99  # an unrated title's age when compared with a profile's max_age: above every limit
 
 _SYSTEMS = {
     "AR": "ATP 0, 13 13, 16 16, 18 18, C 18",
@@ -79,17 +79,17 @@ RATING_SYSTEMS = tuple(sorted(_SYSTEMS))
 
 
 def parse_age_rating(text: str) -> AgeRating:
-    """The rating written as `US:PG-13`. Raises ValueError where the system or its label is not known."""
+    """Parse a rating such as `US:PG-13`. Raises ValueError if the system or label is unknown."""
     system, _, label = text.strip().upper().partition(":")
     if system not in _SYSTEMS:
-        raise ValueError(f"There is no rating system {system!r}; write one such as US:PG-13 or DE:16.")
-    found = AGE_RATINGS.get((system, label.strip()))
-    if found is None:
-        known = ", ".join(label for of, label in AGE_RATINGS if of == system)
-        raise ValueError(f"{system} gives no rating {label!r}; it gives {known}.")
-    return found
+        raise ValueError(f"Unknown rating system {system!r}; use a rating such as US:PG-13 or DE:16.")
+    rating = AGE_RATINGS.get((system, label.strip()))
+    if rating is None:
+        labels = ", ".join(label for other, label in AGE_RATINGS if other == system)
+        raise ValueError(f"{system} has no rating {label!r}; it has {labels}.")
+    return rating
 
 
 def age_gate(min_age: int | None) -> int:
-    """What a profile's `max_age` must reach for the title to be shown to it."""
+    """The lowest `max_age` of a profile that may see the title."""
     return UNRATED_AGE_GATE if min_age is None else min_age

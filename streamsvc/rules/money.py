@@ -1,4 +1,4 @@
-"""Money is a whole number of minor units and a currency; it never meets a float."""
+"""Money is an integer number of minor units and a currency; floats are never used."""
 
 ZERO_DECIMAL = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 THREE_DECIMAL = "BHD IQD JOD KWD LYD OMR TND"
@@ -11,19 +11,19 @@ MINOR_DIGITS = {
 
 
 def minor_digits(currency):
-    """How many digits of an ISO 4217 currency stand after the point: 2, unless it is one of the few."""
+    """The number of decimal digits of an ISO 4217 currency: 2, with few exceptions."""
     return MINOR_DIGITS.get(currency, 2)
 
 
 def format_decimal(amount_minor, currency):
-    """1999 USD -> '19.99', 1999 JPY -> '1999', -5 KWD -> '-0.005'."""
+    """Format an amount: 1999 USD -> '19.99', 1999 JPY -> '1999', -5 KWD -> '-0.005'."""
     digits = minor_digits(currency)
     sign, figures = "-" if amount_minor < 0 else "", str(abs(amount_minor)).rjust(digits + 1, "0")
     return f"{sign}{figures[:-digits]}.{figures[-digits:]}" if digits else sign + figures
 
 
 def round_half_up(numerator, denominator):
-    """numerator / denominator as a whole number, halves away from zero; integers all the way."""
+    """numerator / denominator, rounded to an integer with halves away from zero; integer arithmetic throughout."""
     if denominator <= 0:
         raise ValueError(f"denominator {denominator} is not positive")
     quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
@@ -31,19 +31,19 @@ def round_half_up(numerator, denominator):
 
 
 def allocate_amount(total, weights):
-    """`total` cut into whole parts in proportion to `weights`, by largest remainder: the parts add up to it.
+    """Split `total` into integers proportional to `weights`, by largest remainder; the parts add up to it.
 
-    Equal remainders go to the earlier part, so that the same invoice is always cut the same way.
+    Equal remainders go to the earlier part, so that the same invoice is always split the same way.
     """
-    whole = sum(weights)
-    if whole == 0:
+    total_weight = sum(weights)
+    if total_weight == 0:
         if total:
-            raise ValueError(f"nothing to share {total} over")
+            raise ValueError(f"cannot allocate {total} to weights of 0")
         return [0] * len(weights)
     if total < 0:
         return [-part for part in allocate_amount(-total, weights)]
-    parts = [total * weight // whole for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+    parts = [total * weight // total_weight for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % total_weight))
     for i in by_remainder[: total - sum(parts)]:
         parts[i] += 1
     return parts

@@ -1,11 +1,12 @@
-"""Whose page made a browser ask: what the browser says of it, which no page can change."""
+"""Whether a browser's request comes from another site's page, according to headers that pages cannot change."""
 
 
 def is_cross_site(fetch_site: str | None, origin: str | None, own_hosts: set[str]) -> bool:
-    """Whether the browser says that another site's page asks. Headers that are absent say nothing.
+    """Whether another site's page made the request. Absent headers count as same-site.
 
-    `fetch_site`: `Sec-Fetch-Site`, which counts first where it is decided: it stays true behind proxies that change
-    the host. `origin`: `Origin`. `own_hosts`: what may stand there behind the scheme, `host` or `host:port`.
+    `fetch_site`: the `Sec-Fetch-Site` header, which takes precedence if it is conclusive: it stays correct behind
+    proxies that change the host. `origin`: the `Origin` header. `own_hosts`: accepted hosts in it, as `host` or
+    `host:port`.
     """
     if fetch_site in ("same-origin", "none", "cross-site"):
         return fetch_site == "cross-site"

@@ -1,4 +1,4 @@
-"""Who calls, where reverse proxies stand in between: the nearest one that none of them is."""
+"""The client's address behind reverse proxies: the nearest hop that is not a trusted proxy."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -6,30 +6,30 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def client_address(peer: str, forwarded_for: str, trusted: int | Networks) -> str:
-    """The caller's address. `trusted`: how many proxies there are, or the networks that they lie in.
+    """The client's address. `trusted`: the number of proxies, or their networks.
 
-    `forwarded_for` is X-Forwarded-For: each proxy writes behind a comma whom it heard from, so that it is read from
-    the right, and no further than what a trusted proxy wrote. Where such a hop is no address, the one that wrote it
-    counts.
+    `forwarded_for` is X-Forwarded-For: each proxy appends, after a comma, the address that connected to it. So it is
+    read from the right, and only as far as trusted proxies wrote it. If such an entry is not an address, the proxy that
+    wrote it counts as the client.
     """
     client, hops = parse_address(peer), forwarded_for.split(",") if forwarded_for else []
-    for nth, hop in enumerate(reversed(hops)):
-        told = parse_address(hop)
-        if told is None or not is_trusted_proxy(client, nth, trusted):
+    for position, hop in enumerate(reversed(hops)):
+        hop_address = parse_address(hop)
+        if hop_address is None or not is_trusted_proxy(client, position, trusted):
             break
-        client = told
+        client = hop_address
     return str(client) if client else peer
 
 
 def is_trusted_proxy(hop: IPv4Address | IPv6Address | None, position: int, trusted: int | Networks) -> bool:
-    """Whether the hop, the `nth` before the service (the peer is 0), is one of the proxies."""
+    """Whether the hop is one of the proxies. `position` counts from the service; the peer is 0."""
     if isinstance(trusted, int):
         return position < trusted
     return hop is not None and any(hop in network for network in trusted)
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """What the text names, an IPv4 address that is written as IPv6 as itself; None for what is no address."""
+    """Parse an address; an IPv4 address in IPv6 form becomes IPv4. None for anything else."""
     try:
         parsed = ip_address(_strip_port(text.strip()))
     except ValueError:
@@ -38,7 +38,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _strip_port(text: str) -> str:
-    """Some proxies tell the port: 203.0.113.9:50000, [2001:db8::7]:50000."""
+    """Remove the port that some proxies append: 203.0.113.9:50000, [2001:db8::7]:50000."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

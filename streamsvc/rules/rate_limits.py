@@ -1,7 +1,8 @@
-"""How many attempts somebody has, and how long they wait after that.
+"""Rate limits and back-off: how many attempts a subject has, and how long it then waits.
 
-A `Window` allows so many in so long. A `Ladder` allows a few freely; from then on each attempt opens only after a
-wait, and the waits grow. Attempts are counted before they are made, so that a hundred at once are not one.
+A `RateLimit` allows a number of attempts per time window. A `Backoff` allows a few freely, then one after each of a
+series of growing waits. Attempts are counted before they are made, so that a hundred concurrent ones count as a
+hundred.
 """
 
 import ipaddress
@@ -14,22 +15,23 @@ DAY_S = 24 * HOUR_S
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `most` attempts in `window_s` seconds, counted from the first."""
+    """At most `max_attempts` in `window_s` seconds, counted from the first."""
 
     name: str
     max_attempts: int
     window_s: int
 
     def is_exhausted_at(self, count: int) -> bool:
-        """Whether nothing is left after attempt number `count`."""
+        """Whether no attempt is left after attempt number `count`."""
         return count >= self.max_attempts
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """`free` attempts in a row, then one after each of `waits_s` (the last repeats), and after `cap` none for long.
+    """`free_attempts` in a row, then one after each of `waits_s`, of which the last repeats.
 
-    A success starts it anew, and so do `calm_s` seconds without an attempt.
+    After `max_attempts` there is a wait of `lockout_s`. A success resets the back-off, and so do `reset_after_s`
+    seconds without an attempt.
     """
 
     name: str
@@ -40,26 +42,26 @@ class Backoff:
     reset_after_s: int = 7 * DAY_S
 
     def wait_s(self, count: int) -> int:
-        """How long after attempt number `count` the next one opens."""
+        """Seconds from attempt number `count` until the next is allowed."""
         if count >= self.max_attempts:
             return self.lockout_s
         step = count - self.free_attempts
         return 0 if step < 0 else self.waits_s[min(step, len(self.waits_s) - 1)]
 
     def is_exhausted_at(self, count: int) -> bool:
-        """Whether a wait begins with attempt number `count`."""
+        """Whether attempt number `count` starts a wait."""
         return count >= self.free_attempts
 
 
 SIGN_IN_ACCOUNT = Backoff("sign_in.account")
-"""One identifier, known or not, tried from devices that the account does not know."""
+"""One identifier, existing or not, tried from devices unknown to the account."""
 SIGN_IN_DEVICE = Backoff("sign_in.device", free_attempts=10)
-"""One device that the account knows: nobody else's attempts close this door."""
+"""One device known to the account: attempts from other devices do not affect it."""
 SIGN_IN_ADDRESS = RateLimit("sign_in.address", 20, 10 * MINUTE_S)
 SIGN_IN_ADDRESS_DAY = RateLimit("sign_in.address_day", 100, DAY_S)
 SPRAYED_IDENTIFIER = RateLimit("sign_in.sprayed_identifier", 1, HOUR_S)
 SPRAYED_ADDRESS = RateLimit("sign_in.sprayed_address", 10, HOUR_S)
-"""How many different identifiers may fail from one address in an hour."""
+"""How many different identifiers may fail from one address per hour."""
 SIGN_UP_ADDRESS = RateLimit("sign_up.address", 1_000, HOUR_S)
 PIN = Backoff("pin", waits_s=(15 * MINUTE_S,))
 SECOND_FACTOR = Backoff("second_factor")
@@ -68,16 +70,16 @@ SECRET_BY_ADDRESS = RateLimit("secret.address", 100, HOUR_S)
 """Tokens and codes tried from one address."""
 CHALLENGES_BY_ADDRESS = RateLimit("challenges.address", 300, HOUR_S)
 CHALLENGE_TOKENS = RateLimit("challenge_tokens.address", 60, HOUR_S)
-"""Answers to challenges from one address, each of which is asked of the service that knows."""
+"""Challenge tokens from one address, each of which costs a call to the challenge provider."""
 AUTHZ_FAILURE = RateLimit("authz_fail", 1, HOUR_S)
-"""How often the audit log tells that somebody was turned away from a view for a reason."""
+"""How often the audit log records the same principal being denied the same view for the same reason."""
 MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
-"""Mails that anybody may have sent to one e-mail address."""
+"""Mails to one address that anyone can cause to be sent."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)
 
 
 def source_network(address: str | None) -> str:
-    """What counts as one source: an IPv4 address, or the /64 that an IPv6 customer is given."""
+    """The unit that counts as one source: an IPv4 address, or the /64 assigned to an IPv6 customer."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:

@@ -1,33 +1,33 @@
-"""What operators may do: the scopes that doors ask for, and the roles that people have.
+"""What operators may do: scopes, and the roles that grant them.
 
-A machine has an API key, which carries scopes. A person has one role, which names the scopes in which they act and
-those in which they only look. What neither list names stays closed.
+A machine has an API key with scopes. A person has one role, which lists the scopes they may write and those they may
+only read. Anything else is denied.
 """
 
 from dataclasses import dataclass
 
 SCOPES = ("admin", "billing", "catalog", "support", "playback", "frontend")
-"""What an API key may be for; `admin` includes all. `frontend` opens no door: it vouches for end users' addresses."""
+"""Scopes of API keys; `admin` includes all. `frontend` gives no access: it vouches for end users' addresses."""
 ALL_SCOPES = frozenset(SCOPES)
 
 
 @dataclass(frozen=True)
 class Role:
-    """`acts`: scopes in which every call is open. `looks`: scopes in which those calls are that change nothing."""
+    """`write_scopes` allow every call, `read_scopes` only calls that change nothing."""
 
     description: str
     write_scopes: frozenset[str] = frozenset()
     read_scopes: frozenset[str] = frozenset()
 
     def has_scope(self, scope: str, write: bool) -> bool:
-        """Whether a call that asks for `scope` is open, `changes` saying whether it may change anything."""
+        """Whether a call that requires `scope` is allowed; `write`: whether it may change anything."""
         return "admin" in self.write_scopes or scope in self.write_scopes or (scope in self.read_scopes and not write)
 
 
 ROLES = {
     "admin": Role("everything", write_scopes=ALL_SCOPES),
     "support": Role(
-        "accounts, streams, the reasons of refusals; looks on as a viewer",
+        "accounts, streams, access decisions; read-only impersonation of viewers",
         write_scopes=frozenset({"support", "playback"}),
         read_scopes=frozenset({"catalog"}),
     ),
@@ -35,16 +35,16 @@ ROLES = {
         "plans, invoices, refunds, reports", write_scopes=frozenset({"billing"}), read_scopes=frozenset({"support"})
     ),
     "catalog": Role("titles, imports, home rows", write_scopes=frozenset({"catalog"})),
-    "auditor": Role("reads everything, the audit log included; changes nothing", read_scopes=ALL_SCOPES),
+    "auditor": Role("reads everything, including the audit log; changes nothing", read_scopes=ALL_SCOPES),
 }
 NO_ROLE = Role("nothing")
 
 
 def get_role(name: str) -> Role:
-    """The role of this name; one that opens nothing where there is none."""
+    """The role with this name; one without scopes if there is none."""
     return ROLES.get(name, NO_ROLE)
 
 
 def api_key_role(scopes) -> Role:
-    """What an API key with these scopes may do."""
+    """The role of an API key with these scopes."""
     return Role("an API key", write_scopes=frozenset(scopes))

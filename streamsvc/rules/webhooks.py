@@ -1,4 +1,4 @@
-"""Outgoing webhooks as the Standard Webhooks specification has them: how they are signed, and when tried again."""
+"""Outgoing webhooks according to the Standard Webhooks specification: signatures and retries."""
 
 import base64
 import hashlib
@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 SECRET_PREFIX = "whsec_"
 RETRY_DELAYS_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
-"""Before each try, counted from the one before; after the last it has failed."""
+"""Delay before each attempt, from the one before; after the last one the delivery has failed."""
 GONE, BUSY = 410, (429, 502, 504)
 MAX_RETRY_AFTER = timedelta(days=1)
 SECRET_ROTATION_PERIOD = timedelta(hours=24)
 
 
 def sign_message(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:
-    """One signature for each secret, by spaces: who has changed over and who has not both find theirs."""
+    """The signatures with each secret, space-separated, so that receivers can verify during a secret rotation."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return " ".join("v1," + _sign(secret, signed) for secret in secrets)
 
@@ -26,15 +26,18 @@ def _sign(secret: str, signed: bytes) -> str:
 
 
 def next_attempt_at(attempts: int, now: datetime, retry_after_s: int | None = None) -> datetime | None:
-    """When to try again after so many attempts; None when that was the last. A receiver may ask for more time."""
+    """The time of the next attempt after this many, or None after the last.
+
+    `retry_after_s`: a longer delay requested by the receiver.
+    """
     if attempts >= len(RETRY_DELAYS_S):
         return None
-    asked = min(timedelta(seconds=retry_after_s or 0), MAX_RETRY_AFTER)
-    return now + max(timedelta(seconds=RETRY_DELAYS_S[attempts]), asked)
+    retry_after = min(timedelta(seconds=retry_after_s or 0), MAX_RETRY_AFTER)
+    return now + max(timedelta(seconds=RETRY_DELAYS_S[attempts]), retry_after)
 
 
 def is_public_address(address: str) -> bool:
-    """Whether an IP address is one of the open internet: neither private, local, shared, reserved, nor multicast."""
+    """Whether an IP address is publicly routable: not private, local, shared, reserved or multicast."""
     ip = ipaddress.ip_address(address)
     inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
     return ip.is_global and not ip.is_multicast and (inner is None or is_public_address(str(inner)))

@@ -34,11 +34,11 @@ class Text(fields.String):
     def _deserialize(self, value, attr, data, **kwargs):
         text = super()._deserialize(value, attr, data, **kwargs)
         if "\x00" in text:
-            raise ValidationError("It may not contain NUL.")
+            raise ValidationError("Must not contain NUL.")
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValidationError("It is not well-formed Unicode.") from None
+            raise ValidationError("Must be well-formed Unicode.") from None
         return text.strip() if self.strip else text
 
 
@@ -106,7 +106,7 @@ class Moment(fields.Field):
                 raise ValueError
             return at.astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
-            raise ValidationError("Give a time with its zone, such as 2026-01-31T12:00:00Z.") from None
+            raise ValidationError("Must be an RFC 3339 time with a UTC offset, such as 2026-01-31T12:00:00Z.") from None
 
 
 class Day(fields.Field):
@@ -123,7 +123,7 @@ class Day(fields.Field):
         except (TypeError, ValueError):
             day = date.min
         if not 1900 <= day.year <= 9000:
-            raise ValidationError("Give a date such as 2026-01-31.")
+            raise ValidationError("Must be a date such as 2026-01-31.")
         return day
 
 
@@ -145,7 +145,7 @@ class Email(Text):
     def _deserialize(self, value, attr, data, **kwargs):
         email = super()._deserialize(value, attr, data, **kwargs)
         if not EMAIL.fullmatch(email):
-            raise ValidationError("Give an e-mail address.")
+            raise ValidationError("Must be a valid email address.")
         return email
 
 
@@ -159,7 +159,7 @@ class Pattern(Text):
 class Country(Pattern):
     """ISO 3166-1 alpha-2, of a country that there is."""
 
-    HINT = "Give a country such as DE."
+    HINT = "Must be an ISO 3166-1 alpha-2 country code such as DE."
 
     def __init__(self, **kwargs):
         super().__init__("[A-Z]{2}", self.HINT, **kwargs)
@@ -175,7 +175,7 @@ class Currency(Pattern):
     """ISO 4217."""
 
     def __init__(self, **kwargs):
-        super().__init__("[A-Z]{3}", "Give a currency such as EUR.", **kwargs)
+        super().__init__("[A-Z]{3}", "Must be an ISO 4217 currency code such as EUR.", **kwargs)
 
 
 class Language(Pattern):
@@ -183,7 +183,10 @@ class Language(Pattern):
 
     def __init__(self, **kwargs):
         super().__init__(
-            "[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "Give a language such as en or pt-BR.", longest=35, **kwargs
+            "[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}",
+            "Must be a BCP 47 language tag such as en or pt-BR.",
+            longest=35,
+            **kwargs,
         )
 
 
@@ -193,7 +196,7 @@ class TimeZone(Text):
     def _deserialize(self, value, attr, data, **kwargs):
         name = super()._deserialize(value, attr, data, **kwargs)
         if name not in zoneinfo.available_timezones():
-            raise ValidationError("Give an IANA time zone such as Europe/Berlin.")
+            raise ValidationError("Must be an IANA time zone such as Europe/Berlin.")
         return name
 
 
@@ -201,21 +204,26 @@ class Slug(Pattern):
     """A name that people choose for a thing: `premium-4k`."""
 
     def __init__(self, **kwargs):
-        super().__init__("[a-z0-9][a-z0-9._-]*", "Use a–z, 0–9, dot, dash and underscore.", longest=64, **kwargs)
+        super().__init__(
+            "[a-z0-9][a-z0-9._-]*",
+            "Must start with a–z or 0–9 and contain only a–z, 0–9, dots, dashes and underscores.",
+            longest=64,
+            **kwargs,
+        )
 
 
 class PageQuery(StrictSchema):
     """What every list understands."""
 
     limit = QueryInt(least=1, most=100, load_default=24)
-    cursor = Text(longest=1000, load_default=None, metadata={"description": "The `next_cursor` of the page before."})
-    include_total = QueryBool(load_default=False, metadata={"description": "Also count the whole list."})
+    cursor = Text(longest=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."})
+    include_total = QueryBool(load_default=False, metadata={"description": "Also return the total count of the list."})
 
 
 class ShortListQuery(PageQuery):
     """What a list understands that is short enough to be given whole."""
 
-    limit = QueryInt(least=1, most=100, load_default=None, metadata={"description": "Without it, the whole list."})
+    limit = QueryInt(least=1, most=100, load_default=None, metadata={"description": "Omit it to get the whole list."})
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Who is calling, what they may do, and how secrets are kept: authentication, hashing, rate limits, encryption."""
+"""Authentication, password hashing, rate limits, encryption, playback tokens."""

@@ -1,8 +1,7 @@
-"""Who is asking: a token becomes a viewer or an operator. Every endpoint is closed unless it says for whom it opens.
+"""Authentication: resolves a request's token to a Viewer or an Operator.
 
-Viewers are found here, operators in operators.py.
-
-Nothing is cached: a session that ended a moment ago, on whatever worker, is not found by the next request.
+Every endpoint is closed unless its view states who may use it. Viewers are loaded here, operators in operators.py.
+Nothing is cached: a session that has ended is rejected by the next request, on any worker.
 """
 
 import hmac
@@ -49,14 +48,15 @@ CSRF_HEADER = "X-CSRF-Token"
 
 @dataclass(frozen=True)
 class Access:
-    """For whom a view opens: everybody, a viewer, an operator with the scope, any operator in person."""
+    """Who may use a view: everyone, viewers, operators with a scope, or any signed-in operator."""
 
     public: bool = False
     viewer: bool = False
     scope: str | None = None
     human_only: bool = False
+    """Only operators with a session of their own, not API keys."""
     owner_only: bool = False
-    """Of the viewers, only the account's owner: not support that looks on."""
+    """Of the viewers, only the account's owner: not support staff who are impersonating."""
 
 
 VIEWER_ONLY = Access(viewer=True)
@@ -74,20 +74,23 @@ def operator_only(scope: str):
 
 
 def human_operator_only(view):
-    """Mark a view for operators who signed in, whatever their role."""
+    """Mark a view for operators who signed in, whatever their role; API keys are excluded."""
     view.access = Access(human_only=True)
     return view
 
 
 def owner_only(view):
-    """Mark a view for viewers, but not for support that looks on in their place: payment methods, the whole record."""
+    """Mark a view for viewers, excluding support staff who are impersonating.
+
+    For payment methods and the full personal record, for example.
+    """
     view.access = Access(viewer=True, owner_only=True)
     return view
 
 
 def allow_kids(view):
-    """Mark a view that is open while a kids' profile watches; where it is about a profile, for that one alone."""
-    view.kids_too = True
+    """Mark a view that is also open to a kids profile; if the view is about a profile, only to that profile itself."""
+    view.allows_kids = True
     return view
 
 
@@ -97,21 +100,21 @@ def viewer_or_operator(scope: str):
 
 
 def _set_access(access):
-    def mark(view):
+    def set_access(view):
         view.access = access
         return view
 
-    return mark
+    return set_access
 
 
 class Viewer(UserMixin):
-    """One consistent read of who watches: the session, its account, the profiles, the live subscription."""
+    """An authenticated viewer, from one consistent read: the session, its account, profiles and live subscription."""
 
     def __init__(self, rows, csrf_token: str | None = None):
         self.row = rows[0]
         self.rows = rows
         self.csrf_token = csrf_token
-        """What unsafe requests must carry; None where no cookie is in play."""
+        """The token that unsafe requests must carry; None for a session without a cookie."""
 
     def get_id(self):
         return self.row.session_id
@@ -122,7 +125,7 @@ class Viewer(UserMixin):
 
     @cached_property
     def profile(self):
-        """The row of the profile that is watching (`profile_…` columns), or None."""
+        """The row of the selected profile (`profile_…` columns), or None."""
         return next((r for r in self.rows if r.profile_id and r.profile_id == self.row.selected_profile_id), None)
 
     @cached_property
@@ -132,18 +135,18 @@ class Viewer(UserMixin):
 
     @cached_property
     def entitlements(self) -> dict:
-        """What the live subscription allows now: see rules/billing/entitlements.py."""
+        """What the live subscription currently allows: see rules/billing/entitlements.py."""
         row = self.row
         return compute_entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
 
     def reload(self) -> "Viewer":
-        """The same viewer as the unit of work sees them now."""
+        """The same viewer as seen by the current transaction."""
         rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": self.row.token_hash}).all()
         return Viewer(rows, self.csrf_token)
 
     @property
     def is_recently_authenticated(self) -> bool:
-        """Whether the viewer proved who they are within the last ten minutes."""
+        """Whether the viewer authenticated within the last ten minutes."""
         return clock.now() - self.row.authenticated_at <= REAUTHENTICATION_WINDOW
 
     @property
@@ -216,12 +219,15 @@ UPDATE_LAST_SEEN = (
 login_manager = LoginManager()
 log = logging.getLogger("streamsvc.security")
 authz_failed = Signal()
-"""Sent with who has a good token and is turned away all the same (a Viewer or an Operator), and the `reason`."""
+"""Sent when a valid token is denied access, with its principal (a Viewer or an Operator) and the `reason`."""
 
 
 @login_manager.request_loader
 def load_principal(request):
-    """The viewer or operator whose live token the request carries, else None. A header goes before a cookie."""
+    """The viewer or operator of the request's token, or None.
+
+    The Authorization header takes precedence over the cookie.
+    """
     if "Authorization" in request.headers:
         scheme, _, token = request.headers["Authorization"].partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
@@ -238,76 +244,76 @@ def _find_viewer(token: str, by_cookie: bool = False) -> Viewer | None:
     rows = COMPILED_VIEWER_BY_TOKEN.all(token_hash=hash_token(token))
     if not rows:
         return None
-    found, now = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None), clock.now()
-    if found.row.epoch < current_app.extensions["settings"].session_epoch or found.session_expires_at <= now:
+    viewer, now = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None), clock.now()
+    if viewer.row.epoch < current_app.extensions["settings"].session_epoch or viewer.session_expires_at <= now:
         return None
-    if now - found.row.last_seen_at > LAST_SEEN_GRAIN:
-        execute_write(UPDATE_LAST_SEEN, {"session_id": found.row.session_id, "now": now})
-    return found
+    if now - viewer.row.last_seen_at > LAST_SEEN_GRAIN:
+        execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now})
+    return viewer
 
 
 def compute_csrf_token(session_id: str, key: str | None = None) -> str:
-    """What a page of ours can read and send along, and a page of somebody else cannot.
+    """The CSRF token of a session: only pages of our own origin can read it and send it along.
 
-    Bound to the session, by the service's secret: it stays when the session is given a new token.
+    It is bound to the session by the service's secret, and stays the same when the session gets a new token.
     """
     key = key or current_app.extensions["settings"].secret_key[0]
     return hmac.digest(key.encode(), f"csrf {session_id}".encode(), "sha256").hex()
 
 
 def current_principal() -> Viewer | Operator | None:
-    """Who asks; None in a view that is open to everybody, whatever token came along."""
+    """The authenticated viewer or operator; None in a public view, even if a token was sent."""
     return g.get("_login_user")
 
 
 def current_viewer() -> Viewer:
-    """Who watches; only in views that open for viewers."""
+    """The authenticated viewer; call it only if the principal is a viewer."""
     return g._login_user
 
 
 def current_operator() -> Operator | None:
-    """The operator that asks, or None where a viewer does."""
-    found = current_principal()
-    return found if isinstance(found, Operator) else None
+    """The authenticated operator, or None for a viewer."""
+    principal = current_principal()
+    return principal if isinstance(principal, Operator) else None
 
 
 def require_recent_authentication() -> None:
-    """Raises ReauthenticationRequired unless the viewer proved who they are within the last ten minutes."""
+    """Raises ReauthenticationRequired unless the viewer authenticated within the last ten minutes."""
     if not current_viewer().is_recently_authenticated:
         raise ReauthenticationRequired
 
 
 def _check_access():
-    """Close every view to everybody whom it does not name."""
+    """Deny access to anyone whom the view does not name."""
     view = current_app.view_functions.get(request.endpoint)
     access = getattr(view, "access", VIEWER_ONLY)
     if view is None or access.public:
         return
-    who = load_principal(request)
-    login_manager._update_request_context_with_user(who)
-    if isinstance(who, Operator):
-        set_audit_actor(who.id)
-        _check_operator(who, access)
-    elif not (isinstance(who, Viewer) and access.viewer):
+    principal = load_principal(request)
+    login_manager._update_request_context_with_user(principal)
+    if isinstance(principal, Operator):
+        set_audit_actor(principal.id)
+        _check_operator(principal, access)
+    elif not (isinstance(principal, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)
-    elif who.row.impersonated_by and (access.owner_only or request.method not in SAFE_METHODS):
-        _deny(who, "support only looks on", ReadOnlySession())
-    elif who.csrf_token and request.method not in SAFE_METHODS:
-        _check_csrf(who)
-    if isinstance(who, Viewer) and who.profile and who.profile.kids:
-        _check_kids_profile(who, view, access)
+    elif principal.row.impersonated_by and (access.owner_only or request.method not in SAFE_METHODS):
+        _deny(principal, "impersonation is read-only", ReadOnlySession())
+    elif principal.csrf_token and request.method not in SAFE_METHODS:
+        _check_csrf(principal)
+    if isinstance(principal, Viewer) and principal.profile and principal.profile.kids:
+        _check_kids_profile(principal, view, access)
 
 
 def _check_kids_profile(viewer: Viewer, view, access: Access) -> None:
-    """While a kids' profile watches: what it watches, and nothing of the account, its money or the other profiles.
+    """Restrict a kids profile to playback and its own data: nothing of the account, its payments or other profiles.
 
-    Raises KidsProfile; not for somebody who proved just now that they are the account's owner.
+    Raises KidsProfile, unless the viewer authenticated recently and so is known to be the account's owner.
     """
-    mine = viewer.profile.profile_id
-    about_itself = (request.view_args or {}).get("profile_id", mine) == mine
-    reaches = access.scope == "catalog" or (getattr(view, "kids_too", False) and about_itself)
-    if not reaches and not viewer.is_recently_authenticated:
-        _deny(viewer, "a kids' profile watches", KidsProfile())
+    profile_id = viewer.profile.profile_id
+    is_own_profile = (request.view_args or {}).get("profile_id", profile_id) == profile_id
+    is_allowed = access.scope == "catalog" or (getattr(view, "allows_kids", False) and is_own_profile)
+    if not is_allowed and not viewer.is_recently_authenticated:
+        _deny(viewer, "a kids profile is selected", KidsProfile())
 
 
 def _check_operator(operator: Operator, access: Access) -> None:
@@ -323,21 +329,22 @@ def _check_csrf(viewer: Viewer) -> None:
     settings, headers = current_app.extensions["settings"], request.headers
     own_hosts = {request.host.lower(), relying_party_and_origin(settings.public_url)[1].partition("://")[2]}
     if is_cross_site(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
-        refusal = CsrfTokenInvalid(detail="A page of another site may change nothing by this cookie.")
-        _deny(viewer, "another site's page used the cookie", refusal)
+        refusal = CsrfTokenInvalid(detail="This cookie cannot be used for changes requested by another site.")
+        _deny(viewer, "cross-site request with the cookie", refusal)
     sent = headers.get(CSRF_HEADER, "").encode()
-    good = (compute_csrf_token(viewer.row.session_id, key) for key in settings.secret_key)
-    if not any(hmac.compare_digest(sent, each.encode()) for each in good):
-        _deny(viewer, "no good CSRF token", CsrfTokenInvalid())
+    valid_tokens = (compute_csrf_token(viewer.row.session_id, key) for key in settings.secret_key)
+    if not any(hmac.compare_digest(sent, token.encode()) for token in valid_tokens):
+        _deny(viewer, "missing or invalid CSRF token", CsrfTokenInvalid())
 
 
 def _deny(principal: Viewer | Operator, reason: str, refusal: Refusal) -> NoReturn:
+    """Log the denial, send `authz_failed`, and raise `refusal`."""
     log.warning("authz_fail: %s at %s: %s", principal.get_id(), request.endpoint, reason)
     authz_failed.send(principal, reason=reason)
     raise refusal
 
 
 def init_app(app) -> None:
-    login_manager.session_protection = None  # sessions are rows here, not Flask's cookie
+    login_manager.session_protection = None  # sessions are database rows, not Flask's cookie
     login_manager.init_app(app)
     app.before_request(_check_access)

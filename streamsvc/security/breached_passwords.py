@@ -1,7 +1,7 @@
-"""Breached passwords by the million: a Bloom filter in one file, asked offline, made from any list.
+"""Breached passwords: a Bloom filter in one file, built from any list and queried offline.
 
-It holds the first 128 bits of each password's SHA-1, the form in which the great lists are given away; some 2.4 bytes
-a password. One in ten thousand good passwords is taken for a breached one; no breached one is missed.
+It contains the first 128 bits of each password's SHA-1, the form in which large lists are published, in about 2.4 bytes
+per password. False-positive rate 1e-4; no false negatives.
 """
 
 import gzip
@@ -18,34 +18,34 @@ SHA1_LINE = re.compile(rb"([0-9A-Fa-f]{40})(?::\d+)?")
 
 
 def is_in_filter(*spellings: str) -> bool:
-    """Whether one of these stands in the operator's filter; False where there is none."""
+    """Whether one of these spellings is in the configured filter; False if none is configured."""
     path = current_app.extensions["settings"].breached_passwords
     return bool(path) and any(_digest(spelling.encode()) in _load_filter(path) for spelling in spellings)
 
 
 def count_passwords(source: Path) -> int:
-    """How many passwords a list has."""
+    """The number of passwords in a list."""
     return sum(1 for _ in _read_lines(source))
 
 
 def build_filter(
     source: Path, target: Path, expected: int, on_progress: Callable[[int], None] = lambda more: None
 ) -> None:
-    """Make `target` from a list, plain or .gz: a password or its SHA-1 (`hash`, `hash:count`) a line.
+    """Write the filter `target` from a list, plain or .gz: per line a password or its SHA-1 (`hash` or `hash:count`).
 
-    `expected` is the list's count(); `on_progress` is told of each 10,000 lines.
+    `expected` is the list's `count_passwords()`; `on_progress` is called with 10,000 after every 10,000 lines.
     """
     from rbloom import Bloom
 
-    filled = Bloom(max(1, expected), FALSE_POSITIVE_RATE, hash_func=_bloom_key)
+    bloom = Bloom(max(1, expected), FALSE_POSITIVE_RATE, hash_func=_bloom_key)
     for done, line in enumerate(_read_lines(source), 1):
-        given = SHA1_LINE.fullmatch(line)
-        filled.add(bytes.fromhex(given[1].decode()) if given else _digest(line))
+        sha1 = SHA1_LINE.fullmatch(line)
+        bloom.add(bytes.fromhex(sha1[1].decode()) if sha1 else _digest(line))
         if done % 10_000 == 0:
             on_progress(10_000)
-    part = target.with_suffix(".part")
-    filled.save(str(part))
-    part.replace(target)
+    partial = target.with_suffix(".part")
+    bloom.save(str(partial))
+    partial.replace(target)
 
 
 def _read_lines(source: Path) -> Iterator[bytes]:

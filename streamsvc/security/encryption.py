@@ -1,4 +1,4 @@
-"""Secrets that must be read again, sealed with the service's secret key: the newest key seals, every key opens."""
+"""Encryption at rest for secrets that must be read back: the newest secret key encrypts, every key decrypts."""
 
 import base64
 import hashlib
@@ -8,12 +8,12 @@ from flask import current_app
 
 
 def encrypt(secret: str) -> str:
-    """Text that only who has a secret key can open (AES-128-CBC and HMAC-SHA-256, as Fernet says)."""
+    """Encrypt with Fernet (AES-128-CBC and HMAC-SHA-256)."""
     return _cipher().encrypt(secret.encode()).decode()
 
 
 def decrypt(encrypted: str) -> str:
-    """The secret behind `sealed`. Raises cryptography.fernet.InvalidToken where no key opens it."""
+    """Decrypt text from `encrypt`. Raises cryptography.fernet.InvalidToken if no key matches."""
     return _cipher().decrypt(encrypted.encode()).decode()
 
 

@@ -1,10 +1,10 @@
-"""Whose address counts where a front end's server calls for its viewers: the one that it vouches for.
+"""Trusted end-user addresses: a front end's server vouches for the address of its user.
 
     X-End-User-Address: 203.0.113.9; key=key_…; t=1767225600; sig=<hex>
 
-`sig` is HMAC-SHA-256 over method, path, `t` and address, a line each, under a secret that the front end derives from
-its own API key. A header that does not hold is refused, not overlooked: a front end whose clock is wrong would
-otherwise count as one viewer who tries a thousand passwords.
+`sig` is HMAC-SHA-256 over method, path, `t` and address, one per line, with a secret that the front end derives from
+its own API key. An invalid header is rejected, not ignored: otherwise a front end with a wrong clock would count as a
+single viewer who tries a thousand passwords.
 """
 
 import hmac
@@ -27,34 +27,35 @@ HEADER_PATTERN = re.compile(
     r"([0-9A-Fa-f.:]{2,45}); key=(key_[a-z0-9]{1,64}); t=(\d{1,12}); sig=([0-9a-f]{64})", re.ASCII
 )
 TOLERANCE_S = 60
-"""How far the two clocks may stand apart, with the way between."""
+"""How far the two clocks may differ, including the transmission time."""
 PURPOSE = b"streamsvc end-user address"
 
 
 def derive_signing_secret(token: str) -> str:
-    """What the holder of the API key `token` signs with: HMAC-SHA-256 of a fixed text under the token, in hex."""
+    """The signing secret of the API key `token`: HMAC-SHA-256 of a fixed text under the token, in hex."""
     return hmac.digest(token.encode(), PURPOSE, "sha256").hex()
 
 
 def compute_signature(secret: str, method: str, path: str, at_s: int, address: str) -> str:
+    """Sign the address for one request at `at_s` (seconds since 1970); hex."""
     return hmac.digest(secret.encode(), f"{method}\n{path}\n{at_s}\n{address}".encode(), "sha256").hex()
 
 
 def _apply_end_user_address():
-    """Before any view looks: the vouched address stands in the place of the peer's. Raises EndUserAddressInvalid."""
+    """Replace the request's address by the vouched one, before any view runs. Raises EndUserAddressInvalid."""
     if HEADER in request.headers:
         request.remote_addr = _verify_header(request.headers[HEADER])
 
 
 def _verify_header(header: str) -> str:
-    told = HEADER_PATTERN.fullmatch(header)
-    if told is None:
+    match = HEADER_PATTERN.fullmatch(header)
+    if match is None:
         raise EndUserAddressInvalid
-    address, key_id, at_s, sent = told[1], told[2], int(told[3]), told[4]
+    address, key_id, at_s, sent_signature = match[1], match[2], int(match[3]), match[4]
     secret = _find_signing_secret(key_id)
     if secret is None or abs(clock.wall_time().timestamp() - at_s) > TOLERANCE_S:
         raise EndUserAddressInvalid
-    if not hmac.compare_digest(compute_signature(secret, request.method, request.path, at_s, address), sent):
+    if not hmac.compare_digest(compute_signature(secret, request.method, request.path, at_s, address), sent_signature):
         raise EndUserAddressInvalid
     try:
         return str(ipaddress.ip_address(address))
@@ -63,7 +64,7 @@ def _verify_header(header: str) -> str:
 
 
 def _find_signing_secret(key_id: str) -> str | None:
-    """What the live key of this id signs with; None for one that may not vouch."""
+    """The signing secret of the live key with this id; None if the key may not vouch for addresses."""
     key = fetch_one(
         sa.select(ApiKey.signing_key_encrypted, ApiKey.scopes, ApiKey.expires_at).where(
             ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.signing_key_encrypted.is_not(None)

@@ -1,6 +1,7 @@
-"""Who operates: a machine by its API key, or a person who signed in. Read from the database at every request.
+"""Authenticates operators: API keys for machines, sessions for people.
 
-A role that was changed, a key that was revoked and an operator who was disabled count from the very next one.
+They are read from the database on every request, so that a changed role, a revoked key or a disabled operator takes
+effect with the next one.
 """
 
 import sqlalchemy as sa
@@ -53,7 +54,7 @@ UPDATE_LAST_SEEN = (
 
 
 class Operator(UserMixin):
-    """Whoever operates. `id` is what the audit log keeps as the actor: `key_…` of a machine, `opr_…` of a person."""
+    """An authenticated operator. `id` is the actor in the audit log: `key_…` for a machine, `opr_…` for a person."""
 
     def __init__(self, id, role, session=None):
         self.id = id
@@ -65,16 +66,16 @@ class Operator(UserMixin):
         return self.role.has_scope(scope, write)
 
     def require_recent_authentication(self) -> None:
-        """Raises ReauthenticationRequired where a person has shown no code within the last ten minutes."""
+        """Raises ReauthenticationRequired for a person who has not entered a code within the last ten minutes."""
         if self.session and clock.now() - self.session.authenticated_at > REAUTHENTICATION_WINDOW:
             raise ReauthenticationRequired(
-                detail="Show a code of your authenticator: POST /v1/admin/sessions/current/reauthentication; "
-                "then repeat this within ten minutes."
+                detail="Enter an authenticator code (POST /v1/admin/sessions/current/reauthentication), "
+                "then retry within ten minutes."
             )
 
 
 def find_operator_by_key(token: str) -> Operator | None:
-    """The machine whose live API key this is."""
+    """The operator of a live API key, or None."""
     key, now = fetch_one(KEY_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if key is None or (key.expires_at is not None and key.expires_at <= now):
         return None
@@ -84,7 +85,7 @@ def find_operator_by_key(token: str) -> Operator | None:
 
 
 def find_operator_by_session(token: str) -> Operator | None:
-    """The person whose live session's token this is, with the role that they have now."""
+    """The operator of a live session, with their current role, or None."""
     row, now = fetch_one(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if row is None or row.epoch < current_app.extensions["settings"].session_epoch:
         return None
@@ -96,6 +97,6 @@ def find_operator_by_session(token: str) -> Operator | None:
 
 
 def load_new_session_operator(token: str) -> Operator:
-    """The person whose session under this token the unit of work has just made."""
+    """The operator of a session that the current transaction has just created."""
     row = db.session.execute(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}).one()
     return Operator(row.operator_id, get_role(row.role), row)

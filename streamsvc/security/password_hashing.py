@@ -1,13 +1,15 @@
-"""Password hashing: argon2id, so many at a time as there are cores, a short queue, then an honest 503.
+"""Password hashing: argon2id, as many at a time as there are cores, with a short queue and then a 503.
 
-A hash takes 19 MiB and a core for some 25 ms. Without a bound, a storm of sign-ins takes every thread and gigabytes of
-memory; with it, some threads always stay free for requests that hash nothing. Three eighths of the threads may wait for
-strangers' hashes and a quarter for those of people at home, on a device that their account knows or in a session of
-theirs: however long strangers queue, these find a place, and come first. Of the strangers' places one is
-for those alone from whose address nobody failed of late, and they come before the others: a storm from addresses that
-have shown what they are leaves a way in for who has a new television. Threads of their own compute, one
-for each slot: the allocator keeps for each thread what it once used, and eight threads that hash in turn would hold
-eight times 19 MiB.
+A hash takes 19 MiB and about 25 ms of a core. Unbounded, a storm of sign-ins would occupy every thread and gigabytes of
+memory; with the bound, some threads always stay free for requests that hash nothing.
+
+Hashes for unrecognised devices may occupy three eighths of the threads, and hashes for known devices (a device or
+session that the account knows) a quarter, so that a queue of unknown devices cannot keep them out; they also come
+first. One of the permits for unknown devices is reserved for addresses without recent failures, which come next: a
+storm from addresses that have failed leaves room for someone with a new television.
+
+Hashing runs on threads of its own, one per slot: the allocator keeps for each thread what it once used, and eight
+threads hashing in turn would hold eight times 19 MiB.
 """
 
 import gzip
@@ -43,7 +45,7 @@ log = logging.getLogger("streamsvc.security")
 
 
 class HashingPool:
-    """One process's right to hash: `slots` at a time, `queue` waiting."""
+    """A process's capacity for hashing: `slots` hashes at a time, the rest waiting in `queue`."""
 
     def __init__(self, settings):
         self.hasher = PasswordHasher(
@@ -56,55 +58,55 @@ class HashingPool:
         )
         self.slots = max(1, (os.cpu_count() or 1) // settings.workers)
         self.executor = ThreadPoolExecutor(self.slots, "hash")
-        strangers = self.slots + max(1, settings.threads * 3 // 8)
-        self.unknown_device_permits = threading.BoundedSemaphore(strangers)
-        self.failing_address_permits = threading.BoundedSemaphore(strangers - 1)
+        unknown_device_limit = self.slots + max(1, settings.threads * 3 // 8)
+        self.unknown_device_permits = threading.BoundedSemaphore(unknown_device_limit)
+        self.failing_address_permits = threading.BoundedSemaphore(unknown_device_limit - 1)
         self.known_device_permits = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 4))
         self.queue, self.number = PriorityQueue(), itertools.count()
-        """(rank, number, future, work): who is at home comes first, who is suspect last."""
+        """(rank, number, future, work): known devices first, addresses with failures last."""
         self.dummy_hash = self.hasher.hash(secrets.token_hex(16))
-        """What is verified where there is no account, so that none costs as much as one."""
+        """Verified if there is no account, so that its absence takes the same time."""
 
     @contextmanager
     def permit(self, known_device: bool = False, address_has_failures: bool = False) -> Iterator["HashingPermit"]:
-        """A place in the queue. Raises Unavailable where there is none."""
-        with ExitStack() as held:
-            for places in (
+        """A permit for one hash. Raises Unavailable if none is free."""
+        with ExitStack() as stack:
+            for permits in (
                 [self.known_device_permits]
                 if known_device
                 else [self.failing_address_permits] * address_has_failures + [self.unknown_device_permits]
             ):
-                if not places.acquire(blocking=False):
+                if not permits.acquire(blocking=False):
                     raise Unavailable(retry_after_s=1)
-                held.callback(places.release)
+                stack.callback(permits.release)
             yield HashingPermit(self, rank=0 if known_device else 1 + address_has_failures)
 
     def run(self, work, rank: int):
-        """What `work()` gives, in its turn, to who has a place. Raises Unavailable where the queue does not move."""
-        waiting = Future()
-        self.queue.put((rank, next(self.number), waiting, work))
+        """Queue `work` and return its result. Raises Unavailable if it does not start within `QUEUE_TIMEOUT_S`."""
+        future = Future()
+        self.queue.put((rank, next(self.number), future, work))
         self.executor.submit(self._run_next)
         try:
-            return waiting.result(QUEUE_TIMEOUT_S)
+            return future.result(QUEUE_TIMEOUT_S)
         except TimeoutError:
-            if waiting.cancel():
+            if future.cancel():
                 raise Unavailable(retry_after_s=1) from None
-            return waiting.result()
+            return future.result()
 
     def _run_next(self):
-        """Do what is first in turn; as often as something was queued."""
-        *_, waiting, work = self.queue.get_nowait()
-        if not waiting.set_running_or_notify_cancel():
+        """Run the first work in the queue; called once per queued work."""
+        *_, future, work = self.queue.get_nowait()
+        if not future.set_running_or_notify_cancel():
             return
         try:
-            waiting.set_result(work())
+            future.set_result(work())
         except BaseException as error:
-            waiting.set_exception(error)
+            future.set_exception(error)
 
 
 @dataclass(frozen=True)
 class HashingPermit:
-    """Held from before an attempt is counted: what a full house refuses has cost nothing and counts nowhere."""
+    """A permit to hash, acquired before an attempt is counted: one rejected for a full queue is not counted."""
 
     hashing: HashingPool
     rank: int
@@ -113,23 +115,23 @@ class HashingPermit:
         return self.hashing.run(work, self.rank)
 
     def hash_password(self, password: str) -> str:
-        """What is kept of a password: its argon2id hash in PHC form, behind `pepper:<id>:` where one went into it."""
+        """Hash with argon2id, in PHC form; with a pepper, prefixed by `pepper:<id>:`."""
         pepper = _current_pepper()
         peppered = _apply_pepper(password, pepper)
-        fresh = self.run(lambda: self.hashing.hasher.hash(peppered))
-        return f"{PEPPER_PREFIX}{pepper}:{fresh}" if pepper else fresh
+        phc = self.run(lambda: self.hashing.hasher.hash(peppered))
+        return f"{PEPPER_PREFIX}{pepper}:{phc}" if pepper else phc
 
     def verify_password(self, stored: str | None, password: str) -> bool:
-        """Whether this is the password behind `kept`; one hash is computed whether or not there is one to match."""
-        digested, ours = foreign_hashes.split_legacy_prefix(stored or self.hashing.dummy_hash)
-        password = digested.hash_password(password) if digested else password
-        pepper, phc = _split_pepper(ours)
+        """Whether the password matches the stored hash. Always computes one hash, even if `stored` is None."""
+        legacy_digest, peppered_hash = foreign_hashes.split_legacy_prefix(stored or self.hashing.dummy_hash)
+        password = legacy_digest.hash_password(password) if legacy_digest else password
+        pepper, phc = _split_pepper(peppered_hash)
         if pepper not in _peppers():
-            log.error("the pepper %s is not among the settings: passwords kept with it open nothing", pepper)
+            log.error("pepper %s is not configured: passwords hashed with it cannot be verified", pepper)
             stored, pepper, phc = None, "", self.hashing.dummy_hash
         peppered = _apply_pepper(password, pepper)
 
-        def compare():
+        def compare_hash():
             if not phc.startswith(ARGON2ID_PREFIX):
                 return foreign_hashes.parse_foreign_hash(phc).verify_password(password)
             try:
@@ -137,58 +139,59 @@ class HashingPermit:
             except (VerificationError, InvalidHashError):
                 return False
 
-        return self.run(compare)
+        return self.run(compare_hash)
 
 
 _pool_lock = threading.Lock()
 
 
 def _hashing_pool() -> HashingPool:
-    """The one that this app's threads share; made by the first that hashes."""
-    known = current_app.extensions
+    """The app's hashing pool, created on first use and shared by its threads."""
+    extensions = current_app.extensions
     with _pool_lock:
-        if "hashing" not in known:
-            known["hashing"] = HashingPool(known["settings"])
-    return known["hashing"]
+        if "hashing" not in extensions:
+            extensions["hashing"] = HashingPool(extensions["settings"])
+    return extensions["hashing"]
 
 
 def hashing_permit(
     known_device: bool = False, address_has_failures: bool = False
 ) -> AbstractContextManager[HashingPermit]:
-    """A place in the queue for hashes, to be held while one is computed. Raises Unavailable where too many ask.
+    """A permit to hash, to be held while hashing. Raises Unavailable if none is free.
 
-    `at_home`: the asking device or session is one that the account knows. `suspect`: whoever asks comes from
-    where somebody failed of late.
+    `known_device`: the request's device or session is known to the account. `address_has_failures`: its address has
+    failed to sign in recently.
     """
     return _hashing_pool().permit(known_device, address_has_failures)
 
 
 def hash_password(password: str, known_device: bool = False) -> str:
-    """As `Place.hashed`, at once. Raises Unavailable where too many ask."""
-    with hashing_permit(known_device) as mine:
-        return mine.hash_password(password)
+    """Acquire a permit and hash, as `HashingPermit.hash_password`. Raises Unavailable if none is free."""
+    with hashing_permit(known_device) as permit:
+        return permit.hash_password(password)
 
 
 def import_hash(text: str) -> str:
-    """What is kept of another system's hash: itself; of a mere digest our hash of it, which takes one hash's time.
+    """What to store for another system's hash: the hash itself, or for a mere digest our own hash of it.
 
-    Raises ValueError, with the reason, where it is unknown or costs too much; Unavailable where too many ask.
+    The latter takes as long as hashing a password. Raises ValueError, with the reason, if the hash is unknown or too
+    expensive to verify; Unavailable if no permit is free.
     """
-    if found := foreign_hashes.parse_legacy_digest(text):
-        digested, value = found
-        return digested.prefix + hash_password(value)
+    if parsed := foreign_hashes.parse_legacy_digest(text):
+        legacy_digest, value = parsed
+        return legacy_digest.prefix + hash_password(value)
     foreign_hashes.parse_foreign_hash(text)
     return text
 
 
 def verify_password(stored: str | None, password: str, known_device: bool = False) -> bool:
-    """As `Place.matches`, at once. Raises Unavailable where too many ask."""
-    with hashing_permit(known_device) as mine:
-        return mine.verify_password(stored, password)
+    """Acquire a permit and verify, as `HashingPermit.verify_password`. Raises Unavailable if none is free."""
+    with hashing_permit(known_device) as permit:
+        return permit.verify_password(stored, password)
 
 
 def needs_rehash(stored: str) -> bool:
-    """Whether `kept` was made by another system, or with another pepper or other costs than are asked for today."""
+    """Whether the hash was made by another system, or with a pepper or costs other than the current ones."""
     pepper, phc = _split_pepper(stored)
     return (
         pepper != _current_pepper()
@@ -198,7 +201,7 @@ def needs_rehash(stored: str) -> bool:
 
 
 def _split_pepper(stored: str) -> tuple[str, str]:
-    """The id of the pepper ("" for none), and the hash in PHC form."""
+    """Split into the pepper's id ("" for none) and the hash in PHC form."""
     if not stored.startswith(PEPPER_PREFIX):
         return "", stored
     pepper, _, phc = stored.removeprefix(PEPPER_PREFIX).partition(":")
@@ -206,17 +209,20 @@ def _split_pepper(stored: str) -> tuple[str, str]:
 
 
 def _peppers() -> dict[str, str]:
-    """The peppers by their ids; "" is none, which every hash may have."""
+    """The peppers by id; "" stands for no pepper, which is always allowed."""
     return {"": ""} | dict(current_app.extensions["settings"].password_pepper)
 
 
 def _current_pepper() -> str:
-    given = current_app.extensions["settings"].password_pepper
-    return given[0][0] if given else ""
+    peppers = current_app.extensions["settings"].password_pepper
+    return peppers[0][0] if peppers else ""
 
 
 def _apply_pepper(password: str, pepper: str) -> str:
-    """What is hashed: the password itself, or an HMAC-SHA-256 of it, which who has the database alone cannot try."""
+    """The text to hash: the password or, with a pepper, its HMAC-SHA-256.
+
+    With a pepper, the database alone is not enough to try passwords.
+    """
     secret = _peppers()[pepper]
     return (
         hmac.digest(secret.encode(), normalize_password(password).encode(), "sha256").hex()
@@ -226,21 +232,21 @@ def _apply_pepper(password: str, pepper: str) -> str:
 
 
 def estimate_strength(password: str, names: tuple[str, ...] = ()) -> dict | None:
-    """{score: 0 (guessed at once) to 4, hint}, as zxcvbn has it; None where the extra `strength` is not installed.
+    """Estimate with zxcvbn: {score: 0 (guessed at once) to 4, hint}; None if the extra `strength` is not installed.
 
-    It decides nothing: it tells who chose badly how to choose better.
+    It is only advice for choosing a better password, never a reason to reject one.
     """
     try:
         from zxcvbn import zxcvbn
     except ImportError:
         return None
-    found = zxcvbn(password[:MAX_MEASURED_LENGTH], user_inputs=[name for name in names if name])
-    told = found["feedback"]
-    return {"score": found["score"], "hint": told["warning"] or (told["suggestions"] or [None])[0]}
+    estimate = zxcvbn(password[:MAX_MEASURED_LENGTH], user_inputs=[name for name in names if name])
+    feedback = estimate["feedback"]
+    return {"score": estimate["score"], "hint": feedback["warning"] or (feedback["suggestions"] or [None])[0]}
 
 
 def is_listed_as_breached(password: str) -> bool:
-    """Whether attackers try this password early; capitals do not make another of it."""
+    """Whether the password is on the built-in list or in the configured filter, also with other capitals."""
     folded = normalize_password(password).casefold()
     return folded in _breached_passwords() or breached_passwords.is_in_filter(password, folded)
 

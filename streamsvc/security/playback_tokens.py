@@ -1,7 +1,7 @@
-"""Signing grants: JSON Web Tokens by HMAC-SHA-256, the first key signs and every key verifies.
+"""Playback tokens: JSON Web Tokens with HMAC-SHA-256. The first key signs, every key verifies.
 
-The header is fixed and compared as text, so that no token can choose its own algorithm. Media servers that check the
-signature themselves get `media_keys`, which are derived: they cannot sign cursors or anything else with them.
+The header is fixed and compared as text, so that a token cannot choose its own algorithm. Media servers that verify
+tokens themselves get `media_keys`, which are derived keys: they cannot be used to sign cursors or anything else.
 """
 
 import base64
@@ -18,18 +18,18 @@ PURPOSE = b"streamsvc playback grant"
 
 @cache
 def media_keys(secret_keys: tuple[str, ...]) -> list[bytes]:
-    """The keys that sign grants, 32 bytes each, in the order of the secret keys that they come from."""
+    """The keys that sign playback tokens, 32 bytes each, in the order of the secret keys they are derived from."""
     return [hmac.digest(key.encode(), PURPOSE, "sha256") for key in secret_keys]
 
 
 def encode_token(playback_token: PlaybackToken, keys: list[bytes]) -> str:
-    """The grant as a token."""
+    """Encode and sign a playback token."""
     body = b".".join((_encode_header(keys[0]), _base64url(msgspec.json.encode(playback_token.claims()))))
     return b".".join((body, _sign(keys[0], body))).decode()
 
 
 def decode_claims(token: str, keys: list[bytes]) -> dict | None:
-    """The claims of a token that one of the keys signed, else None. Whether it has expired is not looked at."""
+    """The claims of a token signed by one of the keys, else None. Expiry is not checked."""
     body, _, signature = token.encode("ascii", "replace").rpartition(b".")
     header, _, payload = body.partition(b".")
     for key in keys:
@@ -39,7 +39,7 @@ def decode_claims(token: str, keys: list[bytes]) -> dict | None:
 
 
 def key_id(key: bytes) -> str:
-    """The name of a key in the `kid` of its tokens."""
+    """The id of a key, in the `kid` header of its tokens."""
     return hashlib.sha256(key).hexdigest()[:8]
 
 

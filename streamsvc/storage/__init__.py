@@ -1,1 +1,1 @@
-"""The database: engines and transactions, compiled statements, the unit of work, locks."""
+"""Database access: connections and column types, compiled statements, the unit of work, locks."""

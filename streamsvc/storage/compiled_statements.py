@@ -1,4 +1,4 @@
-"""Statements for the hottest paths, compiled once and handed straight to the driver."""
+"""SQL statements for the hottest paths, compiled once and passed straight to the database driver."""
 
 import threading
 import time
@@ -13,15 +13,16 @@ from sqlalchemy.exc import DBAPIError
 from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db
 
 MAX_IDLE_S = 1.0
-"""A connection that a thread did not use for so long goes back to the pool, which looks whether it still lives."""
+"""A connection unused for this long is returned to the pool, which checks that it is still alive."""
 _thread = threading.local()
 
 
 class CompiledStatement:
-    """A fixed statement for the hottest paths: compiled once, handed straight to the driver, at a third of the cost.
+    """A fixed statement, compiled once per dialect and run on the driver: a third of the cost of SQLAlchemy Core.
 
-    A SELECT, or a single guarded write. Every parameter is given by name; what the statement gives (its RETURNING, for
-    a write) comes as named tuples with the columns' Python values.
+    A SELECT, or a single guarded write. All parameters are passed by name. Rows (for a write: of its RETURNING clause)
+    are named tuples of the columns' Python values. Each call is a transaction of its own and raises the same errors as
+    Core, so that an outage is recognised as one.
     """
 
     def __init__(self, statement: sa.Select | sa.Insert | sa.Update):
@@ -31,23 +32,24 @@ class CompiledStatement:
         self._compiled_by_dialect: dict[str, tuple] = {}
 
     def all(self, **parameters) -> list:
-        """Every row, in a transaction of its own. Raises as Core does, so that an outage is told as one."""
+        """Run the statement and return all rows."""
         return self._execute(parameters)[0]
 
     def one(self, **parameters):
-        """The first row, in a transaction of its own; None where there is none."""
-        found = self.all(**parameters)
-        return found[0] if found else None
+        """Run the statement and return the first row, or None."""
+        rows = self.all(**parameters)
+        return rows[0] if rows else None
 
     def execute_write(self, **parameters) -> int:
-        """How many rows a write touched, in a transaction of its own."""
+        """Run the write and return the number of rows affected."""
         return self._execute(parameters)[1]
 
     def _execute(self, parameters):
+        """Return (rows, row count)."""
         engine = db.engines[AUTOCOMMIT_BIND]
-        text, names, constants, binders, makers = self._compiled_by_dialect.get(engine.dialect.name) or self._compile(
-            engine.dialect
-        )
+        text, names, constants, binders, converters = self._compiled_by_dialect.get(
+            engine.dialect.name
+        ) or self._compile(engine.dialect)
         bound = constants | parameters
         for name, bind in binders:
             bound[name] = bind(bound[name])
@@ -56,31 +58,33 @@ class CompiledStatement:
             connection = _thread_connection(engine)
             cursor = connection.cursor()
             cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
-            found, count = cursor.fetchall() if self.columns else [], cursor.rowcount
+            rows, count = cursor.fetchall() if self.columns else [], cursor.rowcount
             cursor.close()
         except engine.dialect.dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
-        if makers:
-            found = [_convert(values, makers) for values in found]
-        return list(map(self.row_type._make, found)), count
+        if converters:
+            rows = [_convert(values, converters) for values in rows]
+        return list(map(self.row_type._make, rows)), count
 
     def _compile(self, dialect) -> tuple:
+        """Compile for the dialect and cache (text, parameter names or None, constants, binders, converters)."""
         compiled = self.statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         binders = [
             (name, _dialect_type(bind, dialect).bind_processor(dialect)) for name, bind in compiled.binds.items()
         ]
-        makers = [(place, _converter(column, dialect)) for place, column in enumerate(self.columns)]
+        converters = [(position, _converter(column, dialect)) for position, column in enumerate(self.columns)]
         self._compiled_by_dialect[dialect.name] = (
             str(compiled),
             compiled.positiontup,
             constants,
             [(name, bind) for name, bind in binders if bind],
-            [(place, make) for place, make in makers if make],
+            [(position, convert) for position, convert in converters if convert],
         )
         return self._compiled_by_dialect[dialect.name]
 
     def _translate_error(self, dialect, connection, text, error) -> DBAPIError:
+        """Wrap a driver error as SQLAlchemy does; invalidates a connection that was lost."""
         lost = connection is None or dialect.is_disconnect(error, connection.dbapi_connection, None)
         if lost and connection is not None:
             connection.invalidate(error)
@@ -88,28 +92,29 @@ class CompiledStatement:
 
 
 def _thread_connection(engine):
-    """This thread's own connection: it stays with the thread, so that a statement need not fetch one from the pool."""
-    mine, now = _thread.__dict__.setdefault("connections", WeakKeyDictionary()), time.monotonic()
-    connection, used_at = mine.get(engine, (None, 0))
+    """This thread's own connection: it stays with the thread, which saves a trip to the pool per statement."""
+    connections, now = _thread.__dict__.setdefault("connections", WeakKeyDictionary()), time.monotonic()
+    connection, used_at = connections.get(engine, (None, 0))
     if connection is None or connection.dbapi_connection is None or now - used_at > MAX_IDLE_S:
         if connection is not None:
-            del mine[engine]
+            del connections[engine]
             connection.close()
         connection = engine.raw_connection()
-    mine[engine] = connection, now
+    connections[engine] = connection, now
     return connection
 
 
 def _convert(values, converters):
-    made = list(values)
-    for place, make in converters:
-        if made[place] is not None:
-            made[place] = make(made[place])
-    return made
+    """Convert a driver's row to a list of Python values; NULLs are skipped."""
+    row = list(values)
+    for position, convert in converters:
+        if row[position] is not None:
+            row[position] = convert(row[position])
+    return row
 
 
 def _converter(column, dialect):
-    """What makes the column's Python value of the driver's; None where that is the same. Not asked about NULL."""
+    """The function that converts the driver's value of the column to Python; None if no conversion is needed."""
     if dialect.name == "sqlite":
         if isinstance(column.type, UtcTime):
             return _parse_utc
@@ -123,5 +128,5 @@ def _parse_utc(text: str) -> datetime:
 
 
 def _dialect_type(element, dialect):
-    """The type of a column or parameter, as the dialect carries it out."""
+    """The dialect's implementation of the type of a column or parameter."""
     return element.type.dialect_impl(dialect)

@@ -1,11 +1,12 @@
-"""The database: one handle, two ways to use it, and the column types that every table shares.
+"""The database: one handle with two ways to use it, and the column types shared by all tables.
 
-`db.session` is a unit of work: on SQLite it begins with BEGIN IMMEDIATE, so that what it read is still true when it
-writes, and it is on disk when it commits (synchronous FULL, synchronous_commit on). Money goes this way.
+`db.session` is for transactions with several statements: on SQLite it starts with BEGIN IMMEDIATE, so that what it read
+is still true when it writes, and its commits are durable (synchronous=FULL, synchronous_commit=on). Money is always
+written this way.
 
-`all_rows`, `one_row` and `affected` run one statement that is its own transaction: reads, and single guarded writes
-that may be lost with the machine's power, but never half done (a heartbeat, a counter). A GET only ever goes this way,
-but for `/readyz`, which tries whether a write would pass, and for the audit log's word that somebody was turned away.
+`fetch_all`, `fetch_one` and `execute_write` run one statement in a transaction of its own: reads, and single guarded
+writes that a power failure may lose but never leaves half done (a heartbeat, a counter). A GET request only uses these,
+except `/readyz`, which tests whether the database is writable, and the audit entry for a denied request.
 """
 
 import json
@@ -34,9 +35,9 @@ from streamsvc.storage.fifo_lock import FifoLock
 
 AUTOCOMMIT_BIND = "statements"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
-"""mmap_size, in bytes: connections read the file through one mapping instead of each keeping pages of its own."""
+"""mmap_size in bytes: connections share one mapping of the file instead of caching pages separately."""
 WRITE_LOCK_TIMEOUT_S, POLL_INTERVAL_S = 5.0, 0.001
-"""How long a unit of work on SQLite waits for its turn, and how often it looks whether another process still writes."""
+"""How long a transaction waits for SQLite's write lock, and how often it checks on other processes."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -52,7 +53,7 @@ class Base(DeclarativeBase):
 
 
 class Session(FlaskSession):
-    """A unit of work; in a request that may change nothing, it only reads."""
+    """A session that uses the read-only path (`AUTOCOMMIT_BIND`) in requests with a safe method."""
 
     def get_bind(self, mapper=None, clause=None, bind=None, **kwargs):
         if bind is None and has_request_context() and request.method in SAFE_METHODS:
@@ -64,7 +65,7 @@ db = SQLAlchemy(model_class=Base, session_options={"class_": Session})
 
 
 class UtcTime(sa.TypeDecorator):
-    """A moment in UTC. Refuses a naive datetime; never returns one."""
+    """An aware datetime in UTC. Binding a naive datetime raises ValueError."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -87,37 +88,38 @@ Json = sa.JSON().with_variant(JSONB(), "postgresql")
 """A JSON document: JSONB on PostgreSQL, text on SQLite."""
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
-_PAIRS, _SHIFTS = [one + other for one in _DIGITS for other in _DIGITS], range(120, -1, -10)
+_PAIRS, _SHIFTS = [high + low for high in _DIGITS for low in _DIGITS], range(120, -1, -10)
 """Base 32 hex, two digits at a time."""
 _last_id = 0
 _id_lock = threading.Lock()
 
 
 def new_id(prefix: str) -> str:
-    """A public id such as `sub_06f1…`: 48 bits of milliseconds, 80 of chance; 26 characters that sort by creation.
+    """Generate a public id such as `sub_06f1…`: 26 characters that sort by creation.
 
-    Within one process ids only grow; each step is at least one and at most 2**64 where a millisecond gives several.
+    They encode 48 bits of milliseconds and 80 random bits. Ids only grow within a process: if a millisecond needs
+    several, each exceeds the last by 1 to 2**64.
     """
     global _last_id
     with _id_lock:
-        fresh = clock.wall_time_ms() << 80 | secrets.randbits(80)
-        _last_id = fresh if fresh > _last_id else _last_id + 1 + secrets.randbits(64)
+        candidate = clock.wall_time_ms() << 80 | secrets.randbits(80)
+        _last_id = candidate if candidate > _last_id else _last_id + 1 + secrets.randbits(64)
         number = _last_id
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def init_app(app, settings) -> None:
-    """Give the app its two engines."""
-    target = make_url(settings.database_url)
-    if target.get_backend_name() == "sqlite" and target.database:
-        Path(target.database).parent.mkdir(parents=True, exist_ok=True)
-    pool = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2, "json_serializer": _encode_json}
-    if target.get_backend_name() == "postgresql":
-        pool |= {"pool_pre_ping": True, "pool_size": max(4, settings.threads // 2), "max_overflow": settings.threads}
-        pool["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 3000}
-    app.config["SQLALCHEMY_DATABASE_URI"] = target
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = pool
-    app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: pool | {"url": target, "isolation_level": "AUTOCOMMIT"}}
+    """Set up the two engines: the default one for transactions, and `AUTOCOMMIT_BIND` for single statements."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    options = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2, "json_serializer": _encode_json}
+    if url.get_backend_name() == "postgresql":
+        options |= {"pool_pre_ping": True, "pool_size": max(4, settings.threads // 2), "max_overflow": settings.threads}
+        options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 3000}
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+    app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | {"url": url, "isolation_level": "AUTOCOMMIT"}}
     db.init_app(app)
     with app.app_context():
         _configure_connections(db.engine, synchronous="FULL", commit="on")
@@ -125,11 +127,14 @@ def init_app(app, settings) -> None:
 
 
 def _configure_connections(engine, synchronous: str, commit: str) -> None:
-    """What each new connection is told."""
+    """Set the options of each new connection.
+
+    These are durability and, on PostgreSQL, the time zone and a statement timeout of 30 s.
+    """
     if engine.dialect.name == "postgresql":
 
         @event.listens_for(engine, "connect")
-        def connected(raw, _):
+        def configure_postgresql(raw, _):
             with raw.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('timezone', 'UTC', false), set_config('synchronous_commit', %s, false),"
@@ -141,8 +146,8 @@ def _configure_connections(engine, synchronous: str, commit: str) -> None:
         return
 
     @event.listens_for(engine, "connect")
-    def opened(raw, _):
-        raw.isolation_level = None  # the driver opens no transactions of its own: it would do so after the first read
+    def configure_sqlite(raw, _):
+        raw.isolation_level = None  # the driver itself would open a transaction only after the first read
         for pragma in (*PRAGMAS, f"synchronous={synchronous}"):
             raw.execute(f"PRAGMA {pragma}")
 
@@ -151,43 +156,47 @@ def _configure_connections(engine, synchronous: str, commit: str) -> None:
 
 
 def _serialize_writers(engine) -> None:
-    """Each unit of work on SQLite waits its turn among the threads of this process, then for other processes.
+    """Queue SQLite's write transactions, first among the threads of this process, then among processes.
 
-    Left to itself, SQLite looks for a free moment after ever longer naps: where many threads write, some never find
-    one. Here only one thread of each process looks, and often.
+    By itself, SQLite retries after ever longer pauses, so with many writing threads some never get the lock. Here only
+    one thread per process polls, and frequently.
     """
-    turns = _write_locks[engine] = FifoLock()
+    write_lock = _write_locks[engine] = FifoLock()
 
     @event.listens_for(engine, "begin")
-    def begun(connection):
-        if not turns.acquire(WRITE_LOCK_TIMEOUT_S):
-            raise sa.exc.TimeoutError("too many units of work wait")
-        connection.info["has_the_turn"] = True
+    def acquire(connection):
+        if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
+            raise sa.exc.TimeoutError("too many transactions are waiting to write")
+        connection.info["has_write_lock"] = True
         _begin_immediate(connection)
 
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
-    def left(raw, record, *why):
-        if record.info.pop("has_the_turn", False):
-            turns.release()
+    def release(raw, record, *_):
+        if record.info.pop("has_write_lock", False):
+            write_lock.release()
 
 
 _write_locks: WeakKeyDictionary[sa.Engine, FifoLock] = WeakKeyDictionary()
-"""Those of the threads of this process on SQLite, by the engine of the units of work."""
+"""SQLite only: the lock among this process's writing threads, by the engine of `db.session`."""
 
 
 def _begin_immediate(connection) -> None:
-    """Begin to write on SQLite, once no other process does."""
+    """Start a write transaction on SQLite once no other process is writing.
+
+    Raises OperationalError after the timeout.
+    """
     raw, deadline = connection.connection.dbapi_connection, time.monotonic() + WRITE_LOCK_TIMEOUT_S
     raw.execute("PRAGMA busy_timeout=0")
     while not _try_begin_immediate(raw) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_S)
     raw.execute("PRAGMA busy_timeout=5000")
     if not raw.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, and SQLAlchemy tells how
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, with SQLAlchemy's error
 
 
 def _try_begin_immediate(raw) -> bool:
+    """Start a write transaction; returns False if another process is writing."""
     try:
         raw.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
@@ -196,37 +205,37 @@ def _try_begin_immediate(raw) -> bool:
 
 
 def fetch_all(clause, parameters=None) -> list[sa.Row]:
-    """Every row that one statement, in a transaction of its own, gives."""
+    """Run one statement in a transaction of its own and return all rows."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         return connection.execute(clause, parameters).all()
 
 
 def fetch_one(clause, parameters=None) -> sa.Row | None:
-    """The first row that one statement, in a transaction of its own, gives; None where it gives none."""
+    """Run one statement in a transaction of its own and return the first row, or None."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         return connection.execute(clause, parameters).first()
 
 
 def execute_write(clause, parameters=None) -> int:
-    """How many rows one writing statement, in a transaction of its own, touched."""
+    """Run one writing statement in a transaction of its own and return the number of rows affected."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-        # an INSERT's count is kept only where asked for; without, PostgreSQL's says -1
+        # without this option, PostgreSQL reports -1 for an INSERT
         return connection.execute(clause, parameters, execution_options={"preserve_rowcount": True}).rowcount
 
 
 @contextmanager
 def write_transaction() -> Iterator[sa.Connection]:
-    """A connection for a few writing statements in a short transaction; what raises takes all of them back.
+    """A connection for a short transaction of a few writes; an exception rolls it back.
 
-    On SQLite it queues as units of work do, who would otherwise always come before it: for what is written while many
-    others write, too. Not within a unit of work.
+    On SQLite it queues fairly with the transactions of `db.session`, which would otherwise always come first. Must not
+    be used while `db.session` is in a transaction.
     """
-    turns = _write_locks.get(db.engine)
+    write_lock = _write_locks.get(db.engine)
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-        if turns and not turns.acquire(WRITE_LOCK_TIMEOUT_S):
-            raise sa.exc.TimeoutError("too many write")
+        if write_lock and not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
+            raise sa.exc.TimeoutError("too many transactions are waiting to write")
         try:
-            if turns:
+            if write_lock:
                 _begin_immediate(connection)
             else:
                 connection.exec_driver_sql("BEGIN")
@@ -237,27 +246,27 @@ def write_transaction() -> Iterator[sa.Connection]:
                 raise
             connection.exec_driver_sql("COMMIT")
         finally:
-            if turns:
-                turns.release()
+            if write_lock:
+                write_lock.release()
 
 
 def lock_row(model, key):
-    """The row under `key`, held until the commit; None where there is none.
+    """Load the row with this primary key under a row lock that is held until the commit; None if there is none.
 
-    PostgreSQL locks the row; on SQLite the whole unit of work already is alone in writing.
+    PostgreSQL locks the row; on SQLite a transaction already excludes all other writers.
     """
     return db.session.get(model, key, with_for_update=True, populate_existing=True)
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database could not be reached or did not answer in time, rather than refused what it was asked."""
+    """Whether the database was unreachable or timed out, as opposed to rejecting the statement."""
     return isinstance(error, sa.exc.TimeoutError | OperationalError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 
 
 def insert(table):
-    """INSERT of the dialect in use: both know `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    """The dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if db.engine.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert as dialect_insert
     else:
@@ -266,7 +275,7 @@ def insert(table):
 
 
 def format_utc(moment: datetime | None) -> str | None:
-    """RFC 3339 with Z, to the microsecond where there are any: `2026-01-31T12:00:00Z`."""
+    """Format as RFC 3339 with `Z`, with microseconds unless they are zero: `2026-01-31T12:00:00Z`. None stays None."""
     return moment and moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

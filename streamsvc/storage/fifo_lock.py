@@ -1,34 +1,34 @@
-"""A lock that is passed on in the order of asking, so that nobody waits longer than those before."""
+"""A fair lock: threads acquire it in the order in which they started waiting."""
 
 import threading
 from collections import deque
 
 
 class FifoLock:
-    """One thread at a time has the turn; the others queue."""
+    """A lock that is handed to the thread that has waited longest."""
 
     def __init__(self):
         self._guard, self._waiters, self._locked = threading.Lock(), deque(), False
 
     def acquire(self, timeout_s: float) -> bool:
-        """Wait for the turn; whether it came in time."""
+        """Wait up to `timeout_s` for the lock; returns whether it was acquired."""
         with self._guard:
             if not self._locked:
                 self._locked = True
                 return True
-            mine = threading.Lock()
-            mine.acquire()
-            self._waiters.append(mine)
-        if mine.acquire(timeout=timeout_s):
+            waiter = threading.Lock()
+            waiter.acquire()
+            self._waiters.append(waiter)
+        if waiter.acquire(timeout=timeout_s):
             return True
         with self._guard:
-            if mine not in self._waiters:  # it came just now
+            if waiter not in self._waiters:  # handed over just after the timeout
                 return True
-            self._waiters.remove(mine)
+            self._waiters.remove(waiter)
             return False
 
     def release(self) -> None:
-        """Give the turn to who asked next."""
+        """Hand the lock to the longest waiting thread, or free it."""
         with self._guard:
             if self._waiters:
                 self._waiters.popleft().release()

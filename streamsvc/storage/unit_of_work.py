@@ -1,9 +1,9 @@
-"""Many in one unit of work, by the code that serves one.
+"""A unit of work for bulk processing: code written for a single row runs on many, with batched reads and writes.
 
-Within `together()` what is asked may be known beforehand (`tell`, `known`), new rows are kept back and written by one
-statement a table (`add`, `add_rows`), and what each needs at the end is done once for all (`later`). Outside of it,
-each of these acts at once. Whatever else is asked of the database meanwhile is answered right: what was kept back is
-written first.
+Within `unit_of_work()`, values can be loaded beforehand (`preload`, `cached`, `get_or_load`), new rows are buffered and
+inserted with one statement per table (`add_object`, `add_rows`), and per-item work is collected and done once
+(`defer`). Outside of it each of these acts immediately. Any other query within the block sees consistent data: buffered
+writes are flushed first.
 """
 
 from collections.abc import Callable, Hashable
@@ -18,7 +18,7 @@ from streamsvc.storage.database import db, insert
 
 
 class UnitOfWork:
-    """What one unit of work knows and has kept back."""
+    """The preloaded values and buffered writes of one unit of work."""
 
     def __init__(self):
         self.values: dict[Hashable, object] = {}
@@ -28,39 +28,42 @@ class UnitOfWork:
         self.is_writing = False
 
 
-_current: ContextVar[UnitOfWork | None] = ContextVar("together", default=None)
+_current: ContextVar[UnitOfWork | None] = ContextVar("unit_of_work", default=None)
 
 
 @contextmanager
 def unit_of_work():
-    """Keep back what is written until the end of the block; the caller commits after it."""
+    """Buffer writes until the end of the block; the caller commits after it."""
     session, token = db.session(), _current.set(UnitOfWork())
 
-    def write_before(_):
+    def flush_before_query(_):
         flush_batch()
 
-    event.listen(session, "do_orm_execute", write_before)
+    event.listen(session, "do_orm_execute", flush_before_query)
     try:
         yield
         flush_batch(final=True)
     finally:
-        event.remove(session, "do_orm_execute", write_before)
+        event.remove(session, "do_orm_execute", flush_before_query)
         _current.reset(token)
 
 
 def preload(key: Hashable, value) -> None:
-    """Let `known` answer this from now on."""
+    """Cache `value` under `key` for `cached` and `get_or_load`."""
     _current.get().values[key] = value
 
 
 def cached(key: Hashable):
-    """What is known under this name, to be kept up to date by whoever changes it; None where nothing is."""
+    """The cached value of `key`, or None. Code that changes the underlying data must keep it up to date."""
     current = _current.get()
     return current and current.values.get(key)
 
 
 def get_or_load(key: Hashable, load: Callable[[], object]):
-    """The answer to `ask()`: within the block it is asked once for each key, and not at all where it was told."""
+    """Return the cached value of `key`, calling `load()` to fill the cache on first use.
+
+    Outside the block, always load.
+    """
     current = _current.get()
     if current is None:
         return load()
@@ -70,13 +73,13 @@ def get_or_load(key: Hashable, load: Callable[[], object]):
 
 
 def flush_session() -> None:
-    """Send changes to the database, where they are not kept back."""
+    """Flush the session, unless writes are being buffered."""
     if _current.get() is None:
         db.session.flush()
 
 
 def add_object(instance) -> None:
-    """A new object of a model; within the block it is one of the session's only from the writing on."""
+    """Add a new model instance. Within the block it joins the session only when the buffer is flushed."""
     current = _current.get()
     if current is None:
         db.session.add(instance)
@@ -85,7 +88,10 @@ def add_object(instance) -> None:
 
 
 def add_rows(model, rows: list[dict], unique_by: str | None = None) -> None:
-    """New rows that nobody reads as objects in this unit of work. By the column `once_by` the first one stands."""
+    """Insert rows that are not read as objects within this transaction.
+
+    On a conflict in the column `unique_by` the earlier row stays.
+    """
     current = _current.get()
     if current is None:
         db.session.flush()
@@ -95,7 +101,7 @@ def add_rows(model, rows: list[dict], unique_by: str | None = None) -> None:
 
 
 def defer(action: Callable[[list], None], item) -> None:
-    """Have `act([item, …])` done once for all items before the writing."""
+    """Call `action([item, …])` once, for all items deferred to it, before the next flush."""
     current = _current.get()
     if current is None:
         action([item])
@@ -104,31 +110,31 @@ def defer(action: Callable[[list], None], item) -> None:
 
 
 def flush_batch(final: bool = False) -> None:
-    """Write what was kept back: changes first, then new rows in the order in which tables refer to each other."""
+    """Write the buffer: changed objects first, then new rows in the order of the tables' foreign keys."""
     current = _current.get()
     if current is None or current.is_writing:
         return
     current.is_writing = True
     while current.deferred:
-        act = next(iter(current.deferred))
-        act(current.deferred.pop(act))
+        action = next(iter(current.deferred))
+        action(current.deferred.pop(action))
     db.session.flush()
     objects, current.objects = current.objects, {}
     rows, current.rows = current.rows, {}
     for table in _tables_in_order():
-        for model in [one for one in objects if one.__table__ is table]:
-            objects[model] = [thing for thing in objects[model] if thing not in db.session]
-            _insert_rows(model, None, [_row_values(thing, table) for thing in objects[model]])
-        for model, once_by in [key for key in rows if key[0].__table__ is table]:
-            _insert_rows(model, once_by, rows[model, once_by])
+        for model in [model for model in objects if model.__table__ is table]:
+            objects[model] = [instance for instance in objects[model] if instance not in db.session]
+            _insert_rows(model, None, [_row_values(instance, table) for instance in objects[model]])
+        for model, unique_by in [key for key in rows if key[0].__table__ is table]:
+            _insert_rows(model, unique_by, rows[model, unique_by])
     if not final:
-        _attach_instances([thing for things in objects.values() for thing in things])
+        _attach_instances([instance for instances in objects.values() for instance in instances])
     current.is_writing = False
 
 
 @cache
 def _tables_in_order() -> list:
-    """Those that are referred to stand before those that refer to them."""
+    """All tables, each after those it references."""
     return db.metadata.sorted_tables
 
 
@@ -142,7 +148,7 @@ def _insert_rows(model, unique_by: str | None, rows: list[dict]) -> None:
 
 
 def _row_values(instance, table) -> dict:
-    """Its columns; what was left open gets the default that the session would have given it."""
+    """The column values of a new instance; missing ones get the column's default, as the session would set it."""
     values = vars(instance)
     for column in table.c:
         if column.default is not None and values.get(column.key) is None:
@@ -152,7 +158,7 @@ def _row_values(instance, table) -> dict:
 
 
 def _attach_instances(instances: list) -> None:
-    """They are written, and somebody may ask for them: let the session know them as its own."""
-    for thing in instances:
-        make_transient_to_detached(thing)
+    """Make inserted instances persistent in the session, so that later queries return them."""
+    for instance in instances:
+        make_transient_to_detached(instance)
     db.session.add_all(instances)

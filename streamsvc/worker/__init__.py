@@ -1,1 +1,1 @@
-"""The job queue, and the tuning of long-lived processes."""
+"""The job queue, and tuning for long-lived processes."""

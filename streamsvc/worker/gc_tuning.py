@@ -1,8 +1,8 @@
-"""How often Python looks for garbage that refers to itself: seldom, in processes that make many objects and few cycles.
+"""Garbage-collector tuning for long-lived processes (`gc.freeze` and higher thresholds).
 
-What a process is made of, some hundred thousand objects, is looked through no more, and what it makes is looked at by
-the fifty thousand, not by the seven hundred: a set of renewals takes a sixth less of the processor, a session's look-up
-a tenth.
+The several hundred thousand objects that a process loads at startup are excluded from collection, and new objects are
+collected every 50,000 allocations instead of every 700: a batch of renewals uses a sixth less CPU, a session lookup a
+tenth less.
 """
 
 import gc
@@ -11,7 +11,7 @@ THRESHOLD_0, THRESHOLD_1, THRESHOLD_2 = 50_000, 20, 10
 
 
 def tune_gc() -> None:
-    """To be called once a process has loaded what it is made of."""
+    """Apply the tuning; call it once, after startup has loaded everything."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(THRESHOLD_0, THRESHOLD_1, THRESHOLD_2)

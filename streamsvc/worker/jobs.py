@@ -1,13 +1,13 @@
-"""Work for later: a row written in the transaction of its cause, done by a worker exactly once.
+"""The job queue: a job is a row written in the transaction of its cause, and run by a worker exactly once.
 
-What a job was about is forgotten once it is done: it may name a person.
+The payload of a finished job is cleared, since it may name a person.
 
-A handler runs inside a unit of work (`db.session`) that the runner commits together with the mark that the job is
-done: its effects in this database happen once. What it does outside can happen twice if the machine dies in between,
-so a handler that calls the outside world records first and sends under an idempotency key.
+A handler runs in the `db.session` transaction that also marks the job as done, so its effects on this database happen
+exactly once. Its effects elsewhere may happen twice if the machine fails in between; a handler that calls an external
+service therefore records the call first and sends it with an idempotency key.
 
-Jobs of one kind that fall due at the same moment may be done as a set, by a handler of their own that does twice what
-it did once without harm: it commits as it goes, and the jobs are marked after it. A set that fails is done one by one.
+Jobs of one kind that are due at the same time can be run as a batch, by a batch handler that must be idempotent: it
+commits as it goes, and the jobs are marked as done afterwards. If a batch fails, its jobs are run one by one.
 """
 
 import logging
@@ -28,7 +28,7 @@ LEASE = timedelta(seconds=60)
 RETENTION_PERIOD = timedelta(days=30)
 MAX_ATTEMPTS = 12
 MAX_BATCH_SIZE = 64
-"""Jobs in a set: as many as SQLite's one writer does in about 50 ms."""
+"""Jobs per batch: as many as SQLite's single writer runs in about 50 ms."""
 MIN_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
 
@@ -41,7 +41,7 @@ log = logging.getLogger("streamsvc.jobs")
 
 
 class Retry(Exception):
-    """Raised by a handler that wants to run again at `at`; what it did so far in the unit of work is kept."""
+    """Raised by a handler to run again at `at`; what it has written in the transaction so far is committed."""
 
     def __init__(self, at: datetime):
         super().__init__(str(at))
@@ -49,7 +49,7 @@ class Retry(Exception):
 
 
 def job_handler(kind: str):
-    """Name the function that does jobs of this kind: `f(payload, now)`, `now` being when the job takes place."""
+    """Register the function that runs jobs of this kind: `f(payload, now)`, where `now` is the time of the job."""
 
     def register(function: Handler) -> Handler:
         _handlers[kind] = function
@@ -59,9 +59,9 @@ def job_handler(kind: str):
 
 
 def batch_job_handler(kind: str):
-    """Name the function that does many jobs of this kind at once: `f(payloads, now)`.
+    """Register the function that runs several jobs of this kind at once: `f(payloads, now)`.
 
-    It commits, and answers with the payloads of those that are to be done one by one.
+    It commits, and returns the payloads of those jobs that must be run one by one.
     """
 
     def register(function: BatchHandler) -> BatchHandler:
@@ -72,13 +72,13 @@ def batch_job_handler(kind: str):
 
 
 def recurring_job(kind: str, every: timedelta):
-    """Name the function that does this kind of work again and again, at whole multiples of `every`."""
+    """Register the function that runs this kind of work periodically, at whole multiples of `every`."""
     _recurring[kind] = every
     return job_handler(kind)
 
 
 def schedule_recurring() -> None:
-    """Make sure that each kind of recurring work has its next run; commits."""
+    """Enqueue the next run of each kind of recurring job, unless it is enqueued already; commits."""
     now = clock.now()
     for kind in _recurring:
         _schedule_next(kind, now)
@@ -86,33 +86,34 @@ def schedule_recurring() -> None:
 
 
 def _schedule_next(kind: str, after: datetime) -> None:
-    at = _latest_run_time(kind, after) + _recurring[kind]
-    enqueue_job(kind, {}, at, dedupe=f"{kind} {at:%Y-%m-%dT%H:%M}")
+    run_at = _latest_run_time(kind, after) + _recurring[kind]
+    enqueue_job(kind, {}, run_at, dedupe=f"{kind} {run_at:%Y-%m-%dT%H:%M}")
 
 
 def _latest_run_time(kind: str, until: datetime) -> datetime:
+    """The last run time of a recurring kind that is not after `until`."""
     return until - (until - EPOCH) % _recurring[kind]
 
 
 def postpone_recurring_job(job: sa.Row, until: datetime) -> bool:
-    """Have leased recurring work done once by `until`, at the last of its moments there; False where this is that one.
+    """Skip a leased recurring job ahead to its last run time up to `until`; returns False if it is already there.
 
-    A worker that was away for days does the same: it finds one run due, not one for each day.
+    This matches a worker that was down for days: it finds one run due, not one per day.
     """
-    if job.kind not in _recurring or job.run_at >= (last := _latest_run_time(job.kind, until)):
+    if job.kind not in _recurring or job.run_at >= (run_at := _latest_run_time(job.kind, until)):
         return False
-    free = {"run_at": last, "lease": None, "leased_until": None, "attempts": 0}
-    execute_write(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(free))
+    values = {"run_at": run_at, "lease": None, "leased_until": None, "attempts": 0}
+    execute_write(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(values))
     return True
 
 
 def enqueue_job(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:
-    """Write a job into the caller's unit of work. Under a `dedupe` name the first one stands and others are dropped."""
+    """Add a job in the caller's transaction. If a job with the same `dedupe` name exists, the new one is dropped."""
     add_rows(Job, [{"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe}], unique_by="dedupe")
 
 
 def cancel_job(dedupe: str) -> None:
-    """Drop the job under this name, in the caller's unit of work, unless somebody is at it."""
+    """Delete the job with this `dedupe` name in the caller's transaction, unless a worker has leased it."""
     defer(_cancel_jobs, dedupe)
 
 
@@ -133,7 +134,7 @@ SAME_KIND_AND_TIME = (
     sa.select(Job.id)
     .where(IS_LEASABLE, Job.run_at == sa.bindparam("run_at_of_first"), Job.kind == sa.bindparam("kind_of_first"))
     .order_by(Job.id)
-    .limit(sa.bindparam("most"))
+    .limit(sa.bindparam("max_jobs"))
     .with_for_update(skip_locked=True)
 )
 LEASE_JOBS = (
@@ -146,7 +147,7 @@ LEASE_SAME_KIND_AND_TIME = LEASE_JOBS.where(Job.id.in_(SAME_KIND_AND_TIME))
 
 
 def lease_next_job(until: datetime) -> sa.Row | None:
-    """Lease the earliest job that is due by `until`; None where there is none."""
+    """Lease the earliest job due by `until`; None if there is none."""
     return fetch_one(LEASE_NEXT, {"until": until, **_lease_parameters()})
 
 
@@ -156,23 +157,33 @@ def _lease_parameters() -> dict:
 
 
 def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]:
-    """Lease the earliest job that is due by `until` and, where its kind is done in sets, others of its very moment."""
+    """Lease the earliest job due by `until` and, if its kind has a batch handler, others of the same kind and time."""
     first = lease_next_job(until)
     if first is None or first.kind not in _batch_handlers or max_jobs < 2:
         return [first] if first else []
-    alike = {"run_at_of_first": first.run_at, "kind_of_first": first.kind, "most": min(max_jobs, MAX_BATCH_SIZE) - 1}
-    return [first, *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, alike | _lease_parameters()), key=lambda job: job.id)]
+    parameters = {
+        "run_at_of_first": first.run_at,
+        "kind_of_first": first.kind,
+        "max_jobs": min(max_jobs, MAX_BATCH_SIZE) - 1,
+    }
+    return [
+        first,
+        *sorted(fetch_all(LEASE_SAME_KIND_AND_TIME, parameters | _lease_parameters()), key=lambda job: job.id),
+    ]
 
 
 def find_next_due_job(until: datetime) -> sa.Row | None:
-    """The earliest open job that is due by `until`, leased or not."""
+    """The earliest open job due by `until`, leased or not; None if there is none."""
     return fetch_one(
         sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until).order_by(Job.run_at, Job.id).limit(1)
     )
 
 
 def run_job(job: sa.Row, now: datetime) -> bool:
-    """Do one leased job as of `now`; True when it is done or has asked to run again. Never raises for its failure."""
+    """Run one leased job as of `now`. Returns True if it is done or asked to run again.
+
+    A failure is recorded, not raised.
+    """
     try:
         with clock.frozen_at(now):
             _handlers[job.kind](job.payload, now)
@@ -180,8 +191,8 @@ def run_job(job: sa.Row, now: datetime) -> bool:
                 _schedule_next(job.kind, now)
             _complete_job(job, done_at=now, payload={})
         return True
-    except Retry as again:
-        _complete_job(job, run_at=again.at, lease=None, leased_until=None, attempts=0)
+    except Retry as retry:
+        _complete_job(job, run_at=retry.at, lease=None, leased_until=None, attempts=0)
         return True
     except Exception as error:
         db.session.rollback()
@@ -193,17 +204,25 @@ def run_job(job: sa.Row, now: datetime) -> bool:
 
 
 def run_batch(batch: list[sa.Row], now: datetime) -> int:
-    """Do leased jobs of one kind as of `now`, as a set where that is how they are done; how many went well."""
+    """Run leased jobs of one kind as of `now`, as a batch if the kind has a batch handler.
+
+    Returns how many succeeded.
+    """
     if batch[0].kind not in _batch_handlers:
         return sum(run_job(job, now) for job in batch)
     try:
         with clock.frozen_at(now):
-            left = _batch_handlers[batch[0].kind]([job.payload for job in batch], now) or []
-        singles = [job for job in batch if job.payload in left]
+            remaining = _batch_handlers[batch[0].kind]([job.payload for job in batch], now) or []
+        singles = [job for job in batch if job.payload in remaining]
         _complete_batch([job for job in batch if job not in singles], now)
     except Exception as error:
         db.session.rollback()
-        log.warning("a set of %s is done one by one: %r", batch[0].kind, error, exc_info=not is_unavailable(error))
+        log.warning(
+            "batch of %s failed, running its jobs one by one: %r",
+            batch[0].kind,
+            error,
+            exc_info=not is_unavailable(error),
+        )
         singles = batch
     finally:
         db.session.remove()
@@ -211,38 +230,42 @@ def run_batch(batch: list[sa.Row], now: datetime) -> int:
 
 
 def _complete_batch(batch: list[sa.Row], now: datetime) -> None:
-    """Mark those whose lease is still ours; whoever took another finds its work done."""
-    ours = sa.and_(Job.id.in_([job.id for job in batch]), Job.lease.in_({job.lease for job in batch}))
-    execute_write(sa.update(Job.__table__).where(ours).values(done_at=now, payload={}))
+    """Mark the jobs whose lease is still ours as done.
+
+    A worker that has leased one of the others finds its work done.
+    """
+    is_leased_by_us = sa.and_(Job.id.in_([job.id for job in batch]), Job.lease.in_({job.lease for job in batch}))
+    execute_write(sa.update(Job.__table__).where(is_leased_by_us).values(done_at=now, payload={}))
 
 
 def _complete_job(job: sa.Row, **values) -> None:
-    """Commit the handler's work together with its mark; if the lease is no longer ours, neither."""
+    """Commit the handler's work together with the job's new state. Raises RuntimeError if the lease is lost."""
     result = db.session.execute(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values))
     if result.rowcount != 1:
-        raise RuntimeError("the lease ran out while the job ran")
+        raise RuntimeError("the lease expired while the job ran")
     db.session.commit()
 
 
 def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
-    spent = job.attempts >= MAX_ATTEMPTS
+    """Schedule a failed job's next attempt; after the last one, mark it as failed."""
+    is_exhausted = job.attempts >= MAX_ATTEMPTS
     values = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
-    values |= {"failed_at": now} if spent else {"run_at": now + compute_backoff(job.attempts)}
+    values |= {"failed_at": now} if is_exhausted else {"run_at": now + compute_backoff(job.attempts)}
     try:
         execute_write(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values))
-        if spent and job.kind in _recurring:  # what failed today is tried again tomorrow
+        if is_exhausted and job.kind in _recurring:  # the next period gets a new attempt
             schedule_recurring()
-    except sa.exc.SQLAlchemyError as away:  # the lease runs out by itself
-        log.warning("could not postpone job %s: %r", job.id, away)
+    except sa.exc.SQLAlchemyError as database_error:  # the job is free again when its lease expires
+        log.warning("could not postpone job %s: %r", job.id, database_error)
 
 
 def compute_backoff(attempts: int) -> timedelta:
-    """How long to wait after so many attempts: doubling, capped, and spread so that failures do not march in step."""
+    """The wait after this many attempts: doubling, capped, with 25 % jitter so that failures do not retry in step."""
     return min(MIN_BACKOFF * 2 ** (attempts - 1), MAX_BACKOFF) * random.uniform(0.75, 1.25)
 
 
 def run_due_jobs(until: datetime, max_jobs: int = 1_000) -> int:
-    """Do up to `most` jobs due by `until`, earliest first; how many ran."""
+    """Run up to `max_jobs` jobs due by `until`, earliest first. Returns how many ran."""
     count = 0
     while count < max_jobs and (batch := lease_batch(until, max_jobs - count)):
         run_batch(batch, clock.now())
@@ -251,5 +274,5 @@ def run_due_jobs(until: datetime, max_jobs: int = 1_000) -> int:
 
 
 def purge_done_jobs(now: datetime) -> int:
-    """Drop the jobs that were done longer ago than they are kept; how many. Dead letters stay."""
+    """Delete jobs that were done more than `RETENTION_PERIOD` ago; failed jobs stay. Returns how many were deleted."""
     return db.session.execute(sa.delete(Job).where(Job.done_at < now - RETENTION_PERIOD)).rowcount

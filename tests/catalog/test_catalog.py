@@ -1,10 +1,10 @@
-"""Lists of titles and one title, as viewers see them."""
+"""Title lists and title pages."""
 
 import pytest
 
 from streamsvc.operations.catalog.reading import lists
 from tests.worlds.catalog_world import Catalog
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def films(catalog):
         ({"country": "US", "genre": "comedy", "sort": "year"}, "C"),
     ],
 )
-def test_a_list_is_narrowed_and_sorted(films, query, titles):
+def test_a_list_is_filtered_and_sorted(films, query, titles):
     assert [title[0] for title in films.titles(**query)] == list(titles)
 
 
@@ -75,20 +75,20 @@ def test_a_list_is_narrowed_and_sorted(films, query, titles):
         {"offset": 5}, {"person": "per_nobody"}, {"collection": "none"},
     ],
 )  # fmt: skip
-def test_what_a_list_does_not_know_is_refused_by_name(films, query):
-    answer = films.get("/v1/catalog/titles", **query)
-    assert answer.status_code == 422
-    assert set(answer.json["errors"]) == {name.replace("__", ".") for name in query}
+def test_invalid_list_parameters_are_rejected_by_name(films, query):
+    response = films.get("/v1/catalog/titles", **query)
+    assert response.status_code == 422
+    assert set(response.json["errors"]) == {name.replace("__", ".") for name in query}
 
 
-def test_a_list_by_ids_gives_those_it_has(films):
+def test_a_list_by_ids_returns_the_existing_titles(films):
     ids = [item["id"] for item in films.get("/v1/catalog/titles", sort="title").json["items"]]
     assert films.titles(ids=f"{ids[2]},{ids[0]},ttl_nothing", sort="title") == ["Alpha", "Charlie"]
 
 
 @pytest.mark.parametrize("sort", lists.SORTS)
 @pytest.mark.parametrize("more", [{}, {"genre": "drama"}])
-def test_pages_lose_and_repeat_nothing_while_titles_come_and_go(catalog, sort, more):
+def test_paging_skips_and_repeats_nothing_while_titles_change(catalog, sort, more):
     for number in range(20):
         catalog.put(
             f"Film {number % 7}",
@@ -106,14 +106,14 @@ def test_pages_lose_and_repeat_nothing_while_titles_come_and_go(catalog, sort, m
     assert len(set(seen)) == len(seen)
 
 
-def test_the_total_is_told_where_it_is_asked_for(films):
+def test_the_total_is_included_on_request(films):
     assert films.get("/v1/catalog/titles", genre="drama", limit=1, include_total="true").json["total"] == 3
     assert "total" not in films.get("/v1/catalog/titles").json
 
 
-def test_a_cursor_belongs_to_its_list(films):
-    def status(cursor, **asked):
-        return films.get("/v1/catalog/titles", cursor=cursor, **asked).status_code
+def test_a_cursor_is_valid_only_for_its_list(films):
+    def status(cursor, **query):
+        return films.get("/v1/catalog/titles", cursor=cursor, **query).status_code
 
     here = {"sort": "title", "genre": "drama"}
     cursor = films.get("/v1/catalog/titles", **here, limit=1).json["next_cursor"]
@@ -126,7 +126,7 @@ def test_a_cursor_belongs_to_its_list(films):
     assert {status(other, **here) for other in spelt} == {422}
 
 
-def test_one_title_has_all_that_the_contract_names(catalog):
+def test_a_title_has_every_documented_field(catalog):
     title = catalog.put(
         "Léon", original_title="Léon", year=1994, runtime_s=6600, age_rating="US:R", genres=["crime"], languages=["fr"],
         countries=["FR"], synopsis="A cleaner.", external_ids={"imdb": "tt0110413"},
@@ -145,7 +145,7 @@ def test_one_title_has_all_that_the_contract_names(catalog):
     assert "media" not in shown
 
 
-def test_the_card_in_a_list_is_the_card_of_the_title(films):
+def test_a_title_includes_its_card_from_lists(films):
     for card in films.get("/v1/catalog/titles").json["items"]:
         assert card.items() <= films.get(f"/v1/catalog/titles/{card['id']}").json.items()
 
@@ -154,12 +154,12 @@ def test_an_unknown_title_is_not_found(catalog):
     assert catalog.get("/v1/catalog/titles/ttl_nothing").status_code == 404
 
 
-def test_a_stranger_sees_nothing(app, films):
+def test_anonymous_requests_are_refused(app, films):
     for path in ("/v1/catalog/titles", "/v1/catalog/search?q=a", "/v1/catalog/genres"):
         assert app.test_client().get(path).status_code == 401
 
 
-def test_genres_are_those_with_something_to_see(films):
+def test_genres_have_at_least_one_visible_title(films):
     films.put("Only for adults", genres=["horror"], age_rating="US:NC-17")
     assert [genre["code"] for genre in films.get("/v1/catalog/genres").json["items"]] == [
         "comedy",
@@ -171,16 +171,16 @@ def test_genres_are_those_with_something_to_see(films):
     assert [genre["code"] for genre in kid.get("/v1/catalog/genres").json["items"]] == ["drama"]
 
 
-def test_a_limited_profile_sees_what_suits_it_and_nothing_unrated(films):
+def test_an_age_limit_hides_higher_rated_and_unrated_titles(films):
     kid = films.viewer(max_age=10)
     assert kid.titles() == ["Delta", "Bravo"]
     hidden = films.get("/v1/catalog/titles", genre="crime").json["items"][0]["id"]
     assert kid.get(f"/v1/catalog/titles/{hidden}").status_code == 404
     assert kid.titles(ids=hidden) == []
-    assert kid.found("alpha") == kid.found("charlie") == []
+    assert kid.search("alpha") == kid.search("charlie") == []
 
 
-def test_titles_are_told_in_the_language_that_comes_closest(catalog):
+def test_titles_are_shown_in_the_closest_language(catalog):
     title = catalog.put(
         "Spirited Away",
         localizations={"de": {"title": "Chihiros Reise"}, "pt-BR": {"synopsis": "…"}},
@@ -190,12 +190,16 @@ def test_titles_are_told_in_the_language_that_comes_closest(catalog):
     assert catalog.titles(locale="fr") == ["Spirited Away"]
     assert catalog.get(f"/v1/catalog/titles/{title}", locale="de").json["synopsis"] == "A girl."
     assert catalog.viewer(language="de").titles() == ["Chihiros Reise"]
-    assert catalog.found("chihiros reise") == ["Spirited Away"]
+    assert catalog.search("chihiros reise") == ["Spirited Away"]
 
 
-def test_each_text_falls_back_by_itself(catalog):
-    told = {"pt": {"title": "A Viagem"}, "pt-BR": {"synopsis": "Uma menina."}, "de-1996": {"title": "Die Reise"}}
-    title = catalog.put("Spirited Away", synopsis="A girl.", localizations=told)
+def test_each_text_falls_back_independently(catalog):
+    localizations = {
+        "pt": {"title": "A Viagem"},
+        "pt-BR": {"synopsis": "Uma menina."},
+        "de-1996": {"title": "Die Reise"},
+    }
+    title = catalog.put("Spirited Away", synopsis="A girl.", localizations=localizations)
 
     def texts(locale):
         shown = catalog.get(f"/v1/catalog/titles/{title}", locale=locale).json
@@ -207,7 +211,7 @@ def test_each_text_falls_back_by_itself(catalog):
     assert texts("de-AT") == ("Spirited Away", "A girl.")
 
 
-def test_answers_carry_a_strong_etag_and_are_not_sent_twice(films):
+def test_responses_have_a_strong_etag_and_are_not_sent_twice(films):
     first = films.get("/v1/catalog/titles")
     assert first.headers["ETag"].startswith('"')
     assert first.headers["Cache-Control"] == "private, no-cache"
@@ -220,9 +224,9 @@ def test_answers_carry_a_strong_etag_and_are_not_sent_twice(films):
 
 def test_viewers_with_the_same_country_plan_maturity_and_language_get_the_same_bytes(films):
     ann, ben, kid = films.viewer(), films.viewer(), films.viewer(max_age=10)
-    answers = [caller.get("/v1/catalog/titles") for caller in (ann, ben, kid)]
-    assert answers[0].data == answers[1].data != answers[2].data
-    assert answers[0].headers["ETag"] == answers[1].headers["ETag"] != answers[2].headers["ETag"]
+    responses = [caller.get("/v1/catalog/titles") for caller in (ann, ben, kid)]
+    assert responses[0].data == responses[1].data != responses[2].data
+    assert responses[0].headers["ETag"] == responses[1].headers["ETag"] != responses[2].headers["ETag"]
 
 
 def shapes():
@@ -234,11 +238,11 @@ def shapes():
 
 
 @pytest.mark.parametrize("shape", list(shapes()), ids=str)
-def test_each_list_walks_one_index_and_sorts_nothing(shared_app, database, shape):
+def test_each_list_scans_one_index_without_sorting(shared_app, database, shape):
     after = {"added": [5], "title": ["m", 5], "year": [1990, 5], "popularity": [2**33]}[shape.sort.removeprefix("-")]
     values = {f"after_{at}": value for at, value in enumerate(after)} if shape.after else {}
     with shared_app.app_context():
-        plan = plan_of(
+        plan = query_plan(
             lists.list_statement(shape), **values, facet_0=1, facet_1=2, limit=25, year_gte=1990, max_age=18,
             country="DE", plan=None, now=shared_app.extensions["clock"](),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Restricted means absent, everywhere and by the same decision."""
+"""Restricted titles are absent from every endpoint, by one decision."""
 
 import random
 from datetime import timedelta
@@ -20,22 +20,22 @@ def catalog(app):
     return Catalog(app)
 
 
-def any_record(chance, number, noon):
-    """A title restricted in some way, or in none."""
+def any_record(rng, number, noon):
+    """Return a title with random restrictions, or none."""
 
     def any_window():
-        start, length = chance.randint(-5, 5), chance.randint(1, 5)
-        window = {"countries": chance.choice([None, ["DE"], ["US", "JP"], ["FR"]])}
-        window |= {"starts_at": (noon + start * HOUR).isoformat()} if chance.random() < 0.7 else {}
-        return window | ({"ends_at": (noon + (start + length) * HOUR).isoformat()} if chance.random() < 0.7 else {})
+        start, length = rng.randint(-5, 5), rng.randint(1, 5)
+        window = {"countries": rng.choice([None, ["DE"], ["US", "JP"], ["FR"]])}
+        window |= {"starts_at": (noon + start * HOUR).isoformat()} if rng.random() < 0.7 else {}
+        return window | ({"ends_at": (noon + (start + length) * HOUR).isoformat()} if rng.random() < 0.7 else {})
 
     return {
         "external_id": f"x:{number}",
         "kind": "movie",
         "title": f"Title {number}",
-        "age_rating": chance.choice(RATINGS),
-        "windows": chance.choice([None, None, [], [any_window()], [any_window() for _ in range(3)]]),
-        "plans": chance.choice([None, None, None, ["basic"], ["premium"], ["basic", "premium"], []]),
+        "age_rating": rng.choice(RATINGS),
+        "windows": rng.choice([None, None, [], [any_window()], [any_window() for _ in range(3)]]),
+        "plans": rng.choice([None, None, None, ["basic"], ["premium"], ["basic", "premium"], []]),
         "credits": [{"name": "Somebody", "role": "actor"}],
         "genres": ["drama"],
     }
@@ -43,8 +43,8 @@ def any_record(chance, number, noon):
 
 @pytest.fixture
 def people(catalog):
-    """Viewers of every kind, with the facts that they should be judged by."""
-    found = []
+    """Return viewers of every kind, with the facts that decide their access."""
+    viewers = []
     for country, plan, max_age in [
         ("DE", None, None),
         ("DE", "basic", None),
@@ -54,14 +54,14 @@ def people(catalog):
         viewer = catalog.viewer(country=country, max_age=max_age)
         if plan:
             catalog.subscribe(viewer, plan)
-        found.append((viewer, ViewerFacts(max_age=max_age, country=country, subscribed=bool(plan), plan=plan)))
-    return found
+        viewers.append((viewer, ViewerFacts(max_age=max_age, country=country, subscribed=bool(plan), plan=plan)))
+    return viewers
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_every_way_in_gives_the_same_verdict(app, catalog, people, seed):
-    chance, clock = random.Random(seed), app.extensions["clock"]
-    records = [any_record(chance, number, clock.at) for number in range(40)]
+def test_every_endpoint_makes_the_same_decision(app, catalog, people, seed):
+    rng, clock = random.Random(seed), app.extensions["clock"]
+    records = [any_record(rng, number, clock.at) for number in range(40)]
     ids = {record["external_id"]: catalog.put(**record) for record in records}
     facts = {ids[record["external_id"]]: convert_record(record).facts for record in records}
     names = {ids[record["external_id"]]: record["title"] for record in records}
@@ -69,11 +69,13 @@ def test_every_way_in_gives_the_same_verdict(app, catalog, people, seed):
     collection = {"title": "All", "items": list(ids.values())}
     assert catalog.client.put("/v1/admin/collections/all", json=collection).status_code == 200
     for _ in range(3):
-        for viewer, who in people:
-            listed = sorted(names[title] for title, of in facts.items() if is_listed(of, who, clock.at))
+        for viewer, viewer_facts in people:
+            listed = sorted(
+                names[title] for title, title_facts in facts.items() if is_listed(title_facts, viewer_facts, clock.at)
+            )
             compare_lists(viewer, listed, person)
-            for title, of in facts.items():
-                compare_one(viewer, title, decide_access(of, who, clock.at))
+            for title, title_facts in facts.items():
+                compare_one(viewer, title, decide_access(title_facts, viewer_facts, clock.at))
         clock.advance(hours=2)
 
 
@@ -81,7 +83,7 @@ def compare_lists(viewer, listed, person):
     assert sorted(viewer.titles(limit=100)) == listed
     assert sorted(viewer.titles(limit=100, genre="drama", sort="-popularity")) == listed
     assert sorted(viewer.titles(limit=100, person=person)) == listed
-    assert sorted(viewer.found("title", limit=100)) == listed
+    assert sorted(viewer.search("title", limit=100)) == listed
     filmography = viewer.get(f"/v1/catalog/people/{person}")
     assert sorted(c["title"]["title"] for c in filmography.json.get("credits", [])) == listed
     assert (filmography.status_code == 404) == (not listed)
@@ -111,16 +113,16 @@ def test_a_window_opens_and_closes_to_the_second(app, catalog):
     window = {"starts_at": (clock.at + HOUR).isoformat(), "ends_at": (clock.at + 2 * HOUR).isoformat()}
     title = catalog.put("Film", windows=[{"countries": ["DE"], **window}])
     ann = catalog.viewer()
-    told = ann.get(f"/v1/catalog/titles/{title}").json["availability"]
-    assert (told["starts_at"], told["ends_at"]) == ("2026-01-15T13:00:00Z", "2026-01-15T14:00:00Z")
-    seen = []
+    availability = ann.get(f"/v1/catalog/titles/{title}").json["availability"]
+    assert (availability["starts_at"], availability["ends_at"]) == ("2026-01-15T13:00:00Z", "2026-01-15T14:00:00Z")
+    visible = []
     for wait in (0, 3599, 1, 3599, 1):
         clock.advance(seconds=wait)
-        seen.append((ann.titles(), ann.found("film")))
-    assert seen == [([], []), ([], []), (["Film"], ["Film"]), (["Film"], ["Film"]), ([], [])]
+        visible.append((ann.titles(), ann.search("film")))
+    assert visible == [([], []), ([], []), (["Film"], ["Film"]), (["Film"], ["Film"]), ([], [])]
 
 
-def test_an_etag_is_over_when_a_window_opens(app, catalog):
+def test_an_etag_changes_when_a_window_opens(app, catalog):
     clock = app.extensions["clock"]
     catalog.put("Film", windows=[{"starts_at": (clock.at + HOUR).isoformat()}])
     ann = catalog.viewer()
@@ -132,7 +134,7 @@ def test_an_etag_is_over_when_a_window_opens(app, catalog):
     assert (after.status_code, len(after.json["items"])) == (200, 1)
 
 
-def test_an_operator_asks_for_a_country(catalog):
+def test_an_operator_can_query_a_country(catalog):
     title = catalog.put("Film", windows=[{"countries": ["DE"]}])
 
     def reason(**query):
@@ -146,7 +148,7 @@ def test_an_operator_asks_for_a_country(catalog):
     assert catalog.get(f"/v1/catalog/titles/{title}", country="QQ").status_code == 422
 
 
-def test_a_viewer_cannot_ask_for_another_country(catalog):
+def test_a_viewer_cannot_query_another_country(catalog):
     title = catalog.put("Film", windows=[{"countries": ["US"]}])
     ann = catalog.viewer(country="DE")
     assert ann.get(f"/v1/catalog/titles/{title}", country="US").json["availability"]["playable"] is False

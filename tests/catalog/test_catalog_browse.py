@@ -1,4 +1,4 @@
-"""Series, people, collections, the home page: the ways into the catalogue."""
+"""Series, people, collections, filters and the home page."""
 
 import pytest
 
@@ -27,15 +27,15 @@ def test_a_series_has_seasons_and_episodes(catalog):
     assert [(e["season"], e["number"]) for e in episodes] == [(1, 1), (1, 2), (1, 3), (2, 1)]
     second = catalog.get(f"/v1/catalog/titles/{title}/episodes", season=2).json["items"]
     assert [e["title"] for e in second] == ["Part 1"]
-    whole = catalog.get(f"/v1/catalog/titles/{title}", expand="seasons").json
-    assert whole["seasons"][0]["episodes"] == episodes[:3]
+    complete = catalog.get(f"/v1/catalog/titles/{title}", expand="seasons").json
+    assert complete["seasons"][0]["episodes"] == episodes[:3]
     one = catalog.get(f"/v1/catalog/episodes/{episodes[0]['id']}").json
     assert one.pop("availability")["playable"]
     assert one == episodes[0]
     assert (one["title_id"], one["released_on"], one["runtime_s"]) == (title, "2020-01-01", 2700)
 
 
-def test_episodes_keep_their_ids_when_they_change_go_and_return(catalog):
+def test_episodes_keep_their_ids_when_changed_removed_and_restored(catalog):
     title = catalog.put("Show", **series())
     before = {e["number"]: e["id"] for e in catalog.get(f"/v1/catalog/titles/{title}/episodes", season=1).json["items"]}
     fewer = [{"number": 1, "episodes": [{"number": 1, "title": "Renamed"}, {"number": 2}]}]
@@ -47,7 +47,7 @@ def test_episodes_keep_their_ids_when_they_change_go_and_return(catalog):
     assert catalog.get(f"/v1/catalog/episodes/{before[3]}").json["title"] == "Part 3"
 
 
-def test_what_holds_for_a_series_holds_for_its_episodes(catalog):
+def test_episodes_share_the_availability_of_their_series(catalog):
     title = catalog.put("Show", **series(age_rating="US:TV-MA", windows=[{"countries": ["US"]}]))
     episode = catalog.get(f"/v1/catalog/titles/{title}/episodes").json["items"][0]["id"]
     kid, ann = catalog.viewer(country="US", max_age=12), catalog.viewer(country="DE")
@@ -57,14 +57,14 @@ def test_what_holds_for_a_series_holds_for_its_episodes(catalog):
     assert ann.get(f"/v1/catalog/episodes/{episode}").json["availability"]["playable"] is False
 
 
-def test_a_filmography_leaves_out_what_the_viewer_may_not_see(catalog):
+def test_a_filmography_omits_titles_the_viewer_may_not_see(catalog):
     people = [{"name": "Ann Actor", "role": "actor", "character": "Queen"}, {"name": "Ann Actor", "role": "director"}]
     catalog.put("Old", year=1990, credits=people, age_rating="US:G")
     title = catalog.put("New", year=2020, credits=people[:1], age_rating="US:R")
     person = catalog.get(f"/v1/catalog/titles/{title}").json["credits"][0]["person_id"]
-    shown = catalog.get(f"/v1/catalog/people/{person}").json
-    assert shown["name"] == "Ann Actor"
-    assert [(c["title"]["title"], c["role"], c["character"]) for c in shown["credits"]] == [
+    page_json = catalog.get(f"/v1/catalog/people/{person}").json
+    assert page_json["name"] == "Ann Actor"
+    assert [(c["title"]["title"], c["role"], c["character"]) for c in page_json["credits"]] == [
         ("New", "actor", "Queen"),
         ("Old", "actor", "Queen"),
         ("Old", "director", None),
@@ -80,28 +80,28 @@ def test_a_filmography_leaves_out_what_the_viewer_may_not_see(catalog):
 
 
 def put_collection(catalog, code, *items, **more):
-    given = {"title": code.title(), "items": items, **more}
-    return catalog.client.put(f"/v1/admin/collections/{code}", json=given)
+    body = {"title": code.title(), "items": items, **more}
+    return catalog.client.put(f"/v1/admin/collections/{code}", json=body)
 
 
 def test_a_collection_keeps_the_operators_order(catalog):
     ids = [catalog.put(name, external_id=f"x:{name}") for name in ("Alpha", "Bravo", "Charlie")]
-    made = put_collection(catalog, "best", "x:Charlie", ids[0], "x:Bravo", localizations={"de": "Beste"}).json
+    collection = put_collection(catalog, "best", "x:Charlie", ids[0], "x:Bravo", localizations={"de": "Beste"}).json
     page = catalog.get("/v1/catalog/collections/best", limit=2).json
     assert [item["title"] for item in page["items"]] == ["Charlie", "Alpha"]
-    rest = catalog.get(f"/v1/catalog/collections/{made['id']}", limit=2, cursor=page["next_cursor"]).json
+    rest = catalog.get(f"/v1/catalog/collections/{collection['id']}", limit=2, cursor=page["next_cursor"]).json
     assert [item["title"] for item in rest["items"]] == ["Bravo"]
     assert catalog.get("/v1/catalog/collections", locale="de-AT").json["items"][0]["title"] == "Beste"
-    assert catalog.titles(collection="best", sort="title") == catalog.titles(collection=made["id"], sort="title")
+    assert catalog.titles(collection="best", sort="title") == catalog.titles(collection=collection["id"], sort="title")
     assert put_collection(catalog, "best", "x:none").status_code == 422
     again = put_collection(catalog, "best", "x:Bravo").json
-    assert again["id"] == made["id"]
+    assert again["id"] == collection["id"]
     assert catalog.titles(collection="best") == ["Bravo"]
     assert catalog.client.delete("/v1/admin/collections/best").status_code == 204
     assert catalog.get("/v1/catalog/collections/best").status_code == 404
 
 
-def test_every_list_is_paged_and_counted_alike(catalog):
+def test_every_list_supports_paging_and_totals(catalog):
     show = catalog.put("A Show", genres=["crime", "drama", "war"], age_rating="US:G", **series())
     other = catalog.put("Another Show", age_rating="US:G")
     hidden = catalog.put("A Show of War", age_rating="US:R")
@@ -118,15 +118,15 @@ def test_every_list_is_paged_and_counted_alike(catalog):
         ("search?q=shov", 2),
     ):
         path, _, q = path.partition("?q=")
-        asked = {"q": q} if q else {}
-        whole = ann.get(f"/v1/catalog/{path}", include_total="true", **asked).json
-        assert (len(whole["items"]), whole["total"], whole["next_cursor"]) == (length, length, None), path
-        assert "total" not in ann.get(f"/v1/catalog/{path}", **asked).json
-        assert [page[0] for page in ann.walk(f"/v1/catalog/{path}", limit=1, **asked)] == whole["items"]
-        assert ann.get(f"/v1/catalog/{path}", limit=101, **asked).status_code == 422
+        query = {"q": q} if q else {}
+        complete = ann.get(f"/v1/catalog/{path}", include_total="true", **query).json
+        assert (len(complete["items"]), complete["total"], complete["next_cursor"]) == (length, length, None), path
+        assert "total" not in ann.get(f"/v1/catalog/{path}", **query).json
+        assert [page[0] for page in ann.walk(f"/v1/catalog/{path}", limit=1, **query)] == complete["items"]
+        assert ann.get(f"/v1/catalog/{path}", limit=101, **query).status_code == 422
 
 
-def test_a_title_that_changes_stays_in_its_collections(catalog):
+def test_a_changed_title_stays_in_its_collections(catalog):
     catalog.put("Film", external_id="x:1", year=1990)
     put_collection(catalog, "best", "x:1")
     catalog.put("Renamed", external_id="x:1", year=2000)
@@ -134,7 +134,7 @@ def test_a_title_that_changes_stays_in_its_collections(catalog):
     assert catalog.get("/v1/catalog/collections/best").json["items"][0]["title"] == "Renamed"
 
 
-def test_a_collection_of_nothing_visible_is_absent(catalog):
+def test_a_collection_without_visible_titles_is_absent(catalog):
     catalog.put("Film", external_id="x:1", windows=[])
     put_collection(catalog, "secret", "x:1")
     ann = catalog.viewer()
@@ -149,7 +149,7 @@ def rows(caller):
     ]
 
 
-def test_home_has_the_usual_rows_until_an_operator_puts_others(catalog):
+def test_home_has_the_default_rows_until_an_operator_replaces_them(catalog):
     catalog.put("Alpha", popularity=5)
     catalog.put("Bravo")
     put_collection(catalog, "best", "test:Bravo")
@@ -170,19 +170,19 @@ def test_home_has_the_usual_rows_until_an_operator_puts_others(catalog):
         assert catalog.client.put("/v1/admin/home", json={"items": [wrong]}).status_code == 422
 
 
-def test_home_goes_on_with_what_the_profile_watches(app, catalog):
+def test_home_has_rows_of_what_the_profile_watches(app, catalog):
     genres, people = ["drama"], [{"name": "Ann", "role": "actor"}]
     seen = catalog.put("Seen", genres=genres, credits=people, runtime_s=6000)
     catalog.put("Like it", genres=genres, credits=people)
-    begun = catalog.put("Begun", runtime_s=6000)
+    started = catalog.put("Begun", runtime_s=6000)
     show = catalog.put("Show", **series())
     episodes = catalog.get(f"/v1/catalog/titles/{show}/episodes").json["items"]
     ann, ben = catalog.viewer(), catalog.viewer()
     profile = ann.get("/v1/profiles").json["items"][0]["id"]
     at = app.extensions["clock"]().isoformat()
-    for item, position, length in ((seen, 5990, 6000), (begun, 3000, 6000), (episodes[0]["id"], 2699, 2700)):
-        told = {"position_s": position, "duration_s": length, "at": at}
-        assert ann.client.put(f"/v1/profiles/{profile}/progress/{item}", json=told).status_code == 200
+    for item, position, length in ((seen, 5990, 6000), (started, 3000, 6000), (episodes[0]["id"], 2699, 2700)):
+        report = {"position_s": position, "duration_s": length, "at": at}
+        assert ann.client.put(f"/v1/profiles/{profile}/progress/{item}", json=report).status_code == 200
     first = {kind: (title, items) for kind, title, items in rows(ann)}
     assert first["continue"] == ("Continue watching", ["Begun"])
     assert first["next_up"] == ("Next up", ["Show"])
@@ -191,21 +191,21 @@ def test_home_goes_on_with_what_the_profile_watches(app, catalog):
     up = next(row for row in ann.get("/v1/catalog/home").json["items"] if row["kind"] == "next_up")["items"][0]
     assert (up["item_id"], up["episode"]["number"]) == (episodes[1]["id"], 2)
     before = ann.get("/v1/catalog/home").headers["ETag"]
-    told = {"position_s": 3100, "duration_s": 6000, "at": app.extensions["clock"]().replace(minute=1).isoformat()}
-    ann.client.put(f"/v1/profiles/{profile}/progress/{begun}", json=told)
+    report = {"position_s": 3100, "duration_s": 6000, "at": app.extensions["clock"]().replace(minute=1).isoformat()}
+    ann.client.put(f"/v1/profiles/{profile}/progress/{started}", json=report)
     assert ann.get("/v1/catalog/home").headers["ETag"] != before
 
 
-def test_what_a_profile_may_no_longer_see_names_no_row_of_its_home(app, catalog):
+def test_a_title_no_longer_visible_is_not_the_seed_of_a_home_row(app, catalog):
     kid = catalog.viewer(max_age=12, language="de")
     profile = kid.get("/v1/profiles").json["items"][0]["id"]
     for minute, name in enumerate(("Old", "New", "Other")):
         german = {"de": {"title": f"{name} auf Deutsch"}}
         title = catalog.put(name, age_rating="US:G", genres=["drama"], runtime_s=6000, localizations=german)
         at = app.extensions["clock"]().replace(minute=minute).isoformat()
-        told = {"position_s": 5990, "duration_s": 6000, "at": at}
+        report = {"position_s": 5990, "duration_s": 6000, "at": at}
         if name != "Other":
-            kid.client.put(f"/v1/profiles/{profile}/progress/{title}", json=told)
+            kid.client.put(f"/v1/profiles/{profile}/progress/{title}", json=report)
 
     def because():
         return next((title, set(items)) for kind, title, items in rows(kid) if kind == "because")
@@ -215,7 +215,7 @@ def test_what_a_profile_may_no_longer_see_names_no_row_of_its_home(app, catalog)
     assert because() == ("Because you watched Old auf Deutsch", {"Other auf Deutsch"})
 
 
-def test_more_like_this_shares_people_and_genres(catalog):
+def test_similar_titles_share_people_and_genres(catalog):
     crew = [{"name": "Ann", "role": "director"}]
     title = catalog.put("One", genres=["drama", "war"], credits=crew)
     catalog.put("Both genres", genres=["drama", "war"])
@@ -223,12 +223,12 @@ def test_more_like_this_shares_people_and_genres(catalog):
     catalog.put("One genre", genres=["war"], popularity=9)
     catalog.put("Nothing", genres=["comedy"])
     catalog.put("Hidden", genres=["drama", "war"], credits=crew, windows=[])
-    shown = catalog.viewer().get(f"/v1/catalog/titles/{title}", expand="similar,credits").json
-    assert [item["title"] for item in shown["similar"]] == ["Same director", "Both genres", "One genre"]
+    page_json = catalog.viewer().get(f"/v1/catalog/titles/{title}", expand="similar,credits").json
+    assert [item["title"] for item in page_json["similar"]] == ["Same director", "Both genres", "One genre"]
     assert catalog.get(f"/v1/catalog/titles/{title}", expand="everything").status_code == 422
 
 
-def test_of_somebody_with_very_many_titles_the_latest_are_weighed(catalog):
+def test_only_the_latest_titles_of_a_prolific_person_count_as_similar(catalog):
     ann = [{"name": "Ann", "role": "actor"}]
     file = ndjson(
         *(line(number, credits=ann, popularity=max(0, 9 - number)) for number in range(MAX_TITLES_PER_PERSON + 2))
@@ -236,26 +236,26 @@ def test_of_somebody_with_very_many_titles_the_latest_are_weighed(catalog):
     send(catalog, file)
     last = catalog.get("/v1/catalog/titles", sort="-added", limit=1).json["items"][0]
     assert last["title"] == f"Film {MAX_TITLES_PER_PERSON + 1}"
-    shown = catalog.get(f"/v1/catalog/titles/{last['id']}", expand="similar").json["similar"]
-    assert [item["title"] for item in shown][:2] == ["Film 2", "Film 3"]
+    page_json = catalog.get(f"/v1/catalog/titles/{last['id']}", expand="similar").json["similar"]
+    assert [item["title"] for item in page_json][:2] == ["Film 2", "Film 3"]
 
 
-def test_filters_tell_what_can_be_asked_for(catalog):
+def test_filters_list_the_available_values(catalog):
     catalog.put("A", year=1990, genres=["drama"], languages=["pt-BR"], countries=["BR"], age_rating="US:G")
     catalog.put("B", kind="series", year=2020, genres=["war"], countries=["US"], age_rating="US:R")
-    shown = catalog.get("/v1/catalog/filters").json
-    assert shown["years"] == {"min": 1990, "max": 2020}
-    assert (shown["kinds"], shown["countries"], shown["languages"]) == (
+    page_json = catalog.get("/v1/catalog/filters").json
+    assert page_json["years"] == {"min": 1990, "max": 2020}
+    assert (page_json["kinds"], page_json["countries"], page_json["languages"]) == (
         ["movie", "series"],
         ["BR", "US"],
         ["pt", "pt-BR"],
     )
-    assert [genre["name"] for genre in shown["genres"]] == ["Drama", "War"]
+    assert [genre["name"] for genre in page_json["genres"]] == ["Drama", "War"]
     kid = catalog.viewer(max_age=6).get("/v1/catalog/filters").json
     assert (kid["kinds"], kid["years"]["max"], kid["genres"]) == (["movie"], 1990, [{"code": "drama", "name": "Drama"}])
 
 
-def test_an_operators_list_and_home_hold_everything(catalog):
+def test_an_operator_sees_every_title_in_lists_and_home(catalog):
     catalog.put("Nowhere", windows=[])
     assert catalog.titles() == ["Nowhere"]
     assert rows(catalog)[0][2] == ["Nowhere"]

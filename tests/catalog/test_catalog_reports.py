@@ -1,4 +1,4 @@
-"""What the catalogue lacks, and the catalogue as files."""
+"""Catalogue coverage, and exports of the catalogue."""
 
 import gzip
 import json
@@ -16,8 +16,8 @@ def catalog(app):
     return Catalog(app)
 
 
-def whole(app):
-    """A title that lacks nothing."""
+def complete_record(app):
+    """Return a title without issues."""
     return {
         "age_rating": "US:PG",
         "languages": ["en"],
@@ -25,13 +25,13 @@ def whole(app):
     }
 
 
-def lacking(catalog):
+def issues_by_title(catalog):
     issues = catalog.get("/v1/admin/coverage").json["issues"]
     return {issue["code"]: [item["title"] for item in issue["items"]] for issue in issues if issue["count"]}
 
 
-def test_coverage_tells_what_each_title_lacks(app, catalog):
-    good, now = whole(app), app.extensions["clock"].at
+def test_coverage_lists_the_issues_of_each_title(app, catalog):
+    good, now = complete_record(app), app.extensions["clock"].at
 
     def window(days):
         return [{"ends_at": (now + timedelta(days=days)).isoformat()}]
@@ -48,7 +48,7 @@ def test_coverage_tells_what_each_title_lacks(app, catalog):
     catalog.put("Twin", external_id="a", year=2000, **good)
     catalog.put("TWIN!", external_id="b", year=2001, **good)
     catalog.put("Twin", external_id="c", year=2010, **good)
-    assert lacking(catalog) == {
+    assert issues_by_title(catalog) == {
         "no_rating": ["Unrated"],
         "no_artwork": ["No picture"],
         "no_language": ["No language"],
@@ -59,7 +59,7 @@ def test_coverage_tells_what_each_title_lacks(app, catalog):
     assert catalog.get("/v1/admin/coverage").json["total"] == 12
 
 
-def test_all_titles_that_lack_one_thing_are_paged(catalog):
+def test_the_titles_with_an_issue_are_paged(catalog):
     for number in range(7):
         catalog.put(f"Film {number}")
     pages = list(catalog.walk("/v1/admin/coverage/no_rating", limit=3))
@@ -86,7 +86,7 @@ def test_the_exported_file_imported_again_changes_nothing(catalog):
     assert counts(send(catalog, exported.data)) == [0, 0, 3, 0]
 
 
-def test_the_demo_file_comes_out_as_it_went_in(catalog, tmp_path):
+def test_the_demo_file_is_exported_unchanged(catalog, tmp_path):
     sample = tmp_path / "sample.ndjson"
     with gzip.open("streamsvc/demo/catalog.ndjson.gz") as lines:
         sample.write_bytes(b"".join(next(lines) for _ in range(1_000)))
@@ -96,7 +96,7 @@ def test_the_demo_file_comes_out_as_it_went_in(catalog, tmp_path):
     assert [json.loads(line) for line in lines] == [json.loads(line) for line in sample.read_bytes().splitlines()]
 
 
-def test_a_roku_feed_carries_the_windows_and_comes_back(catalog):
+def test_a_roku_feed_includes_the_windows_and_can_be_imported(catalog):
     title = catalog.put("Léon", **FILM)
     catalog.put("Show", kind="series", seasons=[{"number": 1, "episodes": [{"number": 2, "title": "Second"}]}])
     catalog.put("Nowhere", windows=[])
@@ -122,7 +122,7 @@ def test_a_roku_feed_carries_the_windows_and_comes_back(catalog):
     }
 
 
-def test_a_media_actions_feed_tells_where_and_when(catalog):
+def test_a_media_actions_feed_includes_regions_and_times(catalog):
     title = catalog.put("Léon", **FILM)
     catalog.put("Everywhere")
     catalog.put("In no plan", plans=[])

@@ -1,4 +1,4 @@
-"""Files that are broken, by accident or on purpose: what is good in them lands, the rest is told, nothing goes down."""
+"""Malformed and malicious files: valid entries are imported, the rest is reported, nothing fails."""
 
 import gzip
 import json
@@ -49,14 +49,14 @@ LINES = {
 }  # fmt: skip
 
 
-def test_each_broken_line_is_told_and_those_between_land(catalog):
+def test_each_malformed_line_is_reported_and_the_others_are_imported(catalog):
     file = [ndjson(line(1)), *LINES, b"x" * (3 << 20), ndjson(line(1, title="Last"))]
-    made = send(catalog, b"\xef\xbb\xbf" + b"\n".join(file))
-    assert (made["status"], counts(made)) == ("done", [1, 1, 0, len(LINES) + 1])
-    told = dict((number, code) for number, _, code in rejections(catalog, made))
-    wanted = dict(enumerate([*LINES.values(), "too_long"], 2))
-    assert {number: code for number, code in told.items() if code != wanted[number]} == {}
-    assert len(told) == len(wanted)
+    result = send(catalog, b"\xef\xbb\xbf" + b"\n".join(file))
+    assert (result["status"], counts(result)) == ("done", [1, 1, 0, len(LINES) + 1])
+    codes = dict((number, code) for number, _, code in rejections(catalog, result))
+    expected = dict(enumerate([*LINES.values(), "too_long"], 2))
+    assert {number: code for number, code in codes.items() if code != expected[number]} == {}
+    assert len(codes) == len(expected)
     assert catalog.titles() == ["Last"]
 
 
@@ -74,7 +74,7 @@ def feed(*assets, head=b'"version": "1"', end=b"]}"):
 
 
 @pytest.mark.parametrize(
-    ("form", "file", "lands", "told"),
+    ("file_format", "file", "titles", "errors"),
     [
         ("ndjson", ndjson(line(1)).decode().encode("utf-16"), [], [(1, "unknown_encoding")]),
         ("csv", "external_id,kind,title\nx:1,movie,A\n".encode("utf-16-le"), [], [(1, "unknown_encoding")]),
@@ -99,14 +99,14 @@ def feed(*assets, head=b'"version": "1"', end=b"]}"):
         ("roku", b" " * (3 << 20), [], [(1, "malformed")]),
     ],
 )  # fmt: skip
-def test_a_broken_file_of_any_form_lands_as_far_as_it_is_good(catalog, form, file, lands, told):
-    made = send(catalog, file, format=form)
-    assert made["status"] == "done"
-    assert [(number, code) for number, _, code in rejections(catalog, made)] == told
-    assert catalog.titles(sort="title") == lands
+def test_the_valid_entries_of_a_malformed_file_are_imported(catalog, file_format, file, titles, errors):
+    result = send(catalog, file, format=file_format)
+    assert result["status"] == "done"
+    assert [(number, code) for number, _, code in rejections(catalog, result)] == errors
+    assert catalog.titles(sort="title") == titles
 
 
-def test_a_feed_is_read_a_piece_at_a_time_and_may_tell_its_language_last(catalog):
+def test_a_feed_is_read_incrementally_and_may_name_its_language_last(catalog):
     film = {"type": "movie", "titles": [{"value": "Un film"}, {"value": "A film", "languages": ["en"]}]}
     episode = {"id": "e", "type": "episode", "titles": [{"value": "Pilote"}]}
     assets = [
@@ -114,22 +114,22 @@ def test_a_feed_is_read_a_piece_at_a_time_and_may_tell_its_language_last(catalog
         *({**film, "id": f"f{number}", "padding": "é" * 3_000} for number in range(300)),
         {"id": "s", "type": "series", "titles": [{"value": "Série"}]},
     ]
-    made = send(catalog, gzip.compress(feed(*assets, end=b'], "defaultLanguage": "fr"}')), format="roku")
-    assert counts(made) == [301, 0, 0, 0]
+    result = send(catalog, gzip.compress(feed(*assets, end=b'], "defaultLanguage": "fr"}')), format="roku")
+    assert counts(result) == [301, 0, 0, 0]
     kept = catalog.get("/v1/admin/titles/f7").json
     assert (kept["title"], kept["localizations"]) == ("Un film", {"en": {"title": "A film"}})
     assert catalog.get("/v1/admin/titles/s").json["seasons"][0]["episodes"][0]["title"] == "Pilote"
 
 
 @pytest.mark.parametrize(
-    ("most", "unpacked"), [("LARGEST_UNPACKED_BYTES", b"\0" * (8 << 20)), ("MOST_LINES", b"\n" * 300_000)]
+    ("limit", "unpacked"), [("MAX_UNPACKED_BYTES", b"\0" * (8 << 20)), ("MAX_LINES", b"\n" * 300_000)]
 )
-def test_a_small_file_that_unpacks_to_a_huge_one_is_given_up(catalog, monkeypatch, most, unpacked):
-    where = stored_files if hasattr(stored_files, most) else formats
-    monkeypatch.setattr(where, most, len(unpacked) // 2)
-    made = send(catalog, gzip.compress(ndjson(line(1)) + b"\n" + unpacked))
-    assert made["status"] == "failed"
-    assert made["error"].startswith("The file is too large: It ")
+def test_a_small_file_that_unpacks_to_a_huge_one_fails(catalog, monkeypatch, limit, unpacked):
+    module = stored_files if hasattr(stored_files, limit) else formats
+    monkeypatch.setattr(module, limit, len(unpacked) // 2)
+    result = send(catalog, gzip.compress(ndjson(line(1)) + b"\n" + unpacked))
+    assert result["status"] == "failed"
+    assert result["error"].startswith("The file is too large: It ")
 
 
 def test_an_endless_line_is_never_held_in_memory(app, tmp_path):
@@ -147,53 +147,53 @@ def test_an_endless_line_is_never_held_in_memory(app, tmp_path):
     assert peak_bytes < 16 << 20
 
 
-def test_a_turn_goes_on_behind_what_is_done_without_reading_it_anew(catalog, monkeypatch):
-    """Where it did, a large file's turns would take longer and longer, until none came to its end."""
+def test_a_resumed_import_does_not_parse_earlier_lines_again(catalog, monkeypatch):
+    """If it did, the runs of a large file would take longer and longer until none completed a batch."""
     read = []
     decoded = formats.ndjson.decode_record
     monkeypatch.setattr(formats.ndjson, "decode_record", lambda body: read.append(body) or decoded(body))
     monkeypatch.setattr(imports, "MAX_RUN_TIME", imports.MAX_RUN_TIME * 0)
-    made = send(catalog, ndjson(*(line(number) for number in range(1_200))))
-    assert counts(made) == [1_200, 0, 0, 0]
-    assert len(read) < 2_500  # a batch more than once at each turn's end
+    result = send(catalog, ndjson(*(line(number) for number in range(1_200))))
+    assert counts(result) == [1_200, 0, 0, 0]
+    assert len(read) < 2_500  # at the end of each run a batch is parsed again
 
 
-@pytest.mark.parametrize("form", ["ndjson", "roku"])
-def test_nobody_waits_to_write_while_a_file_is_read(catalog, monkeypatch, form):
-    """On SQLite a unit of work is alone in writing from its beginning on."""
-    held = []
+@pytest.mark.parametrize("file_format", ["ndjson", "roku"])
+def test_reading_a_file_holds_no_write_lock(catalog, monkeypatch, file_format):
+    """On SQLite a unit of work holds the write lock from its start."""
+    transactions = []
     read = stored_files.StoredFile.readinto
 
-    def reading(pieces, buffer):
-        held.append(db.session().in_transaction())
-        return read(pieces, buffer)
+    def readinto(file, buffer):
+        transactions.append(db.session().in_transaction())
+        return read(file, buffer)
 
-    monkeypatch.setattr(stored_files.StoredFile, "readinto", reading)
+    monkeypatch.setattr(stored_files.StoredFile, "readinto", readinto)
     file = {"ndjson": ndjson(line(1, synopsis="x" * 300_000), line(2)), "roku": feed(FEED, {**FEED, "id": "g"})}
-    made = send(catalog, file[form], format=form)
-    assert (made["added"] + made["rejected"], set(held)) == (2, {False})
+    result = send(catalog, file[file_format], format=file_format)
+    assert (result["added"] + result["rejected"], set(transactions)) == (2, {False})
 
 
-def test_a_full_sync_leaves_what_was_changed_since_it_began(catalog):
+def test_a_full_sync_keeps_titles_changed_since_it_started(catalog):
     send(catalog, ndjson(*(line(number) for number in range(20))))
-    answer = catalog.client.post(
+    response = catalog.client.post(
         "/v1/admin/imports?remove_missing=true", data=ndjson(*(line(number) for number in range(18)))
     )
     catalog.app.extensions["clock"].advance(seconds=1)
     catalog.put("Brought in meanwhile", external_id="x:99")
     catalog.put("Edited meanwhile", external_id="x:18")
     with catalog.app.app_context():
-        importing_now = db.session.get(Import, answer.json["id"])
-        assert importing_now.status == "queued"
-    made = send(catalog, ndjson(line(0)))  # its worker does both
-    assert made["status"] == "done"
-    assert catalog.get(f"/v1/admin/imports/{answer.json['id']}").json["removed"] == 1
+        queued = db.session.get(Import, response.json["id"])
+        assert queued.status == "queued"
+    result = send(catalog, ndjson(line(0)))  # its worker runs both imports
+    assert result["status"] == "done"
+    assert catalog.get(f"/v1/admin/imports/{response.json['id']}").json["removed"] == 1
     kept = catalog.titles(limit=100)
     assert "Film 19" not in kept
     assert {"Brought in meanwhile", "Edited meanwhile"} <= set(kept)
 
 
-def test_the_command_line_does_a_full_sync_too(app, catalog, tmp_path):
+def test_the_command_line_can_run_a_full_sync(app, catalog, tmp_path):
     file = tmp_path / "titles.ndjson"
 
     def run(*numbers, more=()):

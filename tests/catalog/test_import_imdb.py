@@ -1,4 +1,4 @@
-"""IMDb's files together: votes, names in other languages, episodes and who took part come with their titles."""
+"""IMDb's files imported together: titles with votes, localized titles, episodes, cast and crew."""
 
 import gzip
 import io
@@ -58,15 +58,15 @@ FILES = {
         r"nm0348152 Anna~Gunn 1968 \N actress \N",
     ],
 }
-"""Cells are parted by spaces, spaces are written as `~`."""
+"""Cells are separated by spaces; spaces are written as `~`."""
 
 
-def written(name, **changed):
-    """A file as IMDb has it, with its own rows or those of `changed`."""
+def build_file(name, **changed):
+    """Return a file in IMDb's format, with its own rows or those in `changed`."""
     columns = BASICS_COLUMNS if name == "title.basics" else OTHER_FILES[name]
     rows = changed.get(name.split(".")[1], FILES[name])
-    told = [row.replace(" ", "\t").replace("~", " ") for row in rows]
-    return "\n".join(["\t".join(columns), *told, ""]).encode()
+    cells = [row.replace(" ", "\t").replace("~", " ") for row in rows]
+    return "\n".join(["\t".join(columns), *cells, ""]).encode()
 
 
 @pytest.fixture
@@ -75,32 +75,35 @@ def catalog(app):
 
 
 @pytest.fixture
-def imported(app, tmp_path):
-    """Import the files, some changed, and give the command's result."""
+def import_files(app, tmp_path):
+    """Import the files, some of them changed, and return the command's result."""
 
     def run(*more, **changed):
         paths = []
         for name in FILES:
             paths.append(tmp_path / f"{name}.tsv.gz")
-            paths[-1].write_bytes(gzip.compress(written(name, **changed)))
+            paths[-1].write_bytes(gzip.compress(build_file(name, **changed)))
         file, *others = paths
-        beside = [word for path in others for word in ("--with", str(path))]
-        return app.test_cli_runner().invoke(commands, ["import", str(file), "--format", "imdb", *beside, *more])
+        options = [word for path in others for word in ("--with", str(path))]
+        return app.test_cli_runner().invoke(commands, ["import", str(file), "--format", "imdb", *options, *more])
 
     return run
 
 
-def test_a_title_comes_with_what_all_files_say_of_it(catalog, imported):
-    told = imported()
-    assert (told.exit_code, told.output.splitlines()[0]) == (1, "44 lines: 2 added, 0 changed, 0 unchanged, 1 rejected")
-    assert "line 6 imdb:tt1234567: titleType: not_taken" in told.output
+def test_a_title_is_imported_with_the_data_of_all_files(catalog, import_files):
+    result = import_files()
+    assert (result.exit_code, result.output.splitlines()[0]) == (
+        1,
+        "44 lines: 2 added, 0 changed, 0 unchanged, 1 rejected",
+    )
+    assert "line 6 imdb:tt1234567: titleType: not_taken" in result.output
     movie = catalog.get("/v1/admin/titles/imdb:tt0111161").json
     assert movie["popularity"] == 2987654
-    assert {tag: one["title"] for tag, one in movie["localizations"].items()} == {
+    assert {tag: texts["title"] for tag, texts in movie["localizations"].items()} == {
         "de": "Die Verurteilten", "fr-CA": "À l'ombre de Shawshank", "fr": "Les évadés",
         "pt-BR": "Um Sonho de Liberdade", "it": "Le ali della libertà",
     }  # fmt: skip
-    assert [(one["role"], one["name"], one.get("character")) for one in movie["credits"]] == [
+    assert [(credit["role"], credit["name"], credit.get("character")) for credit in movie["credits"]] == [
         ("actor", "Tim Robbins", "Andy Dufresne"),
         ("actor", "Morgan Freeman", "Ellis Boyd 'Red' Redding"),
         ("director", "Frank Darabont", None),
@@ -113,32 +116,32 @@ def test_a_title_comes_with_what_all_files_say_of_it(catalog, imported):
         {"number": 1, "episodes": [{"number": 1, "title": "Pilot", "runtime_s": 3480},
                                    {"number": 2, "title": "Cat's in the Bag...", "runtime_s": 2880}]},
     ]  # fmt: skip
-    assert catalog.found("die verurteilten") == ["The Shawshank Redemption"]
+    assert catalog.search("die verurteilten") == ["The Shawshank Redemption"]
 
 
-def test_the_same_files_twice_change_nothing_and_what_they_do_not_say_stays(catalog, imported):
-    imported()
+def test_importing_the_files_again_changes_nothing_and_keeps_other_fields(catalog, import_files):
+    import_files()
     series = "/v1/admin/titles/imdb:tt0903747"
-    kept = catalog.get(series).json
-    kept["seasons"][0]["episodes"][0]["media"] = {"hls": "https://media.example/pilot.m3u8"}
-    kept |= {
+    record = catalog.get(series).json
+    record["seasons"][0]["episodes"][0]["media"] = {"hls": "https://media.example/pilot.m3u8"}
+    record |= {
         "external_ids": {"imdb": "tt0903747", "tmdb": "1396"},
         "localizations": {"de": {"synopsis": "Ein Lehrer."}},
     }
-    assert catalog.client.put(series, json=kept).status_code == 200
-    kept = catalog.get(series).json
-    assert imported().output.startswith("44 lines: 0 added, 0 changed, 2 unchanged")
-    assert catalog.get(series).json == kept
-    more = imported(akas=[r"tt0903747 1 Breaking~Bad:~Chemie DE \N \N \N 0"], episode=["tt0959621 tt0903747 1 1"])
+    assert catalog.client.put(series, json=record).status_code == 200
+    record = catalog.get(series).json
+    assert import_files().output.startswith("44 lines: 0 added, 0 changed, 2 unchanged")
+    assert catalog.get(series).json == record
+    more = import_files(akas=[r"tt0903747 1 Breaking~Bad:~Chemie DE \N \N \N 0"], episode=["tt0959621 tt0903747 1 1"])
     assert more.output.startswith("30 lines: 0 added, 1 changed, 1 unchanged, 2 rejected")
     changed = catalog.get(series).json
     assert changed["localizations"] == {"de": {"title": "Breaking Bad: Chemie", "synopsis": "Ein Lehrer."}}
-    assert changed["seasons"] == [{"number": 1, "episodes": kept["seasons"][0]["episodes"][:1]}]
-    assert changed["external_ids"] == kept["external_ids"]
+    assert changed["seasons"] == [{"number": 1, "episodes": record["seasons"][0]["episodes"][:1]}]
+    assert changed["external_ids"] == record["external_ids"]
 
 
-def test_what_is_wrong_in_another_file_is_told_with_its_line_and_the_rest_lands(catalog, imported):
-    told = imported(
+def test_errors_in_other_files_are_reported_with_their_line(catalog, import_files):
+    result = import_files(
         ratings=["tt0111161 9.3 many", "tt0903747 9.5 12", "tt0903747"],
         principals=[r"tt0111161 1 nm0000209 actor \N [broken"],
         akas=[r"tt0111161 99999999999999999999999 Zu~viel DE \N \N \N 0"],
@@ -149,16 +152,16 @@ def test_what_is_wrong_in_another_file_is_told_with_its_line_and_the_rest_lands(
         "line 2 imdb:tt0111161: title.principals: wrong_type",
         "line 2 imdb:tt0111161: title.akas: wrong_type",
     ):
-        assert line in told.output
+        assert line in result.output
     assert catalog.get("/v1/admin/titles/imdb:tt0903747").json["popularity"] == 12
     assert "popularity" not in catalog.get("/v1/admin/titles/imdb:tt0111161").json
 
 
-def test_files_that_do_not_belong_together_are_told(app, imported, tmp_path):
+def test_files_that_do_not_belong_together_are_rejected(app, import_files, tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("a\tb\n")
-    told = imported("--with", str(path), "--dry-run")
-    assert "line 1 : line: unknown_format: A file is none of title.ratings" in told.output
+    result = import_files("--with", str(path), "--dry-run")
+    assert "line 1 : line: unknown_format: A file is none of title.ratings" in result.output
     run = app.test_cli_runner().invoke
     assert "--format imdb" in run(commands, ["import", str(path), "--with", str(path)]).output
     path.write_text("\t".join(BASICS_COLUMNS) + "\n")
@@ -168,65 +171,70 @@ def test_files_that_do_not_belong_together_are_told(app, imported, tmp_path):
     )
 
 
-def archive(*more, packed=zipfile.ZIP_DEFLATED, **changed):
-    """IMDb's files in one archive, `title.basics` last, some packed once more; `more` are further (name, bytes)."""
+def build_archive(*more, packed=zipfile.ZIP_DEFLATED, **changed):
+    """Return an archive of IMDb's files, `title.basics` last, some gzipped; `more` are further (name, bytes)."""
     body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", packed) as told:
-        told.mkdir("imdb")
-        for at, name in enumerate(reversed(FILES)):
-            content = written(name, **changed)
-            told.writestr(f"imdb/{name}.tsv", gzip.compress(content) if at % 2 else content)
+    with zipfile.ZipFile(body, "w", packed) as zip_file:
+        zip_file.mkdir("imdb")
+        for index, name in enumerate(reversed(FILES)):
+            content = build_file(name, **changed)
+            zip_file.writestr(f"imdb/{name}.tsv", gzip.compress(content) if index % 2 else content)
         for name, content in more:
-            told.writestr(name, content)
+            zip_file.writestr(name, content)
     return body.getvalue()
 
 
-def test_an_archive_of_the_files_lands_by_api_as_by_the_command(catalog, imported, monkeypatch):
+def test_an_archive_of_the_files_is_imported_by_api_as_by_the_command(catalog, import_files, monkeypatch):
     changed = {
         "ratings": ["tt0111161 9.3 many", "tt0903747 9.5 12", "tt0903747"],
         "akas": ["tt1", *FILES["title.akas"]],
     }
-    body = archive(**changed)
+    body = build_archive(**changed)
     assert counts(send(catalog, body, "application/zip", dry_run="true")) == [2, 0, 0, 4]
     assert catalog.titles() == []
     monkeypatch.setattr(importing, "INITIAL_BATCH_SIZE", 1)
     monkeypatch.setattr(importing, "next_batch_size", lambda done, took_s: 1)
-    monkeypatch.setattr(imports, "MAX_RUN_TIME", imports.MAX_RUN_TIME * 0)  # each entry has a turn of its own
-    made = send(catalog, body, "application/octet-stream", format="imdb")
-    assert (made["status"], counts(made)) == ("done", [2, 0, 0, 4])
-    assert rejections(catalog, made) == [
+    monkeypatch.setattr(imports, "MAX_RUN_TIME", imports.MAX_RUN_TIME * 0)  # one run per entry
+    result = send(catalog, body, "application/octet-stream", format="imdb")
+    assert (result["status"], counts(result)) == ("done", [2, 0, 0, 4])
+    assert rejections(catalog, result) == [
         (2, "title.ratings", "wrong_type"),
         (2, "title.akas", "malformed"),
         (4, "title.ratings", "malformed"),
         (6, "titleType", "not_taken"),
     ]
-    assert "0 added, 0 changed, 2 unchanged, 4 rejected" in imported(**changed).output
+    assert "0 added, 0 changed, 2 unchanged, 4 rejected" in import_files(**changed).output
     assert catalog.get("/v1/admin/titles/imdb:tt0903747").json["popularity"] == 12
 
 
-def test_an_archive_that_cannot_be_read_is_told(catalog, monkeypatch):
+def test_an_archive_that_cannot_be_read_fails(catalog, monkeypatch):
     def outcome(body):
-        made = send(catalog, body, "application/zip")
-        return made["status"], made["error"]
+        result = send(catalog, body, "application/zip")
+        return result["status"], result["error"]
 
-    whole = archive()
-    assert outcome(whole[: len(whole) // 2]) == ("failed", "The file cannot be unpacked: File is not a zip file")
-    assert outcome(archive(packed=zipfile.ZIP_LZMA))[1].endswith("packed in another way than deflated")
-    locked = bytearray(whole)
-    locked[whole.rindex(b"PK\1\2") + 8] |= 1
-    assert "is encrypted" in outcome(bytes(locked))[1]
+    complete = build_archive()
+    assert outcome(complete[: len(complete) // 2]) == ("failed", "The file cannot be unpacked: File is not a zip file")
+    assert outcome(build_archive(packed=zipfile.ZIP_LZMA))[1].endswith(
+        "files in the archive must be stored or deflated"
+    )
+    encrypted = bytearray(complete)
+    encrypted[complete.rindex(b"PK\1\2") + 8] |= 1
+    assert "is encrypted" in outcome(bytes(encrypted))[1]
     many = [(f"{number}.tsv", b"") for number in range(20)]
-    assert outcome(archive(*many)) == ("failed", "The file is too large: It is an archive of more than 20 files.")
-    endless = [("a" * 50_000 + str(number), b"") for number in range(6)]
-    assert outcome(archive(*endless))[1].endswith("It is an archive of too many files.")
-    with monkeypatch.context() as few:
-        few.setattr(imports, "MAX_ARCHIVE_LINES", 20)
-        assert outcome(whole)[1].endswith("The files have together more lines than files may.")
-        few.setattr(stored_files, "MAX_UNPACKED_BYTES", 1_000)
-        assert outcome(whole)[1].endswith("It unpacks to more than 1000 bytes.")
+    assert outcome(build_archive(*many)) == (
+        "failed",
+        "The file is too large: The archive has more than 20 files.",
+    )
+    long_names = [("a" * 50_000 + str(number), b"") for number in range(6)]
+    assert outcome(build_archive(*long_names))[1].endswith("The archive has too many files.")
+    with monkeypatch.context() as patch:
+        patch.setattr(imports, "MAX_ARCHIVE_LINES", 20)
+        assert outcome(complete)[1].endswith("The files together have too many lines.")
+        patch.setattr(stored_files, "MAX_UNPACKED_BYTES", 1_000)
+        assert outcome(complete)[1].endswith("It unpacks to more than 1000 bytes.")
     assert catalog.titles() == []
-    made = send(catalog, archive(("README", b"a\tb")), "application/zip")
-    assert (1, "", "unknown_format") in rejections(catalog, made)
+    result = send(catalog, build_archive(("README", b"a\tb")), "application/zip")
+    assert (1, "", "unknown_format") in rejections(catalog, result)
     assert len(catalog.titles()) == 2
-    sent = catalog.client.post("/v1/admin/imports?format=ndjson", data=whole, content_type="application/zip")
-    assert set(sent.json["errors"]) == {"format"}
+    response = catalog.client.post("/v1/admin/imports?format=ndjson", data=complete, content_type="application/zip")
+    assert set(response.json["errors"]) == {"format"}

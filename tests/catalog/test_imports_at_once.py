@@ -1,4 +1,4 @@
-"""Two imports at the same moment: each ends whole, nothing is doubled, nothing lost."""
+"""Concurrent imports: each completes, nothing is duplicated or lost."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +19,17 @@ MANY = 120
 
 @pytest.fixture
 def catalog(app, monkeypatch):
-    """A catalogue whose imports take their turns often."""
+    """A catalogue whose imports commit small batches."""
     monkeypatch.setattr(importing, "INITIAL_BATCH_SIZE", 10)
-    monkeypatch.setattr(importing, "next_batch_size", lambda done, took_s: 10)
+    monkeypatch.setattr(importing, "next_batch_size", lambda results, took_s: 10)
     return Catalog(app)
 
 
-def at_once(catalog, *files):
-    """Post files, let as many workers take one each at the same moment, and see what became of each."""
-    sent = [
-        catalog.client.post(f"/v1/admin/imports?format={form}", data=file, content_type="").json["id"]
-        for form, file in files
+def import_concurrently(catalog, *files):
+    """Post files, run one worker per file at the same time and return the imports."""
+    import_ids = [
+        catalog.client.post(f"/v1/admin/imports?format={file_format}", data=file, content_type="").json["id"]
+        for file_format, file in files
     ]
     now, start = catalog.app.extensions["clock"](), Barrier(len(files))
 
@@ -44,77 +44,77 @@ def at_once(catalog, *files):
     with catalog.app.app_context():
         jobs.run_due_jobs(now)
         assert db.session.scalars(sa.select(Job.last_error).where(Job.last_error.is_not(None))).all() == []
-    return [catalog.get(f"/v1/admin/imports/{one}").json for one in sent]
+    return [catalog.get(f"/v1/admin/imports/{import_id}").json for import_id in import_ids]
 
 
 def film(number, source="x", **more):
-    """A title that shares people, words and genres with others."""
-    people = [{"name": f"Person {(number + at) % 50}", "role": "actor"} for at in range(3)]
-    told = {"title": f"Film {number}", "genres": [f"genre{number % 7}"], "languages": ["en"], "credits": people}
-    return line(number, **told | {"external_id": f"{source}:{number}"} | more)
+    """Return a record that shares people, words and genres with others."""
+    people = [{"name": f"Person {(number + offset) % 50}", "role": "actor"} for offset in range(3)]
+    record = {"title": f"Film {number}", "genres": [f"genre{number % 7}"], "languages": ["en"], "credits": people}
+    return line(number, **record | {"external_id": f"{source}:{number}"} | more)
 
 
-def rows(catalog, model):
+def count_rows(catalog, model):
     with catalog.app.app_context():
         return db.session.scalar(sa.select(sa.func.count()).select_from(model))
 
 
-def exported(catalog):
-    told = catalog.get("/v1/admin/catalog-exports/ndjson").text.splitlines()
-    return sorted((json.loads(one) for one in told), key=lambda one: one["external_id"])
+def export(catalog):
+    lines = catalog.get("/v1/admin/catalog-exports/ndjson").text.splitlines()
+    return sorted((json.loads(line) for line in lines), key=lambda record: record["external_id"])
 
 
-def test_one_file_twice_at_once_lands_once(catalog):
+def test_one_file_imported_twice_concurrently_is_imported_once(catalog):
     file = "ndjson", ndjson(*(film(number) for number in range(MANY)))
-    done = at_once(catalog, file, file)
-    assert [one["status"] for one in done] == ["done", "done"]
-    assert [sum(numbers) for numbers in zip(*map(counts, done), strict=True)] == [MANY, 0, MANY, 0]
-    assert [rows(catalog, model) for model in (Title, TitleCard, SearchDoc, Person)] == [MANY, MANY, MANY, 50]
-    assert len(exported(catalog)) == MANY
-    assert catalog.found("film 77")[0] == "Film 77"
+    results = import_concurrently(catalog, file, file)
+    assert [result["status"] for result in results] == ["done", "done"]
+    assert [sum(numbers) for numbers in zip(*map(counts, results), strict=True)] == [MANY, 0, MANY, 0]
+    assert [count_rows(catalog, model) for model in (Title, TitleCard, SearchDoc, Person)] == [MANY, MANY, MANY, 50]
+    assert len(export(catalog)) == MANY
+    assert catalog.search("film 77")[0] == "Film 77"
 
 
-def test_two_sources_at_once_both_land_whole(catalog):
+def test_two_sources_imported_concurrently_are_both_complete(catalog):
     files = [("ndjson", ndjson(*(film(number, source) for number in range(MANY)))) for source in ("x", "y")]
-    assert [counts(one) for one in at_once(catalog, *files)] == [[MANY, 0, 0, 0]] * 2
+    assert [counts(result) for result in import_concurrently(catalog, *files)] == [[MANY, 0, 0, 0]] * 2
     tables = (Title, TitleRecord, TitleCard, SearchDoc, Person)
-    assert [rows(catalog, model) for model in tables] == [2 * MANY] * 4 + [50]
-    assert [one["title"] for one in exported(catalog)] == [one["title"] for one in exported(catalog)[:MANY]] * 2
+    assert [count_rows(catalog, model) for model in tables] == [2 * MANY] * 4 + [50]
+    assert [record["title"] for record in export(catalog)] == [record["title"] for record in export(catalog)[:MANY]] * 2
     assert set(genres(catalog).values()) == {2 * len(range(n, MANY, 7)) for n in range(7)}
 
 
 def genres(catalog):
-    told = catalog.get("/v1/catalog/genres").json["items"]
-    return {one["code"]: len(catalog.titles(genre=one["code"], limit=100)) for one in told}
+    codes = [genre["code"] for genre in catalog.get("/v1/catalog/genres").json["items"]]
+    return {code: len(catalog.titles(genre=code, limit=100)) for code in codes}
 
 
-def test_two_tables_that_tell_different_things_of_the_same_titles_lose_nothing(catalog):
+def test_concurrent_csv_files_with_different_columns_lose_nothing(catalog):
     def table(column, value):
-        told = "\n".join(f"x:{number},movie,Film {number},{value}" for number in range(MANY))
-        return "csv", f"external_id,kind,title,{column}\n{told}\n".encode()
+        rows = "\n".join(f"x:{number},movie,Film {number},{value}" for number in range(MANY))
+        return "csv", f"external_id,kind,title,{column}\n{rows}\n".encode()
 
-    done = at_once(catalog, table("year", 1994), table("synopsis", "A film."), table("plans", "basic"))
-    assert [one["status"] for one in done] == ["done"] * 3
-    told = {(one.get("year"), one.get("synopsis"), *one.get("plans", [])) for one in exported(catalog)}
-    assert told == {(1994, "A film.", "basic")}
+    results = import_concurrently(catalog, table("year", 1994), table("synopsis", "A film."), table("plans", "basic"))
+    assert [result["status"] for result in results] == ["done"] * 3
+    values = {(record.get("year"), record.get("synopsis"), *record.get("plans", [])) for record in export(catalog)}
+    assert values == {(1994, "A film.", "basic")}
 
 
-def test_of_two_workers_at_one_import_one_goes_on_and_no_line_counts_twice(catalog):
-    """As where the lease of a slow one ran out."""
+def test_of_two_workers_on_one_import_one_continues_and_no_line_counts_twice(catalog):
+    """As after the lease of a slow worker expired."""
     file = ndjson(*(film(number) for number in range(MANY)))
-    sent = catalog.client.post("/v1/admin/imports", data=file).json["id"]
+    import_id = catalog.client.post("/v1/admin/imports", data=file).json["id"]
     now, start = catalog.app.extensions["clock"](), Barrier(2)
 
     def worker(_):
         with catalog.app.app_context():
             start.wait()
             try:
-                imports.handle_catalog_import({"id": sent}, now)
+                imports.handle_catalog_import({"id": import_id}, now)
                 db.session.commit()
             except imports.ImportTakenOver:
                 db.session.rollback()
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(worker, range(2)))
-    done = catalog.get(f"/v1/admin/imports/{sent}").json
-    assert (counts(done), done["lines_done"], done["status"]) == ([MANY, 0, 0, 0], MANY, "done")
+    result = catalog.get(f"/v1/admin/imports/{import_id}").json
+    assert (counts(result), result["lines_done"], result["status"]) == ([MANY, 0, 0, 0], MANY, "done")

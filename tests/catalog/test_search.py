@@ -125,10 +125,10 @@ def catalog(app):
     return catalog
 
 
-def test_people_find_what_they_mean(catalog):
+def test_typed_queries_find_the_intended_title(catalog):
     for line in TYPED.strip().splitlines():
         typed, title = line.split(" → ")
-        assert catalog.found(typed)[:1] == [title], typed
+        assert catalog.search(typed)[:1] == [title], typed
 
 
 def test_hits_are_ranked_exact_then_prefix_then_words(catalog):
@@ -145,12 +145,12 @@ def test_hits_are_ranked_exact_then_prefix_then_words(catalog):
 def test_popularity_breaks_ties(catalog):
     for number in (3, 9, 1):
         catalog.put(f"Quiet {number}", popularity=number)
-    assert catalog.found("quiet") == ["Quiet 9", "Quiet 3", "Quiet 1"]
+    assert catalog.search("quiet") == ["Quiet 9", "Quiet 3", "Quiet 1"]
     catalog.put("Quiet 1", popularity=50)
-    assert catalog.found("quiet") == ["Quiet 1", "Quiet 9", "Quiet 3"]
+    assert catalog.search("quiet") == ["Quiet 1", "Quiet 9", "Quiet 3"]
 
 
-def test_pages_go_to_the_last_hit_and_repeat_none(catalog):
+def test_paging_reaches_the_last_hit_and_repeats_none(catalog):
     for number in range(30):
         catalog.put(f"Story {number}" if number % 2 else f"A story {number}", popularity=number % 5)
     whole = [item["id"] for item in catalog.get("/v1/catalog/search", q="story", limit=100).json["items"]]
@@ -159,7 +159,7 @@ def test_pages_go_to_the_last_hit_and_repeat_none(catalog):
     assert len(set(paged)) == len(paged) >= 30
 
 
-def test_guesses_are_paged_too(catalog):
+def test_guesses_are_paged(catalog):
     for number in range(20):
         catalog.put(f"Tempest {number}", popularity=number)
     whole = catalog.hits("tempset", limit=100)
@@ -173,36 +173,36 @@ def test_quotes_and_operators_are_plain_text(catalog):
         assert catalog.get("/v1/catalog/search", q=typed).status_code == 200, typed
 
 
-def test_nothing_asked_finds_nothing_and_no_question_is_refused(catalog):
-    assert catalog.found("") == catalog.found("   ") == catalog.found("!?") == []
+def test_an_empty_query_finds_nothing_and_a_missing_one_is_rejected(catalog):
+    assert catalog.search("") == catalog.search("   ") == catalog.search("!?") == []
     assert catalog.get("/v1/catalog/search").status_code == 422
     assert catalog.get("/v1/catalog/search", q="a" * 201).status_code == 422
     assert catalog.get("/v1/catalog/search", q="a", colour="red").status_code == 422
 
 
-def test_one_letter_finds_what_begins_with_it(catalog):
+def test_one_letter_finds_titles_that_start_with_it(catalog):
     assert catalog.hits("h")[0] == ("prefix", "Her")
     assert catalog.hits("m")[0] == ("exact", "M")
 
 
-def test_suggestions_follow_the_typing(catalog):
+def test_suggestions_complete_the_query(catalog):
     for typed in ("sp", "spi", "spider", "spider m"):
         items = catalog.get("/v1/catalog/suggestions", q=typed).json["items"]
         assert items[0]["title"] == "Spider-Man"
         assert set(items[0]) == {"id", "kind", "title", "year", "match"}
 
 
-def test_what_is_restricted_is_not_found(catalog):
+def test_restricted_titles_are_not_found(catalog):
     catalog.put("Secret garden", windows=[])
     catalog.put("Secret window", age_rating="US:R")
     catalog.put("Secret lives", age_rating="US:G", windows=[{"countries": ["US"]}])
-    assert catalog.viewer(country="DE").found("secret") == ["Secret window"]
-    assert catalog.viewer(country="US", max_age=12).found("secret") == ["Secret lives"]
-    assert len(catalog.found("secret")) == 3
+    assert catalog.viewer(country="DE").search("secret") == ["Secret window"]
+    assert catalog.viewer(country="US", max_age=12).search("secret") == ["Secret lives"]
+    assert len(catalog.search("secret")) == 3
 
 
-def test_a_title_renamed_is_found_by_its_new_name_alone(catalog):
+def test_a_renamed_title_is_found_only_by_its_new_name(catalog):
     catalog.put("Oldname", external_id="x:1")
     catalog.put("Newname", external_id="x:1")
-    assert catalog.found("newname") == ["Newname"]
-    assert catalog.found("oldname") == []
+    assert catalog.search("newname") == ["Newname"]
+    assert catalog.search("oldname") == []

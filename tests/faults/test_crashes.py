@@ -1,7 +1,7 @@
-"""Power fails at every commit of subscribe, renew, change and refund; then life goes on, and nothing is amiss.
+"""A crash at every commit of subscribing, renewing, changing and refunding does no lasting harm.
 
-A real process is killed with SIGKILL at each point in turn. After that time passes, the worker takes up what was left,
-and the client sends the same request again.
+A real process is killed with SIGKILL at each point in turn. Time then passes, the worker recovers what was left, and
+the client repeats its request.
 """
 
 import os
@@ -14,28 +14,28 @@ from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import IdempotencyKey, Job
 from streamsvc.models.subscriptions import Payment, Refund
 from streamsvc.storage.database import db
-from tests.conftest import empty
-from tests.faults.nursery import Nursery
+from tests.conftest import delete_all_rows
+from tests.faults.crash_runner import CrashRunner
 from tests.worlds.billing_world import World
 
 UNIT = os.environ.get("STREAMSVC_TEST_CRASHES", "commit")
-MOST_POINTS = 2_000
-KEY = "the one key"
+MAX_CRASH_POINTS = 2_000
+KEY = "one key"
 
 
 @pytest.fixture(scope="module")
-def nursery(shared_app):
-    running = Nursery(shared_app.extensions["settings"].database_url)
-    yield running
-    running.close()
+def crash_runner(shared_app):
+    runner = CrashRunner(shared_app.extensions["settings"].database_url)
+    yield runner
+    runner.close()
 
 
 class Scene:
-    """One viewer about to do one thing, in an empty world."""
+    """A viewer who is about to do one thing, on an otherwise empty database."""
 
     def __init__(self, app):
         with app.app_context():
-            empty(db.engine)
+            delete_all_rows(db.engine)
         self.world = World(app)
         self.cheap, self.dear = self.world.plan("p", 1000, 3000)
         self.viewer = self.world.person()
@@ -54,13 +54,13 @@ class Scene:
     def caller(self):
         return self.viewer
 
-    def again(self):
-        """The client never heard an answer: it asks again, under the same key."""
-        answer = self.caller().post(self.path(), self.body(), key=KEY)
-        assert answer.status_code in (200, 201), answer.json
+    def retry(self):
+        """The client got no response and repeats the request with the same key."""
+        response = self.caller().post(self.path(), self.body(), key=KEY)
+        assert response.status_code in (200, 201), response.json
 
     def check(self):
-        """Once, and only once."""
+        """The effects have happened exactly once."""
         assert self.viewer.subscription()["status"] == "active"
         assert self.world.charges() == self.paid
 
@@ -111,12 +111,12 @@ class Refunding(Scene):
     def check(self):
         super().check()
         journal = self.world.operator.get("/v1/sandbox/payments").json["items"]
-        assert [one["amount_minor"] for one in journal if one["kind"] == "refund"] == [300]
+        assert [entry["amount_minor"] for entry in journal if entry["kind"] == "refund"] == [300]
         assert self.viewer.invoices()[0]["payments"][0]["refunded_minor"] == 300
 
 
 class Renewing(Scene):
-    """Two whose renewals are booked, sent and settled as one set."""
+    """Two subscriptions whose renewals are booked, charged and completed as one batch."""
 
     paid = (1000, 1000, 1000, 1000)
 
@@ -129,17 +129,17 @@ class Renewing(Scene):
     def check(self):
         super().check()
         assert self.other.subscription()["status"] == "active"
-        assert [len(one.invoices()) for one in (self.viewer, self.other)] == [2, 2]
+        assert [len(viewer.invoices()) for viewer in (self.viewer, self.other)] == [2, 2]
 
     def task(self):
         return self.now() | {"do": "due"}
 
-    def again(self):
+    def retry(self):
         self.world.go_to(self.world.clock.at + timedelta(hours=1))
 
 
 def recover(scene):
-    """A minute passes: leases of the dead run out, and the worker settles what is unknown."""
+    """A minute passes: the dead process's leases expire, and the worker resolves unknown outcomes."""
     with scene.world.app.app_context():
         long_ago = scene.world.clock.at - timedelta(days=3650)
         for table in (IdempotencyKey, Job):
@@ -149,13 +149,14 @@ def recover(scene):
     scene.world.go_to(scene.world.clock.at + timedelta(seconds=60))
     with scene.world.app.app_context():
         for table in (Payment, Refund):
-            waiting = sa.select(sa.func.count()).where(table.status.in_(("pending", "unknown")))
-            assert db.session.scalar(waiting) == 0
+            unresolved = sa.select(sa.func.count()).where(table.status.in_(("pending", "unknown")))
+            assert db.session.scalar(unresolved) == 0
 
 
-def stands(scene):
+def assert_consistent(scene):
+    """After recovery and a retry, the money has moved once and the books reconcile."""
     recover(scene)
-    scene.again()
+    scene.retry()
     scene.world.go_to(scene.world.clock.at + timedelta(hours=2))
     scene.paid = list(scene.paid)
     scene.check()
@@ -163,29 +164,31 @@ def stands(scene):
 
 
 @pytest.mark.parametrize("kind", [Subscribing, Renewing, Changing, Refunding], ids=lambda kind: kind.__name__)
-def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, nursery, kind):
-    nursery.rehearse(**kind(app).task())
-    for n in range(1, MOST_POINTS):
+def test_a_crash_at_any_point_neither_loses_nor_doubles_money(app, crash_runner, kind):
+    crash_runner.run_to_end(**kind(app).task())
+    for n in range(1, MAX_CRASH_POINTS):
         scene = kind(app)
-        died = nursery.dies(**scene.task(), unit=UNIT, n=n)
+        died = crash_runner.crashes(**scene.task(), unit=UNIT, n=n)
         try:
-            stands(scene)
-        except AssertionError as amiss:
-            raise AssertionError(f"after a crash at {UNIT} {n}") from amiss
+            assert_consistent(scene)
+        except AssertionError as error:
+            raise AssertionError(f"after a crash at {UNIT} {n}") from error
         if not died:
             break
-    assert n > 4, "there was nothing to crash"
+    assert n > 4, "there were no crash points"
 
 
-def test_the_check_sees_a_charge_that_is_sent_under_another_key(app, nursery, monkeypatch):
-    """What keeps a crash harmless is the key: without it the same check fails."""
+def test_the_check_detects_a_charge_sent_with_another_key(app, crash_runner, monkeypatch):
+    """Only the idempotency key makes a crash harmless: without it the same check fails."""
     scene = Subscribing(app)
-    assert nursery.dies(**scene.task(), unit="commit", n=5)
+    assert crash_runner.crashes(**scene.task(), unit="commit", n=5)
     charge = SandboxProvider.charge
-    monkeypatch.setattr(SandboxProvider, "find", lambda self, key: None if "again" not in key else find(self, key))
+    monkeypatch.setattr(
+        SandboxProvider, "find", lambda self, key: None if "again" not in key else find_payment(self, key)
+    )
     monkeypatch.setattr(SandboxProvider, "charge", lambda self, key, *rest: charge(self, f"again {key}", *rest))
     with pytest.raises(AssertionError):
-        stands(scene)
+        assert_consistent(scene)
 
 
-find = SandboxProvider.find
+find_payment = SandboxProvider.find

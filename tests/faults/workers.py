@@ -1,8 +1,8 @@
-"""Worker processes that can be started at once and killed at any moment.
+"""Worker processes that can be started at once and killed at any time.
 
-`python -m tests.faults.workers URL` forks a worker for each line that it reads and tells its process id. Leases end
-soon here: a test that kills many cannot wait a minute for each. Two jobs are done before the first fork: whoever is
-forked then knows how, and is at work at once.
+`python -m tests.faults.workers URL` forks a worker for each line that it reads and prints its process id. Leases are
+short here, since a test that kills many workers cannot wait a minute for each. Two jobs are run before the first fork,
+which warms the process up: forked workers start working at once.
 """
 
 import os
@@ -18,17 +18,17 @@ from streamsvc.operations.billing.core import charging
 from streamsvc.operations.maintenance.worker_loop import run_worker
 from streamsvc.settings import Settings
 from streamsvc.worker import jobs
-from tests.conftest import CHEAP, SECRET, close
+from tests.conftest import CHEAP_HASHING, SECRET, close_app
 
 
 def main(url):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     jobs.LEASE, charging.RECONCILE_AFTER = timedelta(seconds=8), timedelta(seconds=1)
-    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP).with_defaults()
+    settings = Settings(database_url=url, secret_key=(SECRET,), sandbox=True, **CHEAP_HASHING).with_defaults()
     app = create_app(settings)
     with app.app_context():
         jobs.run_due_jobs(clock.now(), max_jobs=2)
-    close(app)  # no connection may be there twice
+    close_app(app)  # forked processes must not share a connection
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -38,7 +38,7 @@ def main(url):
 
 
 class Workers:
-    """Some workers, of which one after the other is killed and replaced."""
+    """Some workers, each of which is replaced when it is killed."""
 
     def __init__(self, url, count):
         command = [sys.executable, "-m", "tests.faults.workers", url]
@@ -51,11 +51,11 @@ class Workers:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def kill_one(self, chance):
-        """SIGKILL: it has no time for anything."""
-        place = chance.randrange(len(self.pids))
-        os.kill(self.pids[place], signal.SIGKILL)
-        self.pids[place] = self.start()
+    def kill_one(self, rng):
+        """Kill a random worker with SIGKILL and start another."""
+        index = rng.randrange(len(self.pids))
+        os.kill(self.pids[index], signal.SIGKILL)
+        self.pids[index] = self.start()
         self.kills += 1
 
     def close(self):

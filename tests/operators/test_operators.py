@@ -13,7 +13,7 @@ from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.roles import ROLES, SCOPES
 from streamsvc.storage.database import db
-from tests.conftest import close
+from tests.conftest import close_app
 from tests.worlds.operator_steps import Staff, invited, new_operator
 from tests.worlds.sessions_steps import Person, code_of, everything, mailed_token, mails, new_person, operator
 
@@ -218,7 +218,7 @@ def elsewhere(shared_app):
     """Simulates a second web process: another app on the same database, with the same clock."""
     other = create_app(shared_app.extensions["settings"], now=shared_app.extensions["clock"])
     yield other.test_client()
-    close(other)
+    close_app(other)
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -1,4 +1,4 @@
-"""Grants: signed by us, for a short while, for one item; checked without a database."""
+"""Playback tokens: signed, short-lived, for one item, and verified without a database."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ from streamsvc.rules.playback.tokens import PlaybackToken
 from streamsvc.security import playback_tokens
 from streamsvc.storage.database import db
 from tests.conftest import NOON, SECRET, Clock
-from tests.worlds.playback_steps import CARTOON, FILM, World, told
+from tests.worlds.playback_steps import CARTOON, FILM, World, error_of
 
 KEYS = playback_tokens.media_keys((SECRET,))
 GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON)
@@ -33,15 +33,15 @@ def token(world):
 
 @pytest.fixture
 def verify(client):
-    def ask(token=None, uri=None, **headers):
+    def send(token=None, uri=None, **headers):
         sent = {"Authorization": f"Bearer {token}"} if token else {}
         sent |= {"X-Original-URI": uri} if uri else {}
         return client.get("/v1/playback/verify", headers=sent | headers)
 
-    return ask
+    return send
 
 
-def test_a_grant_is_a_json_web_token_that_anybody_with_the_key_can_check():
+def test_a_playback_token_is_a_json_web_token():
     header, payload, signature = playback_tokens.encode_token(GRANT, KEYS).split(".")
     expected = hmac.digest(KEYS[0], f"{header}.{payload}".encode(), hashlib.sha256)
     assert urlsafe_b64decode(signature + "=") == expected
@@ -61,7 +61,7 @@ def test_the_first_key_signs_and_every_key_verifies():
     assert playback_tokens.decode_claims(playback_tokens.encode_token(GRANT, [new, old]), [new])["sub"] == "str_1"
 
 
-def test_media_servers_get_keys_that_sign_nothing_else():
+def test_media_keys_sign_only_playback_tokens():
     assert SECRET.encode() not in KEYS[0]
     assert len(KEYS[0]) == 32
 
@@ -86,24 +86,24 @@ def unsigned(token):
         lambda token: "x" * 3000,
     ],
 )
-def test_a_token_that_we_did_not_sign_is_nothing(forge):
+def test_a_forged_token_is_invalid(forge):
     assert playback_tokens.decode_claims(forge(playback_tokens.encode_token(GRANT, KEYS)), KEYS) is None
 
 
-def test_a_fresh_grant_opens_its_own_media(world, verify, token):
+def test_a_new_token_allows_its_own_media(world, verify, token):
     folder = f"/media/{world.ids['film']}"
     assert verify(token).status_code == 204
     assert verify(token, f"{folder}/master.m3u8").status_code == 204
     assert verify(token, f"{folder}/1080p/segment-00001.m4s?x=1").status_code == 204
 
 
-def test_a_grant_opens_no_other_media(world, verify, token):
-    assert told(verify(token, f"/media/{world.ids['cartoon']}/master.m3u8")) == (403, "grant_forbids")
-    assert told(verify(token, f"/media/{world.ids['film']}/../x")) == (403, "grant_forbids")
+def test_a_token_allows_no_other_media(world, verify, token):
+    assert error_of(verify(token, f"/media/{world.ids['cartoon']}/master.m3u8")) == (403, "grant_forbids")
+    assert error_of(verify(token, f"/media/{world.ids['film']}/../x")) == (403, "grant_forbids")
 
 
 @pytest.mark.parametrize("way", ["bearer", "cookie", "query", "own query", "caddy"])
-def test_a_grant_may_come_in_several_ways(world, client, token, way):
+def test_a_token_can_be_sent_in_several_ways(world, client, token, way):
     uri = f"/media/{world.ids['film']}/master.m3u8"
     headers = {
         "bearer": {"Authorization": f"Bearer {token}", "X-Original-URI": uri},
@@ -118,26 +118,26 @@ def test_a_grant_may_come_in_several_ways(world, client, token, way):
     assert client.get(path, headers=headers).status_code == 204
 
 
-def test_without_a_grant_nothing_opens(verify):
-    assert told(verify()) == (401, "grant_invalid")
-    assert told(verify("sst_a-session-token")) == (401, "grant_invalid")
+def test_without_a_token_media_are_refused(verify):
+    assert error_of(verify()) == (401, "grant_invalid")
+    assert error_of(verify("sst_a-session-token")) == (401, "grant_invalid")
 
 
-def test_a_grant_lives_as_long_as_its_stream_would_without_a_heartbeat(verify, token, clock):
+def test_a_token_lives_as_long_as_its_stream_without_a_heartbeat(verify, token, clock):
     clock.advance(seconds=89)
     assert verify(token).status_code == 204
     clock.advance(seconds=1)
-    assert told(verify(token)) == (401, "grant_invalid")
+    assert error_of(verify(token)) == (401, "grant_invalid")
 
 
-def test_to_verify_asks_no_database(database, new_app):
+def test_verification_reads_no_database(database, new_app):
     app = new_app(database, "verify", clock=Clock(), sandbox=False)
-    asked = []
+    statements = []
     with app.app_context():
         for engine in db.engines.values():
-            event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+            event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
         token = playback_tokens.encode_token(GRANT, KEYS)
     client = app.test_client()
     app.extensions["clock"].advance(seconds=-60)
-    answer = client.get("/v1/playback/verify", headers={"Authorization": f"Bearer {token}"})
-    assert (answer.status_code, asked) == (204, [])
+    response = client.get("/v1/playback/verify", headers={"Authorization": f"Bearer {token}"})
+    assert (response.status_code, statements) == (204, [])

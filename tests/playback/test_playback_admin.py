@@ -1,4 +1,4 @@
-"""What operators see of playing: why not, who, how much."""
+"""Playback for operators: explanations, live streams and usage."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from streamsvc.operations.playback import streams
 from streamsvc.rules.playback import streaming
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
-from tests.worlds.plans import plan_of
-from tests.worlds.playback_steps import CARTOON, FILM, Caller, World, told
+from tests.worlds.plans import query_plan
+from tests.worlds.playback_steps import CARTOON, FILM, Caller, World, error_of
 
 ORDER = [
     "account",
@@ -39,26 +39,26 @@ def ann(world):
 
 @pytest.fixture
 def explain(world, ann):
-    def ask(item="film", viewer=ann, **more):
+    def send(item="film", viewer=ann, **more):
         body = {"account_id": viewer.account_id, "item_id": world.ids.get(item, item), **more}
-        answer = world.operator.post("/v1/admin/explain", body)
-        assert answer.status_code == 200, answer.json
-        return answer.json
+        response = world.operator.post("/v1/admin/explain", body)
+        assert response.status_code == 200, response.json
+        return response.json
 
-    return ask
+    return send
 
 
 def failed(explained):
     return [check["check"] for check in explained["checks"] if not check["passed"]]
 
 
-def test_every_check_is_told_in_order(explain):
+def test_every_check_is_listed_in_order(explain):
     explained = explain()
     assert [check["check"] for check in explained["checks"]] == ORDER
     assert (explained["allowed"], explained["code"], failed(explained)) == (True, None, [])
 
 
-def test_all_that_stands_in_the_way_is_told_and_what_the_viewer_hears(world, explain):
+def test_every_failed_check_is_listed_with_the_viewers_error(world, explain):
     away = FILM | {"plans": ["premium"], "windows": [{"countries": ["US"], "starts_at": "2027-01-01T00:00:00Z"}]}
     world.put_titles(away)
     explained = explain()
@@ -69,23 +69,23 @@ def test_all_that_stands_in_the_way_is_told_and_what_the_viewer_hears(world, exp
     assert failed(explain(country="US", at="2027-01-01T00:00:00Z")) == ["plan"]
 
 
-def test_a_profiles_age_stands_in_the_way(ann, explain):
+def test_a_profiles_age_limit_is_explained(ann, explain):
     kid = ann.post("/v1/profiles", {"name": "Kid", "max_age": 12}).json["id"]
     assert (explain(profile_id=kid)["code"], failed(explain(profile_id=kid))) == ("not_found", ["maturity"])
     assert explain("cartoon", profile_id=kid)["allowed"]
 
 
-def test_who_has_no_subscription_is_told_so(world, explain):
+def test_a_missing_subscription_is_explained(world, explain):
     explained = explain(viewer=world.household())
     assert (explained["code"], explained["facts"]["plan"]) == ("subscription_required", None)
 
 
-def test_a_full_house_is_told(ann, explain):
+def test_a_reached_stream_limit_is_explained(ann, explain):
     ann.play("film"), ann.on_another_device().play("film")
     assert explain()["code"] == "stream_limit"
 
 
-def test_a_device_too_many_is_told(world, explain):
+def test_a_device_beyond_the_limit_is_explained(world, explain):
     ann = world.household(plan=world.put_plan("single", max_devices=1))
     ann.play("film")
     other = ann.on_another_device().get("/v1/sessions/current").json["session"]["device"]["id"]
@@ -93,17 +93,17 @@ def test_a_device_too_many_is_told(world, explain):
     assert explain(viewer=ann)["allowed"]
 
 
-def test_what_is_not_in_the_catalogue_is_told(explain):
+def test_an_item_not_in_the_catalogue_is_explained(explain):
     assert (explain("ttl_missing")["code"], failed(explain("ttl_missing"))) == ("not_found", ["in_catalogue"])
 
 
 def test_a_missing_account_or_profile_is_not_found(world, ann):
     item = world.ids["film"]
     for body in ({"account_id": "acc_1"}, {"account_id": ann.account_id, "profile_id": "pro_1"}):
-        assert told(world.operator.post("/v1/admin/explain", {"item_id": item, **body})) == (404, "not_found")
+        assert error_of(world.operator.post("/v1/admin/explain", {"item_id": item, **body})) == (404, "not_found")
 
 
-def test_nothing_starts_by_asking(ann, explain):
+def test_explaining_starts_no_stream(ann, explain):
     explain()
     assert ann.get("/v1/playback").json["items"] == []
 
@@ -111,11 +111,11 @@ def test_nothing_starts_by_asking(ann, explain):
 @pytest.mark.parametrize("path", ["/v1/admin/streams", "/v1/admin/reports/usage?from=2026-01-01&to=2026-02-01"])
 def test_viewers_and_keys_without_the_scope_are_refused(world, ann, path):
     key = world.operator.post("/v1/admin/api-keys", {"name": "billing", "scopes": ["billing"]}).json["token"]
-    assert told(ann.get(path)) == (401, "not_signed_in")
-    assert told(Caller(world.app.test_client(), key).get(path)) == (403, "insufficient_scope")
+    assert error_of(ann.get(path)) == (401, "not_signed_in")
+    assert error_of(Caller(world.app.test_client(), key).get(path)) == (403, "insufficient_scope")
 
 
-def test_operators_see_all_that_plays_the_newest_first(world, ann):
+def test_operators_can_list_all_live_streams_newest_first(world, ann):
     bob = world.household(plan=world.put_plan())
     ids = [viewer.play("film").json["stream_id"] for viewer in (ann, bob)]
     first = world.operator.get("/v1/admin/streams?limit=1&include_total=true").json
@@ -129,15 +129,15 @@ def test_operators_see_all_that_plays_the_newest_first(world, ann):
 def test_an_operator_can_stop_a_stream(world, ann):
     stream = ann.play("film").json["stream_id"]
     assert world.operator.delete(f"/v1/admin/streams/{stream}").status_code == 204
-    assert ann.beat(stream).json["reason"] == "stopped_by_operator"
-    assert told(world.operator.delete("/v1/admin/streams/str_1")) == (404, "not_found")
+    assert ann.send_heartbeat(stream).json["reason"] == "stopped_by_operator"
+    assert error_of(world.operator.delete("/v1/admin/streams/str_1")) == (404, "not_found")
 
 
 def test_usage_counts_starts_minutes_and_viewers(world, ann, clock):
     stream = ann.play("film").json["stream_id"]
     for state in ("playing", "paused", "playing", "playing"):
         clock.advance(seconds=60)
-        ann.beat(stream, state=state)
+        ann.send_heartbeat(stream, state=state)
     clock.advance(days=1)
     ann = ann.on_another_device()
     ann.play("film"), ann.play("cartoon")
@@ -151,11 +151,11 @@ def test_usage_counts_starts_minutes_and_viewers(world, ann, clock):
 
 
 def test_usage_needs_its_days_in_order(world):
-    answer = world.operator.get("/v1/admin/reports/usage?from=2026-01-16&to=2026-01-16")
-    assert (answer.status_code, list(answer.json["errors"])) == (422, ["to"])
+    response = world.operator.get("/v1/admin/reports/usage?from=2026-01-16&to=2026-01-16")
+    assert (response.status_code, list(response.json["errors"])) == (422, ["to"])
 
 
-def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
+def test_expired_streams_are_ended_and_old_ones_deleted_daily(app, ann, clock):
     ann.play("film")
     with app.app_context():
         jobs.schedule_recurring()
@@ -174,8 +174,8 @@ def test_every_day_the_expired_are_ended_and_the_old_forgotten(app, ann, clock):
 def test_live_streams_are_found_through_the_index_of_open_ones(app):
     with app.app_context():
         now = app.extensions["clock"]()
-        everywhere = plan_of(streams.ALL_LIVE_STREAMS.limit(25), now=now)
-        mine = plan_of(streams.LIVE_STREAMS_OF_ACCOUNT, now=now, account_id="acc_1")
+        everywhere = query_plan(streams.ALL_LIVE_STREAMS.limit(25), now=now)
+        mine = query_plan(streams.LIVE_STREAMS_OF_ACCOUNT, now=now, account_id="acc_1")
         if db.engine.dialect.name == "sqlite":
             assert "USING INDEX ix_streams_open_id" in everywhere and "TEMP B-TREE" not in everywhere
             assert "USING INDEX ix_streams_account_id (account_id=? AND ended_at=?)" in mine and "TEMP" not in mine

@@ -1,4 +1,4 @@
-"""The limit of streams holds, whoever asks at the same time."""
+"""The stream limit holds under concurrent requests."""
 
 import os
 import threading
@@ -13,14 +13,14 @@ from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.storage.database import db
 from tests.conftest import NOON
-from tests.worlds.playback_steps import TWO, new_account, new_session, wish
+from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
 
 WRITERS = 8
 ROUNDS = int(os.environ.get("STREAMSVC_TEST_ROUNDS", "40"))
 
 
 @pytest.fixture(autouse=True)
-def inside(app):
+def app_context(app):
     with app.app_context():
         yield
         db.session.remove()
@@ -28,13 +28,13 @@ def inside(app):
 
 @pytest.fixture
 def home(app):
-    """Two signed-in devices of one account: `play(0)` starts a stream on the first."""
+    """A household of four signed-in devices: `home(0)` starts a stream on the first."""
     account_id, (profile_id,) = new_account(NOON)
     devices = [new_session(account_id, NOON) for _ in range(4)]
 
     def play(device, item_id="ttl_1", limits=TWO, replace=None, now=NOON):
-        asked = wish(account_id, profile_id, *devices[device], item_id)
-        return streams.claim_stream(asked, limits, replace, now)
+        request = stream_request(account_id, profile_id, *devices[device], item_id)
+        return streams.claim_stream(request, limits, replace, now)
 
     play.account_id, play.devices = account_id, devices
     return play
@@ -44,11 +44,11 @@ def ended(stream_id):
     return db.session.execute(sa.select(Stream.ended_at, Stream.end_reason).where(Stream.id == stream_id)).one()
 
 
-def test_streams_start_up_to_the_limit_and_say_how_many_there_are(home):
+def test_streams_start_up_to_the_limit_and_return_the_live_count(home):
     assert [home(0)[1], home(1)[1]] == [1, 2]
 
 
-def test_one_stream_too_many_is_refused_with_the_list_of_those_that_play(home):
+def test_a_claim_beyond_the_limit_is_refused_with_the_live_streams(home):
     first, second = home(0)[0], home(1)[0]
     with pytest.raises(StreamLimit) as refused:
         home(2)
@@ -56,19 +56,19 @@ def test_one_stream_too_many_is_refused_with_the_list_of_those_that_play(home):
     assert [stream["stream_id"] for stream in refused.value.members["streams"]] == [first, second]
 
 
-def test_a_stream_can_take_the_place_of_another(home):
+def test_a_stream_can_replace_another(home):
     first, _ = home(0)[0], home(1)[0]
     assert home(2, replace=first)[1] == 2
     assert ended(first) == (NOON, "replaced")
 
 
-def test_to_replace_what_is_no_stream_of_the_account_frees_nothing(home):
+def test_replacing_a_stream_of_another_account_frees_nothing(home):
     home(0), home(1)
     with pytest.raises(StreamLimit):
-        home(2, replace="str_of_somebody_else")
+        home(2, replace="str_of_another_account")
 
 
-def test_a_reload_takes_over_its_own_place(home):
+def test_restarting_an_item_on_a_device_replaces_its_stream(home):
     home(0)
     first = home(1)[0]
     again, current = home(1)
@@ -81,13 +81,13 @@ def test_two_items_on_one_device_are_two_streams(home):
         home(0, "ttl_3")
 
 
-def test_a_stream_that_is_not_heard_of_gives_its_place_back(home, clock):
+def test_a_stream_without_heartbeats_frees_its_slot(home, clock):
     home(0), home(1)
     clock.advance(seconds=90)
     assert home(2, now=clock())[1] == 1
 
 
-def test_what_expired_before_it_was_taken_over_ended_when_it_expired(home, clock):
+def test_a_stream_expired_before_its_takeover_ended_when_it_expired(home, clock):
     first = home(0)[0]
     clock.advance(seconds=600)
     home(0, now=clock())
@@ -95,14 +95,14 @@ def test_what_expired_before_it_was_taken_over_ended_when_it_expired(home, clock
     assert (ended(first).ended_at - NOON).total_seconds() == 90
 
 
-def test_a_session_that_ends_gives_its_places_back(home, app):
+def test_an_ended_session_frees_its_slots(home, app):
     home(0), home(1)
     db.session.execute(sa.update(Session).where(Session.id == home.devices[0][0]).values(ended_at=NOON))
     db.session.commit()
     assert home(2)[1] == 2
 
 
-def test_a_device_too_many_is_refused_with_the_list_of_those_that_played(home):
+def test_a_new_device_beyond_the_limit_is_refused_with_the_known_devices(home):
     one = StreamLimits(streams=5, devices=1)
     home(0, limits=one)
     with pytest.raises(DeviceLimit) as refused:
@@ -111,7 +111,7 @@ def test_a_device_too_many_is_refused_with_the_list_of_those_that_played(home):
     assert home(0, "ttl_2", limits=one)[1] == 2
 
 
-def test_a_device_that_was_refused_takes_no_place(home):
+def test_a_refused_device_does_not_count(home):
     one = StreamLimits(streams=1, devices=2)
     home(0, limits=one)
     with pytest.raises(StreamLimit):
@@ -119,51 +119,51 @@ def test_a_device_that_was_refused_takes_no_place(home):
     assert home(2, limits=StreamLimits(streams=5, devices=2))[1] == 2
 
 
-def test_a_device_that_has_not_played_for_a_month_gives_its_place_up(home, clock):
+def test_a_device_unused_for_a_month_no_longer_counts(home, clock):
     one = StreamLimits(streams=1, devices=1)
     home(0, limits=one)
     clock.advance(days=30)
     assert home(1, limits=one, now=clock())[1] == 1
 
 
-def test_of_eight_new_devices_at_once_as_many_come_in_as_others_leave(app):
+def test_eight_concurrent_new_devices_admit_as_many_as_are_evicted(app):
     account_id, (profile_id,) = new_account(NOON)
     old, new = ([new_session(account_id, NOON) for _ in range(n)] for n in (2, WRITERS))
     two = StreamLimits(streams=50, devices=2, evicts_devices=True)
-    for mine in old:
-        streams.claim_stream(wish(account_id, profile_id, *mine), two, None, NOON)
+    for session in old:
+        streams.claim_stream(stream_request(account_id, profile_id, *session), two, None, NOON)
         streams.end_streams(account_id, NOON, "stopped")
     outcomes, barrier = [], threading.Barrier(WRITERS)
 
-    def work(mine):
+    def work(session):
         with app.app_context():
             barrier.wait()
             try:
-                streams.claim_stream(wish(account_id, profile_id, *mine), two, None, NOON)
+                streams.claim_stream(stream_request(account_id, profile_id, *session), two, None, NOON)
                 outcomes.append("started")
             except DeviceLimit:
                 outcomes.append("refused")
             db.session.remove()
 
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in new]
+    threads = [threading.Thread(target=work, args=(session,)) for session in new]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert sorted(outcomes) == ["refused"] * (WRITERS - 2) + ["started"] * 2
-    out = db.session.scalars(sa.select(Session.device_id).where(Session.ended_at.is_not(None)))
-    assert sorted(out) == sorted(device_id for _, device_id in old)
+    evicted = db.session.scalars(sa.select(Session.device_id).where(Session.ended_at.is_not(None)))
+    assert sorted(evicted) == sorted(device_id for _, device_id in old)
     db.session.rollback()
     assert len(streams.list_stream_devices(account_id, NOON)) == len(streams.list_live_streams(account_id, NOON)) == 2
-    with pytest.raises(NotSignedIn):  # whoever was shut out while it asked takes nobody's place
-        streams.claim_stream(wish(account_id, profile_id, *old[0]), two, None, NOON)
+    with pytest.raises(NotSignedIn):  # a device evicted during its claim evicts no other
+        streams.claim_stream(stream_request(account_id, profile_id, *old[0]), two, None, NOON)
 
 
-def most_at_once(app, account_id, attempts):
-    """Run the attempts from eight threads at once, over and over: the most live streams ever, and every outcome."""
+def max_live_streams(app, account_id, attempts):
+    """Run the attempts in eight concurrent threads; return the maximum of live streams, and every outcome."""
     outcomes, most, barrier = [], [0], threading.Barrier(WRITERS)
 
-    def work(mine):
+    def work(own_attempts):
         with app.app_context():
-            for attempt in mine:
+            for attempt in own_attempts:
                 barrier.wait()
                 try:
                     attempt()
@@ -183,29 +183,29 @@ def most_at_once(app, account_id, attempts):
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known devices", "new devices"])
-def test_eight_at_once_never_get_more_than_the_limit(app, home, known):
+def test_eight_concurrent_claims_never_exceed_the_limit(app, home, known):
     account_id, (profile_id,) = new_account(NOON)
     devices = [new_session(account_id, NOON) for _ in range(WRITERS)]
 
     def attempts(n):
-        for turn in range(ROUNDS):
-            name = devices[n][1] if known else f"{devices[n][1]}-{turn}"
-            asked = wish(account_id, profile_id, devices[n][0], name, f"ttl_{turn}")
-            yield lambda asked=asked: streams.claim_stream(asked, TWO, None, NOON)
+        for round_number in range(ROUNDS):
+            name = devices[n][1] if known else f"{devices[n][1]}-{round_number}"
+            request = stream_request(account_id, profile_id, devices[n][0], name, f"ttl_{round_number}")
+            yield lambda request=request: streams.claim_stream(request, TWO, None, NOON)
 
-    most, outcomes = most_at_once(app, account_id, attempts)
+    most, outcomes = max_live_streams(app, account_id, attempts)
     assert most == 2
     assert (outcomes.count("started"), len(outcomes)) == (2 * ROUNDS, WRITERS * ROUNDS)
 
 
-def test_one_device_that_starts_the_same_item_eight_times_at_once_has_one_stream(app):
+def test_eight_concurrent_starts_of_one_item_on_one_device_leave_one_stream(app):
     account_id, (profile_id,) = new_account(NOON)
-    mine = new_session(account_id, NOON)
+    session = new_session(account_id, NOON)
 
     def attempts(n):
-        for turn in range(ROUNDS):
-            asked = wish(account_id, profile_id, *mine, f"ttl_{turn}")
-            yield lambda asked=asked: streams.claim_stream(asked, TWO, None, NOON)
+        for round_number in range(ROUNDS):
+            request = stream_request(account_id, profile_id, *session, f"ttl_{round_number}")
+            yield lambda request=request: streams.claim_stream(request, TWO, None, NOON)
 
-    most, outcomes = most_at_once(app, account_id, attempts)
+    most, outcomes = max_live_streams(app, account_id, attempts)
     assert (most, set(outcomes)) == (1, {"started"})

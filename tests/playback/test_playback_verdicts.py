@@ -1,4 +1,4 @@
-"""Any title, profile, country, plan and time: the list, the page, the play and the explanation agree."""
+"""For any title, profile, country, plan and time: list, page, playback and explanation agree."""
 
 import random
 from datetime import timedelta
@@ -15,7 +15,7 @@ PLANS = ("standard", "premium", "mobile")
 
 
 def some_windows(chance):
-    """None, nowhere, or up to three windows around the time of the test."""
+    """Return None, no window, or up to three windows around the time of the test."""
     if chance.random() < 0.3:
         return None
     windows = []
@@ -44,14 +44,14 @@ def some_viewer(chance, world, prices):
     viewer = world.household(plan=chance.choice([*prices, None]), country=chance.choice(COUNTRIES))
     max_age = chance.choice([None, 6, 13, 17])
     if max_age is not None:
-        answer = viewer.patch(f"/v1/profiles/{viewer.profile_id}", {"max_age": max_age})
-        assert answer.status_code == 200, answer.json
+        response = viewer.patch(f"/v1/profiles/{viewer.profile_id}", {"max_age": max_age})
+        assert response.status_code == 200, response.json
     return viewer
 
 
-def heard(answer):
-    """What a play comes to: the refusal's code, or None."""
-    return None if answer.status_code == 201 else answer.json["code"]
+def error_code(response):
+    """Return the error code of a playback, or None."""
+    return None if response.status_code == 201 else response.json["code"]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -66,12 +66,12 @@ def test_list_page_play_and_explanation_agree(app, clock, seed):
             listed = {title["id"] for title in viewer.get("/v1/catalog/titles?limit=100").json["items"]}
             subscribed = viewer.get("/v1/sessions/current").json["entitlements"]["active"]
             for name, title_id in world.ids.items():
-                played = heard(viewer.play(name))
+                played = error_code(viewer.play(name))
                 page = viewer.get(f"/v1/catalog/titles/{title_id}")
-                told = page.json["availability"]["reason"] if page.status_code == 200 else page.json["code"]
-                asked = {"account_id": viewer.account_id, "item_id": title_id}
-                explained = world.operator.post("/v1/admin/explain", asked).json["code"]
-                assert played == told == explained, (seed, name, clock())
+                shown = page.json["availability"]["reason"] if page.status_code == 200 else page.json["code"]
+                body = {"account_id": viewer.account_id, "item_id": title_id}
+                explained = world.operator.post("/v1/admin/explain", body).json["code"]
+                assert played == shown == explained, (seed, name, clock())
                 assert (title_id not in listed) or played in (None, "subscription_required")
                 assert not (subscribed and played is None) or title_id in listed
                 outcomes.add(played)

@@ -1,4 +1,4 @@
-"""How far profiles got, and the rows that are made of it."""
+"""Viewing progress, and the rows computed from it."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from streamsvc.rules.playback import progress
 from streamsvc.rules.playback.progress import PlayableItem
 from streamsvc.storage.database import db
 from tests.conftest import NOON
-from tests.worlds.playback_steps import CARTOON, FILM, World, new_account, told
+from tests.worlds.playback_steps import CARTOON, FILM, World, error_of, new_account
 
 EPISODES = [{"number": n, "title": f"Episode {n}", "runtime_s": 3000} for n in (1, 2, 3)]
 SHOW = {
@@ -36,7 +36,7 @@ def world(app):
 
 
 class Watcher:
-    """A household with a plan, and what its first profile watches."""
+    """A household with a plan, and the progress of its first profile."""
 
     def __init__(self, world):
         self.world, self.viewer = world, world.household(plan=world.put_plan())
@@ -51,13 +51,13 @@ class Watcher:
         return self.viewer.put(self.path("progress", self.world.ids.get(item, item)), body)
 
     def watch(self, *items):
-        """Watch these to the end, one after the other, a minute apart."""
+        """Watch items to the end, one after the other, a minute apart."""
         for item in items:
             self.world.clock.advance(minutes=1)
             assert self.report(item, 3000, 3000).json["watched"]
 
     def row(self, name):
-        """The external ids of a row's items."""
+        """Return the external ids of a row's items."""
         names = {id_: external_id for external_id, id_ in self.world.ids.items()}
         return [names[item["item_id"]] for item in self.viewer.get(self.path(name)).json["items"]]
 
@@ -67,7 +67,7 @@ def ann(world):
     return Watcher(world)
 
 
-def test_what_is_reported_is_where_one_goes_on(ann):
+def test_the_reported_position_is_the_resume_position(ann):
     stands = ann.report("film", 1800).json
     assert (stands["position_s"], stands["resume_s"], stands["watched"], stands["finished"]) == (
         1800,
@@ -98,7 +98,7 @@ def test_a_late_report_of_the_end_still_counts_as_watched(ann, clock):
     assert (late["position_s"], late["watched"], late["finished"]) == (600, True, True)
 
 
-def test_finished_stays_finished_until_the_viewer_begins_again(ann, clock):
+def test_an_item_stays_finished_until_the_viewer_restarts_it(ann, clock):
     ann.report("film", 5900)
     clock.advance(hours=1)
     assert ann.report("film", 600).json["finished"]
@@ -108,33 +108,33 @@ def test_finished_stays_finished_until_the_viewer_begins_again(ann, clock):
     assert ann.row("continue-watching") == ["film"]
 
 
-def test_playing_a_finished_film_begins_it_again(ann, clock):
+def test_playing_a_finished_film_restarts_it(ann, clock):
     ann.report("film", 5900)
     clock.advance(hours=1)
     stream = ann.viewer.play("film").json
     assert stream["resume_s"] == 0
     clock.advance(seconds=60)
-    ann.viewer.beat(stream["stream_id"], 60)
+    ann.viewer.send_heartbeat(stream["stream_id"], 60)
     assert ann.row("continue-watching") == ["film"]
 
 
-def test_heartbeats_note_how_far_it_is(ann, clock):
+def test_heartbeats_save_the_position(ann, clock):
     stream = ann.viewer.play("film").json
     clock.advance(seconds=60)
-    ann.viewer.beat(stream["stream_id"], 900)
+    ann.viewer.send_heartbeat(stream["stream_id"], 900)
     ann.viewer.delete(f"/v1/playback/{stream['stream_id']}")
     assert ann.viewer.play("film").json["resume_s"] == 900
 
 
-def test_a_player_that_slept_still_tells_where_it_was(ann, clock):
+def test_a_late_heartbeat_still_saves_the_position(ann, clock):
     stream = ann.viewer.play("film").json
     clock.advance(hours=8)
-    late = ann.viewer.beat(stream["stream_id"], 1200, at=NOON + timedelta(minutes=20))
+    late = ann.viewer.send_heartbeat(stream["stream_id"], 1200, at=NOON + timedelta(minutes=20))
     assert late.status_code == 410
     assert ann.viewer.play("film").json["resume_s"] == 1200
 
 
-def test_a_player_whose_clock_runs_ahead_shuts_nobody_out(ann, clock):
+def test_a_player_whose_clock_runs_ahead_does_not_block_later_reports(ann, clock):
     ann.report("film", 1800, at=clock() + timedelta(days=9000))
     clock.advance(minutes=1)
     assert ann.report("film", 2400).json["position_s"] == 2400
@@ -146,7 +146,7 @@ def test_two_reports_from_a_clock_that_runs_ahead_keep_their_order(ann, clock):
     assert ann.report("film", 60, at=clock() + timedelta(days=8999)).json["position_s"] == 1800
 
 
-def test_what_piled_up_offline_lands_in_any_order(ann, world, clock):
+def test_a_batch_of_offline_reports_merges_in_any_order(ann, world, clock):
     def one(item, position_s, minutes):
         at = (NOON + timedelta(minutes=minutes)).isoformat()
         return {"item_id": world.ids.get(item, item), "position_s": position_s, "duration_s": 6000, "at": at}
@@ -159,15 +159,15 @@ def test_what_piled_up_offline_lands_in_any_order(ann, world, clock):
         one("show", 1, 1),
         one("cartoon", 300, 5),
     ]
-    answer = ann.viewer.post(ann.path("progress"), {"items": pile})
-    assert [(o["applied"], o["reason"]) for o in answer.json["items"]] == [
+    response = ann.viewer.post(ann.path("progress"), {"items": pile})
+    assert [(o["applied"], o["reason"]) for o in response.json["items"]] == [
         (True, None),
         (False, None),
         (False, "not_found"),
         (False, "not_found"),
         (True, None),
     ]
-    assert answer.json["items"][1]["progress"]["position_s"] == 1200
+    assert response.json["items"][1]["progress"]["position_s"] == 1200
     assert ann.row("continue-watching") == ["film", "cartoon"]
 
 
@@ -176,25 +176,25 @@ REPORTS = st.lists(st.tuples(TIMES, st.integers(0, 6000), st.booleans()), min_si
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(told=REPORTS, shuffle=st.randoms())
-def test_the_order_in_which_reports_come_changes_nothing(app, told, shuffle):
+@given(reports=REPORTS, shuffle=st.randoms())
+def test_the_order_of_reports_does_not_matter(app, reports, shuffle):
     film, now = PlayableItem("ttl_1", "ttl_1", runtime_s=6000), NOON + timedelta(days=1)
 
-    def outcome(told, profile_id):
-        for at, position_s, again in told:
+    def outcome(reports, profile_id):
+        for at, position_s, again in reports:
             said = progress.normalize_report(film, position_s, None, at, now, restarted_at=at if again else None)
             row = save_progress(profile_id, film, said)
         return tuple(row)[2:]
 
     with app.app_context():
         _, (one, other) = new_account(NOON, profiles=2)
-        mixed = [*told, told[0]]
+        mixed = [*reports, reports[0]]
         shuffle.shuffle(mixed)
-        assert outcome(told, one) == outcome(mixed, other)
+        assert outcome(reports, one) == outcome(mixed, other)
         db.session.remove()
 
 
-def test_a_glance_is_no_beginning(ann):
+def test_a_few_seconds_do_not_count_as_started(ann):
     ann.report("film", 20)
     assert ann.row("continue-watching") == []
     assert ann.row("history") == ["film"]
@@ -217,7 +217,7 @@ def test_a_series_is_continued_with_one_episode(ann, clock):
     assert ann.row("continue-watching") == ["show/1/1"]
 
 
-def test_what_is_hidden_comes_back_when_it_is_watched_on(ann, world, clock):
+def test_a_hidden_item_returns_when_it_is_played_again(ann, world, clock):
     ann.report("film", 600)
     assert ann.viewer.delete(ann.path("continue-watching", world.ids["film"])).status_code == 204
     assert ann.row("continue-watching") == []
@@ -227,7 +227,7 @@ def test_what_is_hidden_comes_back_when_it_is_watched_on(ann, world, clock):
     assert ann.row("continue-watching") == ["film"]
 
 
-def test_what_nobody_went_on_with_for_a_year_is_left_out(ann, clock):
+def test_items_inactive_for_a_year_are_omitted(ann, clock):
     ann.report("film", 600)
     for days, row in ((364, ["film"]), (1, [])):
         clock.advance(days=days)
@@ -244,44 +244,44 @@ def test_next_up_is_the_episode_after_the_one_watched_last(ann):
     assert ann.row("next-up") == []
 
 
-def test_next_up_leaves_out_what_was_watched_before(ann):
+def test_next_up_omits_episodes_watched_before(ann):
     ann.watch("show/1/2", "show/1/1")
     assert ann.row("next-up") == ["show/1/3"]
 
 
-def test_a_special_is_never_next_and_puts_nothing_next(ann):
+def test_specials_are_ignored_by_next_up(ann):
     ann.watch("show/0/1")
     assert ann.row("next-up") == []
 
 
-def test_a_series_that_is_in_the_midst_of_an_episode_is_continued_not_next(ann, clock):
+def test_a_series_with_an_unfinished_episode_is_continued_not_next(ann, clock):
     ann.watch("show/1/1")
     clock.advance(minutes=1)
     ann.report("show/1/2", 600, 3000)
     assert (ann.row("continue-watching"), ann.row("next-up")) == (["show/1/2"], [])
 
 
-def test_an_episode_that_leaves_the_catalogue_does_not_lose_the_place_in_the_series(ann, world):
+def test_a_removed_episode_does_not_lose_the_position_in_its_series(ann, world):
     ann.watch("show/1/2")
     world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": [EPISODES[0], EPISODES[2]]}]})
     assert ann.row("next-up") == ["show/1/3"]
 
 
-def test_an_episode_that_is_not_released_yet_is_not_next(ann, world):
+def test_an_unreleased_episode_is_not_next(ann, world):
     later = [EPISODES[0], EPISODES[1] | {"released_on": "2026-02-01"}]
     world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": later}]})
     ann.watch("show/1/1")
     assert ann.row("next-up") == []
 
 
-def test_history_tells_each_item_once_the_latest_first(ann, clock):
+def test_history_lists_each_item_once_the_latest_first(ann, clock):
     for item in ("film", "cartoon", "film"):
         clock.advance(minutes=1)
         ann.report(item, 600)
     assert ann.row("history") == ["film", "cartoon"]
 
 
-def test_history_can_be_forgotten_one_by_one_or_whole(ann, world):
+def test_history_can_be_deleted_by_item_or_as_a_whole(ann, world):
     for item in ("film", "cartoon", "show/1/1"):
         ann.report(item, 600)
     ann.viewer.delete(ann.path("history", world.ids["film"]))
@@ -291,7 +291,7 @@ def test_history_can_be_forgotten_one_by_one_or_whole(ann, world):
     assert ann.row("history") == []
 
 
-def test_rows_come_a_page_at_a_time(ann, clock):
+def test_rows_are_paged(ann, clock):
     for item in ("film", "cartoon", "show/1/1", "show/1/2"):
         clock.advance(minutes=1)
         ann.report(item, 600)
@@ -304,7 +304,7 @@ def test_rows_come_a_page_at_a_time(ann, clock):
     assert len(seen) == 4
 
 
-def test_the_watchlist_keeps_titles_in_the_order_of_addition(ann, world, clock):
+def test_the_watchlist_is_sorted_by_addition(ann, world, clock):
     for title in ("film", "show", "film"):
         clock.advance(minutes=1)
         assert ann.viewer.put(ann.path("watchlist", world.ids[title])).status_code == 204
@@ -316,11 +316,11 @@ def test_the_watchlist_keeps_titles_in_the_order_of_addition(ann, world, clock):
     assert len(ann.viewer.get(ann.path("watchlist")).json["items"]) == 1
 
 
-def test_an_episode_is_not_put_on_the_watchlist(ann, world):
-    assert told(ann.viewer.put(ann.path("watchlist", world.ids["show/1/1"]))) == (404, "not_found")
+def test_an_episode_cannot_be_added_to_the_watchlist(ann, world):
+    assert error_of(ann.viewer.put(ann.path("watchlist", world.ids["show/1/1"]))) == (404, "not_found")
 
 
-def test_the_state_tells_what_cached_lists_cannot(ann, world):
+def test_item_states_have_progress_watchlist_and_rating(ann, world):
     ids = [world.ids[item] for item in ("film", "cartoon", "show/1/1")]
     ann.report("film", 600)
     ann.viewer.put(ann.path("watchlist", ids[1]))
@@ -337,7 +337,7 @@ def test_the_state_tells_what_cached_lists_cannot(ann, world):
     assert ann.viewer.get(ann.path(f"state?ids={ids[0]}")).json["items"][0]["rating"] is None
 
 
-def test_what_the_profiles_age_forbids_is_in_none_of_its_rows(ann, world, clock):
+def test_titles_above_the_profiles_age_limit_are_in_none_of_its_rows(ann, world, clock):
     for item in ("film", "cartoon", "show/1/1"):
         ann.report(item, 600)
         ann.viewer.put(ann.path("watchlist", world.ids[item.partition("/")[0]]))
@@ -345,11 +345,11 @@ def test_what_the_profiles_age_forbids_is_in_none_of_its_rows(ann, world, clock)
     for row in ("continue-watching", "history"):
         assert ann.row(row) == ["cartoon"]
     assert len(ann.viewer.get(ann.path("watchlist")).json["items"]) == 1
-    assert told(ann.report("film", 700)) == (404, "not_found")
-    assert told(ann.viewer.put(ann.path("ratings", world.ids["film"]), {"rating": "up"})) == (404, "not_found")
+    assert error_of(ann.report("film", 700)) == (404, "not_found")
+    assert error_of(ann.viewer.put(ann.path("ratings", world.ids["film"]), {"rating": "up"})) == (404, "not_found")
 
 
-def test_what_is_withdrawn_is_not_continued_but_stays_in_the_history(ann, world):
+def test_unavailable_titles_are_not_continued_but_stay_in_the_history(ann, world):
     ann.report("film", 600)
     world.put_titles(FILM | {"windows": []})
     assert (ann.row("continue-watching"), ann.row("history")) == ([], ["film"])
@@ -363,27 +363,27 @@ def test_another_accounts_profile_is_not_found(ann, world):
     for row in ROWS:
         missing = eve.get(f"/v1/profiles/pro_1/{row}")
         foreign = eve.get(ann.path(row))
-        assert told(foreign) == told(missing) == (404, "not_found"), row
-    assert told(
+        assert error_of(foreign) == error_of(missing) == (404, "not_found"), row
+    assert error_of(
         eve.put(
             ann.path("progress", world.ids["film"]), {"position_s": 1, "duration_s": 9, "at": "2026-01-01T00:00:00Z"}
         )
     ) == (404, "not_found")
 
 
-def test_a_locked_profile_shows_nothing_to_who_watches_as_another(ann):
-    def heard():
-        answers = [ann.viewer.get(f"/v1/profiles/{other}/{row}") for row in ROWS]
-        return {(answer.status_code, answer.json.get("code")) for answer in answers}
+def test_a_locked_profile_is_closed_to_other_profiles(ann):
+    def outcomes():
+        responses = [ann.viewer.get(f"/v1/profiles/{other}/{row}") for row in ROWS]
+        return {(response.status_code, response.json.get("code")) for response in responses}
 
     other = ann.viewer.post("/v1/profiles", {"name": "Parent"}).json["id"]
     assert ann.viewer.put(f"/v1/profiles/{other}/pin", {"pin": "4711"}).status_code == 204
-    assert heard() == {(403, "pin_required")}
+    assert outcomes() == {(403, "pin_required")}
     assert ann.viewer.patch("/v1/sessions/current", {"profile_id": other, "pin": "4711"}).status_code == 200
-    assert heard() == {(200, None)}
+    assert outcomes() == {(200, None)}
 
 
-def test_a_profile_that_is_removed_takes_its_progress_with_it(ann, app):
+def test_deleting_a_profile_deletes_its_progress(ann, app):
     other = ann.viewer.post("/v1/profiles", {"name": "Guest"}).json["id"]
     body = {"position_s": 600, "duration_s": 6000, "at": NOON.isoformat()}
     assert ann.viewer.put(f"/v1/profiles/{other}/progress/{ann.world.ids['film']}", body).status_code == 200

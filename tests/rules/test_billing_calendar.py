@@ -47,7 +47,7 @@ def test_periods_from_a_late_january_day(start, expected):
     assert dates(start, None, MONTH, len(expected)) == expected
 
 
-def test_an_anchor_day_given_makes_a_leading_stub():
+def test_an_explicit_anchor_day_creates_a_leading_stub():
     """OM-006: anchor 31, start 10 July."""
     grid = Grid.from_first(date(2025, 7, 10), 31, MONTH)
     assert grid.around(date(2025, 7, 10)) == Period(date(2025, 6, 30), date(2025, 7, 31))

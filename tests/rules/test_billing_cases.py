@@ -83,7 +83,7 @@ class Life:
         }
         self.facts = fact.Facts(self.facts.events, {**self.facts.booked, **booked})
 
-    def happen(self, kind, on, *details, **more):
+    def record_event(self, kind, on, *details, **more):
         self.book(on)
         self.facts = self.facts.plus(kind(f"e{len(self.facts.events)}", on, *details, **more))
 
@@ -143,7 +143,7 @@ def expected_lines(case):
 
 
 @pytest.mark.parametrize("name", LIFE)
-def test_a_peers_case_comes_out_to_the_cent(name):
+def test_a_peers_case_matches_to_the_cent(name):
     case, life = CASES[name], Life(CASES[name])
     life.book(max(day(invoice["date"]) for invoice in case["expect"]["invoices"]))
     got = [
@@ -167,7 +167,7 @@ def test_the_same_facts_name_the_same_lines_and_owe_nothing_more(name):
     assert len({line.identity for line in again}) == len(again)
 
 
-def test_two_phases_of_one_month_add_up_to_its_price():
+def test_two_prorated_phases_of_a_month_add_up_to_its_price():
     """OM-004: 14 of 31 days are used when the second phase starts; the credit and the new charge are 17 of 31."""
     case = CASES["OM-004"]
     life = Life({**case, "timeline": [*case["timeline"], {"date": "2024-02-01", "op": "advance_to"}]})

@@ -18,7 +18,7 @@ def windows(*spans, countries=("DE",)):
     return tuple(Window(where, at(start), at(end)) for start, end in spans)
 
 
-def test_a_title_without_windows_and_plans_plays_everywhere():
+def test_a_title_without_windows_and_plans_is_playable_everywhere():
     assert decide_access(TitleFacts(), ANN, NOW).playable
     assert decide_access(TitleFacts(), ViewerFacts(subscribed=True, plan="x"), NOW).playable
 
@@ -46,7 +46,7 @@ def test_each_refusal_has_its_reason(title, viewer, reason):
     assert found.hidden == (reason == "not_found")
 
 
-def test_refusals_come_in_their_order():
+def test_refusals_follow_the_documented_order():
     title = TitleFacts(min_age=18, windows=windows((-2, -1)), plans=frozenset())
     failed = [
         check.code for check in access_checks(title, ViewerFacts(max_age=6, has_profile=False), NOW) if not check.passed
@@ -63,7 +63,7 @@ def test_a_window_is_half_open():
     assert [decide_access(title, ANN, at).playable for at in (before, first, last, end)] == [False, True, True, False]
 
 
-def test_the_window_that_matters_is_told():
+def test_the_decision_includes_the_relevant_window():
     title = TitleFacts(windows=windows((-9, -5), (-1, 2), (0, 3), (7, 9)))
     found = decide_access(title, ANN, NOW)
     assert (found.starts_at, found.ends_at) == (NOW, NOW + 3 * DAY)
@@ -77,7 +77,7 @@ def test_a_window_for_every_country_needs_no_country():
     ).playable
 
 
-def test_who_has_no_subscription_sees_what_some_plan_would_show():
+def test_viewers_without_a_subscription_see_titles_of_any_plan():
     stranger = ViewerFacts(country="DE")
     assert is_listed(TitleFacts(plans=frozenset({"premium"})), stranger, NOW)
     assert not is_listed(TitleFacts(plans=frozenset({"premium"})), ANN, NOW)
@@ -85,12 +85,12 @@ def test_who_has_no_subscription_sees_what_some_plan_would_show():
     assert not is_listed(TitleFacts(windows=windows((1, 2))), stranger, NOW)
 
 
-def test_an_operator_is_not_asked_for_a_subscription():
+def test_operators_need_no_subscription():
     operator = ViewerFacts(country="DE", any_plan=True)
     assert decide_access(TitleFacts(plans=frozenset()), operator, NOW).playable
     assert is_listed(TitleFacts(plans=frozenset()), operator, NOW)
 
 
-def test_an_unrated_title_is_hidden_from_limited_profiles_alone():
+def test_an_unrated_title_is_hidden_only_from_profiles_with_a_limit():
     assert not is_listed(TitleFacts(), ViewerFacts(max_age=18, subscribed=True), NOW)
     assert is_listed(TitleFacts(), ViewerFacts(subscribed=True), NOW)

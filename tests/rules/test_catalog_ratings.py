@@ -12,7 +12,7 @@ from streamsvc.rules.maturity import AGE_RATINGS, RATING_SYSTEMS, UNRATED_AGE_GA
         ("AU:MA15+", 15), ("JP:R18+", 18), ("IN:UA 13+", 13), ("SE:Btl", 0), ("KR:15", 15), ("NL:AL", 0),
     ],
 )  # fmt: skip
-def test_a_rating_is_the_youngest_age_it_is_meant_for(text, age):
+def test_a_rating_maps_to_its_minimum_age(text, age):
     assert parse_age_rating(text).min_age == age
 
 
@@ -21,12 +21,12 @@ def test_at_least_twenty_countries_are_known():
     assert all(0 <= found.min_age <= 21 for found in AGE_RATINGS.values() if found.min_age is not None)
 
 
-def test_a_rating_is_read_in_small_letters_too():
+def test_ratings_are_case_insensitive():
     assert parse_age_rating(" us:pg-13 ").text == "US:PG-13"
 
 
 @pytest.mark.parametrize("unknown", ["US:PG13", "ZZ:18", "R", "", "US:", ":R"])
-def test_an_unknown_rating_is_refused_not_taken_for_none(unknown):
+def test_an_unknown_rating_is_rejected(unknown):
     with pytest.raises(ValueError):
         parse_age_rating(unknown)
 

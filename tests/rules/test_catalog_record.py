@@ -7,25 +7,25 @@ from streamsvc.rules.catalog.record import InvalidRecord, convert_record, decode
 FILM = {"external_id": "x:1", "kind": "movie", "title": "A film"}
 
 
-def flaws_of(**more):
+def errors_of(**more):
     with pytest.raises(InvalidRecord) as refused:
         convert_record(FILM | more)
-    return [(flaw.field, flaw.code) for flaw in refused.value.errors]
+    return [(error.field, error.code) for error in refused.value.errors]
 
 
-def test_three_fields_are_enough():
+def test_three_fields_are_sufficient():
     assert json.loads(encode_record(convert_record(FILM))) == FILM
 
 
 @pytest.mark.parametrize("missing", FILM)
-def test_without_one_of_them_a_record_is_refused(missing):
+def test_a_record_without_a_required_field_is_invalid(missing):
     with pytest.raises(InvalidRecord) as refused:
         convert_record({name: value for name, value in FILM.items() if name != missing})
     assert refused.value.errors[0][:2] == (missing, "missing")
 
 
 @pytest.mark.parametrize(
-    ("more", "flaw"),
+    ("more", "error"),
     [
         ({"genre": "drama"}, ("genre", "unknown_field")),
         ({"kind": "film"}, ("kind", "invalid")),
@@ -50,21 +50,21 @@ def test_without_one_of_them_a_record_is_refused(missing):
         ({"kind": "series", "seasons": [{"number": 1}, {"number": 1}]}, ("seasons", "duplicate")),
     ],
 )
-def test_a_flaw_is_told_with_its_field_and_a_code(more, flaw):
-    assert flaw in flaws_of(**more)
+def test_an_error_names_its_field_and_a_code(more, error):
+    assert error in errors_of(**more)
 
 
 @pytest.mark.parametrize("line", [b"{", b"\xff\xfe{}", b'{"title": "\\ud800"}', b"[" * 100_000, b"null", b"7"])
-def test_a_line_that_is_no_record_is_refused(line):
+def test_a_line_that_is_not_a_record_is_invalid(line):
     with pytest.raises(InvalidRecord):
         decode_record(line)
 
 
-def test_several_flaws_are_told_together():
-    assert len(flaws_of(age_rating="R", languages=["x"], countries=["QQ"])) == 3
+def test_several_errors_are_reported_together():
+    assert len(errors_of(age_rating="R", languages=["x"], countries=["QQ"])) == 3
 
 
-def test_one_meaning_has_one_form():
+def test_equal_records_have_one_canonical_form():
     loose = FILM | {"genres": ["Sci-Fi", "sci-fi"], "languages": ["PT-br"], "countries": ["us"], "age_rating": "us:r"}
     loose["windows"] = [{"countries": ["us", "CA"], "starts_at": "2026-01-01T01:00:00+01:00", "ends_at": None}]
     exact = FILM | {"genres": ["sci-fi"], "languages": ["pt-BR"], "countries": ["US"], "age_rating": "US:R"}
@@ -73,7 +73,7 @@ def test_one_meaning_has_one_form():
     assert json.loads(encode_record(convert_record(exact))) == exact
 
 
-def test_no_windows_and_nowhere_are_kept_apart():
+def test_no_windows_and_an_empty_list_differ():
     assert json.loads(encode_record(convert_record(FILM | {"windows": [], "plans": []})))["windows"] == []
     assert "windows" not in json.loads(encode_record(convert_record(FILM | {"windows": None})))
     assert convert_record(FILM | {"windows": []}).facts.windows == ()
@@ -81,7 +81,7 @@ def test_no_windows_and_nowhere_are_kept_apart():
     assert convert_record(FILM | {"plans": []}).facts.plans == frozenset()
 
 
-def test_null_says_as_little_as_leaving_it_out():
+def test_null_equals_an_omitted_field():
     nulls = dict.fromkeys(("genres", "seasons", "credits", "external_ids", "media", "original_title"))
     assert encode_record(convert_record(FILM | nulls)) == encode_record(convert_record(FILM))
     season = {"number": 1, "episodes": [{"number": 1, "artwork": None}]}

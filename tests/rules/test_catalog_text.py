@@ -32,16 +32,16 @@ from streamsvc.rules.catalog.typos import words_one_edit_away
         ("$", "$"),
     ],
 )
-def test_a_title_and_what_is_typed_for_it_fold_alike(title, typed):
+def test_titles_and_typed_queries_fold_to_the_same_text(title, typed):
     assert fold_text(title) == fold_text(typed)
 
 
 @pytest.mark.parametrize("written", ["Spider-Man", "spider man", "SpiderMan", "Spider Man", "spider.man"])
-def test_spider_man_is_one_word_when_compact(written):
+def test_variants_of_spider_man_are_equal_without_spaces(written):
     assert without_spaces(fold_text(written)) == "spiderman"
 
 
-def test_wall_e_is_found_joined():
+def test_joined_words_include_wall_e():
     assert without_spaces(fold_text("WALL·E")) == without_spaces(fold_text("wall e")) == "walle"
     assert joined_words(fold_text("x men two")) == ["xmen", "mentwo", "2"]
 
@@ -54,7 +54,7 @@ def test_roman_numerals_are_found_as_digits_except_at_the_start():
 @pytest.mark.parametrize(
     ("written", "also"), [("Rocky Four", "4"), ("Doctor Zhivago", "dr"), ("St. Vincent", "stvincent"), ("Vol Two", "2")]
 )
-def test_words_are_found_in_their_other_readings(written, also):
+def test_words_have_alternative_spellings(written, also):
     assert also in joined_words(fold_text(written))
 
 
@@ -76,11 +76,11 @@ def test_words_are_found_in_their_other_readings(written, also):
         ("and a hundred", "and a hundred"),
     ],
 )
-def test_a_number_of_several_words_is_read_as_digits(written, also):
+def test_numbers_of_several_words_become_digits(written, also):
     assert " ".join(replace_number_words(written.split())) == also
 
 
-def test_an_article_may_be_left_out_but_is_not_all_of_a_name():
+def test_a_leading_article_is_dropped_unless_it_is_the_whole_name():
     assert without_article(fold_text("The Matrix")) == "matrix"
     assert without_article(fold_text("The The")) == "the"
     assert without_article(fold_text("Das")) == "das"
@@ -95,39 +95,39 @@ def test_quotes_and_operators_are_plain_text():
     assert fold_text('"AND" OR NOT (star*)') == "and or not star"
 
 
-def test_kana_keep_the_marks_that_make_another_letter():
+def test_kana_keep_the_marks_that_form_other_letters():
     assert fold_text("ガンダム") != fold_text("カンタム")
 
 
-def test_a_slug_names_a_genre_in_an_address():
+def test_a_slug_is_the_code_of_a_genre():
     assert slugify("Science Fiction") == "science-fiction"
 
 
 @given(st.text(max_size=80))
-def test_folding_twice_changes_nothing_more(text):
+def test_folding_is_idempotent(text):
     assert fold_text(fold_text(text)) == fold_text(text)
 
 
 @given(st.text(max_size=80))
-def test_folded_text_is_words_and_single_spaces(text):
+def test_folded_text_has_words_separated_by_single_spaces(text):
     folded = fold_text(text)
     assert folded == " ".join(folded.split())
     assert folded == folded.lower() or not folded.isascii()
 
 
 @pytest.mark.parametrize("typed", ["matrx", "matirx", "mattrix", "matrox", "atrix"])
-def test_one_slip_is_undone(typed):
+def test_one_edit_is_corrected(typed):
     assert "matrix" in words_one_edit_away(typed)
 
 
-def test_two_slips_are_not():
+def test_two_edits_are_not_corrected():
     assert "matrix" not in words_one_edit_away("matroxx")
 
 
-def test_short_words_are_not_guessed():
+def test_short_words_are_not_corrected():
     assert words_one_edit_away("up") == words_one_edit_away("2001") == set()
     assert "seven" in words_one_edit_away("se7en")
 
 
-def test_slips_in_other_alphabets_are_undone():
+def test_edits_in_other_alphabets_are_corrected():
     assert "москва" in words_one_edit_away("масква")

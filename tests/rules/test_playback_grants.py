@@ -8,7 +8,7 @@ NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 GRANT = PlaybackToken("str_1", "acc_1", "pro_1", "ttl_1", "DE", ("/media/ttl_1/",), 1080, NOON + timedelta(seconds=90))
 
 
-def test_a_grant_tells_all_that_it_is_bound_to():
+def test_a_token_has_all_its_claims():
     assert GRANT.claims() == {
         "aud": "playback",
         "sub": "str_1",
@@ -22,16 +22,16 @@ def test_a_grant_tells_all_that_it_is_bound_to():
     }
 
 
-def test_a_grant_ends_on_the_second():
+def test_a_token_expires_on_the_second():
     assert not is_expired(GRANT.claims(), NOON + timedelta(seconds=89, microseconds=999_999))
     assert is_expired(GRANT.claims(), NOON + timedelta(seconds=90))
 
 
-def test_a_grant_opens_the_folder_of_its_manifest():
+def test_a_token_allows_the_folder_of_its_manifest():
     assert allowed_path("https://cdn.example/films/a/master.m3u8?v=1") == "/films/a/"
 
 
-def test_a_manifest_in_no_folder_opens_itself_alone():
+def test_a_manifest_at_the_root_allows_only_itself():
     assert allowed_path("https://cdn.example/master.m3u8") == "/master.m3u8"
     alone = GRANT.claims() | {"paths": ["/master.m3u8"]}
     assert (
@@ -42,7 +42,7 @@ def test_a_manifest_in_no_folder_opens_itself_alone():
 
 
 @pytest.mark.parametrize("path", ["/media/ttl_1/master.m3u8", "/media/ttl_1/1080/seg-1.m4s", "/media/ttl_1/a%20b.vtt"])
-def test_a_grant_opens_every_segment_of_its_item(path):
+def test_a_token_allows_every_segment_of_its_item(path):
     assert allows_path(GRANT.claims(), path)
 
 
@@ -61,5 +61,5 @@ def test_a_grant_opens_every_segment_of_its_item(path):
         "",
     ],
 )
-def test_a_grant_opens_nothing_else_however_it_is_spelled(path):
+def test_a_token_allows_nothing_else_however_it_is_spelled(path):
     assert not allows_path(GRANT.claims(), path)

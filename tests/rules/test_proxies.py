@@ -1,4 +1,4 @@
-"""Whose address counts behind reverse proxies: nobody chooses theirs."""
+"""The client's address behind reverse proxies cannot be forged."""
 
 from ipaddress import ip_network
 
@@ -6,7 +6,7 @@ import pytest
 
 from streamsvc.rules.proxies import client_address
 
-OURS = tuple(map(ip_network, ("10.0.0.0/8", "127.0.0.1", "2001:db8:5::/48")))
+TRUSTED = tuple(map(ip_network, ("10.0.0.0/8", "127.0.0.1", "2001:db8:5::/48")))
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ OURS = tuple(map(ip_network, ("10.0.0.0/8", "127.0.0.1", "2001:db8:5::/48")))
         ("", "203.0.113.9", ""),
     ],
 )
-def test_the_nearest_hop_that_no_trusted_network_holds_is_the_client(peer, forwarded_for, client):
-    assert client_address(peer, forwarded_for, OURS) == client
+def test_the_nearest_hop_outside_the_trusted_networks_is_the_client(peer, forwarded_for, client):
+    assert client_address(peer, forwarded_for, TRUSTED) == client
 
 
 @pytest.mark.parametrize(
@@ -45,5 +45,5 @@ def test_the_nearest_hop_that_no_trusted_network_holds_is_the_client(peer, forwa
         (1, "made up", "192.0.2.1"),
     ],
 )
-def test_of_so_many_proxies_the_furthest_says_who_called_it(trusted, forwarded_for, client):
+def test_with_a_number_of_proxies_the_furthest_one_names_the_client(trusted, forwarded_for, client):
     assert client_address("192.0.2.1", forwarded_for, trusted) == client

@@ -1,1 +1,1 @@
-"""What holds for the whole service: the access matrix, the layout, settings, serving."""
+"""The service as a whole: access, layout, settings, jobs, migrations, serving."""

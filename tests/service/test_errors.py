@@ -11,7 +11,7 @@ from streamsvc.rules.sign_in.sessions import new_token
 from streamsvc.schemas import base
 from streamsvc.security.authentication import public
 from streamsvc.settings import Settings
-from tests.conftest import close
+from tests.conftest import close_app
 
 SIGN_IN = {"email": "ann@example.com", "password": "seven red herons"}
 DEEP = b'{"email":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -173,7 +173,7 @@ def test_what_nobody_caught_is_told_in_general_words_and_logged_under_its_reques
     told = is_problem(broken.test_client().get("/v1/broken"), 500, "internal_error")
     assert "secret" not in json.dumps(told)
     assert "KeyError: 'a secret'" in caplog.text and told["request_id"] in caplog.text
-    close(broken)
+    close_app(broken)
 
 
 @pytest.mark.parametrize("field", [base.Moment(), base.Day()])
@@ -204,4 +204,4 @@ def test_where_viewers_come_by_https_browsers_are_told_to_come_no_other_way(app,
     for path, status in (("/livez", 200), ("/openapi.json", 404), ("/docs", 404), ("/docs/swagger-ui.css", 404)):
         answer = client.get(path)
         assert (answer.status_code, answer.headers.get("Strict-Transport-Security")) == (status, sent)
-    close(made)
+    close_app(made)

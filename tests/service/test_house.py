@@ -1,4 +1,4 @@
-"""The layout of the package: which folder imports which, who reads the clock, and how things are named."""
+"""The layout of the package: which folder imports which, which module reads the clock, and module names."""
 
 import ast
 from collections import defaultdict
@@ -20,51 +20,58 @@ def folder_of(path: Path) -> str:
 
 
 def modules_imported(path: Path) -> set[str]:
-    """The dotted names of the modules that a file imports, wherever the statement stands."""
-    found = set()
+    """The dotted names of all modules that a file imports, at any nesting."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                found.add(name if file_of(name) else node.module)
-    return found
+                names.add(name if file_of(name) else node.module)
+    return names
 
 
 def file_of(module: str) -> Path | None:
+    """The file of a module of this repository, or None."""
     base = PACKAGE.parent.joinpath(*module.split("."))
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
 
 
-def arrows() -> dict[str, set[str]]:
+def actual_imports() -> dict[str, set[str]]:
     """Folder -> the other folders that its modules import."""
-    used = defaultdict(set)
+    imports = defaultdict(set)
     for path in FILES:
         files = {file_of(name) for name in modules_imported(path) if name.startswith("streamsvc.")}
-        used[folder_of(path)] |= {folder_of(file) for file in files} - {folder_of(path)}
-    return used
+        imports[folder_of(path)] |= {folder_of(file) for file in files} - {folder_of(path)}
+    return imports
 
 
-def listed() -> dict[str, set[str]]:
-    """The same from `house.txt`: a line for each folder, from the top floor down."""
+def listed_imports() -> dict[str, set[str]]:
+    """The same according to `house.txt`: one line per folder, from the top floor down."""
     lines = [line.split(":") for line in HOUSE.read_text().splitlines() if line and not line.startswith("#")]
     return {folder.strip(): set(targets.split()) for folder, targets in lines}
 
 
-def test_the_list_of_arrows_is_exactly_what_the_code_uses():
-    table = "\n".join(f"{folder}: {' '.join(sorted(targets))}".strip() for folder, targets in sorted(arrows().items()))
-    assert arrows() == listed(), f"a new arrow is a decision; what is used now:\n{table}"
+def test_house_txt_lists_exactly_the_imports_of_the_code():
+    table = "\n".join(
+        f"{folder}: {' '.join(sorted(targets))}".strip() for folder, targets in sorted(actual_imports().items())
+    )
+    assert actual_imports() == listed_imports(), (
+        f"a new import between folders is a decision; the current ones are:\n{table}"
+    )
 
 
 def test_imports_run_downhill():
-    floors = list(listed())
-    upward = [(top, low) for top, lows in listed().items() for low in lows if floors.index(low) < floors.index(top)]
+    floors = list(listed_imports())
+    upward = [
+        (top, low) for top, lows in listed_imports().items() for low in lows if floors.index(low) < floors.index(top)
+    ]
     assert not upward
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "rules").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_rules_know_no_framework(path):
+def test_rules_import_no_framework(path):
     assert not {name.split(".")[0] for name in modules_imported(path)} & NOT_IN_RULES
 
 
@@ -80,9 +87,9 @@ def test_only_the_clock_reads_the_time():
     assert [str(p.relative_to(PACKAGE)) for p in FILES if any(r in p.read_text() for r in readers)] == ["clock.py"]
 
 
-def test_no_file_is_called_a_drawer():
-    drawers = {"utils", "helpers", "common", "manager", "misc"}
-    assert not [path for path in FILES if path.stem in drawers]
+def test_no_module_has_a_catch_all_name():
+    catch_all_names = {"utils", "helpers", "common", "manager", "misc"}
+    assert not [path for path in FILES if path.stem in catch_all_names]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A retried POST acts once, whoever retries, however often and however much at once."""
+"""A retried POST acts once, however often and however concurrently it is sent."""
 
 import json
 import threading
@@ -24,81 +24,83 @@ def send(ann, body, key="k", path="/v1/subscriptions"):
     return ann.client.post(path, json=body, headers=ann.headers(**{"Idempotency-Key": key}))
 
 
-def test_eight_clients_with_one_key_at_once_charge_once_and_hear_one_answer(world, price):
-    ann, answers = world.person(), []
+def test_eight_concurrent_requests_with_one_key_charge_once_and_get_one_response(world, price):
+    ann, responses = world.person(), []
 
-    def ask():
+    def post():
         client = world.app.test_client()
         headers = ann.headers(**{"Idempotency-Key": "k"})
-        answers.append(client.post("/v1/subscriptions", json={"price_id": price}, headers=headers))
+        responses.append(client.post("/v1/subscriptions", json={"price_id": price}, headers=headers))
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=post) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert world.charges() == [999]
-    heard = {answer.status_code for answer in answers}
-    assert heard <= {201, 409}
-    assert len({json.dumps(a.json) for a in answers if a.status_code == 201}) == 1
-    assert {a.json["code"] for a in answers if a.status_code == 409} <= {"idempotency_key_in_use"}
+    statuses = {response.status_code for response in responses}
+    assert statuses <= {201, 409}
+    assert len({json.dumps(response.json) for response in responses if response.status_code == 201}) == 1
+    assert {response.json["code"] for response in responses if response.status_code == 409} <= {
+        "idempotency_key_in_use"
+    }
     assert send(ann, {"price_id": price}).headers["Idempotency-Replayed"] == "true"
 
 
-def test_a_refusal_is_an_answer_too_and_is_heard_again(world, price):
+def test_an_error_response_is_replayed_too(world, price):
     ann = world.person(card="pm_card_chargeCustomerFail")
-    first, again = send(ann, {"price_id": price}), send(ann, {"price_id": price})
+    first, retry = send(ann, {"price_id": price}), send(ann, {"price_id": price})
     assert (first.status_code, first.json["code"]) == (402, "payment_failed")
-    assert (again.status_code, again.json) == (402, first.json)
-    assert again.content_type == "application/problem+json"
+    assert (retry.status_code, retry.json) == (402, first.json)
+    assert retry.content_type == "application/problem+json"
     assert len(world.charges("declined")) == 1
 
 
-def test_what_never_began_does_not_use_the_key_up(world, price):
+def test_an_invalid_request_does_not_use_up_the_key(world, price):
     ann = world.person()
     assert send(ann, {"price_id": price, "nonsense": 1}).status_code == 422
     assert send(ann, {"price_id": price}).status_code == 201
 
 
-def test_one_viewers_key_is_not_anothers(world, price):
+def test_viewers_do_not_share_keys(world, price):
     ann, bob = world.person(), world.person()
     assert send(ann, {"price_id": price}).status_code == 201
-    answer = send(bob, {"price_id": price})
-    assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (201, False)
+    response = send(bob, {"price_id": price})
+    assert (response.status_code, "Idempotency-Replayed" in response.headers) == (201, False)
 
 
-def test_the_same_key_on_another_path_is_refused(world, price):
+def test_the_same_key_on_another_path_is_rejected(world, price):
     ann = world.person()
     send(ann, {"token": "pm_card_visa"}, path="/v1/payment-methods")
-    answer = send(ann, {"price_id": price})
-    assert (answer.status_code, answer.json["code"]) == (422, "idempotency_key_reused")
+    response = send(ann, {"price_id": price})
+    assert (response.status_code, response.json["code"]) == (422, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "ключ".encode().decode("latin-1"), "a\tb"])
-def test_a_key_that_is_none_is_refused(world, price, key):
-    answer = send(world.person(), {"price_id": price}, key)
-    assert (answer.status_code, list(answer.json["errors"])) == (422, ["Idempotency-Key"])
+def test_an_invalid_key_is_rejected(world, price, key):
+    response = send(world.person(), {"price_id": price}, key)
+    assert (response.status_code, list(response.json["errors"])) == (422, ["Idempotency-Key"])
 
 
-def leased(world, ann, body):
-    """Leave a key as a process leaves it that died in the middle of its request."""
+def lease_key(world, ann, body):
+    """Leave the key in the state of a process that died in the middle of its request."""
     headers = ann.headers(**{"Idempotency-Key": "k"})
     with world.app.test_request_context("/v1/subscriptions", method="POST", json=body, headers=headers):
         world.app.preprocess_request()
         assert idempotency._lease_or_replay(idempotency._read_request_key(required=True)) is None
 
 
-def test_while_the_first_request_runs_the_second_is_told_to_wait(world, price):
+def test_a_second_request_is_rejected_while_the_first_is_running(world, price):
     ann = world.person()
-    leased(world, ann, {"price_id": price})
-    answer = send(ann, {"price_id": price})
-    assert (answer.status_code, answer.json["code"]) == (409, "idempotency_key_in_use")
-    assert answer.headers["Retry-After"]
+    lease_key(world, ann, {"price_id": price})
+    response = send(ann, {"price_id": price})
+    assert (response.status_code, response.json["code"]) == (409, "idempotency_key_in_use")
+    assert response.headers["Retry-After"]
 
 
-def test_a_key_whose_request_died_is_taken_over_when_its_lease_ends(world, price, monkeypatch):
+def test_a_dead_requests_key_is_taken_over_when_its_lease_ends(world, price, monkeypatch):
     ann = world.person()
     monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=-1))
-    leased(world, ann, {"price_id": price})
+    lease_key(world, ann, {"price_id": price})
     assert send(ann, {"price_id": price}).status_code == 201
     assert world.charges() == [999]

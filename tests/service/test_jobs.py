@@ -1,4 +1,4 @@
-"""Jobs: done once, in the order in which they fall due, retried with patience, kept when they cannot be done."""
+"""Jobs run exactly once, in order of their due time, are retried with back-off, and are kept if they fail for good."""
 
 import threading
 from datetime import timedelta
@@ -10,16 +10,16 @@ from streamsvc import clock
 from streamsvc.models import Job, Worker
 from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
-done = []
+completed = []
 
 
 @jobs.job_handler("test note")
-def note(payload, now):
+def record_note(payload, now):
     db.session.add(Worker(id=payload["id"], started_at=now, seen_at=now))
     if payload.get("fails"):
-        raise ValueError("as asked")
+        raise ValueError("as requested")
 
 
 @pytest.fixture
@@ -28,34 +28,34 @@ def context(app):
         yield app
 
 
-def put(*ids, after_s=0, **payload):
+def enqueue(*ids, after_s=0, **payload):
     for number, name in enumerate(ids):
         jobs.enqueue_job("test note", {"id": name, **payload}, clock.now() + timedelta(seconds=after_s + number))
     db.session.commit()
 
 
-def effects():
+def completed_ids():
     return [row.id for row in fetch_all(sa.select(Worker.id).order_by(Worker.started_at, Worker.id))]
 
 
-def the_job():
+def only_job():
     return fetch_all(sa.select(Job.__table__))[0]
 
 
-def test_a_job_written_in_a_unit_of_work_that_fails_does_not_exist(context):
+def test_a_job_enqueued_in_a_failed_transaction_does_not_exist(context):
     jobs.enqueue_job("test note", {"id": "a"}, clock.now())
     db.session.rollback()
     assert jobs.run_due_jobs(clock.now()) == 0
 
 
 def test_a_job_waits_until_it_is_due(context):
-    put("a", after_s=60)
+    enqueue("a", after_s=60)
     assert jobs.run_due_jobs(clock.now()) == 0
     context.extensions["clock"].advance(seconds=60)
-    assert (jobs.run_due_jobs(clock.now()), effects()) == (1, ["a"])
+    assert (jobs.run_due_jobs(clock.now()), completed_ids()) == (1, ["a"])
 
 
-def test_a_name_for_work_exists_once_even_after_it_is_done(context):
+def test_a_dedupe_name_exists_once_even_after_its_job_is_done(context):
     for _ in range(2):
         jobs.enqueue_job("test note", {"id": "a"}, clock.now(), dedupe="only once")
         db.session.commit()
@@ -63,22 +63,22 @@ def test_a_name_for_work_exists_once_even_after_it_is_done(context):
     assert len(fetch_all(sa.select(Job.id))) == 1
 
 
-def test_a_failed_job_leaves_nothing_behind_and_runs_again_later(context):
-    put("a", fails=True)
+def test_a_failed_job_has_no_effect_and_runs_again_later(context):
+    enqueue("a", fails=True)
     jobs.run_due_jobs(clock.now())
-    job = the_job()
-    assert effects() == []
-    assert (job.done_at, job.attempts, job.last_error) == (None, 1, "ValueError('as asked')")
+    job = only_job()
+    assert completed_ids() == []
+    assert (job.done_at, job.attempts, job.last_error) == (None, 1, "ValueError('as requested')")
     assert timedelta(seconds=3) < job.run_at - clock.now() < timedelta(seconds=7)
 
 
-def test_a_job_that_always_fails_becomes_a_dead_letter(context):
-    put("a", fails=True)
+def test_a_job_that_always_fails_is_kept_as_failed(context):
+    enqueue("a", fails=True)
     for _ in range(jobs.MAX_ATTEMPTS + 3):
         jobs.run_due_jobs(clock.now())
         context.extensions["clock"].advance(hours=2)
-    assert the_job().failed_at is not None
-    assert the_job().attempts == jobs.MAX_ATTEMPTS
+    assert only_job().failed_at is not None
+    assert only_job().attempts == jobs.MAX_ATTEMPTS
 
 
 def test_the_wait_doubles_and_is_capped():
@@ -87,36 +87,36 @@ def test_the_wait_doubles_and_is_capped():
     assert max(waits) <= 1.25 * jobs.MAX_BACKOFF
 
 
-def test_a_job_whose_lease_ran_out_has_no_effect_for_the_worker_that_lost_it(context, monkeypatch):
-    put("a")
+def test_a_worker_that_lost_its_lease_has_no_effect(context, monkeypatch):
+    enqueue("a")
     monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=-1))
-    lost, again = jobs.lease_next_job(clock.now()), jobs.lease_next_job(clock.now())
-    assert lost.id == again.id
-    assert not jobs.run_job(lost, clock.now())
-    assert effects() == []
-    assert jobs.run_job(again, clock.now())
-    assert effects() == ["a"]
+    lost_job, leased_job = jobs.lease_next_job(clock.now()), jobs.lease_next_job(clock.now())
+    assert lost_job.id == leased_job.id
+    assert not jobs.run_job(lost_job, clock.now())
+    assert completed_ids() == []
+    assert jobs.run_job(leased_job, clock.now())
+    assert completed_ids() == ["a"]
 
 
-def test_four_workers_at_once_do_each_job_exactly_once(context):
-    put(*(f"job{n:03}" for n in range(200)), after_s=-1000)
+def test_four_concurrent_workers_run_each_job_exactly_once(context):
+    enqueue(*(f"job{n:03}" for n in range(200)), after_s=-1000)
 
     def work():
         with context.app_context():
-            done.append(jobs.run_due_jobs(clock.now()))
+            completed.append(jobs.run_due_jobs(clock.now()))
 
-    done.clear()
+    completed.clear()
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(done) == 200
-    assert len(effects()) == 200
+    assert sum(completed) == 200
+    assert len(completed_ids()) == 200
     assert fetch_all(sa.select(Job.id).where(Job.done_at.is_(None))) == []
 
 
-def test_recurring_work_always_has_exactly_one_next_run(context):
+def test_a_recurring_job_always_has_exactly_one_next_run(context):
     for _ in range(3):
         jobs.schedule_recurring()
         jobs.run_due_jobs(clock.now())
@@ -125,7 +125,7 @@ def test_recurring_work_always_has_exactly_one_next_run(context):
     assert len(waiting) == 1
 
 
-def test_recurring_work_that_failed_for_good_still_comes_again(context, monkeypatch):
+def test_a_recurring_job_that_failed_for_good_still_has_a_next_run(context, monkeypatch):
     monkeypatch.setitem(jobs._handlers, "housekeeping", lambda *_: 1 / 0)
     monkeypatch.setattr(jobs, "MAX_ATTEMPTS", 1)
     jobs.schedule_recurring()
@@ -136,8 +136,8 @@ def test_recurring_work_that_failed_for_good_still_comes_again(context, monkeypa
     assert runs[1].run_at > clock.now()
 
 
-def test_the_query_for_the_next_job_walks_its_index(context):
-    plan = plan_of(jobs.NEXT_DUE, until="2026-01-01", wall="2026-01-01")
+def test_the_query_for_the_next_job_uses_its_index(context):
+    plan = query_plan(jobs.NEXT_DUE, until="2026-01-01", wall="2026-01-01")
     if db.engine.dialect.name == "sqlite":
         assert "ix_jobs_open_run_at" in plan
         assert "TEMP B-TREE" not in plan

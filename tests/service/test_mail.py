@@ -1,4 +1,4 @@
-"""Mail: written from templates, asked for in a transaction, handed to a real server."""
+"""Mail: rendered from templates, enqueued in a transaction, delivered to a real SMTP server."""
 
 import socket
 from contextlib import contextmanager
@@ -18,6 +18,8 @@ HOSTILE = "https://tv.example/#/x?token=<script>"
 
 
 class Inbox:
+    """Collects (recipients, message) of each mail."""
+
     def __init__(self):
         self.messages = []
 
@@ -39,21 +41,21 @@ def smtp_server():
         controller.stop()
 
 
-def test_a_server_gets_text_with_an_html_twin(database, new_app):
+def test_a_mail_has_text_and_html(database, new_app):
     with smtp_server() as (inbox, port):
         url, sender = f"smtp://127.0.0.1:{port}", "Straße TV <no-reply@tv.example>"
         app = new_app(database, "smtp", sandbox=False, env="development", mail_url=url, mail_from=sender)
         ann = new_person(app.test_client())
         run_jobs(app)
     [(to, message)] = inbox.messages
-    assert (to, message["Subject"]) == ([ann.email], "Confirm your e-mail address")
+    assert (to, message["Subject"]) == ([ann.email], "Confirm your email address")
     assert message["From"] == sender
     text, html = (message.get_body((kind,)).get_content() for kind in ("plain", "html"))
     token = text.split("token=")[1].split()[0]
     assert token in html and "<a href" in html
 
 
-def test_a_server_that_is_away_gets_the_mail_later_with_a_new_secret(database, new_app):
+def test_mail_is_retried_with_a_new_token_when_the_server_is_unavailable(database, new_app):
     app = new_app(database, "smtp_away", sandbox=False, env="development", mail_url="smtp://127.0.0.1:9")
     ann = new_person(app.test_client())
     with smtp_server() as (inbox, port):
@@ -70,7 +72,7 @@ def test_a_server_that_is_away_gets_the_mail_later_with_a_new_secret(database, n
 
 
 @pytest.mark.parametrize("path", sorted(mail.TEMPLATES.glob("*.txt")), ids=lambda path: path.stem)
-def test_every_template_is_whole_and_lets_no_markup_through(path):
+def test_every_template_is_complete_and_escapes_markup(path):
     names = meta.find_undeclared_variables(Environment().parse(path.read_text()))
     subject, text, html = mail.render_mail(path.stem, {name: 90 if name == "minutes" else HOSTILE for name in names})
     assert subject and "\n" not in subject and text
@@ -78,6 +80,6 @@ def test_every_template_is_whole_and_lets_no_markup_through(path):
     assert "<script>" not in html
 
 
-def test_a_line_feed_in_a_header_is_refused():
+def test_a_line_feed_in_a_header_is_rejected():
     with pytest.raises(ValueError):
         build_message("a@example.com", "b@example.com", "Hello\nBcc: everybody@example.com", "x", "x")

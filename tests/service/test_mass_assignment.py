@@ -175,5 +175,10 @@ def test_the_lint_itself_finds_built_sql(source):
 
 
 def test_no_statement_is_put_together_from_texts():
-    found = {text for path in SOURCE.rglob("*.py") for text in built(ast.parse(path.read_text()))}
+    found = {
+        text
+        for path in SOURCE.rglob("*.py")
+        if "migrations" not in path.parts
+        for text in built(ast.parse(path.read_text()))
+    }
     assert found == OF_CONSTANTS

@@ -1,4 +1,4 @@
-"""What Prometheus reads, where an operator lets it."""
+"""Prometheus metrics, if the operator has enabled them."""
 
 import pytest
 
@@ -10,37 +10,37 @@ PATH = "/metrics"
 
 
 @pytest.fixture(scope="module")
-def measured(database, new_app):
+def metrics_app(database, new_app):
     return new_app(database, "metrics", clock=Clock(), metrics=True)
 
 
-def values(text):
+def parse_samples(text):
     """The samples by name and labels: `{'streamsvc_streams': 0.0, …}`."""
     lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in lines}
 
 
-def test_nobody_reads_them_unless_an_operator_opened_them(client):
+def test_metrics_are_off_by_default(client):
     assert client.get(PATH).json["code"] == "not_found"
 
 
-def test_requests_are_told_by_route_and_not_by_path(measured):
-    client = measured.test_client()
+def test_requests_are_counted_by_route_not_by_path(metrics_app):
+    client = metrics_app.test_client()
     for path in ("/v1/catalog/titles/a", "/v1/catalog/titles/b", "/no/such", "/nor/this"):
         client.get(path)
-    told = values(client.get(PATH).text)
+    samples = parse_samples(client.get(PATH).text)
     by_route = 'streamsvc_request_seconds_count{method="GET",route="/v1/catalog/titles/<title_id>",status="401"}'
-    assert told[by_route] == 2
-    assert told['streamsvc_request_seconds_count{method="any",route="none",status="404"}'] == 2
+    assert samples[by_route] == 2
+    assert samples['streamsvc_request_seconds_count{method="any",route="none",status="404"}'] == 2
     assert "/no/such" not in client.get(PATH).text
 
 
-def test_work_that_is_late_shows(measured):
-    clock = measured.extensions["clock"]
-    with measured.app_context():
+def test_overdue_jobs_are_reported(metrics_app):
+    clock = metrics_app.extensions["clock"]
+    with metrics_app.app_context():
         jobs.enqueue_job("nothing.known", {}, clock())
         db.session.commit()
     clock.advance(seconds=90)
-    told = values(measured.test_client().get(PATH).text)
-    assert (told["streamsvc_jobs_due"], told["streamsvc_jobs_late_seconds"]) == (1, 90)
-    assert (told["streamsvc_jobs_failed"], told["streamsvc_streams"]) == (0, 0)
+    samples = parse_samples(metrics_app.test_client().get(PATH).text)
+    assert (samples["streamsvc_jobs_due"], samples["streamsvc_jobs_late_seconds"]) == (1, 90)
+    assert (samples["streamsvc_jobs_failed"], samples["streamsvc_streams"]) == (0, 0)

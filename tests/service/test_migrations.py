@@ -1,4 +1,4 @@
-"""The migrations make what the models say, and can be taken back."""
+"""The migrations produce the schema of the models, and can be reverted."""
 
 import os
 import subprocess
@@ -31,19 +31,19 @@ def test_the_migrations_and_the_models_agree(database, new_app):
         assert differences(connection) == []
 
 
-def test_every_migration_can_be_taken_back(database, new_app):
+def test_every_migration_can_be_reverted(database, new_app):
     app = new_app(database, "back_and_forth")
     with app.app_context():
         flask_migrate.downgrade(revision="base")
-        left = set(sa.inspect(db.engine).get_table_names()) - {"alembic_version"}
+        remaining_tables = set(sa.inspect(db.engine).get_table_names()) - {"alembic_version"}
         flask_migrate.upgrade()
         with db.engine.connect() as connection:
-            assert (left, differences(connection)) == (set(), [])
+            assert (remaining_tables, differences(connection)) == (set(), [])
 
 
-def test_secrets_that_sign_webhooks_are_sealed_where_they_stood_in_the_open(database, new_app):
+def test_plain_webhook_secrets_are_encrypted_by_the_migration(database, new_app):
     app = new_app(database, "sealed")
-    kept = sa.table(
+    old_table = sa.table(
         "webhook_endpoints",
         *(sa.column(c) for c in ("id", "url", "secret", "old_secret")),
         sa.column("created_at", UtcTime()),
@@ -51,32 +51,32 @@ def test_secrets_that_sign_webhooks_are_sealed_where_they_stood_in_the_open(data
     row = {"id": "whe_1", "url": "https://example.com", "secret": "whsec_new", "old_secret": None}
     with app.app_context():
         flask_migrate.downgrade(revision="0006")
-        db.session.execute(sa.insert(kept).values(row | {"created_at": datetime(2026, 1, 1, tzinfo=UTC)}))
+        db.session.execute(sa.insert(old_table).values(row | {"created_at": datetime(2026, 1, 1, tzinfo=UTC)}))
         db.session.commit()
         flask_migrate.upgrade()
         endpoint = db.session.get(WebhookEndpoint, "whe_1")
-        sealed, old = endpoint.secret_encrypted, endpoint.old_secret_encrypted
-        assert (encryption.decrypt(sealed), old) == ("whsec_new", None) and "whsec" not in sealed
+        encrypted, old_secret = endpoint.secret_encrypted, endpoint.old_secret_encrypted
+        assert (encryption.decrypt(encrypted), old_secret) == ("whsec_new", None) and "whsec" not in encrypted
         db.session.rollback()
         flask_migrate.downgrade(revision="0006")
-        assert db.session.execute(sa.select(kept.c.secret)).scalar() == "whsec_new"
+        assert db.session.execute(sa.select(old_table.c.secret)).scalar() == "whsec_new"
         db.session.rollback()
         flask_migrate.upgrade()
 
 
-def run_at_once(url, folder, count=3):
-    """Several processes that migrate the same database at the same moment: their exit codes and complaints."""
+def migrate_concurrently(url, folder, count=3):
+    """Migrate one database from several processes at once; returns their exit codes and their error output."""
     env = {"PATH": os.environ["PATH"], "STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
     command = [sys.executable, "-m", "streamsvc.cli", "db", "upgrade"]
     pipes = {"stderr": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, env=env, **pipes) for _ in range(count)]
-    told = [process.communicate(timeout=120)[1] for process in running]
-    return [process.returncode for process in running], told
+    processes = [subprocess.Popen(command, env=env, **pipes) for _ in range(count)]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    return [process.returncode for process in processes], errors
 
 
-def test_several_processes_that_migrate_at_once_do_it_once(database, new_database, tmp_path):
-    codes, told = run_at_once(new_database(database, "at_once"), tmp_path)
-    assert codes == [0, 0, 0], told
+def test_concurrent_migrations_run_once(database, new_database, tmp_path):
+    codes, errors = migrate_concurrently(new_database(database, "at_once"), tmp_path)
+    assert codes == [0, 0, 0], errors
 
 
 REBUILD = """

@@ -1,4 +1,4 @@
-"""What reverse proxies tell: believed from those that the settings trust, from nobody else."""
+"""Facts reported by reverse proxies are accepted only from trusted ones."""
 
 from ipaddress import ip_network
 
@@ -6,7 +6,7 @@ import pytest
 
 from streamsvc.app import create_app
 from streamsvc.storage.database import db
-from tests.conftest import close
+from tests.conftest import close_app
 from tests.worlds.catalog_world import Catalog
 from tests.worlds.sessions_steps import Person, mails, new_person
 
@@ -18,12 +18,12 @@ def behind_proxies(shared_app):
     trusted = {"trusted_proxies": (ip_network("10.0.0.0/8"),), "city_header": "X-City", "country_header": "X-Country"}
     app = create_app(shared_app.extensions["settings"].replace(**trusted), now=shared_app.extensions["clock"])
     yield app
-    close(app)
+    close_app(app)
 
 
 @pytest.fixture
 def behind(app, behind_proxies):
-    """The same service on the same database, behind proxies in 10.0.0.0/8 that tell city and country."""
+    """The same service on the same database, behind proxies in 10.0.0.0/8 that send city and country."""
     yield behind_proxies
     with behind_proxies.app_context():
         db.session.remove()
@@ -46,13 +46,13 @@ def through(app, peer, forwarded_for, **headers):
         ("2001:db8::66", "203.0.113.9", "2001:db8::66", None),
     ],
 )
-def test_a_session_tells_the_address_and_the_city_that_trusted_proxies_tell(behind, peer, forwarded_for, address, city):
+def test_a_session_has_the_address_and_city_sent_by_trusted_proxies(behind, peer, forwarded_for, address, city):
     ann = new_person(through(behind, peer, forwarded_for, HTTP_X_CITY="São Paulo".encode().decode("latin-1")))
-    [listed] = ann.get("/v1/sessions").json["items"]
-    assert (listed["address"], listed["city"]) == (address, city)
+    [session] = ann.get("/v1/sessions").json["items"]
+    assert (session["address"], session["city"]) == (address, city)
 
 
-def test_no_made_up_address_goes_round_the_throttle(behind):
+def test_a_forged_address_does_not_evade_rate_limits(behind):
     def guess(peer, forwarded_for, n):
         client = through(behind, peer, forwarded_for)
         return Person(client, f"{n}@example.com", "a wrong guess").sign_in().status_code
@@ -65,28 +65,28 @@ def test_no_made_up_address_goes_round_the_throttle(behind):
     "header, city",
     [("K%C3%B6ln", "Köln"), ("New York", "New York"), ("", None), ("\xff", None), ("a%00b", None), ("x" * 101, None)],
 )
-def test_a_city_is_read_however_it_is_encoded_and_only_if_it_is_one(behind, header, city):
+def test_a_city_is_accepted_in_any_encoding_if_it_is_valid(behind, header, city):
     ann = new_person(through(behind, PROXY, "203.0.113.9", HTTP_X_CITY=header))
     assert ann.get("/v1/sessions").json["items"][0]["city"] == city
 
 
-def test_the_owner_is_told_the_city_of_a_new_device_and_of_a_television_that_waits(behind):
+def test_the_owner_sees_the_city_of_a_new_device_and_of_a_pending_television(behind):
     tv = through(behind, PROXY, "203.0.113.9", HTTP_X_CITY="Porto")
     ann = new_person(behind.test_client())
     Person(tv, ann.email).sign_in()
     assert "from Porto, 203.0.113.9" in mails(behind, ann.email, "new_device")[0]["text"]
     user_code = tv.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}).json["user_code"]
-    waiting = ann.post("/v1/device-code-lookups", {"user_code": user_code}).json
-    assert (waiting["city"], waiting["device"]["name"]) == ("Porto", "TV")
+    pending = ann.post("/v1/device-code-lookups", {"user_code": user_code}).json
+    assert (pending["city"], pending["device"]["name"]) == ("Porto", "TV")
 
 
-def test_a_country_is_believed_from_a_trusted_proxy_alone(behind):
+def test_a_country_is_accepted_only_from_a_trusted_proxy(behind):
     catalog = Catalog(behind)
     catalog.put("Film", windows=[{"countries": ["US"]}])
     ann = catalog.viewer(country="DE")
 
-    def seen(peer):
+    def titles_from(peer):
         ann.client.environ_base |= {"REMOTE_ADDR": peer, "HTTP_X_COUNTRY": "us"}
         return ann.titles()
 
-    assert (seen(PROXY), seen(STRANGER)) == (["Film"], [])
+    assert (titles_from(PROXY), titles_from(STRANGER)) == (["Film"], [])

@@ -1,4 +1,4 @@
-"""Whatever a route or the worker asks of the database, it finds by an index: nothing gets slow as tables grow."""
+"""Every query of a route or the worker uses an index, so nothing slows down as tables grow."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.worlds.access_world import World, run_jobs, table, who_gets_in
 
 _, ROWS = table()
 READ_ALL = ("/v1/admin/reports/", "/v1/admin/coverage")
-"""Routes whose answer is about all there is."""
+"""Routes that report on all rows."""
 SMALL = {
     "alembic_version",
     "catalog_state",
@@ -26,77 +26,78 @@ SMALL = {
     "webhook_endpoints",
     "workers",
 }
-"""Tables that stay small: what operators set up, and what is forgotten within the hour."""
+"""Tables that stay small: operators' configuration, and rows deleted within the hour."""
 SCAN = re.compile(r"SCAN (\w+)")
 
 
 class Plans:
-    """Which tables SQLite would read whole for each statement: told once for each text, at whose asking.
+    """Records the tables that SQLite would scan for each statement, once per text, with its caller.
 
-    A page is none of that: the database walks in the order that is asked for, and stops.
+    Paginated queries do not count: the database reads in the requested order, and stops.
     """
 
     def __init__(self, app, monkeypatch):
-        self.of, self.asking = {}, None
+        self.scans, self.caller = {}, None
         with app.app_context():
             for engine in db.engines.values():
-                sa.event.listen(engine, "before_cursor_execute", self.hear)
-        honest = CompiledStatement._execute
+                sa.event.listen(engine, "before_cursor_execute", self.record)
+        execute = CompiledStatement._execute
 
-        def run(prepared, parameters):
-            if self.asking:
+        def execute_and_explain(statement, parameters):
+            if self.caller:
                 with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-                    connection.execute(prepared.statement, parameters)  # heard on its way, then taken back
+                    connection.execute(statement.statement, parameters)  # recorded by the listener, then rolled back
                     connection.rollback()
-            return honest(prepared, parameters)
+            return execute(statement, parameters)
 
-        monkeypatch.setattr(CompiledStatement, "_execute", run)
+        monkeypatch.setattr(CompiledStatement, "_execute", execute_and_explain)
 
-    def hear(self, connection, cursor, text, parameters, context, many):
-        if self.asking and text not in self.of and text.split()[0] in ("SELECT", "UPDATE", "DELETE", "WITH"):
+    def record(self, connection, cursor, text, parameters, context, many):
+        if self.caller and text not in self.scans and text.split()[0] in ("SELECT", "UPDATE", "DELETE", "WITH"):
             raw = connection.connection.dbapi_connection
-            self.of[text] = self.asking, read_whole(raw, text, parameters[0] if many else parameters) - SMALL
+            self.scans[text] = self.caller, scanned_tables(raw, text, parameters[0] if many else parameters) - SMALL
 
-    def read_whole(self):
-        """(who asked, tables, statement) wherever tables that grow are read from one end to the other."""
-        return [(asking, tables, text) for text, (asking, tables) in self.of.items() if tables]
+    def full_scans(self):
+        """(caller, tables, statement) for each statement that scans a growing table."""
+        return [(caller, tables, text) for text, (caller, tables) in self.scans.items() if tables]
 
 
-def read_whole(raw, text, parameters) -> set[str]:
+def scanned_tables(raw, text, parameters) -> set[str]:
+    """The tables that SQLite scans for this statement; none if it reads a page in index order."""
     steps = [step for _, _, _, step in raw.execute(f"EXPLAIN QUERY PLAN {text}", parameters)]
-    page = "ORDER BY" in text and "LIMIT" in text and "USE TEMP B-TREE FOR ORDER BY" not in steps
-    names = {found[1] for found in map(SCAN.match, steps) if found}
-    return set() if page else names & db.metadata.tables.keys()
+    is_page = "ORDER BY" in text and "LIMIT" in text and "USE TEMP B-TREE FOR ORDER BY" not in steps
+    names = {match[1] for match in map(SCAN.match, steps) if match}
+    return set() if is_page else names & db.metadata.tables.keys()
 
 
 @pytest.fixture
 def plans(app, monkeypatch, database):
     if database != "sqlite":
-        pytest.skip("PostgreSQL plans by how much there is: of empty tables it tells nothing")
+        pytest.skip("PostgreSQL plans by table sizes: plans for empty tables say nothing")
     return Plans(app, monkeypatch)
 
 
-def test_nothing_reads_a_whole_table_that_grows(app, clock, plans):
+def test_no_query_scans_a_growing_table(app, clock, plans):
     world = World.of(app)
     for row in ROWS:
         if not row.rule.startswith(READ_ALL):
-            plans.asking = row.key
+            plans.caller = row.key
             world.ask(row, who_gets_in(row))
-            plans.asking = None
+            plans.caller = None
             world.restore()
-    plans.asking = "the worker"
+    plans.caller = "the worker"
     for _ in range(3):
         clock.advance(days=31)
         run_jobs(app)
-    plans.asking = None
-    assert len(plans.of) > 300
-    assert plans.read_whole() == []
+    plans.caller = None
+    assert len(plans.scans) > 300
+    assert plans.full_scans() == []
 
 
-def test_the_check_sees_a_table_read_whole(app, plans):
-    plans.asking = "a test"
+def test_the_check_detects_a_full_scan(app, plans):
+    plans.caller = "a test"
     with app.app_context():
         db.session.execute(sa.text("SELECT id FROM accounts WHERE name = 'x'"))
         db.session.execute(sa.text("SELECT id FROM accounts WHERE id = 'x'"))
         db.session.rollback()
-    assert [tables for _, tables, _ in plans.read_whole()] == [{"accounts"}]
+    assert [tables for _, tables, _ in plans.full_scans()] == [{"accounts"}]

@@ -13,7 +13,7 @@ from streamsvc.models import Session
 from streamsvc.operations.outbox import mail
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.storage.database import db
-from tests.conftest import close
+from tests.conftest import close_app
 from tests.worlds.billing_world import World
 from tests.worlds.browser import chromium, served, with_a_passkey_phone
 from tests.worlds.sessions_steps import mails, new_person
@@ -60,7 +60,7 @@ def test_the_page_and_its_parts_come_from_this_host_alone(app):
     for path in ("/storefront/none.js", "/storefront/../__init__.py", "/storefront/%2e%2e/__init__.py"):
         assert client.get(path).status_code == 404
     assert client.get("/", headers={"If-None-Match": page.headers["ETag"]}).status_code == 304
-    close(shop)
+    close_app(shop)
 
 
 def test_every_page_that_a_mail_or_another_page_leads_to_exists():
@@ -146,7 +146,7 @@ def test_chromium_signs_in_by_a_mailed_link_and_adds_a_passkey_once_it_has_prove
             page.get_by_role("dialog").get_by_label("Your password").fill(password)
             page.get_by_role("button", name="Go on").click()
             if password != bob.password:
-                page.get_by_role("dialog").get_by_text("The password is wrong.").wait_for()
+                page.get_by_role("dialog").get_by_text("The password is incorrect.").wait_for()
         page.get_by_role("button", name="Remove Web browser").wait_for()
         page.goto(f"{site}/#/account")
         page.get_by_role("button", name="Sign out").click()

@@ -1,4 +1,4 @@
-"""Outgoing webhooks, received by a real server on this machine."""
+"""Outgoing webhooks, received by a real local server."""
 
 import base64
 import hashlib
@@ -10,16 +10,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.gateways import webhooks as outside
+from streamsvc.gateways import webhooks as gateway
 from streamsvc.rules.webhooks import RETRY_DELAYS_S, is_public_address, next_attempt_at
 from tests.worlds.billing_world import World
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import everything
 
 
 class Receiver:
+    """What the receiving server has got, and the statuses it responds with."""
+
     def __init__(self):
-        self.got, self.answers, self.headers = [], [], {}
+        self.requests, self.statuses, self.headers = [], [], {}
         self.moments, self.clock = [], datetime.now
 
 
@@ -27,13 +29,13 @@ class Receiver:
 def receiving():
     receiver = Receiver()
 
-    class Hook(Handler):
+    class Hook(LocalHandler):
         def do_POST(self):
-            receiver.got.append((dict(self.headers), self.sent()))
+            receiver.requests.append((dict(self.headers), self.read_body()))
             receiver.moments.append(receiver.clock())
-            self.answer(receiver.answers.pop(0) if receiver.answers else 200, **receiver.headers)
+            self.respond(receiver.statuses.pop(0) if receiver.statuses else 200, **receiver.headers)
 
-    with serving(Hook) as server:
+    with local_server(Hook) as server:
         receiver.url = f"{server.url}/hook"
         yield receiver
 
@@ -50,10 +52,10 @@ def receiver():
         yield receiver
 
 
-def endpoint(world, receiver, **more):
-    answer = world.operator.post("/v1/admin/webhook-endpoints", {"url": receiver.url, **more})
-    assert answer.status_code == 201, answer.json
-    return answer.json
+def create_endpoint(world, receiver, **more):
+    response = world.operator.post("/v1/admin/webhook-endpoints", {"url": receiver.url, **more})
+    assert response.status_code == 201, response.json
+    return response.json
 
 
 def subscribe(world):
@@ -74,40 +76,40 @@ def is_signed(headers, body, secret):
     return f"v1,{mac}" in headers["webhook-signature"].split(" ")
 
 
-def test_what_happens_is_told_and_signed(world, receiver):
-    made = endpoint(world, receiver)
+def test_events_are_sent_and_signed(world, receiver):
+    endpoint = create_endpoint(world, receiver)
     ann = subscribe(world)
-    told = [json.loads(body) for _, body in receiver.got]
-    assert {one["type"] for one in told} == {"subscription.changed", "invoice.issued", "payment.succeeded"}
-    assert {one["data"]["account_id"] for one in told} == {ann.id}
-    assert all(is_signed(headers, body, made["secret"]) for headers, body in receiver.got)
-    assert {one["status"] for one in deliveries(world)} == {"delivered"}
+    events = [json.loads(body) for _, body in receiver.requests]
+    assert {row["type"] for row in events} == {"subscription.changed", "invoice.issued", "payment.succeeded"}
+    assert {row["data"]["account_id"] for row in events} == {ann.id}
+    assert all(is_signed(headers, body, endpoint["secret"]) for headers, body in receiver.requests)
+    assert {row["status"] for row in deliveries(world)} == {"delivered"}
     assert "secret" not in world.operator.get("/v1/admin/webhook-endpoints").json["items"][0]
 
 
-def test_only_the_events_that_were_asked_for_are_told(world, receiver):
-    endpoint(world, receiver, kinds=["payment.failed"])
+def test_only_the_requested_event_types_are_sent(world, receiver):
+    create_endpoint(world, receiver, kinds=["payment.failed"])
     subscribe(world)
-    assert receiver.got == []
-    assert "payment.succeeded" in {one["kind"] for one in world.operator.get("/v1/admin/events").json["items"]}
+    assert receiver.requests == []
+    assert "payment.succeeded" in {event["kind"] for event in world.operator.get("/v1/admin/events").json["items"]}
 
 
-def test_a_receiver_that_fails_is_told_again_under_the_same_id(world, receiver):
+def test_a_failed_delivery_is_retried_with_the_same_id(world, receiver):
     """SW-002."""
-    endpoint(world, receiver, kinds=["payment.succeeded"])
-    receiver.answers = [500, 302]
+    create_endpoint(world, receiver, kinds=["payment.succeeded"])
+    receiver.statuses = [500, 302]
     subscribe(world)
     world.go_to(world.clock.at + timedelta(seconds=5))
-    assert [one["attempts"] for one in deliveries(world)] == [2]
+    assert [delivery["attempts"] for delivery in deliveries(world)] == [2]
     world.go_to(world.clock.at + timedelta(minutes=5))
-    assert [(one["status"], one["attempts"]) for one in deliveries(world)] == [("delivered", 3)]
-    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert [(delivery["status"], delivery["attempts"]) for delivery in deliveries(world)] == [("delivered", 3)]
+    assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
 
 
-def test_after_the_last_try_it_has_failed_and_can_be_sent_again_by_hand(world, receiver):
-    """SW-002: ten tries over 75:35:05."""
-    endpoint(world, receiver, kinds=["payment.succeeded"])
-    receiver.answers, receiver.clock = [500] * len(RETRY_DELAYS_S), world.clock
+def test_after_the_last_attempt_a_delivery_has_failed_and_can_be_redelivered(world, receiver):
+    """SW-002: ten attempts over 75:35:05."""
+    create_endpoint(world, receiver, kinds=["payment.succeeded"])
+    receiver.statuses, receiver.clock = [500] * len(RETRY_DELAYS_S), world.clock
     subscribe(world)
     world.go_to(world.clock.at + timedelta(days=4))
     [failed] = deliveries(world)
@@ -120,60 +122,60 @@ def test_after_the_last_try_it_has_failed_and_can_be_sent_again_by_hand(world, r
     assert deliveries(world)[0]["status"] == "delivered"
 
 
-def test_a_receiver_that_is_gone_is_told_no_more(world, receiver):
-    endpoint(world, receiver, kinds=["payment.succeeded"])
-    receiver.answers = [410]
+def test_an_endpoint_that_returns_410_is_disabled(world, receiver):
+    create_endpoint(world, receiver, kinds=["payment.succeeded"])
+    receiver.statuses = [410]
     subscribe(world)
     subscribe(world)
-    assert len(receiver.got) == 1
+    assert len(receiver.requests) == 1
     assert world.operator.get("/v1/admin/webhook-endpoints").json["items"][0]["disabled_at"]
 
 
-def test_a_busy_receiver_may_ask_for_time(world, receiver):
-    endpoint(world, receiver, kinds=["payment.succeeded"])
-    receiver.answers, receiver.headers = [429], {"Retry-After": "120"}
+def test_a_busy_receiver_can_delay_the_retry(world, receiver):
+    create_endpoint(world, receiver, kinds=["payment.succeeded"])
+    receiver.statuses, receiver.headers = [429], {"Retry-After": "120"}
     subscribe(world)
     world.go_to(world.clock.at + timedelta(seconds=119))
-    assert len(receiver.got) == 1
+    assert len(receiver.requests) == 1
     world.go_to(world.clock.at + timedelta(seconds=1))
-    assert len(receiver.got) == 2
+    assert len(receiver.requests) == 2
 
 
-def test_while_a_secret_changes_both_sign(world, receiver):
-    old = endpoint(world, receiver, kinds=["payment.succeeded"])
+def test_during_a_secret_rotation_both_secrets_sign(world, receiver):
+    old = create_endpoint(world, receiver, kinds=["payment.succeeded"])
     new = world.operator.post(f"/v1/admin/webhook-endpoints/{old['id']}/secret").json["secret"]
     subscribe(world)
-    assert all(is_signed(*receiver.got[0], secret) for secret in (old["secret"], new))
+    assert all(is_signed(*receiver.requests[0], secret) for secret in (old["secret"], new))
     world.go_to(world.clock.at + timedelta(hours=25))
     subscribe(world)
-    assert not is_signed(*receiver.got[-1], old["secret"])
+    assert not is_signed(*receiver.requests[-1], old["secret"])
 
 
-def test_no_secret_is_kept_in_the_open(world, receiver):
-    made = endpoint(world, receiver)
-    new = world.operator.post(f"/v1/admin/webhook-endpoints/{made['id']}/secret").json["secret"]
-    assert [secret for secret in (made["secret"], new) if secret[6:] in everything(world.app)] == []
+def test_no_secret_is_stored_in_plain_text(world, receiver):
+    endpoint = create_endpoint(world, receiver)
+    new_secret = world.operator.post(f"/v1/admin/webhook-endpoints/{endpoint['id']}/secret").json["secret"]
+    assert [secret for secret in (endpoint["secret"], new_secret) if secret[6:] in everything(world.app)] == []
 
 
-def test_a_repeated_request_hears_the_same_secret_and_changes_nothing(world, receiver):
-    asked = {"url": receiver.url}
-    made = [world.operator.post("/v1/admin/webhook-endpoints", asked, key="made") for _ in range(2)]
-    assert [answer.status_code for answer in made] == [201, 201]
-    assert made[0].json == made[1].json
-    path = f"/v1/admin/webhook-endpoints/{made[0].json['id']}/secret"
-    changed = [world.operator.post(path, key="changed").json["secret"] for _ in range(2)]
-    assert changed[0] == changed[1] != made[0].json["secret"]
-    assert len(base64.b64decode(changed[0].removeprefix("whsec_"), validate=True)) == 32
+def test_a_repeated_request_gets_the_same_secret_and_changes_nothing(world, receiver):
+    body = {"url": receiver.url}
+    responses = [world.operator.post("/v1/admin/webhook-endpoints", body, key="made") for _ in range(2)]
+    assert [response.status_code for response in responses] == [201, 201]
+    assert responses[0].json == responses[1].json
+    path = f"/v1/admin/webhook-endpoints/{responses[0].json['id']}/secret"
+    secrets = [world.operator.post(path, key="changed").json["secret"] for _ in range(2)]
+    assert secrets[0] == secrets[1] != responses[0].json["secret"]
+    assert len(base64.b64decode(secrets[0].removeprefix("whsec_"), validate=True)) == 32
     subscribe(world)
-    assert all(is_signed(*receiver.got[0], secret) for secret in (made[0].json["secret"], changed[0]))
+    assert all(is_signed(*receiver.requests[0], secret) for secret in (responses[0].json["secret"], secrets[0]))
 
 
-def test_what_was_rolled_back_is_not_told(world, receiver):
-    endpoint(world, receiver)
+def test_events_of_a_rolled_back_transaction_are_not_sent(world, receiver):
+    create_endpoint(world, receiver)
     ann = world.person()
     ann.post("/v1/invoice-previews", {"price_id": world.plan("p", 1000)})
     world.go_to(world.clock.at)
-    assert receiver.got == []
+    assert receiver.requests == []
     assert world.operator.get("/v1/admin/events").json["items"] == []
 
 
@@ -194,9 +196,9 @@ def test_what_was_rolled_back_is_not_told(world, receiver):
 )
 def test_private_addresses_are_not_called(app, url):
     with app.app_context():
-        answer = outside.post_webhook(url, b"{}", {})
-    assert answer.status is None
-    assert answer.error
+        response = gateway.post_webhook(url, b"{}", {})
+    assert response.status is None
+    assert response.error
 
 
 @pytest.mark.parametrize(
@@ -207,11 +209,11 @@ def test_which_addresses_are_public(address, public):
     assert is_public_address(address) is public
 
 
-def test_the_tries_follow_the_specification():
-    at, spent = datetime(2026, 1, 1, tzinfo=UTC), timedelta()
+def test_the_attempts_follow_the_specification():
+    attempt_at, elapsed = datetime(2026, 1, 1, tzinfo=UTC), timedelta()
     for attempts in range(1, len(RETRY_DELAYS_S)):
-        later = next_attempt_at(attempts, at)
-        spent += later - at
-        at = later
-    assert spent == timedelta(hours=75, minutes=35, seconds=5)
-    assert next_attempt_at(len(RETRY_DELAYS_S), at) is None
+        next_at = next_attempt_at(attempts, attempt_at)
+        elapsed += next_at - attempt_at
+        attempt_at = next_at
+    assert elapsed == timedelta(hours=75, minutes=35, seconds=5)
+    assert next_attempt_at(len(RETRY_DELAYS_S), attempt_at) is None

@@ -1,4 +1,4 @@
-"""The wheel is complete: `streamsvc demo` works from it in an empty environment."""
+"""The wheel is complete: `streamsvc demo` runs from it in an empty environment."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds.service import Service, until
+from tests.worlds.service import Service, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("streamsvc", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -15,7 +15,7 @@ SOURCES = ("streamsvc", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """`streamsvc` in a new environment with the wheel and its requirements, and nothing of this checkout."""
+    """`streamsvc` in a new environment with the wheel and its requirements, without this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -37,7 +37,7 @@ def test_the_demo_runs_from_an_installed_wheel(command, tmp_path):
     with service.log.open("w") as log:
         service.process = subprocess.Popen([command, "demo"], env=env, cwd=tmp_path, stdout=log, stderr=log)
     try:
-        until(lambda: service.is_ready() or service.process.poll() is not None)
+        wait_until(lambda: service.is_ready() or service.process.poll() is not None)
         assert service.is_ready(), service.log.read_text()
         assert {plan["code"] for plan in service.get("/v1/plans?country=DE&currency=EUR")[1]["items"]}
         assert service.children(str(command.parent))

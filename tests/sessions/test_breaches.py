@@ -9,7 +9,7 @@ from streamsvc.gateways import breach_ranges
 from streamsvc.security import breached_passwords
 from streamsvc.security.password_hashing import is_listed_as_breached
 from streamsvc.settings import Settings, SettingsError
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.sessions_steps import Person, code_of, operator
 
 PLAIN = [f"quite unlikely {number}" for number in range(2_000)]
@@ -47,13 +47,13 @@ def lookup_with(app, build_filter):
 def range_api(app, monkeypatch):
     """A range API like Have I Been Pwned's: `ranges` by the first five letters, and the `requests` it got."""
 
-    class Ranges(Handler):
+    class Ranges(LocalHandler):
         def do_GET(self):
             httpd.requests.append((self.path, self.headers["Add-Padding"]))
             body = httpd.ranges.get(self.path[-5:], "").encode()
-            self.answer(200 if body else 503, body)
+            self.respond(200 if body else 503, body)
 
-    with serving(Ranges) as httpd:
+    with local_server(Ranges) as httpd:
         httpd.requests, httpd.ranges = [], {}
         settings = Settings.from_env({"STREAMSVC_BREACH_RANGE_URL": f"{httpd.url}/range"})
         url = {"breach_range_url": settings.breach_range_url}
@@ -110,5 +110,5 @@ def test_a_sign_up_with_a_breached_password_is_rejected(lookup_with, client):
 
 
 def test_a_missing_filter_file_prevents_the_start():
-    with pytest.raises(SettingsError, match="STREAMSVC_BREACHED_PASSWORDS: there is no file"):
+    with pytest.raises(SettingsError, match="STREAMSVC_BREACHED_PASSWORDS: file /no/such does not exist"):
         Settings.from_env({"STREAMSVC_BREACHED_PASSWORDS": "/no/such"})

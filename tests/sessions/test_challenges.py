@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import RateLimitCounter
 from streamsvc.storage.database import execute_write
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 from tests.worlds.operator_steps import enrolled
 from tests.worlds.sessions_steps import code_of, new_person
 
@@ -29,12 +29,12 @@ class Verifier:
 
 @pytest.fixture(scope="module")
 def server():
-    class Siteverify(Handler):
+    class Siteverify(LocalHandler):
         def do_POST(self):
-            form = {name: value for name, [value] in parse_qs(self.sent().decode()).items()}
-            self.answer(httpd.verifier.status, httpd.verifier.verify(form))
+            form = {name: value for name, [value] in parse_qs(self.read_body().decode()).items()}
+            self.respond(httpd.verifier.status, httpd.verifier.verify(form))
 
-    with serving(Siteverify) as httpd:
+    with local_server(Siteverify) as httpd:
         yield httpd
 
 

@@ -11,7 +11,7 @@ from streamsvc.models import PendingFlow
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from streamsvc.settings import Settings, SettingsError
 from streamsvc.storage.database import db
-from tests.conftest import Clock, empty
+from tests.conftest import Clock, delete_all_rows
 from tests.worlds import oidc_provider
 from tests.worlds.oidc_provider import CLIENT
 from tests.worlds.sessions_steps import Person, code_of, everything, mails, new_person, operator
@@ -46,7 +46,7 @@ def app(database, apps, new_app, provider):
     app = apps[database]
     app.extensions["clock"].__init__()
     with app.app_context():
-        empty(db.engine)
+        delete_all_rows(db.engine)
     yield app
     with app.app_context():
         db.session.remove()

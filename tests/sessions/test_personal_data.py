@@ -46,7 +46,7 @@ def test_deletion_closes_an_account_at_once_and_reports_until_when_it_can_be_res
     assert ann.delete("/v1/account").status_code == 204
     assert [person.get("/v1/account").status_code for person in (ann, elsewhere)] == [401, 401]
     assert code_of(ann.sign_in()) == (401, "invalid_credentials")
-    assert "on January 29, 2026 all" in mails(app, ann.email, "account_restoration")[0]["text"]
+    assert "On January 29, 2026 we erase all" in mails(app, ann.email, "account_restoration")[0]["text"]
 
 
 def test_the_owner_restores_an_account_once_within_two_weeks(app, ann, clock):

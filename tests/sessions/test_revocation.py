@@ -4,7 +4,7 @@ import pytest
 
 from streamsvc.app import create_app
 from streamsvc.security import authentication
-from tests.conftest import close
+from tests.conftest import close_app
 from tests.worlds.sessions_steps import Person, new_person, operator
 
 
@@ -13,7 +13,7 @@ def other_app(app):
     """Simulates a second web process: another app on the same database, with the same clock."""
     other = create_app(app.extensions["settings"], now=app.extensions["clock"])
     yield other
-    close(other)
+    close_app(other)
 
 
 @pytest.fixture

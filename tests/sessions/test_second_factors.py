@@ -118,7 +118,7 @@ def test_a_recovery_code_is_accepted_once_in_any_notation_and_the_owner_is_notif
     typed = codes[0].replace("-", " ").upper()
     assert [ann.sign_in(recovery_code=typed).status_code for _ in range(2)] == [201, 401]
     assert ann.get("/v1/account/totp").json["recovery_codes_left"] == 9
-    assert "9 of them are left" in mails(app, ann.email, "recovery_code_used")[0]["text"]
+    assert "Recovery codes left: 9." in mails(app, ann.email, "recovery_code_used")[0]["text"]
     [event, _] = operator(app).get("/v1/admin/audit?action=authn_login_success").json["items"]
     assert (event["details"]["method"], event["details"]["second"]) == ("password", "recovery_code")
     replaced = ann.put("/v1/account/totp/recovery-codes").json["recovery_codes"]

@@ -1,4 +1,4 @@
-"""The audit must see what it is there to see: each test breaks one thing behind the service's back."""
+"""The billing audit detects differences: each test changes one value directly in the database."""
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, 
 from streamsvc.operations.billing.books.audit import handle_daily_audit
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 
 @pytest.fixture
@@ -32,102 +32,102 @@ def tamper(app, statement):
         db.session.commit()
 
 
-def audit_by_hand(app):
-    """`streamsvc billing audit`."""
+def run_audit_command(app):
+    """Run `streamsvc billing audit`."""
     return app.test_cli_runner().invoke(billing, ["audit"])
 
 
-BREAKS = [
+TAMPERING = [
     ("journal sums to zero", sa.update(LedgerEntry).where(LedgerEntry.book == "cash").values(amount_minor=1)),
     ("lines add up to the invoice", sa.update(Invoice).values(total_minor=999)),
-    ("the invoice's balance is the ledger's", sa.update(Invoice).values(balance_minor=5)),
-    ("an open invoice is owed, another is not", sa.update(Invoice).values(status="open")),
-    ("the payment's cash is the ledger's", sa.update(Payment).values(status="failed")),
+    ("invoice balance matches the ledger", sa.update(Invoice).values(balance_minor=5)),
+    ("invoice status matches its balance", sa.update(Invoice).values(status="open")),
+    ("payment cash matches the ledger", sa.update(Payment).values(status="failed")),
     ("numbers have no gap", sa.update(InvoiceNumber).values(last=7)),
-    ("a line is what it should be", sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor - 1)),
-    ("a line has its reason", sa.update(InvoiceLine).values(identity=InvoiceLine.identity + "x")),
-    ("a line that fell due is invoiced", sa.update(InvoiceLine).values(identity=None)),
+    ("a line's amount matches the history", sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor - 1)),
+    ("an invoiced line is in the history", sa.update(InvoiceLine).values(identity=InvoiceLine.identity + "x")),
+    ("a due line is invoiced", sa.update(InvoiceLine).values(identity=None)),
 ]
 
 
-@pytest.mark.parametrize(("check", "statement"), BREAKS, ids=[check for check, _ in BREAKS])
-def test_what_is_tampered_with_is_found(app, world, ann, check, statement):
+@pytest.mark.parametrize(("check", "statement"), TAMPERING, ids=[check for check, _ in TAMPERING])
+def test_the_audit_finds_tampering(app, world, ann, check, statement):
     tamper(app, statement)
     assert check in {difference.check for difference in world.differences()}
 
 
-def parked(world):
+def on_billing_hold(world):
     return world.operator.get("/v1/admin/subscriptions?parked=true").json["items"]
 
 
-def take_out(world, row):
+def release_hold(world, row):
     return world.operator.delete(f"/v1/admin/subscriptions/{row['id']}/parking")
 
 
-def test_a_subscription_whose_history_does_not_fit_is_parked_until_it_fits_and_an_operator_takes_it_out(
-    app, world, ann
-):
+def test_a_mismatched_history_places_a_billing_hold_until_it_is_fixed_and_released(app, world, ann):
     path = f"/v1/admin/subscriptions/{ann.subscription()['id']}"
     world.go_to("2026-03-10")
     tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor - 1))
-    result = audit_by_hand(app)
+    result = run_audit_command(app)
     assert result.exit_code == 1
-    assert "a line is what it should be" in result.output
-    [row] = parked(world)
+    assert "a line's amount matches the history" in result.output
+    [row] = on_billing_hold(world)
     assert (row["account_id"], row["parked_at"]) == (ann.id, "2026-03-10T00:00:00Z")
-    assert "a line is what it should be: sub_" in row["parked_reason"]
+    assert "a line's amount matches the history: sub_" in row["parked_reason"]
     assert world.operator.get(path).json == row
     world.go_to("2026-05-01")
     assert len(ann.invoices()) == 2
-    refused = take_out(world, row)
-    assert (refused.status_code, refused.json["code"]) == (409, "does_not_add_up")
-    assert {"check", "subject", "expected", "found"} == refused.json["differences"][0].keys()
+    refusal = release_hold(world, row)
+    assert (refusal.status_code, refusal.json["code"]) == (409, "does_not_add_up")
+    assert {"check", "subject", "expected", "found"} == refusal.json["differences"][0].keys()
     tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor + 1))
-    out = take_out(world, row)
-    assert (out.status_code, out.json["parked_at"], out.json["parked_reason"]) == (200, None, None)
-    assert (take_out(world, row).json["code"], parked(world)) == ("wrong_state", [])
+    release = release_hold(world, row)
+    assert (release.status_code, release.json["parked_at"], release.json["parked_reason"]) == (200, None, None)
+    assert (release_hold(world, row).json["code"], on_billing_hold(world)) == ("wrong_state", [])
     world.go_to("2026-05-01T00:01:00")
-    assert [one["issued_at"][:10] for one in ann.invoices()][2:] == ["2026-05-01", "2026-05-01"]
+    assert [invoice["issued_at"][:10] for invoice in ann.invoices()][2:] == ["2026-05-01", "2026-05-01"]
     assert world.charges() == [1000] * 4
     assert world.differences() == []
-    told = world.operator.get("/v1/admin/audit").json["items"]
-    assert [one["details"]["reason"] for one in told if one["action"] == "subscription_taken_out"]
+    audit_events = world.operator.get("/v1/admin/audit").json["items"]
+    assert [event["details"]["reason"] for event in audit_events if event["action"] == "subscription_taken_out"]
 
 
-def test_whose_money_does_not_add_up_is_not_billed_on_and_can_still_leave(app, world, ann):
-    other, heir = world.person(), world.person()
+def test_an_account_that_does_not_reconcile_is_not_billed_but_can_cancel(app, world, ann):
+    other, new_owner = world.person(), world.person()
     other.subscribe(world.plan("q", 700))
     path = f"/v1/subscriptions/{ann.subscription()['id']}"
-    mine = sa.update(Invoice).where(Invoice.account_id == ann.id)
-    tamper(app, mine.values(total_minor=Invoice.total_minor + 1))
-    audit_by_hand(app)
-    [row] = parked(world)
+    statement = sa.update(Invoice).where(Invoice.account_id == ann.id)
+    tamper(app, statement.values(total_minor=Invoice.total_minor + 1))
+    run_audit_command(app)
+    [row] = on_billing_hold(world)
     assert (row["account_id"], row["parked_reason"][:28]) == (ann.id, "lines add up to the invoice:")
     world.go_to("2026-03-20T12:00:00")
-    dear = world.plan("dear", 9900)
-    for what, body in (("plan-change", {"price_id": dear}), ("pause", {}), ("addons", {"price_id": dear})):
-        assert ann.post(f"{path}/{what}", body).json["code"] == "wrong_state"
-    assert world.operator.post(f"/v1/admin{path[3:]}/transfer", {"account_id": heir.id}).json["code"] == "wrong_state"
+    expensive = world.plan("dear", 9900)
+    for action, body in (("plan-change", {"price_id": expensive}), ("pause", {}), ("addons", {"price_id": expensive})):
+        assert ann.post(f"{path}/{action}", body).json["code"] == "wrong_state"
+    assert (
+        world.operator.post(f"/v1/admin{path[3:]}/transfer", {"account_id": new_owner.id}).json["code"] == "wrong_state"
+    )
     assert ann.post(f"{path}/cancellation", {"when": "now"}).json["status"] == "canceled"
     assert len(ann.invoices()) == 2
-    tamper(app, mine.values(total_minor=Invoice.total_minor - 1))
-    assert take_out(world, row).status_code == 200
+    tamper(app, statement.values(total_minor=Invoice.total_minor - 1))
+    assert release_hold(world, row).status_code == 200
     assert [line[0] for line in ann.lines()][2:] == ["charge", "credit"]
     assert world.differences() == []
 
 
-def test_the_list_of_parked_subscriptions_reads_an_index_of_them(app):
+def test_listing_subscriptions_on_billing_hold_uses_the_index(app):
     with app.app_context():
         page = Subscription.parked().order_by(Subscription.id.desc()).limit(25)
-        assert "ix_subscriptions_parked" in plan_of(page, prefer_indexes=True)
+        assert "ix_subscriptions_parked" in query_plan(page, prefer_indexes=True)
 
 
 def test_clean_books_have_no_differences(app, ann):
-    result = audit_by_hand(app)
+    result = run_audit_command(app)
     assert (result.exit_code, result.output) == (0, "0 differences\n")
 
 
-def test_a_subscription_whose_job_was_given_up_is_taken_up_again(app, world, ann):
+def test_the_audit_restarts_a_subscription_whose_job_was_given_up(app, world, ann):
     with app.app_context():
         db.session.execute(sa.update(Job).where(Job.kind == "subscription.due").values(failed_at=world.clock.at))
         db.session.commit()

@@ -1,7 +1,7 @@
-"""The peers' cases, lived through over HTTP with the clock in the case's own year.
+"""The billing cases of peer systems, run over HTTP with the clock in each case's own year.
 
-Every case of tests/data/billing_cases.json is either lived through here, to the cent, or named below with where it is
-shown or why it does not apply.
+Every case of tests/data/billing_cases.json is either run here, to the cent, or listed below with the test that covers
+it or the reason why it does not apply.
 """
 
 import json
@@ -18,13 +18,13 @@ UNITS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 
 # Where the recommended convention differs from the peer's: the same interval keeps the period; an interval changed
 # now starts a full one; months have their own lengths.
-OURS = {
+OUR_LINES = {
     "KB-017": [("charge", "assault-rifle-annual", "2015-03-15", "2016-01-01", 479996)],
     "LG-019": [("charge", "yearly", "2023-09-28", "2024-09-28", 12000)],
     "LG-020": [("charge", "yearly", "2023-11-19", "2024-11-19", 118800)],
     "KB-061": [("charge", "pistol-monthly-notrial", "2023-06-15", "2023-06-23", 515)],
 }
-LIVED = [
+RUN_HERE = [
     "KB-001",
     "KB-006",
     "KB-007",
@@ -51,41 +51,41 @@ LIVED = [
     "ST-001",
     "ST-007",
 ]
-ELSEWHERE = {
-    "KB-035": "below: the new price waits for a period that begins on or after its day",
+COVERED_ELSEWHERE = {
+    "KB-035": "below: a new price applies to the first period that starts on or after its day",
     "LG-003": "below: renewals over 15 months from a month's end",
     "LG-006": "below: periods from a late January day",
-    "OM-006": "below: an anchor day given makes a leading stub",
-    "LG-025": "test_billing_extras.py: coupons count one after the other as they were given",
+    "OM-006": "below: an explicit anchor day creates a leading stub",
+    "LG-025": "test_billing_extras.py: coupons apply in the order in which they were given",
     "LG-026": "test_billing_extras.py: the same; test_subscriptions_offers.py: one that is used up",
     "LG-027": "below: two lines at 30 %, one of them with a coupon",
     "LG-028": "below: a coupon over four lines; rules/test_billing_invoicing.py: of three rates (a country has one)",
-    "LG-031": "below: numbers have no gap (one series a year for all; the peer's schemes are configuration)",
+    "LG-031": "below: numbers have no gap (one series per year for all; the peer's schemes are configuration)",
     "LG-034": "test_subscriptions.py: declined, authenticated and free starts",
     "ST-006": "test_subscriptions.py: incomplete, active, past_due, trial without a card; below: 23 hours",
-    "ST-008": "below: nothing is given back of what was never paid",
+    "ST-008": "below: an unpaid period yields no account credit",
     "ST-009": "test_subscriptions.py: the same key charges once",
-    "ST-010": "test_sandbox_clock.py: it moves forward only, and answers once all is done; how far is not limited",
-    "ST-011": "below: soft declines are tried again, hard ones and a missing card wait; the days are a setting",
+    "ST-010": "test_sandbox_clock.py: moves forward only, and responds once all is done; the distance is not limited",
+    "ST-011": "below: only soft declines are retried, hard ones and a missing card wait; the days are a setting",
     "WH-001": "test_payments_stripe.py: events in any order",
     "WH-002": "test_payments_stripe.py: an event counts once",
-    "WH-003": "test_payments_stripe.py: an event that comes before the reply to our own call",
+    "WH-003": "test_payments_stripe.py: an event that arrives before the response to our own call",
     "WH-004": "test_payments_stripe.py: a late event changes nothing",
-    "RF-001": "below: the second credit is of the whole plan in force",
-    "SG-001": "below: halfway through September",
-    "OM-004": "below: two phases of one month",
-    "OM-005": "below: part of a price is rounded to its currency",
-    "FP-005": "below: what is left of March",
-    "FP-006": "below: all but less than nothing, which nobody can ask for; rules/test_billing_cases.py: that too",
-    "UB-001": "below: a third is a third",
-    "SW-002": "test_webhooks_out.py: every try at its second, and what each answer does; we wait 15 s for one",
+    "RF-001": "below: a second upgrade credits the full price of the current plan",
+    "SG-001": "below: an upgrade halfway through September",
+    "OM-004": "below: two prorated phases of a month",
+    "OM-005": "below: a prorated price is rounded to its currency",
+    "FP-005": "below: canceling in March credits the remaining days",
+    "FP-006": "below: all but negative amounts, which the API rejects; rules/test_billing_cases.py: those too",
+    "UB-001": "below: proration uses exact fractions",
+    "SW-002": "test_webhooks_out.py: every attempt at its second, and the effect of each response; the timeout is 15 s",
     "ID-001": "test_subscriptions.py: idempotency keys required, replayed, reused",
 }
 
 
-def test_no_case_is_forgotten():
-    assert set(LIVED).isdisjoint(ELSEWHERE)
-    assert set(LIVED) | set(ELSEWHERE) == set(CASES)
+def test_every_case_is_covered():
+    assert set(RUN_HERE).isdisjoint(COVERED_ELSEWHERE)
+    assert set(RUN_HERE) | set(COVERED_ELSEWHERE) == set(CASES)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def world(app):
 
 @pytest.fixture
 def starting(app):
-    """A world whose clock starts at noon of a day long past."""
+    """A function that creates a world whose clock starts at noon of a given day."""
     made = []
 
     def start(day):
@@ -111,20 +111,20 @@ def starting(app):
 
 
 class Life:
-    """Does over HTTP what a case's timeline says, at noon of each of its days."""
+    """Runs a case's timeline over HTTP, at noon of each of its days."""
 
     def __init__(self, world, case):
         self.world, self.case, self.anchor_day, self.person = world, case, None, None
         self.taxed = any(step.get("tax") for step in case["timeline"])
         self.country, self.prices = "FR" if self.taxed else "US", {}
         for plan in case["plans"]:
-            self.put(plan["id"], plan, plan.get("amount"))
+            self.put_plan(plan["id"], plan, plan.get("amount"))
         for step in case["timeline"]:
-            self.until(step["date"])
-            getattr(self, step["op"], self.time_passes)(step)
-        self.until(max(invoice["date"] for invoice in case["expect"]["invoices"]))
+            self.go_to(step["date"])
+            getattr(self, step["op"], self.do_nothing)(step)
+        self.go_to(max(invoice["date"] for invoice in case["expect"]["invoices"]))
 
-    def put(self, code, plan, amount):
+    def put_plan(self, code, plan, amount):
         intro = plan.get("intro")
         self.prices[code] = self.world.plan(
             code,
@@ -135,14 +135,14 @@ class Life:
             intro=intro and {"amount_minor": intro["amount"], "periods": intro["months"]},
         )
 
-    def until(self, day):
+    def go_to(self, day):
         at = datetime.fromisoformat(day[:10]).replace(hour=12, tzinfo=UTC)
         if self.case["id"] == "KB-001" and day == "2012-07-31":
-            at -= timedelta(days=1)  # the case names the day on which the cancellation takes effect
+            at -= timedelta(days=1)  # the case gives the day on which the cancellation takes effect
         self.world.go_to(max(at, self.world.clock.at))
 
-    def time_passes(self, step):
-        """Nothing to do: trials end, payments succeed and renewals come by themselves."""
+    def do_nothing(self, step):
+        """Do nothing: trials end, payments succeed, and renewals happen by themselves."""
 
     def create_account(self, step):
         self.anchor_day = step.get("anchor_day")
@@ -155,19 +155,19 @@ class Life:
             self.world.operator.put(f"/v1/admin/tax-rates/{self.country}", {"percent": percent, "name": "VAT"})
         anchor, addons = step.get("anchor_day", self.anchor_day), step.get("addons", [])
         start = step.get("effective_date")
-        answer = self.person.subscribe(self.prices[step["plan"]], anchor_day=anchor, start_date=start, addons=addons)
-        assert answer.status_code == 201, answer.json
+        response = self.person.subscribe(self.prices[step["plan"]], anchor_day=anchor, start_date=start, addons=addons)
+        assert response.status_code == 201, response.json
 
     def subscribe_cart(self, step):
         base, *addons = step["plans"]
         self.subscribe({**step, "plan": base, "addons": [self.prices[code] for code in addons]})
 
-    def act(self, what, body):
-        answer = self.person.post(f"/v1/subscriptions/{self.person.subscription()['id']}/{what}", body)
-        assert answer.status_code == 200, answer.json
+    def post_step(self, action, body):
+        response = self.person.post(f"/v1/subscriptions/{self.person.subscription()['id']}/{action}", body)
+        assert response.status_code == 200, response.json
 
     def change_plan(self, step):
-        self.act("plan-change", {"price_id": self.prices[step["plan"]], "when": step["when"]})
+        self.post_step("plan-change", {"price_id": self.prices[step["plan"]], "when": step["when"]})
 
     def set_anchor_day(self, step):
         path = f"/v1/subscriptions/{self.person.subscription()['id']}/anchor"
@@ -178,18 +178,18 @@ class Life:
         path = f"/v1/admin/subscriptions/{self.person.subscription()['id']}/cancellation"
         assert self.world.operator.post(path, body).status_code == 200
 
-    def correct(self, invoice, what, body):
-        answer = self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/{what}", body)
-        assert answer.status_code == 201, answer.json
+    def correct(self, invoice, action, body):
+        response = self.world.operator.post(f"/v1/admin/invoices/{invoice['id']}/{action}", body)
+        assert response.status_code == 201, response.json
 
     def adjust_line(self, step):
-        charges = [one for one in self.person.invoices() if one["lines"][0]["kind"] == "charge"]
+        charges = [invoice for invoice in self.person.invoices() if invoice["lines"][0]["kind"] == "charge"]
         invoice = charges[step.get("invoice", len(charges)) - 1]
         lines = [{"line_id": invoice["lines"][0]["id"], "amount_minor": step["amount"]}]
         self.correct(invoice, "credit-notes", {} if step["amount"] == "all" else {"lines": lines})
 
     def refund(self, step):
-        paid = [one for one in self.person.invoices() if one["payments"]][-1]
+        paid = [invoice for invoice in self.person.invoices() if invoice["payments"]][-1]
         adjust = step.get("adjust", "adjust_line" in step)
         self.correct(paid, "refunds", {"amount_minor": step["amount"], "credit_note": adjust})
 
@@ -206,8 +206,8 @@ class Life:
         self.person.put(f"/v1/payment-methods/{self.person.add_card()}/default")
 
     def edit_price(self, step):
-        plan = next(one for one in self.case["plans"] if one["id"] == step["plan"])
-        self.put("new-" + step["plan"], plan, step["amount"])
+        plan = next(plan for plan in self.case["plans"] if plan["id"] == step["plan"])
+        self.put_plan("new-" + step["plan"], plan, step["amount"])
 
     def lines(self):
         codes = {price: code for code, price in self.prices.items()}
@@ -224,8 +224,8 @@ class Life:
         ]
 
     def balance(self):
-        found = self.person.get("/v1/account/balance").json["balances"]
-        return found[0]["amount_minor"] if found else 0
+        balances = self.person.get("/v1/account/balance").json["balances"]
+        return balances[0]["amount_minor"] if balances else 0
 
 
 def expected_lines(case):
@@ -235,38 +235,38 @@ def expected_lines(case):
                 yield line["kind"], line["item"], line["start"], line["end"], line["amount"]
 
 
-def lived(starting, name):
+def run_case(starting, name):
     case = CASES[name]
     life = Life(starting(case["timeline"][0]["date"]), case)
-    got = life.lines()
+    actual = life.lines()
     for line in expected_lines(case):
-        ours = next((other for other in OURS.get(name, []) if other[:2] == line[:2]), line)
+        expected = next((other for other in OUR_LINES.get(name, []) if other[:2] == line[:2]), line)
         if name == "KB-061" and line[3] == "2023-05-23":
-            continue  # 8 of 30 days under the fixed month; ours is told below
-        assert ours in got, "\n".join(map(str, got))
+            continue  # 8 of 30 days under a fixed-length month; ours is in OUR_LINES
+        assert expected in actual, "\n".join(map(str, actual))
     return life
 
 
-PLAIN = [name for name in LIVED if name not in ("KB-027", "KB-037", "KB-046")]
+PARAMETRIZED = [name for name in RUN_HERE if name not in ("KB-027", "KB-037", "KB-046")]
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_a_peers_case_comes_out_to_the_cent(starting, name):
-    life = lived(starting, name)
+@pytest.mark.parametrize("name", PARAMETRIZED)
+def test_a_peers_case_matches_to_the_cent(starting, name):
+    life = run_case(starting, name)
     for state in CASES[name]["expect"].get("state", []):
         if "account_credit" in state and "at" in state and name != "LG-012":
             assert life.balance() == state["account_credit"]
 
 
-def test_credit_covers_one_invoice_after_the_other(starting):
-    """KB-046. Deleting a credit that was spent is not offered: what is spent stays spent."""
+def test_credit_is_applied_to_one_invoice_after_another(starting):
+    """KB-046. Deleting used credit is not supported: it stays used."""
     case = CASES["KB-046"]
     life = Life(starting("2015-05-15"), {**case, "expect": {"invoices": [{"date": "2015-07-14", "lines": []}]}})
     assert [invoice["status"] for invoice in life.person.invoices()] == ["paid"] * 3
     assert life.balance() == 50010
 
 
-def test_the_price_of_who_bought_before_moves_at_their_renewal(starting):
+def test_existing_subscriptions_move_to_the_new_price_at_renewal(starting):
     """KB-037."""
     world = starting("2026-07-16")
     old, new = world.plan("electricity", 5000, 15000)
@@ -278,18 +278,18 @@ def test_the_price_of_who_bought_before_moves_at_their_renewal(starting):
     assert ann.lines() == [("charge", "2026-07-16", "2026-08-16", 5000), ("charge", "2026-08-16", "2026-09-16", 15000)]
 
 
-def test_the_ladder_is_climbed_and_left_the_moment_a_card_works(app, starting, monkeypatch):
-    """KB-027, with its own ladder: retries every 8 days, 30/40 days, and nothing given up in the time it tells of."""
+def test_dunning_advances_and_ends_as_soon_as_a_card_works(app, starting, monkeypatch):
+    """KB-027, with its own dunning schedule: retries every 8 days, 30/40 days, and no cancellation within the case."""
     settings = app.extensions["settings"].replace(dunning="retry=8,16,24,32,40 warn=30 suspend=40 cancel=60")
     monkeypatch.setitem(app.extensions, "settings", settings)
     world = starting("2012-05-01")
-    one, two = world.plan("shotgun-monthly", 24995, 30000, trial_days=30)
+    old_price, new_price = world.plan("shotgun-monthly", 24995, 30000, trial_days=30)
     ann = world.person(card="pm_card_chargeCustomerFail")
-    ann.subscribe(one)
+    ann.subscribe(old_price)
 
     def change():
         return ann.post(
-            f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": two, "when": "period_end"}
+            f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": new_price, "when": "period_end"}
         )
 
     world.go_to("2012-06-29T12:00:00")
@@ -299,8 +299,8 @@ def test_the_ladder_is_climbed_and_left_the_moment_a_card_works(app, starting, m
     assert change().json["code"] == "payment_overdue"
     assert ann.subscription()["access_until"] == "2012-07-10T00:00:00Z"
     world.go_to("2012-07-20T12:00:00")
-    tried = [[payment["created_at"][:10] for payment in invoice["payments"]] for invoice in ann.invoices()[1:]]
-    assert tried == [
+    attempts = [[payment["created_at"][:10] for payment in invoice["payments"]] for invoice in ann.invoices()[1:]]
+    assert attempts == [
         ["2012-05-31", "2012-06-08", "2012-06-16", "2012-06-24", "2012-07-02", "2012-07-10"],
         ["2012-06-30", "2012-07-08", "2012-07-16"],
     ]
@@ -312,8 +312,8 @@ def test_the_ladder_is_climbed_and_left_the_moment_a_card_works(app, starting, m
     assert (ann.invoices()[-1]["amount_due_minor"], ann.invoices()[-1]["status"]) == (16932, "paid")
 
 
-def test_the_new_price_waits_for_a_period_that_begins_on_or_after_its_day(starting):
-    """KB-035: the period that begins on 5 May is before 15 May, the next one after."""
+def test_a_new_price_applies_to_the_first_period_that_starts_on_or_after_its_day(starting):
+    """KB-035: the period that starts on 5 May is before 15 May, the next one after."""
     world = starting("2022-03-05")
     old, new = world.plan("p", 1000, 1500)
     ann = world.person()
@@ -327,7 +327,7 @@ def test_the_new_price_waits_for_a_period_that_begins_on_or_after_its_day(starti
     ]
 
 
-def test_part_of_a_price_is_rounded_to_its_currency(starting):
+def test_a_prorated_price_is_rounded_to_its_currency(starting):
     """OM-005: 15 and 10 of the 31 days that end on 1 February."""
     world = starting("2024-01-17")
     dollars, yen = world.plan("d", 10_000), world.plan("y", 1000, currency="JPY")
@@ -339,13 +339,13 @@ def test_part_of_a_price_is_rounded_to_its_currency(starting):
     assert [person.lines()[0][3] for person in (ann, bob, cat)] == [4839, 3226, 323]
 
 
-def test_a_credit_is_at_most_what_is_left_of_the_line(starting):
-    """FP-006: half of 20000 is 10000, and the whole is more than is left of it, after credit notes; so is 25000."""
+def test_a_credit_never_exceeds_what_is_left_of_the_line(starting):
+    """FP-006: half of 20000 is 10000; after credit notes the whole exceeds what is left of it, and so does 25000."""
     world = starting("2024-06-01")
     price, half, whole, none = world.plan("p", 20_000), "2024-06-16", "2024-06-01", "2024-07-01"
     world.operator.put("/v1/admin/coupons/FREE", {"percent_off": 100, "duration": "once"})
     rows = (
-        # credited before, from when on, credited then
+        # amount credited before, effective date of the cancellation, amount credited by it
         (5000, half, -10_000),
         (5000, whole, -15_000),
         (18_000, half, -2000),
@@ -355,11 +355,11 @@ def test_a_credit_is_at_most_what_is_left_of_the_line(starting):
         (5000, none, 20_000),
     )
     people = [world.person() for _ in rows]
-    for person, (noted, _, _) in zip(people, rows, strict=True):
-        assert person.subscribe(price, coupons=[] if noted else ["FREE"]).status_code == 201
+    for person, (credited_before, _, _) in zip(people, rows, strict=True):
+        assert person.subscribe(price, coupons=[] if credited_before else ["FREE"]).status_code == 201
         path = f"/v1/admin/invoices/{person.invoices()[0]['id']}/credit-notes"
-        taken = noted and world.operator.post(path, {"amount_minor": noted}).status_code
-        assert taken == {0: 0, 25_000: 422}.get(noted, 201)
+        status = credited_before and world.operator.post(path, {"amount_minor": credited_before}).status_code
+        assert status == {0: 0, 25_000: 422}.get(credited_before, 201)
     world.go_to("2024-06-15T12:00:00")
     for person, (_, day, _) in zip(people, rows, strict=True):
         path = f"/v1/admin/subscriptions/{person.subscription()['id']}/cancellation"
@@ -368,8 +368,8 @@ def test_a_credit_is_at_most_what_is_left_of_the_line(starting):
     assert [person.lines()[-1][3] for person in people] == [credited for _, _, credited in rows]
 
 
-def test_a_third_is_a_third(starting):
-    """UB-001: one of three days of 1000.00, not 0.3333 of it."""
+def test_proration_uses_exact_fractions(starting):
+    """UB-001: one of three days of 1000.00 is a third of it, not 0.3333."""
     world = starting("2024-06-01")
     ann = world.person()
     ann.subscribe(world.plan("p", 100_000, interval="day", interval_count=3))
@@ -398,7 +398,7 @@ def test_periods_from_a_late_january_day(starting, state):
     assert [[line[1], line[2]] for line in ann.lines()] == state["periods"]
 
 
-def test_an_anchor_day_given_makes_a_leading_stub(starting):
+def test_an_explicit_anchor_day_creates_a_leading_stub(starting):
     """OM-006: 21 of the 31 days from 30 June to 31 July."""
     world = starting("2025-07-10")
     ann = world.person()
@@ -410,23 +410,23 @@ def test_an_anchor_day_given_makes_a_leading_stub(starting):
 
 def test_tax_after_a_coupon_on_one_of_two_lines(starting):
     """LG-027: the peer adds 10 % and 20 %."""
-    world, told = starting("2024-01-01"), CASES["LG-027"]["expect"]["state"][0]
+    world, expected = starting("2024-01-01"), CASES["LG-027"]["expect"]["state"][0]
     one, two = (world.plan(code, amount, currency="EUR") for code, amount in (("one", 151), ("two", 379)))
     world.operator.put("/v1/admin/tax-rates/FR", {"percent": 30, "name": "VAT"})
     terms = {"amount_off_minor": 100, "currency": "EUR", "duration": "once", "plans": ["two"]}
     world.operator.put("/v1/admin/coupons/HUNDRED", terms)
     ann = world.person(country="FR")
-    answer = ann.subscribe(one, addons=[two], coupon="HUNDRED")
-    assert answer.status_code == 201, answer.json
+    response = ann.subscribe(one, addons=[two], coupon="HUNDRED")
+    assert response.status_code == 201, response.json
     [invoice] = ann.invoices()
-    assert [line["tax_minor"] for line in invoice["lines"] if line["kind"] == "charge"] == told["tax_per_line"]
+    assert [line["tax_minor"] for line in invoice["lines"] if line["kind"] == "charge"] == expected["tax_per_line"]
     names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor")
-    assert [invoice[name] for name in names] == [told[name] for name in ("fees", "discount", "tax", "total")]
+    assert [invoice[name] for name in names] == [expected[name] for name in ("fees", "discount", "tax", "total")]
 
 
-def test_a_fixed_coupon_is_shared_over_four_lines(starting):
-    """LG-028, at 10 % for all: 19 of 20 parts of each line's tax."""
-    world, told = starting("2024-01-01"), CASES["LG-028"]["expect"]["state"][0]
+def test_a_fixed_coupon_is_allocated_over_four_lines(starting):
+    """LG-028, at 10 % for all lines: 19/20 of each line's tax."""
+    world, expected = starting("2024-01-01"), CASES["LG-028"]["expect"]["state"][0]
     base, *addons = (world.plan(f"p{n}", n, currency="EUR") for n in (10_000, 5000, 3000, 2000))
     world.operator.put("/v1/admin/tax-rates/FR", {"percent": 10, "name": "VAT"})
     world.operator.put("/v1/admin/coupons/TEN", {"amount_off_minor": 1000, "currency": "EUR", "duration": "once"})
@@ -434,13 +434,13 @@ def test_a_fixed_coupon_is_shared_over_four_lines(starting):
     assert ann.subscribe(base, addons=addons, coupon="TEN").status_code == 201
     [invoice] = ann.invoices()
     lines = [line for line in invoice["lines"] if line["kind"] == "charge"]
-    assert [line["discount_minor"] for line in lines] == told["discount_per_line"]
+    assert [line["discount_minor"] for line in lines] == expected["discount_per_line"]
     assert [line["tax_minor"] for line in lines] == [950, 475, 285, 190]
     names = ("subtotal_minor", "tax_minor", "total_minor")
-    assert [invoice[name] for name in names] == [20_000, told["tax"], told["total"]]
+    assert [invoice[name] for name in names] == [20_000, expected["tax"], expected["total"]]
 
 
-def test_numbers_follow_one_another_over_customers_and_months_and_drafts_have_none(app, starting, monkeypatch):
+def test_numbers_are_consecutive_across_customers_and_months_and_drafts_have_none(app, starting, monkeypatch):
     """LG-031."""
     settings = app.extensions["settings"].replace(invoice_review_hours=1)
     monkeypatch.setitem(app.extensions, "settings", settings)
@@ -457,15 +457,15 @@ def test_numbers_follow_one_another_over_customers_and_months_and_drafts_have_no
     assert numbers == [[f"2023-{month * 3 + n:06d}" for n in (1, 2, 3)] for month in range(4)]
 
 
-def test_numbers_have_no_gap_whatever_fails_in_between(world):
+def test_numbers_have_no_gap_after_failed_payments(world):
     price = world.plan("p", 1000)
     for n in range(6):
-        answer = world.person(card="pm_card_chargeDeclined" if n % 2 else "pm_card_visa").subscribe(price)
-        assert answer.status_code == (402 if n % 2 else 201)
+        response = world.person(card="pm_card_chargeDeclined" if n % 2 else "pm_card_visa").subscribe(price)
+        assert response.status_code == (402 if n % 2 else 201)
     assert world.person().subscribe(price).status_code == 201
 
 
-def test_a_start_that_nobody_confirms_is_over_after_23_hours(world):
+def test_an_unauthenticated_start_is_canceled_after_23_hours(world):
     """ST-006."""
     ann = world.person(card="pm_card_authenticationRequired")
     ann.subscribe(world.plan("p", 1000))
@@ -475,20 +475,20 @@ def test_a_start_that_nobody_confirms_is_over_after_23_hours(world):
     assert (ann.subscription()["status"], ann.invoices()[0]["status"]) == ("canceled", "void")
 
 
-def test_nothing_is_given_back_of_what_was_never_paid(world):
-    """ST-008: the credit of an unpaid period pays that very period; no cent of it reaches the account."""
+def test_an_unpaid_period_yields_no_account_credit(world):
+    """ST-008: the credit for an unpaid period pays that same period; none of it reaches the account."""
     ann = world.person()
     ann.subscribe(world.plan("p", 3100))
     world.next_charge("decline")
     world.go_to("2026-02-15T06:00:00")
     ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/cancellation", {"when": "now"})
     assert ann.get("/v1/account/balance").json["balances"] == []
-    late = ann.invoices()[1]
-    assert (late["status"], late["credit_applied_minor"]) == ("uncollectible", 2989)
+    unpaid = ann.invoices()[1]
+    assert (unpaid["status"], unpaid["credit_applied_minor"]) == ("uncollectible", 2989)
 
 
-def test_the_second_credit_is_of_the_whole_plan_in_force(starting):
-    """RF-001: not of what the first upgrade cost after its credit."""
+def test_a_second_upgrade_credits_the_full_price_of_the_current_plan(starting):
+    """RF-001: not just the net cost of the first upgrade."""
     world = starting("2026-01-01")
     a, b, c = world.plan("p", 49900, 99800, 149700, interval="year")
     ann = world.person()
@@ -496,19 +496,19 @@ def test_the_second_credit_is_of_the_whole_plan_in_force(starting):
     for day, price in (("2026-01-24", b), ("2026-02-20", c)):
         world.go_to(day + "T12:00:00")
         ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": price})
-    left, later = 342, (date(2027, 1, 1) - date(2026, 2, 20)).days
-    b_line = round(99800 * left / 365)
+    days_left, days_left_later = 342, (date(2027, 1, 1) - date(2026, 2, 20)).days
+    b_line = round(99800 * days_left / 365)
     assert [line[3] for line in ann.lines()] == [
         49900,
-        -round(49900 * left / 365),
+        -round(49900 * days_left / 365),
         b_line,
-        -round(b_line * later / left),
-        round(149700 * later / 365),
+        -round(b_line * days_left_later / days_left),
+        round(149700 * days_left_later / 365),
     ]
 
 
-def test_halfway_through_september(starting):
-    """SG-001: the day of the change is the new plan's, so 16 of 30 days; the peer counts it as used."""
+def test_an_upgrade_halfway_through_september(starting):
+    """SG-001: the day of the change belongs to the new plan, so 16 of 30 days; the peer counts it as used."""
     world = starting("2024-09-01")
     standard, premium = world.plan("p", 3000, 6000)
     ann = world.person()
@@ -519,22 +519,22 @@ def test_halfway_through_september(starting):
     assert world.charges() == [3000, 1600]
 
 
-def test_two_phases_of_one_month_add_up_to_its_price(starting):
-    """OM-004: 2.26 used and 2.74 to come, whichever price they are of."""
+def test_two_prorated_phases_of_a_month_add_up_to_its_price(starting):
+    """OM-004: 2.26 used and 2.74 remaining, at either price."""
     world = starting("2024-01-01")
     world.put_plan("p", [{"currency": "USD", "amount_minor": 500, "tax": tax} for tax in ("inclusive", "exclusive")])
     prices = {p["tax"]: p["id"] for p in world.operator.client.get("/v1/plans/p").json["prices"]}
-    one, two = prices["inclusive"], prices["exclusive"]
+    inclusive, exclusive = prices["inclusive"], prices["exclusive"]
     ann = world.person()
-    ann.subscribe(one)
+    ann.subscribe(inclusive)
     world.go_to("2024-01-15T12:00:00")
-    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": two, "when": "now"})
+    ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": exclusive, "when": "now"})
     world.go_to("2024-02-01T12:00:00")
     assert [line[3] for line in ann.lines()] == [500, -274, 274, 500]
     assert world.charges() == [500, 500]
 
 
-def test_what_is_left_of_march(starting):
+def test_canceling_in_march_credits_the_remaining_days(starting):
     """FP-005: 17 of 31 days."""
     world = starting("2024-03-01")
     ann = world.person()
@@ -544,32 +544,32 @@ def test_what_is_left_of_march(starting):
     assert ann.lines()[-1] == ("credit", "2024-03-15", "2024-04-01", -2194)
 
 
-def test_only_what_may_come_right_by_itself_is_tried_again(starting):
-    """ST-011: of those who owe from 15 February on, who is short of money is tried six times in two weeks."""
+def test_only_soft_declines_are_retried(starting):
+    """ST-011: of accounts past due since 15 February only insufficient funds are retried, six times in two weeks."""
     world = starting("2024-01-15")
     price, people = world.plan("p", 1000), [world.person() for _ in range(3)]
     for person in people:
         person.subscribe(price)
-    short, stolen, without = people
-    for person, card in ((short, "InsufficientFunds"), (stolen, "StolenCard")):
+    insufficient, stolen, without_card = people
+    for person, card in ((insufficient, "InsufficientFunds"), (stolen, "StolenCard")):
         method = person.add_card("pm_card_chargeDeclined" + card)
         person.put(f"/v1/payment-methods/{method}/default")
-    without.delete(f"/v1/payment-methods/{without.get('/v1/payment-methods').json['items'][0]['id']}")
+    without_card.delete(f"/v1/payment-methods/{without_card.get('/v1/payment-methods').json['items'][0]['id']}")
     world.go_to("2024-03-06T12:00:00")
-    tries = [[one["created_at"][:10] for one in person.invoices()[1]["payments"]] for person in people]
-    assert tries == [[f"2024-02-{day}" for day in (15, 16, 18, 20, 22, 25, 29)], ["2024-02-15"], []]
+    attempts = [[payment["created_at"][:10] for payment in person.invoices()[1]["payments"]] for person in people]
+    assert attempts == [[f"2024-02-{day}" for day in (15, 16, 18, 20, 22, 25, 29)], ["2024-02-15"], []]
     world.go_to("2024-03-07T12:00:00")
     assert [person.subscription()["status"] for person in people] == ["canceled"] * 3
 
 
 STUBS = (
-    # start, anchor day, months, end, parts of the price that are charged: of Kill Bill's tests of proration in advance
+    # start, anchor day, months, end, fractions of the price charged; from Kill Bill's in-advance proration tests
     ("2010-12-15", 15, 1, "2011-03-17", [(1, 1), (1, 1), (1, 1), (2, 31)]),
     ("2011-01-01", 15, 12, "2012-01-27", [(14, 365), (1, 1), (12, 366)]),
     ("2011-01-01", 15, 3, "2011-04-27", [(14, 92), (1, 1), (12, 91)]),
     ("2011-01-31", 7, 1, "2011-03-10", [(7, 31), (1, 1), (3, 31)]),
     ("2011-02-01", 13, 1, "2011-04-13", [(12, 31), (1, 1), (1, 1)]),
-    # theirs is 14 of 31 days, back from 28 February by a month; the period of the 31st that ends there has 28
+    # Kill Bill has 14 of 31 days, one month back from 28 February; our period with anchor 31 that ends there has 28
     ("2011-02-14", 31, 1, "2011-03-31", [(14, 28), (1, 1)]),
 )
 
@@ -579,8 +579,8 @@ def test_stubs_before_the_first_and_after_the_last_anchor_day(starting):
     for start, day, months, end, parts in STUBS:
         world.go_to(start + "T12:00:00")
         person = world.person()
-        bought = world.plan(f"p{months}", price, interval_count=months)
-        assert person.subscribe(bought, anchor_day=day).status_code == 201
+        price_id = world.plan(f"p{months}", price, interval_count=months)
+        assert person.subscribe(price_id, anchor_day=day).status_code == 201
         path = f"/v1/subscriptions/{person.subscription()['id']}/cancellation"
         assert person.post(path, {"when": "now", "effective_date": end}).json["cancel_at"] == end
         lives.append((person, [(price * days * 2 + of) // (of * 2) for days, of in parts]))

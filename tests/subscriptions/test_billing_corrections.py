@@ -13,7 +13,7 @@ def world(app):
 
 @pytest.fixture
 def ann(world):
-    """Somebody who paid 249.95 on 2012-like terms: a full month from 2026-04-01."""
+    """A subscriber who paid 249.95 for a full month from 2026-04-01, as in the 2012 cases."""
     world.go_to("2026-04-01T12:00:00")
     ann = world.person()
     ann.subscribe(world.plan("p", 24995))
@@ -25,11 +25,11 @@ def correct(world, invoice, what, **body):
 
 
 def balance(person):
-    found = person.get("/v1/account/balance").json["balances"]
-    return found[0]["amount_minor"] if found else 0
+    balances = person.get("/v1/account/balance").json["balances"]
+    return balances[0]["amount_minor"] if balances else 0
 
 
-def test_a_credit_note_over_a_paid_line_becomes_account_credit(world, ann):
+def test_a_credit_note_for_a_paid_line_becomes_account_credit(world, ann):
     invoice = ann.invoices()[0]
     line = invoice["lines"][0]["id"]
     note = correct(world, invoice, "credit-notes", lines=[{"line_id": line, "amount_minor": 1000}], reason="sorry")
@@ -39,7 +39,7 @@ def test_a_credit_note_over_a_paid_line_becomes_account_credit(world, ann):
 
 
 def test_a_later_credit_is_capped_by_what_a_credit_note_left(world, ann):
-    """KB-006: 30 of 31 days would be more than the line less the note."""
+    """KB-006: 30 of 31 days would exceed the line less the credit note."""
     world.go_to("2026-05-01T06:00:00")
     invoice = ann.invoices()[-1]
     line = invoice["lines"][0]["id"]
@@ -51,7 +51,7 @@ def test_a_later_credit_is_capped_by_what_a_credit_note_left(world, ann):
     assert balance(ann) == 24032
 
 
-def test_a_refund_with_a_credit_note_owes_nothing_and_one_without_owes_again(world, ann):
+def test_a_refund_without_a_credit_note_leaves_the_amount_owed(world, ann):
     """KB-049."""
     invoice = ann.invoices()[0]
     assert correct(world, invoice, "refunds", amount_minor=1000, credit_note=False).json["status"] == "succeeded"
@@ -64,7 +64,7 @@ def test_a_refund_with_a_credit_note_owes_nothing_and_one_without_owes_again(wor
     assert world.charges() == [24995, 24995]
 
 
-def test_nobody_gets_back_more_than_they_paid(world, ann):
+def test_no_more_than_the_payment_can_be_refunded_or_credited(world, ann):
     invoice = ann.invoices()[0]
     assert correct(world, invoice, "refunds", amount_minor=24996).status_code == 422
     assert correct(world, invoice, "refunds").json["amount_minor"] == 24995
@@ -73,7 +73,7 @@ def test_nobody_gets_back_more_than_they_paid(world, ann):
     assert balance(ann) == 0
 
 
-def test_cancel_with_credit_and_refund_of_the_rest_settles_to_zero(world):
+def test_a_prorated_cancellation_and_a_refund_of_the_rest_add_up(world):
     """KB-009."""
     world.go_to("2026-07-19")
     ann = world.person()
@@ -86,7 +86,7 @@ def test_cancel_with_credit_and_refund_of_the_rest_settles_to_zero(world):
     assert (refund.json["amount_minor"], balance(ann)) == (19726, 220269)
 
 
-def test_tax_goes_back_with_what_it_was_charged_on(world):
+def test_a_credit_note_returns_tax_in_proportion(world):
     """LG-018."""
     world.operator.put("/v1/admin/tax-rates/FR", {"percent": 20, "name": "TVA"})
     ann = world.person(country="FR")
@@ -100,7 +100,7 @@ def test_tax_goes_back_with_what_it_was_charged_on(world):
     assert balance(ann) == 92280
 
 
-def test_an_open_invoice_can_be_made_void_and_a_paid_one_not(world, ann):
+def test_an_open_invoice_can_be_voided_and_a_paid_one_cannot(world, ann):
     assert correct(world, ann.invoices()[0], "void").json["code"] == "wrong_state"
     world.next_charge("decline")
     world.go_to("2026-05-01T06:00:00")
@@ -111,8 +111,8 @@ def test_an_open_invoice_can_be_made_void_and_a_paid_one_not(world, ann):
     assert world.charges() == [24995]
 
 
-def test_the_refund_of_a_change_is_what_the_change_cost(world):
-    """10 % on top of 30.00 and 60.00, half of it left: 16.50 and no more; 0.05 is no net amount with its tax."""
+def test_a_refund_of_a_change_returns_what_the_change_cost(world):
+    """30.00 and 60.00 plus 10 % tax, halfway through: at most 16.50. No net amount plus tax comes to exactly 0.05."""
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 10, "name": "MwSt."})
     world.go_to("2026-04-01T12:00:00")
     low, high = world.plan("q", 3000, 6000)
@@ -127,38 +127,44 @@ def test_the_refund_of_a_change_is_what_the_change_cost(world):
     assert correct(world, change, "refunds").json["amount_minor"] == 1650
     assert (balance(bob), bob.invoices()[1]["status"]) == (0, "paid")
     assert correct(world, change, "credit-notes").status_code == 422
-    given = [correct(world, first, "refunds", amount_minor=amount).json["amount_minor"] for amount in (5, 50, 39)]
-    assert given == [5, 50, 39]
+    refunded = [correct(world, first, "refunds", amount_minor=amount).json["amount_minor"] for amount in (5, 50, 39)]
+    assert refunded == [5, 50, 39]
 
 
 def overdue(world, ann, until):
-    """Her second month, which nobody could collect until then."""
+    """Return the invoice of the second month, still uncollected at `until`."""
     ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
     world.go_to(until)
     return ann.invoices()[1]
 
 
-def test_what_an_operator_writes_off_is_asked_for_no_more_and_gives_nothing_back(world, ann):
-    """The subscription goes on, also out of a suspension; neither lost days nor an end nor a note is worth anything."""
+def test_a_written_off_invoice_is_not_collected_and_yields_no_credit(world, ann):
+    """The subscription continues, even from a suspension. Lost days, cancellation, and credit notes yield nothing."""
     invoice = overdue(world, ann, "2026-05-10T06:00:00")
-    shown = ann.subscription()
-    assert (shown["status"], shown["access_until"]) == ("past_due", "2026-05-08T00:00:00Z")
-    answer = correct(world, invoice, "write-off")
-    assert (answer.status_code, answer.json["status"], answer.json["balance_minor"]) == (200, "uncollectible", 0)
-    shown = ann.subscription()
-    assert (shown["status"], shown["access_until"], shown["past_due_since"]) == ("active", None, None)
+    subscription = ann.subscription()
+    assert (subscription["status"], subscription["access_until"]) == ("past_due", "2026-05-08T00:00:00Z")
+    response = correct(world, invoice, "write-off")
+    assert (response.status_code, response.json["status"], response.json["balance_minor"]) == (200, "uncollectible", 0)
+    subscription = ann.subscription()
+    assert (subscription["status"], subscription["access_until"], subscription["past_due_since"]) == (
+        "active",
+        None,
+        None,
+    )
     assert correct(world, invoice, "write-off").json["code"] == "wrong_state"
-    [told] = [
-        one for one in world.operator.get("/v1/admin/audit").json["items"] if one["action"] == "invoice_written_off"
+    [event] = [
+        event
+        for event in world.operator.get("/v1/admin/audit").json["items"]
+        if event["action"] == "invoice_written_off"
     ]
-    assert (told["account_id"], told["details"]["amount_minor"]) == (ann.id, 24995)
+    assert (event["account_id"], event["details"]["amount_minor"]) == (ann.id, 24995)
     assert correct(world, invoice, "credit-notes", amount_minor=5000).status_code == 201
-    ann.post(f"/v1/subscriptions/{shown['id']}/cancellation", {"when": "now"})
+    ann.post(f"/v1/subscriptions/{subscription['id']}/cancellation", {"when": "now"})
     assert ([line[3] for line in ann.lines()], balance(ann)) == ([24995, 24995, 0, 0], 0)
     assert (ann.invoices()[1]["status"], world.charges()) == ("uncollectible", [24995])
 
 
-def test_what_was_written_off_can_still_be_paid_by_hand_and_is_then_worth_what_was_paid(world, ann):
+def test_a_written_off_invoice_can_be_paid_manually_and_then_credited(world, ann):
     invoice = overdue(world, ann, "2026-05-03T06:00:00")
     correct(world, invoice, "write-off")
     correct(world, invoice, "credit-notes", amount_minor=5)
@@ -173,7 +179,7 @@ def test_what_was_written_off_can_still_be_paid_by_hand_and_is_then_worth_what_w
     assert balance(ann) == round(24995 * 28 / 31)
 
 
-def test_nothing_is_written_off_while_it_is_being_paid(world, ann):
+def test_an_invoice_is_not_written_off_while_a_payment_is_in_flight(world, ann):
     assert correct(world, ann.invoices()[0], "write-off").json["code"] == "wrong_state"
     world.next_charge("error")
     world.go_to("2026-05-01T00:00:00")
@@ -184,7 +190,7 @@ def test_nothing_is_written_off_while_it_is_being_paid(world, ann):
     assert world.charges() == [24995, 24995]
 
 
-def test_a_bank_that_took_a_part_and_a_refund_of_the_rest_give_back_no_more_than_was_paid(world, ann):
+def test_a_partial_dispute_and_a_refund_return_no_more_than_was_paid(world, ann):
     invoice = ann.invoices()[0]
     path = f"/v1/sandbox/payments/{invoice['payments'][0]['id']}/dispute"
     assert world.operator.post(path, {"amount_minor": 10000}).json["disputed_minor"] == 10000
@@ -204,8 +210,8 @@ def test_a_disputed_payment_is_owed_again_until_the_bank_decides(world, ann):
     assert world.charges() == [24995]
 
 
-def test_an_operators_cancellation_may_lie_in_the_past(world):
-    """KB-053: one invoice for each past period; what is credited already is not credited again."""
+def test_an_operator_can_backdate_a_cancellation(world):
+    """KB-053: one invoice per past period; an amount already credited is not credited again."""
     world.go_to("2026-09-20")
     ann = world.person()
     ann.subscribe(world.plan("b", 2995), start_date="2026-08-10")
@@ -235,7 +241,7 @@ def test_a_price_migration_waits_for_a_renewal_on_or_after_its_day(world):
     assert world.charges() == [1000, 1000, 1000, 1500]
 
 
-def test_a_price_migration_passes_by_who_has_left_the_price(world):
+def test_a_price_migration_skips_subscriptions_that_left_the_old_price(world):
     world.go_to("2026-03-05")
     old, new, other = world.plan("p", 1000, 1500, 3000)
     ann = world.person()

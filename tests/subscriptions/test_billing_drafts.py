@@ -1,18 +1,18 @@
-"""Draft, then final: a renewal's invoice that may be looked at for some hours before it is numbered and charged."""
+"""Review of drafts: a renewal's invoice can be inspected for some hours before it is issued and charged."""
 
 import pytest
 
 from streamsvc.models.subscriptions import Invoice
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
-from tests.worlds.plans import plan_of
+from tests.worlds.plans import query_plan
 
 DRAFTED, FINAL = "2026-02-15T00:30:00", "2026-02-15T01:00:00"
 
 
 @pytest.fixture
 def world(app, monkeypatch):
-    """Every test has one hour for each draft, and ends with an audit of the books."""
+    """A world with one hour of review per draft. Every test ends with an audit of the books."""
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(invoice_review_hours=1))
     world = World(app)
     yield world
@@ -21,7 +21,7 @@ def world(app, monkeypatch):
 
 @pytest.fixture
 def ann(world):
-    """Who pays 19 % on 31.00 each month, and whose second month is a draft just now."""
+    """A subscriber who pays 31.00 plus 19 % tax each month, and whose second month is a draft now."""
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 19, "name": "MwSt."})
     ann = world.person(country="DE")
     assert ann.subscribe(world.plan("p", 3100)).status_code == 201
@@ -29,7 +29,7 @@ def ann(world):
     return ann
 
 
-def act(person, what, **body):
+def post_step(person, what, **body):
     return person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
 
 
@@ -42,11 +42,11 @@ def add_line(world, invoice, amount, **more):
     return world.operator.post(f"/v1/admin/invoices/{invoice['id']}/lines", body)
 
 
-def hold(world, invoice):
+def hold_draft(world, invoice):
     return world.operator.put(f"/v1/admin/invoices/{invoice['id']}/hold")
 
 
-def let_go(world, invoice):
+def release_draft(world, invoice):
     return world.operator.delete(f"/v1/admin/invoices/{invoice['id']}/hold")
 
 
@@ -54,37 +54,37 @@ def state(invoice):
     return invoice["status"], invoice["number"], invoice["total_minor"], invoice["amount_paid_minor"]
 
 
-def test_a_renewal_is_a_draft_for_an_hour_and_is_charged_as_it_was_foreseen_and_drafted(world, ann):
+def test_a_renewal_is_a_draft_for_an_hour_and_is_charged_as_previewed_and_drafted(world, ann):
     [draft] = drafts(world)
     assert state(draft) == ("draft", None, 3689, 0)
     assert (draft["finalizes_at"], draft["issued_at"]) == ("2026-02-15T01:00:00Z", None)
     assert (ann.subscription()["status"], ann.subscription()["period"]["start"]) == ("active", "2026-02-15")
     assert ann.post(f"/v1/invoices/{draft['id']}/payments").json["code"] == "invoice_not_open"
     assert (world.charges(), world.differences()) == ([3689], [])
-    foreseen = ann.post("/v1/invoice-previews", {"subscription_id": draft["subscription_id"]}).json
+    preview = ann.post("/v1/invoice-previews", {"subscription_id": draft["subscription_id"]}).json
     world.go_to(FINAL)
     final = ann.invoices()[1]
     assert state(final) == ("paid", "2026-000002", 3689, 3689)
     assert (final["lines"], final["issued_at"]) == (draft["lines"], "2026-02-15T01:00:00Z")
     assert (drafts(world), world.charges()) == ([], [3689, 3689])
     world.go_to("2026-03-15T00:30:00")
-    assert (foreseen["due_date"], foreseen["total_minor"]) == ("2026-03-15", drafts(world)[0]["total_minor"])
+    assert (preview["due_date"], preview["total_minor"]) == ("2026-03-15", drafts(world)[0]["total_minor"])
 
 
-def test_a_line_is_added_to_a_draft_and_taxed_together_with_the_others(world, ann):
+def test_a_line_added_to_a_draft_is_taxed_together_with_the_others(world, ann):
     [draft] = drafts(world)
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
     for amount, tax in ((103, "exclusive"), (103, "exclusive"), (119, "inclusive")):
-        answer = add_line(world, draft, amount, tax=tax)
-        assert answer.status_code == 201, answer.json
-    shown = answer.json
-    assert [(line["kind"], line["amount_minor"], line["tax_minor"]) for line in shown["lines"]] == [
+        response = add_line(world, draft, amount, tax=tax)
+        assert response.status_code == 201, response.json
+    invoice = response.json
+    assert [(line["kind"], line["amount_minor"], line["tax_minor"]) for line in invoice["lines"]] == [
         ("charge", 3100, 589),
         ("one_off", 103, 20),
         ("one_off", 103, 19),  # 19 % of 3306 are 628.14, not 629
         ("one_off", 119, 19),
     ]
-    assert (shown["total_minor"], shown["credit_applied_minor"], shown["status"]) == (4053, 1000, "draft")
+    assert (invoice["total_minor"], invoice["credit_applied_minor"], invoice["status"]) == (4053, 1000, "draft")
     assert world.differences() == []
     world.go_to(FINAL)
     assert state(ann.invoices()[1]) == ("paid", "2026-000002", 4053, 3053)
@@ -94,61 +94,61 @@ def test_a_line_is_added_to_a_draft_and_taxed_together_with_the_others(world, an
     assert by_tax == [("2026-01", 3100, 589), ("2026-02", 3406, 647)]
 
 
-def test_a_coupon_is_for_the_period_alone_and_stays_as_it_was_drafted(world, ann):
+def test_a_coupon_discounts_only_the_period_and_not_an_added_line(world, ann):
     world.operator.put("/v1/admin/coupons/HALF", {"percent_off": 50, "duration": "once"})
-    act(ann, "coupons", coupon="HALF")
+    post_step(ann, "coupons", coupon="HALF")
     world.go_to("2026-03-15T00:30:00")
     [draft] = drafts(world)
-    shown = add_line(world, draft, 1000).json
-    assert (shown["discount_minor"], shown["total_minor"]) == (1550, 1845 + 1000)
+    invoice = add_line(world, draft, 1000).json
+    assert (invoice["discount_minor"], invoice["total_minor"]) == (1550, 1845 + 1000)
     world.go_to("2026-03-15T01:00:00")
     assert ann.invoices()[2]["total_minor"] == 2845
     world.go_to("2026-04-15T01:00:00")
     assert ann.invoices()[3]["total_minor"] == 3689
 
 
-def test_a_draft_that_is_held_waits_and_nothing_but_the_end_can_be_changed_meanwhile(world, ann):
+def test_a_held_draft_waits_and_allows_no_change_but_cancellation(world, ann):
     [draft] = drafts(world)
-    assert hold(world, draft).json["finalizes_at"] is None
+    assert hold_draft(world, draft).json["finalizes_at"] is None
     world.go_to("2026-02-20T12:00:00")
     assert (world.charges(), len(drafts(world))) == ([3689], 1)
-    dear = world.plan("q", 6200)
-    sub = ann.subscription()["id"]
-    for answer in (
-        act(ann, "plan-change", price_id=dear, when="now"),
-        act(ann, "pause"),
-        ann.post("/v1/invoice-previews", {"subscription_id": sub, "price_id": dear, "when": "now"}),
-        world.operator.post(f"/v1/admin/subscriptions/{sub}/transfer", {"account_id": world.person().id}),
+    expensive = world.plan("q", 6200)
+    subscription_id = ann.subscription()["id"]
+    for response in (
+        post_step(ann, "plan-change", price_id=expensive, when="now"),
+        post_step(ann, "pause"),
+        ann.post("/v1/invoice-previews", {"subscription_id": subscription_id, "price_id": expensive, "when": "now"}),
+        world.operator.post(f"/v1/admin/subscriptions/{subscription_id}/transfer", {"account_id": world.person().id}),
     ):
-        assert (answer.status_code, answer.json["code"]) == (409, "wrong_state")
-    assert act(ann, "cancellation", when="period_end").json["cancel_at"] == "2026-03-15"
-    assert let_go(world, draft).status_code == 200
+        assert (response.status_code, response.json["code"]) == (409, "wrong_state")
+    assert post_step(ann, "cancellation", when="period_end").json["cancel_at"] == "2026-03-15"
+    assert release_draft(world, draft).status_code == 200
     world.go_to("2026-02-20T12:00:01")
     assert (world.charges(), state(ann.invoices()[1])[0]) == ([3689, 3689], "paid")
-    assert let_go(world, draft).json["code"] == "wrong_state"
+    assert release_draft(world, draft).json["code"] == "wrong_state"
 
 
 def test_a_change_ends_the_review_and_the_draft_is_charged_before_it(world, ann):
-    dear = world.plan("q", 6200)
-    body = {"price_id": dear, "when": "now"}
-    seen = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"], **body}).json
-    assert len(drafts(world)) == 1  # a preview ends nothing
+    expensive = world.plan("q", 6200)
+    body = {"price_id": expensive, "when": "now"}
+    preview = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"], **body}).json
+    assert len(drafts(world)) == 1  # a preview does not end the review
     world.next_charge("decline")
-    assert act(ann, "plan-change", **body).status_code == 200  # what was declined was not the change
+    assert post_step(ann, "plan-change", **body).status_code == 200  # the renewal was declined, not the change
     renewal, change = ann.invoices()[1:]
     assert (state(renewal)[:2], state(change)[:2]) == (("open", "2026-000002"), ("paid", "2026-000003"))
-    assert seen["total_minor"] == change["total_minor"]
+    assert preview["total_minor"] == change["total_minor"]
 
 
-def test_who_cancels_in_the_review_gets_back_no_more_than_they_paid(world, ann):
+def test_canceling_during_the_review_credits_no_more_than_was_paid(world, ann):
     bob = world.person()
     bob.subscribe(ann.subscription()["price"]["id"])
     world.go_to("2026-03-15T00:30:00")
     assert len(drafts(world)) == 2
     for draft in drafts(world):
-        hold(world, draft)
+        hold_draft(world, draft)
     for person, credit in ((ann, "prorated"), (bob, "none")):
-        assert act(person, "cancellation", when="now", credit=credit).json["status"] == "canceled"
+        assert post_step(person, "cancellation", when="now", credit=credit).json["status"] == "canceled"
         assert person.get("/v1/account/balance").json["balances"] == []
     assert [invoice["status"] for invoice in ann.invoices()[2:]] == ["uncollectible", "paid"]
     assert [invoice["status"] for invoice in bob.invoices()[1:]] == ["uncollectible"]
@@ -156,25 +156,25 @@ def test_who_cancels_in_the_review_gets_back_no_more_than_they_paid(world, ann):
     assert world.charges() == [3689, 3100, 3689]
 
 
-def test_a_draft_held_to_the_end_of_its_subscription_is_still_charged_once_let_go(world, ann):
+def test_a_draft_held_past_the_end_of_its_subscription_is_charged_when_released(world, ann):
     [draft] = drafts(world)
-    hold(world, draft)
-    act(ann, "cancellation", when="period_end")
+    hold_draft(world, draft)
+    post_step(ann, "cancellation", when="period_end")
     world.go_to("2026-03-16T00:00:00")
     assert (ann.subscription()["status"], len(drafts(world))) == ("canceled", 1)
-    let_go(world, draft)
+    release_draft(world, draft)
     world.go_to("2026-03-16T00:00:01")
     assert (state(ann.invoices()[1])[0], world.charges()) == ("paid", [3689, 3689])
 
 
-def test_a_draft_can_be_taken_back_and_its_days_are_not_paid_for(world, ann):
+def test_a_voided_draft_is_not_charged(world, ann):
     [draft] = drafts(world)
     assert world.operator.post(f"/v1/admin/invoices/{draft['id']}/void").json["status"] == "void"
     world.go_to("2026-03-15T01:00:00")
-    assert [state(one)[:2] for one in ann.invoices()[1:]] == [("void", None), ("paid", "2026-000002")]
+    assert [state(invoice)[:2] for invoice in ann.invoices()[1:]] == [("void", None), ("paid", "2026-000002")]
 
 
-def test_drafts_of_many_are_finished_together_and_declines_climb_the_ladder(world, ann):
+def test_many_drafts_are_finalized_together_and_declines_enter_dunning(world, ann):
     price = world.operator.client.get("/v1/plans/p").json["prices"][0]["id"]
     people = [world.person() for _ in range(3)]
     for person in people:
@@ -188,7 +188,7 @@ def test_drafts_of_many_are_finished_together_and_declines_climb_the_ladder(worl
     assert {person.subscription()["status"] for person in people} == {"active"}
 
 
-def test_the_list_of_drafts_reads_its_index(app, world):
+def test_listing_drafts_uses_the_index(app, world):
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
-            assert "ix_invoices_drafts" in plan_of(Invoice.drafts().order_by(Invoice.id.desc()).limit(25))
+            assert "ix_invoices_drafts" in query_plan(Invoice.drafts().order_by(Invoice.id.desc()).limit(25))

@@ -14,11 +14,11 @@ def world(app):
 
 
 @pytest.mark.parametrize("name", ["accounts", "subscriptions", "invoices", "ledger"])
-def test_everything_can_be_taken_along(world, name):
+def test_all_data_can_be_exported(world, name):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
-    answer = world.operator.get(f"/v1/admin/exports/{name}.ndjson")
-    rows = [json.loads(line) for line in answer.text.splitlines()]
+    response = world.operator.get(f"/v1/admin/exports/{name}.ndjson")
+    rows = [json.loads(line) for line in response.text.splitlines()]
     assert rows
     for row in rows:
         assert row.keys() - {"lines"} == set(EXPORTED_COLUMNS[name].split())
@@ -37,25 +37,25 @@ WITHHELD = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_column_is_told_or_withheld_on_purpose(name):
+def test_every_column_is_exported_or_deliberately_withheld(name):
     assert sorted(column.name for column in TABLES[name].__table__.c) == sorted(
         [*EXPORTED_COLUMNS[name].split(), *WITHHELD[name]]
     )
 
 
-def test_a_subscriber_of_another_system_is_not_charged_again(world):
-    """B72: paid elsewhere until 10 February; from then on as if it had always been here."""
+def test_a_period_paid_for_in_another_system_is_not_charged_again(world):
+    """B72: paid in the other system until 10 February; billed here from then on."""
     ann = world.person()
     body = {"account_id": ann.id, "price_id": world.plan("p", 1000), "start_date": "2026-01-10"}
-    made = world.operator.post("/v1/admin/subscriptions", {**body, "paid_through": "2026-02-10"})
-    assert (made.status_code, made.json["status"]) == (201, "active")
-    assert made.json["period"] == {"start": "2026-01-10", "end": "2026-02-10"}
+    response = world.operator.post("/v1/admin/subscriptions", {**body, "paid_through": "2026-02-10"})
+    assert (response.status_code, response.json["status"]) == (201, "active")
+    assert response.json["period"] == {"start": "2026-01-10", "end": "2026-02-10"}
     assert world.charges() == []
     world.go_to("2026-02-10T06:00:00")
     assert ann.lines() == [("charge", "2026-02-10", "2026-03-10", 1000)]
 
 
-def test_what_was_paid_elsewhere_is_not_credited_here(world):
+def test_a_period_paid_for_in_another_system_is_not_credited(world):
     small = world.plan("p", 1000)
     ann = world.person()
     body = {"account_id": ann.id, "price_id": small, "start_date": "2026-01-10", "paid_through": "2026-02-10"}

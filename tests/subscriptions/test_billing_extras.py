@@ -1,4 +1,4 @@
-"""What goes along with a subscription and what comes off it: coupons together, add-ons, trials, referrals, moves."""
+"""Extras of a subscription: combined coupons, add-ons, trials, transfers, price migrations, and referrals."""
 
 import pytest
 
@@ -7,28 +7,28 @@ from tests.worlds.billing_world import World
 
 @pytest.fixture
 def world(app):
-    """Every test ends with an audit of the books. The clock stands at noon of 1 April: a month of thirty days."""
+    """A world at noon of 1 April, a month of thirty days. Every test ends with an audit of the books."""
     world = World(app)
     world.go_to("2026-04-01T12:00:00")
     yield world
     assert world.differences() == []
 
 
-def coupon(world, code, **terms):
-    answer = world.operator.put(f"/v1/admin/coupons/{code}", {"duration": "forever", **terms})
-    assert answer.status_code == 200, answer.json
+def create_coupon(world, code, **terms):
+    response = world.operator.put(f"/v1/admin/coupons/{code}", {"duration": "forever", **terms})
+    assert response.status_code == 200, response.json
     return code
 
 
-def off(minor, **terms):
+def amount_off(minor, **terms):
     return {"amount_off_minor": minor, "currency": "USD", **terms}
 
 
-def act(person, what, body=None):
+def post_step(person, what, body=None):
     return person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
 
 
-def undo(person, what):
+def delete_step(person, what):
     return person.delete(f"/v1/subscriptions/{person.subscription()['id']}/{what}")
 
 
@@ -36,101 +36,104 @@ def discounts(person, which=-1):
     return [-line["amount_minor"] for line in person.invoices()[which]["lines"] if line["kind"] == "discount"]
 
 
-def test_coupons_count_one_after_the_other_as_they_were_given(world):
-    """LG-025 and LG-026: 10 and 20 % of the rest; 15 % and 20 % of the rest; 10 and 20; one that finds nothing."""
-    coupon(world, "ten", **off(10))
-    coupon(world, "twenty", **off(20))
-    coupon(world, "fifth", percent_off=20)
-    coupon(world, "fifteen", percent_off=15)
+def test_coupons_apply_in_the_order_in_which_they_were_given(world):
+    """LG-025 and LG-026: 10 and 20 % of the rest; 15 % and 20 % of the rest; 10 and 20; one with nothing left."""
+    create_coupon(world, "ten", **amount_off(10))
+    create_coupon(world, "twenty", **amount_off(20))
+    create_coupon(world, "fifth", percent_off=20)
+    create_coupon(world, "fifteen", percent_off=15)
     hundred, five = world.plan("p", 100, 5)
-    told = {
+    cases = {
         ("ten", "fifth"): ([10, 18], 72),
         ("fifth", "ten"): ([20, 10], 70),
         ("fifteen", "fifth"): ([15, 17], 68),
         ("ten", "twenty"): ([10, 20], 70),
     }
-    for codes, (expected, total) in told.items():
+    for codes, (expected, total) in cases.items():
         ann = world.person()
         body = {"price_id": hundred, "coupons": list(codes)}
-        seen = ann.post("/v1/invoice-previews", body).json
+        preview = ann.post("/v1/invoice-previews", body).json
         assert ann.post("/v1/subscriptions", body).status_code == 201
-        assert (discounts(ann), ann.invoices()[0]["total_minor"], seen["total_minor"]) == (expected, total, total)
+        assert (discounts(ann), ann.invoices()[0]["total_minor"], preview["total_minor"]) == (expected, total, total)
     bob = world.person()
     bob.subscribe(five, coupon="ten", coupons=["fifth"])
     assert (discounts(bob), bob.invoices()[0]["total_minor"]) == ([5], 0)
-    used = {one["coupon"]: one["periods_used"] for one in bob.subscription()["discounts"]}
+    used = {discount["coupon"]: discount["periods_used"] for discount in bob.subscription()["discounts"]}
     assert used == {"ten": 1, "fifth": 0}
     body = {"amount_off_minor": 10, "currency": "NOK", "duration": "once"}
     world.operator.put("/v1/admin/coupons/krone", body)
     assert world.person().subscribe(five, coupons=["krone"]).json["code"] == "coupon_invalid"
 
 
-def test_a_coupon_that_comes_later_counts_from_the_next_invoice_until_it_is_dropped(world):
-    coupon(world, "half", percent_off=50)
+def test_a_coupon_added_later_applies_from_the_next_invoice_until_it_is_removed(world):
+    create_coupon(world, "half", percent_off=50)
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
-    shown = act(ann, "coupons", {"coupon": "half"})
-    assert (shown.status_code, shown.json["discount"]["coupon"]) == (201, "half")
-    assert act(ann, "coupons", {"coupon": "half"}).json["code"] == "coupon_invalid"
+    response = post_step(ann, "coupons", {"coupon": "half"})
+    assert (response.status_code, response.json["discount"]["coupon"]) == (201, "half")
+    assert post_step(ann, "coupons", {"coupon": "half"}).json["code"] == "coupon_invalid"
     world.go_to("2026-05-02")
-    assert undo(ann, "coupons/half").json["discounts"] == []
-    assert undo(ann, "coupons/half").status_code == 404
+    assert delete_step(ann, "coupons/half").json["discounts"] == []
+    assert delete_step(ann, "coupons/half").status_code == 404
     world.go_to("2026-06-02")
     assert [invoice["total_minor"] for invoice in ann.invoices()] == [1000, 500, 1000]
 
 
-def test_a_coupon_goes_with_the_plans_and_the_coupons_that_it_says(world):
+def test_a_coupon_is_limited_to_its_plans_and_combinations(world):
     small, large = world.plan("small", 1000), world.plan("large", 2000)
-    coupon(world, "large-only", percent_off=50, plans=["large"])
-    coupon(world, "alone", percent_off=10, combines=False)
-    coupon(world, "ten", percent_off=10)
+    create_coupon(world, "large-only", percent_off=50, plans=["large"])
+    create_coupon(world, "alone", percent_off=10, combines=False)
+    create_coupon(world, "ten", percent_off=10)
     ann = world.person()
     assert ann.subscribe(small, coupon="large-only").json["code"] == "coupon_invalid"
     assert ann.subscribe(small, coupons=["alone", "ten"]).json["code"] == "coupon_invalid"
     assert ann.subscribe(large, coupons=["large-only"], addons=[small]).status_code == 201
     assert [line["discount_minor"] for line in ann.invoices()[0]["lines"][:2]] == [1000, 0]
-    undo(ann, "addons/small?when=period_end")
-    act(ann, "plan-change", {"price_id": small, "when": "period_end"})
+    delete_step(ann, "addons/small?when=period_end")
+    post_step(ann, "plan-change", {"price_id": small, "when": "period_end"})
     world.go_to("2026-05-02")
     assert (ann.invoices()[-1]["total_minor"], discounts(ann)) == (1000, [])
     unknown = {"percent_off": 1, "duration": "once", "plans": ["nowhere"]}
     assert world.operator.put("/v1/admin/coupons/lost", unknown).status_code == 422
 
 
-def test_coupons_for_newcomers_and_for_those_who_come_back(world):
+def test_coupons_for_new_and_for_returning_customers(world):
     price = world.plan("p", 1000)
-    coupon(world, "hello", percent_off=50, audience="new", max_per_account=1)
-    coupon(world, "back", percent_off=30, audience="returning")
+    create_coupon(world, "hello", percent_off=50, audience="new", max_per_account=1)
+    create_coupon(world, "back", percent_off=30, audience="returning")
     ann = world.person(card="pm_card_chargeDeclined")
     assert ann.subscribe(price, coupon="back").json["code"] == "coupon_invalid"
     assert ann.subscribe(price, coupon="hello").json["code"] == "payment_failed"
     ann.put(f"/v1/payment-methods/{ann.add_card()}/default")
     assert ann.subscribe(price, coupon="hello").status_code == 201
-    act(ann, "cancellation", {"when": "now", "credit": "none"})
+    post_step(ann, "cancellation", {"when": "now", "credit": "none"})
     assert ann.subscribe(price, coupon="hello").json["code"] == "coupon_invalid"
     assert ann.subscribe(price, coupon="back").status_code == 201
-    assert act(ann, "coupons", {"coupon": "hello"}).json["code"] == "coupon_invalid"
+    assert post_step(ann, "coupons", {"coupon": "hello"}).json["code"] == "coupon_invalid"
 
 
-def test_an_addon_costs_the_rest_of_the_period_and_gives_back_what_is_left(world):
-    """600 a month: from the 16th 300; removed on the 20th, ten days of the fifteen are left: 200."""
+def test_an_addon_is_prorated_when_added_and_when_removed(world):
+    """600 a month: 300 from the 16th; removed on the 20th, ten of the fifteen days are credited: 200."""
     base, extra = world.plan("base", 3000), world.plan("extra", 600)
     ann = world.person()
     ann.subscribe(base)
     world.go_to("2026-04-16T12:00:00")
-    asked = {"subscription_id": ann.subscription()["id"], "add_addon": extra}
-    assert ann.post("/v1/invoice-previews", asked).json["total_minor"] == 300
-    added = act(ann, "addons", {"price_id": extra})
-    assert (added.status_code, [one["plan"] for one in added.json["addons"]]) == (201, ["extra"])
-    assert act(ann, "addons", {"price_id": extra}).status_code == 422
-    assert act(ann, "plan-change", {"price_id": world.plan("y", 9, interval="year"), "when": "now"}).status_code == 422
+    body = {"subscription_id": ann.subscription()["id"], "add_addon": extra}
+    assert ann.post("/v1/invoice-previews", body).json["total_minor"] == 300
+    added = post_step(ann, "addons", {"price_id": extra})
+    assert (added.status_code, [addon["plan"] for addon in added.json["addons"]]) == (201, ["extra"])
+    assert post_step(ann, "addons", {"price_id": extra}).status_code == 422
+    assert (
+        post_step(ann, "plan-change", {"price_id": world.plan("y", 9, interval="year"), "when": "now"}).status_code
+        == 422
+    )
     world.go_to("2026-04-20T12:00:00")
-    asked = {"subscription_id": ann.subscription()["id"], "remove_addon": "extra"}
-    assert ann.post("/v1/invoice-previews", asked).json["total_minor"] == -200
-    assert undo(ann, "addons/extra").json["addons"][0]["ends"] == "2026-04-21"
-    assert undo(ann, "addons/extra").status_code == 404
-    assert act(ann, "addons", {"price_id": extra}).status_code == 201  # from the 21st: today is paid for
-    undo(ann, "addons/extra?when=period_end")
+    body = {"subscription_id": ann.subscription()["id"], "remove_addon": "extra"}
+    assert ann.post("/v1/invoice-previews", body).json["total_minor"] == -200
+    assert delete_step(ann, "addons/extra").json["addons"][0]["ends"] == "2026-04-21"
+    assert delete_step(ann, "addons/extra").status_code == 404
+    assert post_step(ann, "addons", {"price_id": extra}).status_code == 201  # from the 21st: today is already paid for
+    delete_step(ann, "addons/extra?when=period_end")
     world.go_to("2026-05-02")
     assert [line for line in ann.lines() if line[3] not in (3000,)] == [
         ("charge", "2026-04-16", "2026-05-01", 300),
@@ -140,17 +143,17 @@ def test_an_addon_costs_the_rest_of_the_period_and_gives_back_what_is_left(world
     assert (ann.subscription()["addons"], world.charges()) == ([], [3000, 300, 3000])
 
 
-def test_an_addon_that_is_declined_was_not_added(world):
+def test_an_addon_is_not_added_if_its_payment_is_declined(world):
     base, extra = world.plan("base", 3000), world.plan("extra", 600)
     ann = world.person()
     ann.subscribe(base)
     world.next_charge("decline")
-    assert act(ann, "addons", {"price_id": extra}).json["code"] == "payment_failed"
+    assert post_step(ann, "addons", {"price_id": extra}).json["code"] == "payment_failed"
     assert ann.subscription()["addons"] == []
-    assert act(ann, "addons", {"price_id": extra}).status_code == 201
+    assert post_step(ann, "addons", {"price_id": extra}).status_code == 201
 
 
-def test_one_trial_for_each_device_whoever_signs_in_on_it(world):
+def test_each_device_gets_one_trial_regardless_of_the_account(world):
     price = world.plan("p", 1000, trial_days=14)
     ann, bob, cat = world.person(), world.person(), world.person()
     assert ann.subscribe(price, device_fingerprint="tv-1").json["status"] == "trialing"
@@ -158,18 +161,18 @@ def test_one_trial_for_each_device_whoever_signs_in_on_it(world):
     assert cat.subscribe(price, device_fingerprint="tv-2").json["status"] == "trialing"
 
 
-def test_a_subscription_moves_with_its_paid_days_and_is_billed_there(world):
+def test_a_transferred_subscription_keeps_its_paid_days_and_bills_the_new_owner(world):
     small, large = world.plan("p", 3000, 6000)
     ann, bob = world.person(), world.person()
     ann.subscribe(small)
     path = f"/v1/admin/subscriptions/{ann.subscription()['id']}/transfer"
     world.go_to("2026-04-11T12:00:00")
-    moved = world.operator.post(path, {"account_id": bob.id})
-    assert (moved.status_code, moved.json["status"]) == (200, "active")
+    response = world.operator.post(path, {"account_id": bob.id})
+    assert (response.status_code, response.json["status"]) == (200, "active")
     assert ann.get("/v1/subscriptions").json["items"] == []
     assert [len(ann.invoices()), len(bob.invoices())] == [1, 0]
     world.go_to("2026-04-16T12:00:00")
-    act(bob, "plan-change", {"price_id": large})
+    post_step(bob, "plan-change", {"price_id": large})
     world.go_to("2026-05-02")
     assert bob.lines() == [
         ("credit", "2026-04-16", "2026-05-01", -1500),
@@ -183,7 +186,7 @@ def test_a_subscription_moves_with_its_paid_days_and_is_billed_there(world):
     assert [row["closing_minor"] for row in rows] == [6000, 9000]
 
 
-def test_what_is_owed_does_not_move_and_a_trial_is_not_had_twice(world):
+def test_a_past_due_subscription_cannot_be_transferred_and_a_transfer_grants_no_new_trial(world):
     price = world.plan("p", 1000, trial_days=14)
     ann, bob, cat = world.person(), world.person(), world.person()
     ann.subscribe(price)
@@ -196,8 +199,8 @@ def test_what_is_owed_does_not_move_and_a_trial_is_not_had_twice(world):
 
 
 @pytest.fixture
-def moving(world):
-    """Two at the old price, who hear of a new one from May on, which can be declined."""
+def price_migration(world):
+    """Two subscribers at the old price, with a scheduled and declinable new price from May on."""
     old, new = world.plan("p", 1000, 1500)
     people = [world.person(), world.person(country="CA")]
     for person in people:
@@ -206,29 +209,31 @@ def moving(world):
     return old, new, people, world.operator.post("/v1/admin/price-migrations", body).json
 
 
-def test_a_price_migration_is_withdrawn_for_all_who_have_not_renewed(world, moving):
-    _, new, (ann, _), made = moving
-    assert made["subscriptions"] == 2
+def test_withdrawing_a_price_migration_affects_all_who_have_not_renewed(world, price_migration):
+    _, new, (ann, _), migration = price_migration
+    assert migration["subscriptions"] == 2
     change = {"price_id": new, "effective": "2026-05-01"}
     assert [ann.subscription()[name] for name in ("pending_change", "declinable_change")] == [change, change]
-    path = f"/v1/admin/price-migrations/{made['id']}"
+    path = f"/v1/admin/price-migrations/{migration['id']}"
     assert world.operator.delete(path).json["withdrawn_at"] == "2026-04-01T12:00:00Z"
     assert world.operator.delete(path).status_code == 409
-    assert [one["id"] for one in world.operator.get("/v1/admin/price-migrations").json["items"]] == [made["id"]]
+    assert [listed["id"] for listed in world.operator.get("/v1/admin/price-migrations").json["items"]] == [
+        migration["id"]
+    ]
     assert ann.subscription()["pending_change"] is None
     world.go_to("2026-05-02")
     assert world.charges() == [1000] * 4
 
 
-def test_whoever_declines_a_new_price_keeps_the_old_one(world, moving):
-    _, _, (ann, bob), _ = moving
-    assert undo(ann, "price-migration").json["pending_change"] is None
-    assert undo(ann, "price-migration").json["code"] == "wrong_state"
+def test_declining_a_price_migration_keeps_the_old_price(world, price_migration):
+    _, _, (ann, bob), _ = price_migration
+    assert delete_step(ann, "price-migration").json["pending_change"] is None
+    assert delete_step(ann, "price-migration").json["code"] == "wrong_state"
     world.go_to("2026-05-02")
     assert (ann.invoices()[-1]["total_minor"], bob.invoices()[-1]["total_minor"]) == (1000, 1500)
 
 
-def test_a_price_migration_reaches_the_cohort_it_names(world):
+def test_a_price_migration_is_limited_to_its_cohort(world):
     old, new = world.plan("p", 1000, 1500)
     ann, bob = world.person(), world.person(country="CA")
     for person in (ann, bob):
@@ -239,11 +244,11 @@ def test_a_price_migration_reaches_the_cohort_it_names(world):
     body = {"from_price_id": old, "to_price_id": new, "effective": "2026-04-20"}
     cohort = {"started_before": "2026-04-03", "country": "US"}
     assert world.operator.post("/v1/admin/price-migrations", body | cohort).json["subscriptions"] == 1
-    assert [one.subscription()["pending_change"] is None for one in (ann, bob, cat)] == [False, True, True]
-    assert undo(ann, "price-migration").json["code"] == "wrong_state"
+    assert [person.subscription()["pending_change"] is None for person in (ann, bob, cat)] == [False, True, True]
+    assert delete_step(ann, "price-migration").json["code"] == "wrong_state"
 
 
-def test_a_newcomer_and_who_sent_them_have_credit_once_the_newcomer_has_paid(world):
+def test_referrer_and_referred_account_are_credited_once_the_latter_has_paid(world):
     reward = {"referrer_minor": 500, "newcomer_minor": 200}
     assert world.operator.put("/v1/admin/referral-rewards/USD", reward).status_code == 200
     price = world.plan("p", 1000, trial_days=14)
@@ -257,5 +262,5 @@ def test_a_newcomer_and_who_sent_them_have_credit_once_the_newcomer_has_paid(wor
     world.go_to("2026-05-16T12:00:00")
     assert ann.put("/v1/account/referral").json["rewarded"] == 1
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 500}]
-    assert [one["amount_due_minor"] for one in bob.invoices()] == [0, 1000, 800]
+    assert [invoice["amount_due_minor"] for invoice in bob.invoices()] == [0, 1000, 800]
     assert bob.subscribe(price, referral_code=code).status_code == 409

@@ -1,4 +1,4 @@
-"""Subscribers of another system come along by file, and are not charged again for what they have paid."""
+"""Import of another system's subscribers, who are not charged again for periods already paid."""
 
 import json
 
@@ -27,29 +27,29 @@ def world(app):
 
 
 @pytest.fixture
-def bring(world, tmp_path):
-    """Import these lines; (exit code, what is said)."""
+def import_lines(world, tmp_path):
+    """Import these lines and return (exit code, output)."""
 
-    def do(*lines, dry_run=False):
+    def run(*lines, dry_run=False):
         file = tmp_path / "subscribers.ndjson"
-        file.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines))
-        words = ["import", str(file), *(["--dry-run"] if dry_run else [])]
-        result = world.app.test_cli_runner().invoke(billing, words)
+        file.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+        arguments = ["import", str(file), *(["--dry-run"] if dry_run else [])]
+        result = world.app.test_cli_runner().invoke(billing, arguments)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, result.output
 
-    return do
+    return run
 
 
 def subscriptions(world, email="Ann@example.com"):
-    found = world.operator.get(f"/v1/admin/accounts?email={email}").json["items"]
+    accounts = world.operator.get(f"/v1/admin/accounts?email={email}").json["items"]
     rows = world.operator.get("/v1/admin/exports/subscriptions.ndjson").text.splitlines()
-    mine = {one["id"] for one in found}
-    return [row for row in map(json.loads, rows) if row["account_id"] in mine]
+    account_ids = {account["id"] for account in accounts}
+    return [row for row in map(json.loads, rows) if row["account_id"] in account_ids]
 
 
-def test_a_subscriber_comes_along_and_is_first_charged_when_the_paid_time_ends(world, bring):
-    assert bring(LINE) == (0, "1 lines: 1 added, 0 unchanged, 0 rejected\n")
+def test_an_imported_subscriber_is_first_charged_when_the_paid_period_ends(world, import_lines):
+    assert import_lines(LINE) == (0, "1 lines: 1 added, 0 unchanged, 0 rejected\n")
     [row] = subscriptions(world)
     assert (row["status"], row["period_end"], row["anchor_day"]) == ("active", "2026-02-20", None)
     world.go_to("2026-02-19T23:00:00")
@@ -59,21 +59,21 @@ def test_a_subscriber_comes_along_and_is_first_charged_when_the_paid_time_ends(w
     assert subscriptions(world)[0]["period_end"] == "2026-04-20"
 
 
-def test_the_same_file_twice_changes_nothing(world, bring):
-    bring(LINE)
-    assert bring(LINE) == (0, "1 lines: 0 added, 1 unchanged, 0 rejected\n")
+def test_importing_the_same_file_twice_changes_nothing(world, import_lines):
+    import_lines(LINE)
+    assert import_lines(LINE) == (0, "1 lines: 0 added, 1 unchanged, 0 rejected\n")
     assert len(subscriptions(world)) == 1
 
 
-def test_a_dry_run_tells_the_same_and_leaves_nothing(world, bring):
-    said = "1 lines: 1 added, 0 unchanged, 0 rejected (dry run: nothing was changed)\n"
-    assert bring(LINE, dry_run=True) == (0, said)
+def test_a_dry_run_reports_the_same_and_imports_nothing(world, import_lines):
+    summary = "1 lines: 1 added, 0 unchanged, 0 rejected (dry run: nothing was changed)\n"
+    assert import_lines(LINE, dry_run=True) == (0, summary)
     assert subscriptions(world) == []
-    assert bring(LINE)[0] == 0
+    assert import_lines(LINE)[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("changes", "error"),
     [
         ({"paid_through": "2026-01-15"}, "paid_through: invalid"),
         ({"paid_through": "2025-01-01"}, "paid_through: invalid"),
@@ -84,26 +84,32 @@ def test_a_dry_run_tells_the_same_and_leaves_nothing(world, bring):
         ({"time_zone": "Mars/Olympus"}, "time_zone: invalid"),
     ],
 )
-def test_a_line_that_cannot_be_is_told_and_the_others_land(world, bring, wrong, told):
-    code, said = bring({**LINE, "external_id": "bad", "email": "bob@example.com", **wrong}, LINE)
-    assert (code, "1 added, 0 unchanged, 1 rejected" in said, f"line 1 bad: {told}" in said) == (1, True, True), said
+def test_an_invalid_line_is_reported_and_the_others_are_imported(world, import_lines, changes, error):
+    exit_code, output = import_lines({**LINE, "external_id": "bad", "email": "bob@example.com", **changes}, LINE)
+    assert (exit_code, "1 added, 0 unchanged, 1 rejected" in output, f"line 1 bad: {error}" in output) == (
+        1,
+        True,
+        True,
+    ), output
 
 
-def test_a_line_that_is_no_json_is_told(bring):
-    code, said = bring("{", "[]", LINE)
-    assert (code, "1 added, 0 unchanged, 2 rejected" in said, "line 1 : line: malformed" in said) == (1, True, True), (
-        said
-    )
+def test_a_line_that_is_not_json_is_reported(import_lines):
+    exit_code, output = import_lines("{", "[]", LINE)
+    assert (exit_code, "1 added, 0 unchanged, 2 rejected" in output, "line 1 : line: malformed" in output) == (
+        1,
+        True,
+        True,
+    ), output
 
 
-def test_who_subscribed_here_already_is_not_subscribed_twice(world, bring):
-    bring(LINE)
-    code, said = bring({**LINE, "external_id": "old-2"})
-    assert (code, "line 1 old-2: email: already_subscribed" in said) == (1, True), said
+def test_an_existing_subscriber_is_not_subscribed_twice(world, import_lines):
+    import_lines(LINE)
+    exit_code, output = import_lines({**LINE, "external_id": "old-2"})
+    assert (exit_code, "line 1 old-2: email: already_subscribed" in output) == (1, True), output
 
 
-def test_account_credit_and_a_planned_end_come_along(world, bring):
-    bring(
+def test_account_credit_and_a_scheduled_cancellation_are_imported(world, import_lines):
+    import_lines(
         {**LINE, "credit_minor": 400},
         {**LINE, "external_id": "old-2", "email": "bob@example.com", "cancel_at_period_end": True},
     )
@@ -112,7 +118,7 @@ def test_account_credit_and_a_planned_end_come_along(world, bring):
     assert subscriptions(world, "bob@example.com")[0]["status"] == "canceled"
 
 
-def test_who_comes_along_counts_as_monthly_revenue_from_that_day(world, bring):
-    bring(LINE)
-    told = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-03-01").json
-    assert [(row["new_minor"], row["closing_minor"]) for row in told["mrr"]] == [(1000, 1000), (0, 1000)]
+def test_an_imported_subscriber_counts_toward_mrr_from_that_day(world, import_lines):
+    import_lines(LINE)
+    report = world.operator.get("/v1/admin/reports/revenue?from=2026-01-01&to=2026-03-01").json
+    assert [(row["new_minor"], row["closing_minor"]) for row in report["mrr"]] == [(1000, 1000), (0, 1000)]

@@ -1,4 +1,4 @@
-"""What is done as a set comes out as if each had been done alone: every row is compared, on the same random people."""
+"""Batch processing gives the same result as single processing: all rows are compared, for the same random people."""
 
 import json
 import random
@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.storage.database import db, fetch_all
 from streamsvc.worker import jobs
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 from tests.worlds.billing_world import World
 
 DAYS = 55
@@ -43,27 +43,27 @@ COMPARED = (
     SandboxEmail,
 )
 ID = re.compile(r"\b[a-z]{2,3}_[0-9a-v]{26}\b")
-BY_CHANCE = {"lease", "leased_until", "request_key", "journal_id"}
-REFERRED_TO = (Subscription, Invoice, InvoiceLine, Payment)
-"""Whose ids say something. Those of the others, and the invoices' numbers, only tell whose turn came first."""
+RANDOM_COLUMNS = {"lease", "leased_until", "request_key", "journal_id"}
+MODELS_WITH_COMPARED_IDS = (Subscription, Invoice, InvoiceLine, Payment)
+"""Models whose ids are compared. Those of the others, and the invoice numbers, depend only on processing order."""
 
 
 class People:
-    """Somebody of each kind, in an order and in zones that chance gives."""
+    """One subscriber of each kind, in random order and time zones."""
 
     def __init__(self, app, seed):
         with app.app_context():
-            empty(db.engine)
+            delete_all_rows(db.engine)
         app.extensions["clock"].at = datetime(2026, 1, 15, 12, tzinfo=UTC)
         self.world, self.chance = World(app), random.Random(seed)
-        self.cheap, self.dear, self.free = self.world.plan("p", 1000, 3000, 0)
-        self.tried = self.world.plan("t", 1500, trial_days=20, tax="inclusive")
+        self.cheap, self.expensive, self.free = self.world.plan("p", 1000, 3000, 0)
+        self.with_trial = self.world.plan("t", 1500, trial_days=20, tax="inclusive")
         self.long = self.world.plan("l", 9000, interval="month", interval_count=2)
         put = self.world.operator.put
         put("/v1/admin/tax-rates/US", {"percent": 8.875, "name": "Tax"})
         put("/v1/admin/coupons/half", {"percent_off": 50, "duration": "repeating", "periods": 2})
         put("/v1/admin/coupons/ten", {"amount_off_minor": 1000, "currency": "USD", "duration": "once"})
-        kinds = [name for name in dir(self) if name.startswith("who")]
+        kinds = [name for name in dir(self) if name.startswith("subscriber_")]
         for name in self.chance.sample(kinds, len(kinds)):
             getattr(self, name)(self.world.person(zone=self.chance.choice(ZONES), card=None))
         self.world.next_charge("timeout")
@@ -74,72 +74,72 @@ class People:
             viewer.add_card(card)
         assert viewer.subscribe(price, **more).status_code == 201
 
-    def path(self, viewer, what):
-        return f"/v1/subscriptions/{viewer.subscription()['id']}/{what}"
+    def path(self, viewer, step):
+        return f"/v1/subscriptions/{viewer.subscription()['id']}/{step}"
 
-    def reference(self, viewer, reference):
+    def set_card_reference(self, viewer, reference):
         with self.world.app.app_context():
-            mine = sa.update(PaymentMethod).where(PaymentMethod.account_id == viewer.id)
-            db.session.execute(mine.values(reference=reference))
+            statement = sa.update(PaymentMethod).where(PaymentMethod.account_id == viewer.id)
+            db.session.execute(statement.values(reference=reference))
             db.session.commit()
 
-    def who_pays(self, viewer):
+    def subscriber_at_a_low_price(self, viewer):
         self.subscribe(viewer, self.cheap)
 
-    def who_pays_too(self, viewer):
-        self.subscribe(viewer, self.dear)
+    def subscriber_at_a_higher_price(self, viewer):
+        self.subscribe(viewer, self.expensive)
 
-    def who_has_a_coupon_for_some_periods(self, viewer):
+    def subscriber_with_a_repeating_coupon(self, viewer):
         self.subscribe(viewer, self.cheap, coupon="half")
 
-    def who_has_a_coupon_for_more_than_one_invoice_is(self, viewer):
+    def subscriber_with_a_coupon_above_the_invoice_total(self, viewer):
         self.subscribe(viewer, self.cheap, coupon="ten")
 
-    def who_has_credit(self, viewer):
+    def subscriber_with_account_credit(self, viewer):
         self.subscribe(viewer, self.cheap)
         body = {"amount_minor": 1500, "currency": "USD", "reason": "sorry"}
         assert self.world.operator.post(f"/v1/admin/accounts/{viewer.id}/credits", body).status_code == 201
 
-    def who_cannot_pay_any_more(self, viewer):
+    def subscriber_whose_card_fails(self, viewer):
         self.subscribe(viewer, self.cheap)
-        self.reference(viewer, "pm_card_chargeCustomerFail/x")
+        self.set_card_reference(viewer, "pm_card_chargeCustomerFail/x")
 
-    def whose_card_is_stolen(self, viewer):
+    def subscriber_whose_card_is_stolen(self, viewer):
         self.subscribe(viewer, self.cheap)
-        self.reference(viewer, "pm_card_chargeDeclinedStolenCard/x")
+        self.set_card_reference(viewer, "pm_card_chargeDeclinedStolenCard/x")
 
-    def who_has_no_card_any_more(self, viewer):
+    def subscriber_who_removed_the_card(self, viewer):
         self.subscribe(viewer, self.cheap)
         viewer.delete(f"/v1/payment-methods/{viewer.get('/v1/payment-methods').json['items'][0]['id']}")
 
-    def who_will_pay_less(self, viewer):
-        self.subscribe(viewer, self.dear)
+    def subscriber_with_a_scheduled_downgrade(self, viewer):
+        self.subscribe(viewer, self.expensive)
         assert viewer.post(self.path(viewer, "plan-change"), {"price_id": self.cheap}).status_code == 200
 
-    def who_leaves(self, viewer):
+    def subscriber_with_a_pending_cancellation(self, viewer):
         self.subscribe(viewer, self.cheap)
         assert viewer.post(self.path(viewer, "cancellation"), {"when": "period_end"}).status_code == 200
 
-    def who_rests(self, viewer):
+    def subscriber_on_pause(self, viewer):
         self.subscribe(viewer, self.cheap)
-        until = (self.world.clock.at + timedelta(days=20)).isoformat()
-        assert viewer.post(self.path(viewer, "pause"), {"resumes_at": until}).status_code == 200
+        resumes_at = (self.world.clock.at + timedelta(days=20)).isoformat()
+        assert viewer.post(self.path(viewer, "pause"), {"resumes_at": resumes_at}).status_code == 200
 
-    def who_tries(self, viewer):
-        self.subscribe(viewer, self.tried)
+    def subscriber_in_trial(self, viewer):
+        self.subscribe(viewer, self.with_trial)
 
-    def who_tries_without_a_card(self, viewer):
-        self.subscribe(viewer, self.tried, card=None)
+    def subscriber_in_trial_without_a_card(self, viewer):
+        self.subscribe(viewer, self.with_trial, card=None)
 
-    def who_pays_nothing(self, viewer):
+    def subscriber_to_a_free_price(self, viewer):
         self.subscribe(viewer, self.free, card=None)
 
-    def who_pays_for_long(self, viewer):
+    def subscriber_for_two_months(self, viewer):
         self.subscribe(viewer, self.long)
 
 
-def lived(app, seed):
-    """Every row after so many days, with the ids named in the order in which they are met."""
+def rows_after_simulation(app, seed):
+    """Return all rows after DAYS days, with ids replaced by names in order of first appearance."""
     people = People(app, seed)
     people.world.go_to(people.world.clock.at + timedelta(days=DAYS))
     assert people.world.differences() == []
@@ -151,33 +151,33 @@ def rows():
     names = {}
     for row in fetch_all(sa.select(Account.id, Account.email).order_by(Account.id)):
         names[row.id] = names[row.email] = f"account {len(names) // 2}"
-    found, counts = {}, Counter()
+    rows_by_table, counts = {}, Counter()
 
-    def named(match):
+    def name_id(match):
         if match[0] not in names:
             counts[match[0][:3]] += 1
             names[match[0]] = f"{match[0][:3]} {counts[match[0][:3]]}"
         return names[match[0]]
 
     for model in COMPARED:
-        found[model.__tablename__] = []
-        left_out = BY_CHANCE if model in REFERRED_TO else BY_CHANCE | {"id"}
+        rows_by_table[model.__tablename__] = []
+        excluded = RANDOM_COLUMNS if model in MODELS_WITH_COMPARED_IDS else RANDOM_COLUMNS | {"id"}
         columns = model.__table__.c
         owner = [columns[name] for name in ("account_id", "subscription_id", "invoice_id") if name in columns]
         for row in fetch_all(sa.select(model.__table__).order_by(*owner, *model.__table__.primary_key)):
-            values = {name: value for name, value in row._mapping.items() if name not in left_out}
+            values = {name: value for name, value in row._mapping.items() if name not in excluded}
             text = json.dumps(values, default=str, sort_keys=True)
             text = re.sub(r"2026-0\d{5}", "its number", text)
             text = re.sub(r"viewer\d+@example.com", lambda match: names[match[0]], text)
-            found[model.__tablename__].append(ID.sub(named, text))
-    return found
+            rows_by_table[model.__tablename__].append(ID.sub(name_id, text))
+    return rows_by_table
 
 
-def test_a_set_leaves_the_rows_that_one_by_one_leaves(app, monkeypatch):
+def test_batch_processing_leaves_the_same_rows_as_single_processing(app, monkeypatch):
     seed = random.randrange(2**32)
-    as_sets = lived(app, seed)
+    in_batches = rows_after_simulation(app, seed)
     monkeypatch.setattr(jobs, "_batch_handlers", {})
-    one_by_one = lived(app, seed)
-    for table in one_by_one:
-        assert sorted(as_sets[table]) == sorted(one_by_one[table]), (seed, table)
-    assert len(as_sets["invoices"]) > 25
+    one_at_a_time = rows_after_simulation(app, seed)
+    for table in one_at_a_time:
+        assert sorted(in_batches[table]) == sorted(one_at_a_time[table]), (seed, table)
+    assert len(in_batches["invoices"]) > 25

@@ -1,4 +1,4 @@
-"""VAT numbers and reverse charge: whose tax it is, what the invoice says, and what the register is asked."""
+"""VAT numbers and reverse charge: who pays the tax, what the invoice shows, and how the register is queried."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from streamsvc.rules.billing.vat import country_of, is_reverse_charged, normal
 from tests.worlds.billing_world import World
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 
 SELLER = "IE1234567WA"
 
@@ -20,20 +20,20 @@ def world(app):
 
 
 @pytest.fixture
-def decided(app, monkeypatch):
-    """Let the operator decide otherwise."""
+def configure(app, monkeypatch):
+    """Set the seller's VAT number, and return a function that changes settings."""
 
-    def decide(**changes):
+    def replace_settings(**changes):
         monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**changes))
 
-    decide(seller_vat_id=SELLER)
-    return decide
+    replace_settings(seller_vat_id=SELLER)
+    return replace_settings
 
 
 def business(world, number="DE 123.456.789", country="DE"):
     firm = world.person(country=country)
-    told = firm.put("/v1/account/tax-id", {"number": number})
-    assert told.status_code == 200, told.json
+    response = firm.put("/v1/account/tax-id", {"number": number})
+    assert response.status_code == 200, response.json
     return firm
 
 
@@ -58,38 +58,38 @@ def sums(invoice):
         ("123456789", None),
     ],
 )
-def test_a_vat_number_has_the_form_of_its_country(number, country):
+def test_a_vat_number_must_match_its_countrys_format(number, country):
     assert country_of(number) == country
 
 
-def test_the_customer_pays_the_tax_across_a_border_within_the_union():
+def test_reverse_charge_applies_across_borders_within_the_eu():
     assert normal(" de 123-456.789 ") == "DE123456789"
     assert is_reverse_charged(SELLER, "DE", "DE123456789")
-    assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # at home
-    assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account lives elsewhere
-    assert not is_reverse_charged(None, "DE", "DE123456789")  # the seller is not in the union
+    assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # a domestic sale
+    assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account is in another country
+    assert not is_reverse_charged(None, "DE", "DE123456789")  # the seller has no VAT number
 
 
-def test_a_price_without_tax_stays_as_it_is_and_one_with_tax_loses_it(world, decided):
-    """19 % of 1000; the 190 in 1190; after 10 % off, the 171 in 1071. Fifteen of 31 days of 1000 come back: 484."""
-    on_top = world.plan("on-top", 1000, currency="EUR")
-    inside = world.put_plan("inside", [{"currency": "EUR", "amount_minor": 1190, "tax": "inclusive"}])
+def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(world, configure):
+    """19 % of 1000; the 190 in 1190; after 10 % off, the 171 in 1071. Fifteen of 31 days of 1000 are credited: 484."""
+    exclusive = world.plan("on-top", 1000, currency="EUR")
+    inclusive = world.put_plan("inside", [{"currency": "EUR", "amount_minor": 1190, "tax": "inclusive"}])
     world.operator.put("/v1/admin/coupons/ten", {"percent_off": 10, "duration": "once"})
     private, firms = world.person(country="DE"), [business(world) for _ in range(3)]
-    private.subscribe(on_top)
-    seen = firms[1].post("/v1/invoice-previews", {"price_id": inside}).json
-    firms[0].subscribe(on_top)
-    firms[1].subscribe(inside)
-    firms[2].subscribe(inside, coupon="ten")
-    invoices = [one.invoices()[0] for one in (private, *firms)]
-    assert [sums(one) for one in invoices] == [
+    private.subscribe(exclusive)
+    preview = firms[1].post("/v1/invoice-previews", {"price_id": inclusive}).json
+    firms[0].subscribe(exclusive)
+    firms[1].subscribe(inclusive)
+    firms[2].subscribe(inclusive, coupon="ten")
+    invoices = [customer.invoices()[0] for customer in (private, *firms)]
+    assert [sums(invoice) for invoice in invoices] == [
         (1000, 0, 190, 1190),
         (1000, 0, 0, 1000),
         (1190, 190, 0, 1000),
         (1190, 119 + 171, 0, 900),
     ]
-    assert (sums(seen), seen["reverse_charge"]) == ((1190, 190, 0, 1000), True)
-    assert [one["reverse_charge"] for one in invoices] == [False, True, True, True]
+    assert (sums(preview), preview["reverse_charge"]) == ((1190, 190, 0, 1000), True)
+    assert [invoice["reverse_charge"] for invoice in invoices] == [False, True, True, True]
     assert invoices[1]["customer_vat_id"] == "DE123456789"
     page = firms[1].get(f"/v1/invoices/{invoices[2]['id']}/html").text
     assert "Reverse charge" in page and "DE123456789" in page and SELLER in page
@@ -102,7 +102,7 @@ def test_a_price_without_tax_stays_as_it_is_and_one_with_tax_loses_it(world, dec
     assert {row["percent"]: row["tax_minor"] for row in taxes} == {19.0: 190, 0.0: 0}
 
 
-def test_a_number_of_another_country_or_form_is_refused_and_one_taken_back_counts_no_more(world, decided):
+def test_an_invalid_vat_number_is_rejected_and_a_deleted_one_has_no_effect(world, configure):
     firm = business(world)
     assert firm.get("/v1/account/tax-id").json == {
         "number": "DE123456789",
@@ -118,40 +118,40 @@ def test_a_number_of_another_country_or_form_is_refused_and_one_taken_back_count
     assert firm.invoices()[0]["tax_minor"] == 190
 
 
-class Register(Handler):
-    """VIES as it answers: what is in `told` at the time, and what it was asked."""
+class Register(LocalHandler):
+    """A fake VIES register: responds with `response` and records its requests."""
 
-    told, asked = b"{}", []
+    response, requests = b"{}", []
 
     def do_POST(self):
-        self.asked.append((self.path, json.loads(self.sent())))
-        self.answer(200, self.told)
+        self.requests.append((self.path, json.loads(self.read_body())))
+        self.respond(200, self.response)
 
 
 @pytest.fixture
 def register():
-    Register.asked = []
-    with serving(Register) as server:
+    Register.requests = []
+    with local_server(Register) as server:
         yield server
 
 
-def test_until_the_register_vouches_for_a_number_the_tax_is_charged(world, decided, register):
-    decided(vat_check="vies", vies_url=f"{register.url}/rest-api")
+def test_tax_is_charged_until_the_register_confirms_the_number(world, configure, register):
+    configure(vat_check="vies", vies_url=f"{register.url}/rest-api")
     price = world.plan("p", 1000, currency="EUR")
-    Register.told = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
+    Register.response = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
     firm, other = business(world), business(world, "DE987654321")
     firm.subscribe(price)
     world.go_to("2026-01-15T13:30:00")
     assert firm.get("/v1/account/tax-id").json["status"] == "unchecked"
-    Register.told = b'{"valid": true, "requestIdentifier": "WAPI1"}'
+    Register.response = b'{"valid": true, "requestIdentifier": "WAPI1"}'
     other.delete("/v1/account/tax-id")
     world.go_to("2026-01-15T14:30:00")
     assert firm.get("/v1/account/tax-id").json["reverse_charge"]
-    asked = {"countryCode": "DE", "vatNumber": "123456789"}
+    vat_number = {"countryCode": "DE", "vatNumber": "123456789"}
     requester = {"requesterMemberStateCode": "IE", "requesterNumber": "1234567WA"}
-    assert Register.asked[-1] == ("/rest-api/check-vat-number", asked | requester)
-    Register.told = b'{"valid": false, "userError": "INVALID"}'
+    assert Register.requests[-1] == ("/rest-api/check-vat-number", vat_number | requester)
+    Register.response = b'{"valid": false, "userError": "INVALID"}'
     other.put("/v1/account/tax-id", {"number": "DE987654321"})
     world.go_to("2026-02-16T12:00:00")
     assert other.get("/v1/account/tax-id").json["status"] == "invalid"
-    assert [one["tax_minor"] for one in firm.invoices()] == [190, 0]
+    assert [invoice["tax_minor"] for invoice in firm.invoices()] == [190, 0]

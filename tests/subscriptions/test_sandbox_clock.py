@@ -11,7 +11,7 @@ from streamsvc.models import SandboxClock
 from streamsvc.operations.accounts.api_keys import create_api_key
 from streamsvc.storage.database import db, execute_write, fetch_all
 from streamsvc.worker import jobs
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 
 START = datetime(2012, 2, 1, tzinfo=UTC)
 DAILY = sorted(kind for kind, every in jobs._recurring.items() if every == timedelta(days=1))
@@ -34,7 +34,7 @@ def sandbox(database, new_app):
 def key(sandbox):
     happened.clear()
     with sandbox.app_context():
-        empty(db.engine)
+        delete_all_rows(db.engine)
         yield create_api_key("tests", ["admin"])
 
 

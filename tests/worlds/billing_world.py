@@ -1,4 +1,4 @@
-"""People, plans and the passing of time, for the tests of subscriptions and money; all through HTTP but the sign-up."""
+"""People, plans, and the passing of time for billing tests; everything but the sign-up goes through HTTP."""
 
 import itertools
 import logging
@@ -19,7 +19,7 @@ FEATURES = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_device
 
 
 class World:
-    """The service with an operator who sells plans, and a clock that does what falls due on its way."""
+    """The service with an operator who sells plans, and a clock that runs due jobs as it advances."""
 
     def __init__(self, app):
         self.app, self.clock = app, app.extensions["clock"]
@@ -35,42 +35,46 @@ class World:
         return token
 
     def person(self, country="US", zone="UTC", card="pm_card_visa"):
-        """Somebody with an account, signed in, with a card unless None."""
+        """Return a signed-in person with an account and, unless `card` is None, a card."""
         person = Person(self, country, zone)
         if card:
             person.add_card(card)
         return person
 
     def plan(self, code, *amounts, currency="USD", **terms):
-        """Put a plan that costs the first amount; the prices' ids, in the order of the amounts."""
+        """Create a plan with a price per amount; return the price ids in the order of the amounts, or the only one."""
         prices = [{"currency": currency, "amount_minor": amount, "tax": "exclusive", **terms} for amount in amounts]
         return self.put_plan(code, prices)
 
     def put_plan(self, code, prices):
         plan = {"name": code.title(), "features": FEATURES, "prices": prices}
-        shown = self.operator.put(f"/v1/admin/plans/{code}", plan).json["prices"]
-        found = {price["amount_minor"]: price["id"] for price in shown}
-        ids = [found[price["amount_minor"]] for price in prices]
+        response_prices = self.operator.put(f"/v1/admin/plans/{code}", plan).json["prices"]
+        ids_by_amount = {price["amount_minor"]: price["id"] for price in response_prices}
+        ids = [ids_by_amount[price["amount_minor"]] for price in prices]
         return ids[0] if len(ids) == 1 else ids
 
     def go_to(self, moment):
-        """Let time pass until then, doing what falls due at the moment it falls due."""
+        """Advance the clock to the moment, running each job at the moment it falls due."""
         to = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
         with self.app.app_context():
             while (due := jobs.find_next_due_job(to)) is not None:
                 self.clock.at = max(self.clock.at, due.run_at)
                 batch = jobs.lease_batch(to)
-                with loudly():
+                with fail_on_job_warnings():
                     assert jobs.run_batch(batch, self.clock.at) == len(batch), f"{batch[0].kind} failed"
         self.clock.at = max(self.clock.at, to)
 
     def charges(self, status="succeeded", kind="charge"):
-        """What the provider took, or gave back, oldest first."""
+        """Return the amounts that the provider charged or refunded, oldest first."""
         journal = self.operator.get("/v1/sandbox/payments").json["items"]
-        return [one["amount_minor"] for one in reversed(journal) if one["status"] == status and one["kind"] == kind]
+        return [
+            charge["amount_minor"]
+            for charge in reversed(journal)
+            if charge["status"] == status and charge["kind"] == kind
+        ]
 
     def differences(self):
-        """What the billing audit finds."""
+        """Run the billing audit and return the differences."""
         with self.app.app_context():
             try:
                 return audit_billing(self.clock.at)
@@ -82,23 +86,23 @@ class World:
 
 
 @contextmanager
-def loudly():
-    """Whatever the runner of jobs would only warn of fails the test: also a set that is done one by one."""
-    warnings = Warnings()
-    jobs.log.addHandler(warnings)
+def fail_on_job_warnings():
+    """Fail the test on any warning of the job runner, including the one for a batch that falls back to single jobs."""
+    handler = FailingHandler()
+    jobs.log.addHandler(handler)
     try:
         yield
     finally:
-        jobs.log.removeHandler(warnings)
+        jobs.log.removeHandler(handler)
 
 
-class Warnings(logging.Handler):
+class FailingHandler(logging.Handler):
     def emit(self, record):
         raise AssertionError(record.getMessage()) from (record.exc_info or (None, None))[1]
 
 
 class Caller:
-    """An HTTP client with a token, that sends a fresh idempotency key with each POST unless told one."""
+    """An HTTP client with a token that sends a new idempotency key with each POST unless `key` is given."""
 
     def __init__(self, app, token):
         self.client, self.token = app.test_client(), token
@@ -122,9 +126,9 @@ class Caller:
 
 class Person(Caller):
     def __init__(self, world, country, zone):
-        self.world, self.signed_in_at, n = world, None, next(_numbers)
+        self.world, self.signed_in_at, number = world, None, next(_numbers)
         with world.app.app_context():
-            email = f"viewer{n}@example.com"
+            email = f"viewer{number}@example.com"
             account = Account(
                 email=email, email_key=email, country=country, time_zone=zone, locale="en", created_at=world.clock()
             )
@@ -143,19 +147,19 @@ class Person(Caller):
         return super().headers(**more)
 
     def sign_in(self):
-        """A session of this very moment: time passes in months here."""
+        """Create a session that starts now, since the tests advance the clock by months."""
         self.token, now = SESSION_TOKEN_PREFIX + secrets.token_urlsafe(32), self.world.clock()
         with self.world.app.app_context():
             times = {"created_at": now, "authenticated_at": now, "last_seen_at": now}
-            kept = {"token_hash": hash_token(self.token), "lifetime": "tv", "epoch": 0}
-            db.session.add(Session(account_id=self.id, device_id=self.device_id, **kept, **times))
+            values = {"token_hash": hash_token(self.token), "lifetime": "tv", "epoch": 0}
+            db.session.add(Session(account_id=self.id, device_id=self.device_id, **values, **times))
             db.session.commit()
         self.signed_in_at = now
 
     def add_card(self, token="pm_card_visa"):
-        answer = self.post("/v1/payment-methods", {"token": token})
-        assert answer.status_code == 201, answer.json
-        return answer.json["id"]
+        response = self.post("/v1/payment-methods", {"token": token})
+        assert response.status_code == 201, response.json
+        return response.json["id"]
 
     def subscribe(self, price_id, **more):
         return self.post("/v1/subscriptions", {"price_id": price_id, **more})
@@ -167,11 +171,11 @@ class Person(Caller):
         return self.get("/v1/account/balance").json["balances"]
 
     def invoices(self):
-        """Oldest first."""
+        """Return the invoices, oldest first."""
         return self.get("/v1/invoices?limit=100").json["items"][::-1]
 
     def lines(self):
-        """(kind, start, end, amount) of every line, oldest first."""
+        """Return (kind, start, end, amount) of every line, oldest first."""
         return [
             (line["kind"], line["period"]["start"], line["period"]["end"], line["amount_minor"])
             for invoice in self.invoices()

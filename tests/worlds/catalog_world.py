@@ -1,4 +1,4 @@
-"""A catalogue, the operator who keeps it and the people who watch, for the tests of the catalogue; through HTTP."""
+"""Steps of catalogue tests, over HTTP: an operator who edits the catalogue, and viewers."""
 
 import itertools
 import secrets
@@ -24,33 +24,34 @@ class Caller:
         return self.client.get(path + ("?" + urlencode(words) if words else ""))
 
     def titles(self, **query):
-        """The titles of a list, by name."""
-        answer = self.get("/v1/catalog/titles", **query)
-        assert answer.status_code == 200, answer.json
-        return [item["title"] for item in answer.json["items"]]
+        """Return the names of the titles in a list."""
+        response = self.get("/v1/catalog/titles", **query)
+        assert response.status_code == 200, response.json
+        return [item["title"] for item in response.json["items"]]
 
     def hits(self, q, **query):
-        """(match, title) of a search."""
-        answer = self.get("/v1/catalog/search", q=q, **query)
-        assert answer.status_code == 200, answer.json
-        return [(item["match"], item["title"]) for item in answer.json["items"]]
+        """Return (match, title) of each hit of a search."""
+        response = self.get("/v1/catalog/search", q=q, **query)
+        assert response.status_code == 200, response.json
+        return [(item["match"], item["title"]) for item in response.json["items"]]
 
-    def found(self, q, **query):
+    def search(self, q, **query):
+        """Return the names of the titles found."""
         return [title for _, title in self.hits(q, **query)]
 
     def walk(self, path, **query):
-        """The pages of a list, to its end."""
+        """Yield the pages of a list to its end."""
         while True:
-            answer = self.get(path, **query)
-            assert answer.status_code == 200, answer.json
-            yield answer.json["items"]
-            if answer.json["next_cursor"] is None:
+            response = self.get(path, **query)
+            assert response.status_code == 200, response.json
+            yield response.json["items"]
+            if response.json["next_cursor"] is None:
                 return
-            query["cursor"] = answer.json["next_cursor"]
+            query["cursor"] = response.json["next_cursor"]
 
 
 class Catalog(Caller):
-    """The operator, who sees all and changes it."""
+    """An operator, who sees and edits the whole catalogue."""
 
     def __init__(self, app):
         token = API_KEY_PREFIX + secrets.token_urlsafe(32)
@@ -64,37 +65,37 @@ class Catalog(Caller):
         self.app = app
 
     def put(self, title, **record):
-        """Put a title and give its id."""
+        """Put a title and return its id."""
         external_id = record.pop("external_id", f"test:{title}")
-        answer = self.client.put(f"/v1/admin/titles/{external_id}", json={"kind": "movie", "title": title, **record})
-        assert answer.status_code == 200, answer.json
-        return answer.json["id"]
+        response = self.client.put(f"/v1/admin/titles/{external_id}", json={"kind": "movie", "title": title, **record})
+        assert response.status_code == 200, response.json
+        return response.json["id"]
 
     def viewer(self, country="DE", max_age=None, language=None):
-        """Somebody signed in, who watches with one profile."""
+        """Sign up a viewer with one profile."""
         email = f"viewer{next(_numbers)}@example.com"
         account = {"email": email, "password": PASSWORD, "country": country, "time_zone": "UTC"}
-        answer = self.app.test_client().post("/v1/accounts", json=account)
-        assert answer.status_code == 201, answer.json
-        viewer = Caller(self.app, answer.json["token"])
+        response = self.app.test_client().post("/v1/accounts", json=account)
+        assert response.status_code == 201, response.json
+        viewer = Caller(self.app, response.json["token"])
         if max_age is not None or language is not None:
             terms = {name: v for name, v in (("max_age", max_age), ("language", language)) if v is not None}
-            changed = viewer.client.patch(f"/v1/profiles/{answer.json['profile']['id']}", json=terms)
+            changed = viewer.client.patch(f"/v1/profiles/{response.json['profile']['id']}", json=terms)
             assert changed.status_code == 200, changed.json
         return viewer
 
     def subscribe(self, viewer, plan):
-        """Sell a plan to a viewer."""
+        """Subscribe a viewer to a plan."""
         price = {"currency": "EUR", "amount_minor": 999, "tax": "exclusive"}
         features = {"max_streams": 2, "max_height": 1080, "max_profiles": 5, "max_devices": 5, "downloads": True}
-        made = self.client.put(
+        plan_response = self.client.put(
             f"/v1/admin/plans/{plan}", json={"name": plan, "features": {**features, "ads": False}, "prices": [price]}
         )
-        assert made.status_code == 200, made.json
+        assert plan_response.status_code == 200, plan_response.json
         assert viewer.client.post("/v1/payment-methods", json={"token": "pm_card_visa"}).status_code == 201
-        sold = viewer.client.post(
+        subscription_response = viewer.client.post(
             "/v1/subscriptions",
-            json={"price_id": made.json["prices"][0]["id"]},
+            json={"price_id": plan_response.json["prices"][0]["id"]},
             headers={"Idempotency-Key": secrets.token_hex(8)},
         )
-        assert sold.status_code == 201, sold.json
+        assert subscription_response.status_code == 201, subscription_response.json

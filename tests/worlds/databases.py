@@ -1,4 +1,4 @@
-"""Databases for the tests: empty ones, and copies of what is made once in a run and asked for by many."""
+"""Test databases: empty ones, and copies of a database that is filled once per run."""
 
 import fcntl
 import os
@@ -7,45 +7,51 @@ from contextlib import closing, contextmanager
 
 import sqlalchemy as sa
 
-SERVER = "STREAMSVC_TEST_DATABASE_URL"
+SERVER_VARIABLE = "STREAMSVC_TEST_DATABASE_URL"
 
 
-def create(kind, folder, name, like=None):
-    """Make a database, empty or a copy of that at the URL `like`, to which nobody may be connected; its URL."""
+def create_database(kind, folder, name, template_url=None):
+    """Create a database and return its URL.
+
+    It is empty, or a copy of the one at `template_url`, which must have no connections.
+    """
     if kind == "sqlite":
         path = folder / f"{name}.sqlite3"
-        if like:
-            with closing(sqlite3.connect(_name(like))) as made, closing(sqlite3.connect(path)) as copy:
-                made.backup(copy)
+        if template_url:
+            with (
+                closing(sqlite3.connect(_database_name(template_url))) as source,
+                closing(sqlite3.connect(path)) as copy,
+            ):
+                source.backup(copy)
         return f"sqlite:///{path}"
-    server = sa.create_engine(os.environ[SERVER].format("postgres"), isolation_level="AUTOCOMMIT")
+    server = sa.create_engine(os.environ[SERVER_VARIABLE].format("postgres"), isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-        template = f' TEMPLATE "{_name(like)}"' if like else ""
-        connection.execute(sa.text(f'CREATE DATABASE "{name}"{template}'))
+        clause = f' TEMPLATE "{_database_name(template_url)}"' if template_url else ""
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"{clause}'))
     server.dispose()
-    return os.environ[SERVER].format(name)
+    return os.environ[SERVER_VARIABLE].format(name)
 
 
-def _name(url):
+def _database_name(url):
     return sa.make_url(url).database
 
 
-def filled(kind, folder, fill):
-    """The URL of a database that `fill(url)` filled: whoever asks first in the run has it filled, the others wait."""
+def filled_database(kind, folder, fill):
+    """The URL of a database filled by `fill(url)`: the first caller in the run fills it, others wait for it."""
     name = f"all_{fill.__name__}"
-    told = folder / f"{kind}_{name}"
-    with alone(folder / f"{kind}_{name}.lock"):
-        if not told.exists():
-            url = create(kind, folder, name)
+    url_file = folder / f"{kind}_{name}"
+    with exclusive_lock(folder / f"{kind}_{name}.lock"):
+        if not url_file.exists():
+            url = create_database(kind, folder, name)
             fill(url)
-            told.write_text(url)
-    return told.read_text()
+            url_file.write_text(url)
+    return url_file.read_text()
 
 
 @contextmanager
-def alone(path):
-    """One process after the other."""
+def exclusive_lock(path):
+    """Hold an exclusive lock on the file within the block, among all processes."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Servers on this machine that answer as somebody outside would."""
+"""Local HTTP servers that stand in for external services."""
 
 import json
 import threading
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Say in `do_GET` or `do_POST` what is answered."""
+class LocalHandler(BaseHTTPRequestHandler):
+    """A request handler: override `do_GET` or `do_POST` to respond."""
 
-    def sent(self) -> bytes:
+    def read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def answer(self, status: int, body: bytes | dict | list = b"", **headers: str):
-        """Answer with these bytes, or with this JSON document."""
+    def respond(self, status: int, body: bytes | dict | list = b"", **headers: str):
+        """Respond with these bytes, or with this JSON document."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in headers.items():
@@ -23,12 +23,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def log_message(self, *args):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def serving(handler: type[Handler]):
-    """The server, answering at `server.url` until the block ends."""
+def local_server(handler: type[LocalHandler]):
+    """A server that responds at `server.url` until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 
 CLIENT = ("streamsvc", "a client's secret")
 
@@ -83,15 +83,15 @@ def running():
     """Runs the provider at its issuer's URL."""
     provider = OidcProvider()
 
-    class Pages(Handler):
+    class Pages(LocalHandler):
         def do_GET(self):
             pages = {"/.well-known/openid-configuration": provider.metadata, "/keys": provider.keys}
-            self.answer(200, pages[self.path]()) if self.path in pages else self.answer(404, {})
+            self.respond(200, pages[self.path]()) if self.path in pages else self.respond(404, {})
 
         def do_POST(self):
-            form = {name: value for name, [value] in parse_qs(self.sent().decode()).items()}
-            self.answer(*provider.token(form, self.headers.get("Authorization", "")))
+            form = {name: value for name, [value] in parse_qs(self.read_body().decode()).items()}
+            self.respond(*provider.token(form, self.headers.get("Authorization", "")))
 
-    with serving(Pages) as server:
+    with local_server(Pages) as server:
         OidcProvider.issuer = server.url
         yield provider

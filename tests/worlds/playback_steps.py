@@ -1,4 +1,4 @@
-"""What tests of playing stand on: plans, titles and households, over HTTP; accounts as rows where only rows matter."""
+"""Steps of playback tests: plans, titles and households over HTTP, and accounts inserted as rows."""
 
 import itertools
 import secrets
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 class World:
-    """The service with an operator, a plan to buy, and titles."""
+    """The service with an operator, plans and titles."""
 
     def __init__(self, app):
         self.app, self.clock = app, app.extensions["clock"]
@@ -27,28 +27,28 @@ class World:
     def put_plan(self, code="standard", **features):
         prices = [{"currency": "EUR", "amount_minor": 999, "interval": "month", "tax": "inclusive"}]
         plan = {"name": code.title(), "features": FEATURES | features, "prices": prices}
-        answer = self.operator.put(f"/v1/admin/plans/{code}", plan)
-        assert answer.status_code in (200, 201), answer.json
-        return answer.json["prices"][0]["id"]
+        response = self.operator.put(f"/v1/admin/plans/{code}", plan)
+        assert response.status_code in (200, 201), response.json
+        return response.json["prices"][0]["id"]
 
     def put_titles(self, *records):
-        """Put these records; their ids are then in `ids` by external id, those of episodes as `show/1/2`."""
+        """Put records; adds their ids to `ids` by external id, those of episodes as `show/1/2`."""
         for record in records:
             name = record["external_id"]
-            answer = self.operator.put(f"/v1/admin/titles/{name}", record)
-            assert answer.status_code in (200, 201), answer.json
-            self.ids[name] = answer.json["id"]
+            response = self.operator.put(f"/v1/admin/titles/{name}", record)
+            assert response.status_code in (200, 201), response.json
+            self.ids[name] = response.json["id"]
             if record["kind"] == "series":
                 for episode in self.operator.get(f"/v1/catalog/titles/{self.ids[name]}/episodes").json["items"]:
                     self.ids[f"{name}/{episode['season']}/{episode['number']}"] = episode["id"]
 
     def household(self, plan=None, **account):
-        """A signed-up viewer on a TV; subscribed where a price is given."""
+        """Sign up a viewer on a TV, with a subscription if `plan` is a price id."""
         body = {"email": f"viewer{next(_numbers)}@example.com", "password": "seven red herons", "country": "DE"}
         body |= {"device": {"name": "Living room", "kind": "tv"}, **account}
-        answer = self.app.test_client().post("/v1/accounts", json=body)
-        assert answer.status_code == 201, answer.json
-        viewer = Viewer(self, answer.json, body)
+        response = self.app.test_client().post("/v1/accounts", json=body)
+        assert response.status_code == 201, response.json
+        viewer = Viewer(self, response.json, body)
         if plan:
             viewer.subscribe(plan)
         return viewer
@@ -81,7 +81,7 @@ class Caller:
 
 
 class Viewer(Caller):
-    """Somebody signed in on one device."""
+    """A viewer signed in on one device."""
 
     def __init__(self, world, signed_in, account):
         super().__init__(world.app.test_client(), signed_in["token"])
@@ -92,50 +92,50 @@ class Viewer(Caller):
     def subscribe(self, price_id):
         assert self.post("/v1/payment-methods", {"token": "pm_card_visa"}).status_code == 201
         order = {"price_id": price_id}
-        answer = self.post("/v1/subscriptions", order, Idempotency_Key=secrets.token_hex(8))
-        assert answer.status_code == 201, answer.json
-        return answer.json
+        response = self.post("/v1/subscriptions", order, Idempotency_Key=secrets.token_hex(8))
+        assert response.status_code == 201, response.json
+        return response.json
 
     def on_another_device(self, kind="phone"):
-        """The same household, signed in once more."""
+        """Sign in to the same account on another device."""
         body = {name: self.account[name] for name in ("email", "password")}
         body["device"] = {"name": f"Device {next(_numbers)}", "kind": kind}
-        answer = self.world.app.test_client().post("/v1/sessions", json=body)
-        assert answer.status_code == 201, answer.json
-        return Viewer(self.world, answer.json, self.account)
+        response = self.world.app.test_client().post("/v1/sessions", json=body)
+        assert response.status_code == 201, response.json
+        return Viewer(self.world, response.json, self.account)
 
     def play(self, item, **more):
-        """Start to play what was put under this external id."""
+        """Start a playback of an item by its external id."""
         return self.post("/v1/playback", {"item_id": self.world.ids.get(item, item), **more})
 
-    def beat(self, stream_id, position_s=60, state="playing", at=None):
+    def send_heartbeat(self, stream_id, position_s=60, state="playing", at=None):
         at = (at or self.world.clock()).isoformat()
         return self.post(f"/v1/playback/{stream_id}/heartbeat", {"position_s": position_s, "state": state, "at": at})
 
 
-def told(answer):
-    """A refusal in short: (status, code)."""
-    return answer.status_code, answer.json["code"]
+def error_of(response):
+    """Return an error as (status, code)."""
+    return response.status_code, response.json["code"]
 
 
 def new_account(now, profiles=1):
-    """An account as rows: its id, and the ids of its profiles."""
+    """Insert an account; return its id and the ids of its profiles."""
     account = Account(
         email=f"{new_id('mail')}@example.com", email_key=new_id("key"), country="DE", time_zone="UTC", locale="en"
     )
     account.created_at = now
     db.session.add(account)
     db.session.flush()
-    made = [Profile(account_id=account.id, name=f"Profile {n}", created_at=now) for n in range(profiles)]
-    db.session.add_all(made)
+    created = [Profile(account_id=account.id, name=f"Profile {n}", created_at=now) for n in range(profiles)]
+    db.session.add_all(created)
     db.session.flush()
-    ids = account.id, [profile.id for profile in made]
+    ids = account.id, [profile.id for profile in created]
     db.session.commit()
     return ids
 
 
 def new_session(account_id, now, kind="tv"):
-    """A device that is signed in: the id of its session and its own."""
+    """Insert a signed-in device; return the ids of its session and its own."""
     device = Device(account_id=account_id, name="A device", kind=kind, created_at=now, last_seen_at=now)
     db.session.add(device)
     db.session.flush()
@@ -150,5 +150,5 @@ def new_session(account_id, now, kind="tv"):
     return ids
 
 
-def wish(account_id, profile_id, session_id, device_id, item_id="ttl_1"):
+def stream_request(account_id, profile_id, session_id, device_id, item_id="ttl_1"):
     return StreamRequest(account_id, profile_id, session_id, device_id, item_id, item_id, "DE", 1080)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 class Service:
-    """A running `streamsvc serve`, its processes, and a client for it."""
+    """A `streamsvc serve` with its processes, and a client for it."""
 
     def __init__(self, url, folder):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -34,8 +34,9 @@ class Service:
             "STREAMSVC_SANDBOX": "1",
         }
 
-    def command(self, *words):
-        command = [sys.executable, "-m", "streamsvc.cli", *words]
+    def command(self, *arguments):
+        """Run a `streamsvc` command to its end."""
+        command = [sys.executable, "-m", "streamsvc.cli", *arguments]
         return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
 
     def start(self):
@@ -44,19 +45,19 @@ class Service:
             self.process = subprocess.Popen(command, env=self.env, stderr=log)
 
     def call(self, method, path, body=None, token=None, **headers):
-        """(status, document) of one request; (0, {}) where nobody answers."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        """(status, document) of one request; (0, {}) if there is no response."""
+        request_headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if token:
-            given["Authorization"] = f"Bearer {token}"
+            request_headers["Authorization"] = f"Bearer {token}"
         if body is not None:
-            given["Content-Type"] = "application/json"
+            request_headers["Content-Type"] = "application/json"
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, given, method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, request_headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=2 * PATIENCE_S) as answer:
-                return answer.status, json.loads(answer.read() or b"{}")
-        except urllib.error.HTTPError as refused:
-            return refused.code, json.loads(refused.read())
+            with urllib.request.urlopen(request, timeout=2 * TIMEOUT_S) as response:
+                return response.status, json.loads(response.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
         except OSError:
             return 0, {}
 
@@ -64,61 +65,62 @@ class Service:
         return self.call("GET", path, token=token)
 
     def children(self, word):
-        """The processes below `serve` whose command line has `word`."""
-        below = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in below if word in command_of(p)]
+        """The processes below `serve` whose command line contains `word`."""
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        return [p for p in processes if word in command_line(p)]
 
     def is_ready(self):
         return self.get("/readyz")[0] == 200
 
 
-def command_of(process):
-    """Its command line; empty for one that has just died."""
+def command_line(process):
+    """The command line of a process; empty if it has just died."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited too long"
+def wait_until(condition):
+    """Wait until the condition is true; returns its value."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.1)
-    return found
+    return value
 
 
 @contextmanager
-def serving(url, folder, **env):
-    """A service on a migrated database, ready; drained and gone afterwards."""
-    running = Service(url, folder)
-    running.env |= env
-    migrated = running.command("db", "upgrade")
-    assert migrated.returncode == 0, migrated.stderr
-    running.start()
+def running_service(url, folder, **env):
+    """A service on a migrated database, ready for requests; stopped afterwards."""
+    service = Service(url, folder)
+    service.env |= env
+    migration = service.command("db", "upgrade")
+    assert migration.returncode == 0, migration.stderr
+    service.start()
     try:
-        until(running.is_ready)
-        yield running
+        wait_until(service.is_ready)
+        yield service
     finally:
-        running.process.send_signal(signal.SIGTERM)
-        running.process.wait(2 * PATIENCE_S)
-        told = running.log.read_text()
-        print(told)
-        assert "database is" not in told
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(2 * TIMEOUT_S)
+        log = service.log.read_text()
+        print(log)
+        assert "database is" not in log
 
 
-START = {
+DEMO_SETTINGS = {
     "STREAMSVC_SANDBOX_CLOCK": "2026-01-31T09:00:00Z",
     "STREAMSVC_SECRET_KEY": "one secret for all who serve the demo",
 }
-"""What services on a seeded database are told, too."""
+"""Further settings of services on a database with the demo's data."""
 
 
-def seeded(url):
-    """Fill a database as `streamsvc demo` does: all migrations, then the demo's titles, plans and people."""
+def seed_demo(url):
+    """Fill a database as `streamsvc demo` does: all migrations, then the demo's titles, plans, viewer and operator."""
     with tempfile.TemporaryDirectory() as folder:
         service = Service(url, Path(folder))
-        service.env |= START
-        for words in (("db", "upgrade"), ("demo", "seed")):
-            done = service.command(*words)
-            assert done.returncode == 0, done.stderr
+        service.env |= DEMO_SETTINGS
+        for arguments in (("db", "upgrade"), ("demo", "seed")):
+            result = service.command(*arguments)
+            assert result.returncode == 0, result.stderr

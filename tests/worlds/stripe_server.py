@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from urllib.parse import parse_qsl
 
-from tests.worlds.local_server import Handler, serving
+from tests.worlds.local_server import LocalHandler, local_server
 
 DECLINES = {
     "pm_card_chargeDeclined": "generic_decline",
@@ -121,10 +121,10 @@ def stripe_server():
     """Run it on a free port; gives (address, state)."""
     state = State()
 
-    class Stripe(Handler):
-        def respond(self):
+    class Stripe(LocalHandler):
+        def handle_call(self):
             path, _, query = self.path.partition("?")
-            params = dict(parse_qsl(self.sent().decode() or query))
+            params = dict(parse_qsl(self.read_body().decode() or query))
             status, body = state.answer(self.command, path, params, self.headers.get("Idempotency-Key"))
             if state.before_reply and path == "/v1/payment_intents":
                 act, state.before_reply = state.before_reply, None
@@ -133,9 +133,9 @@ def stripe_server():
                 state.lose_replies -= 1
                 self.connection.close()
                 return
-            self.answer(status, body, **{"Content-Type": "application/json"})
+            self.respond(status, body, **{"Content-Type": "application/json"})
 
-        do_GET = do_POST = respond
+        do_GET = do_POST = handle_call
 
-    with serving(Stripe) as server:
+    with local_server(Stripe) as server:
         yield server.url, state

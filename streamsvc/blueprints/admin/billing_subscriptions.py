@@ -107,7 +107,7 @@ def cancel_any_subscription(body, subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def transfer_subscription(body, subscription_id):
+def transfer_to_account(body, subscription_id):
     """Transfer a subscription to another account.
 
     Paid days are transferred too; later invoices go to the new account.

@@ -1,4 +1,4 @@
-"""POST·GET /v1/admin/imports, their rejections."""
+"""POST·GET /v1/admin/imports and their rejections."""
 
 from functools import wraps
 
@@ -18,7 +18,7 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db, fetch_all
 
-bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Files of titles.")
+bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Imports of titles.")
 ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
 FILE_BODY = {
     "required": True,
@@ -43,20 +43,20 @@ OTHER_MEDIA_TYPES = {
     "application/x-gzip",
     *ARCHIVE_MEDIA_TYPES[1:],
     "application/octet-stream",
-    "application/x-www-form-urlencoded",  # what curl calls any file
+    "application/x-www-form-urlencoded",  # curl's default for any file
     "",
 }
 
 
 def allow_large_body(view):
-    """Let a view's body be as large as a file may be."""
+    """Decorator that allows a view a body as large as a file may be."""
 
     @wraps(view)
-    def reading(*args, **kwargs):
+    def wrapper(*args, **kwargs):
         request.max_content_length = imports.MAX_FILE_BYTES
         return view(*args, **kwargs)
 
-    return reading
+    return wrapper
 
 
 @bp.route("", methods=["POST"])
@@ -67,22 +67,26 @@ def allow_large_body(view):
 @idempotent()
 @bp.response(202, ImportOut)
 def create_import(query):
-    """Import a file of titles. The worker carries it out; the same file twice changes nothing."""
+    """Create an import of a file of titles.
+
+    The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
+    changes nothing.
+    """
     if request.mimetype not in FILE_BODY["content"].keys() | OTHER_MEDIA_TYPES:
         raise WrongMediaType(detail=f"Send the file as one of {', '.join(FILE_BODY['content'])}.")
     body = request.get_data()
     if not body:
-        raise Invalid(errors={"_": ["Send the file as the body."]})
-    made = imports.create_import(body, {**query, "format": _detect_format(query["format"])}, clock.now())
+        raise Invalid(errors={"_": ["Must be sent as the request body."]})
+    new_import = imports.create_import(body, {**query, "format": _detect_format(query["format"])}, clock.now())
     db.session.flush()
-    return made
+    return new_import
 
 
 def _detect_format(requested):
-    """What the body is: as it is asked for, else as its media type tells."""
+    """Return the requested format, else the one that the media type implies. Raises Invalid."""
     if request.mimetype in ARCHIVE_MEDIA_TYPES:
         if requested not in (None, "imdb"):
-            raise Invalid(errors={"format": ["An archive holds IMDb's files: `imdb`."]})
+            raise Invalid(errors={"format": ["Must be `imdb` for an archive."]})
         return "imdb"
     return requested or ("csv" if request.mimetype in ("text/csv", "application/csv") else "ndjson")
 
@@ -92,7 +96,7 @@ def _detect_format(requested):
 @operator_only("catalog")
 @bp.response(200, page_of(ImportOut))
 def list_imports(query):
-    """Every import, the newest first."""
+    """List imports, newest first."""
     return paginate_query(sa.select(Import), Import.id, query, "imports")
 
 
@@ -100,7 +104,7 @@ def list_imports(query):
 @operator_only("catalog")
 @bp.response(200, ImportOut)
 def get_import(import_id):
-    """How far an import has come."""
+    """Retrieve an import with its progress."""
     return _get_import(import_id)
 
 
@@ -109,12 +113,12 @@ def get_import(import_id):
 @operator_only("catalog")
 @bp.response(200, page_of(RejectionOut))
 def list_rejections(query, import_id):
-    """Why lines were not taken, in their order."""
+    """List the rejected lines of an import with their errors, in order."""
     scope = f"rejections:{_get_import(import_id).id}"
-    place = sa.tuple_(ImportRejection.line, ImportRejection.position)
+    position = sa.tuple_(ImportRejection.line, ImportRejection.position)
     rows = sa.select(*ImportRejection.__table__.c).where(ImportRejection.import_id == import_id)
     if after := pagination.decode_cursor(scope, query["cursor"]):
-        rows = rows.where(place > sa.tuple_(*after))
+        rows = rows.where(position > sa.tuple_(*after))
     rows = rows.order_by(ImportRejection.line, ImportRejection.position).limit(query["limit"] + 1)
     page = pagination.build_page(fetch_all(rows), query["limit"], scope, lambda row: [row.line, row.position])
     if query["include_total"]:
@@ -124,7 +128,7 @@ def list_rejections(query, import_id):
 
 
 def _get_import(import_id):
-    found = db.session.get(Import, import_id)
-    if found is None:
+    row = db.session.get(Import, import_id)
+    if row is None:
         raise NotFound
-    return found
+    return row

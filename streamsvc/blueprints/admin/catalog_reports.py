@@ -11,14 +11,14 @@ from streamsvc.schemas.admin.catalog import Coverage, PageOfTitlesWithIssue
 from streamsvc.schemas.base import PageQuery
 from streamsvc.security.authentication import operator_only
 
-bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="What the catalogue lacks; its files.")
+bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="Catalogue coverage and exports.")
 
 
 @bp.route("/coverage")
 @operator_only("catalog")
 @bp.response(200, Coverage)
 def get_coverage():
-    """What the catalogue lacks, counted, with the first titles of each kind."""
+    """Retrieve the catalogue's coverage report: each issue with its count and its first titles."""
     return coverage.coverage_report(clock.now())
 
 
@@ -27,7 +27,7 @@ def get_coverage():
 @operator_only("catalog")
 @bp.response(200, PageOfTitlesWithIssue)
 def list_titles_with_issue(query, code):
-    """Every title that lacks one thing."""
+    """List the titles with an issue of the coverage report."""
     if code not in coverage.ISSUES:
         raise NotFound
     return coverage.list_titles_with_issue(code, query, clock.now())
@@ -37,8 +37,8 @@ def list_titles_with_issue(query, code):
 @operator_only("catalog")
 @bp.response(200, description="The catalogue: `ndjson`, `roku` or `schema.org`.")
 def export_catalog(form):
-    """The whole catalogue as a file, sent as it is read."""
+    """Export the whole catalogue as a file, in a streamed response."""
     if form not in exporting.EXPORTERS:
         raise NotFound
-    pieces = exporting.EXPORTERS[form](current_app.extensions["settings"].public_url)
-    return Response(stream_with_context(pieces), content_type=exporting.EXPORT_MEDIA_TYPES[form])
+    chunks = exporting.EXPORTERS[form](current_app.extensions["settings"].public_url)
+    return Response(stream_with_context(chunks), content_type=exporting.EXPORT_MEDIA_TYPES[form])

@@ -21,9 +21,9 @@ CACHE_CONTROL = "private, no-cache"
 @operator_only("catalog")
 @bp.response(200, CollectionDefinition)
 def get_collection(code):
-    """A collection as it was put: its names and its titles in their order, by their external ids."""
-    found = collections.get_collection_definition(code)
-    return not_modified_response(compute_etag(found), CACHE_CONTROL) or (found, _headers(found))
+    """Retrieve a collection as defined: its titles and localizations, with the items' external ids in order."""
+    definition = collections.get_collection_definition(code)
+    return not_modified_response(compute_etag(definition), CACHE_CONTROL) or (definition, _headers(definition))
 
 
 @bp.route("/collections/<code>", methods=["PUT"])
@@ -31,19 +31,25 @@ def get_collection(code):
 @bp.arguments(CollectionIn)
 @bp.response(200, CollectionOut)
 def replace_collection(body, code):
-    """Put a collection: its name and its titles in their order. If-Match and If-None-Match hold."""
+    """Create or replace a collection.
+
+    Supports If-Match and If-None-Match.
+    """
     _lock_and_check_etag(checked(Slug(), "code", code))
-    made = collections.replace_collection(code, body, clock.now())
+    collection_id = collections.replace_collection(code, body, clock.now())
     headers = _headers(collections.get_collection_definition(code))
     db.session.commit()
-    return {"id": made, "code": code, "title": body["title"]}, headers
+    return {"id": collection_id, "code": code, "title": body["title"]}, headers
 
 
 @bp.route("/collections/<code>", methods=["DELETE"])
 @operator_only("catalog")
 @bp.response(204)
 def delete_collection(code):
-    """Drop a collection, and the home rows that show it. If-Match holds."""
+    """Delete a collection, and the home rows that show it.
+
+    Supports If-Match.
+    """
     _lock_and_check_etag(code)
     collections.delete_collection(code)
     db.session.commit()
@@ -53,9 +59,12 @@ def delete_collection(code):
 @operator_only("catalog")
 @bp.response(200, HomeIn)
 def get_home_rows():
-    """The home page's rows as they were put; none where it shows the usual ones."""
-    found = {"items": home.list_configured_rows()}
-    return not_modified_response(compute_etag(found), CACHE_CONTROL) or (found, _headers(found))
+    """Retrieve the configured rows of the home page.
+
+    `items` is empty while the home page shows the default rows.
+    """
+    definition = {"items": home.list_configured_rows()}
+    return not_modified_response(compute_etag(definition), CACHE_CONTROL) or (definition, _headers(definition))
 
 
 @bp.route("/home", methods=["PUT"])
@@ -63,9 +72,14 @@ def get_home_rows():
 @bp.arguments(HomeIn)
 @bp.response(200, HomeIn)
 def replace_home_rows(body):
-    """Put the home page's rows in their order; none brings the usual ones back. If-Match holds."""
+    """Replace the rows of the home page, in order; an empty list restores the default rows.
+
+    Supports If-Match.
+    """
     if [row for row in body["items"] if (row["kind"] == "collection") != bool(row["collection"])]:
-        raise Invalid(errors={"items": ["`collection` names a collection in rows of that kind, and in no other."]})
+        raise Invalid(
+            errors={"items": ["`collection` is required in rows of kind `collection`, and must be null in others."]}
+        )
     writing.lock_catalog()
     check_preconditions(compute_etag({"items": home.list_configured_rows()}))
     home.replace_home_rows(body["items"])
@@ -78,13 +92,13 @@ def replace_home_rows(body):
 @operator_only("catalog")
 @bp.response(204)
 def reset_home_rows():
-    """Bring the usual rows of the home page back."""
+    """Restore the default rows of the home page."""
     home.replace_home_rows([])
     db.session.commit()
 
 
 def _lock_and_check_etag(code):
-    """Hold the catalogue, and refuse a change of a collection that the client has not read."""
+    """Lock the catalogue, and check the preconditions against the stored collection."""
     writing.lock_catalog()
     try:
         check_preconditions(compute_etag(collections.get_collection_definition(code)))
@@ -92,5 +106,5 @@ def _lock_and_check_etag(code):
         check_preconditions(None)
 
 
-def _headers(found):
-    return {"ETag": f'"{compute_etag(found)}"', "Cache-Control": CACHE_CONTROL}
+def _headers(definition):
+    return {"ETag": f'"{compute_etag(definition)}"', "Cache-Control": CACHE_CONTROL}

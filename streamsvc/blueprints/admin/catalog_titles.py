@@ -12,12 +12,12 @@ from streamsvc.schemas.catalog.title_record import TITLE_RECORD_BODY
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Titles, for operators.")
+bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Manage titles.")
 CACHE_CONTROL = "private, no-cache"
 
 
 class TitleRecordBody(Schema):
-    """A JSON object; rules/catalog/record.py says what may stand in it."""
+    """A JSON object, validated by rules/catalog/record.py."""
 
     class Meta:
         unknown = INCLUDE
@@ -27,9 +27,12 @@ class TitleRecordBody(Schema):
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.doc(requestBody=TITLE_RECORD_BODY)
-@bp.response(200, TitleRecordBody, description="The record as it is kept, with the title's id.")
+@bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def replace_title(body, external_id):
-    """Put one title: the whole record, as a line of the catalogue file says it. If-Match and If-None-Match hold."""
+    """Create or replace a title by its whole record, as in a line of the catalogue file.
+
+    Supports If-Match and If-None-Match.
+    """
     row = editing.lock_title(external_id)
     check_preconditions(_etag(row))
     editing.replace_title(row.external_id if row else external_id, body, row, clock.now())
@@ -40,9 +43,12 @@ def replace_title(body, external_id):
 @bp.route("/<path:external_id>", methods=["PATCH"])
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
-@bp.response(200, TitleRecordBody, description="The record as it is kept, with the title's id.")
+@bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def update_title(body, external_id):
-    """Change some members of a title's record, by its external id or its id; null takes one out. Needs If-Match."""
+    """Update some members of a title's record, by its external id or its id.
+
+    Requires If-Match. The body is a merge patch (RFC 7396): null removes a member.
+    """
     row = editing.lock_title(external_id)
     if row is None:
         raise NotFound
@@ -56,9 +62,9 @@ def update_title(body, external_id):
 
 @bp.route("/<path:external_id>")
 @operator_only("catalog")
-@bp.response(200, TitleRecordBody, description="The record as it is kept, with the title's id.")
+@bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def get_title(external_id):
-    """One title's record, by its external id or its id, as a line of the catalogue file says it."""
+    """Retrieve a title's record, by its external id or its id, as in a line of the catalogue file."""
     row = editing.get_title(external_id)
     return not_modified_response(_etag(row), CACHE_CONTROL) or _title_response(row)
 
@@ -67,7 +73,10 @@ def get_title(external_id):
 @operator_only("catalog")
 @bp.response(204)
 def delete_title(external_id):
-    """Take a title out of the catalogue. Put again, it has its old id. If-Match holds."""
+    """Remove a title from the catalogue.
+
+    Supports If-Match. A title that is created again gets its old id.
+    """
     row = editing.lock_title(external_id)
     if row is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""POST /v1/admin/explain; GET /v1/admin/streams, DELETE one; GET /v1/admin/reports/usage."""
+"""POST /v1/admin/explain; GET /v1/admin/streams, DELETE /v1/admin/streams/{id}; GET /v1/admin/reports/usage."""
 
 from datetime import timedelta
 
@@ -24,7 +24,9 @@ from streamsvc.schemas.admin.playback import (
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db, fetch_all, fetch_one
 
-bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="Who plays what, and why not.")
+bp = Blueprint(
+    "admin playback", __name__, url_prefix="/v1/admin", description="Streams, usage, and why a title does not play."
+)
 
 
 @bp.route("/explain", methods=["POST"])
@@ -32,10 +34,13 @@ bp = Blueprint("admin playback", __name__, url_prefix="/v1/admin", description="
 @bp.arguments(ExplainIn)
 @bp.response(200, ExplainOut)
 def explain_playback(body):
-    """Why can this account not play this title? Every check in order, passed or failed; nothing is started."""
-    explained = explaining.explain_playback(body, clock.now())
-    explained["facts"]["device_kind"] = body["device_kind"]
-    return explained
+    """Explain why an account can or cannot play a title.
+
+    Runs every check of a playback, in order, and starts nothing.
+    """
+    explanation = explaining.explain_playback(body, clock.now())
+    explanation["facts"]["device_kind"] = body["device_kind"]
+    return explanation
 
 
 @bp.route("/streams")
@@ -43,18 +48,20 @@ def explain_playback(body):
 @bp.arguments(StreamsQuery, location="query")
 @bp.response(200, AdminStreamPage)
 def list_streams(query):
-    """Everything that plays just now, the newest first."""
-    theirs = [Stream.account_id == query["account_id"]] if query["account_id"] else []
-    live, now = streams.ALL_LIVE_STREAMS.where(*theirs), clock.now()
+    """List all live streams, newest first."""
+    conditions = [Stream.account_id == query["account_id"]] if query["account_id"] else []
+    live, now = streams.ALL_LIVE_STREAMS.where(*conditions), clock.now()
     after = pagination.decode_cursor("admin-streams", query["cursor"])
-    page_of_live = live.where(Stream.id < after[0]) if after else live
-    rows = fetch_all(page_of_live.limit(query["limit"] + 1), {"now": now})
+    remaining = live.where(Stream.id < after[0]) if after else live
+    rows = fetch_all(remaining.limit(query["limit"] + 1), {"now": now})
     page = pagination.build_page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
     if query["include_total"]:
-        counted = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
-        page["total"] = fetch_one(counted, {"now": now})[0]
-    also = ("account_id", "country")
-    page["items"] = [streams.stream_view(s) | {name: getattr(s, name) for name in also} for s in page["items"]]
+        count = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
+        page["total"] = fetch_one(count, {"now": now})[0]
+    admin_fields = ("account_id", "country")
+    page["items"] = [
+        streams.stream_view(row) | {name: getattr(row, name) for name in admin_fields} for row in page["items"]
+    ]
     return page
 
 
@@ -62,12 +69,15 @@ def list_streams(query):
 @operator_only("playback")
 @bp.response(204)
 def stop_stream(stream_id):
-    """Stop a stream; its next heartbeat says so, and its grant is not renewed."""
-    found = fetch_one(sa.select(Stream.account_id).where(Stream.id == stream_id))
-    if found is None:
+    """Stop a stream.
+
+    Its next heartbeat gets 410 `stream_ended`, and its playback token is not renewed.
+    """
+    stream = fetch_one(sa.select(Stream.account_id).where(Stream.id == stream_id))
+    if stream is None:
         raise NotFound
-    streams.end_streams(found.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
-    audit.record_event("stream_stopped", found.account_id, actor=current_operator().id, stream=stream_id)
+    streams.end_streams(stream.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+    audit.record_event("stream_stopped", stream.account_id, actor=current_operator().id, stream=stream_id)
     db.session.commit()
 
 
@@ -76,6 +86,6 @@ def stop_stream(stream_id):
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
 def get_usage_report(query):
-    """Starts, minutes and viewers: by day, by title (the hundred most watched), in all."""
+    """Retrieve starts, minutes and viewers by day, by title (the hundred most watched) and in total."""
     until = query["until"] or clock.now().date() + timedelta(days=1)
     return usage.usage_report(query["since"] or until - timedelta(days=30), until)

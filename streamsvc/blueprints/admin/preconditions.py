@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match on what operators edit: nobody overwrites what they have not read."""
+"""If-Match and If-None-Match for edits by operators, so that none overwrites a version it has not read."""
 
 from flask import request
 
@@ -6,9 +6,9 @@ from streamsvc.rules.refusals.requests import PreconditionFailed, PreconditionRe
 
 
 def check_preconditions(etag: str | None, required: bool = False) -> None:
-    """Refuse a change of something else than what the client read; `etag` is None where there is nothing yet.
+    """Check a request's preconditions against the current `etag`, None if the resource does not exist.
 
-    Raises PreconditionRequired where the client must say what it read and does not, PreconditionFailed otherwise.
+    Raises PreconditionFailed, or PreconditionRequired if `required` and the request has no If-Match.
     """
     if required and not request.if_match:
         raise PreconditionRequired

@@ -52,7 +52,7 @@ def create_webhook_endpoint(body):
     """
     if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
-    secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.KEY)
+    secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     return shown_once(webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now()), secret)
 
 
@@ -74,7 +74,7 @@ def rotate_webhook_secret(endpoint_id):
 
     For 24 hours deliveries are signed with both secrets.
     """
-    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.KEY)
+    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     webhooks.rotate_secret(endpoint, secret, clock.now())
     return shown_once(endpoint, secret)
 

@@ -1,4 +1,4 @@
-"""catalog: what there is to watch, and how it is found."""
+"""catalog: titles, search and browsing."""
 
 from streamsvc.blueprints.catalog import browse, search, titles
 

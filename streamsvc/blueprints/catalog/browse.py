@@ -1,9 +1,8 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
-from streamsvc.blueprints.catalog.answers import catalog_response
+from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import browsing, collections
-from streamsvc.operations.catalog.reading.audience import current_audience
 from streamsvc.operations.playback import home
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog.browse import (
@@ -16,9 +15,14 @@ from streamsvc.schemas.catalog.browse import (
     PageOfCollections,
     PersonOut,
 )
-from streamsvc.security.authentication import viewer_or_operator
+from streamsvc.security.authentication import current_operator, current_viewer, viewer_or_operator
 
-bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways into the catalogue.")
+bp = Blueprint(
+    "browse",
+    __name__,
+    url_prefix="/v1/catalog",
+    description="Browse the catalogue: genres, people, collections and the home page.",
+)
 
 
 @bp.route("/genres")
@@ -26,18 +30,21 @@ bp = Blueprint("browse", __name__, url_prefix="/v1/catalog", description="Ways i
 @bp.arguments(ShortListQuery, location="query")
 @bp.response(200, Genres)
 def list_genres(query):
-    """The genres in which the viewer may see at least one title."""
-    who = current_audience()
-    return catalog_response(who, lambda known: browsing.genres_json(query, who))
+    """List the genres with at least one title visible to the caller."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: browsing.genres_json(query, audience))
 
 
 @bp.route("/filters")
 @viewer_or_operator("catalog")
 @bp.response(200, Filters)
 def get_filters():
-    """What lists can be narrowed to and sorted by: values under which the viewer finds something."""
-    who = current_audience()
-    return catalog_response(who, lambda known: browsing.filters_json(who))
+    """Retrieve the filters and sort orders of title lists.
+
+    Only values that match at least one title visible to the caller are included.
+    """
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: browsing.filters_json(audience))
 
 
 @bp.route("/people/<person_id>")
@@ -45,9 +52,12 @@ def get_filters():
 @bp.arguments(LocaleQuery, location="query")
 @bp.response(200, PersonOut)
 def get_person(query, person_id):
-    """Who somebody is and what they did in titles that the viewer may see."""
-    who = current_audience()
-    return catalog_response(who, lambda known: browsing.person_json(person_id, query, who, known))
+    """Retrieve a person and their credits in titles visible to the caller, newest first.
+
+    404 if the person has no credit in a visible title.
+    """
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: browsing.person_json(person_id, query, audience, snapshot))
 
 
 @bp.route("/collections")
@@ -55,9 +65,9 @@ def get_person(query, person_id):
 @bp.arguments(CollectionQuery, location="query")
 @bp.response(200, PageOfCollections)
 def list_collections(query):
-    """Collections in which the viewer may see at least one title."""
-    who = current_audience()
-    return catalog_response(who, lambda known: collections.collections_json(query, who))
+    """List the collections with at least one title visible to the caller."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: collections.collections_json(query, audience))
 
 
 @bp.route("/collections/<collection_id>")
@@ -65,16 +75,23 @@ def list_collections(query):
 @bp.arguments(CollectionQuery, location="query")
 @bp.response(200, CollectionWithTitles)
 def get_collection(query, collection_id):
-    """One collection, by id or code, with its titles in their order."""
-    who = current_audience()
-    return catalog_response(who, lambda known: collections.collection_page_json(collection_id, query, who, known))
+    """Retrieve a collection by id or code, with a page of its titles in the collection's order."""
+    audience = current_audience()
+    return catalog_response(
+        audience, lambda snapshot: collections.collection_page_json(collection_id, query, audience, snapshot)
+    )
 
 
 @bp.route("/home")
 @viewer_or_operator("catalog")
 @bp.response(200, Home)
 def get_home():
-    """The rows of the home page. Those of what the viewer watches are for the profile that is watching."""
-    who = current_audience()
-    own = home.load_personal_rows(who)
-    return catalog_response(who, lambda known: home.home_json(own, who, known), own)
+    """Retrieve the rows of the home page.
+
+    Personal rows, such as "Continue watching", belong to the selected profile and are omitted without one, as are
+    rows without titles.
+    """
+    audience = current_audience()
+    profile = None if current_operator() else current_viewer().profile
+    personal_rows = home.load_personal_rows(profile, audience)
+    return catalog_response(audience, lambda snapshot: home.home_json(personal_rows, audience, snapshot), personal_rows)

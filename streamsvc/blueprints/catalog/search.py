@@ -1,13 +1,12 @@
 """GET /v1/catalog/search and /suggestions."""
 
-from streamsvc.blueprints.catalog.answers import catalog_response
+from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
-from streamsvc.operations.catalog.reading.audience import current_audience
 from streamsvc.operations.catalog.search import searching
 from streamsvc.schemas.catalog.titles import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
 from streamsvc.security.authentication import viewer_or_operator
 
-bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Finding titles.")
+bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search the catalogue.")
 
 
 @bp.route("/search")
@@ -15,9 +14,12 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Findin
 @bp.arguments(SearchQuery, location="query")
 @bp.response(200, PageOfHits)
 def search_titles(query):
-    """Titles by what was typed: exact, prefix, words, then near misses; the more popular first in each."""
-    who = current_audience()
-    return catalog_response(who, lambda known: searching.search_json(query, who, known))
+    """Search titles by name and by the people who took part.
+
+    Results come in the order exact, prefix, words, fuzzy (see `match`), the most popular first within each.
+    """
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: searching.search_json(query, audience, snapshot))
 
 
 @bp.route("/suggestions")
@@ -25,6 +27,6 @@ def search_titles(query):
 @bp.arguments(SuggestionsQuery, location="query")
 @bp.response(200, Suggestions)
 def list_suggestions(query):
-    """What a viewer who is still typing may mean."""
-    who = current_audience()
-    return catalog_response(who, lambda known: searching.suggestions_json(query, who, known))
+    """List titles that complete a partially typed query, best match first."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: searching.suggestions_json(query, audience, snapshot))

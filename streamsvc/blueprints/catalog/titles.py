@@ -1,10 +1,9 @@
 """GET /v1/catalog/titles, one title, its seasons and episodes."""
 
-from streamsvc.blueprints.catalog.answers import catalog_response
+from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
-from streamsvc.operations.catalog.reading.audience import current_audience
 from streamsvc.operations.catalog.titles.json_fragments import json_page
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog.titles import (
@@ -19,7 +18,7 @@ from streamsvc.schemas.catalog.titles import (
 )
 from streamsvc.security.authentication import viewer_or_operator
 
-bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="What there is to watch.")
+bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles, seasons and episodes.")
 
 
 @bp.route("/titles")
@@ -27,9 +26,9 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="What t
 @bp.arguments(TitlesQuery, location="query")
 @bp.response(200, PageOfTitles)
 def list_titles(query):
-    """Titles that the viewer may see, narrowed and sorted, a page at a time."""
-    who = current_audience()
-    return catalog_response(who, lambda known: json_page(*lists.list_title_cards(query, who, known)))
+    """List the titles visible to the caller, filtered and sorted."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: json_page(*lists.list_title_cards(query, audience, snapshot)))
 
 
 @bp.route("/titles/<title_id>")
@@ -37,9 +36,13 @@ def list_titles(query):
 @bp.arguments(TitleQuery, location="query")
 @bp.response(200, TitleDetail)
 def get_title(query, title_id):
-    """One title, with what the viewer may do with it now."""
-    who = current_audience(query["country"])
-    return catalog_response(who, lambda known: pages.title_json(title_id, query, who, known))
+    """Retrieve a title, with its availability to the caller.
+
+    A title whose plan, country or window forbids playback is returned with the reason in `availability`. 404 if the
+    profile's age limit hides it.
+    """
+    audience = current_audience(query["country"])
+    return catalog_response(audience, lambda snapshot: pages.title_json(title_id, query, audience, snapshot))
 
 
 @bp.route("/titles/<title_id>/seasons")
@@ -47,9 +50,9 @@ def get_title(query, title_id):
 @bp.arguments(ShortListQuery, location="query")
 @bp.response(200, Seasons)
 def list_seasons(query, title_id):
-    """A series' seasons, in their order."""
-    who = current_audience()
-    return catalog_response(who, lambda known: pages.seasons_json(title_id, query, who))
+    """List the seasons of a series, in order."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: pages.seasons_json(title_id, query, audience))
 
 
 @bp.route("/titles/<title_id>/episodes")
@@ -57,15 +60,15 @@ def list_seasons(query, title_id):
 @bp.arguments(EpisodesQuery, location="query")
 @bp.response(200, SeasonEpisodes)
 def list_episodes(query, title_id):
-    """A series' episodes, or those of one season, in their order."""
-    who = current_audience()
-    return catalog_response(who, lambda known: pages.episodes_json(title_id, query, who))
+    """List the episodes of a series, or of one of its seasons, in order."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: pages.episodes_json(title_id, query, audience))
 
 
 @bp.route("/episodes/<episode_id>")
 @viewer_or_operator("catalog")
 @bp.response(200, EpisodeDetail)
 def get_episode(episode_id):
-    """One episode, with what the viewer may do with it now: what holds for its series holds for it."""
-    who = current_audience()
-    return catalog_response(who, lambda known: pages.episode_json(episode_id, who))
+    """Retrieve an episode, with its availability to the caller, which is that of its series."""
+    audience = current_audience()
+    return catalog_response(audience, lambda snapshot: pages.episode_json(episode_id, audience))

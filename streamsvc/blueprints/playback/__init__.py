@@ -1,4 +1,4 @@
-"""playback: may this be played, here and now, and by how many at once; and how far everybody got."""
+"""playback: streams, progress, the profiles' own rows, watchlists and ratings."""
 
 from streamsvc.blueprints.playback import playback, progress, rows, verify, watchlist_and_ratings
 

@@ -1,4 +1,4 @@
-"""/v1/playback: start, keep up, list, stop."""
+"""/v1/playback: start, extend, list and stop streams."""
 
 import logging
 
@@ -9,6 +9,7 @@ from streamsvc import clock
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import playing, streams
 from streamsvc.rules.refusals.playback import EntitlementUnavailable
 from streamsvc.schemas.base import PageQuery
@@ -22,14 +23,14 @@ from streamsvc.schemas.playback.playback import (
 )
 from streamsvc.security.authentication import allow_kids, current_viewer
 
-bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="May this be played, here and now?")
+bp = Blueprint("playback", __name__, url_prefix="/v1/playback", description="Start, list and stop streams.")
 log = logging.getLogger("streamsvc.playback")
 
 
 @bp.errorhandler(SQLAlchemyError)
 def handle_database_error(error):
-    """What cannot be found out does not play: not who asks, not whether they may, not how many do already."""
-    log.exception("a playback was not decided")
+    """Refuse playback when the database cannot answer who the viewer is, what they may play or how much is playing."""
+    log.exception("playback request failed: database error")
     return refusal_response(EntitlementUnavailable())
 
 
@@ -39,14 +40,16 @@ def handle_database_error(error):
 @idempotent()
 @bp.response(201, PlaybackOut)
 def start_playback(body):
-    """Start to play a film or an episode, or hear why not: the first reason, in a fixed order.
+    """Start the playback of a film or an episode.
 
-    401 · 404 · 403 `profile_required`, `subscription_required`, `not_in_plan`, `country_unknown`,
-    `not_available_in_country`, `not_yet_available`, `no_longer_available` · 409 `device_limit` {limit, devices},
-    `stream_limit` {limit, streams} · 503 `entitlement_unavailable`. The same device starting the same item again takes
-    over its own place.
+    A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
+    `subscription_required`, `not_in_plan`, `country_unknown`, `not_available_in_country`, `not_yet_available`,
+    `no_longer_available` · 409 `device_limit` {limit, devices}, `stream_limit` {limit, streams} · 503
+    `entitlement_unavailable`. If the same device starts the same item again, the new stream replaces the old one.
     """
-    return json_response(msgspec.json.encode(playing.start_playback(current_viewer(), body, clock.now())), 201)
+    return json_response(
+        msgspec.json.encode(playing.start_playback(current_viewer(), client_country(), body, clock.now())), 201
+    )
 
 
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
@@ -54,15 +57,21 @@ def start_playback(body):
 @bp.arguments(HeartbeatIn)
 @bp.response(200, HeartbeatOut)
 def send_heartbeat(body, stream_id):
-    """Tell how far the player is, every `interval_s`; 410 `stream_ended` {reason} when it must stop."""
-    return json_response(msgspec.json.encode(playing.record_heartbeat(current_viewer(), stream_id, body, clock.now())))
+    """Send a heartbeat with the player's position and state.
+
+    Players send one every `interval_s` seconds and use the new `grant` from then on. 410 `stream_ended` {reason} when
+    the player must stop.
+    """
+    return json_response(
+        msgspec.json.encode(playing.record_heartbeat(current_viewer(), client_country(), stream_id, body, clock.now()))
+    )
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, StreamPage)
 def list_streams(query):
-    """What plays on the account just now, the oldest first."""
+    """List the account's live streams, oldest first."""
     live = streams.list_live_streams(current_viewer().account_id, clock.now())
     after = pagination.decode_cursor("streams", query["cursor"])
     rows = [stream for stream in live if after is None or stream.id > after[0]]
@@ -75,7 +84,7 @@ def list_streams(query):
 @allow_kids
 @bp.response(204)
 def stop_stream(stream_id):
-    """Stop one stream; its place is free at once."""
+    """Stop a stream; its slot is free at once."""
     playing.stop_stream(current_viewer(), stream_id, clock.now())
 
 
@@ -83,5 +92,8 @@ def stop_stream(stream_id):
 @bp.arguments(StopStreamsQuery, location="query")
 @bp.response(204)
 def stop_other_streams(query):
-    """Stop every stream of the account but `except`."""
-    playing.stop_other_streams(current_viewer(), query["kept_id"], clock.now())
+    """Stop all streams of the account except the one in `except`.
+
+    404 if that stream is not live.
+    """
+    playing.stop_other_streams(current_viewer(), query["except_id"], clock.now())

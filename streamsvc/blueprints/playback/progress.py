@@ -1,4 +1,4 @@
-"""/v1/profiles/{id}/progress: how far a profile got."""
+"""/v1/profiles/{id}/progress: the viewing progress of a profile."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -8,7 +8,7 @@ from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
 from streamsvc.security.authentication import allow_kids, current_viewer
 
-bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progress", description="How far they got.")
+bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progress", description="Viewing progress.")
 
 
 @bp.route("/<item_id>", methods=["PUT"])
@@ -16,7 +16,10 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 @bp.arguments(ProgressIn)
 @bp.response(200, ProgressOut)
 def update_progress(body, profile_id, item_id):
-    """Tell how far a film or an episode was watched. The newest report counts: one that comes late never rewinds."""
+    """Report the progress of a film or an episode.
+
+    The newest report by `at` counts, so a late report never moves the position back.
+    """
     return reports.record_progress(get_own_profile(current_viewer(), profile_id), item_id, body, clock.now())
 
 
@@ -26,7 +29,10 @@ def update_progress(body, profile_id, item_id):
 @idempotent()
 @bp.response(200, ProgressBatchOut)
 def update_progress_batch(body, profile_id):
-    """Tell what piled up while a device was offline, in any order; each item says what became of it."""
+    """Report progress collected while a device was offline.
+
+    Reports may come in any order; each item of the response says whether its report was applied.
+    """
     return {
         "items": reports.record_progress_batch(
             get_own_profile(current_viewer(), profile_id), body["items"], clock.now()

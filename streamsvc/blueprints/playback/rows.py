@@ -2,20 +2,26 @@
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
+from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import profile_items, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
 from streamsvc.security.authentication import allow_kids, current_viewer
 
-bp = Blueprint("viewer rows", __name__, url_prefix="/v1/profiles/<profile_id>", description="A viewer's own rows.")
+bp = Blueprint(
+    "profile rows",
+    __name__,
+    url_prefix="/v1/profiles/<profile_id>",
+    description="A profile's own rows: continue watching, next up, history and watchlist.",
+)
 
 
 def _row_response(statements, name, profile_id, query, item_view):
-    profile = get_own_profile(current_viewer(), profile_id)
-    return json_response(
-        rows.profile_row_json(statements, name, profile_id, profile_audience(profile), query, clock.now(), item_view)
-    )
+    viewer = current_viewer()
+    profile = get_own_profile(viewer, profile_id)
+    audience = profile_audience(viewer, profile, client_country())
+    return json_response(rows.profile_row_json(statements, name, profile_id, audience, query, clock.now(), item_view))
 
 
 @bp.route("/continue-watching")
@@ -23,7 +29,10 @@ def _row_response(statements, name, profile_id, query, item_view):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_continue_watching(query, profile_id):
-    """What was begun and not finished, what was on last first; of a series one episode."""
+    """List the items started and not finished, the latest first.
+
+    Of a series only the latest episode is listed.
+    """
     return _row_response(rows.CONTINUE_WATCHING, "continue", profile_id, query, rows.watched_item_view)
 
 
@@ -31,7 +40,10 @@ def list_continue_watching(query, profile_id):
 @allow_kids
 @bp.response(204)
 def hide_from_continue_watching(profile_id, item_id):
-    """Take an item out of the row without marking it as watched; it comes back when it is watched on."""
+    """Hide an item from "Continue watching".
+
+    The item is not marked as watched, and returns when it is played again.
+    """
     profile_items.hide_from_continue_watching(
         get_own_profile(current_viewer(), profile_id).profile_id, item_id, clock.now()
     )
@@ -42,7 +54,7 @@ def hide_from_continue_watching(profile_id, item_id):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_next_up(query, profile_id):
-    """Of every series that is being watched, the first unwatched episode behind the one that was watched last."""
+    """List the next unwatched episode of each series being watched, latest watched series first."""
     return _row_response(rows.NEXT_UP, "next-up", profile_id, query, rows.next_item_view)
 
 
@@ -51,7 +63,7 @@ def list_next_up(query, profile_id):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_history(query, profile_id):
-    """What was watched, the latest first, each item once."""
+    """List the items watched, the latest first, each once."""
     return _row_response(rows.HISTORY, "history", profile_id, query, rows.watched_item_view)
 
 
@@ -59,7 +71,7 @@ def list_history(query, profile_id):
 @allow_kids
 @bp.response(204)
 def delete_history(profile_id):
-    """Forget all that was watched, and how far."""
+    """Delete the whole history, with its progress."""
     profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, None)
 
 
@@ -67,7 +79,7 @@ def delete_history(profile_id):
 @allow_kids
 @bp.response(204)
 def delete_history_item(profile_id, item_id):
-    """Forget one film or episode."""
+    """Delete a film or an episode from the history, with its progress."""
     profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, item_id)
 
 
@@ -76,5 +88,5 @@ def delete_history_item(profile_id, item_id):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchlistPage)
 def list_watchlist(query, profile_id):
-    """What the profile wants to see, the latest addition first."""
+    """List the titles on the watchlist, the latest addition first."""
     return _row_response(rows.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)

@@ -1,4 +1,4 @@
-"""GET /v1/playback/verify: the question that nginx's `auth_request` asks before it hands out a segment."""
+"""GET /v1/playback/verify: the subrequest of nginx's `auth_request` before it serves a segment."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,11 +12,13 @@ from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import public
 
-bp = Blueprint("playback verify", __name__, url_prefix="/v1/playback", description="For media servers.")
+bp = Blueprint(
+    "playback verify", __name__, url_prefix="/v1/playback", description="Playback token verification for media servers."
+)
 
 GRANT_COOKIE = "playback_grant"
 ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
-"""Where nginx, and where Caddy and Traefik, say what the viewer asked them for."""
+"""The headers in which nginx, and Caddy and Traefik, pass the URI that the viewer requested."""
 
 
 @bp.route("/verify")
@@ -24,11 +26,12 @@ ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 @bp.arguments(VerifyQuery, location="query")
 @bp.response(204)
 def verify_playback_token(query):
-    """204 where the grant is signed by us, not expired, and opens the path asked for; else 401 or 403.
+    """Verify the playback token of a media request.
 
-    The grant comes as a bearer token, in the cookie `playback_grant`, or as `grant` in the query of what was asked
-    for; that comes in `X-Original-URI` or `X-Forwarded-Uri`. Asks no database: a stream that was stopped is shut out
-    when its last grant expires.
+    204 if the token is valid, unexpired and allows the requested path; 401 `grant_invalid` or 403 `grant_forbids`
+    otherwise. The token is read from `grant` in this request's query, the bearer token, the cookie `playback_grant`,
+    or `grant` in the query of the requested URI, which is read from `X-Original-URI` or `X-Forwarded-Uri`. No database
+    is read, so a stopped stream is refused only when its last token expires.
     """
     target = urlsplit(next((request.headers[name] for name in ORIGINAL_URI_HEADERS if name in request.headers), ""))
     token = query["grant"] or _request_token(target.query)

@@ -7,14 +7,19 @@ from streamsvc.operations.playback.profiles import get_own_profile
 from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery, RatingIn
 from streamsvc.security.authentication import allow_kids, current_viewer
 
-bp = Blueprint("opinions", __name__, url_prefix="/v1/profiles/<profile_id>", description="Wanted, liked, begun.")
+bp = Blueprint(
+    "watchlist and ratings",
+    __name__,
+    url_prefix="/v1/profiles/<profile_id>",
+    description="A profile's watchlist and ratings.",
+)
 
 
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
 @allow_kids
 @bp.response(204)
 def add_to_watchlist(profile_id, title_id):
-    """Put a title on the watchlist; one that is there keeps its place."""
+    """Add a title to the watchlist; a title already on it keeps its position."""
     profile = get_own_profile(current_viewer(), profile_id)
     profile_items.add_to_watchlist(profile_id, profile_items.get_visible_title_id(profile, title_id), clock.now())
 
@@ -23,7 +28,7 @@ def add_to_watchlist(profile_id, title_id):
 @allow_kids
 @bp.response(204)
 def remove_from_watchlist(profile_id, title_id):
-    """Take a title off the watchlist."""
+    """Remove a title from the watchlist."""
     profile_items.remove_from_watchlist(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
 
@@ -32,7 +37,7 @@ def remove_from_watchlist(profile_id, title_id):
 @bp.arguments(RatingIn)
 @bp.response(204)
 def set_rating(body, profile_id, title_id):
-    """Thumb up or down."""
+    """Rate a title thumbs up or down."""
     profile = get_own_profile(current_viewer(), profile_id)
     profile_items.set_rating(
         profile_id, profile_items.get_visible_title_id(profile, title_id), body["rating"], clock.now()
@@ -43,7 +48,7 @@ def set_rating(body, profile_id, title_id):
 @allow_kids
 @bp.response(204)
 def clear_rating(profile_id, title_id):
-    """Take the thumb back."""
+    """Remove the rating of a title."""
     profile_items.clear_rating(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
 
@@ -52,7 +57,10 @@ def clear_rating(profile_id, title_id):
 @bp.arguments(ItemStateQuery, location="query")
 @bp.response(200, ItemStateListOut)
 def list_item_states(query, profile_id):
-    """What a cached list cannot tell: how far, wanted, liked; for up to 100 titles and episodes."""
+    """List the profile's state of up to 100 titles and episodes: progress, watchlist and rating.
+
+    It complements catalogue lists, which are the same for all viewers and contain no state of a profile.
+    """
     return {
         "items": profile_items.list_item_states(get_own_profile(current_viewer(), profile_id).profile_id, query["ids"])
     }

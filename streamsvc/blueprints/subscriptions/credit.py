@@ -37,7 +37,7 @@ def get_balance(query):
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
 @bp.response(201, GiftOut)
-def redeem_gift_code(body):
+def create_gift_redemption(body):
     """Redeem a gift code.
 
     Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`.

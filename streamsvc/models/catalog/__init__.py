@@ -1,6 +1,6 @@
-"""The catalogue's tables. A title's record is what the operator said; every other row is made from it."""
+"""The catalogue's tables. A title's record is the operator's input; every other row is built from it."""
 
 import sqlalchemy as sa
 
 Sortable = sa.String().with_variant(sa.String(collation="C"), "postgresql")
-"""Text in the order of its code points, on both databases."""
+"""Text sorted by code point on both databases."""

@@ -1,4 +1,4 @@
-"""facets: what lists can be narrowed to. The link table carries the sort keys, so each list walks one index."""
+"""facets: the filters of lists. The link table includes the sort keys, so each list scans one index."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,7 +17,7 @@ class Facet(Base):
     kind: Mapped[str]
     code: Mapped[str]
     titles: Mapped[int] = mapped_column(default=0, server_default="0")
-    """How many titles it had when they were last counted: which link to walk, not what to tell."""
+    """Its titles at the last count: used to choose which links to scan, not for display."""
 
 
 class TitleFacet(Base):

@@ -1,4 +1,4 @@
-"""imports: files of titles, how far each has come, and which of their lines were refused."""
+"""imports: imported files of titles, their progress and their rejected lines."""
 
 from datetime import datetime
 
@@ -13,14 +13,14 @@ class Import(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("imp"))
     status: Mapped[str]
-    """queued, running, done, failed"""
+    """queued, running, done or failed."""
     format: Mapped[str]
     dry_run: Mapped[bool]
     remove_missing: Mapped[bool]
-    """Titles that the file does not name are taken out of the catalogue."""
+    """Titles missing from the file are removed from the catalogue."""
     most_removals_percent: Mapped[int]
     lines_done: Mapped[int] = mapped_column(default=0)
-    """Where an interrupted import goes on."""
+    """Where an interrupted import resumes."""
     added: Mapped[int] = mapped_column(default=0)
     changed: Mapped[int] = mapped_column(default=0)
     unchanged: Mapped[int] = mapped_column(default=0)
@@ -32,7 +32,7 @@ class Import(Base):
 
 
 class ImportChunk(Base):
-    """A piece of the file, until the import is done."""
+    """A chunk of the file, kept until the import is done."""
 
     __tablename__ = "import_chunks"
 
@@ -47,7 +47,7 @@ class ImportRejection(Base):
     import_id: Mapped[str] = mapped_column(sa.ForeignKey("imports.id"), primary_key=True)
     line: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    """A line may have several flaws."""
+    """Distinguishes the errors of one line."""
     external_id: Mapped[str | None]
     field: Mapped[str]
     code: Mapped[str]
@@ -55,7 +55,7 @@ class ImportRejection(Base):
 
 
 class ImportedTitle(Base):
-    """Which titles the file of a running import has named: with `remove_missing` the others go."""
+    """A title named by the file of a running import with `remove_missing`, which removes all others."""
 
     __tablename__ = "imported_titles"
 

@@ -1,4 +1,4 @@
-"""people, and what each of them did in a title."""
+"""people, and their credits in titles."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column

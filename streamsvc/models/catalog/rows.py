@@ -1,4 +1,4 @@
-"""collections that an operator puts together, and the rows of the home page in their order."""
+"""collections of titles, and the rows of the home page in order."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -14,7 +14,7 @@ class Collection(Base):
     code: Mapped[str] = mapped_column(unique=True)
     title: Mapped[str]
     localizations: Mapped[dict] = mapped_column(Json)
-    """{"fr": "Coups de cœur"}"""
+    """Titles by language: {"fr": "Coups de cœur"}."""
 
 
 class CollectionItem(Base):
@@ -27,7 +27,7 @@ class CollectionItem(Base):
 
 
 class HomeRow(Base):
-    """`kind`: continue, next_up, because (filled for each profile), collection, genre, new, popular."""
+    """`kind`: continue, next_up, because (all three filled per profile), collection, new, popular."""
 
     __tablename__ = "home_rows"
 
@@ -35,6 +35,6 @@ class HomeRow(Base):
     position: Mapped[int]
     kind: Mapped[str]
     code: Mapped[str | None]
-    """The collection or the genre."""
+    """The code of the collection, for that kind."""
     title: Mapped[str]
     localizations: Mapped[dict] = mapped_column(Json)

@@ -1,4 +1,4 @@
-"""What search looks in. On SQLite a full-text table (`search_fts`) follows `search_docs` by triggers."""
+"""The search index. On SQLite triggers copy `search_docs` into a full-text table (`search_fts`)."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSVECTOR
@@ -9,7 +9,7 @@ from streamsvc.storage.database import Base
 
 
 class SearchDoc(Base):
-    """A title's tokens (rules/catalog/search.py), under its rank: the index gives them in order of popularity."""
+    """A title's tokens (rules/catalog/search.py) by its rank, so that the index returns titles by popularity."""
 
     __tablename__ = "search_docs"
 
@@ -18,10 +18,10 @@ class SearchDoc(Base):
 
 
 class SearchWord(Base):
-    """Every word that some title or person has: what a misspelt one may have meant."""
+    """A word of a title or a person's name, a candidate for spelling corrections."""
 
     __tablename__ = "search_words"
 
     word: Mapped[str] = mapped_column(Sortable, primary_key=True)
     sound: Mapped[str] = mapped_column(Sortable, index=True, default="", server_default="")
-    """rules/catalog/typos.py:sound; empty for words that have none."""
+    """rules/catalog/typos.py:sound_key; empty for words without one."""

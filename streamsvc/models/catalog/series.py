@@ -1,4 +1,4 @@
-"""seasons and episodes. A row is known by its number, so that its id survives every import."""
+"""seasons and episodes. Rows are identified by their numbers, so their ids survive every import."""
 
 from datetime import date, datetime
 
@@ -34,8 +34,8 @@ class Episode(Base):
     runtime_s: Mapped[int | None]
     released_on: Mapped[date | None]
     markers: Mapped[str | None] = mapped_column(sa.Text)
-    """JSON {"credits_s": 2600, …}"""
+    """JSON: {"credits_s": 2600, …}."""
     artwork: Mapped[str | None] = mapped_column(sa.Text)
     media: Mapped[str | None] = mapped_column(sa.Text)
-    """JSON {"hls": url, …}: for playback alone, never shown."""
+    """JSON: {"hls": url, …}; only for playback, never shown."""
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)

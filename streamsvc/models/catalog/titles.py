@@ -1,4 +1,4 @@
-"""titles, their records and ready cards, and what decides who sees them."""
+"""titles, their records and stored JSON, and what decides who may see them."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from streamsvc.storage.database import Base, UtcTime, new_id
 
 
 class Title(Base):
-    """`pk` is the order of arrival and never leaves the service; `id` does, and never changes."""
+    """`pk` is the order of arrival and internal; `id` is public and never changes."""
 
     __tablename__ = "titles"
     __table_args__ = (
@@ -26,23 +26,23 @@ class Title(Base):
     sort_title: Mapped[str] = mapped_column(Sortable)
     year: Mapped[int | None]
     year_key: Mapped[int]
-    """The year, 0 where there is none: what lists are ordered by."""
+    """The year, 0 if unknown; the sort key of lists."""
     runtime_s: Mapped[int | None]
     min_age: Mapped[int | None]
     age_gate: Mapped[int]
-    """What a profile's max_age must reach: `min_age`, or above every limit for an unrated title."""
+    """The lowest `max_age` of a profile that may see the title: `min_age`, or above every limit if unrated."""
     rank: Mapped[int] = mapped_column(sa.BigInteger, unique=True)
-    """Popularity above, `pk` below (rules/catalog/ranks.py): unique, and in the order of popularity."""
+    """Popularity in the high bits, `pk` in the low ones (rules/catalog/ranks.py): unique, and sorts by popularity."""
     played: Mapped[int] = mapped_column(default=0)
-    """What plays of late add to the popularity that the record tells."""
+    """What recent plays add to the popularity in the record."""
     has_artwork: Mapped[bool]
     windowed: Mapped[bool]
-    """Has licence windows; without any it is shown everywhere, always."""
+    """Whether it has licence windows; a title without any is available everywhere, always."""
     plan_limited: Mapped[bool]
     added_at: Mapped[datetime] = mapped_column(UtcTime)
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Taken out of the catalogue; the row stays, so that the id is the same when the title comes back."""
+    """Set if removed from the catalogue; the row stays, so that a title created again gets its old id."""
 
 
 class TitleRecord(Base):
@@ -50,11 +50,11 @@ class TitleRecord(Base):
 
     title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
     body: Mapped[str] = mapped_column(sa.Text)
-    """The record in the one form of rules/catalog/record.py."""
+    """The canonical JSON of rules/catalog/record.py:encode_record."""
 
 
 class TitleCard(Base):
-    """A title as lists show it, ready to send; one for each of its languages, `""` being the title's own."""
+    """A title as lists show it, as JSON; one per language, where `""` is the title's own."""
 
     __tablename__ = "title_cards"
 
@@ -64,18 +64,18 @@ class TitleCard(Base):
 
 
 class TitleDetail(Base):
-    """What the page of one title has besides its card, ready to send."""
+    """What a title's own page adds to its card, as JSON."""
 
     __tablename__ = "title_details"
 
     title_pk: Mapped[int] = mapped_column(sa.ForeignKey("titles.pk"), primary_key=True, autoincrement=False)
     body: Mapped[str] = mapped_column(sa.Text)
     media: Mapped[str | None] = mapped_column(sa.Text)
-    """JSON {"hls": url, …}: for playback alone, never shown."""
+    """JSON: {"hls": url, …}; only for playback, never shown."""
 
 
 class TitleWindow(Base):
-    """One country of one licence window; `*` is every country."""
+    """One country of a licence window; `*` stands for every country."""
 
     __tablename__ = "title_windows"
     __table_args__ = (
@@ -98,11 +98,11 @@ class TitlePlan(Base):
 
 
 class CatalogState(Base):
-    """One row: the version that every change of the catalogue raises. ETags are made of it."""
+    """A single row: the version, which every change of the catalogue increments and ETags include."""
 
     __tablename__ = "catalog_state"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     version: Mapped[int] = mapped_column(sa.BigInteger)
     search_version: Mapped[int] = mapped_column(default=0, server_default="0")
-    """By which rules (rules/catalog/search.py) the search index was made."""
+    """The INDEX_VERSION (rules/catalog/search.py) that built the search index."""

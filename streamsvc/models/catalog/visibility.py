@@ -1,9 +1,9 @@
-"""What a viewer is shown, in SQL: the rule `is_listed` of `rules/playback/access.py`, the viewer's facts as parameters.
+"""What a viewer may see, in SQL: `is_listed` of rules/playback/access.py, with the viewer's facts as parameters.
 
-max_age   the profile's limit, or NO_LIMIT
-country   the viewer's country, "" where it is unknown
-plan      the code of the viewer's plan, None without a subscription: then some plan is enough
-now       the moment
+max_age   the profile's limit, or NO_AGE_LIMIT
+country   the viewer's country, "" if unknown
+plan      the code of the viewer's plan; None without a subscription, which makes any plan sufficient
+now       the current time
 """
 
 import sqlalchemy as sa
@@ -31,4 +31,4 @@ VISIBLE = sa.and_(
     sa.or_(Title.plan_limited.is_(False), IN_PLAN),
 )
 IN_CATALOG = Title.removed_at.is_(None)
-"""What an operator is shown: all that is there."""
+"""What an operator may see: every title that is not removed."""

@@ -1,1 +1,1 @@
-"""Steps that endpoints, the worker and the command line share, from a subscription's start to its last cent."""
+"""Billing steps shared by endpoints, the worker, and the command line."""

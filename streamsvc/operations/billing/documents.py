@@ -1,4 +1,4 @@
-"""An invoice for people: HTML and PDF, in the language of the customer it was issued to."""
+"""Invoice documents: HTML and PDF, in the language of the customer that the invoice was issued to."""
 
 from functools import cache
 
@@ -19,12 +19,12 @@ def _template_environment() -> Environment:
 
 
 def document_context(invoice: Invoice) -> dict:
-    """What both forms show, as text."""
+    """Return the texts that both the HTML and the PDF show."""
     language, words = words_for(invoice.customer.get("locale"))
     inclusive = any(line.tax_inclusive and line.tax_minor for line in invoice.lines)
     tax_name = invoice.tax_name or words["tax"]
     tax = f"{tax_name} {format_invoice_amount(invoice, invoice.tax_minor)}"
-    sums = [
+    amounts = [
         (words["subtotal"], invoice.subtotal_minor, True),
         (words["discount"], -invoice.discount_minor, invoice.discount_minor),
         (tax_name, invoice.tax_minor, invoice.tax_minor and not inclusive),
@@ -42,50 +42,55 @@ def document_context(invoice: Invoice) -> dict:
         "customer": customer_lines(invoice.customer, words),
         "reverse_charge": words["reverse_charge"] if invoice.customer.get("vat_id") else None,
         "lines": [line_columns(invoice, line) for line in invoice.lines],
-        "sums": [(name, format_invoice_amount(invoice, amount)) for name, amount, shown in sums if shown],
+        "sums": [(name, format_invoice_amount(invoice, amount)) for name, amount, is_shown in amounts if is_shown],
         "contained": words["of_tax"].format(tax=tax) if inclusive else None,
         "notes": [(note.number, format_invoice_amount(invoice, -note.total_minor)) for note in invoice.credit_notes],
     }
 
 
 def customer_lines(customer: dict, words: dict) -> list[str]:
-    """Who is billed; with both VAT numbers where the tax is for the customer to pay, as the law asks."""
-    shown = [customer[name] for name in ("name", "email", "country") if customer.get(name)]
+    """Return the customer's lines; under reverse charge with both VAT numbers, as the law requires."""
+    lines = [customer[name] for name in ("name", "email", "country") if customer.get(name)]
     if customer.get("vat_id"):
-        shown += [f"{words['vat_id']}: {customer['vat_id']}", f"{words['our_vat_id']}: {customer['seller_vat_id']}"]
-    return shown
+        lines += [f"{words['vat_id']}: {customer['vat_id']}", f"{words['our_vat_id']}: {customer['seller_vat_id']}"]
+    return lines
 
 
 def line_columns(invoice: Invoice, line) -> tuple[str, str, str]:
+    """Return the description, the period, and the amount of a line."""
     period = f"{line.period_start} – {line.period_end}" if line.period_start else ""
     return line.description, period, format_invoice_amount(invoice, line.amount_minor)
 
 
 def format_invoice_amount(invoice: Invoice, amount_minor: int) -> str:
+    """Format an amount in the invoice's currency."""
     return f"{format_decimal(amount_minor, invoice.currency)} {invoice.currency}"
 
 
 def render_invoice_html(invoice: Invoice) -> str:
+    """Render the invoice as an HTML page."""
     return _template_environment().get_template("invoice.html").render(document_context(invoice))
 
 
 def render_invoice_pdf(invoice: Invoice) -> bytes:
-    """The same on paper."""
-    shown = document_context(invoice)
-    words = shown["words"]
-    title = f"{words['invoice']} {shown['number']}"
+    """Render the invoice as a PDF."""
+    context = document_context(invoice)
+    words = context["words"]
+    title = f"{words['invoice']} {context['number']}"
     rows = [[(MARGIN, title, 18, True, False)], None]
-    rows.append([(MARGIN, f"{words['date']}: {shown['issued']}   {words['due']}: {shown['due']}", 10, False, False)])
-    rows += [[(MARGIN, part, 10, False, False)] for part in shown["customer"]] + [None, None]
+    rows.append(
+        [(MARGIN, f"{words['date']}: {context['issued']}   {words['due']}: {context['due']}", 10, False, False)]
+    )
+    rows += [[(MARGIN, line, 10, False, False)] for line in context["customer"]] + [None, None]
     rows.append([(MARGIN, words["what"], 10, True, False), (RIGHT_ALIGNED_X, words["amount"], 10, True, True)])
-    for description, period, amount in shown["lines"]:
+    for description, period, amount in context["lines"]:
         rows.append([(MARGIN, description, 10, False, False), (RIGHT_ALIGNED_X, amount, 10, False, True)])
         rows += [[(MARGIN + 12, period, 8, False, False)]] if period else []
     rows.append(None)
-    for name, amount in [*shown["sums"], *shown["notes"]]:
+    for name, amount in [*context["sums"], *context["notes"]]:
         rows.append([(WIDTH // 2, name, 10, False, False), (RIGHT_ALIGNED_X, amount, 10, False, True)])
-    if shown["contained"]:
-        rows.append([(WIDTH // 2, shown["contained"], 8, False, False)])
-    if shown["reverse_charge"]:
-        rows += [None, [(MARGIN, shown["reverse_charge"], 8, False, False)]]
+    if context["contained"]:
+        rows.append([(WIDTH // 2, context["contained"], 8, False, False)])
+    if context["reverse_charge"]:
+        rows += [None, [(MARGIN, context["reverse_charge"], 8, False, False)]]
     return pdf(rows, title)

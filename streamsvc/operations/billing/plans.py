@@ -1,4 +1,4 @@
-"""What is sold: a plan is put whole; a price whose terms changed is superseded by a new one, never edited."""
+"""Plans and prices: a plan is replaced as a whole; a price whose terms change is retired and replaced, never edited."""
 
 from datetime import datetime
 
@@ -9,23 +9,23 @@ PRICE_TERMS = ("currency", "amount_minor", "interval", "interval_count", "trial_
 
 
 def replace_plan(code: str, body: dict, now: datetime) -> Plan:
-    """Make the plan as asked: prices with the same terms stay, others are retired or added."""
+    """Create or replace a plan. Prices with unchanged terms stay; others are retired or added."""
     plan = Plan.by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
         db.session.add(plan)
-    shown = {name: body[name] for name in ("name", "description", "features")}
-    if any(getattr(plan, name, None) != value for name, value in shown.items()):
-        for name, value in shown.items():
+    description_values = {name: body[name] for name in ("name", "description", "features")}
+    if any(getattr(plan, name, None) != value for name, value in description_values.items()):
+        for name, value in description_values.items():
             setattr(plan, name, value)
         plan.updated_at = now
     db.session.flush()
     on_sale = {price_terms(price): price for price in plan.prices}
-    wanted = {requested_terms(price): price for price in body["prices"]}
+    requested = {requested_terms(price): price for price in body["prices"]}
     for terms, price in on_sale.items():
-        if terms not in wanted:
+        if terms not in requested:
             price.retired_at = now
-    for terms, price in wanted.items():
+    for terms, price in requested.items():
         if terms not in on_sale:
             db.session.add(build_price(plan, price, now))
     db.session.flush()
@@ -34,17 +34,20 @@ def replace_plan(code: str, body: dict, now: datetime) -> Plan:
 
 
 def price_terms(price: Price) -> tuple:
+    """Return the terms of a stored price, comparable with `requested_terms`."""
     terms = {name: getattr(price, name) for name in PRICE_TERMS}
     return requested_terms({**terms, "intro": price.intro})
 
 
 def requested_terms(price: dict) -> tuple:
+    """Return the terms of a price in a request body."""
     intro = price["intro"] and (price["intro"]["amount_minor"], price["intro"]["periods"])
     countries = price["countries"] and tuple(sorted(set(price["countries"])))
     return (*(price[name] for name in PRICE_TERMS[:-1]), countries, intro)
 
 
 def build_price(plan: Plan, terms_body: dict, now: datetime) -> Price:
+    """Build a price of the plan with the terms from a request body."""
     terms = {name: terms_body[name] for name in PRICE_TERMS[:-1]}
     terms["countries"] = terms_body["countries"] and sorted(set(terms_body["countries"]))
     if terms_body["intro"]:

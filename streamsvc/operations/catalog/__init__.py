@@ -1,1 +1,1 @@
-"""What the endpoints, the worker and the command line do with the catalogue."""
+"""Catalogue operations shared by the endpoints, the worker and the command line."""

@@ -1,6 +1,6 @@
-"""The catalogue as files: the catalogue file itself, a search feed in Roku's shape, schema.org's for media actions.
+"""Exports the catalogue: as the catalogue file, a Roku search feed or a schema.org feed of media actions.
 
-Each gives its text piece by piece, some hundred titles read at a time, so that a million need no more memory.
+Each exporter yields its text in pieces and reads 500 titles at a time, so memory does not grow with the catalogue.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
-from streamsvc.rules.catalog.record import CatalogRecord as Record
-from streamsvc.rules.catalog.record import decode_stored_record
+from streamsvc.rules.catalog.record import CatalogRecord, decode_stored_record
 from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
@@ -29,25 +28,27 @@ SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
 def export_ndjson(public_url: str = "") -> Iterator[str]:
-    """The catalogue file: imported again, it changes nothing."""
+    """Yield the catalogue file; importing it again changes nothing."""
     for row in _iter_titles():
         yield row.body + "\n"
 
 
 def export_roku(public_url: str = "") -> Iterator[str]:
-    """A search feed; titles in the order of their arrival."""
+    """Yield a Roku search feed, with titles in order of arrival."""
     head = {"version": "1", "defaultLanguage": "en", "defaultAvailabilityCountries": []}
     yield encode_json(head)[:-1] + ',"assets":['
     yield from _json_items(
-        chain.from_iterable(_roku_assets(name, record) for name, record in _iter_available_records())
+        chain.from_iterable(_roku_assets(title_id, record) for title_id, record in _iter_available_records())
     )
     yield "]}"
 
 
 def export_schema_org(public_url: str = "") -> Iterator[str]:
-    """A media-actions feed: each title with a WatchAction and where and when it may be watched."""
+    """Yield a feed of media actions: each title with a WatchAction, and where and when it may be watched."""
     yield '{"@context":["http://schema.org",{"@language":"en"}],"@type":"DataFeed","dataFeedElement":['
-    yield from _json_items(_schema_org_title(name, record, public_url) for name, record in _iter_available_records())
+    yield from _json_items(
+        _schema_org_title(title_id, record, public_url) for title_id, record in _iter_available_records()
+    )
     yield "]}"
 
 
@@ -62,8 +63,8 @@ def _iter_titles() -> Iterator[sa.Row]:
         after = rows[-1].pk
 
 
-def _iter_available_records() -> Iterator[tuple[str, Record]]:
-    """Titles with their ids, but those that are nowhere or in no plan: a feed would tell that they can be watched."""
+def _iter_available_records() -> Iterator[tuple[str, CatalogRecord]]:
+    """Yield ids and records, except of titles in no window or no plan, which a feed would present as watchable."""
     for row in _iter_titles():
         record = decode_stored_record(row.body)
         if record.windows != [] and record.plans != []:
@@ -76,14 +77,14 @@ def _json_items(values: Iterable[dict]) -> Iterator[str]:
 
 
 def _without_empty(value):
-    """Without what nobody said."""
+    """Return a JSON value without empty members."""
     if isinstance(value, dict):
         return {name: _without_empty(inner) for name, inner in value.items() if inner not in (None, [], {})}
     return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _roku_assets(title_id, record):
-    """The title, then its episodes."""
+    """Yield the asset of a title, then those of its episodes."""
     yield {
         "id": record.external_id,
         "type": record.kind,
@@ -95,13 +96,15 @@ def _roku_assets(title_id, record):
         "advisoryRatings": _roku_rating(record),
         "images": [
             {
-                "type": ROKU_IMAGE_TYPES.get(one.role, one.role),
-                "url": one.url,
-                "languages": [one.language] if one.language else [],
+                "type": ROKU_IMAGE_TYPES.get(item.role, item.role),
+                "url": item.url,
+                "languages": [item.language] if item.language else [],
             }
-            for one in record.artwork
+            for item in record.artwork
         ],
-        "credits": [{"name": one.name, "role": ROKU_CREDIT_ROLES.get(one.role, one.role)} for one in record.credits],
+        "credits": [
+            {"name": item.name, "role": ROKU_CREDIT_ROLES.get(item.role, item.role)} for item in record.credits
+        ],
         "externalIds": [{"id": value, "idType": name.upper()} for name, value in record.external_ids.items()],
         "content": {"playOptions": _roku_play_options(title_id, record)},
     }
@@ -123,8 +126,8 @@ def _roku_assets(title_id, record):
 
 
 def _roku_texts(record, name):
-    own = [{"value": getattr(record, name), "languages": ["en"]}] if getattr(record, name) else []
-    return own + [
+    default = [{"value": getattr(record, name), "languages": ["en"]}] if getattr(record, name) else []
+    return default + [
         {"value": getattr(localization, name), "languages": [tag]}
         for tag, localization in record.localizations.items()
         if getattr(localization, name) and tag != "en"
@@ -139,7 +142,7 @@ def _roku_rating(record):
 
 
 def _roku_play_options(title_id, record):
-    """One for each licence window; a title without windows has one for everywhere and always."""
+    """Return a play option per licence window; a title without windows has one for everywhere, always."""
     windows = [None] if record.windows is None else record.windows
     return [
         {
@@ -156,7 +159,7 @@ def _roku_play_options(title_id, record):
 def _schema_org_title(title_id, record, public_url):
     url = f"{public_url}/titles/{title_id}"
     people = {
-        role: [{"@type": "Person", "name": c.name} for c in record.credits if c.role == role]
+        role: [{"@type": "Person", "name": credit.name} for credit in record.credits if credit.role == role]
         for role in ("actor", "director")
     }
     return {
@@ -171,7 +174,9 @@ def _schema_org_title(title_id, record, public_url):
         "contentRating": record.age_rating and record.age_rating.replace(":", " "),
         "inLanguage": record.languages,
         **people,
-        "image": [{"@type": "ImageObject", "contentUrl": one.url, "name": one.role} for one in record.artwork],
+        "image": [
+            {"@type": "ImageObject", "contentUrl": artwork.url, "name": artwork.role} for artwork in record.artwork
+        ],
         "identifier": [
             {"@type": "PropertyValue", "propertyID": name.upper(), "value": value}
             for name, value in record.external_ids.items()
@@ -187,12 +192,12 @@ def _schema_org_title(title_id, record, public_url):
 
 
 def _schema_org_name(record):
-    others = [
+    localized = [
         {"@language": tag, "@value": localization.title}
         for tag, localization in record.localizations.items()
         if localization.title
     ]
-    return [{"@language": "en", "@value": record.title}, *others] if others else record.title
+    return [{"@language": "en", "@value": record.title}, *localized] if localized else record.title
 
 
 def _access_specification(window):

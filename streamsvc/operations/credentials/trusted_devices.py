@@ -69,7 +69,7 @@ def trust_device_if_requested(
     """
     if not (requested and second_factor in AUTHENTICATOR_METHODS and trust_period()):
         return None
-    token = DEVICE_TRUST_PREFIX + idempotency.generate_secret(idempotency.TRUST)
+    token = DEVICE_TRUST_PREFIX + idempotency.generate_secret(idempotency.TRUST_TOKEN)
     trust = db.session.get(DeviceTrust, session.device_id)
     if trust is None:
         trust = DeviceTrust(device_id=session.device_id, account_id=session.account_id)

@@ -1,1 +1,1 @@
-"""Playing: what there is to play, who may, in how many places at once, and how far they got."""
+"""Playback: playable items, access, stream limits, progress, and the viewer's own rows."""

@@ -1,4 +1,4 @@
-"""Why can somebody not play a title? The same checks as a playback makes, all of them, without starting anything."""
+"""Explains why an account can or cannot play a title: runs every check of a playback without starting one."""
 
 from datetime import datetime
 
@@ -36,30 +36,33 @@ PROFILES_OF_ACCOUNT = (
 
 
 def explain_playback(body: dict, now: datetime) -> dict:
-    """{allowed, code, facts, checks} for an `asked` (a loaded ExplainIn). Raises NotFound for account and profile."""
+    """Return {allowed, code, facts, checks} for a loaded ExplainIn.
+
+    Raises NotFound for an unknown account or profile.
+    """
     at = body["at"] or now
     account_id = body["account_id"]
     account = fetch_one(ACCOUNT_WITH_PLAN, {"account_id": account_id})
     if account is None:
         raise NotFound
     profile = _get_profile(account_id, body["profile_id"])
-    granted = compute_entitlements(account.status, account.access_until, account.plan, account.features, at)
+    entitlements = compute_entitlements(account.status, account.access_until, account.plan, account.features, at)
     viewer = ViewerFacts(
         max_age=profile.max_age if profile else None,
         country=body["country"] or account.country,
-        subscribed=granted["active"],
-        plan=granted["plan"],
+        subscribed=entitlements["active"],
+        plan=entitlements["plan"],
         has_profile=profile is not None,
     )
     playable = items.find_playable(body["item_id"])
-    there = playable is not None and not playable.is_series
-    made = [
+    is_playable = playable is not None and not playable.is_series
+    results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
-        AccessCheck("in_catalogue", there, NotFound.code),
-        *(access_checks(playable.facts, viewer, at) if there else ()),
-        *_limit_checks(account_id, body["device_id"], granted, at),
+        AccessCheck("in_catalogue", is_playable, NotFound.code),
+        *(access_checks(playable.facts, viewer, at) if is_playable else ()),
+        *_limit_checks(account_id, body["device_id"], entitlements, at),
     ]
-    failed = next((check for check in made if not check.passed), None)
+    failed = next((check for check in results if not check.passed), None)
     return {
         "allowed": failed is None,
         "code": failed and failed.code,
@@ -71,36 +74,37 @@ def explain_playback(body: dict, now: datetime) -> dict:
             "subscription_status": account.status,
             "plan": viewer.plan,
         },
-        "checks": [_check_view(check) for check in made],
+        "checks": [_check_view(check) for check in results],
     }
 
 
 def _get_profile(account_id, profile_id):
-    """The profile asked for, else the account's first; None where it has none."""
-    theirs = fetch_all(PROFILES_OF_ACCOUNT, {"account_id": account_id})
+    """Return the requested profile, else the account's first, or None if it has none. Raises NotFound."""
+    profiles = fetch_all(PROFILES_OF_ACCOUNT, {"account_id": account_id})
     if profile_id is None:
-        return theirs[0] if theirs else None
-    if (found := next((profile for profile in theirs if profile.id == profile_id), None)) is None:
+        return profiles[0] if profiles else None
+    if (requested := next((profile for profile in profiles if profile.id == profile_id), None)) is None:
         raise NotFound
-    return found
+    return requested
 
 
-def _limit_checks(account_id, device_id, granted, at):
-    """Whether the plan has a place for one more stream, and for the device where one is named."""
-    if not granted["active"]:
+def _limit_checks(account_id, device_id, entitlements, at):
+    """Yield whether the plan allows another stream, and the device if one is named."""
+    if not entitlements["active"]:
         return
-    playing = [stream.device_id for stream in streams.list_live_streams(account_id, at)]
+    busy = [stream.device_id for stream in streams.list_live_streams(account_id, at)]
     if device_id:
-        known = [device.device_id for device in streams.list_stream_devices(account_id, at)]
-        idle = [one for one in known if one not in playing] if streams.evicts_devices() else []
-        leaving = streaming.devices_to_evict(device_id, known, granted["max_devices"], idle)
-        yield AccessCheck("device_limit", leaving is not None, DeviceLimit.code)
-    yield AccessCheck("stream_limit", len(playing) < granted["max_streams"], StreamLimit.code)
+        device_ids = [device.device_id for device in streams.list_stream_devices(account_id, at)]
+        evictable = [known_id for known_id in device_ids if known_id not in busy] if streams.evicts_devices() else []
+        evicted = streaming.devices_to_evict(device_id, device_ids, entitlements["max_devices"], evictable)
+        yield AccessCheck("device_limit", evicted is not None, DeviceLimit.code)
+    yield AccessCheck("stream_limit", len(busy) < entitlements["max_streams"], StreamLimit.code)
 
 
 def _check_view(check: AccessCheck) -> dict:
-    kinds: dict[str, type[Refusal]] = {kind.code: kind for kind in (NotSignedIn, DeviceLimit, StreamLimit)}
-    refusal = (kinds | streaming.REFUSAL_BY_CODE)[check.code]
+    """Return {check, passed, code, detail}; code and detail are null if the check passed."""
+    refusals: dict[str, type[Refusal]] = {cls.code: cls for cls in (NotSignedIn, DeviceLimit, StreamLimit)}
+    refusal = (refusals | streaming.REFUSAL_BY_CODE)[check.code]
     return {
         "check": check.name,
         "passed": check.passed,

@@ -1,4 +1,4 @@
-"""The home page: rows in the operator's order. What is watched fills the first ones, the catalogue the others."""
+"""The home page: rows in the operator's order, filled from what the profile watches and from the catalogue."""
 
 import msgspec
 import sqlalchemy as sa
@@ -20,7 +20,6 @@ from streamsvc.operations.catalog.titles.json_fragments import (
 )
 from streamsvc.operations.playback import rows as own_rows
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.security.authentication import current_operator, current_viewer
 from streamsvc.storage.database import db, fetch_all, fetch_one
 
 ITEMS_PER_ROW = 24
@@ -52,7 +51,7 @@ LAST_WATCHED = (
 
 
 class _DefaultRow(msgspec.Struct):
-    """A row that nobody put: one for each kind, then every collection."""
+    """A row of the default home page: one per kind, then one per collection."""
 
     id: str
     kind: str
@@ -66,57 +65,56 @@ class _ItemPage(msgspec.Struct):
 
 
 def list_home_rows() -> list:
-    """The rows that the operator put, else the usual ones."""
-    put = fetch_all(CONFIGURED_ROWS)
-    if put:
-        return put
-    made = fetch_all(
+    """Return the rows that the operator configured, else the default rows."""
+    configured = fetch_all(CONFIGURED_ROWS)
+    if configured:
+        return configured
+    collections = fetch_all(
         sa.select(Collection.code, Collection.title, Collection.localizations).order_by(Collection.pk).limit(20)
     )
-    usual = [_DefaultRow(f"row_{kind}", kind) for kind in ("continue", "next_up", "because", "popular", "new")]
-    return usual + [
-        _DefaultRow(f"row_{row.code}", "collection", row.code, row.title, row.localizations) for row in made
+    rows = [_DefaultRow(f"row_{kind}", kind) for kind in ("continue", "next_up", "because", "popular", "new")]
+    return rows + [
+        _DefaultRow(f"row_{row.code}", "collection", row.code, row.title, row.localizations) for row in collections
     ]
 
 
-def load_personal_rows(audience: Audience) -> dict[str, tuple[str, list[str]]]:
-    """What the viewer's own rows hold: kind → (title, items as JSON). Nothing where no profile watches."""
-    profile = None if current_operator() else current_viewer().profile
+def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, tuple[str, list[str]]]:
+    """Return the profile's own rows by kind: (title, items as JSON). Empty without a profile."""
     if profile is None:
         return {}
-    asked = {"cursor": None, "limit": ITEMS_PER_ROW}
-    found = {}
-    for kind, (select, tell) in PERSONAL_ROW_QUERIES.items():
+    query = {"cursor": None, "limit": ITEMS_PER_ROW}
+    rows = {}
+    for kind, (statements, item_view) in PERSONAL_ROW_QUERIES.items():
         page = own_rows.profile_row_json(
-            select, kind, profile.profile_id, audience, asked, clock.now(), _flat_item_view(tell)
+            statements, kind, profile.profile_id, audience, query, clock.now(), _flat_item_view(item_view)
         )
-        found[kind] = (
+        rows[kind] = (
             DEFAULT_ROW_TITLES[kind],
             [bytes(item).decode() for item in msgspec.json.decode(page, type=_ItemPage).items],
         )
     seed = fetch_one(LAST_WATCHED, {**audience.sql_parameters(), "profile_id": profile.profile_id})
     if seed:
         cards = [tuple(seed), *similar.list_similar_cards(seed.pk, audience)]
-        watched, *alike = lists.localized_cards(
+        watched, *similar_cards = lists.localized_cards(
             cards, audience.language, version.load_snapshot(version.current_catalog_version()[0])
         )
-        found["because"] = (DEFAULT_ROW_TITLES["because"].format(msgspec.json.decode(watched)["title"]), alike)
-    return found
+        rows["because"] = (DEFAULT_ROW_TITLES["because"].format(msgspec.json.decode(watched)["title"]), similar_cards)
+    return rows
 
 
-def _flat_item_view(tell):
-    """An item of the viewer's own rows as a card with more members, like the items of all other rows."""
+def _flat_item_view(item_view):
+    """Return an item view with the members of the title's card at its top level, as in all other rows."""
 
-    def flat(row, card):
-        item = tell(row, card)
+    def flat_view(row, card):
+        item = item_view(row, card)
         return msgspec.Raw(merge_json_objects(bytes(item.pop("title")).decode(), encode_json(item)).encode())
 
-    return flat
+    return flat_view
 
 
 def home_json(personal_rows: dict[str, tuple[str, list[str]]], audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """The home page as JSON; rows without items are left out."""
-    told = []
+    """Return the home page as JSON, without empty rows."""
+    rows = []
     for row in list_home_rows():
         title, items = (
             personal_rows.get(row.kind, ("", []))
@@ -124,50 +122,51 @@ def home_json(personal_rows: dict[str, tuple[str, list[str]]], audience: Audienc
             else _catalog_row(row, audience, snapshot)
         )
         if items:
-            named = collections.localized_title(row, audience.language) or title
-            told.append(
+            row_title = collections.localized_title(row, audience.language) or title
+            rows.append(
                 merge_json_objects(
-                    encode_json({"id": row.id, "kind": row.kind, "title": named}),
+                    encode_json({"id": row.id, "kind": row.kind, "title": row_title}),
                     json_member("items", json_list(items)),
                 )
             )
-    return json_page(told, None)
+    return json_page(rows, None)
 
 
-def _catalog_row(row, audience, known):
+def _catalog_row(row, audience, snapshot):
+    """Return the default title and the items of a row that the catalogue fills."""
     if row.kind == "collection":
         collection = collections.get_collection(row.code)
-        found = collections.list_collection_items(collection.pk, audience, ITEMS_PER_ROW)
+        items = collections.list_collection_items(collection.pk, audience, ITEMS_PER_ROW)
         return collections.localized_title(collection, audience.language), lists.localized_cards(
-            found, audience.language, known
+            items, audience.language, snapshot
         )
-    asked = {
+    query = {
         "sort": ROW_SORTS[row.kind],
         "cursor": None,
         "limit": ITEMS_PER_ROW,
         "include_total": False,
         "locale": None,
     }
-    return DEFAULT_ROW_TITLES[row.kind], lists.list_title_cards(asked, audience, known)[0]
+    return DEFAULT_ROW_TITLES[row.kind], lists.list_title_cards(query, audience, snapshot)[0]
 
 
 def replace_home_rows(rows: list[dict]) -> None:
-    """Make the home page's rows what is given, in the caller's unit of work. Raises Invalid."""
+    """Replace the rows of the home page, in the caller's unit of work; none restores the defaults. Raises Invalid."""
     writing.lock_catalog()
-    known = set(db.session.scalars(sa.select(Collection.code)))
+    codes = set(db.session.scalars(sa.select(Collection.code)))
     for row in rows:
-        if row["kind"] == "collection" and row["collection"] not in known:
+        if row["kind"] == "collection" and row["collection"] not in codes:
             raise Invalid(errors={"items": [f"There is no collection {row['collection']!r}."]})
     db.session.execute(sa.delete(HomeRow))
     for position, row in enumerate(rows):
-        made = HomeRow(position=position, kind=row["kind"], code=row["collection"], title=row["title"] or "")
-        made.localizations = row["localizations"]
-        db.session.add(made)
+        home_row = HomeRow(position=position, kind=row["kind"], code=row["collection"], title=row["title"] or "")
+        home_row.localizations = row["localizations"]
+        db.session.add(home_row)
     writing.increment_catalog_version()
 
 
 def list_configured_rows() -> list[dict]:
-    """The home page's rows as they were put; none where it shows the usual ones."""
+    """Return the rows as the operator configured them; empty if the home page has the default rows."""
     return [
         {"kind": row.kind, "collection": row.code, "title": row.title or None, "localizations": row.localizations}
         for row in db.session.execute(CONFIGURED_ROWS)

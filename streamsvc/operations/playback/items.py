@@ -1,4 +1,4 @@
-"""What can be played: a film or an episode, with all that deciding and starting need, in one read."""
+"""Playable items: a film or an episode with everything that access decisions and playback need, in one query."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ class _Detail(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Playable:
-    """One row of FILM or EPISODE, read."""
+    """A row of FILM_BY_ID or EPISODE_BY_ID."""
 
     row: tuple
 
@@ -31,7 +31,7 @@ class Playable:
 
     @cached_property
     def markers(self) -> dict:
-        """{"credits_s": 8300, …}"""
+        """The markers in seconds: {"credits_s": 8300, …}."""
         row = self.row
         if row.season is None:
             return msgspec.json.decode(row.detail, type=_Detail).markers if row.detail else {}
@@ -39,7 +39,7 @@ class Playable:
 
     @cached_property
     def media(self) -> dict:
-        """{"hls": url, …}; empty where the catalogue names none."""
+        """The media URLs by type: {"hls": url, …}; empty if the catalogue has none."""
         return msgspec.json.decode(self.row.media) if self.row.media else {}
 
     @cached_property
@@ -50,12 +50,12 @@ class Playable:
 
     @cached_property
     def facts(self) -> TitleFacts:
-        """What the decision about access needs. Windows and plans are read only where there are any."""
+        """The facts for access decisions. Windows and plans are queried only if there are any."""
         return load_title_facts(self.row)
 
 
 def find_playable(item_id: str, profile_id: str | None = None) -> Playable | None:
-    """The item under this public id with the profile's progress in it; None where the catalogue has none."""
+    """Return the item with a public id and the profile's progress in it; None if the catalogue has none."""
     row = (EPISODE_BY_ID if item_id.startswith(EPISODE_PREFIX) else FILM_BY_ID).one(
         item_id=item_id, profile_id=profile_id
     )
@@ -76,8 +76,8 @@ _ITEM_ID, _PROFILE_ID = sa.bindparam("item_id"), sa.bindparam("profile_id", type
 
 
 def _with_progress(select) -> CompiledStatement:
-    mine = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
-    return CompiledStatement(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, mine))
+    of_profile = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
+    return CompiledStatement(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, of_profile))
 
 
 FILM_BY_ID = _with_progress(

@@ -1,4 +1,4 @@
-"""A playback from its start to its end: decided by rules/playback/access.py, held in a place, kept up by heartbeats."""
+"""Playback from start to end: access decided by rules/playback/access.py, a stream slot, and heartbeats."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -8,7 +8,7 @@ from flask import current_app
 
 from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save_progress
-from streamsvc.operations.catalog.reading.audience import current_viewer_facts
+from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress, streaming
@@ -22,15 +22,18 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_one
 
 
-def start_playback(viewer: Viewer, body: dict, now: datetime) -> dict:
-    """Start to play what was `asked` (a loaded PlaybackIn). Raises why not, in the order of the contract."""
-    facts, device_id = current_viewer_facts(), _get_device_id(viewer, body["device_id"])
+def start_playback(viewer: Viewer, reported_country: str | None, body: dict, now: datetime) -> dict:
+    """Start a playback from a loaded PlaybackIn; return it as in PlaybackOut.
+
+    Raises the first refusal, in the order that the API documents.
+    """
+    facts, device_id = viewer_facts(viewer, reported_country), _get_device_id(viewer, body["device_id"])
     playable = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
     _require_playable(playable, facts, now)
     if playable.is_series:
-        raise Invalid(errors={"item_id": ["A series is played episode by episode; give the id of one."]})
-    granted = viewer.entitlements
-    wish = streams.StreamRequest(
+        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
+    entitlements = viewer.entitlements
+    request = streams.StreamRequest(
         account_id=viewer.account_id,
         profile_id=viewer.profile.profile_id,
         session_id=viewer.row.session_id,
@@ -38,15 +41,15 @@ def start_playback(viewer: Viewer, body: dict, now: datetime) -> dict:
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
-        max_height=streaming.allowed_height(granted["max_height"], body["max_height"]),
+        max_height=streaming.allowed_height(entitlements["max_height"], body["max_height"]),
     )
-    limits = streams.StreamLimits(granted["max_streams"], granted["max_devices"], streams.evicts_devices())
-    stream_id, current = streams.claim_stream(wish, limits, body["replace"], now)
-    return _playback_view(stream_id, current, wish, limits, playable, now)
+    limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
+    stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
+    return _playback_view(stream_id, current, request, limits, playable, now)
 
 
 def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
-    """The id of the device that plays: the session's, or another of the account's. Raises NotFound."""
+    """Return the id of the playing device: the session's, or another of the account's. Raises NotFound."""
     if device_id in (None, viewer.row.device_id):
         return viewer.row.device_id
     if not fetch_one(Device.owned_by(viewer.account_id).where(Device.id == device_id)):
@@ -55,7 +58,7 @@ def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
 
 
 def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None:
-    """Raises the refusal, if the item may not be played."""
+    """Raise NotFound or the access refusal if the item may not be played."""
     if playable is None:
         raise NotFound
     if reason := decide_access(playable.facts, facts, now).reason:
@@ -81,7 +84,7 @@ def _playback_view(stream_id, current, request, limits, playable, now) -> dict:
 
 
 def manifest_views(playable: Playable) -> list[dict]:
-    """Where the media are: as the catalogue says, else where STREAMSVC_MEDIA_URL says that they lie."""
+    """Return [{type, url}] of the media that the catalogue names, else the URL of STREAMSVC_MEDIA_URL."""
     settings = current_app.extensions["settings"]
     media = playable.media or {"hls": settings.media_url.replace("{item_id}", playable.row.item_id)}
     return [
@@ -90,10 +93,10 @@ def manifest_views(playable: Playable) -> list[dict]:
 
 
 def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
-    """A fresh grant for a stream (a Wish or a row of one): {token, expires_at}."""
+    """Return a new playback token for a stream (a StreamRequest or a row): {token, expires_at}."""
     expires_at = now + streaming.STREAM_TTL
     paths = tuple(dict.fromkeys(allowed_path(manifest["url"]) for manifest in manifests))
-    grant = PlaybackToken(
+    token = PlaybackToken(
         stream_id,
         stream.account_id,
         stream.profile_id,
@@ -104,11 +107,11 @@ def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: dat
         expires_at,
     )
     keys = playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
-    return {"token": playback_tokens.encode_token(grant, keys), "expires_at": expires_at}
+    return {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
 
 
-def record_heartbeat(viewer: Viewer, stream_id: str, report: dict, now: datetime) -> dict:
-    """Keep a stream alive and note how far it is (`told` is a loaded HeartbeatIn); decides afresh whether it may go on.
+def record_heartbeat(viewer: Viewer, reported_country: str | None, stream_id: str, report: dict, now: datetime) -> dict:
+    """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
 
     Raises NotFound, or StreamEnded with the reason.
     """
@@ -117,72 +120,76 @@ def record_heartbeat(viewer: Viewer, stream_id: str, report: dict, now: datetime
         raise NotFound
     playable = items.find_playable(stream.item_id)
     if playable and _find_stream_profile(viewer, stream):
-        said = progress.normalize_report(
+        progress_report = progress.normalize_report(
             playable.item, report["position_s"], None, report["at"], now, restarted_at=stream.started_at
         )
-        save_progress(stream.profile_id, playable.item, said)
+        save_progress(stream.profile_id, playable.item, progress_report)
     if reason := streams.stream_end_reason(stream, now):
         raise StreamEnded(reason=reason)
-    if reason := _denial_reason(viewer, stream, playable, now):
+    if reason := _denial_reason(viewer, reported_country, stream, playable, now):
         streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
         raise StreamEnded(reason=reason)
     _extend_stream(stream, report, now)
-    answer = {
+    response = {
         "interval_s": int(streaming.HEARTBEAT_INTERVAL.total_seconds()),
         "max": viewer.entitlements["max_streams"],
     }
     if report["state"] in streaming.FINAL_STATES:
-        return answer | {"current": stream.current - 1}
-    return answer | {
+        return response | {"current": stream.current - 1}
+    return response | {
         "grant": issue_playback_token(stream_id, stream, manifest_views(playable), now),
         "current": stream.current,
     }
 
 
-def _denial_reason(viewer: Viewer, stream: sa.Row, playable: Playable | None, now: datetime) -> str | None:
-    """Why a stream may not go on, by the facts of the profile that it was started for; None: it may."""
+def _denial_reason(
+    viewer: Viewer, reported_country: str | None, stream: sa.Row, playable: Playable | None, now: datetime
+) -> str | None:
+    """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
     if playable is None:
         return streaming.TITLE_REMOVED
     profile = _find_stream_profile(viewer, stream)
     facts = replace(
-        current_viewer_facts(), has_profile=profile is not None, max_age=profile.max_age if profile else None
+        viewer_facts(viewer, reported_country),
+        has_profile=profile is not None,
+        max_age=profile.max_age if profile else None,
     )
     return decide_access(playable.facts, facts, now).reason
 
 
 def _find_stream_profile(viewer: Viewer, stream: sa.Row):
-    """The profile that a stream was started for; None where it is gone."""
-    return next((p for p in viewer.profiles if p.profile_id == stream.profile_id), None)
+    """Return the profile that started a stream; None if it no longer exists."""
+    return next((profile for profile in viewer.profiles if profile.profile_id == stream.profile_id), None)
 
 
 def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
-    """Raises StreamEnded where the stream ended just now."""
-    final = report["state"] in streaming.FINAL_STATES
-    kept = (FINAL_HEARTBEAT if final else HEARTBEAT).execute_write(
+    """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
+    is_final = report["state"] in streaming.FINAL_STATES
+    extended = (FINAL_HEARTBEAT if is_final else HEARTBEAT).execute_write(
         stream_id=stream.id,
         now=now,
-        until=now if final else now + streaming.STREAM_TTL,
-        told_position_s=report["position_s"],
-        told_state=report["state"],
-        more_s=streaming.watched_seconds(stream.state, stream.seen_at, now),
+        new_expires_at=now if is_final else now + streaming.STREAM_TTL,
+        new_position_s=report["position_s"],
+        new_state=report["state"],
+        added_s=streaming.watched_seconds(stream.state, stream.seen_at, now),
     )
-    if not kept:
+    if not extended:
         stream = streams.find_stream(stream.account_id, stream.id, now)
         raise StreamEnded(reason=streams.stream_end_reason(stream, now))
 
 
-def _heartbeat_statement(**more) -> CompiledStatement:
-    """Guarded: what ended or expired meanwhile stays so."""
-    live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
-    statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *live)
+def _heartbeat_statement(**final_values) -> CompiledStatement:
+    """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
+    is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
+    statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
     return CompiledStatement(
         statement.values(
-            position_s=sa.bindparam("told_position_s", type_=sa.Integer),
-            state=sa.bindparam("told_state", type_=sa.String),
+            position_s=sa.bindparam("new_position_s", type_=sa.Integer),
+            state=sa.bindparam("new_state", type_=sa.String),
             seen_at=streams.NOW,
-            expires_at=sa.bindparam("until", type_=UtcTime),
-            watched_s=Stream.watched_s + sa.bindparam("more_s", type_=sa.Integer),
-            **more,
+            expires_at=sa.bindparam("new_expires_at", type_=UtcTime),
+            watched_s=Stream.watched_s + sa.bindparam("added_s", type_=sa.Integer),
+            **final_values,
         )
     )
 
@@ -192,7 +199,7 @@ FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=streamin
 
 
 def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
-    """End one stream of the viewer's account; one that is over stays so. Raises NotFound."""
+    """End a stream of the viewer's account, unless it has ended already. Raises NotFound."""
     stream = streams.find_stream(viewer.account_id, stream_id, now)
     if stream is None:
         raise NotFound
@@ -200,11 +207,11 @@ def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
     streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
 
 
-def stop_other_streams(viewer: Viewer, kept_id: str | None, now: datetime) -> None:
-    """End all streams of the viewer's account but one. Raises NotFound where that one is not live."""
-    kept = kept_id and streams.find_stream(viewer.account_id, kept_id, now)
-    if kept_id and (kept is None or streams.stream_end_reason(kept, now)):
+def stop_other_streams(viewer: Viewer, except_id: str | None, now: datetime) -> None:
+    """End all streams of the viewer's account except `except_id`. Raises NotFound if that one is not live."""
+    excepted = except_id and streams.find_stream(viewer.account_id, except_id, now)
+    if except_id and (excepted is None or streams.stream_end_reason(excepted, now)):
         raise NotFound
     streams.end_streams(
-        viewer.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != kept_id] if kept_id else [])
+        viewer.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != except_id] if except_id else [])
     )

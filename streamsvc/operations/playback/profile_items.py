@@ -1,4 +1,4 @@
-"""What a viewer does with a profile's own things: hide, forget, want, rate; and how titles stand with the profile."""
+"""A profile's history, watchlist and ratings, and their state for a list of items."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from streamsvc.storage.database import execute_write, fetch_all, insert
 
 
 def get_visible_title_id(profile, title_id: str) -> str:
-    """The title's id, if the profile may know of it. Raises NotFound; an episode is no title."""
+    """Return the id of a title that the profile's age limit allows. Raises NotFound, also for an episode."""
     playable = items.find_playable(title_id)
     if playable is None or playable.row.season is not None or not is_age_allowed(playable.row.min_age, profile.max_age):
         raise NotFound
@@ -21,30 +21,33 @@ def get_visible_title_id(profile, title_id: str) -> str:
 
 
 def hide_from_continue_watching(profile_id: str, item_id: str, now: datetime) -> None:
-    """Take an item out of "continue watching", until it is watched on."""
+    """Hide an item from "Continue watching" until it is played again."""
     execute_write(
         sa.update(Progress).where(Progress.profile_id == profile_id, Progress.item_id == item_id).values(hidden_at=now)
     )
 
 
 def delete_history(profile_id: str, item_id: str | None) -> None:
-    """Drop an item from the history, or all of it."""
-    one = [Progress.item_id == item_id] if item_id else []
-    execute_write(sa.delete(Progress).where(Progress.profile_id == profile_id, *one))
+    """Delete an item from the history, or the whole history if `item_id` is None."""
+    of_item = [Progress.item_id == item_id] if item_id else []
+    execute_write(sa.delete(Progress).where(Progress.profile_id == profile_id, *of_item))
 
 
 def add_to_watchlist(profile_id: str, title_id: str, now: datetime) -> None:
+    """Add a title to the watchlist; one already there keeps its position."""
     row = {"profile_id": profile_id, "title_id": title_id, "added_at": now}
     execute_write(insert(WatchlistItem).values(row).on_conflict_do_nothing(index_elements=["profile_id", "title_id"]))
 
 
 def remove_from_watchlist(profile_id: str, title_id: str) -> None:
+    """Remove a title from the watchlist, if it is there."""
     execute_write(
         sa.delete(WatchlistItem).where(WatchlistItem.profile_id == profile_id, WatchlistItem.title_id == title_id)
     )
 
 
 def set_rating(profile_id: str, title_id: str, rating: str, now: datetime) -> None:
+    """Rate a title "up" or "down", replacing an earlier rating."""
     row = {"profile_id": profile_id, "title_id": title_id, "rating": rating, "rated_at": now}
     changed = {"rating": rating, "rated_at": now}
     execute_write(
@@ -53,25 +56,26 @@ def set_rating(profile_id: str, title_id: str, rating: str, now: datetime) -> No
 
 
 def clear_rating(profile_id: str, title_id: str) -> None:
+    """Remove a title's rating, if there is one."""
     execute_write(sa.delete(TitleRating).where(TitleRating.profile_id == profile_id, TitleRating.title_id == title_id))
 
 
 def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
-    """How each of these titles and episodes stands with the profile, in their order; unknown ids stand at nothing."""
+    """Return progress, watchlist membership and rating of each item, in order; empty values for unknown ids."""
 
-    def found(rows, key, *columns):
-        select = sa.select(key, *columns).where(rows.profile_id == profile_id, key.in_(ids))
+    def rows_by_id(model, key, *columns):
+        select = sa.select(key, *columns).where(model.profile_id == profile_id, key.in_(ids))
         return {row[0]: row for row in fetch_all(select)}
 
-    progress = found(Progress, Progress.item_id, *Progress.__table__.c)
-    wanted = found(WatchlistItem, WatchlistItem.title_id)
-    rated = found(TitleRating, TitleRating.title_id, TitleRating.rating)
+    progress = rows_by_id(Progress, Progress.item_id, *Progress.__table__.c)
+    watchlisted = rows_by_id(WatchlistItem, WatchlistItem.title_id)
+    rated = rows_by_id(TitleRating, TitleRating.title_id, TitleRating.rating)
     return [
         {
-            "id": id_,
-            "progress": progress_view(progress[id_]) if id_ in progress else None,
-            "in_watchlist": id_ in wanted,
-            "rating": rated[id_].rating if id_ in rated else None,
+            "id": item_id,
+            "progress": progress_view(progress[item_id]) if item_id in progress else None,
+            "in_watchlist": item_id in watchlisted,
+            "rating": rated[item_id].rating if item_id in rated else None,
         }
-        for id_ in ids
+        for item_id in ids
     ]

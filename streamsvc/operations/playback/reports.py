@@ -1,4 +1,4 @@
-"""How far profiles got: reports in, one at a time or the pile of a device that was offline."""
+"""Progress reports: one at a time, or a batch from a device that was offline."""
 
 from datetime import datetime
 
@@ -13,38 +13,40 @@ from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
 def record_progress(profile, item_id: str, report: dict, now: datetime) -> dict:
-    """Merge one report (a loaded ProgressIn) for a profile's row of the viewer; the progress as it then stands.
+    """Merge a report (a loaded ProgressIn) into the profile's progress; return the resulting progress.
 
-    Raises NotFound for what the profile may not know of, Invalid for a series as a whole.
+    Raises NotFound if the profile's age limit hides the item, Invalid for a whole series.
     """
     return _merge_report(profile, _require_trackable(profile, items.find_playable(item_id)), report, now)[0]
 
 
 def record_progress_batch(profile, reports: list[dict], now: datetime) -> list[dict]:
-    """Merge many reports (loaded ReportIns), in whatever order they come: what became of each, in that order."""
-    found, outcomes = {}, []
-    for told in reports:
-        item_id = told["item_id"]
+    """Merge reports (loaded ProgressReportIns), in any order; return the outcome of each, in the order given."""
+    playables, outcomes = {}, []
+    for report in reports:
+        item_id = report["item_id"]
         try:
-            if item_id not in found:
-                found[item_id] = items.find_playable(item_id)
-            stands, applied = _merge_report(profile, _require_trackable(profile, found[item_id]), told, now)
-            outcomes.append({"item_id": item_id, "applied": applied, "reason": None, "progress": stands})
+            if item_id not in playables:
+                playables[item_id] = items.find_playable(item_id)
+            view, applied = _merge_report(profile, _require_trackable(profile, playables[item_id]), report, now)
+            outcomes.append({"item_id": item_id, "applied": applied, "reason": None, "progress": view})
         except (NotFound, Invalid):
             outcomes.append({"item_id": item_id, "applied": False, "reason": NotFound.code, "progress": None})
     return outcomes
 
 
 def _require_trackable(profile, playable: Playable | None) -> Playable:
+    """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
     if playable is None or not is_age_allowed(playable.row.min_age, profile.max_age):
         raise NotFound
     if playable.is_series:
-        raise Invalid(errors={"item_id": ["A series is watched episode by episode; give the id of one."]})
+        raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
     return playable
 
 
 def _merge_report(profile, playable, report, now):
-    said = progress.normalize_report(
+    """Return the resulting progress, and whether this report determines it."""
+    normalized = progress.normalize_report(
         playable.item,
         report["position_s"],
         report["duration_s"],
@@ -52,12 +54,12 @@ def _merge_report(profile, playable, report, now):
         now,
         restarted_at=min(report["at"], now) if report["restart"] else None,
     )
-    row = save_progress(profile.profile_id, playable.item, said)
-    return progress_view(row), (row.at, row.position_s) == (said.at, said.position_s)
+    row = save_progress(profile.profile_id, playable.item, normalized)
+    return progress_view(row), (row.at, row.position_s) == (normalized.at, normalized.position_s)
 
 
 def progress_view(row: sa.Row) -> dict:
-    """A row of progress as its viewer sees it."""
+    """Return a row of progress as in ProgressOut."""
     return {
         "item_id": row.item_id,
         "title_id": row.title_id,

@@ -1,7 +1,7 @@
-"""A viewer's own rows: continue watching, next up, history, watchlist. Each is a page of one index, newest first.
+"""A profile's own rows: continue watching, next up, history and watchlist. Each is a page of one index, newest first.
 
-What a profile may not see is in none of them, by the same condition as in the catalogue's lists. History alone also
-tells of what is no longer licensed: that it was watched stays true.
+They exclude titles that the profile may not see, by the same condition as the catalogue's lists. Only the history
+keeps titles that are no longer licensed, since they have been watched all the same.
 """
 
 from datetime import datetime
@@ -34,7 +34,7 @@ PROGRESS_COLUMNS = tuple(column for column in Progress.__table__.c if column.nam
 
 
 def finished_condition(progress):
-    """rules/playback/progress.py:is_finished, in SQL."""
+    """rules/playback/progress.py:is_finished in SQL."""
     return sa.and_(
         progress.watched_at.is_not(None),
         sa.or_(progress.restarted_at.is_(None), progress.restarted_at <= progress.watched_at),
@@ -42,13 +42,14 @@ def finished_condition(progress):
 
 
 def started_condition(progress):
-    """rules/playback/progress.py:is_begun, in SQL."""
+    """rules/playback/progress.py:is_started in SQL."""
     return sa.or_(
         progress.position_s >= STARTED_AFTER_S, progress.position_s >= progress.duration_s * STARTED_AFTER_SHARE
     )
 
 
 def in_progress_condition(progress):
+    """Started, not finished, and not hidden since the latest report."""
     return sa.and_(
         started_condition(progress),
         sa.not_(finished_condition(progress)),
@@ -57,11 +58,11 @@ def in_progress_condition(progress):
 
 
 def _page_statements(select, at, id_):
-    """The select, newest first, after the place of a cursor, if there is one; under COUNT how long the list is."""
-    here, there = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
+    """Return the statements without a cursor (key False), with a cursor (True) and of the count (COUNT_KEY)."""
+    position, bound = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
     ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
     count = sa.select(sa.func.count()).select_from(select.with_only_columns(at).subquery())
-    return {False: ordered, True: ordered.where(here < there), COUNT_KEY: count}
+    return {False: ordered, True: ordered.where(position < bound), COUNT_KEY: count}
 
 
 _default_card = sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == "")
@@ -101,7 +102,7 @@ CONTINUE_WATCHING = _page_statements(
     Progress.at,
     Progress.item_id,
 )
-"""What was begun and is not finished; of a series the episode that was on last."""
+"""Items started and not finished; of a series only the latest episode."""
 HISTORY = _page_statements(
     _TITLES_WITH_PROGRESS.where(
         Title.removed_at.is_(None), Title.age_gate <= sa.bindparam("max_age", type_=sa.Integer)
@@ -112,7 +113,7 @@ HISTORY = _page_statements(
 
 
 def _next_up_statements():
-    """The first unwatched episode behind the one watched last, of every series; specials come in no order."""
+    """Select, per series, the first unwatched episode after the one watched last; specials are ignored."""
     of_title = {"partition_by": Progress.title_id}
     latest_first = [Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc()]
     watched = (
@@ -121,24 +122,24 @@ def _next_up_statements():
             Progress.season,
             Progress.episode,
             Progress.watched_at,
-            sa.func.row_number().over(order_by=latest_first, **of_title).label("place"),
+            sa.func.row_number().over(order_by=latest_first, **of_title).label("position"),
         )
         .where(Progress.profile_id == PROFILE_ID, Progress.watched_at.is_not(None), Progress.season > 0)
         .subquery()
     )
     in_order = [Episode.season, Episode.number]
-    behind = (
+    later = (
         sa.select(
             Title.pk,
             *EPISODE_COLUMNS,
             watched.c.title_id,
             watched.c.watched_at,
-            sa.func.row_number().over(partition_by=Title.pk, order_by=in_order).label("place"),
+            sa.func.row_number().over(partition_by=Title.pk, order_by=in_order).label("position"),
         )
         .join(Title, Title.id == watched.c.title_id)
         .join(Episode, Episode.title_pk == Title.pk)
         .where(
-            watched.c.place == 1,
+            watched.c.position == 1,
             watched.c.watched_at > SINCE,
             VISIBLE,
             sa.tuple_(*in_order) > sa.tuple_(watched.c.season, watched.c.episode),
@@ -161,14 +162,14 @@ def _next_up_statements():
         )
         .subquery()
     )
-    columns = [column for column in behind.c if column.name != "place"]
-    sorted_by = (behind.c.watched_at.label("sorted_at"), behind.c.title_id.label("sorted_id"))
-    first = (
-        sa.select(behind.c.pk, TitleCard.body, *columns[1:], *sorted_by)
-        .join(TitleCard, sa.and_(TitleCard.title_pk == behind.c.pk, TitleCard.locale == ""))
-        .where(behind.c.place == 1)
+    columns = [column for column in later.c if column.name != "position"]
+    sorted_by = (later.c.watched_at.label("sorted_at"), later.c.title_id.label("sorted_id"))
+    next_episode = (
+        sa.select(later.c.pk, TitleCard.body, *columns[1:], *sorted_by)
+        .join(TitleCard, sa.and_(TitleCard.title_pk == later.c.pk, TitleCard.locale == ""))
+        .where(later.c.position == 1)
     )
-    return _page_statements(first, behind.c.watched_at, behind.c.title_id)
+    return _page_statements(next_episode, later.c.watched_at, later.c.title_id)
 
 
 NEXT_UP = _next_up_statements()
@@ -191,51 +192,51 @@ WATCHLIST = _page_statements(
 def profile_row_json(
     statements: dict, name: str, profile_id: str, audience: Audience, query: dict, now: datetime, item_view
 ) -> bytes:
-    """A page of one of the statements above as JSON; `tell(row, card)` gives an item."""
+    """Return a page of one of the rows above as JSON; `item_view(row, card)` returns an item. Raises Invalid."""
     scope = f"{name}:{profile_id}"
     after = pagination.decode_cursor(scope, query["cursor"])
-    at, id_ = (datetime.fromisoformat(after[0]), after[1]) if after else (None, None)
+    at, item_id = (datetime.fromisoformat(after[0]), after[1]) if after else (None, None)
     parameters = audience.sql_parameters() | {
         "profile_id": profile_id,
         "since": now - INACTIVE_AFTER,
         "today": now.date(),
         "limit": query["limit"] + 1,
         "after_at": at,
-        "after_id": id_,
+        "after_id": item_id,
     }
-    found = fetch_all(statements[after is not None], parameters)
-    shown = pagination.build_page(found, query["limit"], scope, lambda one: [one.sorted_at.isoformat(), one.sorted_id])
+    rows = fetch_all(statements[after is not None], parameters)
+    page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.sorted_at.isoformat(), row.sorted_id])
     cards = lists.localized_cards(
-        shown["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
+        page["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
     )
-    shown["items"] = [
-        item_view(one, msgspec.Raw(card.encode())) for one, card in zip(shown["items"], cards, strict=True)
-    ]
+    page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
     if query.get("include_total"):
-        shown["total"] = fetch_one(statements[COUNT_KEY], parameters)[0]
-    return msgspec.json.encode(shown)
+        page["total"] = fetch_one(statements[COUNT_KEY], parameters)[0]
+    return msgspec.json.encode(page)
 
 
-def watched_item_view(one: sa.Row, card) -> dict:
-    """An item of continue watching and of history."""
-    return {"item_id": one.item_id, "title": card, "episode": _episode_view(one), "progress": progress_view(one)}
+def watched_item_view(row: sa.Row, card) -> dict:
+    """Return an item of "Continue watching" or of the history."""
+    return {"item_id": row.item_id, "title": card, "episode": _episode_view(row), "progress": progress_view(row)}
 
 
-def next_item_view(one: sa.Row, card) -> dict:
-    return {"item_id": one.episode_id, "title": card, "episode": _episode_view(one), "progress": None}
+def next_item_view(row: sa.Row, card) -> dict:
+    """Return an item of "Next up"."""
+    return {"item_id": row.episode_id, "title": card, "episode": _episode_view(row), "progress": None}
 
 
-def watchlist_item_view(one: sa.Row, card) -> dict:
-    return {"item_id": one.sorted_id, "title": card, "added_at": one.added_at}
+def watchlist_item_view(row: sa.Row, card) -> dict:
+    """Return an item of the watchlist."""
+    return {"item_id": row.sorted_id, "title": card, "added_at": row.added_at}
 
 
-def _episode_view(one) -> dict | None:
-    if one.episode_id is None:
+def _episode_view(row) -> dict | None:
+    if row.episode_id is None:
         return None
     return {
-        "id": one.episode_id,
-        "season": one.episode_season,
-        "number": one.episode_number,
-        "title": one.episode_title,
-        "runtime_s": one.episode_runtime_s,
+        "id": row.episode_id,
+        "season": row.episode_season,
+        "number": row.episode_number,
+        "title": row.episode_title,
+        "runtime_s": row.episode_runtime_s,
     }

@@ -1,9 +1,9 @@
-"""Places: a stream takes one when it starts, and gives it back when it ends, expires, or its session does.
+"""Stream slots: a stream takes one when it starts, and frees it when it ends or expires, or its session ends.
 
-The limit holds whoever asks at the same time. SQLite lets one statement write at a time, so there the claim is one
-statement that counts and inserts; PostgreSQL counts from a snapshot, so there an account's claims wait for each other
-(an advisory lock, not the account's row: nobody waits for an invoice to be written). What cannot be said in that one
-statement — a place to be freed first, a device to be let in — is done in a unit of work, behind the same lock.
+The limit holds under concurrent requests. SQLite runs one write at a time, so there a claim is one statement that
+counts and inserts. PostgreSQL counts from a snapshot, so there an account's claims wait for each other under an
+advisory lock; not under the account's row lock, which billing may hold. What one statement cannot do, such as freeing
+a slot first or admitting a device, runs in a unit of work under the same lock.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ LIVE_STREAMS_OF_ACCOUNT = (
     .order_by(Stream.id)
 )
 STREAM_BY_ID = CompiledStatement(
-    sa.select(*Stream.__table__.c, SESSION_IS_LIVE.label("session_lives"), LIVE_COUNT.label("current")).where(
+    sa.select(*Stream.__table__.c, SESSION_IS_LIVE.label("session_is_live"), LIVE_COUNT.label("current")).where(
         Stream.id == sa.bindparam("stream_id"), Stream.account_id == ACCOUNT_ID
     )
 )
@@ -46,7 +46,7 @@ STREAM_BY_ID = CompiledStatement(
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """A stream that somebody wants to start."""
+    """A stream to be started."""
 
     account_id: str
     profile_id: str
@@ -60,9 +60,9 @@ class StreamRequest:
 
 @dataclass(frozen=True)
 class StreamLimits:
-    """How many streams and devices the plan allows; None: any number of devices.
+    """How many streams and devices the plan allows; `devices` is None for any number.
 
-    `evicts`: whether a device more takes the place of the longest unused one.
+    `evicts_devices`: whether a device beyond the limit replaces the least recently used one.
     """
 
     streams: int
@@ -71,31 +71,34 @@ class StreamLimits:
 
 
 def evicts_devices() -> bool:
-    """Whether the settings say so."""
+    """Whether the settings let a device beyond the limit replace the least recently used one."""
     return current_app.extensions["settings"].device_limit == "evict"
 
 
 def list_live_streams(account_id: str, now: datetime) -> list[sa.Row]:
-    """The account's live streams, the oldest first."""
+    """Return the account's live streams, oldest first."""
     return fetch_all(LIVE_STREAMS_OF_ACCOUNT, {"account_id": account_id, "now": now})
 
 
 def find_stream(account_id: str, stream_id: str, now: datetime) -> sa.Row | None:
-    """One stream of the account, live or over, with `current`, the number of live ones."""
+    """Return a stream of the account, live or ended, with `current`, the number of live streams; None if absent."""
     return STREAM_BY_ID.one(account_id=account_id, stream_id=stream_id, now=now)
 
 
 def stream_end_reason(stream: sa.Row, now: datetime) -> str | None:
-    """Why the stream is over; None while it is live."""
+    """Return why a stream has ended; None while it is live."""
     if stream.ended_at is not None:
         return stream.end_reason
     if stream.expires_at <= now:
         return streaming.EXPIRED
-    return None if stream.session_lives else streaming.SIGNED_OUT
+    return None if stream.session_is_live else streaming.SIGNED_OUT
 
 
 def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | None, now: datetime) -> tuple[str, int]:
-    """Take a place; the new stream's id and how many are live with it. Raises DeviceLimit or StreamLimit."""
+    """Start a stream; return its id and the number of live streams including it. Raises DeviceLimit, StreamLimit.
+
+    `replace` is the id of a stream to end so that this one can start.
+    """
     row = _new_stream_row(request, now)
     if replace is None and db.engine.dialect.name == "sqlite":
         since = now - streaming.DEVICE_USE_PRECISION
@@ -120,18 +123,18 @@ def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
 
 @cache
 def _claim_statement(dialect: str) -> CompiledStatement:
-    """Takes a place if one is free and the device a known one; gives the stream's id and how many are live with it.
+    """Build the insert of a stream if a slot is free and the device known; returns its id and the live count.
 
-    What the same device has open of the same item is in the way, live or not: that place is taken over, not doubled.
+    Inserts nothing if the device already has an open stream of the item, live or not: that stream must be taken over.
     """
     columns = Stream.__table__.c
-    known = sa.exists().where(
+    is_known = sa.exists().where(
         StreamDevice.account_id == ACCOUNT_ID,
         StreamDevice.device_id == sa.bindparam("device_id"),
         StreamDevice.last_played_at > SINCE,
     )
     row = sa.select(*(sa.bindparam(column.name, type_=column.type) for column in columns))
-    row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, known)
+    row = row.where(sa.bindparam("limit", type_=sa.Integer) > LIVE_COUNT, is_known)
     return CompiledStatement(
         insert(Stream)
         .from_select([column.name for column in columns], row)
@@ -143,47 +146,51 @@ def _claim_statement(dialect: str) -> CompiledStatement:
 def _claim_exclusively(
     request: StreamRequest, row: dict, limits: StreamLimits, replace: str | None, now: datetime
 ) -> int:
-    """The same in a unit of work that no other claim of the account runs beside; how many are live with it."""
+    """Start a stream in a unit of work that excludes other claims of the account; return the number of live streams."""
     try:
         _lock_claims(request.account_id)
         live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
         _admit_device(request, limits, live, now)
-        own = Stream.device_id == request.device_id, Stream.item_id == request.item_id
-        _end_streams_uncommitted(request.account_id, now, streaming.TAKEN_OVER, *own)
+        same_playback = Stream.device_id == request.device_id, Stream.item_id == request.item_id
+        _end_streams_uncommitted(request.account_id, now, streaming.TAKEN_OVER, *same_playback)
         _end_streams_uncommitted(request.account_id, now, streaming.REPLACED, Stream.id == replace)
-        left = [s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)]
-        if len(left) >= limits.streams:
-            raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in left])
+        others = [
+            s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)
+        ]
+        if len(others) >= limits.streams:
+            raise StreamLimit(limit=limits.streams, streams=[stream_view(stream) for stream in others])
         db.session.execute(sa.insert(Stream).values(row))
         db.session.commit()
     except BaseException:
         db.session.rollback()
         raise
-    return len(left) + 1
+    return len(others) + 1
 
 
 def _lock_claims(account_id: str) -> None:
-    """Until the commit no other claim of the account runs. On SQLite every unit of work is alone in writing."""
+    """Exclude other claims of the account until the commit. SQLite needs no lock, since it has one writer at a time."""
     if db.session.get_bind().dialect.name == "postgresql":
         key = sa.func.hashtextextended(f"streams of {account_id}", 0)
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def _admit_device(request: StreamRequest, limits: StreamLimits, live: list[sa.Row], now: datetime) -> None:
-    """Note that the device plays. Raises DeviceLimit where it is one too many; NotSignedIn, NotFound where its session
-    or itself was shut out just now."""
+    """Record that the device plays, evicting others if the limits allow it.
+
+    Raises DeviceLimit if it exceeds the limit; NotSignedIn or NotFound if its session or itself was just removed.
+    """
     since = now - streaming.DEVICE_RETENTION
-    known = db.session.execute(STREAM_DEVICES, {"account_id": request.account_id, "since": since}).all()
-    ids = [device.device_id for device in known]
-    leaving = streaming.devices_to_evict(request.device_id, ids, limits.devices)
-    if leaving is None and limits.evicts_devices:
-        leaving = streaming.devices_to_evict(
-            request.device_id, ids, limits.devices, _list_evictable_devices(request, known, live)
+    known_devices = db.session.execute(STREAM_DEVICES, {"account_id": request.account_id, "since": since}).all()
+    ids = [device.device_id for device in known_devices]
+    evicted = streaming.devices_to_evict(request.device_id, ids, limits.devices)
+    if evicted is None and limits.evicts_devices:
+        evicted = streaming.devices_to_evict(
+            request.device_id, ids, limits.devices, _list_evictable_devices(request, known_devices, live)
         )
-    if leaving is None:
-        raise DeviceLimit(limit=limits.devices, devices=[stream_device_view(device) for device in known])
-    if leaving:
-        devices.remove_devices(request.account_id, leaving, now, "device_evicted", by=request.device_id)
+    if evicted is None:
+        raise DeviceLimit(limit=limits.devices, devices=[stream_device_view(device) for device in known_devices])
+    if evicted:
+        devices.remove_devices(request.account_id, evicted, now, "device_evicted", by=request.device_id)
     row = {
         "account_id": request.account_id,
         "device_id": request.device_id,
@@ -197,28 +204,30 @@ def _admit_device(request: StreamRequest, limits: StreamLimits, live: list[sa.Ro
     )
 
 
-def _list_evictable_devices(request: StreamRequest, known: list[sa.Row], live: list[sa.Row]) -> list[str]:
-    """The known devices on which nothing plays, the longest unused first; not the one that asks.
+def _list_evictable_devices(request: StreamRequest, known_devices: list[sa.Row], live: list[sa.Row]) -> list[str]:
+    """Return the ids of devices on which nothing plays, least recently used first, except the requesting one.
 
-    Raises NotSignedIn, NotFound where a claim that went before has shut this one's session or device out.
+    Raises NotSignedIn or NotFound if an earlier claim removed this one's session or device.
     """
-    theirs = sa.select(Session.device_id, sa.func.max(Session.last_seen_at, type_=UtcTime))
-    theirs = theirs.where(Session.account_id == request.account_id).group_by(Session.device_id)
-    used = dict(db.session.execute(theirs).all())
-    live_session = Session.id == request.session_id, Session.ended_at.is_(None)
-    asking = db.session.scalar(sa.select(Session.device_id).where(*live_session))
-    if asking is None:
+    last_seen = sa.select(Session.device_id, sa.func.max(Session.last_seen_at, type_=UtcTime))
+    last_seen = last_seen.where(Session.account_id == request.account_id).group_by(Session.device_id)
+    last_seen_by_device = dict(db.session.execute(last_seen).all())
+    own_session = Session.id == request.session_id, Session.ended_at.is_(None)
+    requesting_device_id = db.session.scalar(sa.select(Session.device_id).where(*own_session))
+    if requesting_device_id is None:
         raise NotSignedIn(presented=True)
     if Device.of(request.account_id, request.device_id) is None:
         raise NotFound(detail="There is no such device on your account.")
-    busy = {asking, *(stream.device_id for stream in live)}
-    idle = [device for device in known if device.device_id not in busy]
-    idle.sort(key=lambda device: max(device.last_played_at, used.get(device.device_id, device.last_played_at)))
-    return [device.device_id for device in idle]
+    busy = {requesting_device_id, *(stream.device_id for stream in live)}
+    evictable = [device for device in known_devices if device.device_id not in busy]
+    evictable.sort(
+        key=lambda device: max(device.last_played_at, last_seen_by_device.get(device.device_id, device.last_played_at))
+    )
+    return [device.device_id for device in evictable]
 
 
 def list_stream_devices(account_id: str, now: datetime) -> list[sa.Row]:
-    """The devices that take a place of the account's, the oldest first."""
+    """Return the devices that count towards the account's limit, oldest first."""
     return fetch_all(STREAM_DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_RETENTION})
 
 
@@ -236,24 +245,25 @@ STREAM_DEVICES = (
 )
 
 
-def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *which) -> None:
-    db.session.execute(_end_statement(account_id, now, reason, *which))
+def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions) -> None:
+    """End streams in the caller's unit of work."""
+    db.session.execute(_end_statement(account_id, now, reason, *conditions))
 
 
-def end_streams(account_id: str, now: datetime, reason: str, *which) -> int:
-    """End the account's live streams that `which` means; how many there were."""
-    return execute_write(_end_statement(account_id, now, reason, Stream.expires_at > now, *which))
+def end_streams(account_id: str, now: datetime, reason: str, *conditions) -> int:
+    """End the account's unexpired streams that meet `conditions`; return how many."""
+    return execute_write(_end_statement(account_id, now, reason, Stream.expires_at > now, *conditions))
 
 
-def _end_statement(account_id, now, reason, *which):
-    """Ends open streams. One that had expired before ends as that, at the time when it did."""
-    late = Stream.expires_at <= now
+def _end_statement(account_id, now, reason, *conditions):
+    """Build the update that ends open streams; those already expired end as such, at the time they expired."""
+    has_expired = Stream.expires_at <= now
     return (
         sa.update(Stream)
-        .where(Stream.account_id == account_id, Stream.ended_at.is_(None), *which)
+        .where(Stream.account_id == account_id, Stream.ended_at.is_(None), *conditions)
         .values(
-            ended_at=sa.case((late, Stream.expires_at), else_=now),
-            end_reason=sa.case((late, streaming.EXPIRED), else_=reason),
+            ended_at=sa.case((has_expired, Stream.expires_at), else_=now),
+            end_reason=sa.case((has_expired, streaming.EXPIRED), else_=reason),
         )
     )
 
@@ -264,20 +274,20 @@ ALL_LIVE_STREAMS = (
     .where(IS_LIVE)
     .order_by(Stream.id.desc())
 )
-"""Every account's live streams, the newest first: a walk of the index of open ones."""
+"""The live streams of all accounts, newest first: a scan of the index of open streams."""
 
 
 def expire_and_purge_streams(now: datetime) -> None:
-    """End what expired, and forget what ended long ago; in the caller's unit of work.
+    """End expired streams and delete those that ended long ago, in the caller's unit of work.
 
-    Nothing waits for it: an expired stream takes no place. It keeps the index of open streams short.
+    Nothing depends on it, since an expired stream takes no slot; it keeps the index of open streams short.
     """
     expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
     ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
     db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=streaming.EXPIRED))
     oldest = sa.select(Stream.id).order_by(Stream.id).limit(PURGE_BATCH_SIZE)
-    forgetting = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - streaming.STREAM_RETENTION)
-    while db.session.execute(forgetting).rowcount == PURGE_BATCH_SIZE:
+    deletion = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - streaming.STREAM_RETENTION)
+    while db.session.execute(deletion).rowcount == PURGE_BATCH_SIZE:
         continue
 
 
@@ -285,7 +295,7 @@ PURGE_BATCH_SIZE = 1_000
 
 
 def stream_view(stream: sa.Row) -> dict:
-    """A live stream as its account sees it."""
+    """Return a live stream as in StreamOut."""
     return {
         "stream_id": stream.id,
         "item_id": stream.item_id,
@@ -300,6 +310,7 @@ def stream_view(stream: sa.Row) -> dict:
 
 
 def stream_device_view(device: sa.Row) -> dict:
+    """Return a device as the `device_limit` error lists it."""
     return {
         "id": device.device_id,
         "name": device.name,

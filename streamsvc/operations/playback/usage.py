@@ -1,4 +1,4 @@
-"""What was played: starts, minutes and viewers, by day or by title; and the daily upkeep of the streams' table."""
+"""Usage reports: starts, minutes and viewers by day and by title; and the daily maintenance of streams."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -31,7 +31,10 @@ USAGE_BY_TITLE = (
 
 
 def usage_report(since: date, until: date) -> dict:
-    """{days: [{day, …}], titles: [{title_id, title, …}], total: {…}} from the day `since` to before `until`, in UTC."""
+    """Return the usage of the days from `since` to before `until`, in UTC.
+
+    Shape: {days: [{day, …}], titles: [{title_id, title, …}], total: {…}}.
+    """
     first, last = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (since, until))
     period = {"since": first, "until": last}
     [total] = fetch_all(sa.select(*_USAGE_COLUMNS).where(_IN_PERIOD), period)
@@ -40,14 +43,15 @@ def usage_report(since: date, until: date) -> dict:
     return {
         "days": [{"day": str(row.day), **_usage_view(row)} for row in fetch_all(by_day, period)],
         "titles": [
-            {"title_id": r.title_id, "title": r.title, **_usage_view(r)} for r in fetch_all(USAGE_BY_TITLE, period)
+            {"title_id": row.title_id, "title": row.title, **_usage_view(row)}
+            for row in fetch_all(USAGE_BY_TITLE, period)
         ],
         "total": _usage_view(total),
     }
 
 
 def _start_day():
-    """The civil day in UTC on which a stream started."""
+    """Select the civil day in UTC on which a stream started."""
     if db.engine.dialect.name == "sqlite":
         return sa.func.date(Stream.started_at)
     return sa.cast(sa.func.timezone("UTC", Stream.started_at), sa.Date)
@@ -64,5 +68,5 @@ def _usage_view(row) -> dict:
 
 @jobs.recurring_job("streams", every=timedelta(days=1))
 def maintain_streams(payload: dict, now: datetime) -> None:
-    """End the expired, forget the old."""
+    """End expired streams and delete old ones."""
     streams.expire_and_purge_streams(now)

@@ -1,1 +1,1 @@
-"""What the catalogue holds and how it is found: ratings, text, the title record, the stages of a search."""
+"""The title record, text normalization and the stages of a search."""

@@ -1,4 +1,4 @@
-"""Codes from outside: countries of ISO 3166-1 and the shape of language tags."""
+"""Standard codes: countries of ISO 3166-1, and the syntax of BCP 47 language tags."""
 
 import re
 
@@ -13,7 +13,7 @@ COUNTRIES = frozenset(
     TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW XK
     """.split()
 )
-"""ISO 3166-1 alpha-2, and XK, which Kosovo uses in its absence."""
+"""ISO 3166-1 alpha-2, and XK, the code in use for Kosovo, which has none."""
 
 _LANGUAGE_TAG = re.compile(
     r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-(?:[A-Za-z]{2}|[0-9]{3}))?(-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"
@@ -21,9 +21,9 @@ _LANGUAGE_TAG = re.compile(
 
 
 def normalize_language_tag(tag: str) -> str:
-    """A BCP 47 tag in its usual letters: `pt-br` → `pt-BR`. Raises ValueError for what is none."""
+    """Return a BCP 47 tag in its usual case: `pt-br` → `pt-BR`. Raises ValueError if it is not a tag."""
     if not _LANGUAGE_TAG.fullmatch(tag):
-        raise ValueError(f"{tag!r} is no language tag; write one such as en, pt-BR or zh-Hant-TW.")
+        raise ValueError(f"{tag!r} is not a language tag such as en, pt-BR or zh-Hant-TW.")
     first, *rest = tag.split("-")
     return "-".join([first.lower(), *(_normalize_subtag(part) for part in rest)])
 
@@ -35,6 +35,6 @@ def _normalize_subtag(part):
 
 
 def language_fallbacks(tag: str | None) -> list[str]:
-    """The tags to look under, best first (RFC 4647 lookup): `zh-Hant-TW`, `zh-Hant`, `zh`. Nothing for None."""
+    """Return the tags to try, best first (RFC 4647 lookup): `zh-Hant-TW`, `zh-Hant`, `zh`. Empty for None."""
     parts = tag.split("-") if tag else []
     return ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]

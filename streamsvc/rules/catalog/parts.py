@@ -1,4 +1,4 @@
-"""A part of a record laid over what is known of its title: what it does not name stays."""
+"""Merges a partial record into the stored record of its title; fields it does not name stay."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ NUMBERED_LISTS = ("seasons", "episodes")
 
 
 def merge_partial_record(existing: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    """The whole record as JSON values. Lists are replaced, objects (localizations, external ids) merged by their names.
+    """Return the complete record as JSON values.
 
-    Seasons and episodes are those of the part, each laid over the known one of its number.
+    Lists are replaced; objects (localizations, external ids) are merged by name. Seasons and episodes are those of the
+    part, each merged into the existing one with the same number.
     """
     return existing | {
         name: _merge_value(name, existing.get(name), value) for name, value in part.items() if value is not None
@@ -19,6 +20,6 @@ def _merge_value(name, existing, value):
     if isinstance(value, dict) and isinstance(existing, dict):
         return merge_partial_record(existing, value)
     if name in NUMBERED_LISTS and existing:
-        by_number = {str(one["number"]): one for one in existing}
-        return [merge_partial_record(by_number.get(str(one["number"]), {}), one) for one in value]
+        by_number = {str(item["number"]): item for item in existing}
+        return [merge_partial_record(by_number.get(str(item["number"]), {}), item) for item in value]
     return value

@@ -1,7 +1,7 @@
-"""The title record: one line of the catalogue file, checked and written in one way.
+"""The title record: one line of the catalogue file, validated and normalized.
 
-The record is what the operator says; tables and cards are made from it. Two records are the same when `encoded` says
-so, whatever their spelling was: that is how a file imported twice changes nothing.
+The record is the operator's input; tables and cards are built from it. Two records are equal if `encode_record` returns
+the same text for both, however they were written, so importing a file twice changes nothing.
 """
 
 import re
@@ -37,7 +37,7 @@ Markers = dict[Code, MarkerSeconds]
 
 
 class _RecordPart(Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True):
-    pass
+    """The base of a record's objects."""
 
 
 class Localization(_RecordPart):
@@ -95,7 +95,7 @@ class Season(_RecordPart):
 
 
 class CatalogRecord(_RecordPart):
-    """`windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none."""
+    """A title record. `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none."""
 
     external_id: Identifier
     kind: Literal["movie", "series"]
@@ -127,7 +127,7 @@ class CatalogRecord(_RecordPart):
 
     @property
     def facts(self) -> TitleFacts:
-        """What the decision about access needs."""
+        """The facts for access decisions."""
         windows = self.windows and tuple(
             AccessWindow(w.countries and frozenset(w.countries), w.starts_at, w.ends_at) for w in self.windows
         )
@@ -139,7 +139,7 @@ class CatalogRecord(_RecordPart):
 
 
 class FieldError(NamedTuple):
-    """Why a record is not taken: the field, a code to match on, a sentence."""
+    """Why a record is invalid: the field, a code to match on, a sentence."""
 
     field: str
     code: str
@@ -147,9 +147,11 @@ class FieldError(NamedTuple):
 
 
 class InvalidRecord(Exception):
-    def __init__(self, *flaws: FieldError):
-        super().__init__("; ".join(flaw.reason for flaw in flaws))
-        self.errors = flaws
+    """A record that fails validation, with all its errors."""
+
+    def __init__(self, *errors: FieldError):
+        super().__init__("; ".join(error.reason for error in errors))
+        self.errors = errors
 
 
 _decoder = msgspec.json.Decoder(CatalogRecord)
@@ -157,7 +159,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def decode_record(line: bytes) -> CatalogRecord:
-    """The record in one line of JSON. Raises Flawed."""
+    """Return the normalized record in a line of JSON. Raises InvalidRecord."""
     try:
         return normalize_record(_decoder.decode(line))
     except msgspec.ValidationError as error:
@@ -167,7 +169,7 @@ def decode_record(line: bytes) -> CatalogRecord:
 
 
 def convert_record(value: Any, from_text: bool = False) -> CatalogRecord:
-    """The record in a JSON value that was read before; `from_text` takes "1994" for a number. Raises Flawed."""
+    """Return the normalized record in a JSON value; `from_text` accepts "1994" as a number. Raises InvalidRecord."""
     try:
         return normalize_record(msgspec.convert(value, CatalogRecord, strict=not from_text))
     except msgspec.ValidationError as error:
@@ -175,12 +177,12 @@ def convert_record(value: Any, from_text: bool = False) -> CatalogRecord:
 
 
 def decode_stored_record(text: str) -> CatalogRecord:
-    """The record that `encoded` wrote."""
+    """Return the record in text that `encode_record` returned."""
     return _decoder.decode(text)
 
 
 def encode_record(record: CatalogRecord) -> str:
-    """The record in the one form in which it is kept, compared and exported."""
+    """Return a record as the canonical JSON in which it is stored, compared and exported."""
     return _encoder.encode(record).decode()
 
 
@@ -198,47 +200,50 @@ _FIELD_NAME = re.compile(r"field `([^`]*)`")
 
 
 def _field_error(message):
-    """msgspec's sentence as a flaw: "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
-    said, _, path = message.partition(" - at `$")
+    """Convert a message of msgspec, such as "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
+    sentence, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
-    if named := _FIELD_NAME.search(said):
-        field = f"{field}.{named[1]}" if field else named[1]
-    code = next((code for words, code in _ERROR_CODES if words in said), "invalid")
-    return FieldError(field.replace("[...]", ""), code, f"{said}.")
+    if name := _FIELD_NAME.search(sentence):
+        field = f"{field}.{name[1]}" if field else name[1]
+    code = next((code for words, code in _ERROR_CODES if words in sentence), "invalid")
+    return FieldError(field.replace("[...]", ""), code, f"{sentence}.")
 
 
-def normalize_record(given: CatalogRecord) -> CatalogRecord:
-    """The same record in its settled spelling: codes in their usual letters, nothing twice. Raises Flawed."""
-    flaws: list[FieldError] = []
-    given = _replace_nulls(given)
+def normalize_record(record: CatalogRecord) -> CatalogRecord:
+    """Return the record with codes in their usual case and without duplicates. Raises InvalidRecord."""
+    errors: list[FieldError] = []
+    record = _replace_nulls(record)
     record = msgspec.structs.replace(
-        given,
-        title=_normalize_text(given.title),
-        genres=_unique(filter(None, map(text.slugify, given.genres))),
-        age_rating=_normalize_or_report(flaws, "age_rating", "unknown_rating", _normalize_age_rating, given.age_rating),
-        languages=_unique(_normalize_languages(flaws, "languages", given.languages)),
-        countries=_unique(_normalize_countries(flaws, "countries", given.countries)),
+        record,
+        title=_normalize_text(record.title),
+        genres=_unique(filter(None, map(text.slugify, record.genres))),
+        age_rating=_normalize_or_report(
+            errors, "age_rating", "unknown_rating", _normalize_age_rating, record.age_rating
+        ),
+        languages=_unique(_normalize_languages(errors, "languages", record.languages)),
+        countries=_unique(_normalize_countries(errors, "countries", record.countries)),
         localizations={
             tag: localization
-            for name, localization in given.localizations.items()
-            for tag in _normalize_languages(flaws, f"localizations.{name}", [name])
+            for name, localization in record.localizations.items()
+            for tag in _normalize_languages(errors, f"localizations.{name}", [name])
         },
-        windows=given.windows and [_normalize_window(flaws, f"windows[{at}]", w) for at, w in enumerate(given.windows)],
-        plans=given.plans and _unique(given.plans),
+        windows=record.windows
+        and [_normalize_window(errors, f"windows[{index}]", window) for index, window in enumerate(record.windows)],
+        plans=record.plans and _unique(record.plans),
     )
-    _check_seasons(flaws, record)
+    _check_seasons(errors, record)
     try:
         if "\\u0000" in encode_record(record):
-            flaws.append(FieldError("", "control_character", "Text may not contain NUL."))
+            errors.append(FieldError("", "control_character", "Text must not contain NUL."))
     except UnicodeEncodeError:
-        flaws.append(FieldError("", "malformed", "The text is not well-formed Unicode."))
-    if flaws:
-        raise InvalidRecord(*flaws)
+        errors.append(FieldError("", "malformed", "Text must be well-formed Unicode."))
+    if errors:
+        raise InvalidRecord(*errors)
     return record
 
 
 def _replace_nulls(part):
-    """The same with empty lists in place of nulls; seasons and episodes too."""
+    """Return the record part with empty lists instead of nulls, also in seasons and episodes."""
     nulls = {f.name: f.default_factory() for f in _LIST_FIELDS[type(part)] if getattr(part, f.name) is None}
     if isinstance(part, CatalogRecord) and part.seasons:
         nulls["seasons"] = [_replace_nulls(season) for season in part.seasons]
@@ -258,11 +263,11 @@ def _normalize_window(errors, field, window):
         return moment and moment.astimezone(UTC)
 
     if window.starts_at and window.ends_at and window.starts_at >= window.ends_at:
-        errors.append(FieldError(f"{field}.ends_at", "out_of_range", "A window ends after it starts."))
+        errors.append(FieldError(f"{field}.ends_at", "out_of_range", "Must be after starts_at."))
     for name in ("starts_at", "ends_at"):
         moment = getattr(window, name)
         if moment and not 1900 <= moment.year <= 9000:
-            errors.append(FieldError(f"{field}.{name}", "out_of_range", "Give a year from 1900 to 9000."))
+            errors.append(FieldError(f"{field}.{name}", "out_of_range", "The year must be from 1900 to 9000."))
             return window
     countries = window.countries and sorted(set(_normalize_countries(errors, f"{field}.countries", window.countries)))
     return Window(countries, utc(window.starts_at), utc(window.ends_at))
@@ -270,14 +275,16 @@ def _normalize_window(errors, field, window):
 
 def _check_seasons(errors, record):
     if record.kind == "movie" and record.seasons:
-        errors.append(FieldError("seasons", "not_allowed", "A movie has no seasons."))
+        errors.append(FieldError("seasons", "not_allowed", "A movie must not have seasons."))
     numbers = [season.number for season in record.seasons]
     if len(set(numbers)) < len(numbers):
-        errors.append(FieldError("seasons", "duplicate", "A season's number stands twice."))
-    for at, season in enumerate(record.seasons):
+        errors.append(FieldError("seasons", "duplicate", "Season numbers must be unique."))
+    for index, season in enumerate(record.seasons):
         numbers = [episode.number for episode in season.episodes]
         if len(set(numbers)) < len(numbers):
-            errors.append(FieldError(f"seasons[{at}].episodes", "duplicate", "An episode's number stands twice."))
+            errors.append(
+                FieldError(f"seasons[{index}].episodes", "duplicate", "Episode numbers must be unique within a season.")
+            )
 
 
 def _normalize_age_rating(name):
@@ -285,6 +292,7 @@ def _normalize_age_rating(name):
 
 
 def _normalize_or_report(errors, field, code, normalize, value):
+    """Return the normalized value; append an error if `normalize` raises ValueError."""
     try:
         return value and normalize(value)
     except ValueError as error:
@@ -299,7 +307,7 @@ def _normalize_languages(errors, field, tags):
 def _normalize_countries(errors, field, names):
     upper = [name.upper() for name in names]
     for unknown in set(upper) - codes.COUNTRIES:
-        errors.append(FieldError(field, "unknown_country", f"{unknown!r} is no country of ISO 3166-1."))
+        errors.append(FieldError(field, "unknown_country", f"{unknown!r} is not a country code of ISO 3166-1."))
     return upper
 
 

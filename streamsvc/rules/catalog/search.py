@@ -1,13 +1,13 @@
-"""What a title is found under, and what is asked of the index for a query.
+"""The tokens by which a title is found, and the expressions that a query runs against the index.
 
-Each token carries its class in its first letter, so that one index with no columns and no positions is enough:
-`c` a whole name run together, `s` a whole name with its words parted by `_`, both also without a leading article, `n` a
-word of a name, `j` two words run together, another reading of a word or a number (`4` for `iv`, `22` for `twenty two`),
-or the year, `p` a word of a person's name.
+The first letter of a token is its class, so one index without columns and positions is enough: `c` a whole name without
+spaces, `s` a whole name with its words joined by `_`, both also without a leading article, `n` a word of a name, `j`
+two words joined, another spelling of a word or a number (`4` for `iv`, `22` for `twenty two`), or the year, `p` a word
+of a person's name.
 
-A query becomes stages, best first; a title belongs to the first stage that it matches, and within a stage the more
-popular one comes first. The same expression is written for SQLite's FTS5 and for PostgreSQL's tsquery, over the same
-tokens: both databases answer alike.
+A query becomes stages, best first. A title belongs to the first stage it matches; within a stage the more popular title
+comes first. SQLite's FTS5 and PostgreSQL's tsquery run the same expression over the same tokens, so both databases
+return the same results.
 """
 
 import re
@@ -24,95 +24,101 @@ from streamsvc.rules.catalog.text import (
 )
 
 INDEX_VERSION = 2
-"""To be raised with every change of the tokens: the index is then made anew."""
+"""Increment with every change of the tokens, so that the index is rebuilt."""
 MAX_QUERY_LENGTH = 200
 MAX_QUERY_WORDS = 12
 MAX_TOKEN_LENGTH = 100
-MIN_JOINED_LENGTH = 5  # letters: below, `them` would begin "The Matrix"
+MIN_JOINED_LENGTH = 5  # letters; with fewer, `them` would match the start of "The Matrix"
 MAX_WORDS_TO_JOIN = 4  # words
 STOP_WORDS = frozenset("the a an and of in on to le la les de der die das el il".split())
 _INITIALS = re.compile(r"\b(?:[^\W\d_]\.)+[^\W\d_]\b(?!\.)")
 MIN_CERTAIN_HITS = 5
-"""Guesses are made only where fewer hits than this are certain."""
+"""Guesses run only if the certain stages gave fewer hits than this."""
 
 
 class SearchStage(NamedTuple):
+    """One expression of a query and the kind of match it stands for."""
+
     match: str
-    """What the answer says of the hit: exact, prefix, words or fuzzy."""
+    """The `match` of its hits: exact, prefix, words or fuzzy."""
     expression: tuple
 
 
 def record_tokens(record: CatalogRecord) -> set[str]:
-    """Every token under which the title is found: its names in all languages, and its people."""
-    found = set()
-    others = [localization.title for localization in record.localizations.values()]
-    for name in {record.title, record.original_title, *others} - {None}:
+    """Return every token by which the title is found: of its names in all languages, its year and its people."""
+    tokens = set()
+    localized = [localization.title for localization in record.localizations.values()]
+    for name in {record.title, record.original_title, *localized} - {None}:
         folded = fold_text(name)
         words = folded.split()
-        for whole in {folded, without_article(folded)}:
-            found |= {"c" + without_spaces(whole), "s" + whole.replace(" ", "_")}
-        found |= {"n" + word for word in words}
-        found |= {"j" + pair for pair in joined_words(folded)}
+        for full_name in {folded, without_article(folded)}:
+            tokens |= {"c" + without_spaces(full_name), "s" + full_name.replace(" ", "_")}
+        tokens |= {"n" + word for word in words}
+        tokens |= {"j" + pair for pair in joined_words(folded)}
     if record.year:
-        found.add(f"j{record.year}")
+        tokens.add(f"j{record.year}")
     for name in {credit.name for credit in record.credits}:
-        found |= {"p" + word for word in fold_text(name).split()}
-    return {token[:MAX_TOKEN_LENGTH] for token in found}
+        tokens |= {"p" + word for word in fold_text(name).split()}
+    return {token[:MAX_TOKEN_LENGTH] for token in tokens}
 
 
-def correctable_words(found: set[str]) -> set[str]:
-    """The words among tokens that a misspelt one may have meant."""
-    return {token[1:] for token in found if token[0] in "njp" and not token[1:].isdigit()}
+def correctable_words(tokens: set[str]) -> set[str]:
+    """Return the words among tokens that may serve as spelling corrections."""
+    return {token[1:] for token in tokens if token[0] in "njp" and not token[1:].isdigit()}
 
 
 def query_words(query: str) -> list[str]:
-    """The words of a query, as the index has them; none for a query of nothing at all.
+    """Return the words of a query as the index has them; empty if the query has none.
 
-    Who types initials leaves out their last dot: `e.t` is `E.T.`.
+    Initials may lack their last dot: `e.t` is `E.T.`.
     """
-    whole = _INITIALS.sub(r"\g<0>.", query[:MAX_QUERY_LENGTH])
-    return [word[: MAX_TOKEN_LENGTH - 1] for word in fold_text(whole).split()[:MAX_QUERY_WORDS]]
+    completed = _INITIALS.sub(r"\g<0>.", query[:MAX_QUERY_LENGTH])
+    return [word[: MAX_TOKEN_LENGTH - 1] for word in fold_text(completed).split()[:MAX_QUERY_WORDS]]
 
 
 def distinctive_words(words: list[str]) -> list[str]:
-    """The words that tell titles apart, once each: without articles and the like, where there are others.
+    """Return the words without duplicates and, if any others remain, without stop words.
 
-    A last word of one or two letters stays: it may be the beginning of another.
+    A last word of one or two letters stays, since it may be the start of another.
     """
     last = len(words) - 1
-    rest = [word for at, word in enumerate(words) if word not in STOP_WORDS or (at == last and len(word) < 3)]
-    return list(dict.fromkeys(rest or words))
+    distinctive = [
+        word for index, word in enumerate(words) if word not in STOP_WORDS or (index == last and len(word) < 3)
+    ]
+    return list(dict.fromkeys(distinctive or words))
 
 
 def certain_stages(words: list[str]) -> list[SearchStage]:
-    """What matches the query as it was typed; a title may be in several."""
-    whole = "".join(words)[: MAX_TOKEN_LENGTH - 1]
-    begins = [_prefix("s" + "_".join(words)[: MAX_TOKEN_LENGTH - 1])]
-    if len(whole) >= MIN_JOINED_LENGTH:
-        begins.append(_prefix("c" + whole))
-    ways = _word_variants(distinctive_words(words))
+    """Return the stages that match the query as typed; a title may match several."""
+    compact = "".join(words)[: MAX_TOKEN_LENGTH - 1]
+    starts = [_prefix("s" + "_".join(words)[: MAX_TOKEN_LENGTH - 1])]
+    if len(compact) >= MIN_JOINED_LENGTH:
+        starts.append(_prefix("c" + compact))
+    variants = _word_variants(distinctive_words(words))
     return [
-        SearchStage("exact", _term("c" + whole)),
-        SearchStage("prefix", _any(begins)),
-        SearchStage("words", _any(_all(_prefix("n" + word) for word in way) for way in ways)),
-        SearchStage("words", _any(_all(map(_anywhere, way)) for way in ways)),
+        SearchStage("exact", _term("c" + compact)),
+        SearchStage("prefix", _any(starts)),
+        SearchStage("words", _any(_all(_prefix("n" + word) for word in variant) for variant in variants)),
+        SearchStage("words", _any(_all(map(_anywhere, variant)) for variant in variants)),
     ]
 
 
 def _word_variants(words):
-    """The words; with numbers of several words in digits; and with two neighbours run together: `bat man begins` may
-    be `batman begins`."""
-    joints = range(len(words) - 1) if len(words) <= MAX_WORDS_TO_JOIN else ()
+    """Return the words, the words with numbers in digits, and the words with two neighbours joined.
+
+    `bat man begins` may be `batman begins`.
+    """
+    joinable = range(len(words) - 1) if len(words) <= MAX_WORDS_TO_JOIN else ()
     digits = replace_number_words(words)
     return [
         words,
         *([digits] if digits != words else []),
-        *([*words[:at], words[at] + words[at + 1], *words[at + 2 :]] for at in joints),
+        *([*words[:index], words[index] + words[index + 1], *words[index + 2 :]] for index in joinable),
     ]
 
 
 def guess_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """What the query may have meant: one slip in a word of a name, in any word. After the certain stages."""
+    """Return the stages with corrected words, in names and in any token; they follow the certain stages."""
     words = distinctive_words(words)
     if not any(corrections.get(word) for word in words):
         return []
@@ -127,51 +133,53 @@ def guess_stages(words: list[str], corrections: dict[str, list[str]]) -> list[Se
 
 
 def last_resort_stages(words: list[str], corrections: dict[str, list[str]]) -> list[SearchStage]:
-    """All words but one, where nothing has all of them."""
+    """Return the stage that matches all words but one, for queries without other hits."""
     words = distinctive_words(words)
     if len(words) < 2:
         return []
-    rests = [[*words[:at], *words[at + 1 :]] for at in range(len(words))]
+    subsets = [[*words[:index], *words[index + 1 :]] for index in range(len(words))]
     return [
         SearchStage(
             "fuzzy",
-            _any(_all(_any(_word_alternatives(w, corrections, "n", _prefix("n" + w))) for w in r) for r in rests),
+            _any(
+                _all(_any(_word_alternatives(word, corrections, "n", _prefix("n" + word))) for word in subset)
+                for subset in subsets
+            ),
         )
     ]
 
 
 def search_stages(words: list[str], corrections: dict[str, list[str]] | None = None) -> list[SearchStage]:
-    """The stages of a query in their order, no title in two of them: the certain ones, with corrections all."""
+    """Return the stages of a query in order, without overlap; guesses only if `corrections` is given."""
     certain = certain_stages(words)
     if corrections is None:
         return _without_earlier(certain)
-    exact, prefix, _, anywhere = (
-        stage.expression for stage in certain
-    )  # what has its words in names has them anywhere
+    # the third stage is left out: titles with the words in names have them anywhere
+    exact, prefix, _, anywhere = (stage.expression for stage in certain)
     return _without_earlier(certain) + _without_earlier(
         guess_stages(words, corrections), without=[exact, prefix, anywhere]
     )
 
 
 def _without_earlier(all_stages, without=()):
-    """The stages without what an earlier one already gives, nor what `without` gives."""
-    apart = []
-    for at, (match, wanted) in enumerate(all_stages):
-        earlier = [*without, *(stage.expression for stage in all_stages[:at])]
-        apart.append(SearchStage(match, ("not", wanted, _any(earlier)) if earlier else wanted))
-    return apart
+    """Return the stages without the titles that an earlier stage or an expression in `without` matches."""
+    stages = []
+    for index, (match, expression) in enumerate(all_stages):
+        earlier = [*without, *(stage.expression for stage in all_stages[:index])]
+        stages.append(SearchStage(match, ("not", expression, _any(earlier)) if earlier else expression))
+    return stages
 
 
 def _anywhere(word):
-    ways = [_prefix("n" + word), _prefix("p" + word), _term("j" + word)]
+    spellings = [_prefix("n" + word), _prefix("p" + word), _term("j" + word)]
     if len(word) >= MIN_JOINED_LENGTH:
-        ways.append(_prefix("j" + word))
-    ways += [_term(kind + other) for other in alternative_spellings(word) for kind in "nj"]
-    return _any(ways)
+        spellings.append(_prefix("j" + word))
+    spellings += [_term(kind + spelling) for spelling in alternative_spellings(word) for kind in "nj"]
+    return _any(spellings)
 
 
 def _word_alternatives(word, corrections, kinds, as_typed):
-    return [as_typed, *(_term(kind + other) for other in corrections.get(word, ()) for kind in kinds)]
+    return [as_typed, *(_term(kind + correction) for correction in corrections.get(word, ()) for kind in kinds)]
 
 
 def _term(token):
@@ -191,7 +199,7 @@ def _any(parts):
 
 
 def format_fts5(expression: tuple) -> str:
-    """The expression in the language of SQLite's full-text search."""
+    """Return the expression in the syntax of SQLite's FTS5."""
     operator, *parts = expression
     if operator in ("term", "prefix"):
         return f'"{parts[0]}"' + ("*" if operator == "prefix" else "")
@@ -199,7 +207,7 @@ def format_fts5(expression: tuple) -> str:
 
 
 def format_tsquery(expression: tuple) -> str:
-    """The expression in the language of PostgreSQL's text search."""
+    """Return the expression in the syntax of PostgreSQL's tsquery."""
     operator, *parts = expression
     if operator in ("term", "prefix"):
         return f"'{parts[0]}'" + (":*" if operator == "prefix" else "")

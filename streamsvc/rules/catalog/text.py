@@ -1,7 +1,7 @@
-"""One way of writing text for finding it: without case, accents, ligatures and punctuation.
+"""Text folding for search: without case, accents, ligatures and punctuation.
 
-`fold("Léon: The Professional")` is `leon the professional`. Titles and queries pass through the same function, so
-what a person types finds what the catalogue says, whichever way either of them writes it.
+`fold_text("Léon: The Professional")` is `leon the professional`. Titles and queries pass through the same function, so
+they match however either is written.
 """
 
 import re
@@ -18,7 +18,7 @@ _LETTERS = str.maketrans(
 )  # fmt: skip
 _ACRONYM = re.compile(r"\b(?:\w\.){2,}")  # R.E.M., E.T.
 _SEPARATORS = re.compile(r"[\W_]+")
-# Scripts that are written without spaces: each character is a word of its own.
+# Scripts written without spaces: each character counts as a word.
 _UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff])"
 )
@@ -41,8 +41,11 @@ ARTICLES = frozenset("the a an le la les der das el los las il".split())
 
 @lru_cache(maxsize=50_000)
 def fold_text(text: str) -> str:
-    """Lower-case words parted by single spaces. Text of symbols alone becomes their code points, so `$` is found."""
-    plain = _ACRONYM.sub(lambda found: found[0].replace(".", "") + " ", _without_accents(text))
+    """Return lower-case words separated by single spaces.
+
+    Text of symbols alone becomes their code points, so that `$` can be found.
+    """
+    plain = _ACRONYM.sub(lambda match: match[0].replace(".", "") + " ", _without_accents(text))
     if not plain.isascii():
         plain = _UNSPACED.sub(r" \1 ", _without_vowel_signs(plain))
     folded = _SEPARATORS.sub(" ", plain).strip()
@@ -50,7 +53,7 @@ def fold_text(text: str) -> str:
 
 
 def _without_accents(text):
-    """Small letters without accents; the marks of other scripts, which make another letter, stay."""
+    """Return lower-case text without accents; marks of other scripts, which form other letters, stay."""
     if text.isascii():
         return text.lower().translate(_LETTERS)
     lowered = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
@@ -60,77 +63,85 @@ def _without_accents(text):
 
 
 def _without_vowel_signs(text):
-    """Vowel signs of Indic and other scripts belong to the word; `re` takes them for separators."""
+    """Drop the vowel signs of Indic and other scripts, which belong to a word but which `re` treats as separators."""
     return "".join(letter for letter in text if unicodedata.category(letter) not in ("Mn", "Mc", "Me", "Cf"))
 
 
 def without_spaces(folded: str) -> str:
-    """Folded text without its spaces: what `Spider-Man`, `spider man` and `spiderman` have in common."""
+    """Return folded text without spaces, the same for `Spider-Man`, `spider man` and `spiderman`."""
     return folded.replace(" ", "")
 
 
 def alternative_spellings(word: str, first: bool = False) -> list[str]:
-    """Other ways to write a word: `iv` and `four` as `4`, `doctor` as `dr`. A first word is no Roman numeral."""
-    ways = (NUMBER_WORDS.get(word), ABBREVIATIONS.get(word), None if first else ROMAN_NUMERALS.get(word))
-    return [way for way in ways if way]
+    """Return other spellings of a word: `4` for `iv` and `four`, `dr` for `doctor`.
+
+    The first word of a name is never a Roman numeral.
+    """
+    spellings = (NUMBER_WORDS.get(word), ABBREVIATIONS.get(word), None if first else ROMAN_NUMERALS.get(word))
+    return [spelling for spelling in spellings if spelling]
 
 
 def joined_words(folded: str) -> list[str]:
-    """Each word joined to the next, and its other readings: ways in which people write these words."""
+    """Return each word joined to the next, and the other spellings of words and numbers."""
     words = folded.split()
-    others = [way for at, word in enumerate(words) for way in alternative_spellings(word, first=at == 0)]
-    others += [word for word in replace_number_words(words) if word not in words]
-    return [first + second for first, second in pairwise(words)] + others
+    spellings = [
+        spelling for index, word in enumerate(words) for spelling in alternative_spellings(word, first=index == 0)
+    ]
+    spellings += [word for word in replace_number_words(words) if word not in words]
+    return [first + second for first, second in pairwise(words)] + spellings
 
 
 def replace_number_words(words: list[str]) -> list[str]:
-    """The words with each number of several words in digits; the same where there is none.
+    """Return the words with each number of several words in digits; unchanged if there is none.
 
     `twenty two` is `22`, `one hundred and one` is `101`, and `one two three`, read digit by digit, `123`.
     """
-    found, at = [], 0
-    while at < len(words):
-        digits, end = _digits_at(words, at)
-        value, behind = (digits, end) if end - at > 1 else _number_at(words, at)
-        several = behind - at > 1
-        found.append(value if several else words[at])
-        at = behind if several else at + 1
-    return found
+    replaced, index = [], 0
+    while index < len(words):
+        digits, end = _digits_at(words, index)
+        value, after = (digits, end) if end - index > 1 else _number_at(words, index)
+        is_number = after - index > 1
+        replaced.append(value if is_number else words[index])
+        index = after if is_number else index + 1
+    return replaced
 
 
-def _digits_at(words, at):
-    """The digits that stand here one by one, and where they end."""
-    end = at
+def _digits_at(words, index):
+    """Return the digits spelled one by one from an index on, and the index after them."""
+    end = index
     while end < len(words) and 0 < NUMBER_VALUES.get(words[end], 0) < 10:
         end += 1
-    return "".join(NUMBER_WORDS[word] for word in words[at:end]), end
+    return "".join(NUMBER_WORDS[word] for word in words[index:end]), end
 
 
-def _number_at(words, at):
-    """The number in words that stands here, and where it ends: each word fills what room the one before it leaves."""
-    thousands, rest, room, end = 0, 0, 1_000, at
-    for place, word in enumerate(words[at:], at):
+def _number_at(words, start):
+    """Return the number spelled in words from an index on, and the index after it.
+
+    Each word must be smaller than the `limit` that the previous one sets: 10 after `twenty`, 100 after `hundred`.
+    """
+    thousands, rest, limit, end = 0, 0, 1_000, start
+    for index, word in enumerate(words[start:], start):
         value = NUMBER_VALUES.get(word, 0)
-        if word == "and" and (room == 100 or (thousands and room == 1_000)):
+        if word == "and" and (limit == 100 or (thousands and limit == 1_000)):
             continue
         if value == 1_000 and not thousands:
-            thousands, rest, room = (rest or 1) * value, 0, 1_000
-        elif value == 100 and rest < 100 and room != 100:
-            rest, room = (rest or 1) * value, 100
-        elif 0 < value < min(room, 100):
-            rest, room = rest + value, 1 if value < 20 else 10
+            thousands, rest, limit = (rest or 1) * value, 0, 1_000
+        elif value == 100 and rest < 100 and limit != 100:
+            rest, limit = (rest or 1) * value, 100
+        elif 0 < value < min(limit, 100):
+            rest, limit = rest + value, 1 if value < 20 else 10
         else:
             break
-        end = place + 1
+        end = index + 1
     return str(thousands + rest), end
 
 
 def without_article(folded: str) -> str:
-    """`matrix` for `the matrix`; the same where no article begins it, or nothing follows."""
+    """Return `matrix` for `the matrix`; unchanged without a leading article, or if nothing follows it."""
     first, _, rest = folded.partition(" ")
     return rest if rest and first in ARTICLES else folded
 
 
 def slugify(text: str) -> str:
-    """`Science Fiction` → `science-fiction`: how a genre or a collection is named in an address."""
+    """Return `science-fiction` for `Science Fiction`: the code of a genre or a collection in URLs."""
     return fold_text(text).replace(" ", "-")

@@ -1,14 +1,14 @@
-"""What a misspelt word may have meant: the words one slip away, and those that sound alike.
+"""Candidates for the correction of a misspelled word: words one edit away, and words that sound alike.
 
-Instead of comparing a query with every word of the catalogue, each possible slip is written out (a few hundred for a
-word of ten letters) and looked up in an index, and so is the word's sound; the work does not grow with the catalogue.
+Instead of comparing a query with every word of the catalogue, every possible edit is generated (a few hundred for a
+word of ten letters) and looked up in an index, and so is the word's sound; the cost does not grow with the catalogue.
 """
 
 import re
 from difflib import SequenceMatcher
 from string import ascii_lowercase, digits
 
-MIN_WORD_LENGTH = 3  # letters; below this nearly every word is one slip away from another
+MIN_WORD_LENGTH = 3  # letters; nearly every shorter word is one edit away from another
 MAX_WORD_LENGTH = 24
 
 _ALPHABETS = (
@@ -19,14 +19,14 @@ _ALPHABETS = (
 
 
 def words_one_edit_away(word: str) -> set[str]:
-    """Every string at a Damerau distance of one from `word`; none where it is too short or too long to guess.
+    """Return every string at a Damerau–Levenshtein distance of one; empty if the word is too short or too long.
 
-    Nor for a number, or what is mostly one: each is one slip away from others and means itself.
+    Also empty for numbers and words of mostly digits: each is one edit away from others and is meant as typed.
     """
     if not MIN_WORD_LENGTH <= len(word) <= MAX_WORD_LENGTH or 2 * sum(map(str.isdigit, word)) >= len(word):
         return set()
     letters = next((alphabet for alphabet in _ALPHABETS if set(word) & set(alphabet)), "")
-    cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+    cuts = [(word[:index], word[index:]) for index in range(len(word) + 1)]
     dropped = {head + tail[1:] for head, tail in cuts if tail}
     swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in cuts if len(tail) > 1}
     wrong = {head + letter + tail[1:] for head, tail in cuts if tail for letter in letters}
@@ -41,14 +41,14 @@ _SOUNDS = tuple(
         ("x", "ks"), ("z", "s"), ("[hy]", ""), ("(?<=.)[aeiou]", ""), (r"(.)\1+", r"\1"),
     )
 )  # fmt: skip
-MIN_SOUND_LENGTH = 3  # consonants; fewer are shared by too many words
-MIN_SIMILARITY = 0.65  # of 1: how much of two words with the same sound must be the same letters
+MIN_SOUND_LENGTH = 3  # consonants; too many words share fewer
+MIN_SIMILARITY = 0.65  # ratio of matching letters required of two words with the same sound
 
 
 def sound_key(word: str) -> str:
-    """How a word sounds, roughly: its consonants. The same for `ghandi` and `gandhi`, `jurrasic` and `jurassic`.
+    """Return a rough phonetic key, a word's consonants: equal for `ghandi` and `gandhi`, `jurrasic` and `jurassic`.
 
-    Nothing for words of other alphabets than the Latin, and for those with too few consonants to tell.
+    Empty for words outside the Latin alphabet, and for words with too few consonants.
     """
     if not word.isascii() or not word.isalpha():
         return ""
@@ -61,10 +61,10 @@ _DOUBLED = re.compile(r"(.)\1+")
 
 
 def without_doubled_letters(word: str) -> str:
-    """The word without doubled letters: the same for `mama` and `mamma`."""
+    """Return the word without doubled letters, the same for `mama` and `mamma`."""
     return _DOUBLED.sub(r"\1", word)
 
 
 def is_similar(word: str, other: str) -> bool:
-    """Whether two words of one sound are written so much alike that one may be meant by the other."""
+    """Whether two words of one sound are spelled similarly enough for one to be a misspelling of the other."""
     return SequenceMatcher(None, word, other).ratio() >= MIN_SIMILARITY

@@ -1,1 +1,1 @@
-"""Who may play what, streams and their heartbeats, progress, playback tokens."""
+"""Rules of access, streams and heartbeats, progress, and playback tokens."""

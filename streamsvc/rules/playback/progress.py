@@ -1,8 +1,8 @@
-"""How far a viewer got: what counts as begun, what as watched, and which of two reports is the newer one.
+"""Viewing progress: when an item counts as started and as watched, and which of two reports is newer.
 
-Every fact of a progress row grows in one direction, so that reports may come late, twice and in any order and the row
-ends up the same: the position is that of the newest report, `watched_at` the latest time that the end was reached,
-`restarted_at` the latest time that a viewer began again. `models/progress.py` says the same in SQL.
+Every fact in a progress row grows in one direction, so that late, repeated and reordered reports lead to the same row:
+the position is that of the newest report, `watched_at` the latest time the end was reached, `restarted_at` the latest
+time the viewer started again. models/progress.py is the same rule in SQL.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ STARTED_AFTER_S = 30
 STARTED_AFTER_SHARE = 0.05
 WATCHED_SHARE = 0.9
 INACTIVE_AFTER = timedelta(days=365)
-"""What nobody went on with for so long leaves "continue watching" and "next up"."""
+"""Items without progress for so long leave "Continue watching" and "Next up"."""
 
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """What a player says. `at` is when by the service's clock, `claimed_at` when by the player's.
+    """A player's report. `at` is its time by the server's clock, `claimed_at` by the player's.
 
-    A player's clock that runs ahead counts as now, so that it cannot shut out every report to come.
+    The time of a player whose clock runs ahead counts as now, so that it cannot suppress all later reports.
     """
 
     position_s: int
@@ -32,7 +32,7 @@ class ProgressReport:
 
 @dataclass(frozen=True)
 class PlayableItem:
-    """What there is to play: a film, or an episode of the series `title_id`. `runtime_s` None: not known."""
+    """A film, or an episode of the series `title_id`. `runtime_s` is None if unknown."""
 
     id: str
     title_id: str
@@ -50,7 +50,10 @@ def normalize_report(
     now: datetime,
     restarted_at: datetime | None = None,
 ) -> ProgressReport:
-    """What one report means. The player's own duration counts before the catalogue's: cuts differ."""
+    """Return the report that a player's values stand for.
+
+    The player's duration takes precedence over the catalogue's, since cuts differ.
+    """
     duration_s = duration_s or item.runtime_s
     position_s = min(position_s, duration_s) if duration_s else position_s
     at = min(claimed_at, now)
@@ -59,19 +62,19 @@ def normalize_report(
 
 
 def reaches_end(position_s: int, duration_s: int | None, credits_s: int | None) -> bool:
-    """Whether that is the end: where the credits begin, as far as that is known, else nine tenths."""
+    """Whether a position is the end: the start of the credits if known, else nine tenths of the duration."""
     if credits_s and (duration_s is None or credits_s <= duration_s):
         return position_s >= credits_s
     return bool(duration_s) and position_s >= duration_s * WATCHED_SHARE
 
 
 def is_finished(watched_at: datetime | None, restarted_at: datetime | None) -> bool:
-    """Whether it was watched to its end and not begun again since."""
+    """Whether an item was watched to the end and not restarted since."""
     return watched_at is not None and (restarted_at is None or restarted_at <= watched_at)
 
 
 def is_started(position_s: int, duration_s: int | None) -> bool:
-    """Whether so much was seen that one would want to go on from there."""
+    """Whether enough was watched to resume from there."""
     return position_s >= min(
         STARTED_AFTER_S, (duration_s or STARTED_AFTER_S / STARTED_AFTER_SHARE) * STARTED_AFTER_SHARE
     )
@@ -80,7 +83,7 @@ def is_started(position_s: int, duration_s: int | None) -> bool:
 def resume_position_s(
     position_s: int | None, duration_s: int | None, watched_at: datetime | None, restarted_at: datetime | None
 ) -> int:
-    """Where to go on, in seconds; 0 is the beginning."""
+    """Return the position from which to resume, in seconds; 0 is the start."""
     if not position_s or is_finished(watched_at, restarted_at) or not is_started(position_s, duration_s):
         return 0
     return position_s

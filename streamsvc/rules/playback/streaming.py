@@ -1,4 +1,4 @@
-"""Streams: how long one lives, why it ends, and what a refusal to play says."""
+"""Streams: their lifetime, the reasons for which they end, device limits, and access errors."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,59 +9,59 @@ from streamsvc.rules.refusals.requests import NotFound
 
 HEARTBEAT_INTERVAL = timedelta(seconds=30)
 STREAM_TTL = timedelta(seconds=90)
-"""A stream that has not been heard of for so long is over: three heartbeats."""
+"""A stream expires after this time without a heartbeat: three intervals."""
 DEVICE_RETENTION = timedelta(days=30)
-"""A device that has not played for so long gives its place to another."""
+"""A device that has not played for this long no longer counts towards the limit."""
 DEVICE_USE_PRECISION = timedelta(days=1)
-"""How exactly it is noted when a device last played."""
+"""The precision with which a device's last playback is recorded."""
 STREAM_RETENTION = timedelta(days=400)
-"""How long ended streams are kept for the reports of usage."""
+"""How long ended streams are kept for usage reports."""
 
 STATES = ("starting", "playing", "paused", "buffering", "seeking", "stopped", "ended")
 FINAL_STATES = ("stopped", "ended")
 
 STOPPED = "stopped"
-"""By its own player."""
+"""Stopped by its own player."""
 STOPPED_BY_VIEWER = "stopped_by_viewer"
-"""From another device of the account."""
+"""Stopped from another device of the account."""
 STOPPED_BY_OPERATOR = "stopped_by_operator"
 REPLACED = "replaced"
-"""A new stream was to take its place."""
+"""Replaced by a new stream that named it in `replace`."""
 TAKEN_OVER = "taken_over"
 """The same device started the same item again."""
 EXPIRED = "expired"
-"""No heartbeat came in time."""
+"""No heartbeat arrived in time."""
 SIGNED_OUT = "signed_out"
 """Its session ended."""
 TITLE_REMOVED = "no_longer_available"
-"""What it plays was taken out of the catalogue."""
+"""Its title was removed from the catalogue."""
 
 
 def watched_seconds(state: str, seen_at: datetime, now: datetime) -> int:
-    """How many seconds really played since the last heartbeat, which told `state`."""
+    """Return the seconds actually played since the last heartbeat, which reported `state`."""
     return (
         int(min(max(now - seen_at, timedelta()), STREAM_TTL).total_seconds()) if state in ("starting", "playing") else 0
     )
 
 
 def devices_to_evict(
-    device_id: str, known: list[str], max_devices: int | None, evictable: Sequence[str] = ()
+    device_id: str, device_ids: list[str], max_devices: int | None, evictable: Sequence[str] = ()
 ) -> list[str] | None:
-    """Which of the `known` devices leave so that this one may play, of the `idle` ones the first; mostly none.
+    """Return the devices to evict so that `device_id` may play, the first of the `evictable` ones; usually none.
 
-    None where it is one too many. `most`: what the plan allows; None: any number.
+    None if the device exceeds the limit all the same. `max_devices` is the plan's limit, None for any number.
     """
-    too_many = 0 if max_devices is None or device_id in known else max(0, len(known) + 1 - max_devices)
-    return list(evictable[:too_many]) if len(evictable) >= too_many else None
+    excess = 0 if max_devices is None or device_id in device_ids else max(0, len(device_ids) + 1 - max_devices)
+    return list(evictable[:excess]) if len(evictable) >= excess else None
 
 
 def allowed_height(plan: int | None, requested: int | None) -> int | None:
-    """The tallest picture, in lines: what the plan gives, and no more than was asked for; None: no limit."""
+    """Return the maximum picture height in lines: the lower of the plan's and the requested one; None: no limit."""
     return min((height for height in (plan, requested) if height is not None), default=None)
 
 
 def access_refusal(code: str) -> Refusal:
-    """The refusal that carries a code of rules/playback/access.py."""
+    """Return the error for a code of rules/playback/access.py."""
     return REFUSAL_BY_CODE[code]()
 
 

@@ -1,8 +1,8 @@
-"""A playback grant: what it is bound to, how long it lasts, and which paths it opens.
+"""Playback tokens: their claims, their lifetime and the paths they allow.
 
-A grant is a JSON Web Token (RFC 7519, HS256), so that any proxy, CDN or edge function can check it without asking
-us. It lives as long as the stream would without another heartbeat, and every heartbeat brings a fresh one: a viewer who
-lost the right to watch is shut out of the media within that time, whoever serves them.
+A playback token (`grant` in the API) is a JSON Web Token (RFC 7519, HS256), so any proxy, CDN or edge function can
+verify it without a request to this service. It lives as long as the stream would without another heartbeat, and every
+heartbeat returns a new one: a viewer who loses access is refused the media within that time, on every server.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class PlaybackToken:
-    """`paths` are the folders that it opens; `max_height` in lines, None: no limit."""
+    """A playback token. `paths` are the folders it allows; `max_height` is in lines, None for no limit."""
 
     stream_id: str
     account_id: str
@@ -25,7 +25,7 @@ class PlaybackToken:
     expires_at: datetime
 
     def claims(self) -> dict:
-        """The claims of its token; `exp` in whole seconds, rounded up, as the standard has it."""
+        """Return the JWT claims; `exp` is in whole seconds, rounded up."""
         return {
             "aud": "playback",
             "sub": self.stream_id,
@@ -40,14 +40,15 @@ class PlaybackToken:
 
 
 def is_expired(claims: dict, now: datetime) -> bool:
+    """Whether a token with these claims has expired."""
     return datetime.fromtimestamp(claims["exp"], UTC) <= now
 
 
 @lru_cache(maxsize=10_000)
 def allowed_path(url: str) -> str:
-    """The folder of a manifest: `https://cdn.example/films/a/master.m3u8` opens `/films/a/`.
+    """Return the path that a manifest allows: `/films/a/` for `https://cdn.example/films/a/master.m3u8`.
 
-    A manifest that lies in no folder opens itself alone, lest it open everything.
+    A manifest at the root allows only itself, since its folder would allow everything.
     """
     path = unquote(urlsplit(url).path)
     folder = path.rpartition("/")[0] + "/"
@@ -55,9 +56,9 @@ def allowed_path(url: str) -> str:
 
 
 def allows_path(claims: dict, path: str) -> bool:
-    """Whether a grant with these claims opens the path of a request (without its query).
+    """Whether a token with these claims allows the path of a request (without its query).
 
-    A path that a server could read in two ways (dot segments, backslashes, doubled escapes) is opened by none.
+    No token allows an ambiguous path, with dot segments, backslashes or double escapes.
     """
     plain = unquote(path)
     if "%" in plain or "\\" in plain or "//" in plain or "\x00" in plain:

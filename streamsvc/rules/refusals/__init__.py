@@ -1,1 +1,1 @@
-"""Every error that the API gives: a class each, with a stable code, a status and a sentence."""
+"""API errors: one class each, with a stable code, a status and a sentence."""

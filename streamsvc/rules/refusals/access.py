@@ -1,4 +1,4 @@
-"""Errors of authentication and authorisation."""
+"""Authentication and authorisation errors."""
 
 from streamsvc.rules.refusals.base import Refusal
 
@@ -6,7 +6,7 @@ from streamsvc.rules.refusals.base import Refusal
 class NotSignedIn(Refusal):
     code = "not_signed_in"
     status = 401
-    detail = "Send a live token: Authorization: Bearer <token>."
+    detail = "Send a valid access token: Authorization: Bearer <token>."
 
     def __init__(self, presented: bool = False):
         challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
@@ -16,7 +16,7 @@ class NotSignedIn(Refusal):
 class InsufficientScope(Refusal):
     code = "insufficient_scope"
     status = 403
-    detail = "Your API key, or your role, does not have the scope that this call needs."
+    detail = "Your API key or role does not have the scope that this endpoint requires."
 
     def __init__(self, scope: str):
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -26,16 +26,19 @@ class InsufficientScope(Refusal):
 class ReadOnlySession(Refusal):
     code = "read_only_session"
     status = 403
-    detail = "Support looks on in this session; only the account's owner may do or see this."
+    detail = "This is a read-only support session; only the account's owner can access this."
 
 
 class EndUserAddressInvalid(Refusal):
     code = "end_user_address_invalid"
     status = 400
-    detail = "X-End-User-Address is not signed by a live key with the scope `frontend` for this very call just now."
+    detail = (
+        "X-End-User-Address must be signed for this exact request, within 60 seconds, with a valid API key of the "
+        "scope `frontend`."
+    )
 
 
 class LastAdmin(Refusal):
     code = "last_admin"
     status = 409
-    detail = "Nobody else could administer then; make another operator an admin first."
+    detail = "At least one admin must remain; promote another operator first."

@@ -1,4 +1,4 @@
-"""Errors of accounts, sign-in, credentials and profiles."""
+"""Account, sign-in, credential and profile errors."""
 
 from streamsvc.rules.refusals.base import Refusal
 
@@ -6,15 +6,15 @@ from streamsvc.rules.refusals.base import Refusal
 class InvalidCredentials(Refusal):
     code = "invalid_credentials"
     status = 401
-    detail = "The e-mail or the password is wrong."
+    detail = "The email or password is incorrect."
 
 
 class TooManyAttempts(Refusal):
-    """`challenge`: true where solving one passes this door once."""
+    """`challenge`: true if solving a challenge allows one attempt now."""
 
     code = "too_many_attempts"
     status = 429
-    detail = "Too many attempts; wait before the next one."
+    detail = "Too many attempts; wait before you try again."
 
     def __init__(self, retry_after_s: int, **members):
         self.retry_after_s = max(1, retry_after_s)
@@ -24,39 +24,39 @@ class TooManyAttempts(Refusal):
 class EmailTaken(Refusal):
     code = "email_taken"
     status = 409
-    detail = "There is an account with this e-mail; sign in instead."
+    detail = "An account with this email already exists; sign in instead."
 
 
 class SecondFactorRequired(Refusal):
-    """`methods`: which second proofs this account takes: totp, recovery_code, email_code."""
+    """`methods`: the second factors that this account accepts: totp, recovery_code, email_code."""
 
     code = "second_factor_required"
     status = 401
-    detail = "The password is right; a second proof is needed."
+    detail = "The password is correct; a second factor is required."
 
 
 class SecondFactorInvalid(Refusal):
     code = "second_factor_invalid"
     status = 401
-    detail = "This code is wrong, used or too old."
+    detail = "This code is incorrect, already used or expired."
 
 
 class WrongPassword(InvalidCredentials):
-    """Of somebody who is signed in and stays so: no 401, by which a front end would think that nobody is."""
+    """A wrong password in a request of a signed-in user: 422, because a client would read 401 as signed out."""
 
     status = 422
-    detail = "The password is wrong."
+    detail = "The password is incorrect."
 
     def __init__(self, field: str):
         super().__init__(errors={field: [self.detail]})
 
 
 class WrongPasskey(WrongPassword):
-    detail = "This passkey does not prove who you are, or the challenge is used or too old."
+    detail = "This passkey response is invalid or has expired."
 
 
 class WrongCode(SecondFactorInvalid):
-    """As WrongPassword."""
+    """A wrong code in a request of a signed-in user: 422, as for WrongPassword."""
 
     status = 422
 
@@ -67,111 +67,111 @@ class WrongCode(SecondFactorInvalid):
 class TotpActive(Refusal):
     code = "totp_active"
     status = 409
-    detail = "The account has an authenticator already; remove that one first."
+    detail = "The account already has an authenticator app; remove it first."
 
 
 class PasskeyInvalid(Refusal):
     code = "passkey_invalid"
     status = 422
-    detail = "The authenticator's answer does not fit what it was asked, or was asked too long ago."
+    detail = "The authenticator's response does not match the challenge, or the challenge has expired."
 
 
 class PasskeyLimit(Refusal):
-    """`limit`: how many passkeys an account may have."""
+    """`limit`: the maximum number of passkeys of an account."""
 
     code = "passkey_limit"
     status = 409
-    detail = "There is no room for another passkey; remove one first."
+    detail = "The account has the maximum number of passkeys; remove one first."
 
 
 class IdentityUnknown(Refusal):
     code = "identity_unknown"
     status = 409
-    detail = "No account here is linked to this identity: sign in another way and link it, or sign up with it."
+    detail = "No account is linked to this identity. Sign in another way and link it, or sign up with it."
 
 
 class IdentityTaken(Refusal):
     code = "identity_taken"
     status = 409
-    detail = "This identity is linked to an account already."
+    detail = "This identity is already linked to an account."
 
 
 class EmailUnverified(Refusal):
     code = "email_unverified"
     status = 409
-    detail = "The provider tells no confirmed e-mail to sign up with; sign up with e-mail and password instead."
+    detail = "The provider did not supply a verified email; sign up with email and password instead."
 
 
 class ReauthenticationRequired(Refusal):
     code = "reauthentication_required"
     status = 403
     detail = (
-        "Prove once more who you are: POST /v1/sessions/current/reauthentication, then repeat this within ten minutes."
+        "Reauthenticate with POST /v1/sessions/current/reauthentication, then repeat this request within ten minutes."
     )
 
 
 class OtherProofRequired(Refusal):
-    """`methods`: how this account proves itself: password, totp."""
+    """`methods`: how this account can reauthenticate: password, totp."""
 
     code = "other_proof_required"
     status = 409
-    detail = "A code by mail is for accounts that have neither a password nor an authenticator app."
+    detail = "Emailed codes are only for accounts without a password and an authenticator app; use one of `methods`."
 
 
 class KidsProfile(Refusal):
     code = "kids_profile"
     status = 403
-    detail = "A kids' profile is watching: choose another profile first, or prove who you are."
+    detail = "A kids' profile is active. Switch to another profile or reauthenticate first."
 
 
 class CsrfTokenInvalid(Refusal):
     code = "csrf_token_invalid"
     status = 403
-    detail = "A cookie alone does not change anything: send the X-CSRF-Token that GET /v1/sessions/current hands out."
+    detail = "Cookie-authenticated writes need the X-CSRF-Token header; get the token from GET /v1/sessions/current."
 
 
 class AccountNotActive(Refusal):
     code = "account_not_active"
     status = 409
-    detail = "This account is disabled; its owner could not be signed in either."
+    detail = "This account is disabled; neither its owner nor support can sign in to it."
 
 
 class TokenInvalid(Refusal):
     code = "token_invalid"
     status = 422
-    detail = "This token is unknown, used or too old; ask for a new one."
+    detail = "This token is unknown, already used or expired; request a new one."
 
 
 class PinRequired(Refusal):
     code = "pin_required"
     status = 403
-    detail = "This profile opens with its PIN."
+    detail = "This profile is protected by a PIN; select it with its PIN first."
 
 
 class PinInvalid(Refusal):
     code = "pin_invalid"
     status = 403
-    detail = "The PIN is wrong."
+    detail = "The PIN is incorrect."
 
 
 class PinLocked(Refusal):
     code = "pin_locked"
     status = 429
-    detail = "Too many wrong PINs; wait before the next one."
+    detail = "Too many incorrect PINs; wait before you try again."
 
     def __init__(self, retry_after_s: int):
         super().__init__(headers={"Retry-After": str(max(1, retry_after_s))})
 
 
 class ProfileLimit(Refusal):
-    """`limit`: how many profiles the plan allows."""
+    """`limit`: the maximum number of profiles on this plan."""
 
     code = "profile_limit"
     status = 409
-    detail = "There is no room for another profile."
+    detail = "The account has the maximum number of profiles."
 
 
 class LastProfile(Refusal):
     code = "last_profile"
     status = 409
-    detail = "An account keeps at least one profile."
+    detail = "An account must have at least one profile."

@@ -1,11 +1,13 @@
-"""The root of every error that the API gives.
+"""The base class of all API errors.
 
 `raise StreamLimit(limit=2, streams=[…])`: keyword arguments become members of the problem document, except `detail`,
-which replaces the sentence, and `headers`, which are added to the response.
+which replaces the class's sentence, and `headers`, which are added to the response.
 """
 
 
 class Refusal(Exception):
+    """An error that the API returns to the client: a stable `code`, an HTTP `status` and a `detail` for people."""
+
     code = "refused"
     status = 422
     detail = "The request was refused."

@@ -1,10 +1,10 @@
-"""Errors of subscriptions, payments and codes."""
+"""Subscription, payment and code errors."""
 
 from streamsvc.rules.refusals.base import Refusal
 
 
 class PaymentFailed(Refusal):
-    """`decline_code`: why, in the words of the banks: insufficient_funds, generic_decline, …"""
+    """`decline_code`: the bank's reason: insufficient_funds, generic_decline, …"""
 
     code = "payment_failed"
     status = 402
@@ -12,41 +12,41 @@ class PaymentFailed(Refusal):
 
 
 class AuthenticationRequired(Refusal):
-    """`next_action`: what the payer's bank asks for before it pays."""
+    """`next_action`: what the payer must do before the bank approves the payment."""
 
     code = "authentication_required"
     status = 402
-    detail = "The payer's bank asks for confirmation; follow `next_action`."
+    detail = "The payer's bank requires authentication; follow `next_action`."
 
 
 class AlreadySubscribed(Refusal):
     code = "already_subscribed"
     status = 409
-    detail = "This account has a live subscription; change its plan instead."
+    detail = "This account already has a subscription; change its plan instead."
 
 
 class CouponInvalid(Refusal):
     code = "coupon_invalid"
     status = 422
-    detail = "This coupon does not exist, has expired, is used up, or is not for this price."
+    detail = "This coupon does not exist, has expired, is used up, or does not apply to this price."
 
 
 class GiftCodeInvalid(Refusal):
     code = "gift_code_invalid"
     status = 422
-    detail = "This gift code does not exist, has expired or was redeemed."
+    detail = "This gift code does not exist, has expired or was already redeemed."
 
 
 class ReferralCodeInvalid(Refusal):
     code = "referral_code_invalid"
     status = 422
-    detail = "This referral code does not exist, is your own, or is for newcomers only."
+    detail = "This referral code does not exist, is your own, or is for new customers only."
 
 
 class WrongState(Refusal):
     code = "wrong_state"
     status = 409
-    detail = "The subscription is not in a state that allows this."
+    detail = "The subscription's current state does not allow this."
 
 
 class DoesNotAddUp(Refusal):
@@ -54,7 +54,7 @@ class DoesNotAddUp(Refusal):
 
     code = "does_not_add_up"
     status = 409
-    detail = "The books of this account still do not agree; `differences` tells where."
+    detail = "The account still does not reconcile; see `differences`."
 
 
 class PaymentOverdue(Refusal):
@@ -66,16 +66,16 @@ class PaymentOverdue(Refusal):
 class SignatureInvalid(Refusal):
     code = "signature_invalid"
     status = 400
-    detail = "The signature is not the provider's, or is too old."
+    detail = "The webhook signature is invalid or too old."
 
 
 class InvoiceNotOpen(Refusal):
     code = "invoice_not_open"
     status = 409
-    detail = "This invoice is not open; there is nothing to pay."
+    detail = "This invoice is not open, so it cannot be paid."
 
 
 class PaymentInProgress(Refusal):
     code = "payment_in_progress"
     status = 409
-    detail = "A payment of this invoice is under way; its outcome will be known within a minute."
+    detail = "A payment of this invoice is in progress; its outcome will be known within a minute."

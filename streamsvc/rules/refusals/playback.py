@@ -1,4 +1,4 @@
-"""Errors of the playback decision and of streams."""
+"""Playback errors: access decisions, devices, streams and grants."""
 
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import Unavailable
@@ -7,13 +7,13 @@ from streamsvc.rules.refusals.requests import Unavailable
 class ProfileRequired(Refusal):
     code = "profile_required"
     status = 403
-    detail = "Choose who is watching: PATCH /v1/sessions/current."
+    detail = "Select a profile first: PATCH /v1/sessions/current."
 
 
 class SubscriptionRequired(Refusal):
     code = "subscription_required"
     status = 403
-    detail = "Watching needs a subscription that is paid for."
+    detail = "A paid subscription is required to watch."
 
 
 class NotInPlan(Refusal):
@@ -25,7 +25,7 @@ class NotInPlan(Refusal):
 class CountryUnknown(Refusal):
     code = "country_unknown"
     status = 403
-    detail = "We cannot tell which country you are in, and this title is licensed by country."
+    detail = "We cannot determine your country, and this title is licensed by country."
 
 
 class NotAvailableInCountry(Refusal):
@@ -51,34 +51,34 @@ class DeviceLimit(Refusal):
 
     code = "device_limit"
     status = 409
-    detail = "Your plan plays on no more devices; remove one to use another."
+    detail = "Your plan's device limit is reached; remove a device to use another one."
 
 
 class StreamLimit(Refusal):
-    """`limit`, `streams`: [{stream_id, …}], the oldest first; start again with one of them as `replace`."""
+    """`limit`, `streams`: [{stream_id, …}], oldest first; send one of their ids as `replace` to take its slot."""
 
     code = "stream_limit"
     status = 409
-    detail = "As many streams as your plan allows are playing; stop one, or replace it."
+    detail = "Your plan's limit of simultaneous streams is reached; stop one or replace it."
 
 
 class StreamEnded(Refusal):
-    """`reason`: stopped, stopped_by_viewer, replaced, taken_over, expired, signed_out, or why it may not be played."""
+    """`reason`: stopped, stopped_by_viewer, replaced, taken_over, expired, signed_out, or an access error's code."""
 
     code = "stream_ended"
     status = 410
-    detail = "This stream is over."
+    detail = "This stream has ended."
 
 
 class EntitlementUnavailable(Unavailable):
     code = "entitlement_unavailable"
-    detail = "We cannot find out just now whether this may be played; try again shortly."
+    detail = "We cannot verify your entitlement right now; try again shortly."
 
 
 class GrantInvalid(Refusal):
     code = "grant_invalid"
     status = 401
-    detail = "Send a playback grant that is still valid."
+    detail = "Send a valid playback grant."
 
     def __init__(self):
         super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
@@ -87,4 +87,4 @@ class GrantInvalid(Refusal):
 class GrantForbids(Refusal):
     code = "grant_forbids"
     status = 403
-    detail = "This playback grant does not open this path."
+    detail = "This playback grant does not allow access to this path."

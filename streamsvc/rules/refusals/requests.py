@@ -1,4 +1,4 @@
-"""Errors of any request: its form, its preconditions, its idempotency key."""
+"""Errors of any request: format, preconditions, idempotency keys."""
 
 from streamsvc.rules.refusals.base import Refusal
 
@@ -6,7 +6,7 @@ from streamsvc.rules.refusals.base import Refusal
 class Malformed(Refusal):
     code = "malformed_json"
     status = 400
-    detail = "The body is not well-formed JSON in UTF-8."
+    detail = "The request body must be well-formed JSON in UTF-8."
 
 
 class WrongMediaType(Refusal):
@@ -20,31 +20,31 @@ class Invalid(Refusal):
 
     code = "invalid"
     status = 422
-    detail = "Some of what was sent is not valid; `errors` names the fields."
+    detail = "Some fields are invalid; see `errors`."
 
 
 class NotFound(Refusal):
     code = "not_found"
     status = 404
-    detail = "There is nothing here, or it is not yours."
+    detail = "This resource does not exist, or you do not have access to it."
 
 
 class PreconditionFailed(Refusal):
     code = "precondition_failed"
     status = 412
-    detail = "This changed since it was read, or is there already; read it again."
+    detail = "The resource has changed since you read it, or it already exists. Read it again and retry."
 
 
 class PreconditionRequired(Refusal):
     code = "precondition_required"
     status = 428
-    detail = "Send the ETag of what you read in If-Match, so that nobody's change is lost."
+    detail = "Send the ETag of the version that you read in If-Match, so that no other change is overwritten."
 
 
 class Unavailable(Refusal):
     code = "unavailable"
     status = 503
-    detail = "The service cannot answer this just now; try again shortly."
+    detail = "The service is temporarily unavailable; try again shortly."
 
     def __init__(self, *, retry_after_s: int = 2, **more):
         super().__init__(headers={"Retry-After": str(retry_after_s)}, **more)
@@ -53,19 +53,19 @@ class Unavailable(Refusal):
 class IdempotencyKeyRequired(Refusal):
     code = "idempotency_key_required"
     status = 400
-    detail = "Send an Idempotency-Key header, so that a retry cannot act twice."
+    detail = "Send an Idempotency-Key header so that the request can be retried safely."
 
 
 class IdempotencyKeyReused(Refusal):
     code = "idempotency_key_reused"
     status = 422
-    detail = "This Idempotency-Key was used for another request."
+    detail = "This Idempotency-Key was already used for a different request."
 
 
 class IdempotencyKeyInUse(Refusal):
     code = "idempotency_key_in_use"
     status = 409
-    detail = "The first request with this Idempotency-Key is still running; try again shortly."
+    detail = "The first request with this Idempotency-Key is still in progress; try again shortly."
 
     def __init__(self):
         super().__init__(headers={"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""What operators ask of the catalogue, and what they are told."""
+"""Schemas of imports and coverage for operators."""
 
 from marshmallow import fields, validate
 
@@ -12,16 +12,21 @@ class ImportQuery(StrictSchema):
         *IMPORT_FORMATS,
         load_default=None,
         metadata={
-            "description": "What the body is, plain or gzip; for `imdb` also a zip archive of its files. "
-            "Else `csv` for text/csv, `imdb` for application/zip, `ndjson` for the rest."
+            "description": "The format of the body, plain or gzip; for `imdb` also a zip archive of IMDb's files. "
+            "Default: `csv` for text/csv, `imdb` for application/zip, else `ndjson`."
         },
     )
-    dry_run = QueryBool(load_default=False, metadata={"description": "Only tell what would happen."})
+    dry_run = QueryBool(
+        load_default=False, metadata={"description": "Report what would happen without changing anything."}
+    )
     remove_missing = QueryBool(
-        load_default=False, metadata={"description": "Take out the titles that the file does not name."}
+        load_default=False, metadata={"description": "Remove the titles that are missing from the file."}
     )
     most_removals_percent = QueryInt(
-        least=0, most=100, load_default=10, metadata={"description": "Where more would go, none goes."}
+        least=0,
+        most=100,
+        load_default=10,
+        metadata={"description": "Remove none if more than this percentage of titles would be removed."},
     )
 
 

@@ -1,4 +1,4 @@
-"""What operators ask about playing."""
+"""Schemas of playback for operators: explanations, streams and usage."""
 
 from marshmallow import ValidationError, fields, validates_schema
 
@@ -10,14 +10,21 @@ DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 
 class ExplainIn(StrictSchema):
     account_id = Id(required=True)
-    profile_id = Id(load_default=None, allow_none=True, metadata={"description": "Else the account's first profile."})
-    item_id = Id(required=True)
-    country = Country(load_default=None, allow_none=True, metadata={"description": "Else the account's own."})
-    device_id = Id(load_default=None, allow_none=True, metadata={"description": "Also check its place among devices."})
-    device_kind = Word(
-        *DEVICE_KINDS, load_default=None, allow_none=True, metadata={"description": "Told back; no plan depends on it."}
+    profile_id = Id(
+        load_default=None, allow_none=True, metadata={"description": "Default: the account's first profile."}
     )
-    at = Moment(load_default=None, allow_none=True, metadata={"description": "Else now."})
+    item_id = Id(required=True)
+    country = Country(load_default=None, allow_none=True, metadata={"description": "Default: the account's country."})
+    device_id = Id(
+        load_default=None, allow_none=True, metadata={"description": "Also checks the device limit for this device."}
+    )
+    device_kind = Word(
+        *DEVICE_KINDS,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Returned unchanged; no check depends on it."},
+    )
+    at = Moment(load_default=None, allow_none=True, metadata={"description": "Default: now."})
 
 
 class CheckOut(StrictSchema):
@@ -39,7 +46,9 @@ class ExplainedFactsOut(StrictSchema):
 
 class ExplainOut(StrictSchema):
     allowed = fields.Boolean(required=True)
-    code = fields.String(required=True, allow_none=True, metadata={"description": "What the viewer would be told."})
+    code = fields.String(
+        required=True, allow_none=True, metadata={"description": "The error code that the viewer would get."}
+    )
     facts = fields.Nested(ExplainedFactsOut, required=True)
     checks = fields.List(fields.Nested(CheckOut), required=True)
 
@@ -57,20 +66,26 @@ AdminStreamPage = page_of(AdminStreamOut)
 
 
 class UsageQuery(StrictSchema):
-    """Days in UTC."""
+    """A range of days in UTC."""
 
-    since = Day(data_key="from", load_default=None, metadata={"description": "The first day; else 30 before `to`."})
-    until = Day(data_key="to", load_default=None, metadata={"description": "The day after the last; else tomorrow."})
+    since = Day(
+        data_key="from", load_default=None, metadata={"description": "The first day. Default: 30 days before `to`."}
+    )
+    until = Day(
+        data_key="to", load_default=None, metadata={"description": "The day after the last one. Default: tomorrow."}
+    )
 
     @validates_schema
     def check_order(self, data, **kwargs):
         if data.get("since") and data.get("until") and data["since"] >= data["until"]:
-            raise ValidationError("`to` is a day after `from`.", "to")
+            raise ValidationError("to must be after from.", "to")
 
 
 class UsageNumbersOut(StrictSchema):
     starts = fields.Integer(required=True)
-    minutes = fields.Integer(required=True, metadata={"description": "Really played, as far as heartbeats tell."})
+    minutes = fields.Integer(
+        required=True, metadata={"description": "Minutes actually played, as reported by heartbeats."}
+    )
     profiles = fields.Integer(required=True)
     accounts = fields.Integer(required=True)
 

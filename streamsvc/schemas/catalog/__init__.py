@@ -1,1 +1,1 @@
-"""Shapes of the catalogue."""
+"""Schemas of the catalogue."""

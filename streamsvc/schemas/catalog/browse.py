@@ -1,4 +1,4 @@
-"""Genres, filters, people, collections and the home page, as they are answered."""
+"""Schemas of genres, filters, people, collections and the home page."""
 
 from marshmallow import fields, validate
 
@@ -65,7 +65,7 @@ PageOfCollections = page_of(CollectionOut)
 
 
 class HomeItem(TitleCard):
-    """A title; in `continue` and `next_up` also what of it goes on."""
+    """A title; in rows of kind `continue` and `next_up` also the item to resume, its episode and its progress."""
 
     item_id = fields.String()
     episode = fields.Dict(allow_none=True)
@@ -91,12 +91,12 @@ class CollectionIn(StrictSchema):
         Text(),
         required=True,
         validate=validate.Length(max=MAX_ITEMS),
-        metadata={"description": "Titles in their order, each by its id or its external id."},
+        metadata={"description": "Titles in order, each by its id or external id."},
     )
 
 
 class CollectionDefinition(CollectionIn):
-    """A collection as it was put; its titles by their external ids."""
+    """A collection as its operator defined it; its titles by external id."""
 
     id = fields.String(required=True)
     code = fields.String(required=True)
@@ -104,8 +104,10 @@ class CollectionDefinition(CollectionIn):
 
 class HomeRowIn(StrictSchema):
     kind = Word(*ROW_KINDS, required=True)
-    collection = Slug(load_default=None, metadata={"description": "The code of the collection, for that kind."})
-    title = Text(load_default=None, metadata={"description": "Instead of the usual one."})
+    collection = Slug(
+        load_default=None, metadata={"description": "The code of the collection; only for kind `collection`."}
+    )
+    title = Text(load_default=None, metadata={"description": "Overrides the default title."})
     localizations = fields.Dict(keys=Locale(), values=Text(), load_default=dict)
 
 

@@ -1,4 +1,4 @@
-"""The title record as the OpenAPI document describes it: read from the record's own types, so that they agree."""
+"""The title record in the OpenAPI document, derived from the record's own types so that they agree."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ from streamsvc.rules.catalog.record import CatalogRecord
 
 
 def title_record_schema() -> dict:
-    """JSON Schema 2020-12 of the record, without references."""
+    """Return the JSON Schema 2020-12 of the record, without references."""
     (reference,), parts = msgspec.json.schema_components([CatalogRecord])
     return _inline_references(reference, parts)
 
 
 def _inline_references(schema, definitions):
     if isinstance(schema, list):
-        return [_inline_references(one, definitions) for one in schema]
+        return [_inline_references(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:

@@ -1,4 +1,4 @@
-"""What the catalogue is asked, and what it answers."""
+"""Schemas of titles, seasons, episodes and search."""
 
 from marshmallow import ValidationError, fields, validate
 
@@ -9,17 +9,17 @@ MAX_IDS = 100
 
 
 class Locale(Text):
-    """BCP 47."""
+    """A BCP 47 language tag, normalized."""
 
     def _deserialize(self, value, attr, data, **kwargs):
         try:
             return normalize_language_tag(super()._deserialize(value, attr, data, **kwargs))
         except ValueError:
-            raise ValidationError("Give a language such as en or pt-BR.") from None
+            raise ValidationError("Must be a language tag such as en or pt-BR.") from None
 
 
 class Ids(Text):
-    """Ids, by commas."""
+    """Comma-separated ids, without duplicates."""
 
     def __init__(self, **kwargs):
         super().__init__(longest=40 * MAX_IDS, **kwargs)
@@ -27,7 +27,7 @@ class Ids(Text):
     def _deserialize(self, value, attr, data, **kwargs):
         ids = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
         if len(ids) > MAX_IDS:
-            raise ValidationError(f"Give at most {MAX_IDS}.")
+            raise ValidationError(f"Must have at most {MAX_IDS} ids.")
         return ids
 
 
@@ -35,15 +35,17 @@ class TitlesQuery(PageQuery):
     kind = Word("movie", "series", load_default=None)
     genre = Text(longest=64, load_default=None)
     language = Locale(load_default=None)
-    country = Country(load_default=None, metadata={"description": "Where the title was made."})
+    country = Country(load_default=None, metadata={"description": "The country of production."})
     person = Text(longest=64, load_default=None)
     collection = Text(longest=64, load_default=None, metadata={"description": "A collection's id or code."})
-    ids = Ids(load_default=None, metadata={"description": "Up to 100 ids, by commas."})
+    ids = Ids(load_default=None, metadata={"description": "Up to 100 comma-separated ids."})
     sort = Word(
         "-added", "added", "title", "-title", "year", "-year", "-popularity",
-        load_default="-added", metadata={"description": "`-` is descending."},
+        load_default="-added", metadata={"description": "A leading `-` sorts in descending order."},
     )  # fmt: skip
-    locale = Locale(load_default=None, metadata={"description": "The language of titles; else the profile's."})
+    locale = Locale(
+        load_default=None, metadata={"description": "The language of the titles. Default: the profile's language."}
+    )
     year_gte = QueryInt(least=0, most=9999, data_key="year.gte", load_default=None)
     year_lte = QueryInt(least=0, most=9999, data_key="year.lte", load_default=None)
     runtime_lte = QueryInt(least=0, most=10**9, data_key="runtime.lte", load_default=None)
@@ -63,10 +65,15 @@ class SuggestionsQuery(StrictSchema):
 
 class TitleQuery(StrictSchema):
     expand = Text(
-        shortest=0, load_default="", metadata={"description": "seasons, credits, similar; several by commas."}
+        shortest=0,
+        load_default="",
+        metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
     )
     locale = Locale(load_default=None)
-    country = Country(load_default=None, metadata={"description": "Where an operator asks for."})
+    country = Country(
+        load_default=None,
+        metadata={"description": "The country for which availability is computed; only for operators."},
+    )
 
 
 class EpisodesQuery(ShortListQuery):
@@ -88,7 +95,7 @@ class Artwork(StrictSchema):
 
 
 class TitleCard(StrictSchema):
-    """A title in a list: the same for everybody who may see it."""
+    """A title in a list, the same for every viewer who may see it."""
 
     id = fields.String(required=True)
     kind = fields.String(required=True, validate=validate.OneOf(("movie", "series")))
@@ -113,7 +120,7 @@ class TitleCredit(StrictSchema):
 
 
 class Availability(StrictSchema):
-    """`reason` is null where the title may be played now, else the code with which playing would be refused."""
+    """`reason` is null if the title may be played now, else the error code with which playback would be refused."""
 
     playable = fields.Boolean(required=True)
     reason = fields.String(required=True, allow_none=True)
@@ -166,8 +173,8 @@ class TitleDetail(TitleCard):
     tracks = fields.List(fields.Nested(Track), required=True)
     extras = fields.List(fields.Nested(Extra), required=True)
     availability = fields.Nested(Availability, required=True)
-    seasons = fields.List(fields.Nested(SeasonWithEpisodes), metadata={"description": "With `expand=seasons`."})
-    similar = fields.List(fields.Nested(TitleCard), metadata={"description": "With `expand=similar`."})
+    seasons = fields.List(fields.Nested(SeasonWithEpisodes), metadata={"description": "Present with `expand=seasons`."})
+    similar = fields.List(fields.Nested(TitleCard), metadata={"description": "Present with `expand=similar`."})
 
 
 class SearchHit(TitleCard):
@@ -184,7 +191,9 @@ class Suggestion(StrictSchema):
 
 class Suggestions(StrictSchema):
     items = fields.List(fields.Nested(Suggestion), required=True)
-    next_cursor = fields.String(required=True, allow_none=True, metadata={"description": "Null: search goes deeper."})
+    next_cursor = fields.String(
+        required=True, allow_none=True, metadata={"description": "Always null; use search for more results."}
+    )
 
 
 Seasons = page_of(Season)

@@ -1,1 +1,1 @@
-"""Shapes of playback and progress."""
+"""Schemas of playback and progress."""

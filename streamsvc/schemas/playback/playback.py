@@ -1,4 +1,4 @@
-"""The shapes of playing."""
+"""Schemas of streams and heartbeats."""
 
 from marshmallow import fields
 
@@ -9,35 +9,39 @@ MAX_POSITION_S = 10_000_000
 
 
 class Id(Text):
-    """An opaque id."""
+    """An opaque id of up to 64 characters."""
 
     def __init__(self, **kwargs):
         super().__init__(longest=64, **kwargs)
 
 
 class PlaybackIn(StrictSchema):
-    item_id = Id(required=True, metadata={"description": "A film or an episode."})
+    item_id = Id(required=True, metadata={"description": "The id of a film or an episode."})
     device_id = Id(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Which of the account's devices plays; else what the session signed in with."},
+        metadata={"description": "The device of the account that plays. Default: the session's device."},
     )
     max_height = Int(
         least=1,
         most=100_000,
         load_default=None,
         allow_none=True,
-        metadata={"description": "Lines the player can show."},
+        metadata={"description": "The maximum picture height that the player supports, in lines."},
     )
     replace = Id(
-        load_default=None, allow_none=True, metadata={"description": "A stream to end so that this may start."}
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The id of a stream to end so that this one can start."},
     )
 
 
 class HeartbeatIn(StrictSchema):
     position_s = Int(required=True, least=0, most=MAX_POSITION_S)
-    state = Word(*STATES, required=True, metadata={"description": "`stopped` and `ended` give the place back."})
-    at = Moment(required=True, metadata={"description": "When, by the player's clock."})
+    state = Word(
+        *STATES, required=True, metadata={"description": "`stopped` and `ended` end the stream and free its slot."}
+    )
+    at = Moment(required=True, metadata={"description": "The time by the player's clock."})
 
 
 class ManifestOut(StrictSchema):
@@ -52,7 +56,9 @@ class GrantOut(StrictSchema):
 
 class HeartbeatIntervalOut(StrictSchema):
     interval_s = fields.Integer(required=True)
-    ttl_s = fields.Integer(required=True, metadata={"description": "Without a heartbeat for so long it is over."})
+    ttl_s = fields.Integer(
+        required=True, metadata={"description": "The stream expires after this time without a heartbeat."}
+    )
 
 
 class StreamLimitsOut(StrictSchema):
@@ -78,7 +84,9 @@ class PlaybackOut(StrictSchema):
 
 
 class HeartbeatOut(StrictSchema):
-    grant = fields.Nested(GrantOut, metadata={"description": "Use it from now on; absent when the stream is over."})
+    grant = fields.Nested(
+        GrantOut, metadata={"description": "The playback token to use from now on; absent once the stream has ended."}
+    )
     interval_s = fields.Integer(required=True)
     current = fields.Integer(required=True)
     max = fields.Integer(required=True)
@@ -106,7 +114,7 @@ StreamPage = page_of(StreamOut)
 
 
 class StopStreamsQuery(StrictSchema):
-    kept_id = Id(data_key="except", load_default=None, metadata={"description": "The stream that goes on."})
+    except_id = Id(data_key="except", load_default=None, metadata={"description": "The id of the stream to keep."})
 
 
 class VerifyQuery(StrictSchema):

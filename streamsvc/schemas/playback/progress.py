@@ -1,4 +1,4 @@
-"""The shapes of what a profile watched, wants to watch, and thought of it."""
+"""Schemas of a profile's progress, watchlist and ratings."""
 
 from marshmallow import fields, validate
 
@@ -12,9 +12,11 @@ RATING_VALUES = ("up", "down")
 
 class ProgressIn(StrictSchema):
     position_s = Int(required=True, least=0, most=MAX_POSITION_S)
-    duration_s = Int(required=True, least=1, most=MAX_POSITION_S, metadata={"description": "As the player has it."})
-    at = Moment(required=True, metadata={"description": "When, by the player's clock; the newest report counts."})
-    restart = Bool(load_default=False, metadata={"description": "The viewer began again."})
+    duration_s = Int(
+        required=True, least=1, most=MAX_POSITION_S, metadata={"description": "The duration according to the player."}
+    )
+    at = Moment(required=True, metadata={"description": "The time by the player's clock; the newest report counts."})
+    restart = Bool(load_default=False, metadata={"description": "The viewer started again from the beginning."})
 
 
 class ProgressReportIn(ProgressIn):
@@ -30,16 +32,18 @@ class ProgressOut(StrictSchema):
     title_id = fields.String(required=True)
     position_s = fields.Integer(required=True)
     duration_s = fields.Integer(required=True, allow_none=True)
-    resume_s = fields.Integer(required=True, metadata={"description": "Where to go on; 0: from the beginning."})
-    watched = fields.Boolean(required=True, metadata={"description": "Seen to the end at least once."})
-    finished = fields.Boolean(required=True, metadata={"description": "Seen to the end and not begun again since."})
+    resume_s = fields.Integer(
+        required=True, metadata={"description": "The position from which to resume; 0 is the beginning."}
+    )
+    watched = fields.Boolean(required=True, metadata={"description": "Watched to the end at least once."})
+    finished = fields.Boolean(required=True, metadata={"description": "Watched to the end and not restarted since."})
     at = Moment(required=True)
 
 
 class ProgressReportOut(StrictSchema):
     item_id = fields.String(required=True)
-    applied = fields.Boolean(required=True, metadata={"description": "False: something newer was known."})
-    reason = fields.String(allow_none=True, metadata={"description": "not_found, where it was not taken at all."})
+    applied = fields.Boolean(required=True, metadata={"description": "False if a newer report exists."})
+    reason = fields.String(allow_none=True, metadata={"description": "`not_found` if the report was rejected."})
     progress = fields.Nested(ProgressOut, allow_none=True)
 
 
@@ -56,7 +60,7 @@ class EpisodeOut(StrictSchema):
 
 
 class WatchedItemOut(StrictSchema):
-    """A title in a row of the viewer's own."""
+    """A title in one of the profile's own rows."""
 
     item_id = fields.String(required=True)
     title = fields.Nested(TitleCard, required=True)

@@ -1,1 +1,1 @@
-"""Checks that the books are right: recompute everything, compare, hold what does not reconcile."""
+"""The billing audit: recomputes the books, compares, and places a billing hold on what does not reconcile."""

@@ -1,6 +1,6 @@
-"""Everything recomputed from what happened, and compared with what is written: the books must agree with themselves.
+"""The billing audit: recomputes everything from the event history and compares it with what is stored.
 
-A difference parks the subscription: it is reported and never billed on until somebody looked.
+A subscription with a difference is reported and placed on billing hold: it is not billed until it is released.
 """
 
 from datetime import datetime, timedelta
@@ -19,23 +19,26 @@ STALLED_AFTER = timedelta(hours=1)
 
 
 def audit_billing(now: datetime) -> list[Difference]:
-    """Every difference there is; none is the only good answer. Parks what differs. Commits.
+    """Return all differences (there should be none) and place billing holds on what differs. Commits.
 
-    What is found while others write may be half of what they did: it is looked at again under the account's lock.
+    A difference found during concurrent writes may be transient, so it is checked again under its account's lock.
     """
     suspects = list(checks.check_books())
-    suspects += [one for _, differences in checks.check_subscriptions(now) for one in differences]
+    suspects += [difference for _, differences in checks.check_subscriptions(now) for difference in differences]
     db.session.commit()
-    found = list(checks.check_numbers())
-    for account_id in sorted({one.account_id for one in suspects}):
-        found += holds.audit_account(account_id, now)
+    confirmed = list(checks.check_numbers())
+    for account_id in sorted({difference.account_id for difference in suspects}):
+        confirmed += holds.audit_account(account_id, now)
         db.session.commit()
-    return found
+    return confirmed
 
 
 @jobs.recurring_job("billing.audit", timedelta(days=1))
 def handle_daily_audit(payload: dict, now: datetime) -> None:
-    """Once a day; differences go to the log, and park what they are about. Not for each day the sandbox skips."""
+    """Audit the books daily, log the differences, and enqueue stalled subscriptions.
+
+    Skipped while the sandbox clock moves, instead of running for each day that it skips.
+    """
     if is_clock_moving():
         return
     for difference in audit_billing(now):
@@ -47,6 +50,8 @@ def handle_daily_audit(payload: dict, now: datetime) -> None:
 
 
 def list_stalled_subscriptions(now: datetime) -> list[str]:
-    """Subscriptions that were due long ago: their job was given up, and is taken up again."""
-    late = sa.select(Subscription.id).where(Subscription.due_at < now - STALLED_AFTER, Subscription.parked_at.is_(None))
-    return list(db.session.scalars(late.order_by(Subscription.due_at)))
+    """List the subscriptions that are long overdue for processing because their job was given up."""
+    statement = sa.select(Subscription.id).where(
+        Subscription.due_at < now - STALLED_AFTER, Subscription.parked_at.is_(None)
+    )
+    return list(db.session.scalars(statement.order_by(Subscription.due_at)))

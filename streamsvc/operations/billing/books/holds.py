@@ -1,4 +1,4 @@
-"""Whose books do not agree is parked: not billed on until the cause is mended and somebody takes it out."""
+"""Billing holds: a subscription whose books do not reconcile is not billed until it is fixed and released."""
 
 from datetime import datetime
 
@@ -14,44 +14,56 @@ from streamsvc.storage.database import lock_row
 from streamsvc.worker import jobs
 
 SELF_CORRECTING_CHECKS = (checks.LINE_INVOICED_ON_TIME, checks.ROW_MATCHES_HISTORY)
-"""Mended by whoever attends to the subscription next."""
+"""Differences that the next processing of the subscription corrects."""
 
 
 def audit_account(account_id: str, now: datetime) -> list[Difference]:
-    """What differs about an account, seen under its lock. Parks what it is about: the subscription itself, or where
-    only the money differs, the live one."""
+    """Check an account under its lock, return the differences, and place billing holds.
+
+    The hold is placed on the subscription that differs or, if only the account's ledger differs, on the live one.
+    """
     lock_row(Account, account_id)
-    money = list(checks.check_books(account_id))
-    found = list(money)
+    book_differences = list(checks.check_books(account_id))
+    all_differences = list(book_differences)
     for row, differences in checks.check_subscriptions(now, account_id):
-        found += differences
-        own = [one for one in differences if one.check != checks.LINE_INVOICED_ON_TIME]
-        reasons = own or (money if row.status in LIVE else [])
+        all_differences += differences
+        own_differences = [difference for difference in differences if difference.check != checks.LINE_INVOICED_ON_TIME]
+        reasons = own_differences or (book_differences if row.status in LIVE else [])
         if reasons and row.parked_at is None:
             row.parked_at, row.parked_reason = now, str(reasons[0])[:500]
-    return found
+    return all_differences
 
 
 def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
-    """Bill it on; the worker does at once what fell due meanwhile.
+    """Release the billing hold. The worker then processes at once what fell due in the meantime.
 
-    Raises WrongState, and DoesNotAddUp while something still differs.
+    Raises WrongState, and DoesNotAddUp while a difference remains.
     """
-    at = load_locked(subscription_id, now)
-    row = at.subscription
-    if row.parked_at is None:
-        raise WrongState(detail="The subscription is not parked.")
-    lives = [one for other, found in checks.check_subscriptions(now, row.account_id) if other is row for one in found]
-    left = [*checks.check_books(row.account_id), *(one for one in lives if one.check not in SELF_CORRECTING_CHECKS)]
-    if left:
-        raise DoesNotAddUp(differences=[_difference_view(one) for one in left])
-    row.parked_at = row.parked_reason = None
-    if at.timeline.ended_on:  # it was canceled meanwhile: what that gives back pays what is owed
-        at.create_due_invoices("cancellation")
-        charging.write_off_ended_subscription(at)
-    at.save_projection()
-    jobs.enqueue_job(DUE_JOB, {"subscription_id": row.id}, now, f"{row.id} taken out {now.isoformat()}")
-    return row
+    aggregate = load_locked(subscription_id, now)
+    subscription = aggregate.subscription
+    if subscription.parked_at is None:
+        raise WrongState(detail="The subscription is not on billing hold.")
+    subscription_differences = [
+        difference
+        for checked, differences in checks.check_subscriptions(now, subscription.account_id)
+        if checked is subscription
+        for difference in differences
+    ]
+    remaining = [
+        *checks.check_books(subscription.account_id),
+        *(difference for difference in subscription_differences if difference.check not in SELF_CORRECTING_CHECKS),
+    ]
+    if remaining:
+        raise DoesNotAddUp(differences=[_difference_view(difference) for difference in remaining])
+    subscription.parked_at = subscription.parked_reason = None
+    if aggregate.timeline.ended_on:  # canceled while on hold: credit from the cancellation pays what is owed
+        aggregate.create_due_invoices("cancellation")
+        charging.write_off_ended_subscription(aggregate)
+    aggregate.save_projection()
+    jobs.enqueue_job(
+        DUE_JOB, {"subscription_id": subscription.id}, now, f"{subscription.id} released {now.isoformat()}"
+    )
+    return subscription
 
 
 def _difference_view(difference: Difference) -> dict:

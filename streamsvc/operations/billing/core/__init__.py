@@ -1,1 +1,1 @@
-"""What every billing step is built from: the aggregate, its events, the ledger, issuing, charging."""
+"""The building blocks of every billing step: the aggregate, its events, the ledger, issuing, and charging."""

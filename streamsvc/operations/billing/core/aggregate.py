@@ -1,4 +1,7 @@
-"""Where a subscription stands: its row is worked out anew from its history, and its next due moment gets a job."""
+"""The subscription aggregate: a locked subscription, its replayed event history, and the projection stored in its row.
+
+Saving the projection also enqueues a job for the moment at which the subscription is next due.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -28,7 +31,7 @@ dunning_schedule_of = cache(Ladder.parse)
 
 @dataclass
 class SubscriptionAggregate:
-    """One subscription under its account's lock, and what its history amounts to today."""
+    """A subscription loaded under its account's lock, with its history replayed up to today."""
 
     account: Account
     subscription: Subscription
@@ -37,23 +40,23 @@ class SubscriptionAggregate:
     facts: event_store.fact.Facts
     timeline: Timeline
     published_state: tuple
-    """What the world was last told of it."""
+    """The `public_state` as of the last `subscription.changed` event."""
     is_due_work_done: bool = False
-    """Whether all that is due was done just now: what still is waits for somebody else."""
+    """True once this call has done everything due: what remains due is waiting for something else."""
 
     @property
     def dunning_schedule(self) -> Ladder:
-        """What happens to whoever does not pay."""
+        """The configured dunning schedule."""
         return dunning_schedule_of(current_app.extensions["settings"].dunning)
 
     def suspended_from(self) -> date | None:
-        """The first day that the row's debts took access away, if that day has passed."""
+        """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed."""
         since = self.subscription.past_due_since
         day = since and self.dunning_schedule.suspends_on(since)
         return day if day and day < self.today else None
 
     def record_event(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
-        """Record an event and count it in."""
+        """Append an event dated `on` (default: today) and replay the history up to today."""
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
         self.facts = self.facts.plus(event)
@@ -62,14 +65,14 @@ class SubscriptionAggregate:
     def create_due_invoices(
         self, reason: str, requires_payment: bool = False, review_until: datetime | None = None
     ) -> list[Invoice]:
-        """Invoice every line that should exist and does not: one invoice for each day on which lines fell due.
+        """Invoice every line that is due and not yet booked: one invoice per day on which lines fell due.
 
-        None while the subscription is parked.
+        Creates no invoices while the subscription is on billing hold. See `issuing.create_invoice` for the arguments.
         """
         if self.subscription.parked_at:
             return []
         booked = self.facts.booked
-        due = [one for one in self.timeline.lines if one.bill_on <= self.today and one.identity not in booked]
+        due = [line for line in self.timeline.lines if line.bill_on <= self.today and line.identity not in booked]
         invoices = []
         for day in sorted({line.bill_on for line in due}):
             lines = [line for line in due if line.bill_on == day]
@@ -79,50 +82,57 @@ class SubscriptionAggregate:
         return invoices
 
     def compute_invoice(self, lines) -> issuing.ComputedInvoice:
+        """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
-        given = self.subscription.id
-        discounts = unit_of_work.get_or_load(("discounts", given), lambda: Discount.running(given))
-        running = [one for one in discounts if one.ended_at is None]
+        subscription_id = self.subscription.id
+        discounts = unit_of_work.get_or_load(("discounts", subscription_id), lambda: Discount.running(subscription_id))
+        running = [discount for discount in discounts if discount.ended_at is None]
         return issuing.compute_invoice(self.account, self.subscription, lines, running, credit)
 
     def list_discounts(self) -> list[Discount]:
-        """Every coupon the subscription ever had."""
+        """List every discount the subscription ever had, ended ones included."""
         return list(db.session.scalars(sa.select(Discount).where(Discount.subscription_id == self.subscription.id)))
 
     def _create_invoice(self, lines, reason, requires_payment, review_until):
-        draft = self.compute_invoice(lines)
-        invoice = issuing.create_invoice(draft, reason, self.now, self.today, requires_payment, review_until)
-        self._book_lines({line.identity: p.net_minor for line, p in zip(lines, draft.totals.positions, strict=True)})
+        computed = self.compute_invoice(lines)
+        invoice = issuing.create_invoice(computed, reason, self.now, self.today, requires_payment, review_until)
+        self._book_lines(
+            {line.identity: position.net_minor for line, position in zip(lines, computed.totals.positions, strict=True)}
+        )
         return invoice
 
     def _book_lines(self, net_minor: dict[str, int]) -> None:
-        """Count lines as booked. One that was booked at what it asks for leaves the timeline as it is."""
+        """Mark lines as booked at these net amounts, by line identity.
+
+        Replays the history only if an amount differs from the line's own: otherwise the timeline stays the same.
+        """
         booked = {identity: event_store.fact.Booked(net) for identity, net in net_minor.items()}
         self.facts = replace(self.facts, booked={**self.facts.booked, **booked})
         if any(net_minor.get(line.identity, line.amount_minor) != line.amount_minor for line in self.timeline.lines):
             self.timeline = replay(self.facts, self.today)
 
     def save_projection(self) -> None:
-        """Bring the row up to date with the history, and see that somebody comes when there is next something to do.
+        """Update the row from the history and enqueue a job for the next due moment.
 
-        Whoever climbs back from a suspension is credited the days without access.
+        A subscription that recovers from a suspension is credited for the days without access.
         """
-        before = self.suspended_from()
+        suspended_from = self.suspended_from()
         update_projection(self)
-        live = self.subscription.status not in ("canceled", "incomplete")
-        if before and live and not self.suspended_from():
-            self.record_event(event_store.fact.Suspended, before, self.today)
+        is_live = self.subscription.status not in ("canceled", "incomplete")
+        if suspended_from and is_live and not self.suspended_from():
+            self.record_event(event_store.fact.Suspended, suspended_from, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)
         unit_of_work.flush_session()
 
     @property
     def replayed_history(self) -> "ReplayedHistory":
+        """The history and its timeline, to be reused by the next load."""
         return ReplayedHistory(self.facts, self.today, self.timeline)
 
 
 class ReplayedHistory(NamedTuple):
-    """A history, and what it amounted to: true as long as nothing was added to it."""
+    """A history and the timeline replayed from it; valid until an event is appended."""
 
     facts: event_store.fact.Facts
     today: date
@@ -130,25 +140,31 @@ class ReplayedHistory(NamedTuple):
 
 
 def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
-    """Take the account's lock, read the subscription, replay its history up to today."""
+    """Lock the account, read the subscription, and replay its history up to today.
+
+    Reuses a preloaded replay if the history and the day are unchanged.
+    """
     account, subscription = unit_of_work.get_or_load(
-        ("held", subscription_id), lambda: _lock_account_and_subscription(subscription_id)
+        ("locked", subscription_id), lambda: _lock_account_and_subscription(subscription_id)
     )
     today = civil_day(now, subscription.time_zone)
     facts = event_store.load_facts(subscription)
-    before = unit_of_work.cached(("replayed", subscription_id))
-    unchanged = before is not None and (before.facts, before.today) == (facts, today)
-    timeline = before.timeline if unchanged else replay(facts, today)
+    previous = unit_of_work.cached(("replayed", subscription_id))
+    is_unchanged = previous is not None and (previous.facts, previous.today) == (facts, today)
+    timeline = previous.timeline if is_unchanged else replay(facts, today)
     return SubscriptionAggregate(account, subscription, now, today, facts, timeline, public_state(subscription))
 
 
 def _lock_account_and_subscription(subscription_id: str) -> tuple[Account, Subscription]:
-    owner = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
-    return lock_row(Account, owner), db.session.get(Subscription, subscription_id, populate_existing=True)
+    account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
+    return lock_row(Account, account_id), db.session.get(Subscription, subscription_id, populate_existing=True)
 
 
 def update_projection(aggregate: SubscriptionAggregate) -> None:
-    """Write what the timeline and the open invoices say onto the row."""
+    """Write the state derived from the timeline and the open invoices to the row.
+
+    Publishes `subscription.changed` if the public state changed, and enqueues a job for the next due moment.
+    """
     row, timeline = aggregate.subscription, aggregate.timeline
     row.price_id, row.plan_id = timeline.price.id, event_store.load_price(timeline.price.id).plan_id
     row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
@@ -159,7 +175,7 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     row.pending_price_id = pending and pending.price.id
     row.pending_on = pending and max(pending.not_before, timeline.paid_through or timeline.paid_from)
     overdue = list_overdue_invoices(row)
-    row.past_due_since = min((one.first_failed_on for one in overdue), default=None)
+    row.past_due_since = min((invoice.first_failed_on for invoice in overdue), default=None)
     row.status = compute_status(row, timeline, aggregate.today)
     row.access_until = compute_access_until(row, aggregate.dunning_schedule)
     if public_state(row) != aggregate.published_state:
@@ -167,20 +183,19 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
         aggregate.published_state = public_state(row)
     row.due_at = compute_next_due(aggregate, aggregate.dunning_schedule)
     if row.due_at:
-        soonest = (
-            aggregate.now + DUE_AGAIN_AFTER if aggregate.is_due_work_done else aggregate.now
-        )  # what has passed had its job, whose name is taken
-        moment = row.due_at if row.due_at > aggregate.now else soonest
-        jobs.enqueue_job(DUE_JOB, {"subscription_id": row.id}, moment, f"{row.id}@{moment.isoformat()}")
+        # A due moment in the past has had its job, whose deduplication key is taken: use a new moment.
+        soonest = aggregate.now + DUE_AGAIN_AFTER if aggregate.is_due_work_done else aggregate.now
+        due_at = row.due_at if row.due_at > aggregate.now else soonest
+        jobs.enqueue_job(DUE_JOB, {"subscription_id": row.id}, due_at, f"{row.id}@{due_at.isoformat()}")
 
 
 def public_state(subscription: Subscription) -> tuple:
-    """Whatever the world outside wants to hear of when it changes."""
+    """Return the values whose change is published as `subscription.changed`."""
     return subscription.status, subscription.price_id, subscription.cancel_at, subscription.pending_price_id
 
 
 def subscription_payload(subscription: Subscription) -> dict:
-    """What an event tells of a subscription."""
+    """Return the event payload for a subscription."""
     names = ("status", "plan_id", "price_id", "period_start", "period_end", "trial_end", "cancel_at", "cancel_reason")
     values = {name: getattr(subscription, name) for name in names}
     dates = {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
@@ -188,14 +203,15 @@ def subscription_payload(subscription: Subscription) -> dict:
 
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
-    """Open invoices of the subscription that could not be collected at the first try."""
-    known = unit_of_work.get_or_load(
+    """List the subscription's open invoices whose first collection attempt failed."""
+    open_invoices = unit_of_work.get_or_load(
         ("open invoices", subscription.id), lambda: Invoice.open_of_subscription(subscription.id)
     )
-    return [invoice for invoice in known if invoice.status == "open" and invoice.first_failed_on]
+    return [invoice for invoice in open_invoices if invoice.status == "open" and invoice.first_failed_on]
 
 
 def compute_status(subscription: Subscription, timeline: Timeline, today: date) -> str:
+    """Return the subscription's status for its timeline and its overdue invoices."""
     if timeline.ended_on or subscription.status == "canceled":
         return "canceled"
     if timeline.paused_on:
@@ -208,7 +224,7 @@ def compute_status(subscription: Subscription, timeline: Timeline, today: date) 
 
 
 def compute_access_until(subscription: Subscription, dunning_schedule: Ladder) -> datetime | None:
-    """The earliest known end of access, as a moment."""
+    """Return the earliest known end of access: the scheduled end or the dunning suspension, whichever comes first."""
     ends = [subscription.cancel_at] if subscription.cancel_at else []
     if subscription.past_due_since:
         ends.append(dunning_schedule.suspends_on(subscription.past_due_since))
@@ -216,7 +232,10 @@ def compute_access_until(subscription: Subscription, dunning_schedule: Ladder) -
 
 
 def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Ladder) -> datetime | None:
-    """When time alone next changes something: a period, an end, a resumption, a retry, a step of the ladder."""
+    """Return the next moment at which the passage of time alone changes something; None if there is none.
+
+    Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
+    """
     row, timeline = aggregate.subscription, aggregate.timeline
     if row.status == "canceled" or row.parked_at:
         return None
@@ -225,7 +244,8 @@ def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Ladder)
     reminder = next_reminder(aggregate)
     days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
     for invoice in list_overdue_invoices(row):
-        if not any(one.is_in_flight for one in invoice.payments):  # else its outcome comes first, and looks again
+        # The outcome of a payment in flight computes the next due moment again.
+        if not any(payment.is_in_flight for payment in invoice.payments):
             days.append(invoice.next_attempt_on)
     if row.past_due_since:
         days.append(dunning_schedule.cancels_on(row.past_due_since))

@@ -1,7 +1,7 @@
-"""Money is moved in three steps: recorded, sent outside any transaction under the record's id, settled.
+"""Charging: a payment is recorded, sent to the provider outside any transaction, and completed.
 
-Whatever dies in between, the record stands: reconcile() asks the provider what became of it, and sends it again under
-the same key only where it never arrived.
+The record's id is the idempotency key at the provider. If the process dies in between, `reconcile_payment` looks the
+payment up at the provider, and sends it again under the same key only if it never arrived.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -40,24 +40,24 @@ EXPIRE_JOB = "payment.expire"
 COLLECT_JOB = "invoice.collect"
 RECONCILE_AFTER = timedelta(seconds=30)
 SEARCH_AFTER = timedelta(minutes=10)
-"""What is in doubt for longer is looked for in the provider's records before it is sent again."""
+"""A payment of unknown outcome that is older than this is searched for in the provider's records before a resend."""
 AUTHENTICATION_TIMEOUT = timedelta(hours=23)
-"""How long a payer may take to confirm; then the payment counts as declined."""
+"""How long a payer has to authenticate a payment before it counts as declined."""
 PAYMENT_METHOD_REQUIRED = "payment_method_required"
 
 
 def select_invoice_method(invoice: Invoice) -> PaymentMethod | None:
-    """What the invoice is charged to: the subscription's own method where it has one, else the account's default."""
-    own = invoice.subscription_id and db.session.get(Subscription, invoice.subscription_id).payment_method_id
-    return select_account_method(invoice.account_id, own)
+    """Return the payment method to charge an invoice to: the subscription's own, else the account's default."""
+    preferred_id = invoice.subscription_id and db.session.get(Subscription, invoice.subscription_id).payment_method_id
+    return select_account_method(invoice.account_id, preferred_id)
 
 
 def select_account_method(account_id: str, preferred_id: str | None) -> PaymentMethod | None:
-    """The method of this id, if it is kept, else the account's default."""
-    kept = unit_of_work.get_or_load(
+    """Return the method with this id if it has not been removed, else the account's default; None if there is none."""
+    methods = unit_of_work.get_or_load(
         ("methods", account_id), lambda: db.session.scalars(PaymentMethod.kept(account_id)).all()
     )
-    by_preference = sorted(kept, key=lambda one: (one.id == preferred_id, one.is_default), reverse=True)
+    by_preference = sorted(methods, key=lambda method: (method.id == preferred_id, method.is_default), reverse=True)
     best = by_preference[0] if by_preference else None
     return best if best and (best.id == preferred_id or best.is_default) else None
 
@@ -65,8 +65,10 @@ def select_account_method(account_id: str, preferred_id: str | None) -> PaymentM
 def create_payment(
     invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool, written_off_minor: int = 0
 ) -> Payment:
-    """Write down that the invoice's balance, or what was given up of it, is about to be charged; somebody looks after
-    it if we do not."""
+    """Record a payment about to be sent, for the invoice's balance plus `written_off_minor`.
+
+    Enqueues its reconciliation, which takes over if this process does not complete it.
+    """
     payment = Payment(
         id=new_id("pay"),
         account_id=invoice.account_id,
@@ -87,27 +89,27 @@ def create_payment(
 
 
 def send_payment(payment_id: str) -> Payment:
-    """Send a recorded payment and settle it. Not to be called inside a unit of work."""
+    """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a unit of work."""
     payment = db.session.get(Payment, payment_id)
-    method = payment.method.reference
-    request = (payment.id, method, payment.amount_minor, payment.currency, payment.on_session)
+    method_reference = payment.method.reference
+    request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
     db.session.commit()
     outcome = provider().charge(*request)
-    if outcome.status == UNKNOWN:  # perhaps only the reply was lost
+    if outcome.status == UNKNOWN:  # the response may have been lost
         outcome = provider().find(payment_id) or outcome
     return complete_payment(payment_id, outcome, clock.now())
 
 
 def resume_payment(payment_id: str) -> Payment:
-    """The payment, sent if nobody knows yet what became of it: under its own key, so that it is taken once."""
+    """Return the payment, sending it if its outcome is unknown. Its idempotency key prevents a second charge."""
     payment = db.session.get(Payment, payment_id)
     return send_payment(payment_id) if payment.status in ("pending", "unknown") else payment
 
 
 def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
-    """Book what came of a payment; a second time changes nothing. Commits."""
-    owner = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
-    lock_row(Account, owner)
+    """Book the outcome of a payment. Idempotent. Commits."""
+    account_id = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
+    lock_row(Account, account_id)
     payment = db.session.get(Payment, payment_id, populate_existing=True)
     invoice = db.session.get(Invoice, payment.invoice_id, populate_existing=True)
     book_outcome(payment, invoice, outcome, now)
@@ -116,15 +118,15 @@ def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Paymen
 
 
 def book_outcome(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:
-    """What came of a payment changes it, its invoice, and its subscription; under the account's lock."""
-    at = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
+    """Apply an outcome to a payment, its invoice, and its subscription. The caller holds the account's lock."""
+    aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
     if payment.is_in_flight:
         payment.provider_reference = outcome.reference or payment.provider_reference
-        _apply_outcome(payment, invoice, outcome, now, at)
+        _apply_outcome(payment, invoice, outcome, now, aggregate)
     elif payment.status == "failed" and outcome.status == SUCCEEDED:
         record_late_success(payment, invoice, outcome, now)
-    if at:
-        at.save_projection()
+    if aggregate:
+        aggregate.save_projection()
 
 
 def _apply_outcome(payment, invoice, outcome, now, aggregate):
@@ -137,8 +139,8 @@ def _apply_outcome(payment, invoice, outcome, now, aggregate):
         jobs.enqueue_job(EXPIRE_JOB, {"payment_id": payment.id}, now + AUTHENTICATION_TIMEOUT, f"expire {payment.id}")
         return
     payment.settled_at = now
-    words = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
-    publish_event(f"payment.{payment.status}", payment.account_id, now, **issuing.invoice_payload(invoice), **words)
+    details = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
+    publish_event(f"payment.{payment.status}", payment.account_id, now, **issuing.invoice_payload(invoice), **details)
     jobs.cancel_job(f"reconcile {payment.id}")
     if outcome.status == SUCCEEDED:
         record_success(payment, invoice, now, aggregate)
@@ -147,16 +149,16 @@ def _apply_outcome(payment, invoice, outcome, now, aggregate):
 
 
 def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None) -> None:
-    """The money is there."""
+    """Book a successful payment, issue its invoice, and activate a subscription that was waiting for it."""
     ledger.post_journal(
         "payment", invoice, now, payment.id, cash=payment.amount_minor, receivable=-payment.amount_minor
     )
     invoice.amount_paid_minor += payment.amount_minor
     invoice.balance_minor -= payment.amount_minor
-    issuing.credit_overpayment(invoice, now)  # where a credit note came while the money was on its way
+    issuing.credit_overpayment(invoice, now)  # a credit note may have been issued while the payment was in flight
     issuing.issue_invoice(invoice, now)
     issuing.mark_paid_if_balance_is_zero(invoice)
-    if invoice.number is None:  # the receipt tells it
+    if invoice.number is None:  # the receipt shows it
         unit_of_work.flush_batch()
     notices.enqueue_receipt(payment, invoice, aggregate)
     referrals.enqueue_reward_if_referred(payment.account_id, now)
@@ -165,8 +167,7 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
 
 
 def record_late_success(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:
-    """We had given up on it, and the money came all the same: it pays the invoice if that is still open, else it is
-    the customer's credit."""
+    """Book the success of a payment already marked as failed, as account credit, which pays the invoice if open."""
     payment.status, payment.decline_code, payment.settled_at = "succeeded", None, now
     payment.provider_reference = outcome.reference or payment.provider_reference
     amount = payment.amount_minor
@@ -177,8 +178,12 @@ def record_late_success(payment: Payment, invoice: Invoice, outcome: Outcome, no
 def record_decline(
     invoice: Invoice, decline_code: str | None, now: datetime, aggregate: SubscriptionAggregate | None
 ) -> None:
-    """It was declined: a first invoice goes, with its subscription; a change is undone; a renewal climbs the ladder."""
-    if invoice.status == "uncollectible":  # its payer tried by hand; nobody else does
+    """Apply a declined payment to its invoice and subscription.
+
+    A first invoice is voided and its subscription canceled; an unpaid change is reverted; an ended subscription's debt
+    is written off; anything else enters dunning: the next attempt is scheduled and the customer notified.
+    """
+    if invoice.status == "uncollectible":  # only the customer pays these, manually
         return
     if aggregate and aggregate.subscription.status == "incomplete":
         cancel_unpaid_start(aggregate, "payment_failed")
@@ -193,19 +198,25 @@ def record_decline(
     invoice.attempts += 1
     invoice.first_failed_on = invoice.first_failed_on or today
     invoice.next_attempt_on = compute_next_attempt(invoice, today, decline_code)
-    if aggregate is None and (again := invoice.next_attempt_on):  # no subscription whose job would come by
-        asked = {"invoice_id": invoice.id, "account_id": invoice.account_id}
-        jobs.enqueue_job(COLLECT_JOB, asked, datetime.combine(again, time.min, UTC), f"collect {invoice.id} {again}")
+    if aggregate is None and (next_attempt_on := invoice.next_attempt_on):  # no subscription whose job would retry it
+        payload = {"invoice_id": invoice.id, "account_id": invoice.account_id}
+        jobs.enqueue_job(
+            COLLECT_JOB,
+            payload,
+            datetime.combine(next_attempt_on, time.min, UTC),
+            f"collect {invoice.id} {next_attempt_on}",
+        )
     notices.enqueue_payment_failed_notice(invoice, aggregate)
 
 
 def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
-    ladder = dunning_schedule_of(current_app.extensions["settings"].dunning)
-    return ladder.next_try(invoice.first_failed_on, today, decline_code)
+    """Return the day of the next attempt by the dunning schedule; None if there is none."""
+    dunning_schedule = dunning_schedule_of(current_app.extensions["settings"].dunning)
+    return dunning_schedule.next_try(invoice.first_failed_on, today, decline_code)
 
 
 def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
-    """A subscription that was never paid for ends: its invoices are void, coupon and account credit are given back."""
+    """Cancel a subscription whose first payment failed: void its invoices and release its coupons and credit."""
     now = aggregate.now
     for invoice in issuing.list_open_invoices(aggregate.account.id):
         if invoice.subscription_id == aggregate.subscription.id:
@@ -219,44 +230,53 @@ def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
 
 
 def list_unpaid_changes(aggregate: SubscriptionAggregate) -> list[Invoice]:
-    """Changes that are not paid for yet. Raises PaymentInProgress where the money may be on its way: whether that
-    change happened has to be known before anything else does."""
+    """List the invoices of changes that are not yet paid for.
+
+    Raises PaymentInProgress if a payment for one is in flight at the provider: its outcome decides whether the change
+    happened, and must be known before anything else is done.
+    """
     if aggregate.subscription.status == "incomplete":
         return []
-    mine = [
-        one
-        for one in issuing.list_open_invoices(aggregate.account.id)
-        if one.subscription_id == aggregate.subscription.id
+    open_invoices = [
+        invoice
+        for invoice in issuing.list_open_invoices(aggregate.account.id)
+        if invoice.subscription_id == aggregate.subscription.id
     ]
-    found = [invoice for invoice in mine if invoice.issued_at is None]
-    if any(one.is_in_flight and one.status != "requires_action" for invoice in found for one in invoice.payments):
+    unissued = [invoice for invoice in open_invoices if invoice.issued_at is None]
+    if any(
+        payment.is_in_flight and payment.status != "requires_action"
+        for invoice in unissued
+        for payment in invoice.payments
+    ):
         raise PaymentInProgress
-    return found
+    return unissued
 
 
 def revert_unpaid_changes(aggregate: SubscriptionAggregate) -> None:
-    """A change that still waits for its payer gives way to what comes next. Raises PaymentInProgress."""
+    """Revert changes that still wait for the customer's authentication. Raises PaymentInProgress."""
     for invoice in list_unpaid_changes(aggregate):
-        for payment in [one for one in invoice.payments if one.is_in_flight]:
+        for payment in [payment for payment in invoice.payments if payment.is_in_flight]:
             payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
         revert_change(invoice, aggregate)
 
 
 def write_off_ended_subscription(aggregate: SubscriptionAggregate) -> None:
-    """What is still owed on a subscription that ended is given up; what is being paid just now is waited for, and so is
-    whoever takes it out of where it is parked: what it gives back comes first."""
+    """Write off what is owed on an ended subscription, skipping invoices with a payment in flight.
+
+    A subscription on billing hold is skipped: its release first credits what the cancellation returns.
+    """
     if aggregate.subscription.parked_at:
         return
     issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
     for invoice in issuing.list_open_invoices(aggregate.account.id):
         if invoice.subscription_id == aggregate.subscription.id and not any(
-            one.is_in_flight for one in invoice.payments
+            payment.is_in_flight for payment in invoice.payments
         ):
             issuing.mark_uncollectible(invoice, aggregate.now)
 
 
 def revert_change(invoice: Invoice, aggregate: SubscriptionAggregate) -> None:
-    """A change that was not paid for did not happen: its invoice is void, its event counts no more."""
+    """Revert a change that was not paid for: void its invoice and revert its events."""
     book_void(invoice, aggregate.now)
     refs = {line.cause for line in invoice.lines if line.cause} - {RENEWAL}
     for ref in sorted(refs):
@@ -264,14 +284,14 @@ def revert_change(invoice: Invoice, aggregate: SubscriptionAggregate) -> None:
 
 
 def book_void(invoice: Invoice, now: datetime) -> None:
-    """Take back what the invoice asked for; what account credit had paid of it goes back to the account."""
-    on_total = invoice.total_minor
+    """Void the invoice and return the account credit and coupon amounts that it used."""
+    total_minor = invoice.total_minor
     ledger.post_journal(
-        "void", invoice, now, receivable=-on_total, revenue=on_total - invoice.tax_minor, tax=invoice.tax_minor
+        "void", invoice, now, receivable=-total_minor, revenue=total_minor - invoice.tax_minor, tax=invoice.tax_minor
     )
     if invoice.credit_applied_minor:
-        part = invoice.credit_applied_minor
-        ledger.post_journal("credit_returned", invoice, now, receivable=part, customer_credit=-part)
+        credit_minor = invoice.credit_applied_minor
+        ledger.post_journal("credit_returned", invoice, now, receivable=credit_minor, customer_credit=-credit_minor)
     invoice.status, invoice.balance_minor, invoice.next_attempt_on = "void", 0, None
     for line in invoice.lines:
         if line.kind == "discount" and line.coupon_id:
@@ -279,10 +299,13 @@ def book_void(invoice: Invoice, now: datetime) -> None:
 
 
 def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
-    """A coupon that was taken off a void invoice was not used by it."""
-    mine = sa.and_(Discount.subscription_id == invoice.subscription_id, Discount.coupon_id == line.coupon_id)
-    discount = db.session.scalar(sa.select(Discount).where(mine))
-    renews = begins_a_period((one.kind, one.item, one.cause, one.period_end) for one in invoice.lines)
+    """Return to its discount the use that a void invoice made of it."""
+    conditions = sa.and_(Discount.subscription_id == invoice.subscription_id, Discount.coupon_id == line.coupon_id)
+    discount = db.session.scalar(sa.select(Discount).where(conditions))
+    renews = begins_a_period(
+        (invoice_line.kind, invoice_line.item, invoice_line.cause, invoice_line.period_end)
+        for invoice_line in invoice.lines
+    )
     discount.used_minor += line.amount_minor
     discount.periods_used -= bool(renews or discount.coupon.duration == "once")
     discount.ended_at = None
@@ -290,55 +313,62 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
 
 @jobs.job_handler(RECONCILE_JOB)
 def reconcile_payment(payload: dict, now: datetime) -> None:
-    """Find out what became of a payment whose outcome we do not know, and settle it."""
+    """Look up the outcome of an unresolved payment at the provider and complete it."""
     payment = db.session.get(Payment, payload["payment_id"])
     if not payment.is_in_flight or payment.status == "requires_action":
         return
-    found = find_outcome(payment, now)
-    payment = complete_payment(payload["payment_id"], found, now) if found else send_payment(payload["payment_id"])
+    outcome = find_outcome(payment, now)
+    payment = complete_payment(payload["payment_id"], outcome, now) if outcome else send_payment(payload["payment_id"])
     if payment.status == "unknown":
         raise jobs.Retry(now + RECONCILE_AFTER)
 
 
 def find_outcome(record: Payment | Refund, now: datetime, charge_reference: str | None = None) -> Outcome | None:
-    """What the provider knows of a payment or refund in doubt; None: send it again, under its own key."""
-    asked, old = record.id, record.created_at < now - SEARCH_AFTER
+    """Look up the outcome of an unresolved payment or refund at the provider. Commits.
+
+    None means that the provider does not have it: send it again under its own idempotency key. `charge_reference`: for
+    a refund, the provider's reference of the payment.
+    """
+    record_id, is_old = record.id, record.created_at < now - SEARCH_AFTER
     db.session.commit()
-    return provider().search(asked, charge_reference) if old else provider().find(asked)
+    return provider().search(record_id, charge_reference) if is_old else provider().find(record_id)
 
 
 @jobs.job_handler(EXPIRE_JOB)
 def expire_payment(payload: dict, now: datetime) -> None:
-    """Nobody confirmed: the payment is declined, unless the bank meanwhile tells otherwise."""
+    """Decline a payment that the payer never authenticated, unless the provider has an outcome by now."""
     payment = db.session.get(Payment, payload["payment_id"])
     if payment.status != "requires_action":
         return
     db.session.commit()
-    found = provider().find(payload["payment_id"])
-    if found is None or found.status == REQUIRES_ACTION:
-        found = Outcome(DECLINED, decline_code="authentication_abandoned")
-    complete_payment(payload["payment_id"], found, now)
+    outcome = provider().find(payload["payment_id"])
+    if outcome is None or outcome.status == REQUIRES_ACTION:
+        outcome = Outcome(DECLINED, decline_code="authentication_abandoned")
+    complete_payment(payload["payment_id"], outcome, now)
 
 
 def create_due_payments(
     aggregate: SubscriptionAggregate, on_session: bool = False, method: PaymentMethod | None = None
 ) -> list[Payment]:
-    """Record a payment for each open invoice of the subscription whose time has come; the caller commits and sends.
+    """Record a payment for each of the subscription's open invoices that is due for collection.
 
-    With a `method` in hand, each of them is charged to it, whether its next try is due or not. None while it is parked.
+    The caller commits and sends them. With `method`, every open invoice is charged to it, whether its next attempt is
+    due or not. Records none while the subscription is on billing hold.
     """
     payments = []
     if aggregate.subscription.parked_at:
         return payments
-    mine = [
-        one
-        for one in issuing.list_open_invoices(aggregate.account.id)
-        if one.subscription_id == aggregate.subscription.id
+    open_invoices = [
+        invoice
+        for invoice in issuing.list_open_invoices(aggregate.account.id)
+        if invoice.subscription_id == aggregate.subscription.id
     ]
-    if any(one.attempts for one in mine):  # credit that came while the last try was under way
+    if any(
+        invoice.attempts for invoice in open_invoices
+    ):  # credit may have been granted while the last attempt was in flight
         issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
-    for invoice in mine:
-        if invoice.status != "open" or any(one.is_in_flight for one in invoice.payments):
+    for invoice in open_invoices:
+        if invoice.status != "open" or any(payment.is_in_flight for payment in invoice.payments):
             continue
         if (
             not method
@@ -346,16 +376,16 @@ def create_due_payments(
             and not (invoice.next_attempt_on and invoice.next_attempt_on <= aggregate.today)
         ):
             continue
-        charged_to = method or select_invoice_method(invoice)
-        if charged_to:
-            payments.append(create_payment(invoice, charged_to, aggregate.now, on_session))
+        charge_method = method or select_invoice_method(invoice)
+        if charge_method:
+            payments.append(create_payment(invoice, charge_method, aggregate.now, on_session))
         else:
             record_decline(invoice, PAYMENT_METHOD_REQUIRED, aggregate.now, aggregate)
     return payments
 
 
 def complete_sandbox_authentication(payment_id: str, approve: bool, now: datetime) -> Payment:
-    """The sandbox's bank asked its customer, and tells us what they said. Raises NotFound."""
+    """Complete a payment with the sandbox bank's authentication result. Raises NotFound."""
     payment = db.session.get(Payment, payment_id)
     if payment is None or payment.status != "requires_action":
         raise NotFound

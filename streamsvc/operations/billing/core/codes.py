@@ -1,4 +1,4 @@
-"""Coupons and gift codes, as operators make them."""
+"""Coupons and gift codes: creation and updates by operators."""
 
 import secrets
 from datetime import datetime
@@ -16,9 +16,12 @@ COUPON_LIMITS = ("audience", "combines", "max_per_account", "max_redemptions", "
 
 
 def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
-    """Make the coupon, or change who can redeem it and how long; what it takes off never changes. Raises Invalid."""
-    if strangers := set(body["plans"] or ()) - set(db.session.scalars(sa.select(Plan.code))):
-        raise Invalid(errors={"plans": [f"There is no such plan: {', '.join(sorted(strangers))}."]})
+    """Create the coupon, or update who can redeem it and for how long. Its discount terms never change.
+
+    Raises Invalid.
+    """
+    if unknown := set(body["plans"] or ()) - set(db.session.scalars(sa.select(Plan.code))):
+        raise Invalid(errors={"plans": [f"No such plan: {', '.join(sorted(unknown))}."]})
     terms = {name: body[name] for name in COUPON_TERMS}
     limits = {name: body[name] for name in COUPON_LIMITS}
     coupon = Coupon.by_code(code)
@@ -26,7 +29,7 @@ def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
         coupon = Coupon(id=new_id("cou"), code=code, created_at=now, redeemed=0, **terms)
         db.session.add(coupon)
     elif any(getattr(coupon, name) != value for name, value in terms.items()):
-        raise Invalid(errors={"code": ["A coupon keeps its terms; make one with another code."]})
+        raise Invalid(errors={"code": ["The terms of a coupon cannot be changed; create a coupon with another code."]})
     for name, value in limits.items():
         setattr(coupon, name, value)
     db.session.flush()
@@ -34,10 +37,10 @@ def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
 
 
 def create_gift_codes(body: dict, now: datetime) -> list[GiftCode]:
-    """As many gift codes as asked, or one under a code of the operator's own."""
+    """Create `quantity` gift codes, or a single one with a custom `code`. Raises Invalid if that code exists."""
     codes = [body["code"]] if body["code"] else [_generate_gift_code() for _ in range(body["quantity"])]
     if body["code"] and GiftCode.by_code(body["code"]):
-        raise Invalid(errors={"code": ["There is such a gift code."]})
+        raise Invalid(errors={"code": ["This gift code already exists."]})
     terms = {name: body[name] for name in ("currency", "amount_minor", "expires_at")}
     gifts = [GiftCode(id=new_id("gif"), code=code, created_at=now, **terms) for code in codes]
     db.session.add_all(gifts)

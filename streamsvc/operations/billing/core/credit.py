@@ -1,4 +1,4 @@
-"""Account credit: given, redeemed, and spent on what is open before any card is charged."""
+"""Account credit: granted by operators, redeemed from gift codes, and applied to open invoices before any charge."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from streamsvc.storage.database import db
 
 
 def list_credit_balances(account_id: str) -> list[dict]:
-    """Account credit by currency, where there is any."""
+    """List the account's nonzero credit balances, by currency."""
     rows = db.session.execute(
         sa.select(LedgerEntry.currency, -sa.func.sum(LedgerEntry.amount_minor))
         .where(LedgerEntry.account_id == account_id, LedgerEntry.book == "customer_credit")
@@ -25,7 +25,7 @@ def list_credit_balances(account_id: str) -> list[dict]:
 
 
 def grant_credit(account: Account, amount_minor: int, currency: str, reason: str | None, now: datetime) -> None:
-    """Give credit away; a negative amount takes back what is not spent. Raises Invalid."""
+    """Grant credit; a negative amount takes back unused credit. Raises Invalid."""
     if amount_minor < 0 and -amount_minor > ledger.account_credit(account.id, currency):
         raise Invalid(errors={"amount_minor": ["The account does not have that much credit left."]})
     books = {"goodwill": amount_minor, "customer_credit": -amount_minor}
@@ -34,20 +34,20 @@ def grant_credit(account: Account, amount_minor: int, currency: str, reason: str
 
 
 def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
-    """Turn a gift code into account credit. Raises GiftCodeInvalid."""
+    """Redeem a gift code for account credit. Raises GiftCodeInvalid."""
     gift = GiftCode.by_code(code)
     if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
         raise GiftCodeInvalid
     db.session.refresh(gift)
-    amount = gift.amount_minor
-    books = {"goodwill": amount, "customer_credit": -amount}
+    amount_minor = gift.amount_minor
+    books = {"goodwill": amount_minor, "customer_credit": -amount_minor}
     ledger.post_account_journal(account.id, gift.currency, "gift", now, note=f"Gift {code}", **books)
     return gift
 
 
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
-    """New credit pays what is open, and whoever owes nothing any more is in good standing."""
+    """Apply new credit to open invoices and update the live subscription, which may no longer be past due."""
     issuing.pay_open_invoices_from_credit(account.id, currency, now)
-    live = Subscription.live_of(account.id)
-    if live:
-        load_locked(live.id, now).save_projection()
+    subscription = Subscription.live_of(account.id)
+    if subscription:
+        load_locked(subscription.id, now).save_projection()

@@ -1,4 +1,4 @@
-"""A subscription's events to and from their table, and what of them is booked: the facts that the rules work on."""
+"""The event store: a subscription's events and its booked lines, loaded as the facts that the billing rules use."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -42,14 +42,14 @@ DATE_FIELDS = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 
 def load_facts(subscription: Subscription) -> fact.Facts:
-    """Everything the rules need to know of a subscription."""
+    """Load a subscription's facts: its events and its booked lines."""
     return unit_of_work.get_or_load(
         ("facts", subscription.id), lambda: load_facts_by_subscription([subscription.id])[subscription.id]
     )
 
 
 def load_facts_by_subscription(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
-    """The same of many, read at once."""
+    """Load the facts of many subscriptions in one pass, by subscription id."""
     columns = SubscriptionEvent.__table__.c
     rows = db.session.execute(
         sa.select(columns.subscription_id, columns.seq, columns.kind, columns.on, columns.data)
@@ -60,10 +60,14 @@ def load_facts_by_subscription(subscription_ids: Sequence[str]) -> dict[str, fac
     for row in rows.all():
         events[row.subscription_id].append(decode_event(row))
     booked = load_booked_lines(subscription_ids)
-    return {one: fact.Facts(tuple(events[one]), booked[one]) for one in subscription_ids}
+    return {
+        subscription_id: fact.Facts(tuple(events[subscription_id]), booked[subscription_id])
+        for subscription_id in subscription_ids
+    }
 
 
 def decode_event(row) -> fact.Event:
+    """Turn a row of `subscription_events` into an event of the rules."""
     data = {
         name: date.fromisoformat(value) if name in DATE_FIELDS and value else value for name, value in row.data.items()
     }
@@ -73,7 +77,7 @@ def decode_event(row) -> fact.Event:
 
 
 def load_price(price_id: str) -> Price:
-    """The price under this id, and its plan."""
+    """Load a price with its plan."""
     return unit_of_work.get_or_load(("price", price_id), lambda: _load_price_with_plan(price_id))
 
 
@@ -82,8 +86,8 @@ def _load_price_with_plan(price_id: str) -> Price:
 
 
 def append_event(subscription: Subscription, event: fact.Event, actor: str | None, now: datetime) -> None:
-    """Write an event after the others."""
-    data = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in ("ref", "on")}
+    """Append an event to the subscription's history."""
+    data = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in ("ref", "on")}
     for name, value in data.items():
         if isinstance(value, date):
             data[name] = value.isoformat()
@@ -102,29 +106,32 @@ def append_event(subscription: Subscription, event: fact.Event, actor: str | Non
 
 
 def next_event_ref(facts: fact.Facts) -> str:
+    """Return the reference for the next event; the number in it is the event's `seq`."""
     return f"e{len(facts.events)}"
 
 
 def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Booked]]:
-    """What each line of these was invoiced at, net of discount, and what credit notes, or a void, took off it."""
-    mine = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
+    """Load each invoiced line's net amount after discount, and how much of it was credited.
+
+    A line on a void or uncollectible invoice counts as fully credited: it was never paid, so nothing can be credited.
+    Returns {subscription id: {line identity: Booked}}.
+    """
+    conditions = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
-    off = sa.case(
-        (Invoice.status.in_(UNPAID_STATUSES), net), else_=0
-    )  # nobody paid for it: there is nothing to give back
+    credited = sa.case((Invoice.status.in_(UNPAID_STATUSES), net), else_=0)
     booked: dict[str, dict[str, fact.Booked]] = {subscription_id: {} for subscription_id in subscription_ids}
-    lines = sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, off)
+    invoiced_lines = sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, credited)
     for subscription_id, identity, *amounts in db.session.execute(
-        lines.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(mine)
+        invoiced_lines.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(conditions)
     ):
         booked[subscription_id][identity] = fact.Booked(*amounts)
-    noted = (
+    credit_note_lines = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(mine, Invoice.status.not_in(UNPAID_STATUSES))
+        .where(conditions, Invoice.status.not_in(UNPAID_STATUSES))
         .group_by(InvoiceLine.id)
     )
-    for subscription_id, identity, amount, off in db.session.execute(noted):
-        booked[subscription_id][identity] = fact.Booked(amount, int(off))
+    for subscription_id, identity, amount, credited in db.session.execute(credit_note_lines):
+        booked[subscription_id][identity] = fact.Booked(amount, int(credited))
     return booked

@@ -1,4 +1,4 @@
-"""Lines become an invoice: discounted, taxed, numbered, booked, and paid from account credit as far as that goes."""
+"""Issuing: turns lines into an invoice with discounts and tax, books it, numbers it, and applies account credit."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ FINALIZE_JOB = "invoice.finalize"
 
 @dataclass(frozen=True)
 class ComputedInvoice:
-    """An invoice worked out and not written: what a preview shows, what issue() writes."""
+    """An invoice computed but not stored: a preview shows it, `create_invoice` stores it."""
 
     account: Account
     subscription: Subscription | None
-    """None where an operator charges for something by itself."""
+    """None for a one-off charge by an operator."""
     currency: str
     lines: tuple
     discounts: tuple[Discount, ...]
@@ -45,17 +45,20 @@ class ComputedInvoice:
 
     @property
     def reductions(self) -> Iterator[tuple["Coupon | None", str, int]]:
-        """(coupon, what the line says, what is taken off) of each discount; no coupon where it is the tax."""
+        """Yield (coupon, line description, amount in minor units) for each discount.
+
+        The coupon is None for the tax taken out of a tax-inclusive price under reverse charge.
+        """
         by_id = {discount.id: discount.coupon for discount in self.discounts}
-        for discount_id, off in self.totals.discounts:
+        for discount_id, amount_minor in self.totals.discounts:
             coupon = by_id.get(discount_id)
-            yield coupon, f"Coupon {coupon.code}" if coupon else REVERSE_CHARGE_TEXT, off
+            yield coupon, f"Coupon {coupon.code}" if coupon else REVERSE_CHARGE_TEXT, amount_minor
 
 
 def compute_invoice(
     account: Account, subscription: Subscription, lines: Iterable[Line], discounts, account_credit_minor: int
 ) -> ComputedInvoice:
-    """Work out the invoice of these lines. `discounts` are the running ones, in order."""
+    """Compute the invoice for these lines. `discounts`: the running ones, in the order in which they apply."""
     lines = tuple(lines)
     taxation = load_taxation(account)
     positions = [_compute_position(subscription, line, taxation, i) for i, line in enumerate(lines)]
@@ -73,24 +76,28 @@ def _compute_position(subscription: Subscription, line: Line, taxation: Taxation
 
 
 def _compute_credit_position(subscription: Subscription, line: Line, index: int) -> Position:
-    """A credit gives back the tax of the line it credits, in proportion, and all of it with the last cent."""
+    """A credit returns tax in proportion to the amount credited, and all remaining tax with the last of the amount."""
     original = find_line_by_identity(subscription.id, line.of)
-    if original is None:  # credited before it was ever invoiced: a preview of two steps at once
+    if original is None:  # credited before it was invoiced: in a preview of two steps at once
         return Position(str(index), line.amount_minor, Tax())
-    net, tax = credited_amounts(original.id)
-    returned = tax_to_return(original.tax_minor, original.net_minor, net - line.amount_minor, tax)
-    taxed = Tax(original.tax_ppm, original.tax_inclusive)
-    return Position(str(index), line.amount_minor, taxed, tax_minor=-returned)
+    credited_net, credited_tax = credited_amounts(original.id)
+    returned = tax_to_return(original.tax_minor, original.net_minor, credited_net - line.amount_minor, credited_tax)
+    tax = Tax(original.tax_ppm, original.tax_inclusive)
+    return Position(str(index), line.amount_minor, tax, tax_minor=-returned)
 
 
 def find_line_by_identity(subscription_id: str, identity: str) -> InvoiceLine | None:
+    """Find the invoice line of a subscription that has this identity."""
     return db.session.scalar(
         sa.select(InvoiceLine).where(InvoiceLine.subscription_id == subscription_id, InvoiceLine.identity == identity)
     )
 
 
 def credited_amounts(line_id: str) -> tuple[int, int]:
-    """What credits and credit notes took off a line so far: (net, tax), both positive. What is void took nothing."""
+    """Return (net, tax), both positive, credited on a line so far by credit lines and credit notes.
+
+    Credit lines of void invoices do not count.
+    """
     credits = db.session.execute(
         sa.select(
             sa.func.coalesce(-sa.func.sum(InvoiceLine.amount_minor), 0),
@@ -109,14 +116,14 @@ def credited_amounts(line_id: str) -> tuple[int, int]:
 
 
 def _coupon_terms(discount: Discount, lines: Sequence[Line]) -> Coupon:
-    coupon, only = discount.coupon, None
+    coupon, position_keys = discount.coupon, None
     if coupon.plans is not None:
         plans = [load_price(line.price_id).plan.code for line in lines]
-        only = frozenset(str(i) for i, plan in enumerate(plans) if plan in coupon.plans)
+        position_keys = frozenset(str(i) for i, plan in enumerate(plans) if plan in coupon.plans)
     if coupon.percent_ppm is not None:
-        return Coupon(discount.id, percent_ppm=coupon.percent_ppm, only=only)
-    left = coupon.amount_off_minor - (discount.used_minor if coupon.duration == "once" else 0)
-    return Coupon(discount.id, left_minor=left, only=only)
+        return Coupon(discount.id, percent_ppm=coupon.percent_ppm, only=position_keys)
+    left_minor = coupon.amount_off_minor - (discount.used_minor if coupon.duration == "once" else 0)
+    return Coupon(discount.id, left_minor=left_minor, only=position_keys)
 
 
 def create_invoice(
@@ -127,18 +134,19 @@ def create_invoice(
     requires_payment: bool = False,
     review_until: datetime | None = None,
 ) -> Invoice:
-    """Write it. `gated`: it gets its number only when it is paid, and goes if it is not.
+    """Store and book a computed invoice, and apply account credit to it.
 
-    `review_until`: until then it is a draft, if anything is to be paid on it.
+    `requires_payment`: the invoice is issued only once it is paid, and voided if the payment fails. `review_until`:
+    an invoice with a positive total remains a draft until then.
     """
     totals = computed.totals
-    drafted = review_until is not None and totals.total_minor > 0
+    is_draft = review_until is not None and totals.total_minor > 0
     invoice = Invoice(
         id=new_id("inv"),
         account_id=computed.account.id,
         subscription_id=computed.subscription and computed.subscription.id,
-        status="draft" if drafted else "open",
-        finalizes_at=review_until if drafted else None,
+        status="draft" if is_draft else "open",
+        finalizes_at=review_until if is_draft else None,
         reason=reason,
         currency=computed.currency,
         customer=customer_snapshot(computed.account, computed.taxation),
@@ -170,7 +178,7 @@ def create_invoice(
         ledger.post_journal("credit", invoice, now, receivable=-totals.total_minor, customer_credit=totals.total_minor)
         invoice.balance_minor = 0
     apply_account_credit(invoice, totals.credit_applied_minor, now)
-    if drafted:
+    if is_draft:
         schedule_finalization(invoice, review_until)
     elif not requires_payment or invoice.balance_minor == 0:
         issue_invoice(invoice, now)
@@ -182,50 +190,51 @@ def create_invoice(
 
 
 def add_to_open_invoices(invoice: Invoice) -> None:
-    """It is new among what is owed."""
+    """Add a new invoice to the preloaded open invoices of its account and subscription."""
     for key in (invoice.account_id, invoice.subscription_id):
-        if (known := unit_of_work.cached(("open invoices", key))) is not None:
-            known.append(invoice)
+        if (open_invoices := unit_of_work.cached(("open invoices", key))) is not None:
+            open_invoices.append(invoice)
 
 
 def schedule_finalization(invoice: Invoice, moment: datetime) -> None:
-    """Have the draft numbered and charged then."""
+    """Set the moment at which the draft is finalized and charged, and enqueue the job for it."""
     invoice.finalizes_at = moment
-    asked = {"invoice_id": invoice.id, "subscription_id": invoice.subscription_id}
-    jobs.enqueue_job(FINALIZE_JOB, asked, moment, f"finalize {invoice.id} {moment.isoformat()}")
+    payload = {"invoice_id": invoice.id, "subscription_id": invoice.subscription_id}
+    jobs.enqueue_job(FINALIZE_JOB, payload, moment, f"finalize {invoice.id} {moment.isoformat()}")
 
 
 def list_open_invoices(account_id: str) -> list[Invoice]:
-    """What the account owes, oldest first."""
-    known = unit_of_work.get_or_load(("open invoices", account_id), lambda: Invoice.open_of(account_id))
-    return [invoice for invoice in known if invoice.status == "open"]
+    """List the account's open invoices, oldest first."""
+    invoices = unit_of_work.get_or_load(("open invoices", account_id), lambda: Invoice.open_of(account_id))
+    return [invoice for invoice in invoices if invoice.status == "open"]
 
 
 def customer_snapshot(account: Account, taxation: Taxation) -> dict:
-    """Who is billed; with `vat_id` where they pay the tax themselves, and the number under which we sell."""
-    told = {name: getattr(account, name) for name in ("name", "email", "country", "locale")}
+    """Return the customer's details as stored on an invoice; under reverse charge also both parties' VAT numbers."""
+    customer = {name: getattr(account, name) for name in ("name", "email", "country", "locale")}
     if taxation.vat_id:
-        told |= {"vat_id": taxation.vat_id, "seller_vat_id": current_app.extensions["settings"].seller_vat_id}
-    return told
+        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": current_app.extensions["settings"].seller_vat_id}
+    return customer
 
 
 def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     rows = []
     for line, position in zip(computed.lines, computed.totals.positions, strict=True):
         rows.append(build_invoice_line(computed.subscription, line, position))
-    for coupon, description, off in computed.reductions:
-        row = InvoiceLine(kind="discount", description=description, amount_minor=-off, tax_minor=0)
+    for coupon, description, amount_minor in computed.reductions:
+        row = InvoiceLine(kind="discount", description=description, amount_minor=-amount_minor, tax_minor=0)
         row.coupon_id = coupon and coupon.id
         row.tax_ppm = 0 if coupon else computed.taxation.rate_ppm
         rows.append(row)
-    for place, row in enumerate(rows):
-        row.invoice_id, row.position = invoice.id, place
+    for index, row in enumerate(rows):
+        row.invoice_id, row.position = invoice.id, index
         invoice.lines.append(row)
         unit_of_work.add_object(row)
     unit_of_work.flush_session()
 
 
 def build_invoice_line(subscription: Subscription | None, line, position: Position) -> InvoiceLine:
+    """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)
         if subscription is None
@@ -239,7 +248,7 @@ def build_invoice_line(subscription: Subscription | None, line, position: Positi
 
 
 def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceLine:
-    """A line that a subscription's history asks for."""
+    """Build the row for a line derived from a subscription's history."""
     credited = line.of and find_line_by_identity(subscription.id, line.of)
     return InvoiceLine(
         kind=line.kind,
@@ -258,7 +267,7 @@ def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceL
 
 
 def describe_line(line: Line) -> str:
-    """One phrase that explains the line: the plan, and how much of the period it is."""
+    """Return the line's description: the plan, and the part of the period if it is prorated."""
     plan = load_price(line.price_id).plan
     if line.kind == "trial":
         return f"{plan.name}: free trial"
@@ -267,7 +276,11 @@ def describe_line(line: Line) -> str:
 
 
 def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
-    """A coupon is used by the period it was taken off; `once` by the first invoice, a fixed one until it is spent."""
+    """Record the use of each applied discount, and end those that are used up.
+
+    A `repeating` coupon is used up after its periods. A `once` coupon is used up by its first invoice or, if it takes
+    off a fixed amount, when that amount is used.
+    """
     if not computed.discounts:
         return
     renews = begins_a_period((line.kind, line.item, line.cause, line.period.end) for line in computed.lines)
@@ -279,15 +292,15 @@ def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
         discount.used_minor += used[discount.id]
         discount.periods_used += renews or coupon.duration == "once"
         if coupon.duration == "once":
-            spent = coupon.percent_ppm is not None or discount.used_minor >= coupon.amount_off_minor
+            is_used_up = coupon.percent_ppm is not None or discount.used_minor >= coupon.amount_off_minor
         else:
-            spent = coupon.duration == "repeating" and discount.periods_used >= coupon.periods
-        if spent:
+            is_used_up = coupon.duration == "repeating" and discount.periods_used >= coupon.periods
+        if is_used_up:
             discount.ended_at = now
 
 
 def apply_account_credit(invoice: Invoice, amount_minor: int, now: datetime) -> None:
-    """Pay that much of an invoice from account credit."""
+    """Pay `amount_minor` of an invoice from account credit."""
     if amount_minor <= 0:
         return
     ledger.post_journal("credit_applied", invoice, now, customer_credit=amount_minor, receivable=-amount_minor)
@@ -296,38 +309,42 @@ def apply_account_credit(invoice: Invoice, amount_minor: int, now: datetime) -> 
 
 
 def issue_invoice(invoice: Invoice, now: datetime) -> None:
-    """Issue it: from here on it never changes, and its number follows the last one."""
+    """Issue the invoice: it becomes immutable and gets the next number. Issuing it again has no effect."""
     if invoice.issued_at is None:
         invoice.issued_at = now
         unit_of_work.defer(_assign_numbers, (invoice, invoice_payload(invoice)))
 
 
 def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
-    """Numbers without a gap, taken in the invoices' own unit of work as late as can be: others wait for the last."""
+    """Assign gapless numbers in the invoices' own unit of work.
+
+    Done as late as possible, since taking a number blocks every other transaction that needs one.
+    """
     by_year: dict[int, list] = {}
-    for invoice, words in issued:
-        by_year.setdefault(invoice.issued_at.year, []).append((invoice, words))
-    for year, members in by_year.items():
-        numbers = InvoiceNumber.take_block(str(year), len(members))
-        for (invoice, words), taken in zip(members, numbers, strict=True):
-            invoice.number = taken
-            publish_event("invoice.issued", invoice.account_id, invoice.issued_at, **words | {"number": taken})
+    for invoice, payload in issued:
+        by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
+    for year, issued_in_year in by_year.items():
+        numbers = InvoiceNumber.take_block(str(year), len(issued_in_year))
+        for (invoice, payload), number in zip(issued_in_year, numbers, strict=True):
+            invoice.number = number
+            publish_event("invoice.issued", invoice.account_id, invoice.issued_at, **payload | {"number": number})
 
 
 def invoice_payload(invoice: Invoice) -> dict:
-    """What an event tells of an invoice."""
+    """Return the event payload for an invoice."""
     names = ("number", "subscription_id", "currency", "total_minor", "balance_minor", "status", "reason")
     return {"invoice_id": invoice.id, **{name: getattr(invoice, name) for name in names}}
 
 
 def mark_paid_if_balance_is_zero(invoice: Invoice) -> None:
+    """Mark an open invoice as paid if nothing is owed on it."""
     if invoice.status == "open" and invoice.balance_minor == 0:
         invoice.status = "paid"
         invoice.next_attempt_on = None
 
 
 def credit_overpayment(invoice: Invoice, now: datetime) -> None:
-    """What was paid and is no longer owed makes good what was given up, and beyond that becomes account credit."""
+    """Apply an overpayment to the amount written off on the invoice, and turn the rest into account credit."""
     if invoice.balance_minor < 0:
         _reverse_write_off(invoice, now)
     surplus = -invoice.balance_minor
@@ -337,23 +354,23 @@ def credit_overpayment(invoice: Invoice, now: datetime) -> None:
 
 
 def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
-    lost = written_off_amount(invoice)
-    back = min(lost, -invoice.balance_minor)
-    if back <= 0:
+    written_off = written_off_amount(invoice)
+    recovered = min(written_off, -invoice.balance_minor)
+    if recovered <= 0:
         return
-    ledger.post_journal("write_off", invoice, now, written_off=-back, receivable=back)
-    invoice.balance_minor += back
-    if back == lost and invoice.status == "uncollectible":
+    ledger.post_journal("write_off", invoice, now, written_off=-recovered, receivable=recovered)
+    invoice.balance_minor += recovered
+    if recovered == written_off and invoice.status == "uncollectible":
         invoice.status = "paid"
 
 
 def written_off_amount(invoice: Invoice) -> int:
-    """What was given up on it, and never came all the same."""
+    """Return the amount written off on the invoice and not recovered since, in minor units."""
     return ledger.sum_invoice_entries(invoice.id, "written_off")
 
 
 def mark_uncollectible(invoice: Invoice, now: datetime) -> None:
-    """Nobody asks for it any more; who owes it may still pay."""
+    """Mark an open invoice as uncollectible and write off its balance. The customer can still pay it."""
     if invoice.status != "open":
         return
     write_off_balance(invoice, now)
@@ -361,23 +378,23 @@ def mark_uncollectible(invoice: Invoice, now: datetime) -> None:
 
 
 def write_off_balance(invoice: Invoice, now: datetime) -> None:
-    """Book what is owed on it as lost."""
-    owed = invoice.balance_minor
-    ledger.post_journal("write_off", invoice, now, written_off=owed, receivable=-owed)
+    """Write off the invoice's balance."""
+    owed_minor = invoice.balance_minor
+    ledger.post_journal("write_off", invoice, now, written_off=owed_minor, receivable=-owed_minor)
     invoice.balance_minor = 0
 
 
 def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime) -> None:
-    """Account credit pays open invoices, oldest first; one that is being paid just now is left alone."""
+    """Apply account credit to open invoices, oldest first, skipping those with a payment in flight."""
     credit = ledger.account_credit(account_id, currency)
     for invoice in list_open_invoices(account_id) if credit > 0 else ():
         if credit <= 0:
             return
-        if invoice.currency != currency or any(one.is_in_flight for one in invoice.payments):
+        if invoice.currency != currency or any(payment.is_in_flight for payment in invoice.payments):
             continue
-        part = min(credit, invoice.balance_minor)
-        apply_account_credit(invoice, part, now)
-        credit -= part
+        amount_minor = min(credit, invoice.balance_minor)
+        apply_account_credit(invoice, amount_minor, now)
+        credit -= amount_minor
         if invoice.balance_minor == 0:
             issue_invoice(invoice, now)
         mark_paid_if_balance_is_zero(invoice)

@@ -1,4 +1,4 @@
-"""Every movement of money, written twice, in the transaction of what it tells of."""
+"""The double-entry ledger: every movement of money is posted in the same transaction as its cause."""
 
 from collections import Counter
 from datetime import datetime
@@ -11,7 +11,10 @@ from streamsvc.storage.database import db, new_id
 
 
 def post_journal(kind: str, invoice: Invoice, now: datetime, payment_id: str | None = None, **books: int) -> None:
-    """One journal about an invoice: debits positive, credits negative; the sum must be zero."""
+    """Post one journal for an invoice: debits positive, credits negative, summing to zero.
+
+    `books`: the amount for each book, in minor units. Raises ValueError if they do not balance.
+    """
     post_account_journal(invoice.account_id, invoice.currency, kind, now, invoice.id, payment_id, **books)
 
 
@@ -25,6 +28,7 @@ def post_account_journal(
     note: str | None = None,
     **books: int,
 ) -> None:
+    """Post one journal for an account; see `post_journal`."""
     if sum(books.values()):
         raise ValueError(f"{kind} of {account_id} does not balance: {books}")
     entry = {"journal_id": new_id("jou"), "kind": kind, "account_id": account_id, "currency": currency, "at": now}
@@ -38,27 +42,28 @@ def post_account_journal(
 
 
 def sum_invoice_entries(invoice_id: str, book: str) -> int:
-    """What one book says of an invoice."""
-    mine = sa.and_(LedgerEntry.invoice_id == invoice_id, LedgerEntry.book == book)
-    return int(db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(mine)))
+    """Return the sum of an invoice's entries in one book, in minor units."""
+    conditions = sa.and_(LedgerEntry.invoice_id == invoice_id, LedgerEntry.book == book)
+    return int(
+        db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(conditions))
+    )
 
 
 def account_credit(account_id: str, currency: str) -> int:
-    """What we owe the customer, to be taken off the next invoice."""
-    return unit_of_work.get_or_load(("credit", account_id), lambda: load_account_credits([account_id])[account_id])[
-        currency
-    ]
+    """Return the account's unused credit in minor units; it is applied to the next invoice."""
+    credits = unit_of_work.get_or_load(("credit", account_id), lambda: load_account_credits([account_id])[account_id])
+    return credits[currency]
 
 
 def load_account_credits(account_ids: list[str]) -> dict[str, Counter]:
-    """The account credit of each, by currency."""
+    """Load the credit of each account, by currency, in minor units."""
     db.session.flush()
-    found: dict[str, Counter] = {account_id: Counter() for account_id in account_ids}
+    credits: dict[str, Counter] = {account_id: Counter() for account_id in account_ids}
     rows = db.session.execute(
         sa.select(LedgerEntry.account_id, LedgerEntry.currency, -sa.func.sum(LedgerEntry.amount_minor))
         .where(LedgerEntry.account_id.in_(account_ids), LedgerEntry.book == "customer_credit")
         .group_by(LedgerEntry.account_id, LedgerEntry.currency)
     )
     for account_id, currency, amount in rows:
-        found[account_id][currency] = int(amount)  # PostgreSQL adds big integers up to a decimal
-    return found
+        credits[account_id][currency] = int(amount)  # PostgreSQL sums big integers to a decimal
+    return credits

@@ -1,4 +1,4 @@
-"""What customers hear about their money by mail; asked for in the transaction of what it tells of."""
+"""Billing mail to customers, enqueued in the same transaction as its cause."""
 
 from datetime import date, datetime, timedelta
 
@@ -12,47 +12,53 @@ from streamsvc.storage.database import db
 TRIAL_NOTICE_DAYS = 3
 RENEWAL_NOTICE_DAYS = 7
 LONG_INTERVAL = Interval("month", 6)
-"""From this length on, a renewal is announced."""
+"""Renewals are announced for intervals of this length or longer; in days, for more than 180."""
 
 
 def format_amount(amount_minor: int, currency: str) -> str:
+    """Format an amount in minor units as a decimal with its currency code."""
     return f"{format_decimal(amount_minor, currency)} {currency}"
 
 
 def plan_name(subscription: Subscription) -> str:
+    """Return the name of the subscription's plan."""
     return db.session.get(Plan, subscription.plan_id).name
 
 
 def next_reminder(aggregate) -> tuple[date, date] | None:
-    """(the day to send a reminder, the day it is of): before a trial ends, before a long period renews; once."""
-    timeline, row = aggregate.timeline, aggregate.subscription
-    ahead = timeline.next_bill_on
-    if ahead is None or row.reminded_of == ahead:
+    """Return (the day to send the reminder, the billing day it announces); None if there is none to send.
+
+    A reminder is sent once, before a trial ends and before a long period renews (see LONG_INTERVAL).
+    """
+    timeline, subscription = aggregate.timeline, aggregate.subscription
+    bill_date = timeline.next_bill_on
+    if bill_date is None or subscription.reminded_of == bill_date:
         return None
     if timeline.paid_through is None:
         days = TRIAL_NOTICE_DAYS if timeline.trial_end else 0
     else:
         interval = timeline.price.interval
         days = RENEWAL_NOTICE_DAYS if interval.months >= LONG_INTERVAL.months or interval.days > 180 else 0
-    return (max(add_days(ahead, -days), aggregate.today), ahead) if days else None
+    return (max(add_days(bill_date, -days), aggregate.today), bill_date) if days else None
 
 
 def enqueue_due_reminder(aggregate) -> None:
-    """Send the reminder whose day has come."""
-    found = next_reminder(aggregate)
-    if found is None or found[0] > aggregate.today:
+    """Enqueue the next reminder if its day has come."""
+    reminder = next_reminder(aggregate)
+    if reminder is None or reminder[0] > aggregate.today:
         return
-    aggregate.subscription.reminded_of = found[1]
+    aggregate.subscription.reminded_of = reminder[1]
     kind = "trial_ending" if aggregate.timeline.paid_through is None else "renewal_ahead"
     price = aggregate.timeline.price
-    facts = {"plan": plan_name(aggregate.subscription), "day": found[1].isoformat()}
+    context = {"plan": plan_name(aggregate.subscription), "day": reminder[1].isoformat()}
     amount = format_amount(
         price.intro.amount_minor if price.intro else price.amount_minor, aggregate.subscription.currency
     )
-    enqueue_mail(kind, aggregate.account.email, aggregate.now, amount=amount, **facts)
+    enqueue_mail(kind, aggregate.account.email, aggregate.now, amount=amount, **context)
 
 
 def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate) -> None:
+    """Enqueue the receipt for a successful payment. `aggregate` is None for an invoice without a subscription."""
     plan = plan_name(aggregate.subscription) if aggregate else None
     amount = format_amount(payment.amount_minor, payment.currency)
     enqueue_mail(
@@ -61,25 +67,27 @@ def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate) -> None:
 
 
 def enqueue_payment_failed_notice(invoice: Invoice, aggregate) -> None:
-    """Only a renewal's first failure is told; the next tries are our own affair."""
+    """Enqueue a notice of an invoice's first failed payment; later retries are not announced."""
     if aggregate is None or invoice.attempts != 1:
         return
-    until = aggregate.dunning_schedule.suspends_on(invoice.first_failed_on) - timedelta(days=1)
-    facts = {"next_try": invoice.next_attempt_on and invoice.next_attempt_on.isoformat()}
+    access_until = aggregate.dunning_schedule.suspends_on(invoice.first_failed_on) - timedelta(days=1)
+    context = {"next_try": invoice.next_attempt_on and invoice.next_attempt_on.isoformat()}
     amount = format_amount(invoice.balance_minor, invoice.currency)
-    facts |= {"plan": plan_name(aggregate.subscription), "amount": amount, "access_until": until.isoformat()}
-    enqueue_mail("payment_failed", aggregate.account.email, aggregate.now, **facts)
+    context |= {"plan": plan_name(aggregate.subscription), "amount": amount, "access_until": access_until.isoformat()}
+    enqueue_mail("payment_failed", aggregate.account.email, aggregate.now, **context)
 
 
 def enqueue_card_expiring_notice(
     method: PaymentMethod, account: Account, subscription: Subscription, now: datetime
 ) -> None:
+    """Enqueue a notice that the card which pays for the subscription is about to expire."""
     card = f"{(method.brand or method.kind).title()} card" + (f" ending in {method.last4}" if method.last4 else "")
     month = f"{method.exp_year}-{method.exp_month:02}"
     enqueue_mail("card_expiring", account.email, now, card=card, month=month, plan=plan_name(subscription))
 
 
 def enqueue_ended_notice(aggregate, reason: str | None) -> None:
+    """Enqueue a notice that the subscription has ended, saying whether it was for lack of payment."""
     unpaid = reason in ("payment_failed", "trial_without_payment_method")
     enqueue_mail(
         "subscription_ended",
@@ -91,27 +99,29 @@ def enqueue_ended_notice(aggregate, reason: str | None) -> None:
 
 
 def enqueue_transfer_notices(aggregate, new_owner) -> None:
-    """To who had it, and to who has it now."""
+    """Enqueue notices of a transfer to the previous and the new owner."""
     plan, day = plan_name(aggregate.subscription), aggregate.timeline.paid_through or aggregate.timeline.paid_from
     enqueue_mail("subscription_transferred", aggregate.account.email, aggregate.now, plan=plan)
     enqueue_mail("subscription_received", new_owner.email, aggregate.now, plan=plan, day=day.isoformat())
 
 
 def enqueue_price_change_withdrawn_notice(aggregate, old_price: Price, day: date) -> None:
-    facts = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
+    """Enqueue a notice that the price change announced for `day` will not happen."""
+    context = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
     enqueue_mail(
         "price_change_withdrawn",
         aggregate.account.email,
         aggregate.now,
-        **facts,
+        **context,
         old_amount=format_amount(old_price.amount_minor, old_price.currency),
     )
 
 
 def enqueue_price_change_notice(aggregate, old_price: Price, new_price: Price, day: date) -> None:
+    """Enqueue a notice of a price change at the first renewal on or after `day`."""
     amounts = {
         "amount": format_amount(new_price.amount_minor, new_price.currency),
         "old_amount": format_amount(old_price.amount_minor, old_price.currency),
     }
-    facts = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
-    enqueue_mail("price_change", aggregate.account.email, aggregate.now, **facts, **amounts)
+    context = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
+    enqueue_mail("price_change", aggregate.account.email, aggregate.now, **context, **amounts)

@@ -1,4 +1,4 @@
-"""Who brings a newcomer has credit for it, and so has the newcomer: once the newcomer has paid."""
+"""Referrals: the referrer and the referred account are both credited once the referred account has paid."""
 
 import secrets
 from datetime import datetime
@@ -19,39 +19,47 @@ REFERRAL_CODE_LENGTH = 8
 
 
 def get_or_create_referral_code(account_id: str, now: datetime) -> str:
-    """The code that the account passes on; made when it is first asked for."""
+    """Return the account's referral code, creating it on first use."""
     lock_row(Account, account_id)
-    kept = db.session.get(ReferralCode, account_id)
-    if kept is None:
+    referral_code = db.session.get(ReferralCode, account_id)
+    if referral_code is None:
         code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(REFERRAL_CODE_LENGTH))
-        kept = ReferralCode(account_id=account_id, code=code, created_at=now)
-        db.session.add(kept)
+        referral_code = ReferralCode(account_id=account_id, code=code, created_at=now)
+        db.session.add(referral_code)
         db.session.flush()
-    return kept.code
+    return referral_code.code
 
 
 def count_referrals(account_id: str) -> dict[str, int]:
-    """How many newcomers the account brought, and for how many of them it was rewarded."""
-    mine = sa.select(sa.func.count(), sa.func.count(Referral.rewarded_at)).where(Referral.referrer_id == account_id)
-    referred, rewarded = db.session.execute(mine).one()
+    """Count the accounts that this account referred, and how many of those referrals were rewarded."""
+    statement = sa.select(sa.func.count(), sa.func.count(Referral.rewarded_at)).where(
+        Referral.referrer_id == account_id
+    )
+    referred, rewarded = db.session.execute(statement).one()
     return {"referred": referred, "rewarded": rewarded}
 
 
 def create_referral(subscription: Subscription, code: str, now: datetime) -> None:
-    """Remember who sent this newcomer. Raises ReferralCodeInvalid: it is for an account's first subscription only."""
-    sender = db.session.scalar(sa.select(ReferralCode.account_id).where(ReferralCode.code == code.strip().upper()))
-    me = subscription.account_id
-    bought = sa.select(Invoice.id).where(Invoice.account_id == me, Invoice.number.is_not(None)).limit(1)
-    if sender is None or sender == me or db.session.scalar(bought):
+    """Record who referred the subscription's account.
+
+    Raises ReferralCodeInvalid if the code is unknown or the account's own, or if the account has been invoiced before:
+    referrals are for an account's first subscription only.
+    """
+    referrer_id = db.session.scalar(sa.select(ReferralCode.account_id).where(ReferralCode.code == code.strip().upper()))
+    account_id = subscription.account_id
+    issued_invoice = sa.select(Invoice.id).where(Invoice.account_id == account_id, Invoice.number.is_not(None)).limit(1)
+    if referrer_id is None or referrer_id == account_id or db.session.scalar(issued_invoice):
         raise ReferralCodeInvalid
-    if earlier := db.session.get(Referral, me):  # of a start that was never paid for
-        db.session.delete(earlier)
+    if previous := db.session.get(Referral, account_id):  # left by a subscription whose first payment never succeeded
+        db.session.delete(previous)
         db.session.flush()
-    db.session.add(Referral(account_id=me, referrer_id=sender, subscription_id=subscription.id, created_at=now))
+    db.session.add(
+        Referral(account_id=account_id, referrer_id=referrer_id, subscription_id=subscription.id, created_at=now)
+    )
 
 
 def enqueue_reward_if_referred(account_id: str, now: datetime) -> None:
-    """Somebody paid: if they were brought and nobody was rewarded for it, that follows, in a job of its own."""
+    """Enqueue the referral reward of an account that has paid, if it was referred and the reward is outstanding."""
     if unit_of_work.get_or_load(
         ("is referred", account_id), lambda: account_id in list_accounts_awaiting_reward([account_id])
     ):
@@ -59,25 +67,30 @@ def enqueue_reward_if_referred(account_id: str, now: datetime) -> None:
 
 
 def list_accounts_awaiting_reward(account_ids: list[str]) -> set[str]:
-    """Those of the accounts for which a reward is still to come."""
-    mine = sa.select(Referral.account_id).where(Referral.account_id.in_(account_ids), Referral.rewarded_at.is_(None))
-    return set(db.session.scalars(mine))
+    """Return those of the accounts that were referred and whose reward is outstanding."""
+    statement = sa.select(Referral.account_id).where(
+        Referral.account_id.in_(account_ids), Referral.rewarded_at.is_(None)
+    )
+    return set(db.session.scalars(statement))
 
 
 @jobs.job_handler(REWARD_JOB)
 def grant_referral_reward(payload: dict, now: datetime) -> None:
-    """Credit both, in the currency of the newcomer's subscription; what the program gives today counts."""
-    row = db.session.get(Referral, payload["account_id"])
-    if row is None or row.rewarded_at:
+    """Credit the referrer and the referred account at the program's current amounts.
+
+    The currency is that of the referred account's subscription. No program in that currency: no credit.
+    """
+    referral = db.session.get(Referral, payload["account_id"])
+    if referral is None or referral.rewarded_at:
         return
-    for account_id in sorted((row.account_id, row.referrer_id)):
+    for account_id in sorted((referral.account_id, referral.referrer_id)):
         lock_row(Account, account_id)
-    currency = db.session.get(Subscription, row.subscription_id).currency
+    currency = db.session.get(Subscription, referral.subscription_id).currency
     program = db.session.get(ReferralReward, currency)
-    row.rewarded_at = now
+    referral.rewarded_at = now
     if program is None:
         return
-    amounts = ((row.referrer_id, program.referrer_minor), (row.account_id, program.newcomer_minor))
-    for account_id, amount in amounts:
-        if amount:
-            grant_credit(db.session.get(Account, account_id), amount, currency, "Referral", now)
+    amounts = ((referral.referrer_id, program.referrer_minor), (referral.account_id, program.newcomer_minor))
+    for account_id, amount_minor in amounts:
+        if amount_minor:
+            grant_credit(db.session.get(Account, account_id), amount_minor, currency, "Referral", now)

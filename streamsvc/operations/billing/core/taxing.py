@@ -1,4 +1,4 @@
-"""Which tax an invoice carries: the rate of the customer's country, or none where the customer pays it themselves."""
+"""Invoice tax: the rate of the customer's country, or none under reverse charge. Also the accounts' VAT numbers."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -20,68 +20,82 @@ CHECK_RETRY_AFTER = timedelta(hours=1)
 
 
 class Taxation(NamedTuple):
-    """`rate_ppm` is what the country asks for, also where `vat_id` says that the customer pays it (reverse charge)."""
+    """How an account is taxed.
+
+    `rate_ppm` is the country's rate even if `vat_id` is set, which means that the customer pays the tax themselves
+    (reverse charge).
+    """
 
     rate_ppm: int
     name: str | None
     vat_id: str | None
 
     def tax_for(self, inclusive: bool) -> Tax:
+        """Return the tax on a price that is tax-inclusive or tax-exclusive."""
         return Tax(self.rate_ppm, inclusive, self.vat_id is not None)
 
 
 def load_taxation(account: Account) -> Taxation:
+    """Load the tax rate of the account's country and its reverse-charge VAT number, if any."""
     rate = unit_of_work.get_or_load(("tax rate", account.country), lambda: db.session.get(TaxRate, account.country))
     return Taxation(rate.rate_ppm if rate else 0, rate and rate.name, find_reverse_charge_vat_id(account))
 
 
 def find_reverse_charge_vat_id(account: Account) -> str | None:
-    """The VAT number under which the account pays the tax itself; None where we charge it."""
+    """Return the VAT number under which the account pays the tax itself; None if we charge the tax.
+
+    With `vat_check` set to `vies` only numbers that the register confirmed count, otherwise unchecked ones too.
+    """
     settings = current_app.extensions["settings"]
     if not settings.seller_vat_id or account.country not in vat.FORMS:
         return None
-    kept = unit_of_work.get_or_load(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
-    vouched = kept and kept.status in (("valid",) if settings.vat_check == "vies" else ("valid", "unchecked"))
-    if not vouched or not vat.is_reverse_charged(settings.seller_vat_id, account.country, kept.number):
+    tax_id = unit_of_work.get_or_load(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
+    is_accepted = tax_id and tax_id.status in (("valid",) if settings.vat_check == "vies" else ("valid", "unchecked"))
+    if not is_accepted or not vat.is_reverse_charged(settings.seller_vat_id, account.country, tax_id.number):
         return None
-    return kept.number
+    return tax_id.number
 
 
 def replace_tax_id(account_id: str, number: str, now: datetime) -> TaxId:
-    """Keep the account's VAT number, and ask the register about it where that is wished. Raises Invalid."""
+    """Set the account's VAT number and, if `vat_check` is `vies`, enqueue a check with the register. Raises Invalid."""
     account = lock_row(Account, account_id)
     number = vat.normal(number)
     if vat.country_of(number) != account.country:
-        raise Invalid(errors={"number": ["This is not the form of a VAT number of the account's country."]})
-    kept = db.session.get(TaxId, account_id)
-    if kept is None or kept.number != number:
-        if kept:
-            db.session.delete(kept)
+        raise Invalid(errors={"number": ["Must be a valid VAT number of the account's country."]})
+    tax_id = db.session.get(TaxId, account_id)
+    if tax_id is None or tax_id.number != number:
+        if tax_id:
+            db.session.delete(tax_id)
             db.session.flush()
-        kept = TaxId(account_id=account_id, number=number, status="unchecked", created_at=now)
-        db.session.add(kept)
+        tax_id = TaxId(account_id=account_id, number=number, status="unchecked", created_at=now)
+        db.session.add(tax_id)
         db.session.flush()
-    if current_app.extensions["settings"].vat_check == "vies" and kept.status != "valid":
+    if current_app.extensions["settings"].vat_check == "vies" and tax_id.status != "valid":
         jobs.enqueue_job(TAX_ID_CHECK_JOB, {"account_id": account_id, "number": number}, now)
-    return kept
+    return tax_id
 
 
 def delete_tax_id(account_id: str) -> None:
+    """Delete the account's VAT number, if it has one."""
     lock_row(Account, account_id)
-    if kept := db.session.get(TaxId, account_id):
-        db.session.delete(kept)
+    if tax_id := db.session.get(TaxId, account_id):
+        db.session.delete(tax_id)
 
 
 @jobs.job_handler(TAX_ID_CHECK_JOB)
 def check_tax_id(payload: dict, now: datetime) -> None:
-    """Ask the register; until it has answered, the tax is charged."""
+    """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it."""
     number, seller = payload["number"], current_app.extensions["settings"].seller_vat_id
     if fetch_one(TaxId.__table__.select().where(TaxId.account_id == payload["account_id"])) is None:
         return
-    answer = vies.check_vat_number(number, seller)
-    kept = db.session.get(TaxId, payload["account_id"])
-    if kept is None or kept.number != number:
+    result = vies.check_vat_number(number, seller)
+    tax_id = db.session.get(TaxId, payload["account_id"])
+    if tax_id is None or tax_id.number != number:
         return
-    if answer.is_valid is None:
+    if result.is_valid is None:
         raise jobs.Retry(now + CHECK_RETRY_AFTER)
-    kept.status, kept.reference, kept.checked_at = "valid" if answer.is_valid else "invalid", answer.reference, now
+    tax_id.status, tax_id.reference, tax_id.checked_at = (
+        "valid" if result.is_valid else "invalid",
+        result.reference,
+        now,
+    )

@@ -1,1 +1,1 @@
-"""After an invoice is issued: corrections, disputes, review, one-off charges."""
+"""Operators' work on invoices: review of drafts, one-off charges, corrections, and disputes."""

@@ -1,7 +1,7 @@
-"""Putting an issued invoice right without touching it: credit notes, refunds, voids.
+"""Corrections to issued invoices, which are never edited: credit notes, refunds, voids, and write-offs.
 
-A credit note takes back part of what was charged; what was paid of it becomes account credit, or goes back by refund.
-A refund without a credit note leaves the invoice owed again.
+A credit note reduces what was charged; what was already paid of it becomes account credit or is refunded. A refund
+without a credit note leaves the amount owed on the invoice again.
 """
 
 from datetime import datetime
@@ -34,13 +34,16 @@ REFUND_JOB = "refund.reconcile"
 
 
 def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
-    """The invoice, under its account's lock."""
+    """Return the invoice's account and the invoice, under the account's lock."""
     account = lock_row(Account, db.session.get(Invoice, invoice_id).account_id)
     return account, db.session.get(Invoice, invoice_id, populate_existing=True)
 
 
 def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surplus: bool = True) -> CreditNote:
-    """Write a credit note over lines, or an amount, or all that is left. Raises Invalid, WrongState."""
+    """Create a credit note for the body's `lines`, its `amount_minor`, or everything not yet credited.
+
+    `credit_surplus`: turn what is overpaid as a result into account credit. Raises Invalid, WrongState.
+    """
     if invoice.number is None or invoice.status == "void":
         raise WrongState(detail="Only an issued invoice can be credited.")
     note = CreditNote(
@@ -52,13 +55,16 @@ def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surpl
         reason=body.get("reason"),
         issued_at=now,
     )
-    parts = _allocate_to_lines(invoice, body)
-    note.lines = [CreditNoteLine(line_id=line.id, net_minor=net, tax_minor=tax) for line, net, tax in parts]
-    note.net_minor, note.tax_minor = sum(one.net_minor for one in note.lines), sum(one.tax_minor for one in note.lines)
+    allocations = _allocate_to_lines(invoice, body)
+    note.lines = [CreditNoteLine(line_id=line.id, net_minor=net, tax_minor=tax) for line, net, tax in allocations]
+    note.net_minor, note.tax_minor = (
+        sum(line.net_minor for line in note.lines),
+        sum(line.tax_minor for line in note.lines),
+    )
     inclusive = {line.id: line.tax_inclusive for line in invoice.lines}
-    note.total_minor = sum(one.net_minor + (0 if inclusive[one.line_id] else one.tax_minor) for one in note.lines)
+    note.total_minor = sum(line.net_minor + (0 if inclusive[line.line_id] else line.tax_minor) for line in note.lines)
     if not note.total_minor:
-        raise Invalid(errors={"amount_minor": ["There is nothing left to credit on this invoice."]})
+        raise Invalid(errors={"amount_minor": ["Nothing is left to credit on this invoice."]})
     db.session.add(note)
     db.session.flush()
     ledger.post_journal(
@@ -77,27 +83,43 @@ def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surpl
 
 
 def _allocate_to_lines(invoice: Invoice, body: dict) -> list[tuple[InvoiceLine, int, int]]:
-    """Which lines are credited: of each how much, net of tax on top, and the tax that goes back with it.
+    """Return (line, net amount, tax to return) for each line to be credited. Raises Invalid.
 
-    An amount, or all that is left, is never more than the invoice asked for: what its own credits paid of its lines
-    was paid on the invoice that they credit.
+    The net amount excludes exclusive tax. An amount, or everything left, is capped at the invoice's total: what its own
+    credit lines paid of the other lines was paid on the invoices that they credit.
     """
-    left = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
-    lines = {line.id: line for line in invoice.lines if line.id in left}
+    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
+    lines = {line.id: line for line in invoice.lines if line.id in uncredited}
     if body.get("lines"):
-        wanted = {one["line_id"]: one["amount_minor"] for one in body["lines"]}
-        if not wanted.keys() <= left.keys() or any(amount > left[line] for line, amount in wanted.items()):
-            raise Invalid(errors={"lines": ["A line is not of this invoice, or has less left than that."]})
-        return [(lines[line], amount, _tax_to_return(lines[line], amount)) for line, amount in wanted.items()]
-    gross = {
-        line: amount + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount)) for line, amount in left.items()
+        requested = {line_body["line_id"]: line_body["amount_minor"] for line_body in body["lines"]}
+        if not requested.keys() <= uncredited.keys() or any(
+            amount_minor > uncredited[line] for line, amount_minor in requested.items()
+        ):
+            raise Invalid(
+                errors={
+                    "lines": ["Each line must belong to this invoice and have at least that amount left to credit."]
+                }
+            )
+        return [
+            (lines[line], amount_minor, _tax_to_return(lines[line], amount_minor))
+            for line, amount_minor in requested.items()
+        ]
+    gross_by_line = {
+        line: amount_minor + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount_minor))
+        for line, amount_minor in uncredited.items()
     }
-    most = min(sum(gross.values()), invoice.total_minor - sum(one.total_minor for one in invoice.credit_notes))
-    amount = max(0, most) if body.get("amount_minor") is None else body["amount_minor"]
-    if amount > most and amount:
-        raise Invalid(errors={"amount_minor": ["That is more than is left of this invoice."]})
-    shares = zip(gross, allocate_amount(amount, list(gross.values())), strict=True)
-    return [(lines[line], *_split_gross(lines[line], part, left[line])) for line, part in shares if part]
+    max_minor = min(
+        sum(gross_by_line.values()), invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes)
+    )
+    amount_minor = max(0, max_minor) if body.get("amount_minor") is None else body["amount_minor"]
+    if amount_minor > max_minor and amount_minor:
+        raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
+    shares = zip(gross_by_line, allocate_amount(amount_minor, list(gross_by_line.values())), strict=True)
+    return [
+        (lines[line], *_split_gross(lines[line], share_minor, uncredited[line]))
+        for line, share_minor in shares
+        if share_minor
+    ]
 
 
 def _exclusive_tax(line: InvoiceLine, tax_minor: int) -> int:
@@ -105,8 +127,10 @@ def _exclusive_tax(line: InvoiceLine, tax_minor: int) -> int:
 
 
 def _split_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> tuple[int, int]:
-    """(net, tax) of that much of a line, tax included. A cent that no net amount comes to, since tax is rounded, is
-    tax: it goes back the sooner for it."""
+    """Split a gross amount of a line into (net, tax).
+
+    Rounding can leave a cent of gross that no net amount reaches. It counts as tax, which is then returned earlier.
+    """
     if line.tax_inclusive:
         return gross_minor, _tax_to_return(line, gross_minor)
     net = _net_within_gross(line, gross_minor, left_minor)
@@ -114,12 +138,12 @@ def _split_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> tuple[
 
 
 def _tax_to_return(line: InvoiceLine, net_minor: int) -> int:
-    given, returned = issuing.credited_amounts(line.id)
-    return tax_to_return(line.tax_minor, line.net_minor, given + net_minor, returned)
+    credited_minor, returned_minor = issuing.credited_amounts(line.id)
+    return tax_to_return(line.tax_minor, line.net_minor, credited_minor + net_minor, returned_minor)
 
 
 def _net_within_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> int:
-    """The greatest net amount that with its tax on top is no more than `gross_minor`."""
+    """Return the largest net amount that, with its exclusive tax, does not exceed `gross_minor`."""
     low, high = 0, left_minor
     while low < high:
         middle = (low + high + 1) // 2
@@ -128,64 +152,68 @@ def _net_within_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> i
 
 
 def uncredited_amount(line: InvoiceLine) -> int:
-    """What of a line was not given back yet."""
+    """Return the net amount of a line that has not been credited yet."""
     return max(0, line.net_minor - issuing.credited_amounts(line.id)[0])
 
 
 def refund_invoice(invoice_id: str, body: dict, now: datetime) -> Refund:
-    """Give money back, with a credit note unless told otherwise. Commits. Raises Invalid, WrongState."""
-    if begun := idempotency.load_checkpoint():
-        return resume_refund(begun["refund"])
+    """Refund a payment of the invoice, with a credit note unless `credit_note` is false. Commits.
+
+    Raises Invalid, WrongState.
+    """
+    if checkpoint := idempotency.load_checkpoint():
+        return resume_refund(checkpoint["refund"])
     _, invoice = lock_invoice(invoice_id)
     payment = _get_refundable_payment(invoice, body.get("payment_id"))
-    asked_minor, left = body.get("amount_minor"), payment.left_minor
-    note, amount = None, left if asked_minor is None else asked_minor
+    requested_minor, refundable_minor = body.get("amount_minor"), payment.left_minor
+    note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
     if body.get("credit_note", True):
         note = create_credit_note(invoice, body, now, credit_surplus=False)
-        whole = asked_minor is None and not body.get("lines")
-        amount = min(left, note.total_minor) if whole else note.total_minor  # what credit paid becomes credit again
-    if amount > left:
-        raise Invalid(errors={"amount_minor": ["That is more than is left of the payment."]})
-    row = Refund(
+        is_full_refund = requested_minor is None and not body.get("lines")
+        # Without an amount only what the payment paid is refunded: what account credit paid becomes credit again.
+        amount_minor = min(refundable_minor, note.total_minor) if is_full_refund else note.total_minor
+    if amount_minor > refundable_minor:
+        raise Invalid(errors={"amount_minor": ["Must not exceed what is left of the payment."]})
+    refund = Refund(
         id=new_id("ref"),
         payment_id=payment.id,
         invoice_id=invoice.id,
         credit_note_id=note and note.id,
         status="pending",
         currency=payment.currency,
-        amount_minor=amount,
+        amount_minor=amount_minor,
         reason=body.get("reason"),
         created_at=now,
     )
-    payment.refunded_minor += amount
-    db.session.add(row)
+    payment.refunded_minor += amount_minor
+    db.session.add(refund)
     db.session.flush()
-    jobs.enqueue_job(REFUND_JOB, {"refund_id": row.id}, now + charging.RECONCILE_AFTER, f"reconcile {row.id}")
-    idempotency.save_checkpoint(refund=row.id)
+    jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
+    idempotency.save_checkpoint(refund=refund.id)
     db.session.commit()
-    return send_refund(row.id)
+    return send_refund(refund.id)
 
 
 def resume_refund(refund_id: str) -> Refund:
-    """The refund, sent once more only if nobody knows what became of it."""
-    row = db.session.get(Refund, refund_id)
-    return send_refund(refund_id) if row.status in ("pending", "unknown") else row
+    """Return the refund, sending it again only if its outcome is unknown."""
+    refund = db.session.get(Refund, refund_id)
+    return send_refund(refund_id) if refund.status in ("pending", "unknown") else refund
 
 
 def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment:
     if invoice.status == "void":
-        raise WrongState(detail="What came for an invoice that was void by then is the account's credit.")
-    came = [one for one in invoice.payments if one.status in ("succeeded", "disputed")]
-    paid = [one for one in came if one.left_minor > 0 and payment_id in (None, one.id)]
-    if not paid:
+        raise WrongState(detail="Payments of a void invoice became account credit and cannot be refunded.")
+    successful = [payment for payment in invoice.payments if payment.status in ("succeeded", "disputed")]
+    refundable = [payment for payment in successful if payment.left_minor > 0 and payment_id in (None, payment.id)]
+    if not refundable:
         raise WrongState(detail="No payment of this invoice can be refunded.")
-    return paid[-1]
+    return refundable[-1]
 
 
 def send_refund(refund_id: str) -> Refund:
-    """Send a recorded refund and settle it. Not to be called inside a unit of work."""
-    row = db.session.get(Refund, refund_id)
-    request = (row.id, row.payment.provider_reference, row.amount_minor, row.currency)
+    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a unit of work."""
+    refund = db.session.get(Refund, refund_id)
+    request = (refund.id, refund.payment.provider_reference, refund.amount_minor, refund.currency)
     db.session.commit()
     outcome = provider().refund(*request)
     if outcome.status == UNKNOWN:
@@ -194,30 +222,30 @@ def send_refund(refund_id: str) -> Refund:
 
 
 def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
-    """Book what came of a refund; a second time changes nothing. Commits."""
+    """Book the outcome of a refund. Idempotent. Commits."""
     _, invoice = lock_invoice(db.session.get(Refund, refund_id).invoice_id)
-    row = db.session.get(Refund, refund_id, populate_existing=True)
-    if row.status in ("pending", "unknown"):
-        row.provider_reference = outcome.reference
-        row.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
-        if row.status == "succeeded":
-            _book_refund(row, invoice, now)
-        elif row.status == "failed":
-            row.payment.refunded_minor -= row.amount_minor
+    refund = db.session.get(Refund, refund_id, populate_existing=True)
+    if refund.status in ("pending", "unknown"):
+        refund.provider_reference = outcome.reference
+        refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
+        if refund.status == "succeeded":
+            _book_refund(refund, invoice, now)
+        elif refund.status == "failed":
+            refund.payment.refunded_minor -= refund.amount_minor
             issuing.credit_overpayment(invoice, now)
     if invoice.subscription_id:
         load_locked(invoice.subscription_id, now).save_projection()
     db.session.commit()
-    return row
+    return refund
 
 
-def _book_refund(row: Refund, invoice: Invoice, now: datetime) -> None:
-    amount, row.settled_at = row.amount_minor, now
-    ledger.post_journal("refund", invoice, now, row.payment_id, cash=-amount, receivable=amount)
-    invoice.amount_paid_minor -= amount
-    invoice.balance_minor += amount
+def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+    amount_minor, refund.settled_at = refund.amount_minor, now
+    ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
+    invoice.amount_paid_minor -= amount_minor
+    invoice.balance_minor += amount_minor
     issuing.credit_overpayment(invoice, now)
-    if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, and charged only when somebody asks
+    if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, but charged only on request
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
         issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
     elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
@@ -225,20 +253,23 @@ def _book_refund(row: Refund, invoice: Invoice, now: datetime) -> None:
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:
-    """The money that we sent came back to us: it is the customer's credit, or pays the invoice again. Commits."""
-    row = db.session.get(Refund, refund_id)
-    if row is None or row.status != "succeeded":
-        if row and row.status != "failed":
-            complete_refund(refund_id, Outcome(DECLINED, row.provider_reference), now)
+    """Record that a refund failed. Commits.
+
+    The returned money of a successful refund pays the invoice again; what exceeds its balance becomes account credit.
+    """
+    refund = db.session.get(Refund, refund_id)
+    if refund is None or refund.status != "succeeded":
+        if refund and refund.status != "failed":
+            complete_refund(refund_id, Outcome(DECLINED, refund.provider_reference), now)
         return
-    _, invoice = lock_invoice(row.invoice_id)
-    db.session.refresh(row)
-    if row.status == "succeeded":
-        amount, row.status = row.amount_minor, "failed"
-        row.payment.refunded_minor -= amount
-        ledger.post_journal("refund", invoice, now, row.payment_id, cash=amount, receivable=-amount)
-        invoice.amount_paid_minor += amount
-        invoice.balance_minor -= amount
+    _, invoice = lock_invoice(refund.invoice_id)
+    db.session.refresh(refund)
+    if refund.status == "succeeded":
+        amount_minor, refund.status = refund.amount_minor, "failed"
+        refund.payment.refunded_minor -= amount_minor
+        ledger.post_journal("refund", invoice, now, refund.payment_id, cash=amount_minor, receivable=-amount_minor)
+        invoice.amount_paid_minor += amount_minor
+        invoice.balance_minor -= amount_minor
         issuing.credit_overpayment(invoice, now)
         issuing.mark_paid_if_balance_is_zero(invoice)
         if invoice.subscription_id:
@@ -248,26 +279,26 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
 
 @jobs.job_handler(REFUND_JOB)
 def reconcile_refund(payload: dict, now: datetime) -> None:
-    """Find out what became of a refund whose outcome we do not know."""
-    row = db.session.get(Refund, payload["refund_id"])
-    if row.status not in ("pending", "unknown"):
+    """Look up the outcome of an unresolved refund at the provider and complete it."""
+    refund = db.session.get(Refund, payload["refund_id"])
+    if refund.status not in ("pending", "unknown"):
         return
-    found = charging.find_outcome(row, now, row.payment.provider_reference)
-    row = complete_refund(payload["refund_id"], found, now) if found else send_refund(payload["refund_id"])
-    if row.status == "unknown":
+    outcome = charging.find_outcome(refund, now, refund.payment.provider_reference)
+    refund = complete_refund(payload["refund_id"], outcome, now) if outcome else send_refund(payload["refund_id"])
+    if refund.status == "unknown":
         raise jobs.Retry(now + charging.RECONCILE_AFTER)
 
 
 def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:
-    """Give up what is owed on an open invoice, and no account credit pays. Its subscription goes on, in good standing
-    if nothing else is overdue.
+    """Write off what is owed on an open invoice after applying account credit.
 
-    Raises WrongState, PaymentInProgress.
+    Its subscription continues, and is no longer past due unless another invoice is overdue. Raises WrongState,
+    PaymentInProgress.
     """
     _, invoice = lock_invoice(invoice_id)
     if invoice.status != "open" or invoice.issued_at is None or invoice.balance_minor <= 0:
-        raise WrongState(detail="Only what is owed on an open invoice, that is issued, can be written off.")
-    if any(one.is_in_flight for one in invoice.payments):
+        raise WrongState(detail="Only an issued, open invoice with a positive balance can be written off.")
+    if any(payment.is_in_flight for payment in invoice.payments):
         raise PaymentInProgress
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
     issuing.mark_uncollectible(invoice, now)
@@ -278,12 +309,12 @@ def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:
 
 
 def void_invoice(invoice_id: str, now: datetime) -> Invoice:
-    """Take a draft or an open invoice back. Raises WrongState where something was paid or is being paid."""
+    """Void a draft or an open invoice. Raises WrongState if any of it was paid, credited, or is being paid."""
     account, invoice = lock_invoice(invoice_id)
-    moving = any(one.is_in_flight for one in invoice.payments)
-    credited = any(issuing.credited_amounts(line.id)[0] for line in invoice.lines)
-    if invoice.status not in ("draft", "open") or invoice.amount_paid_minor or credited or moving:
-        raise WrongState(detail="Only an open invoice, or a draft, of which nothing was paid or credited can be void.")
+    is_in_flight = any(payment.is_in_flight for payment in invoice.payments)
+    is_credited = any(issuing.credited_amounts(line.id)[0] for line in invoice.lines)
+    if invoice.status not in ("draft", "open") or invoice.amount_paid_minor or is_credited or is_in_flight:
+        raise WrongState(detail="Only a draft or open invoice with no payments or credits can be voided.")
     charging.book_void(invoice, now)
     invoice.finalizes_at = None
     apply_new_credit(account, invoice.currency, now)

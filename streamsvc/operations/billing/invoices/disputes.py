@@ -1,4 +1,4 @@
-"""Chargebacks: the payer's bank takes the money back, and sometimes gives it to us again."""
+"""Disputes (chargebacks): the payer's bank withdraws a payment and, if the dispute is won, reinstates it."""
 
 from datetime import datetime
 
@@ -11,41 +11,42 @@ from streamsvc.storage.database import db
 
 
 def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = None) -> Payment:
-    """The payer's bank took the money back: the invoice is owed again, and only the payer can mend it.
+    """Record a dispute: the payment's amount is owed on the invoice again, and only the customer can pay it.
 
-    `asked_minor`: how much of it; never more than we have left of it. Raises WrongState.
+    `amount_minor`: the disputed amount, capped at what is left of the payment; None: all of it. Commits. Raises
+    WrongState.
     """
     _, invoice = lock_invoice(db.session.get(Payment, payment_id).invoice_id)
     payment = db.session.get(Payment, payment_id, populate_existing=True)
-    amount = min(payment.left_minor, payment.left_minor if amount_minor is None else amount_minor)
-    if payment.status != "succeeded" or not amount:
-        raise WrongState(detail="Only a payment that succeeded, and of which something is left, can be disputed.")
-    ledger.post_journal("dispute", invoice, now, payment.id, cash=-amount, receivable=amount)
-    payment.status, payment.disputed_minor = "disputed", amount
-    invoice.amount_paid_minor -= amount
-    invoice.balance_minor += amount
+    disputed_minor = min(payment.left_minor, payment.left_minor if amount_minor is None else amount_minor)
+    if payment.status != "succeeded" or not disputed_minor:
+        raise WrongState(detail="Only a successful payment that is not fully refunded can be disputed.")
+    ledger.post_journal("dispute", invoice, now, payment.id, cash=-disputed_minor, receivable=disputed_minor)
+    payment.status, payment.disputed_minor = "disputed", disputed_minor
+    invoice.amount_paid_minor -= disputed_minor
+    invoice.balance_minor += disputed_minor
     if invoice.status == "paid":
-        at = invoice.subscription_id and load_locked(invoice.subscription_id, now)
+        aggregate = invoice.subscription_id and load_locked(invoice.subscription_id, now)
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
-        invoice.first_failed_on = invoice.first_failed_on or (at.today if at else now.date())
+        invoice.first_failed_on = invoice.first_failed_on or (aggregate.today if aggregate else now.date())
         issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.status != "open":  # given up before, or void when the money came: nobody is asked for it
+    elif invoice.status != "open":  # uncollectible, or void by the time it was paid: not collected again
         issuing.write_off_balance(invoice, now)
     return _commit_dispute(payment, invoice, now)
 
 
 def record_dispute_won(payment_id: str, now: datetime) -> Payment:
-    """The bank gave the money back to us."""
+    """Record that a dispute was won: the bank reinstated the money. Commits. Raises WrongState."""
     _, invoice = lock_invoice(db.session.get(Payment, payment_id).invoice_id)
     payment = db.session.get(Payment, payment_id, populate_existing=True)
     if payment.status != "disputed":
         raise WrongState(detail="This payment is not disputed.")
-    amount = payment.disputed_minor
-    ledger.post_journal("dispute_won", invoice, now, payment.id, cash=amount, receivable=-amount)
+    amount_minor = payment.disputed_minor
+    ledger.post_journal("dispute_won", invoice, now, payment.id, cash=amount_minor, receivable=-amount_minor)
     payment.status, payment.disputed_minor = "succeeded", 0
-    invoice.amount_paid_minor += amount
-    invoice.balance_minor -= amount
-    issuing.credit_overpayment(invoice, now)  # where the loss was booked, it did not come about
+    invoice.amount_paid_minor += amount_minor
+    invoice.balance_minor -= amount_minor
+    issuing.credit_overpayment(invoice, now)  # reverses a write-off booked for the dispute
     issuing.mark_paid_if_balance_is_zero(invoice)
     return _commit_dispute(payment, invoice, now)
 

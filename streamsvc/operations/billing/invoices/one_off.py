@@ -1,4 +1,4 @@
-"""One-off charges: an invoice that an operator writes for something that belongs to no period of a subscription."""
+"""One-off charges: invoices created by an operator for something outside any subscription period."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from streamsvc.worker import jobs
 
 @dataclass(frozen=True)
 class OneOffLine:
-    """A line without a period; `amount_minor` holds its tax or not, as the operator says."""
+    """A line without a period. Whether `amount_minor` includes tax is the operator's choice."""
 
     description: str
     amount_minor: int
@@ -27,19 +27,19 @@ class OneOffLine:
 
 
 def create_one_off_charge(account_id: str, body: dict, now: datetime) -> Invoice:
-    """Invoice it, pay it from account credit, and charge the rest to the account's card. Commits.
+    """Create a one-off invoice, apply account credit, and charge the rest to the account's payment method. Commits.
 
-    What is declined stays owed: it is tried again as a renewal is, and the customer may pay it by hand; no
-    subscription ends over it. Raises NotFound, AccountNotActive.
+    A declined charge stays open: it is retried by the dunning schedule and the customer can pay it manually, but no
+    subscription is canceled over it. Raises NotFound, AccountNotActive.
     """
-    begun = idempotency.load_checkpoint()
-    if begun is None:
-        begun = _create_one_off_invoice(account_id, body, now)
-        idempotency.save_checkpoint(**begun)
+    checkpoint = idempotency.load_checkpoint()
+    if checkpoint is None:
+        checkpoint = _create_one_off_invoice(account_id, body, now)
+        idempotency.save_checkpoint(**checkpoint)
         db.session.commit()
-    for payment_id in begun["payments"]:
+    for payment_id in checkpoint["payments"]:
         charging.resume_payment(payment_id)
-    return db.session.get(Invoice, begun["invoice"], populate_existing=True)
+    return db.session.get(Invoice, checkpoint["invoice"], populate_existing=True)
 
 
 def _create_one_off_invoice(account_id: str, body: dict, now: datetime) -> dict:
@@ -58,31 +58,35 @@ def _create_one_off_invoice(account_id: str, body: dict, now: datetime) -> dict:
 
 
 def create_one_off_payments(invoice: Invoice, now: datetime, method: PaymentMethod | None = None) -> list[Payment]:
-    """Record the payment of what is owed, to be sent once that is committed; none where there is no card.
+    """Record the payment of the invoice's balance, to be sent after the commit; none without a payment method.
 
-    A `method` in hand is their owner's, who is there.
+    `method`: one that the customer has just provided, which makes the payment on-session.
     """
-    charged_to = method or charging.select_invoice_method(invoice)
-    if invoice.attempts:  # credit that came while the last try was under way
+    charge_method = method or charging.select_invoice_method(invoice)
+    if invoice.attempts:  # credit may have been granted while the last attempt was in flight
         issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    if invoice.status != "open" or charged_to is None or any(one.is_in_flight for one in invoice.payments):
+    if invoice.status != "open" or charge_method is None or any(payment.is_in_flight for payment in invoice.payments):
         return []
-    return [charging.create_payment(invoice, charged_to, now, on_session=method is not None)]
+    return [charging.create_payment(invoice, charge_method, now, on_session=method is not None)]
 
 
 def create_overdue_one_off_payments(method: PaymentMethod, now: datetime) -> list[Payment]:
-    """The same of each that was declined, on a method that is new, or newly the default."""
-    overdue = [one for one in issuing.list_open_invoices(method.account_id) if one.reason == "one_off" and one.attempts]
+    """Record payments for all declined one-off charges, on a method that is new or the new default."""
+    overdue = [
+        invoice
+        for invoice in issuing.list_open_invoices(method.account_id)
+        if invoice.reason == "one_off" and invoice.attempts
+    ]
     return [payment for invoice in overdue for payment in create_one_off_payments(invoice, now, method)]
 
 
 @jobs.job_handler(charging.COLLECT_JOB)
 def retry_one_off_charge(payload: dict, now: datetime) -> None:
-    """The next try of a one-off charge that was declined."""
+    """Retry a declined one-off charge."""
     lock_row(Account, payload["account_id"])
     invoice = db.session.get(Invoice, payload["invoice_id"], populate_existing=True)
-    due = invoice.next_attempt_on and invoice.next_attempt_on <= now.date()
-    payments = [payment.id for payment in (create_one_off_payments(invoice, now) if due else ())]
+    is_due = invoice.next_attempt_on and invoice.next_attempt_on <= now.date()
+    payments = [payment.id for payment in (create_one_off_payments(invoice, now) if is_due else ())]
     db.session.commit()
     for payment_id in payments:
         charging.send_payment(payment_id)

@@ -1,7 +1,7 @@
-"""Draft, then final: for some hours a renewal's invoice may be looked at, added to or held, before it is numbered.
+"""Review of drafts: for some hours a renewal's invoice can be inspected, extended, or held before it is issued.
 
-A draft is in the books as owed, and what it says is what will be charged. Whoever changes the subscription meanwhile
-ends the review; a draft that is held waits for an operator, and lets nothing be changed but the end.
+A draft is booked as a receivable, and its total is what will be charged. A change to the subscription ends the review.
+A held draft waits for an operator to release it, and until then the subscription can only be canceled.
 """
 
 from datetime import datetime, timedelta
@@ -23,26 +23,26 @@ from streamsvc.worker import jobs
 
 
 def review_deadline(now: datetime) -> datetime | None:
-    """How long a draft that is written now can be looked at; None where nobody wants to."""
+    """Return when the review of a draft created now ends; None if invoices are not reviewed."""
     hours = current_app.extensions["settings"].invoice_review_hours
     return now + timedelta(hours=hours) if hours else None
 
 
 def list_drafts(aggregate: SubscriptionAggregate, include_held: bool) -> list[Invoice]:
-    """The subscription's drafts, oldest first; those that are held only if asked for."""
-    return [one for one in Invoice.drafts_of(aggregate.subscription.id) if include_held or one.finalizes_at]
+    """List the subscription's drafts, oldest first; held ones only with `include_held`."""
+    return [invoice for invoice in Invoice.drafts_of(aggregate.subscription.id) if include_held or invoice.finalizes_at]
 
 
 def finalize_drafts(aggregate: SubscriptionAggregate, include_held: bool = False) -> list[Invoice]:
-    """The review is over for these drafts; whoever asked charges them."""
-    found = list_drafts(aggregate, include_held)
-    for invoice in found:
+    """Finalize the subscription's drafts. The caller charges them."""
+    drafts = list_drafts(aggregate, include_held)
+    for invoice in drafts:
         finalize_invoice(invoice, aggregate.now)
-    return found
+    return drafts
 
 
 def finalize_invoice(invoice: Invoice, now: datetime) -> None:
-    """Number it; account credit that came since pays of it what it can."""
+    """Finalize a draft: open and issue it, and apply account credit granted since it was created."""
     invoice.status, invoice.finalizes_at = "open", None
     issuing.issue_invoice(invoice, now)
     issuing.mark_paid_if_balance_is_zero(invoice)
@@ -52,55 +52,60 @@ def finalize_invoice(invoice: Invoice, now: datetime) -> None:
 
 @jobs.job_handler(issuing.FINALIZE_JOB)
 def handle_finalization(payload: dict, now: datetime) -> None:
-    payments = [payment.id for payment in finalize_due_draft(payload, now)]
+    """Finalize one due draft and charge it."""
+    payment_ids = [payment.id for payment in finalize_due_draft(payload, now)]
     db.session.commit()
-    for payment_id in payments:
+    for payment_id in payment_ids:
         charging.send_payment(payment_id)
 
 
 @jobs.batch_job_handler(issuing.FINALIZE_JOB)
 def handle_finalizations(payloads: list[dict], now: datetime) -> None:
-    payments = []
+    """Finalize many due drafts in one unit of work and charge them together."""
+    payment_ids = []
     with unit_of_work():
         batches.lock_and_preload([payload["subscription_id"] for payload in payloads])
         for payload in payloads:
-            payments += [payment.id for payment in finalize_due_draft(payload, now)]
+            payment_ids += [payment.id for payment in finalize_due_draft(payload, now)]
     db.session.commit()
-    batches.send_payments(payments)
+    batches.send_payments(payment_ids)
 
 
 def finalize_due_draft(payload: dict, now: datetime) -> list[Payment]:
-    """Finalize one draft whose time has come; the payments that are to be sent once that is committed."""
-    at = load_locked(payload["subscription_id"], now)
+    """Finalize a draft if it is due. Returns the payments to be sent after the commit.
+
+    A draft of a subscription on billing hold becomes a held draft instead.
+    """
+    aggregate = load_locked(payload["subscription_id"], now)
     invoice = db.session.get(Invoice, payload["invoice_id"], populate_existing=True)
     if invoice.status != "draft" or invoice.finalizes_at is None or invoice.finalizes_at > now:
         return []
-    if at.subscription.parked_at:  # not billed on until somebody looked, who then lets go of it
+    if aggregate.subscription.parked_at:  # not billed until an operator has looked into it and releases the draft
         invoice.finalizes_at = None
         return []
     finalize_invoice(invoice, now)
-    payments = charging.create_due_payments(at)
-    at.save_projection()
+    payments = charging.create_due_payments(aggregate)
+    aggregate.save_projection()
     return payments
 
 
 def lock_draft(invoice_id: str) -> Invoice:
-    """The draft, under its account's lock. Raises WrongState."""
+    """Return the draft under its account's lock. Raises WrongState."""
     _, invoice = lock_invoice(invoice_id)
     if invoice.status != "draft":
-        raise WrongState(detail="Only a draft can be looked at; this invoice is final.")
+        raise WrongState(detail="Only a draft can be reviewed; this invoice is final.")
     return invoice
 
 
 def hold_draft(invoice_id: str) -> Invoice:
-    """Keep a draft back until somebody lets go of it. Raises WrongState."""
+    """Hold a draft until an operator releases it. Raises WrongState."""
     invoice = lock_draft(invoice_id)
     invoice.finalizes_at = None
     return invoice
 
 
 def release_draft(invoice_id: str, now: datetime) -> Invoice:
-    """It is final when its hours are over, or at once where they are. Raises WrongState."""
+    """Release a held draft: it is finalized when its review period ends, or at once if it has. Raises WrongState."""
     invoice = lock_draft(invoice_id)
     if invoice.finalizes_at is None:
         issuing.schedule_finalization(invoice, max(now, review_deadline(invoice.created_at) or now))
@@ -108,22 +113,25 @@ def release_draft(invoice_id: str, now: datetime) -> Invoice:
 
 
 def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: datetime) -> Invoice:
-    """Charge for something by itself on a draft: taxed together with its other lines, out of reach of coupons.
+    """Add a one-off line to a draft: taxed together with its other lines, and not discounted by coupons.
 
-    It is booked as of the draft's own moment, for the reports that count by lines. Raises WrongState.
+    It is booked at the draft's creation time, which the reports that sum lines rely on. Raises WrongState.
     """
     invoice = lock_draft(invoice_id)
-    known = [row for row in invoice.lines if row.kind != "discount"]
+    existing_rows = [row for row in invoice.lines if row.kind != "discount"]
     taxation = load_taxation(db.session.get(Account, invoice.account_id))
     tax = Tax(taxation.rate_ppm, inclusive, "vat_id" in invoice.customer)
-    totals = total([*map(_line_position, known), Position("", line.amount_minor, tax)])
-    for row, position in zip(known, totals.positions[:-1], strict=True):
+    totals = total([*map(_line_position, existing_rows), Position("", line.amount_minor, tax)])
+    for row, position in zip(existing_rows, totals.positions[:-1], strict=True):
         row.tax_minor = position.tax_minor
     rows = [issuing.build_invoice_line(None, line, totals.positions[-1])]
-    for _, off in totals.discounts:
+    for _, amount_minor in totals.discounts:
         rows.append(
             InvoiceLine(
-                kind="discount", description=issuing.REVERSE_CHARGE_TEXT, amount_minor=-off, tax_ppm=tax.rate_ppm
+                kind="discount",
+                description=issuing.REVERSE_CHARGE_TEXT,
+                amount_minor=-amount_minor,
+                tax_ppm=tax.rate_ppm,
             )
         )
     for row in rows:
@@ -139,12 +147,19 @@ def _line_position(row: InvoiceLine) -> Position:
 
 
 def _update_totals(invoice: Invoice, totals: Totals, now: datetime) -> None:
-    """Book what the draft asks for more than before, and pay of it what account credit can."""
-    more, tax = totals.total_minor - invoice.total_minor, totals.tax_minor - invoice.tax_minor
-    ledger.post_journal("invoice", invoice, invoice.created_at, receivable=more, revenue=tax - more, tax=-tax)
+    """Book the increase of the draft's total and apply account credit to it."""
+    added_minor, added_tax_minor = totals.total_minor - invoice.total_minor, totals.tax_minor - invoice.tax_minor
+    ledger.post_journal(
+        "invoice",
+        invoice,
+        invoice.created_at,
+        receivable=added_minor,
+        revenue=added_tax_minor - added_minor,
+        tax=-added_tax_minor,
+    )
     invoice.subtotal_minor, invoice.tax_minor = totals.subtotal_minor, totals.tax_minor
     invoice.discount_minor += totals.discount_minor
-    invoice.total_minor += more
-    invoice.balance_minor += more
-    credit = ledger.account_credit(invoice.account_id, invoice.currency)
-    issuing.apply_account_credit(invoice, min(credit, invoice.balance_minor), now)
+    invoice.total_minor += added_minor
+    invoice.balance_minor += added_minor
+    credit_minor = ledger.account_credit(invoice.account_id, invoice.currency)
+    issuing.apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)

@@ -1,1 +1,1 @@
-"""Payment methods, payments by hand, and events from the payment provider."""
+"""Payment methods, manual payments, and events from the payment provider."""

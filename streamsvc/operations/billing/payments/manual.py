@@ -1,4 +1,4 @@
-"""A payer pays an open invoice by hand."""
+"""Manual payments: a customer pays an open or uncollectible invoice."""
 
 from datetime import datetime
 
@@ -12,33 +12,33 @@ from streamsvc.storage.database import db, lock_row
 
 
 def pay_open_invoice(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
-    """Charge what is owed on the invoice, or was given up. Commits.
+    """Charge the invoice's balance, or the amount written off on it. Commits.
 
     Raises InvoiceNotOpen, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
     """
-    if begun := idempotency.load_checkpoint():
-        return require_paid(charging.resume_payment(begun["payment"]))
+    if checkpoint := idempotency.load_checkpoint():
+        return require_paid(charging.resume_payment(checkpoint["payment"]))
     account = lock_row(Account, db.session.get(Invoice, invoice_id).account_id)
     invoice = db.session.get(Invoice, invoice_id, populate_existing=True)
-    lost = issuing.written_off_amount(invoice) if invoice.status == "uncollectible" else 0
-    if invoice.status != "open" and not lost:
+    written_off_minor = issuing.written_off_amount(invoice) if invoice.status == "uncollectible" else 0
+    if invoice.status != "open" and not written_off_minor:
         raise InvoiceNotOpen
-    waiting = [one for one in invoice.payments if one.is_in_flight]
-    if any(one.status != "requires_action" for one in waiting):
+    in_flight = [payment for payment in invoice.payments if payment.is_in_flight]
+    if any(payment.status != "requires_action" for payment in in_flight):
         raise PaymentInProgress
     method = get_requested_method(account, method_id) if method_id else charging.select_invoice_method(invoice)
     if method is None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
-    for one in waiting:  # a new try replaces the one that waits for its payer
-        one.status, one.decline_code, one.settled_at = "failed", "abandoned", now
+    for payment in in_flight:  # a new attempt replaces one that awaits authentication
+        payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", now
     db.session.flush()
-    payment = charging.create_payment(invoice, method, now, on_session=True, written_off_minor=lost)
+    payment = charging.create_payment(invoice, method, now, on_session=True, written_off_minor=written_off_minor)
     idempotency.save_checkpoint(payment=payment.id)
     db.session.commit()
     return require_paid(charging.send_payment(payment.id))
 
 
 def require_paid(payment: Payment) -> Payment:
-    """The payment, if it went well. Raises what the payer has to hear."""
+    """Return the payment if it succeeded. Raises PaymentFailed, AuthenticationRequired."""
     raise_if_not_paid(payment)
     return payment

@@ -1,4 +1,4 @@
-"""Payment methods: attached at the provider first, kept here after; a working card pays what is overdue at once."""
+"""Payment methods: attached at the provider, then stored. A working one pays overdue invoices at once."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,17 +20,20 @@ EXPIRY_NOTICE_PERIOD = timedelta(days=30)
 
 
 def attach_payment_method(account_id: str, token: str, now: datetime) -> PaymentMethod:
-    """Keep the method behind a provider's token; the first one becomes the default. Raises Invalid."""
-    bank = provider()
+    """Attach and store the payment method behind a provider's token; an account's first one becomes its default.
+
+    Enqueues the expiry notice for a card. Raises Invalid.
+    """
+    payment_provider = provider()
     try:
-        card = bank.attach(token, account_id, find_customer_reference(account_id, bank.name))
-    except MethodRefused as refused:
-        raise Invalid(errors={"token": [f"The payment provider refused it: {refused.decline_code}."]}) from None
+        card = payment_provider.attach(token, account_id, find_customer_reference(account_id, payment_provider.name))
+    except MethodRefused as error:
+        raise Invalid(errors={"token": [f"The payment provider refused it: {error.decline_code}."]}) from None
     lock_row(Account, account_id)
-    first = PaymentMethod.default_of(account_id) is None
+    is_first = PaymentMethod.default_of(account_id) is None
     method = PaymentMethod(
         account_id=account_id,
-        provider=bank.name,
+        provider=payment_provider.name,
         reference=card.reference,
         kind=card.kind,
         brand=card.brand,
@@ -38,74 +41,81 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
         exp_month=card.exp_month,
         exp_year=card.exp_year,
         fingerprint=card.fingerprint,
-        is_default=first,
+        is_default=is_first,
         created_at=now,
     )
     db.session.add(method)
     db.session.flush()
     if card.exp_year and card.exp_month:
-        ends = datetime(card.exp_year + card.exp_month // 12, card.exp_month % 12 + 1, 1, tzinfo=UTC)
-        jobs.enqueue_job(CARD_EXPIRY_JOB, {"method_id": method.id}, max(ends - EXPIRY_NOTICE_PERIOD, now))
+        expires_at = datetime(card.exp_year + card.exp_month // 12, card.exp_month % 12 + 1, 1, tzinfo=UTC)
+        jobs.enqueue_job(CARD_EXPIRY_JOB, {"method_id": method.id}, max(expires_at - EXPIRY_NOTICE_PERIOD, now))
     return method
 
 
 @jobs.job_handler(CARD_EXPIRY_JOB)
 def notify_card_expiring(payload: dict, now: datetime) -> None:
-    """Tell whoever pays a subscription with a card that it is about to expire."""
+    """Notify the account that the card which pays for its live subscription is about to expire."""
     method = db.session.get(PaymentMethod, payload["method_id"])
-    account, live = db.session.get(Account, method.account_id), Subscription.live_of(method.account_id)
-    if live and charging.select_account_method(account.id, live.payment_method_id) is method:
-        notices.enqueue_card_expiring_notice(method, account, live, now)
+    account, subscription = db.session.get(Account, method.account_id), Subscription.live_of(method.account_id)
+    if subscription and charging.select_account_method(account.id, subscription.payment_method_id) is method:
+        notices.enqueue_card_expiring_notice(method, account, subscription, now)
 
 
 def start_card_setup(account_id: str) -> dict:
-    """What a front end needs to have a card checked before it is added: {provider, client_secret}. Raises Invalid."""
-    bank = provider()
+    """Return {provider, client_secret}, with which a front end verifies a card before adding it. Raises Invalid."""
+    payment_provider = provider()
     try:
-        secret = bank.set_up(account_id, find_customer_reference(account_id, bank.name))
-    except MethodRefused as refused:
-        raise Invalid(errors={"": [f"The payment provider refused it: {refused.decline_code}."]}) from None
-    return {"provider": bank.name, "client_secret": secret}
+        client_secret = payment_provider.set_up(account_id, find_customer_reference(account_id, payment_provider.name))
+    except MethodRefused as error:
+        raise Invalid(errors={"": [f"The payment provider refused it: {error.decline_code}."]}) from None
+    return {"provider": payment_provider.name, "client_secret": client_secret}
 
 
 def find_customer_reference(account_id: str, provider_name: str) -> str | None:
-    """Any method that the account has or had at the provider: it names the customer there."""
-    mine = sa.select(PaymentMethod.reference).where(PaymentMethod.account_id == account_id)
-    return (fetch_one(mine.where(PaymentMethod.provider == provider_name).limit(1)) or (None,))[0]
+    """Find the reference of any method the account has or had at the provider: it identifies the customer there."""
+    statement = sa.select(PaymentMethod.reference).where(PaymentMethod.account_id == account_id)
+    return (fetch_one(statement.where(PaymentMethod.provider == provider_name).limit(1)) or (None,))[0]
 
 
 def set_default_payment_method(method: PaymentMethod) -> None:
-    everyone = sa.update(PaymentMethod).where(PaymentMethod.account_id == method.account_id, PaymentMethod.is_default)
-    db.session.execute(everyone.values(is_default=False))
+    """Make the method its account's default."""
+    statement = sa.update(PaymentMethod).where(PaymentMethod.account_id == method.account_id, PaymentMethod.is_default)
+    db.session.execute(statement.values(is_default=False))
     db.session.flush()
     method.is_default = True
     db.session.flush()
 
 
 def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
-    """Forget it; the one added last takes its place as the default."""
+    """Remove the method. If it was the default, the one added last becomes the default."""
     was_default, method.is_default, method.removed_at = method.is_default, False, now
     db.session.flush()
-    last = PaymentMethod.kept(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
-    heir = db.session.scalar(last)
-    if was_default and heir:
-        heir.is_default = True
+    newest_method = PaymentMethod.kept(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
+    new_default = db.session.scalar(newest_method)
+    if was_default and new_default:
+        new_default.is_default = True
 
 
 def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
-    """Charge what is overdue to this method at once; one that pays becomes the default. Commits."""
+    """Charge the account's overdue invoices to this method at once. Commits.
+
+    If a payment succeeds, the method becomes the default.
+    """
     lock_row(Account, method.account_id)
-    live = Subscription.live_of(method.account_id)
-    payments, is_overdue = one_off.create_overdue_one_off_payments(method, now), bool(live and live.past_due_since)
+    subscription = Subscription.live_of(method.account_id)
+    payments, is_overdue = (
+        one_off.create_overdue_one_off_payments(method, now),
+        bool(subscription and subscription.past_due_since),
+    )
     if is_overdue:
-        at = load_locked(live.id, now)
-        payments += charging.create_due_payments(at, on_session=True, method=method)
-        at.save_projection()
+        aggregate = load_locked(subscription.id, now)
+        payments += charging.create_due_payments(aggregate, on_session=True, method=method)
+        aggregate.save_projection()
     db.session.commit()
-    settled = [charging.send_payment(payment.id) for payment in payments]
-    if any(payment.status == "succeeded" for payment in settled):
+    sent = [charging.send_payment(payment.id) for payment in payments]
+    if any(payment.status == "succeeded" for payment in sent):
         lock_row(Account, method.account_id)
         set_default_payment_method(method)
         if is_overdue:
-            live.payment_method_id = None
+            subscription.payment_method_id = None
         db.session.commit()

@@ -1,4 +1,4 @@
-"""What the payment provider tells us unasked: kept once, then acted on by what is true now, in any order."""
+"""Webhook events from the payment provider: stored once, then processed by the current state, in any order."""
 
 from datetime import datetime
 
@@ -17,31 +17,34 @@ DISPUTE_OPENED_EVENTS = ("charge.dispute.created", "charge.dispute.funds_withdra
 DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
 REFUND_FAILED = "refund.failed"
 INQUIRY_STATUS_PREFIX = "warning_"
-"""So begins the status of a dispute by which no money is moved."""
+"""Statuses with this prefix belong to inquiries: disputes that move no money."""
 
 
 def receive_provider_event(body: bytes, signature: str | None, now: datetime) -> bool:
-    """Keep a signed event and write its job, once for each id; False where the signature is wrong. Commits."""
+    """Store a signed event and enqueue its job, once per event id. Commits. Returns False if the signature is invalid.
+
+    `body`: the raw request body.
+    """
     event = provider().event(body, signature)
     if event is None:
         return False
-    about = event["data"]["object"]
-    own = about.get("object") in ("payment_intent", "dispute")
-    reference = about["id"] if own else about.get("payment_intent")
+    event_object = event["data"]["object"]
+    has_own_reference = event_object.get("object") in ("payment_intent", "dispute")
+    reference = event_object["id"] if has_own_reference else event_object.get("payment_intent")
     row = {"id": event["id"], "provider": "stripe", "kind": event["type"], "reference": reference, "received_at": now}
     db.session.execute(insert(ProviderEvent).values(row).on_conflict_do_nothing(index_elements=["id"]))
-    intent, metadata = about.get("payment_intent"), about.get("metadata") or {}
-    facts = {"event_id": event["id"], "status": about.get("status"), "intent": intent or reference}
-    facts |= {name: metadata.get(name) for name in ("payment_id", "refund_id")}
-    facts |= {name: about.get(name) for name in ("amount", "currency")}
-    jobs.enqueue_job(PROVIDER_EVENT_JOB, facts, now, f"event {event['id']}")
+    intent_id, metadata = event_object.get("payment_intent"), event_object.get("metadata") or {}
+    payload = {"event_id": event["id"], "status": event_object.get("status"), "intent": intent_id or reference}
+    payload |= {name: metadata.get(name) for name in ("payment_id", "refund_id")}
+    payload |= {name: event_object.get(name) for name in ("amount", "currency")}
+    jobs.enqueue_job(PROVIDER_EVENT_JOB, payload, now, f"event {event['id']}")
     db.session.commit()
     return True
 
 
 @jobs.job_handler(PROVIDER_EVENT_JOB)
 def handle_provider_event(payload: dict, now: datetime) -> None:
-    """Bring the payment that an event is about up to date with the provider."""
+    """Update the payment that an event refers to from the provider's current state."""
     event = db.session.get(ProviderEvent, payload["event_id"])
     if event.done_at:
         return
@@ -62,11 +65,11 @@ def handle_provider_event(payload: dict, now: datetime) -> None:
 
 
 def _find_payment(payload: dict) -> Payment | None:
-    """By our own id in the metadata, else by the provider's reference; None where it is not ours."""
+    """Find the payment by our id in the metadata, else by the provider's reference; None if it is not ours."""
     if payload["payment_id"]:
         return db.session.get(Payment, payload["payment_id"])
-    known = sa.select(Payment).where(Payment.provider_reference == payload["intent"])
-    return db.session.scalar(known) if payload["intent"] else None
+    statement = sa.select(Payment).where(Payment.provider_reference == payload["intent"])
+    return db.session.scalar(statement) if payload["intent"] else None
 
 
 def _complete_payment(payment: Payment, outcome, now: datetime) -> None:
@@ -75,24 +78,24 @@ def _complete_payment(payment: Payment, outcome, now: datetime) -> None:
 
 
 def _update_dispute(payment: Payment, kind: str, payload: dict, reference: str, now: datetime) -> None:
-    """Take the money off the books, or put it back. The end may be told before the beginning."""
-    won = kind == DISPUTE_FUNDS_REINSTATED or payload["status"] == "won"
+    """Record the dispute of a payment or its being won. The closing event may arrive before the opening one."""
+    is_won = kind == DISPUTE_FUNDS_REINSTATED or payload["status"] == "won"
     is_new = kind != DISPUTE_FUNDS_REINSTATED and not (kind in DISPUTE_OPENED_EVENTS and _is_dispute_closed(reference))
     if is_new and payment.status == "succeeded" and payment.left_minor:
         payment = disputes.record_dispute(payment.id, now, _disputed_amount(payment, payload))
-    if payment.status == "disputed" and won and kind not in DISPUTE_OPENED_EVENTS:
+    if payment.status == "disputed" and is_won and kind not in DISPUTE_OPENED_EVENTS:
         disputes.record_dispute_won(payment.id, now)
 
 
 def _disputed_amount(payment: Payment, payload: dict) -> int | None:
-    """How much of the payment is disputed; None where that is not told in its currency: then all of it."""
-    same = (payload.get("currency") or "").upper() == payment.currency
-    return payload.get("amount") if same else None
+    """Return the disputed amount; None, which means all of it, if it is not given in the payment's currency."""
+    is_same_currency = (payload.get("currency") or "").upper() == payment.currency
+    return payload.get("amount") if is_same_currency else None
 
 
 def _is_dispute_closed(reference: str) -> bool:
-    """Whether the end of this dispute came before its beginning."""
-    closed = sa.select(ProviderEvent.id).where(
+    """Whether the closing event of this dispute has already been processed."""
+    statement = sa.select(ProviderEvent.id).where(
         ProviderEvent.reference == reference, ProviderEvent.kind == DISPUTE_CLOSED
     )
-    return db.session.scalar(closed.where(ProviderEvent.done_at.is_not(None)).limit(1)) is not None
+    return db.session.scalar(statement.where(ProviderEvent.done_at.is_not(None)).limit(1)) is not None

@@ -1,1 +1,1 @@
-"""What the operator is told about money and viewers: everything from the ledger, the invoices and the events."""
+"""Reports on revenue and retention, computed from the ledger, the invoices, and the subscription events."""

@@ -1,4 +1,4 @@
-"""Each account's monthly rate, day by day, read from the invoices' lines and the subscriptions' events."""
+"""Each account's monthly recurring rate over time, computed from invoice lines and subscription events."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -25,42 +25,44 @@ from streamsvc.storage.database import fetch_all
 ISSUED_INVOICE_CONDITIONS = (Invoice.number.is_not(None), Invoice.status != "void")
 STEP_KINDS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
 INCLUDED_TAX_PPM = sa.case((Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, 0)), else_=0)
-"""The tax in the price of whoever was brought along, by the rate of today."""
+"""The tax included in an imported subscription's price, at today's rate."""
 
 
 def iter_account_movements() -> Iterator[tuple[str, str, list[Movement]]]:
-    """(account id, currency, how its rate moved) of every account that ever paid, or was brought along paying.
+    """Yield (account id, currency, movements of its rate) for every account that ever paid or was imported paying.
 
-    A subscription that moved counts as its present owner's from the beginning: the sums do not change by a move.
+    A transferred subscription counts as its current owner's from the beginning: a transfer does not change the sums.
     """
     for (account, currency), steps in _load_rate_steps().items():
-        if found := movements(steps):
-            yield account, currency, found
+        if account_movements := movements(steps):
+            yield account, currency, account_movements
 
 
 def _load_rate_steps() -> dict[tuple[str, str], list[Step]]:
-    found: dict[tuple[str, str], list[Step]] = {}
+    steps: dict[tuple[str, str], list[Step]] = {}
     rates = {}
     for row in fetch_all(_rate_events_statement()):
-        found.setdefault((row.account_id, row.currency), []).append(_event_step(row))
-    for row in fetch_all(
-        _rate_changes_statement()
-    ):  # after the events: what is charged on a day has the last word on it
-        key = (row.price_id, row.intro, row.coupons, row.held_ppm)
+        steps.setdefault((row.account_id, row.currency), []).append(_event_step(row))
+    for row in fetch_all(_rate_changes_statement()):  # after the events: a charge overrides the events of its day
+        key = (row.price_id, row.intro, row.coupons, row.included_tax_ppm)
         if key not in rates:
             rates[key] = _compute_monthly_rate(*key)
         on = max(row.period_start, row.created_at.date())
         step = Step(on, row.subscription_id, "rate", row.item, rates[key])
-        found.setdefault((row.account_id, row.currency), []).append(step)
-    return found
+        steps.setdefault((row.account_id, row.currency), []).append(step)
+    return steps
 
 
 def _event_step(row) -> Step:
-    """What an event does to the rate."""
+    """Return the effect of an event on the rate."""
     on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
         return Step(
-            row.on, row.subscription_id, "rate", BASE, _compute_monthly_rate(row.data["price"], 0, None, row.held_ppm)
+            row.on,
+            row.subscription_id,
+            "rate",
+            BASE,
+            _compute_monthly_rate(row.data["price"], 0, None, row.included_tax_ppm),
         )
     if row.kind == "addon_removed":
         return Step(on, row.subscription_id, "rate", row.data["item"], 0)
@@ -69,11 +71,11 @@ def _event_step(row) -> Step:
 
 
 def _rate_changes_statement():
-    """The charged lines whose price, intro price, recurring coupons or tax are not those of the line before.
+    """Select the charge lines whose price, intro price, recurring coupons, or tax differ from those of the line before.
 
-    And every line of an add-on: it may have been gone in between.
+    Includes every line of an add-on, which may have been removed in between.
     """
-    given = (  # in the order in which they were taken off
+    discount_lines = (  # in the order in which they were applied
         sa.select(InvoiceLine.invoice_id, InvoiceLine.coupon_id)
         .join(Coupon, Coupon.id == InvoiceLine.coupon_id)
         .where(InvoiceLine.kind == "discount", Coupon.duration != "once")
@@ -81,8 +83,10 @@ def _rate_changes_statement():
         .subquery()
     )
     recurring = (
-        sa.select(given.c.invoice_id, sa.func.aggregate_strings(given.c.coupon_id, ",").label("coupons"))
-        .group_by(given.c.invoice_id)
+        sa.select(
+            discount_lines.c.invoice_id, sa.func.aggregate_strings(discount_lines.c.coupon_id, ",").label("coupons")
+        )
+        .group_by(discount_lines.c.invoice_id)
         .subquery()
     )
     from_list = sa.func.abs(InvoiceLine.amount_minor * InvoiceLine.full_days - Price.amount_minor * InvoiceLine.days)
@@ -90,17 +94,19 @@ def _rate_changes_statement():
         InvoiceLine.amount_minor * InvoiceLine.full_days - Price.intro_amount_minor * InvoiceLine.days
     )
     intro = sa.case((from_intro < from_list, 1), else_=0)
-    relieved = (  # the rate of the tax that was taken off the price
+    reverse_charged = (  # the rate of the included tax that reverse charge took off the price
         sa.select(InvoiceLine.invoice_id, sa.func.max(InvoiceLine.tax_ppm).label("ppm"))
         .where(InvoiceLine.kind == "discount", InvoiceLine.coupon_id.is_(None))
         .group_by(InvoiceLine.invoice_id)
         .subquery()
     )
     coupons = sa.func.coalesce(recurring.c.coupons, "")
-    inside = sa.case((InvoiceLine.tax_inclusive, InvoiceLine.tax_ppm + sa.func.coalesce(relieved.c.ppm, 0)), else_=0)
-    parts = (InvoiceLine.price_id, sa.cast(intro, sa.String), coupons, sa.cast(inside, sa.String))
+    included_tax_ppm = sa.case(
+        (InvoiceLine.tax_inclusive, InvoiceLine.tax_ppm + sa.func.coalesce(reverse_charged.c.ppm, 0)), else_=0
+    )
+    parts = (InvoiceLine.price_id, sa.cast(intro, sa.String), coupons, sa.cast(included_tax_ppm, sa.String))
     terms = parts[0] + ":" + parts[1] + ":" + parts[2] + ":" + parts[3]
-    order = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
+    window = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
     lines = (
         sa.select(
             Subscription.account_id,
@@ -112,24 +118,24 @@ def _rate_changes_statement():
             InvoiceLine.price_id,
             intro.label("intro"),
             coupons.label("coupons"),
-            inside.label("held_ppm"),
+            included_tax_ppm.label("included_tax_ppm"),
             terms.label("terms"),
-            sa.func.lag(terms).over(**order).label("terms_before"),
+            sa.func.lag(terms).over(**window).label("terms_before"),
         )
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .join(Subscription, Subscription.id == InvoiceLine.subscription_id)
         .join(Price, Price.id == InvoiceLine.price_id)
         .outerjoin(recurring, recurring.c.invoice_id == InvoiceLine.invoice_id)
-        .outerjoin(relieved, relieved.c.invoice_id == InvoiceLine.invoice_id)
+        .outerjoin(reverse_charged, reverse_charged.c.invoice_id == InvoiceLine.invoice_id)
         .where(InvoiceLine.kind == "charge", *ISSUED_INVOICE_CONDITIONS)
         .subquery()
     )
-    changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms, lines.c.item != BASE)
-    return sa.select(lines).where(changed).order_by(lines.c.period_start)
+    is_changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms, lines.c.item != BASE)
+    return sa.select(lines).where(is_changed).order_by(lines.c.period_start)
 
 
 def _rate_events_statement():
-    """Pauses, resumptions, ends, add-ons that go; and who was brought along from another system, paying."""
+    """Select pauses, resumptions, cancellations, add-on removals, and imports from another system."""
     kinds = (*STEP_KINDS, "addon_removed", "imported")
     return (
         sa.select(
@@ -140,7 +146,7 @@ def _rate_events_statement():
             SubscriptionEvent.kind,
             SubscriptionEvent.on,
             SubscriptionEvent.data,
-            INCLUDED_TAX_PPM.label("held_ppm"),
+            INCLUDED_TAX_PPM.label("included_tax_ppm"),
         )
         .join(Subscription, Subscription.id == SubscriptionEvent.subscription_id)
         .join(Account, Account.id == Subscription.account_id)
@@ -153,9 +159,13 @@ def _rate_events_statement():
 
 def _compute_monthly_rate(price_id: str, intro: int, coupon_ids: str | None, included_tax_ppm: int) -> int:
     price = fetch_all(sa.select(Price.__table__).where(Price.id == price_id))[0]
-    amount = price.intro_amount_minor if intro else price.amount_minor
-    terms = PriceFacts(price.id, amount, Interval(price.interval, price.interval_count))
-    return monthly(terms, [_load_coupon_terms(one) for one in (coupon_ids or "").split(",") if one], included_tax_ppm)
+    amount_minor = price.intro_amount_minor if intro else price.amount_minor
+    terms = PriceFacts(price.id, amount_minor, Interval(price.interval, price.interval_count))
+    return monthly(
+        terms,
+        [_load_coupon_terms(coupon_id) for coupon_id in (coupon_ids or "").split(",") if coupon_id],
+        included_tax_ppm,
+    )
 
 
 def _load_coupon_terms(coupon_id: str) -> invoicing.Coupon:

@@ -1,4 +1,4 @@
-"""Retention: who came, who left and why, which trials were paid on, and how long each month's newcomers stay."""
+"""The retention report: subscriber gains and churn, trial conversion, and cohort retention."""
 
 from collections import Counter
 from datetime import date
@@ -13,40 +13,45 @@ from streamsvc.storage.database import fetch_all
 
 
 def retention_report(start: date, end: date, interval: str) -> dict:
-    """The shape of RetentionOut for the days [start, end), UTC."""
-    asked = spans(start, end, interval)
-    moved = [found for _, _, found in iter_account_movements()]
+    """Return the report in the shape of RetentionOut for the UTC days [start, end)."""
+    report_spans = spans(start, end, interval)
+    account_movements = [movements for _, _, movements in iter_account_movements()]
     return {
-        "subscribers": count_subscribers(moved, asked),
-        "trials": count_trials(asked),
-        "cohorts": count_cohorts(moved, asked),
+        "subscribers": count_subscribers(account_movements, report_spans),
+        "trials": count_trials(report_spans),
+        "cohorts": count_cohorts(account_movements, report_spans),
     }
 
 
 def count_subscribers(account_movements: list[list[Movement]], report_spans: list[Span]) -> list[dict]:
-    """For each span: subscribers at its start, who came, who left by choice and for want of payment, who are left."""
+    """Return for each span the subscribers at its start and end, and the new, reactivated, and churned ones.
+
+    Churn is split into voluntary and involuntary, which means for lack of payment.
+    """
     counts, opening = Counter(), 0
-    for one in [one for found in account_movements for one in found]:
-        if one.on < report_spans[0].start:
-            opening += (one.kind in (NEW, REACTIVATION)) - (one.kind == CHURN)
-        elif span := next((span for span in report_spans if span.holds(one.on)), None):
-            kind = ("involuntary" if one.involuntary else "voluntary") if one.kind == CHURN else one.kind
+    for movement in [movement for movements in account_movements for movement in movements]:
+        if movement.on < report_spans[0].start:
+            opening += (movement.kind in (NEW, REACTIVATION)) - (movement.kind == CHURN)
+        elif span := next((span for span in report_spans if span.holds(movement.on)), None):
+            kind = ("involuntary" if movement.involuntary else "voluntary") if movement.kind == CHURN else movement.kind
             counts[span.label, kind] += 1
     rows = []
     for span in report_spans:
-        new, back, chosen, unpaid = (counts[span.label, k] for k in (NEW, REACTIVATION, "voluntary", "involuntary"))
-        row = {"period": span.label, "opening": opening, "new": new, "reactivated": back}
-        row |= {"churned_voluntary": chosen, "churned_involuntary": unpaid, "churned": chosen + unpaid}
-        row["closing"] = closing = opening + new + back - chosen - unpaid
-        row["churn_percent"] = compute_percent(chosen + unpaid, opening)
+        new, reactivated, voluntary, involuntary = (
+            counts[span.label, k] for k in (NEW, REACTIVATION, "voluntary", "involuntary")
+        )
+        row = {"period": span.label, "opening": opening, "new": new, "reactivated": reactivated}
+        row |= {"churned_voluntary": voluntary, "churned_involuntary": involuntary, "churned": voluntary + involuntary}
+        row["closing"] = closing = opening + new + reactivated - voluntary - involuntary
+        row["churn_percent"] = compute_percent(voluntary + involuntary, opening)
         rows.append(row)
         opening = closing
     return rows
 
 
 def count_trials(report_spans: list[Span]) -> list[dict]:
-    """For each span: the trials that ended in it, and how many of them were paid on."""
-    paid = (
+    """Return for each span the trials that ended in it and how many converted to a paid subscription."""
+    is_paid = (
         sa.select(InvoiceLine.subscription_id)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(InvoiceLine.kind == "charge", InvoiceLine.item == BASE)  # an add-on is charged in the trial too
@@ -54,16 +59,16 @@ def count_trials(report_spans: list[Span]) -> list[dict]:
         .where(Invoice.status == "paid", Invoice.total_minor > 0)
         .exists()
     )
-    days = (
-        sa.select(Subscription.trial_end, sa.func.count().label("ended"), sa.func.sum(sa.case((paid, 1), else_=0)))
+    statement = (
+        sa.select(Subscription.trial_end, sa.func.count().label("ended"), sa.func.sum(sa.case((is_paid, 1), else_=0)))
         .where(Subscription.trial_end >= report_spans[0].start, Subscription.trial_end < report_spans[-1].end)
         .group_by(Subscription.trial_end)
     )
     ended, converted = Counter(), Counter()
-    for day, some, of_them in fetch_all(days):
+    for day, ended_count, converted_count in fetch_all(statement):
         label = next(span.label for span in report_spans if span.holds(day))
-        ended[label] += some
-        converted[label] += int(of_them)
+        ended[label] += ended_count
+        converted[label] += int(converted_count)
     return [
         {
             "period": span.label,
@@ -76,23 +81,23 @@ def count_trials(report_spans: list[Span]) -> list[dict]:
 
 
 def count_cohorts(account_movements: list[list[Movement]], report_spans: list[Span]) -> list[dict]:
-    """For the newcomers of each span: how many there were, and how many were still there as each span ended."""
+    """Return for each span the number of its new subscribers, and how many remained at its end and each later one's."""
     staying: dict[str, Counter] = {span.label: Counter() for span in report_spans}
-    for found in account_movements:
-        came = next((span.label for span in report_spans if found and span.holds(found[0].on)), None)
-        if came is None:
+    for movements in account_movements:
+        cohort = next((span.label for span in report_spans if movements and span.holds(movements[0].on)), None)
+        if cohort is None:
             continue
         for span in report_spans:
-            last = [one for one in found if one.on < span.end]
-            staying[came][span.label] += bool(last) and last[-1].kind != CHURN
+            past_movements = [movement for movement in movements if movement.on < span.end]
+            staying[cohort][span.label] += bool(past_movements) and past_movements[-1].kind != CHURN
     rows = []
-    for place, span in enumerate(report_spans):
-        here = [staying[span.label][later.label] for later in report_spans[place:]]
-        size = sum(1 for found in account_movements if found and span.holds(found[0].on))
-        rows.append({"period": span.label, "size": size, "staying": here})
+    for index, span in enumerate(report_spans):
+        counts = [staying[span.label][later.label] for later in report_spans[index:]]
+        size = sum(1 for movements in account_movements if movements and span.holds(movements[0].on))
+        rows.append({"period": span.label, "size": size, "staying": counts})
     return rows
 
 
 def compute_percent(part: int, whole: int) -> float | None:
-    """With two digits; None of nothing."""
+    """Return the percentage rounded to two digits; None if `whole` is zero."""
     return round(100 * part / whole, 2) if whole else None

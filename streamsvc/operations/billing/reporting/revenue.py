@@ -1,4 +1,4 @@
-"""Revenue: what the ledger says of each month, by plan, country and tax; and how the monthly rate moved."""
+"""The revenue report: ledger sums per period, revenue by plan, country, and tax rate, and MRR movements."""
 
 from collections import Counter
 from datetime import UTC, date, datetime, time
@@ -19,7 +19,7 @@ from streamsvc.rules.billing.recurring import MOVEMENTS, Span, spans
 from streamsvc.storage.database import fetch_all
 
 LEDGER_MEASURES = {
-    # what it is called: the journals and the book it is the sum of, and the sign that makes it positive
+    # name: (kinds of journal, None for all; book whose entries are summed; sign that makes the sum positive)
     "invoiced_minor": (("invoice",), "receivable", 1),
     "voided_minor": (("void",), "receivable", -1),
     "credited_minor": (("credit_note",), "receivable", -1),
@@ -34,7 +34,7 @@ LEDGER_MEASURES = {
 
 
 def revenue_report(start: date, end: date, interval: str) -> dict:
-    """The shape of RevenueOut for the days [start, end), UTC."""
+    """Return the report in the shape of RevenueOut for the UTC days [start, end)."""
     return {
         "mrr": compute_mrr(spans(start, end, interval)),
         "revenue": sum_ledger(start, end, interval),
@@ -45,36 +45,36 @@ def revenue_report(start: date, end: date, interval: str) -> dict:
 
 
 def compute_mrr(report_spans: list[Span]) -> list[dict]:
-    """For each span and currency: the rate at its start, its movements, the rate at its end."""
-    opening, moved = Counter(), Counter()
-    for _, currency, found in iter_account_movements():
-        for one in found:
-            if one.on < report_spans[0].start:
-                opening[currency] += one.amount_minor
-            elif span := next((span for span in report_spans if span.holds(one.on)), None):
-                moved[currency, span.label, one.kind] += one.amount_minor
+    """Return for each span and currency the MRR at its start, the movements, and the MRR at its end."""
+    opening, movement_totals = Counter(), Counter()
+    for _, currency, account_movements in iter_account_movements():
+        for movement in account_movements:
+            if movement.on < report_spans[0].start:
+                opening[currency] += movement.amount_minor
+            elif span := next((span for span in report_spans if span.holds(movement.on)), None):
+                movement_totals[currency, span.label, movement.kind] += movement.amount_minor
     rows = []
     for span in report_spans:
-        for currency in sorted(opening.keys() | {key[0] for key in moved}):
-            changes = {f"{kind}_minor": moved[currency, span.label, kind] for kind in MOVEMENTS}
-            closing = opening[currency] + sum(changes.values())
+        for currency in sorted(opening.keys() | {key[0] for key in movement_totals}):
+            movement_amounts = {f"{kind}_minor": movement_totals[currency, span.label, kind] for kind in MOVEMENTS}
+            closing_minor = opening[currency] + sum(movement_amounts.values())
             row = {"period": span.label, "currency": currency, "opening_minor": opening[currency]}
-            rows.append({**row, **changes, "closing_minor": closing})
-            opening[currency] = closing
+            rows.append({**row, **movement_amounts, "closing_minor": closing_minor})
+            opening[currency] = closing_minor
     return rows
 
 
 def sum_ledger(start: date, end: date, interval: str) -> list[dict]:
-    """For each period and currency, the sums of the ledger's books."""
+    """Return the sums of LEDGER_MEASURES for each period and currency."""
     label = period_label(LedgerEntry.at, interval)
     columns = [
         (-1 if sign < 0 else 1)
         * sa.func.sum(sa.case((_entry_condition(kinds, book), LedgerEntry.amount_minor), else_=0))
         for kinds, book, sign in LEDGER_MEASURES.values()
     ]
-    named = [column.label(name) for column, name in zip(columns, LEDGER_MEASURES, strict=True)]
+    labeled = [column.label(name) for column, name in zip(columns, LEDGER_MEASURES, strict=True)]
     rows = (
-        sa.select(label.label("period"), LedgerEntry.currency, *named)
+        sa.select(label.label("period"), LedgerEntry.currency, *labeled)
         .where(LedgerEntry.at >= utc_midnight(start), LedgerEntry.at < utc_midnight(end))
         .group_by("period", LedgerEntry.currency)
         .order_by("period", LedgerEntry.currency)
@@ -87,19 +87,19 @@ def _entry_condition(kinds, book):
 
 
 def revenue_by_plan(start: date, end: date, interval: str) -> list[dict]:
-    """Revenue by plan; what belongs to none has null."""
+    """Return revenue by plan; revenue outside any plan has the plan None."""
     lines = revenue_lines_statement(start, end).subquery()
     return _sum_lines_by(lines, interval, Plan.code.label("plan"), join=(Price, Plan))
 
 
 def revenue_by_tax_rate(start: date, end: date, interval: str) -> list[dict]:
-    """Revenue and tax by country and rate: what a tax return asks for."""
+    """Return revenue and tax by country, tax name, and rate, as a tax return requires."""
     lines = revenue_lines_statement(start, end).subquery()
     return _sum_lines_by(lines, interval, lines.c.country, lines.c.tax_name, lines.c.tax_ppm, tax=True)
 
 
 def revenue_by_country(start: date, end: date, interval: str) -> list[dict]:
-    """Revenue by the country on the invoice."""
+    """Return revenue by the country on the invoice."""
     lines = revenue_lines_statement(start, end).subquery()
     return _sum_lines_by(lines, interval, lines.c.country)
 
@@ -117,18 +117,18 @@ def _sum_lines_by(lines, interval, *keys, join=(), tax=False) -> list[dict]:
 
 
 def revenue_lines_statement(start: date, end: date):
-    """What each line brought in revenue (without tax) and tax: invoices add, voids and credit notes take away."""
-    inside = sa.case((InvoiceLine.tax_inclusive, InvoiceLine.tax_minor), else_=0)
-    net = InvoiceLine.amount_minor - InvoiceLine.discount_minor - inside
-    own = InvoiceLine.kind != "discount"
-    voids = (LedgerEntry.kind == "void", LedgerEntry.book == "receivable")
-    noted = CreditNoteLine.net_minor - sa.case((InvoiceLine.tax_inclusive, CreditNoteLine.tax_minor), else_=0)
+    """Select each line's revenue (without tax) and tax: invoices add, voids and credit notes subtract."""
+    included_tax = sa.case((InvoiceLine.tax_inclusive, InvoiceLine.tax_minor), else_=0)
+    net = InvoiceLine.amount_minor - InvoiceLine.discount_minor - included_tax
+    is_not_discount = InvoiceLine.kind != "discount"
+    is_void_entry = (LedgerEntry.kind == "void", LedgerEntry.book == "receivable")
+    credited_net = CreditNoteLine.net_minor - sa.case((InvoiceLine.tax_inclusive, CreditNoteLine.tax_minor), else_=0)
     parts = (
-        _revenue_lines_select(Invoice.created_at, net, InvoiceLine.tax_minor, start, end).where(own),
+        _revenue_lines_select(Invoice.created_at, net, InvoiceLine.tax_minor, start, end).where(is_not_discount),
         _revenue_lines_select(LedgerEntry.at, -net, -InvoiceLine.tax_minor, start, end)
         .join(LedgerEntry, LedgerEntry.invoice_id == Invoice.id)
-        .where(own, *voids),
-        _revenue_lines_select(CreditNote.issued_at, -noted, -CreditNoteLine.tax_minor, start, end)
+        .where(is_not_discount, *is_void_entry),
+        _revenue_lines_select(CreditNote.issued_at, -credited_net, -CreditNoteLine.tax_minor, start, end)
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
         .join(CreditNote, CreditNote.id == CreditNoteLine.credit_note_id),
     )
@@ -138,23 +138,26 @@ def revenue_lines_statement(start: date, end: date):
 def _revenue_lines_select(at, net, tax, start, end):
     country = Invoice.customer["country"].as_string()
     columns = (Invoice.currency, country.label("country"), Invoice.tax_name, InvoiceLine.price_id, InvoiceLine.tax_ppm)
-    found = sa.select(at.label("at"), *columns, net.label("net_minor"), tax.label("tax_minor")).select_from(InvoiceLine)
-    return found.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(
+    statement = sa.select(at.label("at"), *columns, net.label("net_minor"), tax.label("tax_minor")).select_from(
+        InvoiceLine
+    )
+    return statement.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(
         at >= utc_midnight(start), at < utc_midnight(end)
     )
 
 
 def period_label(moment, interval: str):
-    """The month, or the day, of a moment in UTC: both databases write it with the year first."""
+    """Return an expression for the month or day of a UTC moment. Both databases cast it to text with the year first."""
     return sa.func.substr(sa.cast(moment, sa.String), 1, 10 if interval == "day" else 7)
 
 
 def utc_midnight(day: date) -> datetime:
+    """Return the start of the day in UTC."""
     return datetime.combine(day, time.min, UTC)
 
 
 def rows_as_dicts(statement) -> list[dict]:
-    """Rows as dicts; sums as whole numbers on both databases."""
+    """Return the rows as dicts, with sums as integers on both databases."""
     return [
         {name: int(value) if name.endswith("_minor") else value for name, value in row._mapping.items()}
         for row in fetch_all(statement)

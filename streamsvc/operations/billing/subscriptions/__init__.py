@@ -1,1 +1,1 @@
-"""A subscription's life: start, changes, renewal, add-ons, transfer, price migrations, previews."""
+"""The subscription lifecycle: start, changes, renewal, add-ons, transfer, price migrations, and previews."""

@@ -1,4 +1,4 @@
-"""Add-ons: prices of other plans that go along with the base plan, on its periods, its anchor day, its pauses."""
+"""Add-ons: prices of other plans billed with the base plan, on its periods, anchor day, and pauses."""
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Price
@@ -11,25 +11,31 @@ from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
 def add_addon(aggregate: SubscriptionAggregate, price_id: str, actor: str) -> None:
-    """From today on, charged to the end of the running period. Raises Invalid, WrongState, PaymentFailed."""
+    """Add an add-on from today on, charged to the end of the current period.
+
+    Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
+    """
     require_changeable(aggregate)
     price = get_addon_price(aggregate.account, aggregate.timeline.prices[fact.BASE].id, price_id)
     if price.plan.code in aggregate.timeline.prices:
-        raise Invalid(errors={"price_id": ["The subscription has this add-on."]})
+        raise Invalid(errors={"price_id": ["The subscription already has this add-on."]})
     aggregate.record_event(fact.AddonAdded, price.plan.code, price.terms, actor=actor)
     bill_change(aggregate)
 
 
 def get_addon_price(account: Account, base_id: str, price_id: str) -> Price:
-    """The price, if it goes with the base price. Raises Invalid."""
+    """Return the price if it can be combined with the base price. Raises Invalid."""
     try:
         return get_addon_prices(account, Price.by_id(base_id), [price_id])[0]
-    except Invalid as refused:
-        raise Invalid(errors={"price_id": refused.members["errors"]["addons"]}) from None
+    except Invalid as error:
+        raise Invalid(errors={"price_id": error.members["errors"]["addons"]}) from None
 
 
 def remove_addon(aggregate: SubscriptionAggregate, plan_code: str, when: str, actor: str) -> None:
-    """Now: today is used, days from tomorrow on are credited. Or at the period's end. Raises NotFound, WrongState."""
+    """Remove an add-on now, crediting the days from tomorrow on, or at the end of the period.
+
+    `when`: `now` or `period_end`. Raises NotFound, WrongState, PaymentOverdue.
+    """
     require_changeable(aggregate)
     if plan_code == fact.BASE or plan_code not in aggregate.timeline.prices:
         raise NotFound

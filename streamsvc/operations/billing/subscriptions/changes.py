@@ -1,7 +1,7 @@
-"""What viewers do to a running subscription: each step is an event, the lines it causes, and the payment of those.
+"""Changes to a subscription: each step records an event, invoices the lines it causes, and charges for them.
 
-Every function here works under the account's lock and commits nothing; `carry_out` commits, charges, and tells.
-A preview runs the same step and takes it back.
+The steps run under the account's lock and commit nothing; `apply_change` commits, charges, and returns the result. A
+preview runs the same step and rolls it back.
 """
 
 from collections.abc import Callable
@@ -25,35 +25,38 @@ ChangeStep = Callable[[SubscriptionAggregate], None]
 
 
 def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subscription:
-    """Take the step, charge what it costs, and answer how the subscription stands then. Commits.
+    """Apply the step, charge for it, and return the updated subscription. Commits.
 
-    Raises PaymentFailed and AuthenticationRequired; a step that was declined did not happen.
+    Raises PaymentFailed, which means that the step was reverted, AuthenticationRequired, and whatever the step raises.
     """
-    begun = idempotency.load_checkpoint()
-    if begun is None:
-        at = load_locked(subscription_id, now)
-        late = {invoice.id for invoice in renewal.catch_up_billing(at)}
-        step(at)
-        payments = [] if at.timeline.ended_on else charging.create_due_payments(at, on_session=True)
-        at.save_projection()
-        begun = {"payments": [[payment.id, payment.invoice_id not in late] for payment in payments]}
-        idempotency.save_checkpoint(**begun)
+    checkpoint = idempotency.load_checkpoint()
+    if checkpoint is None:
+        aggregate = load_locked(subscription_id, now)
+        overdue_ids = {invoice.id for invoice in renewal.catch_up_billing(aggregate)}
+        step(aggregate)
+        payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate, on_session=True)
+        aggregate.save_projection()
+        checkpoint = {"payments": [[payment.id, payment.invoice_id not in overdue_ids] for payment in payments]}
+        idempotency.save_checkpoint(**checkpoint)
         db.session.commit()
-    settled = [(charging.resume_payment(payment_id), of_step) for payment_id, of_step in begun["payments"]]
-    for payment in [payment for payment, of_step in settled if of_step]:
+    completed = [(charging.resume_payment(payment_id), is_of_step) for payment_id, is_of_step in checkpoint["payments"]]
+    for payment in [payment for payment, is_of_step in completed if is_of_step]:
         raise_if_not_paid(payment)
     return db.session.get(Subscription, subscription_id, populate_existing=True)
 
 
 def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> None:
-    """To another price: now, at the period's end, or (auto) up now and down at the end."""
+    """Change to another price: `now`, at `period_end`, or `auto`, which upgrades now and downgrades at the end.
+
+    During a trial `auto` means now. Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
+    """
     require_changeable(aggregate)
     price = Price.on_sale(body["price_id"], aggregate.account.country)
     check_new_price(aggregate, price, body.get("anchor_day"))
-    trial = aggregate.timeline.paid_through is None
+    is_trial = aggregate.timeline.paid_through is None
     when = body.get("when") or "auto"
     if when == "auto":
-        when = "now" if trial or is_upgrade(aggregate.timeline.price, price.terms) else "period_end"
+        when = "now" if is_trial or is_upgrade(aggregate.timeline.price, price.terms) else "period_end"
     if when == "period_end":
         aggregate.record_event(fact.PriceScheduled, price.terms, aggregate.today, actor=actor)
         if body.get("anchor_day"):
@@ -61,97 +64,108 @@ def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> Non
         return
     same_interval = price.terms.interval == aggregate.timeline.price.interval
     aggregate.record_event(fact.PriceChanged, price.terms, aggregate.today, body.get("anchor_day"), actor=actor)
-    if body.get("anchor_day") and same_interval and not trial:
+    if body.get("anchor_day") and same_interval and not is_trial:
         aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
     bill_change(aggregate)
 
 
 def bill_change(aggregate: SubscriptionAggregate) -> None:
-    """Invoice a change; what is to be paid for it decides whether it happens."""
+    """Invoice a change that takes effect only if it is paid for. Raises PaymentFailed without a payment method."""
     invoices = aggregate.create_due_invoices("change", requires_payment=True)
-    owing = [invoice for invoice in invoices if invoice.status == "open"]
-    if owing and charging.select_invoice_method(owing[0]) is None:
+    open_invoices = [invoice for invoice in invoices if invoice.status == "open"]
+    if open_invoices and charging.select_invoice_method(open_invoices[0]) is None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
 
 
 def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> None:
     if price is None or price.currency != aggregate.subscription.currency:
-        raise Invalid(errors={"price_id": ["There is no such price on sale here, in this currency."]})
+        raise Invalid(
+            errors={"price_id": ["No such price is on sale in the account's country and the subscription's currency."]}
+        )
     if price.id == aggregate.timeline.price.id:
-        raise Invalid(errors={"price_id": ["This is the price the subscription has."]})
+        raise Invalid(errors={"price_id": ["The subscription already has this price."]})
     addons = aggregate.timeline.prices.keys() - {fact.BASE}
     if price.plan.code in addons or (addons and price.terms.interval != aggregate.timeline.price.interval):
         raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(addons))}."]})
     if anchor_day and not price.terms.interval.months:
-        raise Invalid(errors={"anchor_day": ["Only prices by the month or year have an anchor day."]})
+        raise Invalid(errors={"anchor_day": ["Only prices billed by the month or year have an anchor day."]})
 
 
 def cancel_scheduled_change(aggregate: SubscriptionAggregate, actor: str) -> None:
-    """Take back what was planned for the period's end."""
+    """Cancel a price change scheduled for the period's end, other than a price migration. Raises WrongState."""
     if aggregate.timeline.ended_on:
         raise WrongState
-    if any(one.only_from is None for one in aggregate.timeline.scheduled):
+    if any(scheduled.only_from is None for scheduled in aggregate.timeline.scheduled):
         aggregate.record_event(fact.PriceScheduled, None, aggregate.today, actor=actor)
 
 
 def set_anchor_day(aggregate: SubscriptionAggregate, day: int, actor: str) -> None:
-    """Bill on another day of the month; what is paid stays paid."""
+    """Move billing to another day of the month; paid days stay paid.
+
+    Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
+    """
     require_changeable(aggregate)
     if not aggregate.timeline.price.interval.months:
-        raise Invalid(errors={"day": ["Only prices by the month or year have an anchor day."]})
+        raise Invalid(errors={"day": ["Only prices billed by the month or year have an anchor day."]})
     if day != aggregate.timeline.anchor_day:
         aggregate.record_event(fact.AnchorMoved, day, actor=actor)
         bill_change(aggregate)
 
 
 def cancel_subscription(aggregate: SubscriptionAggregate, body: dict, actor: str, backdate: bool = False) -> None:
-    """At the period's end, now, or on a date. `backdate`: an operator may credit days that have passed."""
+    """Cancel the subscription at the period's end, now, or on a date. Raises WrongState.
+
+    `backdate`: allow an effective date in the past, which credits days already used (operators only).
+    """
     if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState
-    row = aggregate.subscription
-    row.cancel_reason, row.cancel_feedback = body.get("reason"), body.get("feedback")
-    if row.status == "incomplete":
+    subscription = aggregate.subscription
+    subscription.cancel_reason, subscription.cancel_feedback = body.get("reason"), body.get("feedback")
+    if subscription.status == "incomplete":
         cancel_abandoned_start(aggregate)
         return
-    credit = (body.get("credit") or "prorated") == "prorated"
+    is_prorated = (body.get("credit") or "prorated") == "prorated"
     if (body.get("when") or "period_end") == "period_end":
         aggregate.record_event(fact.EndScheduled, None, False, actor=actor)
         if aggregate.timeline.ends_on is None or aggregate.timeline.ends_on > aggregate.today:
             return
-        body = {
-            "effective_date": aggregate.today
-        }  # that end came during a pause: the days left are frozen, and credited
+        body = {"effective_date": aggregate.today}  # it ended during a pause: credit the remaining paid days
     tomorrow = first_day_without(aggregate.today)
     effective = body.get("effective_date") or (aggregate.today if aggregate.timeline.paused_on else tomorrow)
     if effective > tomorrow:
-        aggregate.record_event(fact.EndScheduled, effective, credit, actor=actor)
+        aggregate.record_event(fact.EndScheduled, effective, is_prorated, actor=actor)
         return
     review.finalize_drafts(aggregate, include_held=True)
-    renewal.end_subscription(aggregate, effective if backdate else max(effective, aggregate.today), credit, actor=actor)
+    renewal.end_subscription(
+        aggregate, effective if backdate else max(effective, aggregate.today), is_prorated, actor=actor
+    )
     aggregate.create_due_invoices("cancellation")
     charging.write_off_ended_subscription(aggregate)
 
 
 def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
-    """Take a pending cancellation back."""
+    """Undo a pending cancellation. Raises WrongState if the subscription has ended."""
     if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
-        raise WrongState(detail="The subscription is over; subscribe anew.")
+        raise WrongState(detail="The subscription has ended; start a new one.")
     if aggregate.timeline.end_scheduled:
         aggregate.record_event(fact.EndDropped, actor=actor)
         aggregate.subscription.cancel_reason = aggregate.subscription.cancel_feedback = None
 
 
 def pause_subscription(aggregate: SubscriptionAggregate, resumes_at: datetime | None, actor: str) -> None:
-    """Stop the clock of paid days, until `resumes_at` or until asked."""
+    """Pause the subscription and its paid days until `resumes_at`, or until it is resumed.
+
+    Raises Invalid, WrongState, PaymentOverdue.
+    """
     require_changeable(aggregate)
     if resumes_at and resumes_at <= aggregate.now:
-        raise Invalid(errors={"resumes_at": ["Give a time to come."]})
+        raise Invalid(errors={"resumes_at": ["Must be in the future."]})
     aggregate.record_event(fact.Paused, actor=actor)
     aggregate.subscription.paused_at, aggregate.subscription.resumes_at = aggregate.now, resumes_at
 
 
 def resume_subscription(aggregate: SubscriptionAggregate, actor: str) -> None:
-    """Go on where the pause began: the end of what is paid moves by the days of the pause."""
+    """Resume a paused subscription: the end of the paid period moves by the days of the pause. Raises WrongState."""
     require_no_billing_hold(aggregate)
     if not aggregate.timeline.paused_on or aggregate.timeline.ended_on:
         raise WrongState
@@ -161,7 +175,11 @@ def resume_subscription(aggregate: SubscriptionAggregate, actor: str) -> None:
 
 
 def require_changeable(aggregate: SubscriptionAggregate) -> None:
-    """Refuse what only a subscription in good standing can do."""
+    """Require that the subscription can be changed now.
+
+    Raises PaymentOverdue past the dunning grace period, and WrongState if it is on billing hold, gives no access, or
+    has a draft under review.
+    """
     require_no_billing_hold(aggregate)
     if aggregate.dunning_schedule.step(aggregate.subscription.past_due_since, aggregate.today) not in (
         "clear",
@@ -171,10 +189,12 @@ def require_changeable(aggregate: SubscriptionAggregate) -> None:
     if aggregate.subscription.status not in GIVES_ACCESS:
         raise WrongState
     if review.list_drafts(aggregate, include_held=True):
-        raise WrongState(detail="An invoice of this subscription is being looked at; try again once that is done.")
+        raise WrongState(detail="An invoice of this subscription is under review; try again when the review is done.")
 
 
 def require_no_billing_hold(aggregate: SubscriptionAggregate) -> None:
-    """Refuse what would be billed while nobody knows what is right."""
+    """Raise WrongState while the subscription is on billing hold."""
     if aggregate.subscription.parked_at:
-        raise WrongState(detail="The billing of this subscription is being looked into; nothing is charged until then.")
+        raise WrongState(
+            detail="This subscription is on billing hold while its billing is checked; nothing is charged until then."
+        )

@@ -1,4 +1,4 @@
-"""Coupons on a subscription: who may redeem which, beside what, and in which order they count."""
+"""Coupons on a subscription: eligibility, combination, and the order in which they apply."""
 
 import sqlalchemy as sa
 
@@ -14,9 +14,9 @@ MAX_RUNNING_COUPONS = 5
 
 
 def redeem_coupons(subscription: Subscription, codes, addon_plans, now) -> None:
-    """Put coupons on the subscription, in the order in which they will be taken off. Raises CouponInvalid.
+    """Redeem coupons for the subscription, in the order in which they will apply. Raises CouponInvalid.
 
-    `addons`: the codes of the plans that go along with its own.
+    `addon_plans`: the codes of its add-ons' plans.
     """
     plans = {db.session.get(Plan, subscription.plan_id).code, *addon_plans}
     for code in codes:
@@ -28,9 +28,9 @@ def _redeem_coupon(subscription: Subscription, code: str, plans: set[str], now) 
     if coupon is None or not coupon.is_usable(now) or not _is_eligible(coupon, subscription, plans):
         raise CouponInvalid
     if len(running) >= MAX_RUNNING_COUPONS or (
-        running and not all(one.combines for one in list_combined_coupons(coupon, running))
+        running and not all(combined.combines for combined in list_combined_coupons(coupon, running))
     ):
-        raise CouponInvalid(detail="This coupon does not go together with those the subscription has.")
+        raise CouponInvalid(detail="This coupon cannot be combined with the subscription's other coupons.")
     if has_redeemed(coupon, subscription) or not Coupon.redeem(coupon.id):
         raise CouponInvalid
     db.session.add(Discount(subscription_id=subscription.id, coupon_id=coupon.id, created_at=now))
@@ -38,51 +38,51 @@ def _redeem_coupon(subscription: Subscription, code: str, plans: set[str], now) 
 
 
 def list_combined_coupons(coupon: Coupon, running: list[Discount]) -> list[Coupon]:
-    """The coupon and those it would run with."""
-    return [coupon, *(one.coupon for one in running)]
+    """List the coupon and those that it would be combined with."""
+    return [coupon, *(discount.coupon for discount in running)]
 
 
 def _is_eligible(coupon: Coupon, subscription: Subscription, plans: set[str]) -> bool:
-    """Whether currency, one of the plans, and customer are those that it is for."""
+    """Whether the coupon is meant for the subscription's currency, one of its plans, and its customer."""
     if coupon.currency and coupon.currency != subscription.currency:
         return False
     if coupon.plans is not None and plans.isdisjoint(coupon.plans):
         return False
     if coupon.audience == "anyone":
         return True
-    ended = sa.exists().where(
+    ended_subscription = sa.exists().where(
         Subscription.account_id == subscription.account_id,
         Subscription.id != subscription.id,
         Subscription.status.not_in(LIVE),
         Invoice.subscription_id == Subscription.id,
         Invoice.number.is_not(None),
     )
-    came_back = db.session.scalar(sa.select(ended))
-    begins = subscription.status == "incomplete"
-    return begins and came_back == (coupon.audience == "returning")
+    is_returning = db.session.scalar(sa.select(ended_subscription))
+    is_starting = subscription.status == "incomplete"
+    return is_starting and is_returning == (coupon.audience == "returning")
 
 
 def has_redeemed(coupon: Coupon, subscription: Subscription) -> bool:
-    """Whether this subscription has had the coupon, or its account as often as it may."""
-    had_by = sa.select(Discount.subscription_id).where(Discount.coupon_id == coupon.id)
-    if db.session.scalar(had_by.where(Discount.subscription_id == subscription.id)):
+    """Whether the subscription has already redeemed the coupon, or its account as often as `max_per_account` allows."""
+    redemptions = sa.select(Discount.subscription_id).where(Discount.coupon_id == coupon.id)
+    if db.session.scalar(redemptions.where(Discount.subscription_id == subscription.id)):
         return True
     if coupon.max_per_account is None:
         return False
-    used = sa.or_(Discount.ended_at.is_(None), Discount.periods_used > 0)  # not those of a start that failed
-    mine = had_by.join(Subscription).where(Subscription.account_id == subscription.account_id, used)
-    return len(db.session.scalars(mine).all()) >= coupon.max_per_account
+    is_used = sa.or_(Discount.ended_at.is_(None), Discount.periods_used > 0)  # excludes a start whose payment failed
+    by_account = redemptions.join(Subscription).where(Subscription.account_id == subscription.account_id, is_used)
+    return len(db.session.scalars(by_account).all()) >= coupon.max_per_account
 
 
 def add_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
-    """One more coupon on a running subscription: it counts from its next invoice. Raises CouponInvalid, WrongState."""
+    """Redeem one more coupon; it applies from the next invoice on. Raises CouponInvalid, WrongState."""
     if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState
     redeem_coupons(aggregate.subscription, [code], aggregate.timeline.prices.keys() - {BASE}, aggregate.now)
 
 
 def remove_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
-    """Take a coupon off; its redemption stays used. Raises NotFound."""
+    """Remove a coupon from the subscription. Its redemption stays counted. Raises NotFound."""
     for discount in Discount.running(aggregate.subscription.id):
         if discount.coupon.code == code:
             discount.ended_at = aggregate.now

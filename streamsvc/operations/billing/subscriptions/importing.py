@@ -1,7 +1,7 @@
-"""Live subscribers of another system, line by line: nobody is charged for what they have paid there.
+"""Import of active subscribers from another system, without charging them for periods that they paid for there.
 
-Each line is a unit of work of its own. A subscriber is known by the other system's id: the same file twice changes
-nothing, and a file that was cut short is simply imported again.
+Each line is imported in its own transaction. Subscribers are identified by the other system's id, so importing a file
+twice changes nothing, and an interrupted import is simply run again.
 """
 
 from collections import Counter
@@ -36,6 +36,8 @@ LINE_SCHEMA = SubscriberLine()
 
 
 class SubscriberRejection(NamedTuple):
+    """One error in a line of the file."""
+
     line: int
     external_id: str | None
     field: str
@@ -45,7 +47,7 @@ class SubscriberRejection(NamedTuple):
 
 @dataclass
 class SubscriberImportReport:
-    """What became of a file: added + unchanged + rejected = lines."""
+    """The result of an import: added + unchanged + rejected = lines."""
 
     lines: int = 0
     counts: Counter = field(default_factory=Counter)
@@ -55,7 +57,7 @@ class SubscriberImportReport:
 def import_subscribers(
     path: Path | str, now: datetime, dry_run: bool = False, on_progress: Callable[[], None] = lambda: None
 ) -> SubscriberImportReport:
-    """Import a file of NDJSON. With `dry_run` every line is tried and taken back."""
+    """Import an NDJSON file. With `dry_run` every line is imported and rolled back."""
     report = SubscriberImportReport()
     with Path(path).open("rb") as file:
         for number, raw in enumerate(file, 1):
@@ -67,10 +69,10 @@ def import_subscribers(
 
 
 def _import_line(report: SubscriberImportReport, number: int, raw: bytes, now: datetime, dry_run: bool) -> None:
-    told = None
+    record = None
     try:
-        told = parse_strict_json(raw)
-        outcome = import_subscriber(LINE_SCHEMA.load(told), now)
+        record = parse_strict_json(raw)
+        outcome = import_subscriber(LINE_SCHEMA.load(record), now)
         if dry_run:
             db.session.rollback()
         else:
@@ -78,15 +80,17 @@ def _import_line(report: SubscriberImportReport, number: int, raw: bytes, now: d
         report.counts[outcome] += 1
     except (ValidationError, Refusal, IntegrityError) as error:
         db.session.rollback()
-        external_id = told.get("external_id") if isinstance(told, dict) else None
+        external_id = record.get("external_id") if isinstance(record, dict) else None
         report.counts["rejected"] += 1
-        report.rejections += [SubscriberRejection(number, external_id, *flaw) for flaw in _list_line_errors(error)]
+        report.rejections += [
+            SubscriberRejection(number, external_id, *line_error) for line_error in _list_line_errors(error)
+        ]
     finally:
         db.session.remove()
 
 
 def _list_line_errors(error) -> list[tuple[str, str, str]]:
-    """(field, code, reason) of all that is wrong with a line."""
+    """List the errors of a line as (field, code, reason)."""
     if isinstance(error, ValidationError):
         return [(name, "invalid", reason) for name, reasons in flatten_messages(error.messages) for reason in reasons]
     if isinstance(error, Invalid):
@@ -99,7 +103,7 @@ def _list_line_errors(error) -> list[tuple[str, str, str]]:
 
 
 def import_subscriber(subscriber: dict, now: datetime) -> str:
-    """Bring one subscriber along, in the caller's unit of work: added or unchanged.
+    """Import one subscriber in the caller's transaction. Returns `added` or `unchanged`.
 
     Raises Invalid, AlreadySubscribed.
     """
@@ -107,56 +111,66 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
     if db.session.scalar(sa.select(Subscription.id).where(Subscription.request_key == key)):
         return "unchanged"
     if subscriber["paid_through"] <= civil_day(now, subscriber["time_zone"]):
-        raise Invalid(errors={"paid_through": ["It has passed: the other system has to renew it first."]})
+        raise Invalid(
+            errors={"paid_through": ["Must be in the future; renew the subscription in the other system first."]}
+        )
     account = _get_or_create_account(subscriber, now)
     method = subscriber["payment_method"] and _get_or_create_payment_method(account, subscriber["payment_method"], now)
-    asked = {
+    body = {
         "price_id": subscriber["price_id"] or _get_price_id(subscriber),
         "start_date": subscriber["started_on"],
         "paid_through": subscriber["paid_through"],
         "anchor_day": subscriber["anchor_day"],
         "payment_method_id": method and method.id,
     }
-    at = start_subscription(account, asked, now, IMPORT_ACTOR, key, payment_method_required=False)
+    aggregate = start_subscription(account, body, now, IMPORT_ACTOR, key, payment_method_required=False)
     if subscriber["cancel_at_period_end"]:
-        at.record_event(fact.EndScheduled, None, False, actor=IMPORT_ACTOR)
-    at.save_projection()
+        aggregate.record_event(fact.EndScheduled, None, False, actor=IMPORT_ACTOR)
+    aggregate.save_projection()
     if subscriber["credit_minor"]:
-        credit.grant_credit(account, subscriber["credit_minor"], at.subscription.currency, "Brought along", now)
+        credit.grant_credit(
+            account, subscriber["credit_minor"], aggregate.subscription.currency, "Imported balance", now
+        )
     return "added"
 
 
 def _get_or_create_account(subscriber: dict, now: datetime) -> Account:
-    """The account of this e-mail, or a new one: its owner gets in by asking for a new password."""
-    known = Account.find_by_email_key(email_key(subscriber["email"]))
+    """Lock the account with this email, or create one; its owner signs in after resetting the password."""
+    account = Account.find_by_email_key(email_key(subscriber["email"]))
     names = ("country", "time_zone", "locale", "name")
-    new = NewAccount(subscriber["email"], None, **{name: subscriber[name] for name in names})
-    return lock_row(Account, known.id if known else create_account(new, now, verified=True))
+    new_account = NewAccount(subscriber["email"], None, **{name: subscriber[name] for name in names})
+    return lock_row(Account, account.id if account else create_account(new_account, now, verified=True))
 
 
 def _get_or_create_payment_method(account: Account, details: dict, now: datetime) -> PaymentMethod:
-    """What the payment provider already keeps, under its reference there."""
-    known = PaymentMethod.kept(account.id).where(PaymentMethod.reference == details["reference"])
-    method = db.session.scalar(known)
+    """Return the payment method with the provider's reference, storing it if it is new."""
+    statement = PaymentMethod.kept(account.id).where(PaymentMethod.reference == details["reference"])
+    method = db.session.scalar(statement)
     if method is None:
-        first = PaymentMethod.default_of(account.id) is None
-        kept = {"account_id": account.id, "provider": provider().name, "is_default": first, "created_at": now}
-        method = PaymentMethod(**kept, **details)
+        is_first = PaymentMethod.default_of(account.id) is None
+        values = {"account_id": account.id, "provider": provider().name, "is_default": is_first, "created_at": now}
+        method = PaymentMethod(**values, **details)
         db.session.add(method)
         db.session.flush()
     return method
 
 
 def _get_price_id(subscriber: dict) -> str:
-    """The price of these terms that is on sale. Raises Invalid where there is none, or more than one."""
+    """Return the id of the price on sale with these terms. Raises Invalid unless there is exactly one."""
     terms = subscriber["price"]
-    found = db.session.scalars(
+    price_ids = db.session.scalars(
         sa.select(Price.id).where(
             Price.plan.has(code=terms["plan"]),
             Price.retired_at.is_(None),
             *(getattr(Price, name) == terms[name] for name in terms if name != "plan"),
         )
     ).all()
-    if len(found) != 1:
-        raise Invalid(errors={"price": [f"{len(found)} prices on sale have these terms; put the plan first."]})
-    return found[0]
+    if len(price_ids) != 1:
+        raise Invalid(
+            errors={
+                "price": [
+                    f"{len(price_ids)} prices on sale have these terms; exactly one must. Check the plan's prices."
+                ]
+            }
+        )
+    return price_ids[0]

@@ -1,4 +1,4 @@
-"""What an invoice would be: the step is taken for real, looked at, and taken back, so that the two cannot differ."""
+"""Invoice previews: the real step runs and is rolled back, so that a preview cannot differ from the result."""
 
 from dataclasses import replace
 from datetime import date, datetime
@@ -8,8 +8,7 @@ from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import issuing
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_line
-from streamsvc.operations.billing.subscriptions import addons, changes, subscribe
-from streamsvc.operations.billing.subscriptions import renewal as due
+from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import moment_of, starts_at
 from streamsvc.rules.billing.lines import replay
@@ -20,99 +19,115 @@ from streamsvc.storage.database import db, lock_row
 
 
 def build_invoice_preview(account_id: str, body: dict, now: datetime) -> dict:
-    """The invoice that would come of it first, and the renewal after. Leaves nothing behind."""
+    """Return the first invoice that the requested step would cause, with a summary of the renewal after it.
+
+    Everything is rolled back. Raises whatever the step raises.
+    """
     try:
-        at, last = _apply_requested_step(account_id, body, now)
+        aggregate, last_invoice_id = _apply_requested_step(account_id, body, now)
         db.session.flush()
-        issued = [invoice_view(one) for one in _list_invoices_after(account_id, last)]
-        upcoming = next_renewal_view(at)
-        first = issued[0] if issued else upcoming or cancellation_credit_view(at) or empty_invoice_view(at)
-        following = upcoming if issued else next_renewal_view(at, after=upcoming) if upcoming else None
-        return {**first, "number": None, "next_renewal": following and renewal_summary_view(following)}
+        issued_views = [invoice_view(invoice) for invoice in _list_invoices_after(account_id, last_invoice_id)]
+        renewal_view = next_renewal_view(aggregate)
+        first = (
+            issued_views[0]
+            if issued_views
+            else renewal_view or cancellation_credit_view(aggregate) or empty_invoice_view(aggregate)
+        )
+        following_view = (
+            renewal_view if issued_views else next_renewal_view(aggregate, after=renewal_view) if renewal_view else None
+        )
+        return {**first, "number": None, "next_renewal": following_view and renewal_summary_view(following_view)}
     finally:
         db.session.rollback()
 
 
 def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[SubscriptionAggregate, str]:
-    """Take the step that the body describes; with the id of the last invoice before it."""
+    """Apply the step that the body describes.
+
+    Returns the aggregate and the id of the account's last invoice before the step. Raises Invalid, NotFound.
+    """
     if body.get("subscription_id") is None:
         if body.get("price_id") is None:
-            raise Invalid(errors={"price_id": ["Say which price, or which subscription."]})
-        last = _last_invoice_id(account_id)
+            raise Invalid(errors={"price_id": ["Required unless subscription_id is given."]})
+        last_invoice_id = _last_invoice_id(account_id)
         return subscribe.start_subscription(
             lock_row(Account, account_id), body, now, account_id, payment_method_required=False
-        ), last
-    found = Subscription.of(account_id, body["subscription_id"])
-    if found is None:
+        ), last_invoice_id
+    subscription = Subscription.of(account_id, body["subscription_id"])
+    if subscription is None:
         raise NotFound
-    at = load_locked(found.id, now)
-    due.catch_up_billing(at)
-    last = _last_invoice_id(account_id)
+    aggregate = load_locked(subscription.id, now)
+    renewal.catch_up_billing(aggregate)
+    last_invoice_id = _last_invoice_id(account_id)
     if body.get("add_addon"):
-        addons.add_addon(at, body["add_addon"], account_id)
+        addons.add_addon(aggregate, body["add_addon"], account_id)
     elif body.get("remove_addon"):
-        addons.remove_addon(at, body["remove_addon"], body.get("when") or "now", account_id)
+        addons.remove_addon(aggregate, body["remove_addon"], body.get("when") or "now", account_id)
     elif body.get("price_id"):
-        changes.change_plan(at, body, account_id)
+        changes.change_plan(aggregate, body, account_id)
     elif body.get("day"):
-        changes.set_anchor_day(at, body["day"], account_id)
+        changes.set_anchor_day(aggregate, body["day"], account_id)
     elif any(body.get(name) for name in ("when", "effective_date", "credit", "reason", "feedback")):
-        changes.cancel_subscription(at, body, account_id)
+        changes.cancel_subscription(aggregate, body, account_id)
     elif body.get("resumes_at"):
-        changes.pause_subscription(at, moment_of(body["resumes_at"], at.subscription.time_zone), account_id)
-    return at, last
+        changes.pause_subscription(
+            aggregate, moment_of(body["resumes_at"], aggregate.subscription.time_zone), account_id
+        )
+    return aggregate, last_invoice_id
 
 
 def _last_invoice_id(account_id: str) -> str:
-    newest = db.select(Invoice.id).where(Invoice.account_id == account_id).order_by(Invoice.id.desc()).limit(1)
-    return db.session.scalar(newest) or ""
+    statement = db.select(Invoice.id).where(Invoice.account_id == account_id).order_by(Invoice.id.desc()).limit(1)
+    return db.session.scalar(statement) or ""
 
 
 def _list_invoices_after(account_id: str, last_invoice_id: str) -> list[Invoice]:
-    since = (
+    statement = (
         db.select(Invoice).where(Invoice.account_id == account_id, Invoice.id > last_invoice_id).order_by(Invoice.id)
     )
-    return list(db.session.scalars(since))
+    return list(db.session.scalars(statement))
 
 
 def next_renewal_view(aggregate: SubscriptionAggregate, after: dict | None = None) -> dict | None:
-    """The next invoice that time alone brings; None where nothing comes. `beyond`: the one after that.
+    """Return the next renewal invoice, or None if there is none. With `after`, return the one after that invoice.
 
-    For that one, the first is written, to be taken back like all the rest: it uses up coupons and credit.
+    In that case the first one is stored, to be rolled back with everything else, since it uses coupons and credit.
     """
     facts, timeline = aggregate.facts, aggregate.timeline
     if after:
         day = timeline.next_bill_on
-        first = _new_lines_on(aggregate, timeline, day)
-        issuing.create_invoice(aggregate.compute_invoice(first), "renewal", aggregate.now, day, requires_payment=True)
+        first_lines = _new_lines_on(aggregate, timeline, day)
+        issuing.create_invoice(
+            aggregate.compute_invoice(first_lines), "renewal", aggregate.now, day, requires_payment=True
+        )
         db.session.flush()
         timeline = replay(facts, day)
     day = timeline.next_bill_on
-    due = day and _new_lines_on(aggregate, timeline, day)
-    return computed_invoice_view(aggregate.compute_invoice(due), day) if due else None
+    due_lines = day and _new_lines_on(aggregate, timeline, day)
+    return computed_invoice_view(aggregate.compute_invoice(due_lines), day) if due_lines else None
 
 
 def cancellation_credit_view(aggregate: SubscriptionAggregate) -> dict | None:
-    """What is given back on the day on which the subscription is to end; None where nothing is."""
+    """Return the invoice that credits unused days when the subscription ends as scheduled; None if there is none."""
     day = aggregate.timeline.ends_on
     if day is None or day <= aggregate.today:
         return None
-    then = starts_at(day, aggregate.subscription.time_zone)
-    last = replace(aggregate, now=then, today=day, timeline=replay(aggregate.facts, day))
-    due.apply_expirations(last)
-    issued = last.create_due_invoices("cancellation")
+    ends_at = starts_at(day, aggregate.subscription.time_zone)
+    aggregate_at_end = replace(aggregate, now=ends_at, today=day, timeline=replay(aggregate.facts, day))
+    renewal.apply_expirations(aggregate_at_end)
+    invoices = aggregate_at_end.create_due_invoices("cancellation")
     db.session.flush()
-    return invoice_view(issued[0]) if issued else None
+    return invoice_view(invoices[0]) if invoices else None
 
 
 def _new_lines_on(aggregate: SubscriptionAggregate, timeline: Timeline, day: date) -> list[Line]:
-    """The lines that come on that day, and are neither booked nor in the timeline yet."""
-    known = set(aggregate.facts.booked) | {line.identity for line in timeline.lines}
-    return [line for line in replay(aggregate.facts, day).lines if line.identity not in known]
+    """Return the lines that replaying up to `day` adds to those booked or in the timeline."""
+    known_identities = set(aggregate.facts.booked) | {line.identity for line in timeline.lines}
+    return [line for line in replay(aggregate.facts, day).lines if line.identity not in known_identities]
 
 
 def computed_invoice_view(computed: ComputedInvoice, due_date) -> dict:
-    """A draft in the shape of an invoice."""
+    """Return a computed invoice in the shape of InvoiceOut, with the status `draft`."""
     totals = computed.totals
     lines = [
         {
@@ -130,9 +145,9 @@ def computed_invoice_view(computed: ComputedInvoice, due_date) -> dict:
         }
         for line, position in zip(computed.lines, totals.positions, strict=True)
     ]
-    for _, description, off in computed.reductions:
-        said = {"kind": "discount", "description": description, "quantity": 1}
-        lines.append({**said, "amount_minor": -off, "discount_minor": 0, "tax_minor": 0})
+    for _, description, amount_minor in computed.reductions:
+        common = {"kind": "discount", "description": description, "quantity": 1}
+        lines.append({**common, "amount_minor": -amount_minor, "discount_minor": 0, "tax_minor": 0})
     names = ("subtotal_minor", "discount_minor", "tax_minor", "total_minor", "credit_applied_minor", "amount_due_minor")
     return {
         "status": "draft",
@@ -149,8 +164,10 @@ def computed_invoice_view(computed: ComputedInvoice, due_date) -> dict:
 
 
 def empty_invoice_view(aggregate: SubscriptionAggregate) -> dict:
+    """Return the view of an invoice without lines, due today."""
     return computed_invoice_view(aggregate.compute_invoice(()), aggregate.today)
 
 
 def renewal_summary_view(invoice: dict) -> dict:
+    """Return the date and the amounts of a renewal invoice."""
     return {"date": invoice["due_date"], **{name: invoice[name] for name in ("total_minor", "amount_due_minor")}}

@@ -1,6 +1,6 @@
-"""A new price for those who bought the old one: at a renewal on or after the day, and after the days of notice.
+"""Price migrations: move subscriptions to a new price at their first renewal on or after a day, with days of notice.
 
-It can be taken back, and declined where it says so, as long as the renewal has not come.
+Until that renewal a migration can be withdrawn and, if it allows that, declined by the subscriber.
 """
 
 from datetime import datetime, timedelta
@@ -24,77 +24,85 @@ MIGRATION_BATCH_SIZE = 200
 
 
 def start_migration(body: dict, now: datetime, actor: str) -> dict:
-    """Schedule the move of everyone who has the old price. Commits as it goes. Raises Invalid."""
-    old, new = db.session.get(Price, body["from_price_id"]), db.session.get(Price, body["to_price_id"])
-    if old is None or new is None or old.id == new.id:
-        raise Invalid(errors={"to_price_id": ["Give two prices that there are."]})
-    if (old.currency, old.terms.interval) != (new.currency, new.terms.interval):
-        raise Invalid(errors={"to_price_id": ["It must have the currency and the interval of the old one."]})
+    """Create a price migration and schedule it for all affected subscriptions. Commits in batches. Raises Invalid.
+
+    Returns the migration's columns and the number of `subscriptions` affected.
+    """
+    old_price, new_price = db.session.get(Price, body["from_price_id"]), db.session.get(Price, body["to_price_id"])
+    if old_price is None or new_price is None or old_price.id == new_price.id:
+        raise Invalid(errors={"to_price_id": ["from_price_id and to_price_id must be two different existing prices."]})
+    if (old_price.currency, old_price.terms.interval) != (new_price.currency, new_price.terms.interval):
+        raise Invalid(errors={"to_price_id": ["Must have the currency and interval of the old price."]})
     effective = max(body["effective"], now.date() + timedelta(days=body["notice_days"]))
-    row = PriceMigration(**{**body, "effective": effective}, id=new_id("mig"), created_at=now)
-    db.session.add(row)
+    migration = PriceMigration(**{**body, "effective": effective}, id=new_id("mig"), created_at=now)
+    db.session.add(migration)
     db.session.flush()
-    shown = migration_view(row) | {
+    view = migration_view(migration) | {
         "subscriptions": db.session.scalar(
-            sa.select(sa.func.count()).select_from(affected_subscriptions_statement(row).subquery())
+            sa.select(sa.func.count()).select_from(affected_subscriptions_statement(migration).subquery())
         )
     }
-    handle_migration_batch({"migration": row.id, "actor": actor, "after": ""}, now)
-    return shown
+    handle_migration_batch({"migration": migration.id, "actor": actor, "after": ""}, now)
+    return view
 
 
 def migration_view(migration: PriceMigration) -> dict:
-    """The columns of a migration, as they are now."""
+    """Return the columns of a migration."""
     return {column.key: getattr(migration, column.key) for column in migration.__table__.columns}
 
 
 def affected_subscriptions_statement(migration: PriceMigration):
-    """Whose price it moves: the ids of live subscriptions at the old price."""
-    chosen = sa.select(Subscription.id).where(
+    """Return a statement that selects the ids of the live subscriptions to be migrated."""
+    statement = sa.select(Subscription.id).where(
         Subscription.price_id == migration.from_price_id, Subscription.status.in_(LIVE)
     )
     if migration.started_before:
-        chosen = chosen.where(Subscription.started_on < migration.started_before)
+        statement = statement.where(Subscription.started_on < migration.started_before)
     if migration.country:
-        chosen = chosen.join(Account, Account.id == Subscription.account_id).where(Account.country == migration.country)
-    return chosen
+        statement = statement.join(Account, Account.id == Subscription.account_id).where(
+            Account.country == migration.country
+        )
+    return statement
 
 
 @jobs.job_handler(MIGRATION_JOB)
 def handle_migration_batch(payload: dict, now: datetime) -> None:
-    """Schedule the move for the next few subscriptions, and a job for those after them."""
+    """Schedule the new price for the next batch of subscriptions, and enqueue a job for the one after."""
     _process_batch(MIGRATION_JOB, payload, now, _schedule_new_price)
 
 
 @jobs.job_handler(WITHDRAWAL_JOB)
 def handle_withdrawal_batch(payload: dict, now: datetime) -> None:
-    """Take the move back for the next few, and a job for those after them."""
+    """Withdraw the new price from the next batch of subscriptions, and enqueue a job for the one after."""
     _process_batch(WITHDRAWAL_JOB, payload, now, _withdraw_new_price)
 
 
 def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
-    row = db.session.get(PriceMigration, payload["migration"])
-    after = (
+    migration = db.session.get(PriceMigration, payload["migration"])
+    conditions = (
         Subscription.id > payload["after"],
-        sa.true() if job == WITHDRAWAL_JOB else sa.literal(not row.withdrawn_at),
+        sa.true() if job == WITHDRAWAL_JOB else sa.literal(not migration.withdrawn_at),
     )
-    few = db.session.scalars(
-        affected_subscriptions_statement(row).where(*after).order_by(Subscription.id).limit(MIGRATION_BATCH_SIZE)
+    subscription_ids = db.session.scalars(
+        affected_subscriptions_statement(migration)
+        .where(*conditions)
+        .order_by(Subscription.id)
+        .limit(MIGRATION_BATCH_SIZE)
     ).all()
-    for subscription_id in few:
-        at = load_locked(subscription_id, now)
-        step(at, db.session.get(PriceMigration, payload["migration"]), payload["actor"])
+    for subscription_id in subscription_ids:
+        aggregate = load_locked(subscription_id, now)
+        step(aggregate, db.session.get(PriceMigration, payload["migration"]), payload["actor"])
         db.session.commit()
-    if len(few) == MIGRATION_BATCH_SIZE:
-        jobs.enqueue_job(job, payload | {"after": few[-1]}, now)
+    if len(subscription_ids) == MIGRATION_BATCH_SIZE:
+        jobs.enqueue_job(job, payload | {"after": subscription_ids[-1]}, now)
 
 
 def _schedule_new_price(aggregate: SubscriptionAggregate, migration: PriceMigration, actor: str) -> None:
     if aggregate.timeline.ended_on or find_scheduled_event(aggregate, migration):
         return
-    old, new = db.session.get(Price, migration.from_price_id), db.session.get(Price, migration.to_price_id)
-    aggregate.record_event(fact.PriceScheduled, new.terms, migration.effective, old.id, actor=actor)
-    notices.enqueue_price_change_notice(aggregate, old, new, migration.effective)
+    old_price, new_price = db.session.get(Price, migration.from_price_id), db.session.get(Price, migration.to_price_id)
+    aggregate.record_event(fact.PriceScheduled, new_price.terms, migration.effective, old_price.id, actor=actor)
+    notices.enqueue_price_change_notice(aggregate, old_price, new_price, migration.effective)
     aggregate.save_projection()
 
 
@@ -110,42 +118,44 @@ def _withdraw_new_price(aggregate: SubscriptionAggregate, migration: PriceMigrat
 
 
 def find_scheduled_event(aggregate: SubscriptionAggregate, migration: PriceMigration) -> fact.PriceScheduled | None:
-    """The event by which the migration still waits for this subscription's renewal."""
+    """Find the event by which the migration is scheduled for the subscription's renewal."""
     terms = (migration.to_price_id, migration.effective, migration.from_price_id)
-    waiting = [one for one in aggregate.timeline.scheduled if (one.price.id, one.not_before, one.only_from) == terms]
-    return waiting[0] if waiting else None
+    matching = [
+        event for event in aggregate.timeline.scheduled if (event.price.id, event.not_before, event.only_from) == terms
+    ]
+    return matching[0] if matching else None
 
 
 def withdraw_migration(migration_id: str, now: datetime, actor: str) -> dict:
-    """Take a migration back for all whose renewal has not come. Commits as it goes. Raises WrongState."""
-    row = db.session.get(PriceMigration, migration_id)
-    if row.withdrawn_at:
-        raise WrongState(detail="This price migration was withdrawn before.")
-    row.withdrawn_at = now
+    """Withdraw a migration from all subscriptions not yet renewed to it. Commits in batches. Raises WrongState."""
+    migration = db.session.get(PriceMigration, migration_id)
+    if migration.withdrawn_at:
+        raise WrongState(detail="This price migration has already been withdrawn.")
+    migration.withdrawn_at = now
     db.session.flush()
-    shown = migration_view(row)
+    view = migration_view(migration)
     handle_withdrawal_batch({"migration": migration_id, "actor": actor, "after": ""}, now)
-    return shown
+    return view
 
 
 def list_declinable_migrations(subscription: Subscription) -> list[PriceMigration]:
-    """The migrations that the subscription's owner may decline."""
-    mine = sa.select(PriceMigration).where(
+    """List the migrations that the subscriber can decline."""
+    statement = sa.select(PriceMigration).where(
         PriceMigration.from_price_id == subscription.price_id,
         PriceMigration.can_decline,
         PriceMigration.withdrawn_at.is_(None),
     )
-    return list(db.session.scalars(mine.order_by(PriceMigration.id)))
+    return list(db.session.scalars(statement.order_by(PriceMigration.id)))
 
 
 def decline_migration(aggregate: SubscriptionAggregate, actor: str) -> None:
-    """Keep the old price. Raises WrongState where nothing waits that may be declined."""
-    waiting = [
+    """Decline the scheduled price migrations and keep the old price. Raises WrongState if there are none to decline."""
+    events = [
         event
-        for row in list_declinable_migrations(aggregate.subscription)
-        if (event := find_scheduled_event(aggregate, row))
+        for migration in list_declinable_migrations(aggregate.subscription)
+        if (event := find_scheduled_event(aggregate, migration))
     ]
-    if not waiting:
-        raise WrongState(detail="No change of price waits that can be declined.")
-    for event in waiting:
+    if not events:
+        raise WrongState(detail="There is no scheduled price change that can be declined.")
+    for event in events:
         aggregate.record_event(fact.Reverted, event.ref, actor=actor)

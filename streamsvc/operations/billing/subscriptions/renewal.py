@@ -1,4 +1,4 @@
-"""subscription.due: everything that time alone brings about, at the moment it falls due."""
+"""The `subscription.due` job: everything that the passage of time causes, at the moment it falls due."""
 
 from datetime import datetime
 
@@ -18,57 +18,67 @@ from streamsvc.worker import jobs
 
 @jobs.job_handler(DUE_JOB)
 def handle_due_subscription(payload: dict, now: datetime) -> None:
+    """Process one due subscription."""
     process_due_subscription(payload["subscription_id"], now)
 
 
 @jobs.batch_job_handler(DUE_JOB)
 def handle_due_subscriptions(payloads: list[dict], now: datetime) -> None:
+    """Process many due subscriptions in one unit of work."""
     process_due_subscriptions([payload["subscription_id"] for payload in payloads], now)
 
 
 def process_due_subscription(subscription_id: str, now: datetime) -> None:
-    """Do all that is due for one subscription; doing it twice does it once. Commits."""
-    payments = [payment.id for payment in apply_due_work(load_locked(subscription_id, now))]
+    """Do everything that is due for one subscription. Idempotent. Commits."""
+    payment_ids = [payment.id for payment in apply_due_work(load_locked(subscription_id, now))]
     db.session.commit()
-    for payment_id in payments:
+    for payment_id in payment_ids:
         charging.send_payment(payment_id)
 
 
 def process_due_subscriptions(subscription_ids: list[str], now: datetime) -> None:
-    """The same for many in one unit of work; their payments are sent together."""
-    payments, replayed = [], {}
+    """Do everything that is due for many subscriptions in one unit of work; send their payments together. Commits."""
+    payment_ids, replayed = [], {}
     with unit_of_work():
         batches.lock_and_preload(subscription_ids)
         for subscription_id in subscription_ids:
-            at = load_locked(subscription_id, now)
-            payments += [payment.id for payment in apply_due_work(at)]
-            replayed[subscription_id] = at.replayed_history
+            aggregate = load_locked(subscription_id, now)
+            payment_ids += [payment.id for payment in apply_due_work(aggregate)]
+            replayed[subscription_id] = aggregate.replayed_history
     db.session.commit()
-    batches.send_payments(payments, replayed)
+    batches.send_payments(payment_ids, replayed)
 
 
 def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
-    """Book what is due; the payments that are to be sent once that is committed."""
-    row = aggregate.subscription
+    """Book everything that is due. Returns the payments to be sent after the commit."""
+    subscription = aggregate.subscription
     try:
         charging.revert_unpaid_changes(aggregate)
-    except PaymentInProgress:  # its outcome is known within a minute; what is due comes after
-        later = aggregate.now + charging.RECONCILE_AFTER
-        jobs.enqueue_job(DUE_JOB, {"subscription_id": row.id}, later, f"{row.id}@{later.isoformat()}")
+    except PaymentInProgress:  # its outcome is known within a minute: try again then
+        retry_at = aggregate.now + charging.RECONCILE_AFTER
+        jobs.enqueue_job(
+            DUE_JOB, {"subscription_id": subscription.id}, retry_at, f"{subscription.id}@{retry_at.isoformat()}"
+        )
         return []
-    starts = (
-        row.status == "incomplete" and aggregate.timeline.started <= aggregate.today and row.latest_invoice_id is None
+    is_starting = (
+        subscription.status == "incomplete"
+        and aggregate.timeline.started <= aggregate.today
+        and subscription.latest_invoice_id is None
     )
-    if row.parked_at or row.status == "canceled" or (row.status == "incomplete" and not starts):
+    if (
+        subscription.parked_at
+        or subscription.status == "canceled"
+        or (subscription.status == "incomplete" and not is_starting)
+    ):
         return []
     apply_expirations(aggregate)
     aggregate.create_due_invoices(
-        "start" if starts else "renewal",
-        requires_payment=starts,
-        review_until=None if starts else review.review_deadline(aggregate.now),
+        "start" if is_starting else "renewal",
+        requires_payment=is_starting,
+        review_until=None if is_starting else review.review_deadline(aggregate.now),
     )
-    if starts and not issuing.list_open_invoices(aggregate.account.id):
-        row.status = "active"
+    if is_starting and not issuing.list_open_invoices(aggregate.account.id):
+        subscription.status = "active"
     payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate)
     notices.enqueue_due_reminder(aggregate)
     aggregate.is_due_work_done = True
@@ -77,9 +87,11 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
 
 
 def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
-    """Bill what fell due before somebody asks for a change and is not done yet: else it would stand on one invoice
-    with the change, and be void with it. So is what was a draft until now, unless it is held. Raises
-    PaymentInProgress while the money of another change is on its way."""
+    """Bill what is already due before a change is made, and finalize drafts that are not held.
+
+    Otherwise it would share an invoice with the change, and be voided with it. Returns the finalized and new invoices.
+    Raises PaymentInProgress while the payment for another change is in flight.
+    """
     charging.revert_unpaid_changes(aggregate)
     if aggregate.subscription.parked_at or aggregate.subscription.status in ("canceled", "incomplete"):
         return []
@@ -88,37 +100,50 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
 
 
 def apply_expirations(aggregate: SubscriptionAggregate) -> None:
-    """Pauses, subscriptions, trials and patience that end today."""
-    row = aggregate.subscription
-    if aggregate.timeline.paused_on and row.resumes_at and row.resumes_at <= aggregate.now:
-        aggregate.record_event(fact.Resumed, on=civil_day(row.resumes_at, row.time_zone))
-        row.paused_at = row.resumes_at = None
+    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, and dunning."""
+    subscription = aggregate.subscription
+    if aggregate.timeline.paused_on and subscription.resumes_at and subscription.resumes_at <= aggregate.now:
+        aggregate.record_event(fact.Resumed, on=civil_day(subscription.resumes_at, subscription.time_zone))
+        subscription.paused_at = subscription.resumes_at = None
     if aggregate.timeline.ends_on and aggregate.timeline.ends_on <= aggregate.today:
         scheduled = aggregate.timeline.end_scheduled
-        frozen = aggregate.timeline.paused_on is not None  # days that were paid and could not be used
-        end_subscription(aggregate, aggregate.timeline.ends_on, credit=frozen or bool(scheduled and scheduled.credit))
+        is_paused = aggregate.timeline.paused_on is not None  # credits the paid days that the pause left unused
+        end_subscription(
+            aggregate, aggregate.timeline.ends_on, credit=is_paused or bool(scheduled and scheduled.credit)
+        )
     elif is_trial_ending_unpaid(aggregate):
         end_unpaid_trial(aggregate, current_app.extensions["settings"].trial_without_card)
-    elif row.past_due_since and aggregate.dunning_schedule.step(row.past_due_since, aggregate.today) == "over":
+    elif (
+        subscription.past_due_since
+        and aggregate.dunning_schedule.step(subscription.past_due_since, aggregate.today) == "over"
+    ):
         end_subscription(
-            aggregate, aggregate.dunning_schedule.suspends_on(row.past_due_since), credit=True, reason="payment_failed"
+            aggregate,
+            aggregate.dunning_schedule.suspends_on(subscription.past_due_since),
+            credit=True,
+            reason="payment_failed",
         )
         aggregate.create_due_invoices("cancellation")
         charging.write_off_ended_subscription(aggregate)
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
-    """Whether a trial comes to where it would have to be paid, and there is no card."""
+    """Whether a trial is over, its first charge is due and not free, and there is no payment method."""
     timeline = aggregate.timeline
-    first = [line for line in timeline.lines if line.kind == "charge" and line.identity not in aggregate.facts.booked]
-    if not timeline.trial_end or len(first) < len([line for line in timeline.lines if line.kind == "charge"]):
+    unbooked_charges = [
+        line for line in timeline.lines if line.kind == "charge" and line.identity not in aggregate.facts.booked
+    ]
+    if not timeline.trial_end or len(unbooked_charges) < len(
+        [line for line in timeline.lines if line.kind == "charge"]
+    ):
         return False
-    card = charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
-    return bool(first and aggregate.compute_invoice(first).totals.amount_due_minor and not card)
+    method = charging.select_account_method(aggregate.account.id, aggregate.subscription.payment_method_id)
+    return bool(unbooked_charges and aggregate.compute_invoice(unbooked_charges).totals.amount_due_minor and not method)
 
 
 def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
-    """Nobody can be charged for what follows: end it, rest on the trial's last day, or let it be owed (`invoice`)."""
+    """End a trial without a payment method: `cancel` the subscription, `pause` it as of the trial's last day, or do
+    nothing (`invoice`), so that the charge is invoiced and owed."""
     if policy == "cancel":
         end_subscription(aggregate, aggregate.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif policy == "pause":
@@ -129,8 +154,11 @@ def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
 def end_subscription(
     aggregate: SubscriptionAggregate, effective, credit: bool, reason: str | None = None, actor: str | None = None
 ) -> None:
-    """The subscription is over from `effective` on."""
-    if credit:  # what is given back of a draft pays that draft
+    """End the subscription as of the day `effective`, and notify its owner.
+
+    `credit`: credit unused paid days. Drafts are finalized first, so that they can be paid from that credit.
+    """
+    if credit:
         review.finalize_drafts(aggregate, include_held=True)
     aggregate.record_event(fact.Canceled, effective, credit, actor=actor)
     aggregate.subscription.canceled_at = aggregate.now

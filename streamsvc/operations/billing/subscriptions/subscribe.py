@@ -1,4 +1,4 @@
-"""A subscription's first day: the price, the trial, coupon and gift, the first invoice, the first payment."""
+"""Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
 from datetime import datetime
 
@@ -27,24 +27,29 @@ from streamsvc.storage.database import db, lock_row, new_id
 
 
 def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
-    """Start a subscription; the answer once its first payment is settled. Commits on the way.
+    """Start a subscription and return it once its first payment has succeeded. Commits.
 
-    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, Invalid, PaymentFailed,
-    AuthenticationRequired.
+    `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
+    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
+    PaymentFailed, AuthenticationRequired, PaymentInProgress.
     """
     account = lock_row(Account, account_id)
-    begun = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
-    if begun:  # the request was cut short before it could answer
-        return require_started(begun.id)
-    if account.status != "active":  # deleted, perhaps, since the request was let in
+    started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
+    if started:  # an earlier request was interrupted before it could respond
+        return require_started(started.id)
+    if account.status != "active":  # perhaps closed since the request was authenticated
         raise AccountNotActive(detail="Only an active account can subscribe.")
-    at = start_subscription(account, body, now, actor, request_key)
-    payments = charging.create_due_payments(at, on_session=True) if at.subscription.status == "incomplete" else []
-    at.save_projection()
+    aggregate = start_subscription(account, body, now, actor, request_key)
+    payments = (
+        charging.create_due_payments(aggregate, on_session=True)
+        if aggregate.subscription.status == "incomplete"
+        else []
+    )
+    aggregate.save_projection()
     db.session.commit()
     for payment in payments:
         charging.send_payment(payment.id)
-    return require_started(at.subscription.id)
+    return require_started(aggregate.subscription.id)
 
 
 def start_subscription(
@@ -55,11 +60,14 @@ def start_subscription(
     request_key: str | None = None,
     payment_method_required: bool = True,
 ) -> SubscriptionAggregate:
-    """Everything up to the first payment; nothing is committed."""
+    """Do everything up to the first payment; nothing is committed.
+
+    `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method.
+    """
     replace_abandoned_start(account, now)
     price = Price.on_sale(body["price_id"], account.country)
     if price is None:
-        raise Invalid(errors={"price_id": ["There is no such price on sale in this account's country."]})
+        raise Invalid(errors={"price_id": ["No such price is on sale in the account's country."]})
     method = get_requested_method(account, body.get("payment_method_id"))
     today = civil_day(now, account.time_zone)
     subscription = Subscription(
@@ -85,50 +93,57 @@ def start_subscription(
     if body.get("referral_code"):
         referrals.create_referral(subscription, body["referral_code"], now)
     trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
-    at = load_locked(subscription.id, now)
+    aggregate = load_locked(subscription.id, now)
     check_anchor_day(price, body.get("anchor_day"))
-    first = (subscription.started_on, body.get("anchor_day"))
+    start = (subscription.started_on, body.get("anchor_day"))
     if body.get("paid_through"):
-        at.record_event(fact.Imported, price.terms, first[0], body["paid_through"], first[1], actor=actor)
+        aggregate.record_event(fact.Imported, price.terms, start[0], body["paid_through"], start[1], actor=actor)
     else:
-        at.record_event(fact.Started, price.terms, *first, trial_days, actor=actor)
+        aggregate.record_event(fact.Started, price.terms, *start, trial_days, actor=actor)
     for addon in addons:
-        at.record_event(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
-    at.create_due_invoices("start", requires_payment=True)
-    owing = [one for one in Invoice.open_of(account.id) if one.subscription_id == subscription.id]
-    if owing and method is None and payment_method_required:
+        aggregate.record_event(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
+    aggregate.create_due_invoices("start", requires_payment=True)
+    open_invoices = [invoice for invoice in Invoice.open_of(account.id) if invoice.subscription_id == subscription.id]
+    if open_invoices and method is None and payment_method_required:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
-    if not owing and subscription.started_on <= today:
+    if not open_invoices and subscription.started_on <= today:
         subscription.status = "active"
-    return at
+    return aggregate
 
 
 def requested_coupon_codes(body: dict) -> list[str]:
-    """The coupons asked for, in order: the one alone, then those of the list."""
+    """Return the requested coupon codes in order: `coupon`, then `coupons`."""
     return [code for code in (body.get("coupon"), *(body.get("coupons") or ())) if code]
 
 
 def replace_abandoned_start(account: Account, now: datetime) -> None:
-    """One live subscription for each account; a start that still waits for the payer gives way to a new one."""
-    live = Subscription.live_of(account.id)
-    if live is None:
+    """Raise AlreadySubscribed if the account has a live subscription, except for a start awaiting authentication.
+
+    Such a start is canceled to make way for the new one. Raises PaymentInProgress if its payment is in flight.
+    """
+    subscription = Subscription.live_of(account.id)
+    if subscription is None:
         return
-    waits = live.status == "incomplete" and db.session.scalar(
+    is_waiting = subscription.status == "incomplete" and db.session.scalar(
         sa.select(sa.func.count()).where(
-            Payment.status == "requires_action", Payment.invoice_id == Invoice.id, Invoice.subscription_id == live.id
+            Payment.status == "requires_action",
+            Payment.invoice_id == Invoice.id,
+            Invoice.subscription_id == subscription.id,
         )
     )
-    if not waits:
+    if not is_waiting:
         raise AlreadySubscribed
-    cancel_abandoned_start(load_locked(live.id, now))
+    cancel_abandoned_start(load_locked(subscription.id, now))
 
 
 def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
-    """Take back a start whose payer never confirmed. Raises PaymentInProgress where the money may be on its way."""
-    moving = [one for bill in Invoice.open_of_subscription(aggregate.subscription.id) for one in bill.payments]
-    if any(payment.is_in_flight and payment.status != "requires_action" for payment in moving):
+    """Cancel a start whose payment was never authenticated. Raises PaymentInProgress if a payment is in flight."""
+    payments = [
+        payment for invoice in Invoice.open_of_subscription(aggregate.subscription.id) for payment in invoice.payments
+    ]
+    if any(payment.is_in_flight and payment.status != "requires_action" for payment in payments):
         raise PaymentInProgress
-    for payment in moving:
+    for payment in payments:
         if payment.status == "requires_action":
             payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
     charging.cancel_unpaid_start(aggregate, "abandoned")
@@ -136,54 +151,70 @@ def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
 
 
 def get_addon_prices(account: Account, base_price: Price, price_ids) -> list[Price]:
-    """Prices that go along with the base price: same currency, same interval, each plan once."""
+    """Return the add-on prices. They must share the base price's currency and interval, each for a different plan.
+
+    Raises Invalid.
+    """
     prices = [Price.on_sale(price_id, account.country) for price_id in price_ids]
-    fits = [p and (p.currency, p.terms.interval) == (base_price.currency, base_price.terms.interval) for p in prices]
-    if not all(fits) or len({p.plan_id for p in [base_price, *prices]}) <= len(prices):
-        raise Invalid(errors={"addons": ["Give prices of other plans, with the currency and interval of this one."]})
+    fitting = [
+        price and (price.currency, price.terms.interval) == (base_price.currency, base_price.terms.interval)
+        for price in prices
+    ]
+    if not all(fitting) or len({price.plan_id for price in [base_price, *prices]}) <= len(prices):
+        raise Invalid(
+            errors={"addons": ["Must be prices of other plans with the currency and interval of the base price."]}
+        )
     return prices
 
 
 def check_anchor_day(price: Price, day: int | None) -> None:
+    """Raise Invalid if an anchor day is given for a price that is not billed by the month or year."""
     if day and price.terms.interval.months == 0:
-        raise Invalid(errors={"anchor_day": ["Only prices by the month or year have an anchor day."]})
+        raise Invalid(errors={"anchor_day": ["Only prices billed by the month or year have an anchor day."]})
 
 
 def get_requested_method(account: Account, method_id: str | None) -> PaymentMethod | None:
+    """Return the account's payment method with this id, or its default if `method_id` is None. Raises Invalid."""
     if method_id is None:
         return PaymentMethod.default_of(account.id)
     method = PaymentMethod.of(account.id, method_id)
     if method is None:
-        raise Invalid(errors={"payment_method_id": ["There is no such payment method."]})
+        raise Invalid(errors={"payment_method_id": ["No such payment method."]})
     return method
 
 
 def hash_device_fingerprint(device_fingerprint: str | None) -> str | None:
-    """What is kept of what the app knows the device by: enough to know it again."""
+    """Hash the app's device fingerprint: only the hash is stored, which is enough to recognize the device."""
     return device_fingerprint and hash_token(f"device:{device_fingerprint}")
 
 
 def can_start_trial(account: Account, device_hash: str | None) -> bool:
-    """One trial for each household: the account and whoever shares one of its cards, kept or removed, or its device.
+    """Whether the account's household has not had a trial yet.
 
-    A trial that moved away was the customer's all the same. An address on the net makes no household: carriers put
-    thousands of homes behind one.
+    A household is the account and all accounts that share one of its cards, current or removed, or its device. A trial
+    counts even if its subscription was transferred to another account. IP addresses do not identify a household:
+    carriers put thousands of homes behind one.
     """
-    theirs = (Invoice.account_id == account.id, Invoice.number.is_not(None), InvoiceLine.kind == "trial")
-    billed = sa.select(Invoice.id).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(*theirs).limit(1)
-    if db.session.scalar(billed):
+    conditions = (Invoice.account_id == account.id, Invoice.number.is_not(None), InvoiceLine.kind == "trial")
+    trial_invoice = (
+        sa.select(Invoice.id).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(*conditions).limit(1)
+    )
+    if db.session.scalar(trial_invoice):
         return False
-    cards = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == account.id)
-    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(cards))
-    who = [Subscription.account_id == account.id, Subscription.account_id.in_(holders)]
+    fingerprints = sa.select(PaymentMethod.fingerprint).where(PaymentMethod.account_id == account.id)
+    holders = sa.select(PaymentMethod.account_id).where(PaymentMethod.fingerprint.in_(fingerprints))
+    households = [Subscription.account_id == account.id, Subscription.account_id.in_(holders)]
     if device_hash:
-        who.append(Subscription.device_hash == device_hash)
-    tried = (db.select(Subscription.id).where(Subscription.trial_end.is_not(None), one).limit(1) for one in who)
-    return not any(db.session.scalar(query) for query in tried)
+        households.append(Subscription.device_hash == device_hash)
+    statements = (
+        db.select(Subscription.id).where(Subscription.trial_end.is_not(None), household).limit(1)
+        for household in households
+    )
+    return not any(db.session.scalar(query) for query in statements)
 
 
 def require_started(subscription_id: str) -> Subscription:
-    """The subscription, once its first payments are settled. Raises what the payer has to hear."""
+    """Return the subscription if its start was paid for. Raises PaymentFailed, AuthenticationRequired."""
     subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
     if subscription.status == "canceled" or subscription.status == "incomplete":
         raise_if_not_paid(find_last_payment(subscription_id))
@@ -191,6 +222,7 @@ def require_started(subscription_id: str) -> Subscription:
 
 
 def find_last_payment(subscription_id: str) -> Payment | None:
+    """Find the subscription's most recent payment."""
     return db.session.scalar(
         sa.select(Payment)
         .join(Invoice, Invoice.id == Payment.invoice_id)
@@ -201,7 +233,7 @@ def find_last_payment(subscription_id: str) -> Payment | None:
 
 
 def raise_if_not_paid(payment: Payment | None) -> None:
-    """Raise what the payer has to do, if anything."""
+    """Raise PaymentFailed or AuthenticationRequired if the payment failed or awaits authentication."""
     if payment and payment.status == "failed":
         raise PaymentFailed(decline_code=payment.decline_code)
     if payment and payment.status == "requires_action":

@@ -1,4 +1,4 @@
-"""A subscription moves to another account: paid days, coupons and anchor go along, debts and invoices do not."""
+"""Transfer of a subscription to another account, with its paid days, coupons, and anchor day, but not its invoices."""
 
 from datetime import datetime
 
@@ -17,33 +17,37 @@ TRANSFERABLE_STATUSES = ("trialing", "active", "paused")
 
 
 def transfer_subscription(subscription_id: str, to_account_id: str, now: datetime, actor: str) -> Subscription:
-    """Bill it to the other account from now on; in the caller's unit of work.
+    """Bill the subscription to another account from now on, in the caller's transaction.
 
-    Days that are paid stay paid; should they ever be credited, the new account has the credit. What was invoiced stays
-    with the old account. Raises Invalid, AlreadySubscribed, WrongState.
+    Paid days stay paid; if they are ever credited, the new account gets the credit. Past invoices stay with the old
+    account. Raises Invalid, AlreadySubscribed, WrongState.
     """
-    owner = db.session.get(Subscription, subscription_id).account_id
-    for account_id in sorted({owner, to_account_id}):
+    owner_id = db.session.get(Subscription, subscription_id).account_id
+    for account_id in sorted({owner_id, to_account_id}):
         lock_row(Account, account_id)
-    at, heir = load_locked(subscription_id, now), db.session.get(Account, to_account_id)
-    if heir is None or heir.status != "active" or heir.id == at.account.id:
-        raise Invalid(errors={"account_id": ["Give another account that is active."]})
-    if Subscription.live_of(heir.id):
-        raise AlreadySubscribed(detail="That account has a live subscription.")
-    require_transferable(at)
-    at.record_event(fact.Transferred, at.account.id, heir.id, actor=actor)
-    notices.enqueue_transfer_notices(at, heir)
-    row, at.account = at.subscription, heir
-    row.account_id, row.payment_method_id = heir.id, None
+    aggregate, new_owner = load_locked(subscription_id, now), db.session.get(Account, to_account_id)
+    if new_owner is None or new_owner.status != "active" or new_owner.id == aggregate.account.id:
+        raise Invalid(errors={"account_id": ["Must be another account that is active."]})
+    if Subscription.live_of(new_owner.id):
+        raise AlreadySubscribed(detail="That account already has a live subscription.")
+    require_transferable(aggregate)
+    aggregate.record_event(fact.Transferred, aggregate.account.id, new_owner.id, actor=actor)
+    notices.enqueue_transfer_notices(aggregate, new_owner)
+    subscription, aggregate.account = aggregate.subscription, new_owner
+    subscription.account_id, subscription.payment_method_id = new_owner.id, None
     db.session.flush()
-    at.save_projection()
-    publish_event("subscription.changed", heir.id, now, **subscription_payload(row))
-    return row
+    aggregate.save_projection()
+    publish_event("subscription.changed", new_owner.id, now, **subscription_payload(subscription))
+    return subscription
 
 
 def require_transferable(aggregate: SubscriptionAggregate) -> None:
-    """Refuse while something is owed or being paid: whose debt that is must not become a question."""
-    owed = [one for one in Invoice.open_of(aggregate.account.id) if one.subscription_id == aggregate.subscription.id]
-    owed += review.list_drafts(aggregate, include_held=True)
-    if owed or aggregate.subscription.status not in TRANSFERABLE_STATUSES or aggregate.subscription.parked_at:
-        raise WrongState(detail="Only a subscription that is in good standing and owes nothing can move.")
+    """Raise WrongState while something is owed or being paid, so that it stays clear whose debt it is."""
+    unpaid = [
+        invoice
+        for invoice in Invoice.open_of(aggregate.account.id)
+        if invoice.subscription_id == aggregate.subscription.id
+    ]
+    unpaid += review.list_drafts(aggregate, include_held=True)
+    if unpaid or aggregate.subscription.status not in TRANSFERABLE_STATUSES or aggregate.subscription.parked_at:
+        raise WrongState(detail="Only a subscription that is in good standing and owes nothing can be transferred.")

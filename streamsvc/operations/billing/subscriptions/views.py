@@ -1,4 +1,4 @@
-"""A subscription and an invoice as they are shown."""
+"""API views of subscriptions, discounts, invoices, and credit entries."""
 
 from datetime import date
 
@@ -11,52 +11,54 @@ from streamsvc.storage.database import db
 
 
 def subscription_view(subscription: Subscription) -> dict:
-    """The shape of SubscriptionOut."""
-    shown = {name: getattr(subscription, name) for name in SUBSCRIPTION_FIELDS}
-    shown["plan"], shown["price"] = (
+    """Return a subscription in the shape of SubscriptionOut."""
+    view = {name: getattr(subscription, name) for name in SUBSCRIPTION_FIELDS}
+    view["plan"], view["price"] = (
         db.session.get(Plan, subscription.plan_id),
         db.session.get(Price, subscription.price_id),
     )
-    shown["period"] = Period(subscription.period_start, subscription.period_end) if subscription.period_start else None
+    view["period"] = Period(subscription.period_start, subscription.period_end) if subscription.period_start else None
     pending = subscription.pending_price_id and {
         "price_id": subscription.pending_price_id,
         "effective": subscription.pending_on,
     }
-    shown["pending_change"] = pending or None
+    view["pending_change"] = pending or None
     can_decline = pending and any(
-        one.to_price_id == subscription.pending_price_id for one in list_declinable_migrations(subscription)
+        migration.to_price_id == subscription.pending_price_id for migration in list_declinable_migrations(subscription)
     )
-    shown["declinable_change"] = pending if can_decline else None
-    shown["discounts"] = [discount_view(one) for one in Discount.running(subscription.id)]
-    shown["discount"] = shown["discounts"][0] if shown["discounts"] else None
-    shown["addons"] = addon_views(subscription)
-    return shown
+    view["declinable_change"] = pending if can_decline else None
+    view["discounts"] = [discount_view(discount) for discount in Discount.running(subscription.id)]
+    view["discount"] = view["discounts"][0] if view["discounts"] else None
+    view["addons"] = addon_views(subscription)
+    return view
 
 
 def admin_subscription_view(subscription: Subscription) -> dict:
-    """The shape of AdminSubscriptionOut."""
+    """Return a subscription in the shape of AdminSubscriptionOut."""
     return subscription_view(subscription) | {
         name: getattr(subscription, name) for name in ("account_id", "parked_at", "parked_reason")
     }
 
 
 def addon_views(subscription: Subscription) -> list[dict]:
-    """What goes along with the base plan in this period, as its events tell; `ends` where it was removed."""
+    """Return the add-ons of the current period, derived from the events; `ends` is the end of a removed one."""
     kinds = ("addon_added", "addon_removed", "reverted")
-    mine = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == subscription.id)
-    events = db.session.scalars(mine.where(SubscriptionEvent.kind.in_(kinds)).order_by(SubscriptionEvent.seq)).all()
-    reverted = {one.data["of"] for one in events if one.kind == "reverted"}
-    going: dict[str, dict] = {}
+    statement = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == subscription.id)
+    events = db.session.scalars(
+        statement.where(SubscriptionEvent.kind.in_(kinds)).order_by(SubscriptionEvent.seq)
+    ).all()
+    reverted = {event.data["of"] for event in events if event.kind == "reverted"}
+    addons: dict[str, dict] = {}
     for event in events:
         if event.kind == "reverted" or f"e{event.seq}" in reverted:
             continue
         item = event.data["item"]
         if event.kind == "addon_added":
-            going[item] = {"plan": item, "price": db.session.get(Price, event.data["price"]), "ends": None}
+            addons[item] = {"plan": item, "price": db.session.get(Price, event.data["price"]), "ends": None}
         else:
-            going[item]["ends"] = date.fromisoformat(event.data["effective"])
+            addons[item]["ends"] = date.fromisoformat(event.data["effective"])
     start = subscription.period_start or subscription.started_on
-    return [one for one in going.values() if one["ends"] is None or one["ends"] > start]
+    return [addon for addon in addons.values() if addon["ends"] is None or addon["ends"] > start]
 
 
 SUBSCRIPTION_FIELDS = (
@@ -79,34 +81,37 @@ SUBSCRIPTION_FIELDS = (
 
 
 def discount_view(discount: Discount) -> dict:
+    """Return a discount: its coupon and how many periods of it are used."""
     coupon = discount.coupon
     return {**coupon_view(coupon), "coupon": coupon.code, "periods_used": discount.periods_used}
 
 
 def coupon_view(coupon) -> dict:
-    shown = {name: getattr(coupon, name) for name in ("code", "amount_off_minor", "currency", "duration", "periods")}
+    """Return a coupon's terms."""
+    view = {name: getattr(coupon, name) for name in ("code", "amount_off_minor", "currency", "duration", "periods")}
     percent = coupon.percent_ppm and coupon.percent_ppm / 10_000
-    return {**shown, "percent_off": percent}
+    return {**view, "percent_off": percent}
 
 
 def invoice_view(invoice: Invoice) -> dict:
-    """The shape of InvoiceOut."""
-    shown = {column.key: getattr(invoice, column.key) for column in Invoice.__table__.columns}
-    shown["amount_due_minor"] = invoice.amount_due_minor
-    shown["customer_vat_id"] = invoice.customer.get("vat_id")
-    shown["reverse_charge"] = shown["customer_vat_id"] is not None
-    shown["lines"] = [invoice_line_view(line) for line in invoice.lines]
-    shown["payments"], shown["credit_notes"] = invoice.payments, invoice.credit_notes
-    return shown
+    """Return an invoice in the shape of InvoiceOut."""
+    view = {column.key: getattr(invoice, column.key) for column in Invoice.__table__.columns}
+    view["amount_due_minor"] = invoice.amount_due_minor
+    view["customer_vat_id"] = invoice.customer.get("vat_id")
+    view["reverse_charge"] = view["customer_vat_id"] is not None
+    view["lines"] = [invoice_line_view(line) for line in invoice.lines]
+    view["payments"], view["credit_notes"] = invoice.payments, invoice.credit_notes
+    return view
 
 
 def invoice_line_view(line) -> dict:
-    shown = {column.key: getattr(line, column.key) for column in type(line).__table__.columns}
-    shown["period"] = Period(line.period_start, line.period_end) if line.period_start else None
-    return shown
+    """Return an invoice line with its period."""
+    view = {column.key: getattr(line, column.key) for column in type(line).__table__.columns}
+    view["period"] = Period(line.period_start, line.period_end) if line.period_start else None
+    return view
 
 
 def credit_entry_view(entry) -> dict:
-    """An entry of account credit, from the customer's side: what adds is positive."""
-    shown = {name: getattr(entry, name) for name in ("id", "kind", "currency", "invoice_id", "note", "at")}
-    return {**shown, "amount_minor": -entry.amount_minor}
+    """Return an account credit entry from the customer's side: an increase is positive."""
+    view = {name: getattr(entry, name) for name in ("id", "kind", "currency", "invoice_id", "note", "at")}
+    return {**view, "amount_minor": -entry.amount_minor}

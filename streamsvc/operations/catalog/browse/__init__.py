@@ -1,1 +1,1 @@
-"""What a viewer browses: filters, collections, similar titles, coverage."""
+"""Browsing the catalogue: filters, people, collections, title pages, similar titles and coverage."""

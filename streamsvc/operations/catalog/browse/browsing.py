@@ -1,4 +1,4 @@
-"""Ways into the catalogue: genres, people, and what lists can be narrowed to."""
+"""Genres, people and the filters of title lists, as JSON."""
 
 import sqlalchemy as sa
 
@@ -15,33 +15,35 @@ from streamsvc.storage.database import fetch_all, fetch_one
 MAX_CREDITS = 500
 
 
-def _per_audience(select):
-    """A statement for operators, who see all, and one for viewers."""
-    return {True: select(IN_CATALOG), False: select(VISIBLE)}
+def _per_audience(build_statement):
+    """Return the statement by `Audience.sees_all`: one for operators, who see every title, and one for viewers."""
+    return {True: build_statement(IN_CATALOG), False: build_statement(VISIBLE)}
 
 
-def _facets_with_titles_statement(shown):
-    """The facets of a kind with at least one title that is shown: of each, the links are walked to the first."""
-    some = sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, shown).correlate(Facet)
-    return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), some).order_by(Facet.code)
+def _facets_with_titles_statement(visible):
+    """Select the facets of a kind with at least one visible title; each facet's links are scanned up to the first."""
+    has_title = (
+        sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, visible).correlate(Facet)
+    )
+    return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title).order_by(Facet.code)
 
 
-def _year_range_statement(shown):
+def _year_range_statement(visible):
     def first(order):
-        return sa.select(Title.year).where(Title.year_key > 0, shown).order_by(order).limit(1)
+        return sa.select(Title.year).where(Title.year_key > 0, visible).order_by(order).limit(1)
 
     return sa.select(
-        first(Title.year_key).scalar_subquery().label("least"),
-        first(Title.year_key.desc()).scalar_subquery().label("most"),
+        first(Title.year_key).scalar_subquery().label("first"),
+        first(Title.year_key.desc()).scalar_subquery().label("last"),
     )
 
 
-def _credits_statement(shown):
+def _credits_statement(visible):
     return (
         sa.select(Title.pk, TitleCard.body, TitleCredit.role, TitleCredit.character)
         .join(TitleCredit, TitleCredit.title_pk == Title.pk)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
-        .where(TitleCredit.person_pk == sa.bindparam("person"), shown)
+        .where(TitleCredit.person_pk == sa.bindparam("person"), visible)
         .order_by(Title.year_key.desc(), Title.pk.desc(), TitleCredit.position)
         .limit(MAX_CREDITS)
     )
@@ -56,7 +58,7 @@ PERSON_BY_ID = sa.select(Person.pk, Person.id, Person.name).where(Person.id == s
 
 
 def list_facet_codes(kind: str, audience: Audience) -> list[str]:
-    """The codes of a kind of facet under which the audience finds at least one title."""
+    """Return the codes of a kind of facet that have at least one title visible to the audience."""
     return [
         code
         for (code,) in fetch_all(FACETS_WITH_TITLES[audience.sees_all], {**audience.sql_parameters(), "kind": kind})
@@ -64,6 +66,7 @@ def list_facet_codes(kind: str, audience: Audience) -> list[str]:
 
 
 def genres_json(query: dict, audience: Audience) -> str:
+    """Return a page of the genres with at least one title visible to the audience."""
     return encode_json(
         paginate_list(
             [_genre_view(code) for code in list_facet_codes("genre", audience)], query, "genres", _genre_position
@@ -72,7 +75,7 @@ def genres_json(query: dict, audience: Audience) -> str:
 
 
 def filters_json(audience: Audience) -> str:
-    """What lists can be narrowed to and sorted by, as JSON: only values under which there is something to see."""
+    """Return the filter values with at least one visible title, and the sort orders of lists."""
     years = fetch_one(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
     return encode_json(
         {
@@ -80,7 +83,7 @@ def filters_json(audience: Audience) -> str:
             "genres": [_genre_view(code) for code in list_facet_codes("genre", audience)],
             "languages": list_facet_codes("language", audience),
             "countries": list_facet_codes("country", audience),
-            "years": {"min": years.least, "max": years.most},
+            "years": {"min": years.first, "max": years.last},
             "sorts": SORTS,
         }
     )
@@ -95,14 +98,16 @@ def _genre_view(code):
 
 
 def person_json(person_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """A person and what they did in titles that the audience may see, the newest first. Raises NotFound for none."""
+    """Return a person and their credits in visible titles, newest first. Raises NotFound if there are none."""
     row = fetch_one(PERSON_BY_ID, {"id": person_id})
-    found = row and fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
-    if not found:
+    rows = row and fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
+    if not rows:
         raise NotFound
-    cards = localized_cards(found, query["locale"] or audience.language, snapshot)
+    cards = localized_cards(rows, query["locale"] or audience.language, snapshot)
     credits = [
-        merge_json_objects(encode_json({"role": one.role, "character": one.character}), json_member("title", card))
-        for one, card in zip(found, cards, strict=True)
+        merge_json_objects(
+            encode_json({"role": credit.role, "character": credit.character}), json_member("title", card)
+        )
+        for credit, card in zip(rows, cards, strict=True)
     ]
     return merge_json_objects(encode_json({"id": row.id, "name": row.name}), json_member("credits", json_list(credits)))

@@ -1,4 +1,4 @@
-"""Collections: titles that an operator put together, in the operator's order; and the rows of the home page."""
+"""Collections: titles that an operator selects, in the operator's order."""
 
 from datetime import datetime
 
@@ -18,11 +18,11 @@ from streamsvc.storage.database import db, fetch_all, fetch_one
 
 COLLECTION_COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
 COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
-    sa.or_(Collection.id == sa.bindparam("name"), Collection.code == sa.bindparam("name"))
+    sa.or_(Collection.id == sa.bindparam("id_or_code"), Collection.code == sa.bindparam("id_or_code"))
 )
 
 
-def _items_statement(shown):
+def _items_statement(visible):
     return (
         sa.select(Title.pk, TitleCard.body, CollectionItem.position)
         .join(CollectionItem, CollectionItem.title_pk == Title.pk)
@@ -30,19 +30,19 @@ def _items_statement(shown):
         .where(
             CollectionItem.collection_pk == sa.bindparam("collection"),
             CollectionItem.position > sa.bindparam("after"),
-            shown,
+            visible,
         )
         .order_by(CollectionItem.position)
         .limit(sa.bindparam("limit"))
     )
 
 
-def _item_count_statement(shown):
+def _item_count_statement(visible):
     return (
         sa.select(sa.func.count())
         .select_from(CollectionItem)
         .join(Title, Title.pk == CollectionItem.title_pk)
-        .where(CollectionItem.collection_pk == sa.bindparam("collection"), shown)
+        .where(CollectionItem.collection_pk == sa.bindparam("collection"), visible)
     )
 
 
@@ -51,26 +51,26 @@ COLLECTION_ITEM_COUNT = {True: _item_count_statement(IN_CATALOG), False: _item_c
 
 
 def get_collection(id_or_code: str) -> sa.Row:
-    """The collection with this id or code. Raises NotFound."""
-    row = fetch_one(COLLECTION_BY_ID_OR_CODE, {"name": id_or_code})
+    """Return the row of a collection. Raises NotFound."""
+    row = fetch_one(COLLECTION_BY_ID_OR_CODE, {"id_or_code": id_or_code})
     if row is None:
         raise NotFound
     return row
 
 
 def list_collection_items(collection_pk: int, audience: Audience, limit: int, after: int = -1) -> list[sa.Row]:
-    """(key, card, position) of a collection's titles that the audience may see, in the operator's order."""
+    """Return (key, card, position) of a collection's visible titles, in the operator's order."""
     parameters = {**audience.sql_parameters(), "collection": collection_pk, "after": after, "limit": limit}
     return fetch_all(COLLECTION_ITEMS[audience.sees_all], parameters)
 
 
 def collection_page_json(id_or_code: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """A collection with a page of its titles, as JSON."""
+    """Return a collection with a page of its visible titles. Raises NotFound and Invalid."""
     row = get_collection(id_or_code)
     language = query["locale"] or audience.language
     scope = f"collection:{row.id}"
     after = pagination.decode_cursor(scope, query["cursor"]) or [-1]
-    shown = pagination.build_page(
+    page = pagination.build_page(
         list_collection_items(row.pk, audience, query["limit"] + 1, *after),
         query["limit"],
         scope,
@@ -83,43 +83,44 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
         )[0]
     return merge_json_objects(
         encode_json({"id": row.id, "code": row.code, "title": localized_title(row, language)}),
-        json_page(localized_cards(shown["items"], language, snapshot), shown["next_cursor"], total),
+        json_page(localized_cards(page["items"], language, snapshot), page["next_cursor"], total),
     )
 
 
 def collections_json(query: dict, audience: Audience) -> str:
-    """Collections with at least one title for the audience, as JSON."""
+    """Return a page of the collections with at least one visible title."""
     language = query["locale"] or audience.language
-    every = fetch_all(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
-    shown = pagination.paginate_list(
-        [row for row in every if audience.sees_all or list_collection_items(row.pk, audience, 1)],
+    collections = fetch_all(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
+    page = pagination.paginate_list(
+        [row for row in collections if audience.sees_all or list_collection_items(row.pk, audience, 1)],
         query,
         "collections",
         lambda row: [row.pk],
     )
-    shown["items"] = [
-        {"id": row.id, "code": row.code, "title": localized_title(row, language)} for row in shown["items"]
-    ]
-    return encode_json(shown)
+    page["items"] = [{"id": row.id, "code": row.code, "title": localized_title(row, language)} for row in page["items"]]
+    return encode_json(page)
 
 
 def localized_title(row, language: str | None) -> str:
-    """A collection's or a row's title in the language that comes closest."""
+    """Return the title of a collection or a home row in the closest language available."""
     return next((row.localizations[tag] for tag in language_fallbacks(language) if tag in row.localizations), row.title)
 
 
 def replace_collection(code: str, body: dict, now: datetime) -> str:
-    """Make a collection what is given, in the caller's unit of work; its id. Raises Invalid for an unknown title."""
+    """Create or replace a collection in the caller's unit of work and return its id.
+
+    `body` is a loaded CollectionIn. Raises Invalid for an unknown title.
+    """
     writing.lock_catalog()
-    known = {
+    titles_by_name = {
         name: row
         for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.external_id, body["items"])
         for name in (row.external_id, row.id)
     }
-    known |= {row.id: row for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.id, body["items"])}
-    if unknown := [name for name in body["items"] if name not in known]:
+    titles_by_name |= {row.id: row for row in bulk.select_rows_in(_TITLE_SORT_KEYS, Title.id, body["items"])}
+    if unknown := [name for name in body["items"] if name not in titles_by_name]:
         raise Invalid(errors={"items": [f"There is no title {unknown[0]!r}."]})
-    rows = list({known[name].pk: known[name] for name in body["items"]}.values())
+    titles = list({titles_by_name[name].pk: titles_by_name[name] for name in body["items"]}.values())
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code)) or Collection(code=code)
     row.title, row.localizations = body["title"], body["localizations"]
     db.session.add(row)
@@ -130,12 +131,12 @@ def replace_collection(code: str, body: dict, now: datetime) -> str:
     bulk.insert_rows(
         TitleFacet,
         ("facet_pk", "title_pk", *keys),
-        [(facet, title.pk, *(getattr(title, key) for key in keys)) for title in rows],
+        [(facet, title.pk, *(getattr(title, key) for key in keys)) for title in titles],
     )
     bulk.insert_rows(
         CollectionItem,
         ("collection_pk", "position", "title_pk"),
-        [(row.pk, position, title.pk) for position, title in enumerate(rows)],
+        [(row.pk, position, title.pk) for position, title in enumerate(titles)],
     )
     writing.increment_catalog_version()
     return row.id
@@ -147,7 +148,7 @@ _TITLE_SORT_KEYS = sa.select(Title.pk, Title.id, Title.external_id, Title.sort_t
 
 
 def get_collection_definition(code: str) -> dict:
-    """A collection as it was put, with its id; titles by their external ids. Raises NotFound."""
+    """Return a collection as its operator defined it, with its id; titles by external id. Raises NotFound."""
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code))
     if row is None:
         raise NotFound
@@ -162,7 +163,7 @@ def get_collection_definition(code: str) -> dict:
 
 
 def delete_collection(code: str) -> None:
-    """Drop a collection and the home rows that show it, in the caller's unit of work. Raises NotFound."""
+    """Delete a collection and the home rows that show it, in the caller's unit of work. Raises NotFound."""
     writing.lock_catalog()
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code))
     if row is None:

@@ -1,4 +1,4 @@
-"""What the catalogue lacks: titles without a rating, without a window that is open or will be, without artwork, …"""
+"""Catalogue coverage: titles without a rating, without an open or upcoming window, without artwork, …"""
 
 from datetime import datetime, timedelta
 
@@ -39,46 +39,46 @@ ISSUES = {
     "ending_soon": sa.and_(Title.windowed, _has_window(_not_ended), sa.not_(_has_window(_not_ending_soon))),
     "near_duplicate": _has_near_duplicate,
 }
-"""What may be wrong with a title, as conditions. Near duplicates: one name, one kind, years at most one apart."""
+"""The condition of each issue. Near duplicates have the same name and kind, and years at most one apart."""
 
 
-def _issue_count_statement(issue):
-    return sa.select(sa.func.count()).where(Title.removed_at.is_(None), issue)
+def _issue_count_statement(condition):
+    return sa.select(sa.func.count()).where(Title.removed_at.is_(None), condition)
 
 
-def _issue_page_statement(issue):
+def _issue_page_statement(condition):
     return (
         sa.select(Title.pk, Title.id, Title.external_id, Title.title, Title.year)
-        .where(Title.removed_at.is_(None), issue, Title.pk > sa.bindparam("after"))
+        .where(Title.removed_at.is_(None), condition, Title.pk > sa.bindparam("after"))
         .order_by(Title.pk)
         .limit(sa.bindparam("limit"))
     )
 
 
-ISSUE_COUNTS = {name: _issue_count_statement(lack) for name, lack in ISSUES.items()}
-ISSUE_PAGES = {name: _issue_page_statement(lack) for name, lack in ISSUES.items()}
+ISSUE_COUNTS = {code: _issue_count_statement(condition) for code, condition in ISSUES.items()}
+ISSUE_PAGES = {code: _issue_page_statement(condition) for code, condition in ISSUES.items()}
 TITLE_COUNT = _issue_count_statement(sa.true())
 
 
 def coverage_report(now: datetime) -> dict:
-    """{total, issues: [{code, count, items: the first five}]}"""
+    """Return {total, issues: [{code, count, items: the first five titles}]}."""
     times = {"now": now, "soon": now + ENDING_SOON_WITHIN}
     issues = [
         {
-            "code": name,
-            "count": fetch_one(ISSUE_COUNTS[name], times)[0],
-            "items": fetch_all(ISSUE_PAGES[name], {**times, "after": 0, "limit": MAX_EXAMPLES}),
+            "code": code,
+            "count": fetch_one(ISSUE_COUNTS[code], times)[0],
+            "items": fetch_all(ISSUE_PAGES[code], {**times, "after": 0, "limit": MAX_EXAMPLES}),
         }
-        for name in ISSUES
+        for code in ISSUES
     ]
     return {"total": fetch_one(TITLE_COUNT)[0], "issues": issues}
 
 
 def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
-    """A page of the titles that lack one thing."""
+    """Return a page of the titles with one issue. Raises Invalid for a bad cursor."""
     scope = f"coverage:{code}"
     after = pagination.decode_cursor(scope, query["cursor"]) or [0]
     times = {"now": now, "soon": now + ENDING_SOON_WITHIN}
     rows = fetch_all(ISSUE_PAGES[code], {**times, "after": after[0], "limit": query["limit"] + 1})
-    shown = pagination.build_page(rows, query["limit"], scope, lambda row: [row.pk])
-    return shown | ({"total": fetch_one(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})
+    page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.pk])
+    return page | ({"total": fetch_one(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})

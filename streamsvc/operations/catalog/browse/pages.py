@@ -1,4 +1,4 @@
-"""One title, its seasons and its episodes, as JSON from ready pieces."""
+"""One title, its seasons and its episodes, as JSON assembled from stored fragments."""
 
 import msgspec
 import sqlalchemy as sa
@@ -49,89 +49,92 @@ EPISODE_BY_ID = (
 
 
 def title_json(title_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
-    """A title's card with credits, tracks and what the viewer may do. Raises NotFound where maturity hides it."""
+    """Return a title's card, details and availability. Raises Invalid, and NotFound if the age limit hides it."""
     expand = set(filter(None, query["expand"].split(",")))
     if expand - EXPANSIONS:
-        raise Invalid(errors={"expand": [f"Give any of {', '.join(sorted(EXPANSIONS))}, by commas."]})
+        raise Invalid(errors={"expand": [f"Must be a comma-separated list of {', '.join(sorted(EXPANSIONS))}."]})
     row = TITLE_BY_ID.one(id=title_id)
-    pieces = [_availability_json(row, audience)]
+    fragments = [_availability_json(row, audience)]
     [card] = lists.localized_cards([(row.pk, row.card)], query["locale"] or audience.language, snapshot)
     if "seasons" in expand:
-        pieces.append(encode_json({"seasons": _season_views(row, with_episodes=True)}))
+        fragments.append(encode_json({"seasons": _season_views(row, with_episodes=True)}))
     if "similar" in expand:
         cards = similar.list_similar_cards(row.pk, audience)
-        pieces.append(
+        fragments.append(
             json_member(
                 "similar", json_list(lists.localized_cards(cards, query["locale"] or audience.language, snapshot))
             )
         )
-    return merge_json_objects(card, row.detail, *pieces)
+    return merge_json_objects(card, row.detail, *fragments)
 
 
 def seasons_json(title_id: str, query: dict, audience: Audience) -> str:
-    """A page of a series' seasons. Raises NotFound."""
+    """Return a page of a series' seasons. Raises NotFound."""
     row = fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id})
     _availability_json(row, audience)
     return encode_json(paginate_list(_season_views(row), query, f"seasons:{row.id}", _series_position))
 
 
 def episodes_json(title_id: str, query: dict, audience: Audience) -> str:
-    """A page of episodes, of one season where it is given. Raises NotFound."""
+    """Return a page of a series' episodes, or of one season's if the query names it. Raises NotFound."""
     row = fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id})
     _availability_json(row, audience)
     if query["season"] is None:
-        found = fetch_all(EPISODES_OF_TITLE, {"pk": row.pk})
+        rows = fetch_all(EPISODES_OF_TITLE, {"pk": row.pk})
     else:
-        found = fetch_all(EPISODES_OF_SEASON, {"pk": row.pk, "season": query["season"]})
-    told = [_episode_view(row.id, dict(e._mapping)) for e in found]
-    return encode_json(paginate_list(told, query, f"episodes:{row.id}:{query['season']}", _series_position))
+        rows = fetch_all(EPISODES_OF_SEASON, {"pk": row.pk, "season": query["season"]})
+    episodes = [_episode_view(row.id, dict(episode._mapping)) for episode in rows]
+    return encode_json(paginate_list(episodes, query, f"episodes:{row.id}:{query['season']}", _series_position))
 
 
 def episode_json(episode_id: str, audience: Audience) -> str:
-    """One episode with what the viewer may do. Raises NotFound."""
+    """Return an episode with its availability. Raises NotFound."""
     row = fetch_one(EPISODE_BY_ID, {"id": episode_id})
-    told = _availability_json(row, audience)
-    columns = {name.removeprefix("episode_"): v for name, v in row._mapping.items() if name.startswith("episode_")}
-    return merge_json_objects(encode_json(_episode_view(row.id, columns)), told)
+    availability = _availability_json(row, audience)
+    columns = {
+        name.removeprefix("episode_"): value for name, value in row._mapping.items() if name.startswith("episode_")
+    }
+    return merge_json_objects(encode_json(_episode_view(row.id, columns)), availability)
 
 
 def _series_position(view):
-    """Where a season or an episode stands in its series."""
+    """Return the sort position of a season or an episode in its series."""
     return [view.get("season", 0), view["number"]]
 
 
 def _availability_json(row, audience):
-    """`{"availability": …}` for a title's row. Raises NotFound where there is no row or maturity hides it."""
-    found = row and decide_access(facts.load_title_facts(row), audience.facts, clock.now())
-    if found is None or found.hidden:
+    """Return `{"availability": …}` for a title's row. Raises NotFound without a row or if the age limit hides it."""
+    decision = row and decide_access(facts.load_title_facts(row), audience.facts, clock.now())
+    if decision is None or decision.hidden:
         raise NotFound
     return encode_json(
         {
             "availability": {
-                "playable": found.playable,
-                "reason": found.reason,
-                "starts_at": format_utc(found.starts_at),
-                "ends_at": format_utc(found.ends_at),
+                "playable": decision.playable,
+                "reason": decision.reason,
+                "starts_at": format_utc(decision.starts_at),
+                "ends_at": format_utc(decision.ends_at),
             }
         }
     )
 
 
 def _season_views(row, with_episodes=False):
+    """Return a title's seasons in order, each with its episode count and, on request, its episodes."""
     by_season: dict[int, list[dict]] = {}
-    for found in fetch_all(EPISODES_OF_TITLE, {"pk": row.pk}):
-        by_season.setdefault(found.season, []).append(_episode_view(row.id, dict(found._mapping)))
-    told = []
+    for episode in fetch_all(EPISODES_OF_TITLE, {"pk": row.pk}):
+        by_season.setdefault(episode.season, []).append(_episode_view(row.id, dict(episode._mapping)))
+    views = []
     for season in fetch_all(SEASONS_OF_TITLE, {"pk": row.pk}):
-        theirs = by_season.get(season.number, [])
-        one = {"id": season.id, "number": season.number, "title": season.title, "episode_count": len(theirs)}
-        told.append(one | ({"episodes": theirs} if with_episodes else {}))
-    return told
+        episodes = by_season.get(season.number, [])
+        view = {"id": season.id, "number": season.number, "title": season.title, "episode_count": len(episodes)}
+        views.append(view | ({"episodes": episodes} if with_episodes else {}))
+    return views
 
 
 def _episode_view(title_id, columns):
-    def ready(name, otherwise):
-        return msgspec.Raw(columns[name].encode()) if columns[name] else otherwise
+    def stored_json(name, default):
+        return msgspec.Raw(columns[name].encode()) if columns[name] else default
 
     return {
         "id": columns["id"],
@@ -142,6 +145,6 @@ def _episode_view(title_id, columns):
         "synopsis": columns["synopsis"],
         "runtime_s": columns["runtime_s"],
         "released_on": columns["released_on"],
-        "markers": ready("markers", {}),
-        "artwork": ready("artwork", []),
+        "markers": stored_json("markers", {}),
+        "artwork": stored_json("artwork", []),
     }

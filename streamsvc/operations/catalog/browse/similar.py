@@ -1,7 +1,7 @@
-"""More like this: the titles that share most genres and people with one, the more popular first among equals.
+"""Similar titles: those that share the most genres and people with a title; ties go to the more popular one.
 
-A shared person weighs as much as three shared genres. Of each genre only the most popular titles are weighed, of each
-person only the latest, so the work is the same in a catalogue of any size.
+A shared person weighs as much as three shared genres. Only the most popular titles of each genre and the latest titles
+of each person are considered, so the cost does not depend on the size of the catalogue.
 """
 
 from collections import Counter
@@ -30,11 +30,11 @@ TOP_TITLES_OF_GENRE = (
     .order_by(TitleFacet.rank.desc())
     .limit(MAX_TITLES_PER_GENRE)
 )
-_theirs, _other = (sa.alias(TitleCredit.__table__, name) for name in ("theirs", "other"))
+_of_person, _other = (sa.alias(TitleCredit.__table__, name) for name in ("of_person", "other"))
 _earliest = (
-    sa.select(_theirs.c.title_pk)
-    .where(_theirs.c.person_pk == TitleCredit.person_pk)
-    .order_by(_theirs.c.title_pk.desc())
+    sa.select(_of_person.c.title_pk)
+    .where(_of_person.c.person_pk == TitleCredit.person_pk)
+    .order_by(_of_person.c.title_pk.desc())
     .offset(MAX_TITLES_PER_PERSON)
     .limit(1)
     .scalar_subquery()
@@ -42,7 +42,7 @@ _earliest = (
 _people = (
     sa.select(TitleCredit.person_pk, sa.func.coalesce(_earliest, 0).label("earliest"))
     .where(TitleCredit.title_pk == sa.bindparam("pk"))
-    .distinct()  # keeps databases from working `earliest` out for each of a person's titles
+    .distinct()  # keeps databases from computing `earliest` for each of a person's titles
     .subquery("people")
 )
 TITLES_SHARING_PEOPLE = (
@@ -53,11 +53,11 @@ TITLES_SHARING_PEOPLE = (
 )
 
 
-def _cards_statement(shown):
+def _cards_statement(visible):
     return (
         sa.select(Title.pk, TitleCard.body, Title.rank)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))
-        .where(Title.pk.in_(sa.bindparam("pks", expanding=True)), shown)
+        .where(Title.pk.in_(sa.bindparam("pks", expanding=True)), visible)
     )
 
 
@@ -65,12 +65,12 @@ CARDS_BY_PK = {True: _cards_statement(IN_CATALOG), False: _cards_statement(VISIB
 
 
 def list_similar_cards(title_pk: int, audience: Audience) -> list[tuple[int, str]]:
-    """(key, card) of up to twelve titles like this one that the audience may see, the most alike first."""
+    """Return (key, card) of up to twelve visible titles similar to this one, the most similar first."""
     return list_heaviest_cards(compute_similarity(title_pk), {title_pk}, audience)
 
 
 def compute_similarity(title_pk: int) -> Counter:
-    """How much other titles have in common with one: title's key → weight."""
+    """Return the weight of what other titles share with this one, by title's key."""
     weights: Counter = Counter()
     for (facet,) in fetch_all(GENRES_OF_TITLE, {"pk": title_pk}):
         weights.update(row.title_pk for row in fetch_all(TOP_TITLES_OF_GENRE, {"facet": facet}))
@@ -80,7 +80,7 @@ def compute_similarity(title_pk: int) -> Counter:
 
 
 def list_heaviest_cards(weights: Counter, exclude: set[int], audience: Audience) -> list[tuple[int, str]]:
-    """(key, card) of the weightiest titles that the audience may see, the more popular first among equals."""
+    """Return (key, card) of the visible titles with the greatest weights; ties go to the more popular one."""
     pks = [pk for pk, _ in weights.most_common(MAX_CANDIDATES + len(exclude)) if pk not in exclude]
     rows = fetch_all(CARDS_BY_PK[audience.sees_all], {**audience.sql_parameters(), "pks": pks}) if pks else []
     rows.sort(key=lambda row: (weights[row.pk], row.rank), reverse=True)

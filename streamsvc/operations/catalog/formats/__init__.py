@@ -1,7 +1,7 @@
-"""Files of titles, read a piece at a time: each format gives entries, one for a line, a row or an asset.
+"""File formats of titles, read incrementally: each format yields entries, one per line, row or asset.
 
-`read(file, after)` gives those behind line `after`, where an interrupted import goes on; what lies before is passed
-over unread, as far as the format allows.
+`read_x(file, after)` yields the entries after line `after`, so that an interrupted import can resume; earlier lines
+are skipped without being parsed, as far as the format allows.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from streamsvc.rules.catalog.record import MAX_LINE_BYTES, CatalogRecord, FieldE
 BOM = b"\xef\xbb\xbf"
 UTF_16_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 GZIP_SIGNATURE = b"\x1f\x8b"
-"""How a file begins that is packed with gzip."""
+"""The first bytes of a gzip file."""
 MAX_LINES = 20_000_000
 
 
 class FileTooLarge(Exception):
-    """The file is larger than a file may be: more lines, or more bytes once it is unpacked."""
+    """The file exceeds the limit of lines, or of bytes once unpacked."""
 
 
 class FileEntry(NamedTuple):
     """One title of a file.
 
-    `record` is the whole of it. Formats that cannot say everything (no windows, no plans) give `part` instead: what
-    they do not name stays as it is known. `flaws` tell why there is neither.
+    `record` is a complete record. Formats that cannot express everything (no windows, no plans) set `part` instead, a
+    partial record that leaves unnamed fields unchanged. If there is neither, `errors` says why.
     """
 
     line: int
@@ -33,18 +33,18 @@ class FileEntry(NamedTuple):
     external_id: str | None = None
     errors: tuple[FieldError, ...] = ()
     before: int = 0
-    """Where files come together: how many lines of others come before those of this one."""
+    """How many lines of other files precede this file's, if several are read together."""
 
     @property
     def overall_line(self) -> int:
-        """How many lines of all files are done with it."""
+        """The entry's line, counted over all files."""
         return self.before + self.line
 
 
 def iter_lines(file: BinaryIO, max_lines: int | None = None) -> Iterator[bytes | None]:
-    """The lines of a file; None for one that is too long, of which no more than a line's length is ever held.
+    """Yield the lines of a file; None for a line longer than MAX_LINE_BYTES, which is never held in memory whole.
 
-    A byte order mark at the start is dropped. Raises TooLarge behind `most` lines.
+    Drops a byte order mark at the start. Raises FileTooLarge after `max_lines` lines.
     """
     max_lines = max_lines or MAX_LINES
     for number in range(max_lines):
@@ -61,18 +61,20 @@ def iter_lines(file: BinaryIO, max_lines: int | None = None) -> Iterator[bytes |
 
 
 def decode_line(line: bytes) -> str:
-    """The line as UTF-8; bytes that are none pass as lone surrogates, so that only their own record is refused."""
+    """Decode a line as UTF-8; invalid bytes become lone surrogates, so that only their own record is rejected."""
     return line.decode(errors="surrogateescape")
 
 
 def is_utf_16_or_32(head: bytes) -> bool:
-    """Whether a file that begins so is in UTF-16 or UTF-32: every format here begins with two characters of ASCII."""
+    """Whether a file with these first bytes is in UTF-16 or UTF-32; each format starts with two ASCII characters."""
     return head.startswith(UTF_16_BYTE_ORDER_MARKS) or b"\0" in head[:2]
 
 
 def rejected_entry(line: int, code: str, reason: str, field: str = "", external_id: str | None = None) -> FileEntry:
+    """Return the entry of a rejected line."""
     return FileEntry(line, external_id=external_id, errors=(FieldError(field, code, reason),))
 
 
 def overlong_line_entry(line: int) -> FileEntry:
-    return rejected_entry(line, "too_long", f"A line has at most {MAX_LINE_BYTES} bytes.")
+    """Return the entry of a line that is too long."""
+    return rejected_entry(line, "too_long", f"A line must have at most {MAX_LINE_BYTES} bytes.")

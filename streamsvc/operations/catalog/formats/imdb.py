@@ -1,7 +1,7 @@
-"""IMDb's `title.basics.tsv`: UTF-8, tabs, a header, `\\N` for nothing, no quoting. For your own, non-commercial use.
+"""IMDb's `title.basics.tsv`: UTF-8, tabs, a header, `\\N` for null, no quoting. For your own, non-commercial use.
 
-Movies and series are taken, with what IMDb's other files say of them; games and the rest are told as passed over, and
-so are episodes of which no `title.episode.tsv` tells the series.
+Imports movies and series, with the data of IMDb's other files. Games and other kinds are rejected, and so are episodes
+whose series no `title.episode.tsv` names.
 """
 
 import sys
@@ -23,9 +23,10 @@ from streamsvc.operations.catalog.formats.imdb_files import (
 def read_imdb(
     file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = (), max_lines: int = sys.maxsize
 ) -> Iterator[FileEntry]:
-    """The files may stand in any order, they are known by their headers; with several, `title.basics` is read twice.
+    """Yield the entries of IMDb's files, in any order, recognized by their headers.
 
-    Lines of the others come before its own. Raises TooLarge where several have more than `most_together` lines.
+    With several files, `title.basics` is read twice, and the lines of the others are counted before its own. Raises
+    FileTooLarge if several files together have more than `max_lines` lines.
     """
     file, others = _basics_first([file, *others])
     with closing(ImdbDatabase(max_lines)) as joined:
@@ -35,7 +36,9 @@ def read_imdb(
         for number, line in enumerate(iter_lines(file), 1):
             if number == 1:
                 if line is None or tuple(split_cells(line)) != BASICS_COLUMNS:
-                    yield rejected_entry(1, "unknown_format", "The first line is not that of IMDb's title.basics.tsv.")
+                    yield rejected_entry(
+                        1, "unknown_format", "The first line is not the header of IMDb's title.basics.tsv."
+                    )
                     return
             elif joined.lines_read + number > after and (entry := _entry(number, line, joined)):
                 yield entry._replace(before=joined.lines_read)
@@ -53,13 +56,15 @@ def _is_basics(file):
 
 
 def _entry(number, line, joined):
-    """None for an episode, which comes with its series."""
+    """Return the entry of a line; None for an episode, which is part of its series."""
     if line is None:
         return overlong_line_entry(number)
-    found = split_cells(line)
-    if len(found) != len(BASICS_COLUMNS):
-        return rejected_entry(number, "malformed", f"The line has {len(found)} cells instead of {len(BASICS_COLUMNS)}.")
-    row = {name: None if cell == NULL_CELL else cell for name, cell in zip(BASICS_COLUMNS, found, strict=True)}
+    row_cells = split_cells(line)
+    if len(row_cells) != len(BASICS_COLUMNS):
+        return rejected_entry(
+            number, "malformed", f"The line has {len(row_cells)} cells instead of {len(BASICS_COLUMNS)}."
+        )
+    row = {name: None if cell == NULL_CELL else cell for name, cell in zip(BASICS_COLUMNS, row_cells, strict=True)}
     name = f"imdb:{row['tconst']}"
     if row["titleType"] == EPISODE_TYPE and joined.has_episode(row["tconst"]):
         return None
@@ -68,7 +73,7 @@ def _entry(number, line, joined):
             number, "not_taken", f"{row['titleType']} is neither a movie nor a series.", "titleType", name
         )
     if row["runtimeMinutes"] and not row["runtimeMinutes"].isdecimal():
-        return rejected_entry(number, "wrong_type", "Minutes are a whole number.", "runtimeMinutes", name)
+        return rejected_entry(number, "wrong_type", "Must be a whole number of minutes.", "runtimeMinutes", name)
     part = {
         "external_id": name,
         "kind": TITLE_KINDS[row["titleType"]],

@@ -1,7 +1,7 @@
-"""What IMDb's other files add to the titles of `title.basics.tsv`: votes, names elsewhere, episodes, who took part.
+"""Data that IMDb's other files add to `title.basics.tsv`: votes, local titles, episodes, cast and crew.
 
-They are joined in a database that is on disk and gone with the import, so that memory does not grow with them. Of each
-only the rows of titles that `title.basics.tsv` has are kept, of `name.basics.tsv` only the people of these.
+The files are joined in a temporary database on disk, so memory does not grow with them. It stores only rows of titles
+in `title.basics.tsv`, and of `name.basics.tsv` only the people of those titles.
 """
 
 import json
@@ -35,7 +35,7 @@ OTHER_FILES = {
     "title.crew": ("tconst", "directors", "writers"),
     "name.basics": ("nconst", "primaryName", "birthYear", "deathYear", "primaryProfession", "knownForTitles"),
 }  # fmt: skip
-"""Each file's columns, in the order in which the files are read."""
+"""The columns of each file, in the order in which the files are read."""
 REGION_LANGUAGES = dict(
     pair.split(":")
     for pair in """
@@ -44,23 +44,25 @@ REGION_LANGUAGES = dict(
     NZ:en-NZ PE:es-PE PL:pl PT:pt RO:ro RS:sr RU:ru SE:sv SI:sl SK:sk TH:th TR:tr TW:zh-TW UA:uk US:en VE:es-VE VN:vi
     """.split()
 )
-"""The language of a region's titles where none is told; no regions of several languages."""
+"""The language of a region's titles if none is stated; regions with several languages are omitted."""
 DISPLAY_TYPE = "imdbDisplay"
 EXCLUDED_CATEGORIES = ("archive_footage", "archive_sound")
 CREDIT_ROLES = {"actress": "actor"}
 MAX_NAME_LENGTH = 500
-"""Letters of a name, as a record takes it."""
+"""Characters of a name that a record accepts."""
 CREW_OFFSET = 100_000
-"""Who is named by `title.crew.tsv` comes behind those of `title.principals.tsv`."""
+"""Added to the positions of people in `title.crew.tsv`, who follow those in `title.principals.tsv`."""
 CREATE_TABLES = """
     PRAGMA journal_mode=OFF;
     PRAGMA cache_size=-16384;
     CREATE TABLE titles(tconst PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE pieces(tconst PRIMARY KEY, title, minutes) WITHOUT ROWID;
+    CREATE TABLE episode_titles(tconst PRIMARY KEY, title, minutes) WITHOUT ROWID;
     CREATE TABLE votes(tconst PRIMARY KEY, votes) WITHOUT ROWID;
-    CREATE TABLE names(tconst, tag, preferred, place, title, PRIMARY KEY (tconst, tag, preferred, place)) WITHOUT ROWID;
+    CREATE TABLE names(
+        tconst, tag, preferred, position, title, PRIMARY KEY (tconst, tag, preferred, position)
+    ) WITHOUT ROWID;
     CREATE TABLE episodes(parent, season, number, tconst UNIQUE, PRIMARY KEY (parent, season, number)) WITHOUT ROWID;
-    CREATE TABLE credits(tconst, place, nconst, role, character, PRIMARY KEY (tconst, place)) WITHOUT ROWID;
+    CREATE TABLE credits(tconst, position, nconst, role, character, PRIMARY KEY (tconst, position)) WITHOUT ROWID;
     CREATE INDEX credits_nconst ON credits(nconst);
     CREATE TABLE people(nconst PRIMARY KEY, name) WITHOUT ROWID;
     BEGIN;
@@ -75,62 +77,66 @@ INSERTS = {
     "name.basics": "INSERT OR IGNORE INTO people SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM credits WHERE nconst = ?1)",
 }
 SELECT_VOTES = "SELECT votes FROM votes WHERE tconst = ?"
-SELECT_NAMES = "SELECT tag, title FROM names WHERE tconst = ? ORDER BY tag, preferred, place DESC"
-"""Of one language the last counts: how IMDb shows it, else what stands first."""
+SELECT_NAMES = "SELECT tag, title FROM names WHERE tconst = ? ORDER BY tag, preferred, position DESC"
+"""The last title of a language counts: the one IMDb displays, else its first."""
 SELECT_EPISODES = """
-    SELECT season, number, title, minutes FROM episodes LEFT JOIN pieces USING (tconst) WHERE parent = ?
+    SELECT season, number, title, minutes FROM episodes LEFT JOIN episode_titles USING (tconst) WHERE parent = ?
     ORDER BY season, number
 """
-SELECT_CREDITS = "SELECT name, role, character FROM credits JOIN people USING (nconst) WHERE tconst = ? ORDER BY place"
+SELECT_CREDITS = (
+    "SELECT name, role, character FROM credits JOIN people USING (nconst) WHERE tconst = ? ORDER BY position"
+)
 
 
 def split_cells(line: bytes) -> list[str]:
+    """Return the cells of a line."""
     return decode_line(line).rstrip("\r\n").split("\t")
 
 
 class ImdbDatabase:
-    """The rows of the other files, by title."""
+    """A temporary database of the other files' rows, by title."""
 
     def __init__(self, most_lines: int = sys.maxsize):
         self.lines_left = most_lines
         self.lines_read = 0
-        """How many lines of the other files were read."""
-        self.connection = sqlite3.connect("", isolation_level=None)  # a file that SQLite drops when it is closed
+        """How many lines of the other files have been read."""
+        self.connection = sqlite3.connect("", isolation_level=None)  # a temporary file that SQLite deletes on close
         self.connection.executescript(CREATE_TABLES)
 
     def close(self) -> None:
+        """Close and delete the database."""
         self.connection.close()
 
     def load_files(self, basics: BinaryIO, others: Sequence[BinaryIO]) -> Iterator[FileEntry]:
-        """Keep what the files say; gives what is wrong in them, each file's name being the field."""
-        found: dict[str, Iterator[bytes | None]] = {}
+        """Load the files, yielding an entry for each error; its field is the file's name. Raises FileTooLarge."""
+        lines_by_file: dict[str, Iterator[bytes | None]] = {}
         for file in others:
             rest = iter_lines(file, max_lines=sys.maxsize)
             head = next(rest, None)
             name = next(
                 (name for name, columns in OTHER_FILES.items() if head and tuple(split_cells(head)) == columns), None
             )
-            if name is None or name in found:
+            if name is None or name in lines_by_file:
                 yield self._rejected_file(
-                    "unknown_format", f"A file is none of {', '.join(OTHER_FILES)}, or one of them twice."
+                    "unknown_format", f"A file is none of {', '.join(OTHER_FILES)}, or a duplicate."
                 )
             else:
-                found[name] = rest
-        if "name.basics" not in found and found.keys() & {"title.principals", "title.crew"}:
+                lines_by_file[name] = rest
+        if "name.basics" not in lines_by_file and lines_by_file.keys() & {"title.principals", "title.crew"}:
             yield self._rejected_file(
-                "missing", "Without name.basics.tsv nobody who took part has a name.", "name.basics"
+                "missing", "name.basics.tsv is missing; without it cast and crew have no names.", "name.basics"
             )
         self._store_titles(basics)
-        for name, rest in sorted(found.items(), key=lambda one: list(OTHER_FILES).index(one[0])):
+        for name, rest in sorted(lines_by_file.items(), key=lambda item: list(OTHER_FILES).index(item[0])):
             yield from self._store_rows(name, rest)
 
-    def _rejected_file(self, *told):
-        """What is wrong with a whole file; it takes the place of a line."""
+    def _rejected_file(self, *error):
+        """Return the entry of a rejected file, which counts as one line."""
         self.lines_read += 1
-        return rejected_entry(1, *told)._replace(before=self.lines_read - 1)
+        return rejected_entry(1, *error)._replace(before=self.lines_read - 1)
 
     def _store_titles(self, basics):
-        """Which titles there are, and what episodes are called; what is wrong is told when the titles are read."""
+        """Store which titles exist and what episodes are called; errors are reported when the titles are read."""
         for line in iter_lines(basics):
             self._count_line()
             row = split_cells(line) if line else []
@@ -138,39 +144,42 @@ class ImdbDatabase:
                 if len(row) == len(BASICS_COLUMNS) and row[1] in TITLE_KINDS:
                     self.connection.execute("INSERT OR IGNORE INTO titles VALUES (?)", row[:1])
                 elif len(row) == len(BASICS_COLUMNS) and row[1] == EPISODE_TYPE:
-                    self.connection.execute("INSERT OR IGNORE INTO pieces VALUES (?, ?, ?)", (row[0], row[2], row[7]))
+                    self.connection.execute(
+                        "INSERT OR IGNORE INTO episode_titles VALUES (?, ?, ?)", (row[0], row[2], row[7])
+                    )
             except UnicodeEncodeError:
                 continue
 
     def _count_line(self):
         self.lines_left -= 1
         if self.lines_left < 0:
-            raise FileTooLarge("The files have together more lines than files may.")
+            raise FileTooLarge("The files together have too many lines.")
 
-    def _store_rows(self, name, rest):
+    def _store_rows(self, name, lines):
+        """Store the rows of a file after its header, yielding an entry for each line that cannot be read."""
         columns, rows, statement = OTHER_FILES[name], ROW_PARSERS[name], INSERTS[name]
         before, self.lines_read = self.lines_read, self.lines_read + 1
-        for number, line in enumerate(rest, 2):
+        for number, line in enumerate(lines, 2):
             self.lines_read = before + number
             self._count_line()
             row = split_cells(line) if line else []
             if len(row) != len(columns):
-                flaw = f"The line has {len(row)} cells instead of {len(columns)}."
-                yield rejected_entry(number, "malformed", flaw, name)._replace(before=before)
+                reason = f"The line has {len(row)} cells instead of {len(columns)}."
+                yield rejected_entry(number, "malformed", reason, name)._replace(before=before)
                 continue
             try:
                 self.connection.executemany(statement, list(rows(row)))
             except (ValueError, TypeError, OverflowError) as error:
-                flaw = f"The line cannot be read: {error}."
-                yield rejected_entry(number, "wrong_type", flaw, name, f"imdb:{row[0]}")._replace(before=before)
+                reason = f"The line cannot be read: {error}."
+                yield rejected_entry(number, "wrong_type", reason, name, f"imdb:{row[0]}")._replace(before=before)
 
     def has_episode(self, tconst: str) -> bool:
-        """Whether an episode comes with its series."""
-        found = "SELECT 1 FROM episodes WHERE tconst = ?"
-        return self._fetch_all(found, tconst) != []
+        """Whether the series of an episode is known."""
+        select = "SELECT 1 FROM episodes WHERE tconst = ?"
+        return self._fetch_all(select, tconst) != []
 
     def partial_record(self, tconst: str, kind: str, title: str) -> dict[str, Any]:
-        """What the files say about a title, in the fields of a record; what they do not tell is left out."""
+        """Return what the files say about a title, as fields of a record without the empty ones."""
         votes = self._fetch_all(SELECT_VOTES, tconst)
         names = dict(self._fetch_all(SELECT_NAMES, tconst))
         part = {
@@ -182,26 +191,26 @@ class ImdbDatabase:
         return {field: value for field, value in part.items() if value}
 
     def _credits(self, tconst):
-        told = {}
+        credits = {}
         for name, role, character in self._fetch_all(SELECT_CREDITS, tconst):
-            told.setdefault(
+            credits.setdefault(
                 (name, role), {"name": name, "role": role} | ({"character": character} if character else {})
             )
-        return list(told.values())
+        return list(credits.values())
 
     def _seasons(self, tconst):
         seasons: dict[int, list] = {}
         for season, number, title, minutes in self._fetch_all(SELECT_EPISODES, tconst):
-            told = {"number": number, "title": title}
+            episode = {"number": number, "title": title}
             if minutes and minutes.isdecimal() and int(minutes):
-                told["runtime_s"] = int(minutes) * 60
-            seasons.setdefault(season, []).append(told)
-        return [{"number": number, "episodes": theirs} for number, theirs in seasons.items()]
+                episode["runtime_s"] = int(minutes) * 60
+            seasons.setdefault(season, []).append(episode)
+        return [{"number": number, "episodes": episodes} for number, episodes in seasons.items()]
 
     def _fetch_all(self, select, tconst):
         try:
-            with closing(self.connection.execute(select, (tconst,))) as found:
-                return found.fetchall()
+            with closing(self.connection.execute(select, (tconst,))) as cursor:
+                return cursor.fetchall()
         except UnicodeEncodeError:
             return []
 
@@ -211,24 +220,24 @@ def _rating_rows(row):
 
 
 def _name_rows(row):
-    """Titles as they are shown somewhere; not working titles, those on a disc, or what they mean word by word."""
-    tconst, place, title, region, spoken, types, attributes, original = row
-    shown = (
+    """Yield titles displayed in a region; not working titles, titles of disc releases or literal translations."""
+    tconst, position, title, region, language_code, types, attributes, original = row
+    is_displayed = (
         types in (NULL_CELL, DISPLAY_TYPE)
         and attributes == NULL_CELL
         and original != "1"
         and 0 < len(title) <= MAX_NAME_LENGTH
     )
-    if shown and (tag := _language_tag(region, spoken)):
-        yield tconst, tag, types == DISPLAY_TYPE, int(place), title
+    if is_displayed and (tag := _language_tag(region, language_code)):
+        yield tconst, tag, types == DISPLAY_TYPE, int(position), title
 
 
-def _language_tag(region, spoken):
-    """The BCP 47 tag of a title's region and language; None where they do not tell one."""
-    usual = REGION_LANGUAGES.get(region)
-    if spoken == NULL_CELL:
-        return usual
-    tag = spoken if usual == spoken or region not in COUNTRIES else f"{spoken}-{region}"
+def _language_tag(region, language_code):
+    """Return the BCP 47 tag for a title's region and language; None if they do not determine one."""
+    default = REGION_LANGUAGES.get(region)
+    if language_code == NULL_CELL:
+        return default
+    tag = language_code if default == language_code or region not in COUNTRIES else f"{language_code}-{region}"
     try:
         return normalize_language_tag(tag)
     except ValueError:
@@ -242,19 +251,19 @@ def _episode_rows(row):
 
 
 def _principal_rows(row):
-    tconst, place, nconst, category, _, characters = row
+    tconst, position, nconst, category, _, characters = row
     if category not in EXCLUDED_CATEGORIES:
-        played = ", ".join(json.loads(characters))[:MAX_NAME_LENGTH] if characters != NULL_CELL else None
-        yield tconst, int(place), nconst, CREDIT_ROLES.get(category, category), played
+        character = ", ".join(json.loads(characters))[:MAX_NAME_LENGTH] if characters != NULL_CELL else None
+        yield tconst, int(position), nconst, CREDIT_ROLES.get(category, category), character
 
 
 def _crew_rows(row):
     tconst, directors, writers = row
-    told = [(nconst, "director") for nconst in _split_list(directors)] + [
+    people = [(nconst, "director") for nconst in _split_list(directors)] + [
         (nconst, "writer") for nconst in _split_list(writers)
     ]
-    for place, (nconst, role) in enumerate(told, CREW_OFFSET):
-        yield tconst, place, nconst, role, None
+    for position, (nconst, role) in enumerate(people, CREW_OFFSET):
+        yield tconst, position, nconst, role, None
 
 
 def _split_list(cell):
@@ -274,4 +283,4 @@ ROW_PARSERS = {
     "title.crew": _crew_rows,
     "name.basics": _person_rows,
 }
-"""What is kept of each file's line: rows for its table."""
+"""The function that turns a line of each file into rows of its table."""

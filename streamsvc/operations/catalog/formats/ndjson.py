@@ -1,4 +1,4 @@
-"""The catalogue file: one record a line."""
+"""The catalogue file: NDJSON, one record per line."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _EXTERNAL_ID = re.compile(rb'"external_id"\s*:\s*"([^"\\]{1,200})"')
 
 
 def read_ndjson(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
-    """Empty lines are passed over; a line too long is told, not held in memory."""
+    """Yield the entries of a catalogue file; empty lines are skipped, and an overlong line is never held in memory."""
     for number, line in enumerate(iter_lines(file), 1):
         if number <= after:
             continue
@@ -24,11 +24,11 @@ def read_ndjson(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
 def _entry(number, line):
     try:
         return FileEntry(number, decode_record(line))
-    except InvalidRecord as flawed:
-        return FileEntry(number, external_id=_external_id_in(line), errors=flawed.errors)
+    except InvalidRecord as invalid:
+        return FileEntry(number, external_id=_external_id_in(line), errors=invalid.errors)
 
 
 def _external_id_in(line):
-    """The external id that a rejected line still tells."""
-    found = _EXTERNAL_ID.search(line)
-    return found and found[1].decode(errors="replace")
+    """Return the external id that can be read from a rejected line, or None."""
+    match = _EXTERNAL_ID.search(line)
+    return match and match[1].decode(errors="replace")

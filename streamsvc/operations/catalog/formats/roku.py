@@ -1,6 +1,6 @@
-"""A search feed in the shape that Roku's has: one JSON object with `assets`. Here "line" counts assets, from one.
+"""Roku search feeds: one JSON object with `assets`. The "line" of an entry is the number of its asset, from one.
 
-Movies and series with their episodes are taken. No more of the feed is held in memory than its episodes and one asset.
+Imports movies, and series with their episodes. Only the episodes and one asset at a time are held in memory.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ EXTERNAL_ID_NAMES = {"TMS": "gracenote", "ROVI": "rovi", "IMDB": "imdb", "EIDR":
 
 
 def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
-    """The file is read twice: what all assets share, and the episodes, may stand behind them."""
+    """Yield the entries of a feed; reads it twice, since shared members and episodes may follow the assets."""
     feed, episodes = {}, {}
     with suppress(ValueError, RecursionError):
         for name, value in _iter_members(file):
@@ -45,40 +45,38 @@ def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
                 yield entry
     except (ValueError, RecursionError) as error:
         yield rejected_entry(
-            number + 1, "malformed", f"From here on the feed is no JSON object with a list `assets`: {error}"
+            number + 1, "malformed", f"The feed is not a JSON object with a list `assets` from here on: {error}"
         )
 
 
 def _iter_members(file) -> Iterator[tuple[str | None, Any]]:
-    """The members of the feed, name and value, but each asset by itself. Raises ValueError, RecursionError."""
-    values = JsonReader(file)
-    values.expect("{")
-    while (name := values.read_name()) != ASSETS:
-        yield name, values.read_value()
-        values.expect(",")
-    values.expect("[")
-    if not values.accept("]"):
-        yield ASSET, values.read_value()
-        while values.accept(","):
-            yield ASSET, values.read_value()
-        values.expect("]")
-    while values.accept(","):
-        yield values.read_name(), values.read_value()
-    values.expect("}")
+    """Yield members of the feed as (name, value), and assets as (ASSET, value). Raises ValueError, RecursionError."""
+    reader = JsonReader(file)
+    reader.expect("{")
+    while (name := reader.read_name()) != ASSETS:
+        yield name, reader.read_value()
+        reader.expect(",")
+    reader.expect("[")
+    if not reader.accept("]"):
+        yield ASSET, reader.read_value()
+        while reader.accept(","):
+            yield ASSET, reader.read_value()
+        reader.expect("]")
+    while reader.accept(","):
+        yield reader.read_name(), reader.read_value()
+    reader.expect("}")
 
 
 def _entry(number, asset, feed, episodes):
-    """None for an episode, which comes with its series."""
+    """Return the entry of an asset; None for an episode, which is part of its series."""
     if not isinstance(asset, dict) or asset.get("type") not in ("movie", "series", "episode"):
-        return rejected_entry(number, "not_taken", "An asset is a movie, a series or an episode.", "type")
+        return rejected_entry(number, "not_taken", "An asset must be a movie, a series or an episode.", "type")
     if asset["type"] == "episode":
         return None
     try:
         part = _partial_record(asset, feed, episodes.get(asset.get("id"), []))
     except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
-        return rejected_entry(
-            number, "malformed", f"The asset is not shaped as it should be: {error!r}.", "", str(asset.get("id"))
-        )
+        return rejected_entry(number, "malformed", f"The asset is malformed: {error!r}.", "", str(asset.get("id")))
     return FileEntry(number, part=part, external_id=part["external_id"])
 
 
@@ -99,15 +97,16 @@ def _partial_record(asset, feed, episodes):
         "genres": asset.get("genres", []),
         "age_rating": _age_rating(asset.get("advisoryRatings", [])),
         "credits": [
-            {"name": one["name"], "role": CREDIT_ROLES.get(one["role"].lower(), one["role"])}
-            for one in asset.get("credits", [])
+            {"name": item["name"], "role": CREDIT_ROLES.get(item["role"].lower(), item["role"])}
+            for item in asset.get("credits", [])
         ],
         "artwork": [
-            {"role": ARTWORK_ROLES.get(one["type"], one["type"]), "url": one["url"]} for one in asset.get("images", [])
+            {"role": ARTWORK_ROLES.get(item["type"], item["type"]), "url": item["url"]}
+            for item in asset.get("images", [])
         ],
         "external_ids": {
-            EXTERNAL_ID_NAMES.get(one["idType"], one["idType"].lower()): one["id"]
-            for one in asset.get("externalIds", [])
+            EXTERNAL_ID_NAMES.get(item["idType"], item["idType"].lower()): item["id"]
+            for item in asset.get("externalIds", [])
         },
         "windows": [_window(option, feed) for option in options] or None,
         "seasons": _seasons(episodes, default),
@@ -120,42 +119,44 @@ def _descriptions(asset):
 
 
 def _texts_by_language(texts, default):
-    return {tag: one["value"] for one in texts for tag in one.get("languages") or [default]}
+    return {tag: text["value"] for text in texts for tag in text.get("languages") or [default]}
 
 
 def _age_rating(ratings):
-    known = [
-        f"{RATING_SYSTEMS[one['source']]}:{one['value']}" for one in ratings if one.get("source") in RATING_SYSTEMS
+    supported = [
+        f"{RATING_SYSTEMS[rating['source']]}:{rating['value']}"
+        for rating in ratings
+        if rating.get("source") in RATING_SYSTEMS
     ]
-    return known[0] if known else None
+    return supported[0] if supported else None
 
 
 def _window(option, feed):
-    where = option.get("availabilityInfo", {}).get("country") or feed.get("defaultAvailabilityCountries")
+    countries = option.get("availabilityInfo", {}).get("country") or feed.get("defaultAvailabilityCountries")
     return {
-        "countries": where and [code.upper() for code in where],
+        "countries": countries and [code.upper() for code in countries],
         "starts_at": option.get("availabilityStartTime"),
         "ends_at": option.get("availabilityEndTime"),
     }
 
 
 def _collect_episode(episodes, asset):
-    """An episode that is shaped as it should be, under the id of its series."""
-    told = asset.get("episodeInfo")
-    if isinstance(told, dict) and isinstance(told.get("seriesId"), str):
-        episodes.setdefault(told["seriesId"], []).append((told, asset))
+    """Add a well-formed episode to those of its series."""
+    info = asset.get("episodeInfo")
+    if isinstance(info, dict) and isinstance(info.get("seriesId"), str):
+        episodes.setdefault(info["seriesId"], []).append((info, asset))
 
 
 def _seasons(episodes, default):
     seasons: dict[int, list] = {}
-    for told, asset in episodes:
+    for info, asset in episodes:
         titles = _texts_by_language(asset["titles"], default)
         episode = {
-            "number": told["episodeNumber"],
+            "number": info["episodeNumber"],
             "title": titles.get(default),
             "synopsis": _texts_by_language(_descriptions(asset), default).get(default),
             "runtime_s": asset.get("durationInSeconds"),
             "released_on": asset.get("releaseDate"),
         }
-        seasons.setdefault(told["seasonNumber"], []).append({name: v for name, v in episode.items() if v is not None})
-    return [{"number": number, "episodes": theirs} for number, theirs in sorted(seasons.items())]
+        seasons.setdefault(info["seasonNumber"], []).append({name: v for name, v in episode.items() if v is not None})
+    return [{"number": number, "episodes": season_episodes} for number, season_episodes in sorted(seasons.items())]

@@ -1,5 +1,7 @@
-"""CSV with a header. Lists are parted by `|`; `director`, `writer`, `actor`, `poster` and `hls` have columns of their
-own. An empty cell says nothing: what was known stays. A cell that looks like a formula is the text that it is.
+"""CSV with a header row.
+
+Lists are separated by `|`; `director`, `writer`, `actor`, `poster` and `hls` are separate columns. An empty cell leaves
+the stored value unchanged. Cells that look like formulas are plain text.
 """
 
 import csv
@@ -27,6 +29,7 @@ CSV_COLUMNS = (*TEXT_COLUMNS, *LIST_COLUMNS, *CREDIT_COLUMNS, *OTHER_COLUMNS)
 
 
 def read_csv(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
+    """Yield the entries of a CSV file; an entry's line is the last line of its row."""
     source = _CsvLines(iter_lines(file))
     rows = csv.reader(source, strict=True)
     try:
@@ -36,27 +39,29 @@ def read_csv(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
         return
     if unknown := [name for name in header if name not in CSV_COLUMNS]:
         yield rejected_entry(
-            1, "unknown_field", f"There is no column {unknown[0]!r}; there are {', '.join(CSV_COLUMNS)}."
+            1, "unknown_field", f"Unknown column {unknown[0]!r}; the columns are {', '.join(CSV_COLUMNS)}."
         )
         return
     while True:
-        first, broken = source.number + 1, None
+        first, csv_error = source.number + 1, None
         try:
             cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            broken = error
+            csv_error = error
         if source.number <= after:
             continue
-        if broken:
-            yield rejected_entry(source.number, "malformed", f"The row from line {first} on cannot be read: {broken}.")
+        if csv_error:
+            yield rejected_entry(
+                source.number, "malformed", f"The row that starts at line {first} cannot be read: {csv_error}."
+            )
         elif any(cells):
             yield _entry(source.number, header, cells)
 
 
 class _CsvLines:
-    """Lines for the csv module: counted, and going on after an error, where a generator would be at its end."""
+    """Counts lines for the csv module, and continues after an error, which would end a generator."""
 
     def __init__(self, lines):
         self.lines, self.number = lines, 0
@@ -68,26 +73,26 @@ class _CsvLines:
         line = next(self.lines)
         self.number += 1
         if line is None:
-            raise csv.Error(f"a line has at most {MAX_LINE_BYTES} bytes")
+            raise csv.Error(f"a line must have at most {MAX_LINE_BYTES} bytes")
         return decode_line(line)
 
 
 def _entry(line, header, cells):
     if len(cells) != len(header):
         return rejected_entry(line, "malformed", f"The row has {len(cells)} cells under {len(header)} columns.")
-    given = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
-    part = {name: given[name] for name in TEXT_COLUMNS if name in given}
-    part |= {name: _split_list(given[name]) for name in LIST_COLUMNS if name in given}
-    if any(name in given for name in CREDIT_COLUMNS):
+    values = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
+    part = {name: values[name] for name in TEXT_COLUMNS if name in values}
+    part |= {name: _split_list(values[name]) for name in LIST_COLUMNS if name in values}
+    if any(name in values for name in CREDIT_COLUMNS):
         part["credits"] = [
-            {"name": one, "role": role} for role in CREDIT_COLUMNS for one in _split_list(given.get(role, ""))
+            {"name": value, "role": role} for role in CREDIT_COLUMNS for value in _split_list(values.get(role, ""))
         ]
-    if "poster" in given:
-        part["artwork"] = [{"role": "poster", "url": given["poster"]}]
-    if "hls" in given:
-        part["media"] = {"hls": given["hls"]}
-    return FileEntry(line, part=part, external_id=given.get("external_id"))
+    if "poster" in values:
+        part["artwork"] = [{"role": "poster", "url": values["poster"]}]
+    if "hls" in values:
+        part["media"] = {"hls": values["hls"]}
+    return FileEntry(line, part=part, external_id=values.get("external_id"))
 
 
 def _split_list(cell):
-    return [one.strip() for one in cell.split("|") if one.strip()]
+    return [item.strip() for item in cell.split("|") if item.strip()]

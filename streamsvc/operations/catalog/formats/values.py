@@ -1,4 +1,4 @@
-"""JSON read a value at a time from a file of any size."""
+"""Reads JSON one value at a time from a file of any size."""
 
 import codecs
 import json
@@ -12,9 +12,9 @@ WHITESPACE = re.compile(r"[ \t\r\n]*")
 
 
 class JsonReader:
-    """A place in a file of JSON. Bytes that are no UTF-8 pass as lone surrogates; no value may be longer than a line.
+    """A reader of a JSON file. Invalid UTF-8 becomes lone surrogates; the length of a value is limited.
 
-    What is not as it should be raises ValueError, what is nested too deeply RecursionError.
+    Methods raise ValueError for malformed JSON, and RecursionError for JSON nested too deeply.
     """
 
     def __init__(self, file: BinaryIO):
@@ -25,17 +25,18 @@ class JsonReader:
         self.at_end = False
 
     def accept(self, sign: str) -> bool:
-        """Whether this sign comes next; passes over it."""
-        taken = self._peek() == sign
-        self.at += taken
-        return taken
+        """Skip this sign if it comes next; return whether it did."""
+        is_next = self._peek() == sign
+        self.at += is_next
+        return is_next
 
     def expect(self, sign: str) -> None:
+        """Skip this sign, which must come next."""
         if not self.accept(sign):
-            raise ValueError(f"there should be a {sign}")
+            raise ValueError(f"expected {sign}")
 
     def read_value(self) -> Any:
-        """The value that comes next."""
+        """Read the next value."""
         self._peek()
         while True:
             try:
@@ -43,14 +44,14 @@ class JsonReader:
             except json.JSONDecodeError:
                 self._read_more()
                 continue
-            if end == len(self.text) and not self.at_end:  # a number may go on
+            if end == len(self.text) and not self.at_end:  # a number may continue
                 self._read_more()
                 continue
             self.at = end
             return value
 
     def read_name(self) -> str:
-        """The name of the member that comes next."""
+        """Read the name of the next member, and the colon."""
         name = self.read_value()
         if not isinstance(name, str):
             raise ValueError("a member has no name")
@@ -65,9 +66,9 @@ class JsonReader:
             self._read_more()
 
     def _read_more(self) -> None:
-        """Have more of the file. Raises ValueError where there is none, or enough for any value is there already."""
+        """Read another block. Raises ValueError at the end of the file, or if the text exceeds any valid value."""
         if self.at_end or len(self.text) - self.at > MAX_LINE_BYTES:
-            raise ValueError("a value is broken, or longer than a line may be")
+            raise ValueError("a value is malformed or too long")
         block = self.file.read(BLOCK_BYTES)
         self.at_end = not block
         self.text, self.at = self.text[self.at :] + self.decoder.decode(block, final=self.at_end), 0

@@ -1,4 +1,4 @@
-"""A file of titles, entry by entry: what is good lands, what is not is told with its line, field, code and reason."""
+"""Imports a file of titles: valid entries are written; others are reported with line, field, code and reason."""
 
 import gzip
 import sys
@@ -33,25 +33,27 @@ from streamsvc.storage.database import db
 
 READERS = {"ndjson": ndjson.read_ndjson, "csv": table.read_csv, "imdb": imdb.read_imdb, "roku": roku.read_roku}
 INITIAL_BATCH_SIZE, MIN_BATCH_SIZE, MAX_BATCH_SIZE = 250, 50, 1_000
-"""Titles in one transaction: the more, the less each costs."""
+"""Titles in one transaction; larger batches cost less per title."""
 TARGET_TRANSACTION_S = 0.6
-"""What a transaction should take, in seconds: other writers wait as long."""
+"""The intended duration of a transaction, in seconds, for which other writers have to wait."""
 MAX_REPORTED_REJECTIONS = 1_000
 MAX_ID_LENGTH, MAX_FIELD_LENGTH, MAX_REASON_LENGTH = 200, 200, 500
 STORED_RECORDS = sa.select(Title.external_id, TitleRecord.body).join(TitleRecord, TitleRecord.title_pk == Title.pk)
 
 
 class EntryRejection(NamedTuple):
+    """One error of a rejected entry."""
+
     line: int
     external_id: str | None
     error: FieldError
     before: int = 0
-    """Lines of other files that come before those of this one."""
+    """How many lines of other files precede this file's."""
 
 
 @dataclass
 class CatalogImportReport:
-    """What became of a file. `rejections` holds the first thousand; `rejected` counts all rejected entries."""
+    """The result of an import. `rejected` counts all rejected entries; `rejections` has the first thousand errors."""
 
     added: int = 0
     changed: int = 0
@@ -60,29 +62,31 @@ class CatalogImportReport:
     removed: int = 0
     lines: int = 0
     not_removed: str | None = None
-    """Why titles that the file does not name were left, where they should have been taken out."""
+    """Why titles missing from the file were not removed although that was requested."""
     rejections: list[EntryRejection] = field(default_factory=list)
 
     def add_outcome(self, outcome: Counter) -> None:
+        """Add the counts of a batch."""
         for name, number in outcome.items():
             setattr(self, name, getattr(self, name) + number)
 
     def add_rejections(self, entry: FileEntry) -> list[EntryRejection]:
+        """Count a rejected entry and return its errors."""
         name = entry.external_id and sanitize_text(entry.external_id, MAX_ID_LENGTH)
-        told = [EntryRejection(entry.line, name, _sanitize_error(flaw), entry.before) for flaw in entry.errors]
+        rejections = [EntryRejection(entry.line, name, _sanitize_error(error), entry.before) for error in entry.errors]
         self.rejected += 1
-        self.rejections += told[: max(0, MAX_REPORTED_REJECTIONS - len(self.rejections))]
-        return told
+        self.rejections += rejections[: max(0, MAX_REPORTED_REJECTIONS - len(self.rejections))]
+        return rejections
 
 
 def sanitize_text(text: str, max_length: int) -> str:
-    """What a broken file said, as text that can be kept and shown: well-formed, without NUL, not endless."""
+    """Return text from an untrusted file in a form that can be stored: well-formed, without NUL, and truncated."""
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:max_length]
 
 
-def _sanitize_error(flaw):
+def _sanitize_error(error):
     return FieldError(
-        sanitize_text(flaw.field, MAX_FIELD_LENGTH), flaw.code, sanitize_text(flaw.reason, MAX_REASON_LENGTH)
+        sanitize_text(error.field, MAX_FIELD_LENGTH), error.code, sanitize_text(error.reason, MAX_REASON_LENGTH)
     )
 
 
@@ -94,36 +98,40 @@ def import_file(
     most_removals_percent: int | None = None,
     others: Sequence[Path | str] = (),
 ) -> CatalogImportReport:
-    """Import a file, plain or gzip. `on_progress` hears how many lines are done, batch by batch.
+    """Import a file, plain or gzip. `on_progress` is called with the number of lines done after each batch.
 
-    Where `most_removals_percent` is given, titles that the file does not name are taken out, unless they are more.
-    `others` are what IMDb tells in other files. Raises OSError, EOFError or zlib.error for one that cannot be unpacked.
+    With `most_removals_percent`, titles missing from the file are removed, unless they exceed that share of the
+    catalogue. `others` are IMDb's other files. Raises OSError, EOFError or zlib.error for a file that cannot be
+    unpacked.
     """
     with ExitStack() as stack:
-        file, *beside = [stack.enter_context(open_file(one)) for one in (path, *others)]
+        file, *other_files = [stack.enter_context(open_file(name)) for name in (path, *others)]
         return import_entries(
-            read_entries(file_format, file, others=beside), on_progress, dry_run, most_removals_percent
+            read_entries(file_format, file, others=other_files), on_progress, dry_run, most_removals_percent
         )
 
 
 def read_entries(
     file_format: str, file: BinaryIO, after: int = 0, others: Sequence[BinaryIO] = (), max_lines: int = sys.maxsize
 ) -> Iterator[FileEntry]:
-    """The entries of a file behind line `after`, the lines of `others` coming first; with them `most_together`.
+    """Yield the entries of a file after line `after`, with the lines of `others` counted first.
 
-    One in another encoding than UTF-8 is refused as a whole.
+    `max_lines` limits the lines of all files together. A file in UTF-16 or UTF-32 is rejected as a whole.
     """
-    if any(is_utf_16_or_32(one.peek(2)[:2]) for one in (file, *others)):
+    if any(is_utf_16_or_32(opened.peek(2)[:2]) for opened in (file, *others)):
         return iter(
-            [] if after else [rejected_entry(1, "unknown_encoding", "The file is not in UTF-8 but in UTF-16 or -32.")]
+            []
+            if after
+            else [rejected_entry(1, "unknown_encoding", "The file must be in UTF-8; it is in UTF-16 or UTF-32.")]
         )
     return imdb.read_imdb(file, after, others, max_lines) if others else READERS[file_format](file, after)
 
 
 def open_file(path: Path | str) -> BinaryIO:
+    """Open a file for reading, unpacked if it is a gzip file."""
     with Path(path).open("rb") as file:
-        packed = file.read(2) == GZIP_SIGNATURE
-    return gzip.open(path, "rb") if packed else Path(path).open("rb")
+        is_gzip = file.read(2) == GZIP_SIGNATURE
+    return gzip.open(path, "rb") if is_gzip else Path(path).open("rb")
 
 
 def import_entries(
@@ -132,23 +140,23 @@ def import_entries(
     dry_run: bool = False,
     most_removals_percent: int | None = None,
 ) -> CatalogImportReport:
-    """Put the entries into the catalogue, a batch to a transaction; with `dry_run` only tell what would happen."""
-    report, memory, began, named = CatalogImportReport(), writing.WriteCache(), clock.now(), array("q")
+    """Import entries, one transaction per batch; with `dry_run` only report what would happen."""
+    report, cache, started_at, named_pks = CatalogImportReport(), writing.WriteCache(), clock.now(), array("q")
     if not dry_run:
         fulltext.start_bulk_writes()
         db.session.commit()
     for batch in iter_batches(entries):
-        import_batch(batch, report, memory, dry_run, lambda _, pks: named.extend(pks))
+        import_batch(batch, report, cache, dry_run, lambda _, pks: named_pks.extend(pks))
         if on_progress:
             on_progress(report.lines)
     if not dry_run:
         if most_removals_percent is not None:
             try:
                 report.removed = missing.remove_missing_titles(
-                    set(named), report.rejected, most_removals_percent, began
+                    set(named_pks), report.rejected, most_removals_percent, started_at
                 )
-            except missing.RemovalRefused as why:
-                report.not_removed = str(why)
+            except missing.RemovalRefused as refusal:
+                report.not_removed = str(refusal)
         indexing.update_catalog_statistics()
         merge = fulltext.complete_bulk_writes(report.added + report.changed)
         db.session.commit()
@@ -168,12 +176,12 @@ def import_batch(
     dry_run=False,
     on_batch: BatchHook | None = None,
 ):
-    """One transaction: the good entries of a batch, and what `also(rejections, titles' keys)` writes with them."""
-    now = clock.now()  # before the unit of work begins: a new sandbox's clock starts by a write of its own
+    """Import a batch in one transaction, with what `on_batch(rejections, titles' keys)` writes."""
+    now = clock.now()  # before the unit of work starts: a new sandbox's clock starts with a write of its own
     bulk.prepare_connection()
-    whole = _complete_records(batch)
-    told = [rejection for entry in whole if entry.errors for rejection in report.add_rejections(entry)]
-    records = [entry.record for entry in whole if entry.record]
+    entries = _complete_records(batch)
+    rejections = [rejection for entry in entries if entry.errors for rejection in report.add_rejections(entry)]
+    records = [entry.record for entry in entries if entry.record]
     outcome, pks = writing.write_titles(records, now, cache) if records else (Counter(), {})
     report.add_outcome(outcome)
     report.lines = batch[-1].overall_line
@@ -181,43 +189,45 @@ def import_batch(
         db.session.rollback()
         cache.clear()
     if on_batch:
-        on_batch(told, () if dry_run else pks.values())
+        on_batch(rejections, () if dry_run else pks.values())
     db.session.commit()
 
 
 def _complete_records(batch: list[FileEntry]) -> list[FileEntry]:
-    """The batch with whole records: a part is laid over what is known of its title, which nobody else changes then."""
+    """Return the batch with complete records: partial ones are merged into the stored records, under the lock."""
     names = {entry.external_id for entry in batch if entry.part is not None} - {None}
     if names:
         writing.lock_catalog()
-    askable = sorted(name for name in names if name == sanitize_text(name, MAX_ID_LENGTH))
-    known = {row.external_id: row.body for row in bulk.select_rows_in(STORED_RECORDS, Title.external_id, askable)}
-    return [_complete_record(entry, known) if entry.part is not None else entry for entry in batch]
+    storable_names = sorted(name for name in names if name == sanitize_text(name, MAX_ID_LENGTH))
+    stored = {
+        row.external_id: row.body for row in bulk.select_rows_in(STORED_RECORDS, Title.external_id, storable_names)
+    }
+    return [_complete_record(entry, stored) if entry.part is not None else entry for entry in batch]
 
 
-def _complete_record(entry, known):
-    body = known.get(entry.external_id)
+def _complete_record(entry, stored):
+    body = stored.get(entry.external_id)
     try:
-        base = msgspec.json.decode(body) if body else {}
-        return entry._replace(record=convert_record(merge_partial_record(base, entry.part), from_text=True))
-    except InvalidRecord as flawed:
-        return entry._replace(errors=flawed.errors)
+        record = msgspec.json.decode(body) if body else {}
+        return entry._replace(record=convert_record(merge_partial_record(record, entry.part), from_text=True))
+    except InvalidRecord as invalid:
+        return entry._replace(errors=invalid.errors)
 
 
 def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
-    """Entries by the batch; of one title there is one entry in a batch, so that the later line has the last word.
+    """Yield entries in batches with at most one entry per title, so that a later line overrides an earlier one.
 
-    How many there are in one follows from how long the work with the last one took.
+    The size of a batch depends on how long the previous one took.
     """
     batch: list[FileEntry] = []
     names: set[str] = set()
-    most = INITIAL_BATCH_SIZE
+    size = INITIAL_BATCH_SIZE
     for entry in entries:
         name = entry.record.external_id if entry.record else entry.external_id
-        if len(batch) >= most or name in names:
-            began = clock.wall_time()
+        if len(batch) >= size or name in names:
+            started_at = clock.wall_time()
             yield batch
-            most = next_batch_size(len(batch), (clock.wall_time() - began).total_seconds())
+            size = next_batch_size(len(batch), (clock.wall_time() - started_at).total_seconds())
             batch, names = [], set()
         batch.append(entry)
         if name:
@@ -227,6 +237,6 @@ def iter_batches(entries: Iterable[FileEntry]) -> Iterator[list[FileEntry]]:
 
 
 def next_batch_size(done: int, took_s: float) -> int:
-    """How many titles fill a turn, where so many took so long; no more than twice as many as before."""
-    fitting = round(done * min(TARGET_TRANSACTION_S / max(took_s, 0.001), 2))
-    return max(MIN_BATCH_SIZE, min(fitting, MAX_BATCH_SIZE))
+    """Return how many titles fill the intended duration if `done` took `took_s`; at most twice as many as before."""
+    size = round(done * min(TARGET_TRANSACTION_S / max(took_s, 0.001), 2))
+    return max(MIN_BATCH_SIZE, min(size, MAX_BATCH_SIZE))

@@ -1,4 +1,4 @@
-"""Imports by API: the file is kept in pieces, the worker carries it out, and where it stopped it goes on."""
+"""Imports through the API: the file is stored in chunks, and the worker imports it, resuming where it stopped."""
 
 import zlib
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ from streamsvc.worker import jobs
 
 MAX_FILE_BYTES = 64 << 20
 MAX_ARCHIVE_LINES = 1_000_000
-"""Lines of IMDb's files in one archive: each turn joins them anew, which is to end well before a job's lease."""
+"""Lines of IMDb's files in one archive: each run joins them again, which must end well before a job's lease."""
 MAX_RUN_TIME = timedelta(seconds=15)
-"""How long the worker stays with one import before other jobs have their turn; well below a job's lease."""
+"""How long one job works on an import before other jobs run; well below a job's lease."""
 FINAL_STATUSES = ("done", "failed")
 COUNT_COLUMNS = ("added", "changed", "unchanged", "rejected")
 
 
 class ImportTakenOver(Exception):
-    """Another worker goes on with the import: this one was so slow that its lease ran out."""
+    """Another worker has taken over the import, since this one's lease expired."""
 
 
 def create_import(body: bytes, options: dict, now: datetime) -> Import:
-    """Keep a file and have the worker import it, in the caller's unit of work."""
-    made = Import(
+    """Store a file and enqueue its import, in the caller's unit of work."""
+    new_import = Import(
         status="queued",
         format=options["format"],
         dry_run=options["dry_run"],
@@ -39,61 +39,64 @@ def create_import(body: bytes, options: dict, now: datetime) -> Import:
         most_removals_percent=options["most_removals_percent"],
         created_at=now,
     )
-    db.session.add(made)
+    db.session.add(new_import)
     db.session.flush()
-    for position, at in enumerate(range(0, len(body), CHUNK_BYTES)):
-        db.session.add(ImportChunk(import_id=made.id, position=position, body=body[at : at + CHUNK_BYTES]))
-    jobs.enqueue_job("catalog_import", {"id": made.id}, now, dedupe=f"import {made.id}")
-    return made
+    for position, start in enumerate(range(0, len(body), CHUNK_BYTES)):
+        db.session.add(ImportChunk(import_id=new_import.id, position=position, body=body[start : start + CHUNK_BYTES]))
+    jobs.enqueue_job("catalog_import", {"id": new_import.id}, now, dedupe=f"import {new_import.id}")
+    return new_import
 
 
 @jobs.job_handler("catalog_import")
 def handle_catalog_import(payload: dict, now: datetime) -> None:
-    """Import on from where it stopped; asks for another turn where time is up."""
-    made = fetch_one(sa.select(*Import.__table__.c).where(Import.id == payload["id"]))
-    if made is None or made.status in FINAL_STATUSES:
+    """Continue an import where it stopped. Raises Retry when the time is up, ImportTakenOver after a lost lease."""
+    catalog_import = fetch_one(sa.select(*Import.__table__.c).where(Import.id == payload["id"]))
+    if catalog_import is None or catalog_import.status in FINAL_STATUSES:
         return
     try:
-        _import_file(made, now)
-    except (OSError, EOFError, zlib.error, BadZipFile) as broken:
+        _import_file(catalog_import, now)
+    except (OSError, EOFError, zlib.error, BadZipFile) as error:
         db.session.rollback()
-        return _close_import(made, now, "failed", error=f"The file cannot be unpacked: {broken}")
-    except FileTooLarge as large:
+        return _close_import(catalog_import, now, "failed", error=f"The file cannot be unpacked: {error}")
+    except FileTooLarge as too_large:
         db.session.rollback()
-        return _close_import(made, now, "failed", error=f"The file is too large: {large}")
-    _complete_import(made, now)
+        return _close_import(catalog_import, now, "failed", error=f"The file is too large: {too_large}")
+    _complete_import(catalog_import, now)
 
 
-def _import_file(made, now):
-    """The file is read between units of work, so that nobody waits for it."""
-    file, *others = stored_files.open_import_files(made.id, archives=made.format == "imdb")
-    entries = importing.read_entries(made.format, file, made.lines_done, others, MAX_ARCHIVE_LINES)
-    memory = writing.WriteCache()
-    if not made.dry_run:
+def _import_file(catalog_import, now):
+    """Import batches until the file or the time is up; the file is read between units of work, holding no lock."""
+    file, *others = stored_files.open_import_files(catalog_import.id, archives=catalog_import.format == "imdb")
+    entries = importing.read_entries(catalog_import.format, file, catalog_import.lines_done, others, MAX_ARCHIVE_LINES)
+    cache = writing.WriteCache()
+    if not catalog_import.dry_run:
         fulltext.start_bulk_writes()
         db.session.commit()
-    lines_done, until = made.lines_done, None
+    lines_done, until = catalog_import.lines_done, None
     for batch in importing.iter_batches(entries):
         until = until or clock.wall_time() + MAX_RUN_TIME
-        lines_done = _import_batch(made, batch, memory, lines_done)
+        lines_done = _import_batch(catalog_import, batch, cache, lines_done)
         if clock.wall_time() > until:
             raise jobs.Retry(now)
 
 
-def _import_batch(made, batch, cache, after):
-    """One transaction: the batch, its rejections, and how far the file is done, which it gives. Raises TakenOver."""
+def _import_batch(catalog_import, batch, cache, after):
+    """Import a batch, its rejections and the progress in one transaction; return the lines done.
+
+    Raises ImportTakenOver.
+    """
     report = importing.CatalogImportReport()
 
-    def also(told, pks):
-        _store_rejections(made.id, told)
-        if made.remove_missing and not made.dry_run:
-            _store_named_titles(made.id, pks)
-        moved = {name: getattr(Import, name) + getattr(report, name) for name in COUNT_COLUMNS}
-        done = sa.update(Import).where(Import.id == made.id, Import.lines_done == after)
-        if db.session.execute(done.values(status="running", lines_done=report.lines, **moved)).rowcount != 1:
+    def record_progress(rejections, pks):
+        _store_rejections(catalog_import.id, rejections)
+        if catalog_import.remove_missing and not catalog_import.dry_run:
+            _store_named_titles(catalog_import.id, pks)
+        counts = {name: getattr(Import, name) + getattr(report, name) for name in COUNT_COLUMNS}
+        progress = sa.update(Import).where(Import.id == catalog_import.id, Import.lines_done == after)
+        if db.session.execute(progress.values(status="running", lines_done=report.lines, **counts)).rowcount != 1:
             raise ImportTakenOver
 
-    importing.import_batch(batch, report, cache, made.dry_run, also)
+    importing.import_batch(batch, report, cache, catalog_import.dry_run, record_progress)
     return report.lines
 
 
@@ -101,12 +104,12 @@ def _store_rejections(import_id, rejections):
     positions: dict[int, int] = {}
     rows = []
     for rejection in rejections:
-        place = rejection.before + rejection.line
-        positions[place] = positions.get(place, rejection.before - 1) + 1
+        overall_line = rejection.before + rejection.line
+        positions[overall_line] = positions.get(overall_line, rejection.before - 1) + 1
         row = {
             "import_id": import_id,
             "line": rejection.line,
-            "position": positions[place],
+            "position": positions[overall_line],
             "external_id": rejection.external_id,
             **rejection.error._asdict(),
         }
@@ -116,39 +119,41 @@ def _store_rejections(import_id, rejections):
 
 
 def _store_named_titles(import_id, pks: Iterable[int]):
-    for some in bulk.in_chunks(list(pks)):
-        rows = [{"import_id": import_id, "title_pk": pk} for pk in some]
+    for chunk in bulk.in_chunks(list(pks)):
+        rows = [{"import_id": import_id, "title_pk": pk} for pk in chunk]
         db.session.execute(insert(ImportedTitle).values(rows).on_conflict_do_nothing())
 
 
-def _complete_import(made, now):
-    """The end of the file: titles that it did not name go, where that was asked for and they are not too many."""
+def _complete_import(catalog_import, now):
+    """Complete an import at the end of its file; remove missing titles if requested, unless they are too many."""
     error, removed = None, 0
-    made = _lock_import(made)
-    if made.remove_missing and not made.dry_run:
-        named = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == made.id)
+    catalog_import = _lock_import(catalog_import)
+    if catalog_import.remove_missing and not catalog_import.dry_run:
+        named_pks = sa.select(ImportedTitle.title_pk).where(ImportedTitle.import_id == catalog_import.id)
         try:
-            removed = missing.remove_missing_titles(named, made.rejected, made.most_removals_percent, made.created_at)
-        except missing.RemovalRefused as why:
-            error = str(why)
-    _close_import(made, now, "failed" if error else "done", error, removed)
+            removed = missing.remove_missing_titles(
+                named_pks, catalog_import.rejected, catalog_import.most_removals_percent, catalog_import.created_at
+            )
+        except missing.RemovalRefused as refusal:
+            error = str(refusal)
+    _close_import(catalog_import, now, "failed" if error else "done", error, removed)
     indexing.update_catalog_statistics()
-    if not made.dry_run and fulltext.complete_bulk_writes(made.added + made.changed):
-        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {made.id}")
+    if not catalog_import.dry_run and fulltext.complete_bulk_writes(catalog_import.added + catalog_import.changed):
+        jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {catalog_import.id}")
 
 
-def _lock_import(made):
-    """The import, which nobody else ends until the unit of work does. Raises TakenOver where it ended already."""
+def _lock_import(catalog_import):
+    """Return the import, locked until the unit of work ends. Raises ImportTakenOver if it has ended already."""
     writing.lock_catalog()
-    held = lock_row(Import, made.id)
-    if held.status in FINAL_STATUSES:
+    locked = lock_row(Import, catalog_import.id)
+    if locked.status in FINAL_STATUSES:
         raise ImportTakenOver
-    return held
+    return locked
 
 
-def _close_import(made, now, status, error=None, removed=0):
-    _lock_import(made)
+def _close_import(catalog_import, now, status, error=None, removed=0):
+    _lock_import(catalog_import)
     for model in (ImportChunk, ImportedTitle):
-        db.session.execute(sa.delete(model).where(model.import_id == made.id))
-    ended = {"status": status, "error": error, "removed": removed, "finished_at": now}
-    db.session.execute(sa.update(Import).where(Import.id == made.id).values(ended))
+        db.session.execute(sa.delete(model).where(model.import_id == catalog_import.id))
+    values = {"status": status, "error": error, "removed": removed, "finished_at": now}
+    db.session.execute(sa.update(Import).where(Import.id == catalog_import.id).values(values))

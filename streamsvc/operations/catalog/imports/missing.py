@@ -1,4 +1,4 @@
-"""A full sync's end: the titles that the file did not name are taken out, unless that would be too many."""
+"""Removes the titles that an imported file does not name, unless they are too many."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -12,16 +12,16 @@ from streamsvc.storage.database import db
 
 
 class RemovalRefused(Exception):
-    """Why no title was taken out."""
+    """No title was removed; the message says why."""
 
 
 def remove_missing_titles(
     named: Collection[int] | sa.Select, rejected: int, max_percent: int, started_at: datetime
 ) -> int:
-    """Take out the titles whose keys are not `named`, in the caller's unit of work; how many. Raises NotRemoved.
+    """Remove the titles whose keys are not in `named`, in the caller's unit of work; return how many.
 
-    What somebody added or changed since the import `began` is newer than the file, and stays. Where a line was
-    rejected, or more than `most_percent` of the catalogue would go, nothing does.
+    Titles created or changed after `started_at`, the start of the import, are newer than the file and stay. Raises
+    RemovalRefused if a line was rejected, or if more than `max_percent` of the catalogue would be removed.
     """
     if rejected:
         raise RemovalRefused("Some lines were rejected, so no title was removed.")
@@ -37,8 +37,8 @@ def remove_missing_titles(
         raise RemovalRefused(
             f"{len(missing)} of {total} titles are not in the file, more than {max_percent} %; none was removed."
         )
-    for some in bulk.in_chunks(missing):
-        editing.mark_titles_removed(some, clock.now())
+    for chunk in bulk.in_chunks(missing):
+        editing.mark_titles_removed(chunk, clock.now())
     if missing:
         writing.increment_catalog_version()
     return len(missing)

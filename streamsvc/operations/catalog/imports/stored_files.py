@@ -1,4 +1,4 @@
-"""The file of an import, read out of the pieces in which it is kept; unpacked where it came packed."""
+"""Reads the file of an import from its stored chunks, unpacking gzip and zip."""
 
 import gzip
 import io
@@ -15,14 +15,14 @@ from streamsvc.storage.database import fetch_one
 CHUNK_BYTES = 256 * 1024
 MAX_UNPACKED_BYTES = 4 << 30
 ZIP_SIGNATURE = b"PK"
-"""How an archive begins."""
+"""The first bytes of an archive."""
 MAX_ARCHIVE_MEMBERS = 20
 ACCEPTED_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How members of an archive may be packed: what else there is may ask for any amount of memory."""
+"""How members of an archive may be compressed; other methods may need any amount of memory."""
 
 
 class StoredFile(io.RawIOBase):
-    """The kept file. Each piece is read by itself, outside of any unit of work, so that nobody waits meanwhile."""
+    """A stored file. Each chunk is read outside of any unit of work, so that reading holds no lock."""
 
     def __init__(self, import_id: str):
         self.import_id = import_id
@@ -48,24 +48,24 @@ class StoredFile(io.RawIOBase):
     def readinto(self, buffer):
         position, skipped = divmod(self.offset, CHUNK_BYTES)
         if position != self.position:
-            found = fetch_one(sa.select(ImportChunk.body).where(self._own_chunks(), ImportChunk.position == position))
-            self.position, self.chunk = position, found.body if found else b""
-        taken = self.chunk[skipped : skipped + len(buffer)]
-        buffer[: len(taken)] = taken
-        self.offset += len(taken)
-        return len(taken)
+            row = fetch_one(sa.select(ImportChunk.body).where(self._own_chunks(), ImportChunk.position == position))
+            self.position, self.chunk = position, row.body if row else b""
+        data = self.chunk[skipped : skipped + len(buffer)]
+        buffer[: len(data)] = data
+        self.offset += len(data)
+        return len(data)
 
 
 class UnpackedFile(io.RawIOBase):
-    """What a packed file holds, to be read again from its beginning.
+    """An unpacked file that can be read again from the start.
 
-    Raises TooLarge where it and those `beside` it unpack to more than files may.
+    Reading raises FileTooLarge if the files of its `group` together unpack to more than MAX_UNPACKED_BYTES.
     """
 
-    def __init__(self, file: BinaryIO, beside: "list[UnpackedFile]"):
+    def __init__(self, file: BinaryIO, group: "list[UnpackedFile]"):
         self.file, self.max_offset = file, 0
-        self.group = beside
-        beside.append(self)
+        self.group = group
+        group.append(self)
 
     def readable(self):
         return True
@@ -77,33 +77,31 @@ class UnpackedFile(io.RawIOBase):
         return self.file.seek(offset, whence)
 
     def readinto(self, buffer):
-        if sum(one.max_offset for one in self.group) > MAX_UNPACKED_BYTES:
+        if sum(member.max_offset for member in self.group) > MAX_UNPACKED_BYTES:
             raise FileTooLarge(f"It unpacks to more than {MAX_UNPACKED_BYTES} bytes.")
-        taken = self.file.read(len(buffer))
-        buffer[: len(taken)] = taken
+        data = self.file.read(len(buffer))
+        buffer[: len(data)] = data
         self.max_offset = max(self.max_offset, self.file.tell())
-        return len(taken)
+        return len(data)
 
 
 class ArchiveReader(io.BufferedReader):
-    """What an archive is read from: its directory is asked for at once, and may be no larger than a piece."""
+    """Reads an archive. Its directory is read at once and may be no larger than a chunk."""
 
     def read(self, size=-1):
         if size is not None and size > CHUNK_BYTES:
-            raise FileTooLarge("It is an archive of too many files.")
+            raise FileTooLarge("The archive has too many files.")
         return super().read(size)
 
 
 def open_import_files(import_id: str, archives: bool) -> list[BinaryIO]:
-    """The file of an import, unpacked; those in it, where it is a zip archive and `archives` are taken.
+    """Open the file of an import, unpacked; if it is a zip archive and `archives` is true, its members.
 
-    One that cannot be unpacked raises OSError, EOFError, zlib.error or BadZipFile, now or when it is read; one of
-    more than a file may have, TooLarge.
+    Raises OSError, EOFError, zlib.error or BadZipFile, now or while reading, if it cannot be unpacked; FileTooLarge if
+    it exceeds the limits.
     """
-    whole = ArchiveReader(StoredFile(import_id), CHUNK_BYTES)
-    return (
-        _open_archive_members(whole) if archives and _starts_with(whole, ZIP_SIGNATURE) else [_unpack_gzip(whole, [])]
-    )
+    file = ArchiveReader(StoredFile(import_id), CHUNK_BYTES)
+    return _open_archive_members(file) if archives and _starts_with(file, ZIP_SIGNATURE) else [_unpack_gzip(file, [])]
 
 
 def _starts_with(file, signature):
@@ -120,17 +118,17 @@ def _buffered(file, group):
     return io.BufferedReader(UnpackedFile(file, group), CHUNK_BYTES)
 
 
-def _open_archive_members(whole):
+def _open_archive_members(file):
     try:
-        archive = zipfile.ZipFile(whole)
-        members = [one for one in archive.infolist() if not one.is_dir()]
+        archive = zipfile.ZipFile(file)
+        members = [member for member in archive.infolist() if not member.is_dir()]
         if not members:
-            raise zipfile.BadZipFile("there is no file in the archive")
+            raise zipfile.BadZipFile("the archive is empty")
         if len(members) > MAX_ARCHIVE_MEMBERS:
-            raise FileTooLarge(f"It is an archive of more than {MAX_ARCHIVE_MEMBERS} files.")
-        if any(one.compress_type not in ACCEPTED_COMPRESSION for one in members):
-            raise zipfile.BadZipFile("a file in the archive is packed in another way than deflated")
+            raise FileTooLarge(f"The archive has more than {MAX_ARCHIVE_MEMBERS} files.")
+        if any(member.compress_type not in ACCEPTED_COMPRESSION for member in members):
+            raise zipfile.BadZipFile("files in the archive must be stored or deflated")
         outer, inner = [], []
-        return [_unpack_gzip(_buffered(archive.open(one), outer), inner) for one in members]
-    except (ValueError, OverflowError, IndexError, RuntimeError, struct.error) as broken:  # encrypted ones, too
-        raise zipfile.BadZipFile(str(broken)) from None
+        return [_unpack_gzip(_buffered(archive.open(member), outer), inner) for member in members]
+    except (ValueError, OverflowError, IndexError, RuntimeError, struct.error) as error:  # encrypted archives, too
+        raise zipfile.BadZipFile(str(error)) from None

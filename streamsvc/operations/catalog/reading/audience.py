@@ -1,28 +1,25 @@
-"""For whom the catalogue is read: the facts that decide what is shown, and under which ETag."""
+"""The audience of a catalogue read: the facts that decide which titles are visible and under which ETag."""
 
 from dataclasses import dataclass
 
-from flask import current_app
-
 from streamsvc import clock
-from streamsvc.http import trusted_proxies
 from streamsvc.models.catalog.visibility import NO_AGE_LIMIT
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.playback.access import ViewerFacts
-from streamsvc.security.authentication import current_operator, current_viewer
+from streamsvc.security.authentication import Viewer
 
 
 @dataclass(frozen=True)
 class Audience:
-    """Everybody with the same facts and language gets the same lists, byte for byte."""
+    """Viewers with equal facts and language get the same lists, byte for byte."""
 
     facts: ViewerFacts
     language: str | None = None
     sees_all: bool = False
-    """An operator: windows, plans and maturity hide nothing."""
+    """True for operators: windows, plans and maturity hide nothing."""
 
     def sql_parameters(self) -> dict:
-        """What the conditions of models/catalog/visibility.py ask for; nothing for an operator."""
+        """Return the parameters of the conditions in models/catalog/visibility.py; empty for an operator."""
         if self.sees_all:
             return {}
         facts = self.facts
@@ -34,36 +31,38 @@ class Audience:
         }
 
 
-def current_audience(country: str | None = None) -> Audience:
-    """Who asks. An operator sees all; `country` is where it asks for."""
-    if current_operator():
-        return Audience(ViewerFacts(country=country, any_plan=True), sees_all=True)
-    return Audience(
-        current_viewer_facts(),
-        current_viewer().profile.language if current_viewer().profile else current_viewer().row.locale,
-    )
+def operator_audience(country: str | None) -> Audience:
+    """Return the audience of an operator, who sees every title; availability is computed for `country`."""
+    return Audience(ViewerFacts(country=country, any_plan=True), sees_all=True)
 
 
-def current_viewer_facts() -> ViewerFacts:
-    """What decides about access for the signed-in viewer.
+def viewer_audience(viewer: Viewer, reported_country: str | None) -> Audience:
+    """Return the audience of a viewer, in the profile's language if a profile is selected, else the account's."""
+    language = viewer.profile.language if viewer.profile else viewer.row.locale
+    return Audience(viewer_facts(viewer, reported_country), language)
 
-    Where no profile is chosen yet, the strictest limit of the account's profiles counts.
+
+def viewer_facts(viewer: Viewer, reported_country: str | None) -> ViewerFacts:
+    """Return the facts that decide what a viewer may see and play; see `viewer_country` for `reported_country`.
+
+    While no profile is selected, the strictest age limit among the account's profiles applies.
     """
-    who = current_viewer()
-    paid = who.entitlements
-    profiles = [who.profile] if who.profile else who.profiles
+    entitlements = viewer.entitlements
+    profiles = [viewer.profile] if viewer.profile else viewer.profiles
     limits = [profile.max_age for profile in profiles if profile.max_age is not None]
     return ViewerFacts(
         max_age=min(limits, default=None),
-        country=viewer_country(who),
-        subscribed=paid["active"],
-        plan=paid["plan"],
-        has_profile=who.profile is not None,
+        country=viewer_country(viewer, reported_country),
+        subscribed=entitlements["active"],
+        plan=entitlements["plan"],
+        has_profile=viewer.profile is not None,
     )
 
 
-def viewer_country(viewer) -> str | None:
-    """Where the viewer is: what the trusted proxy says, where there is one, else the account's country."""
-    header = current_app.extensions["settings"].country_header
-    told = trusted_proxies.read_proxy_header(header).upper() if header else viewer.row.country
-    return told if told in COUNTRIES else None
+def viewer_country(viewer: Viewer, reported_country: str | None) -> str | None:
+    """Return the country that the trusted proxy reports; the account's if none is configured to report one.
+
+    None for an unknown country. `reported_country` is that of http/trusted_proxies.py:client_country.
+    """
+    country = viewer.row.country if reported_country is None else reported_country
+    return country if country in COUNTRIES else None

@@ -1,4 +1,4 @@
-"""A title as the decision about access needs it: for details, for playback, for "why not?"."""
+"""Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
 import sqlalchemy as sa
 
@@ -14,7 +14,10 @@ PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.b
 
 
 def load_title_facts(row) -> TitleFacts:
-    """The facts of a row with pk, min_age, windowed and plan_limited; most titles need no further query."""
+    """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`.
+
+    Queries windows and plans only if the title has any; most titles need no further query.
+    """
     windows, plans = None, None
     if row.windowed:
         windows = list_title_windows(row.pk)
@@ -24,6 +27,7 @@ def load_title_facts(row) -> TitleFacts:
 
 
 def list_title_windows(title_pk: int) -> tuple[Window, ...]:
+    """Return a title's licence windows, each with all its countries."""
     by_position: dict[int, list] = {}
     for row in fetch_all(WINDOWS_OF_TITLE, {"pk": title_pk}):
         by_position.setdefault(row.position, []).append(row)

@@ -1,8 +1,8 @@
-"""Lists of titles: each walks one index in the order of the sort and stops at the page's end.
+"""Title lists: each scans one index in sort order and stops at the end of the page.
 
-What narrows a list most is what it walks: the titles asked for by id, one person's titles, else the links of one
-facet (a genre, a language, …), which carry the sort keys; else all titles. Other conditions are looked up row by row.
-Statements are made once for each shape of question and run with its values.
+A list scans its most selective filter: the requested ids, one person's titles, else the links of one facet (a genre,
+a language, …), which carry the sort keys; else all titles. Other conditions are tested row by row. A statement is
+built once per shape of query and run with the query's values.
 """
 
 from functools import lru_cache
@@ -22,7 +22,7 @@ from streamsvc.storage.database import fetch_all, fetch_one
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
 FACET_KINDS = ("collection", "genre", "language", "country", "kind")
-"""From what usually narrows a list most to what narrows it least."""
+"""From the usually most selective kind to the least selective one."""
 RANGE_CONDITIONS = {
     "year_gte": Title.year >= sa.bindparam("year_gte"),
     "year_lte": Title.year <= sa.bindparam("year_lte"),
@@ -30,11 +30,11 @@ RANGE_CONDITIONS = {
     "age_lte": Title.min_age <= sa.bindparam("age_lte"),
 }
 FILTER_NAMES = (*FACET_KINDS, *RANGE_CONDITIONS, "person", "ids")
-"""What makes a list another list: a cursor of the one is none of the other."""
+"""The parameters that distinguish one list from another: a cursor is valid only for the same values."""
 
 
 class ListShape(NamedTuple):
-    """All that makes one list's statement another's."""
+    """Everything on which the statement of a list depends."""
 
     sort: str
     facets: int = 0
@@ -48,20 +48,23 @@ class ListShape(NamedTuple):
 def list_title_cards(
     query: dict, audience: Audience, snapshot: CatalogSnapshot
 ) -> tuple[list[str], str | None, int | None]:
-    """Cards as JSON, the next page's cursor, the total where it was asked for. Raises Invalid."""
+    """Return a page: cards as JSON, the next cursor, and the total if the query requests it. Raises Invalid."""
     shape, parameters = build_list_query(query, audience, snapshot)
-    narrowed = {name: query[name] for name in FILTER_NAMES if query.get(name) is not None}
-    scope = f"titles:{query['sort']}:{narrowed}"
+    filters = {name: query[name] for name in FILTER_NAMES if query.get(name) is not None}
+    scope = f"titles:{query['sort']}:{filters}"
     after = pagination.decode_cursor(scope, query["cursor"])
-    places = {f"after_{at}": value for at, value in enumerate(after or ())}
-    rows = list_rows(shape._replace(after=after is not None), {**parameters, **places, "limit": query["limit"] + 1})
-    shown = pagination.build_page(rows, query["limit"], scope, lambda row: list(row[2:]))
+    position = {f"after_{index}": value for index, value in enumerate(after or ())}
+    rows = list_rows(shape._replace(after=after is not None), {**parameters, **position, "limit": query["limit"] + 1})
+    page = pagination.build_page(rows, query["limit"], scope, lambda row: list(row[2:]))
     total = fetch_one(count_statement(shape), parameters)[0] if query["include_total"] else None
-    return localized_cards(shown["items"], query["locale"] or audience.language, snapshot), shown["next_cursor"], total
+    return localized_cards(page["items"], query["locale"] or audience.language, snapshot), page["next_cursor"], total
 
 
 def list_rows(shape: ListShape, parameters: dict) -> list:
-    """The rows of the list of this shape; only one asked for by ids has a statement as long as its question."""
+    """Return the rows of a list.
+
+    A list by ids is not compiled, since the length of its statement depends on the number of ids.
+    """
     return (
         fetch_all(list_statement(shape), parameters) if shape.ids else compiled_list_statement(shape).all(**parameters)
     )
@@ -69,17 +72,18 @@ def list_rows(shape: ListShape, parameters: dict) -> list:
 
 @lru_cache(maxsize=1_000)
 def compiled_list_statement(shape: ListShape) -> CompiledStatement:
+    """Return the compiled statement of a list of this shape."""
     return CompiledStatement(list_statement(shape))
 
 
 def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
-    """The shape of a list and its values."""
+    """Return the shape of a list and the values of its parameters. Raises Invalid."""
     parameters = audience.sql_parameters()
-    wanted = [(kind, query[kind]) for kind in FACET_KINDS if query.get(kind)]
-    pks = [_facet_pk(facet, snapshot) for facet in wanted]
-    # the facet with the fewest titles is walked; the sort is stable, so that before any count the order above holds
-    for at, pk in enumerate(sorted(pks, key=lambda pk: snapshot.titles.get(pk, 0))):
-        parameters[f"facet_{at}"] = pk
+    facets = [(kind, query[kind]) for kind in FACET_KINDS if query.get(kind)]
+    pks = [_facet_pk(facet, snapshot) for facet in facets]
+    # The facet with the fewest titles is scanned. The sort is stable, so FACET_KINDS decides while counts are missing.
+    for index, pk in enumerate(sorted(pks, key=lambda pk: snapshot.title_counts.get(pk, 0))):
+        parameters[f"facet_{index}"] = pk
     ranges = tuple(name for name in RANGE_CONDITIONS if query.get(name) is not None)
     parameters |= {name: query[name] for name in ranges}
     if query.get("person"):
@@ -88,7 +92,7 @@ def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot)
         parameters["ids"] = query["ids"]
     shape = ListShape(
         query["sort"],
-        facets=len(wanted),
+        facets=len(facets),
         ranges=ranges,
         person=bool(query.get("person")),
         ids=query.get("ids") is not None,
@@ -98,15 +102,15 @@ def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot)
 
 
 def _facet_pk(facet, snapshot):
-    """The key of a facet, 0 for one that no title has. Raises Invalid where there is none of that name."""
+    """Return a facet's key, 0 if no title has it. Raises Invalid for an unknown genre or collection."""
     pk = snapshot.facets.get(facet) or _collection_facet_pk(facet, snapshot)
     if pk is None and facet[0] in ("genre", "collection"):
-        raise Invalid(errors={facet[0]: ["There is none of this name."]})
+        raise Invalid(errors={facet[0]: [f"There is no such {facet[0]}."]})
     return pk or 0
 
 
 def _collection_facet_pk(facet, snapshot):
-    """A collection is asked for by its id too."""
+    """Return the facet key of a collection given by its id instead of its code; None if it is neither."""
     if not facet[1].startswith("col_"):
         return None
     row = fetch_one(sa.select(Collection.code).where(Collection.id == sa.bindparam("id")), {"id": facet[1]})
@@ -114,46 +118,46 @@ def _collection_facet_pk(facet, snapshot):
 
 
 def _person_pk(person_id):
-    found = fetch_one(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
-    if found is None:
-        raise Invalid(errors={"person": ["There is none of this name."]})
-    return found.pk
+    person = fetch_one(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
+    if person is None:
+        raise Invalid(errors={"person": ["There is no such person."]})
+    return person.pk
 
 
 @lru_cache(maxsize=1_000)
 def list_statement(shape: ListShape) -> sa.Select:
-    """The list of this shape: the title's key, its card, then the values that a cursor holds."""
-    walked, conditions = _base_and_conditions(shape)
-    keys = _sort_keys(shape, walked)
-    places_in_order = [key.label(f"key_{at}") for at, key in enumerate(keys)]
-    select = sa.select(Title.pk, TitleCard.body, *places_in_order).select_from(_source(walked)).where(*conditions)
+    """Build the statement of a list: the title's key, its card, then the sort values that a cursor holds."""
+    base, conditions = _base_and_conditions(shape)
+    keys = _sort_keys(shape, base)
+    sort_values = [key.label(f"key_{index}") for index, key in enumerate(keys)]
+    select = sa.select(Title.pk, TitleCard.body, *sort_values).select_from(_source(base)).where(*conditions)
     descending = shape.sort.startswith("-")
     if shape.after:
-        places = [sa.bindparam(f"after_{at}", type_=key.type) for at, key in enumerate(keys)]
-        here, there = (keys[0], places[0]) if len(keys) == 1 else (sa.tuple_(*keys), sa.tuple_(*places))
-        select = select.where(here < there if descending else here > there)
-        if walked is TitleFacet and len(keys) == 1 and shape.sort.endswith("added"):
-            # PostgreSQL does not carry the bound across the join by itself, and would walk all titles before it
-            select = select.where(Title.pk < places[0] if descending else Title.pk > places[0])
+        position = [sa.bindparam(f"after_{index}", type_=key.type) for index, key in enumerate(keys)]
+        row, bound = (keys[0], position[0]) if len(keys) == 1 else (sa.tuple_(*keys), sa.tuple_(*position))
+        select = select.where(row < bound if descending else row > bound)
+        if base is TitleFacet and len(keys) == 1 and shape.sort.endswith("added"):
+            # PostgreSQL does not propagate the bound across the join and would scan all titles before it.
+            select = select.where(Title.pk < position[0] if descending else Title.pk > position[0])
     order = [key.desc() if descending else key.asc() for key in keys]
     return select.order_by(*order).limit(sa.bindparam("limit"))
 
 
 @lru_cache(maxsize=1_000)
 def count_statement(shape: ListShape) -> sa.Select:
-    """How many titles the whole list has: reads them all, so only where it is asked for."""
-    walked, conditions = _base_and_conditions(shape)
-    return sa.select(sa.func.count()).select_from(_source(walked, with_cards=False)).where(*conditions)
+    """Build the statement that counts a whole list; it reads every row, so it runs only on request."""
+    base, conditions = _base_and_conditions(shape)
+    return sa.select(sa.func.count()).select_from(_source(base, with_cards=False)).where(*conditions)
 
 
 def _base_and_conditions(shape):
-    """What is walked, and every condition."""
-    alone = shape.ids or shape.person
-    walked = TitleFacet if shape.facets and not alone else Title
+    """Return the model whose index is scanned, and all conditions."""
+    is_by_title = shape.ids or shape.person
+    base = TitleFacet if shape.facets and not is_by_title else Title
     conditions = [IN_CATALOG if shape.sees_all else VISIBLE, *(RANGE_CONDITIONS[name] for name in shape.ranges)]
-    for at in range(shape.facets):
-        facet = sa.bindparam(f"facet_{at}", type_=sa.Integer())
-        if at == 0 and walked is TitleFacet:
+    for index in range(shape.facets):
+        facet = sa.bindparam(f"facet_{index}", type_=sa.Integer())
+        if index == 0 and base is TitleFacet:
             conditions.append(TitleFacet.facet_pk == facet)
         else:
             link = sa.alias(TitleFacet.__table__)
@@ -161,9 +165,9 @@ def _base_and_conditions(shape):
     if shape.ids:
         conditions.append(Title.id.in_(sa.bindparam("ids", expanding=True)))
     if shape.person:
-        theirs = sa.select(TitleCredit.title_pk).where(TitleCredit.person_pk == sa.bindparam("person"))
-        conditions.append(Title.pk.in_(theirs))
-    return walked, conditions
+        credited = sa.select(TitleCredit.title_pk).where(TitleCredit.person_pk == sa.bindparam("person"))
+        conditions.append(Title.pk.in_(credited))
+    return base, conditions
 
 
 def _source(base, with_cards=True):
@@ -177,18 +181,18 @@ def _source(base, with_cards=True):
 
 def _sort_keys(shape, base):
     names = SORT_COLUMNS[shape.sort.removeprefix("-")]
-    own = TitleFacet.title_pk if base is TitleFacet else Title.pk
+    title_pk = TitleFacet.title_pk if base is TitleFacet else Title.pk
     keys = [getattr(base, name) for name in names]
-    return keys if names == ("rank",) else [*keys, own]
+    return keys if names == ("rank",) else [*keys, title_pk]
 
 
 def localized_cards(rows, language: str | None, snapshot: CatalogSnapshot) -> list[str]:
-    """The cards of these rows (title's key, card) in the language that comes closest, else in the title's own."""
-    wanted = snapshot.card_locales(language)
-    if not wanted or not rows:
+    """Return the cards of rows (title's key, card) in the closest language available, else in the title's own."""
+    locales = snapshot.card_locales(language)
+    if not locales or not rows:
         return [row[1] for row in rows]
-    localized = list_cards_in_locales([row[0] for row in rows], wanted)
-    return [next((localized[row[0], tag] for tag in wanted if (row[0], tag) in localized), row[1]) for row in rows]
+    localized = list_cards_in_locales([row[0] for row in rows], locales)
+    return [next((localized[row[0], tag] for tag in locales if (row[0], tag) in localized), row[1]) for row in rows]
 
 
 CARDS_IN_LOCALES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.body).where(
@@ -198,4 +202,5 @@ CARDS_IN_LOCALES = sa.select(TitleCard.title_pk, TitleCard.locale, TitleCard.bod
 
 
 def list_cards_in_locales(pks: list[int], locales: list[str]) -> dict[tuple[int, str], str]:
+    """Return the existing cards by (title's key, locale)."""
     return {(pk, tag): body for pk, tag, body in fetch_all(CARDS_IN_LOCALES, {"pks": pks, "locales": locales})}

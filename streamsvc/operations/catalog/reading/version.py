@@ -1,4 +1,4 @@
-"""The catalogue's version, and what can be known of it until the version changes."""
+"""The catalogue's version, and a snapshot that stays valid until the version changes."""
 
 from dataclasses import dataclass
 
@@ -30,32 +30,31 @@ ALL_FACETS = sa.select(Facet.kind, Facet.code, Facet.pk, Facet.titles)
 
 @dataclass(frozen=True)
 class CatalogSnapshot:
-    """What one version of the catalogue has: the keys of its facets by kind and code, and roughly their titles."""
+    """The facets of one version of the catalogue: their keys by (kind, code), and an estimate of their title counts."""
 
     version: int
     facets: dict[tuple[str, str], int]
-    titles: dict[int, int]
-
-    def codes(self, kind: str) -> list[str]:
-        return sorted(code for of, code in self.facets if of == kind)
+    title_counts: dict[int, int]
 
     def card_locales(self, language: str | None) -> list[str]:
-        """The locales to look for a title's card in, best first; none where no title has them."""
+        """Return the locales in which a title's card may exist, best first; empty if no title has any of them."""
         return [tag for tag in language_fallbacks(language) if ("locale", tag) in self.facets]
 
 
 def current_catalog_version() -> tuple:
-    """What a list depends on besides the question and the audience: the version, and the last window that opened or
-    closed. Three look-ups in indexes."""
+    """Return what a list depends on besides its query and audience: the version and the last window start and end.
+
+    Costs three index lookups.
+    """
     return tuple(CATALOG_STATE.one(now=clock.now()))
 
 
 def load_snapshot(version: int | None) -> CatalogSnapshot:
-    """What this version has; read once for each version and process."""
-    kept = current_app.extensions.get("catalog")
-    if kept is None or kept.version != version:
+    """Return the snapshot of a version; read once per version and process."""
+    snapshot = current_app.extensions.get("catalog")
+    if snapshot is None or snapshot.version != version:
         rows = fetch_all(ALL_FACETS)
-        kept = CatalogSnapshot(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
+        snapshot = CatalogSnapshot(version or 0, {(r.kind, r.code): r.pk for r in rows}, {r.pk: r.titles for r in rows})
         if version is not None:
-            current_app.extensions["catalog"] = kept
-    return kept
+            current_app.extensions["catalog"] = snapshot
+    return snapshot

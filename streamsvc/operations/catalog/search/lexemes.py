@@ -1,7 +1,7 @@
-"""How common words are, as PostgreSQL has counted: it chooses how a search is carried out.
+"""Lexeme frequencies from PostgreSQL's statistics, used to choose how a search runs.
 
-Its full-text index gives all titles of an expression, in no order. Where these are many it is quicker to walk all
-titles from the most popular one down and to try each, until the page is full.
+PostgreSQL's full-text index returns all titles that match an expression, unordered. If many match, it is faster to
+scan all titles from the most popular down and test each until the page is full.
 """
 
 import time
@@ -24,18 +24,18 @@ LEXEME_STATISTICS = sa.text(
 
 
 class LexemeStatistics:
-    """The most common tokens and the share of titles that each has; the others count as in none."""
+    """The most common tokens and the share of titles that contain each; other tokens count as being in none."""
 
     def __init__(self, titles: float = 0, tokens: list[str] | None = None, shares: list[float] | None = None):
         self.titles, self.loaded_at = titles, time.monotonic()
-        counted = sorted(zip(tokens or (), shares or (), strict=False))
-        self._tokens = [token for token, _ in counted]
-        self._sums = [0.0, *accumulate(share for _, share in counted)]
+        shares_by_token = sorted(zip(tokens or (), shares or (), strict=False))
+        self._tokens = [token for token, _ in shares_by_token]
+        self._sums = [0.0, *accumulate(share for _, share in shares_by_token)]
 
     def is_common(self, expression: tuple, limit: int) -> bool:
-        """Whether a page of this expression is found sooner by walking all titles than by the index of words.
+        """Whether scanning all titles fills a page of this expression faster than the full-text index.
 
-        The walk tries limit ÷ share titles, the index gives share × titles.
+        The scan tests limit ÷ share titles; the index returns share × titles.
         """
         share = self._share(expression)
         return share * share * self.titles > limit
@@ -48,21 +48,23 @@ class LexemeStatistics:
             return min(1.0, sum(map(self._share, parts)))
         if operator == "not":
             return self._share(parts[0])
-        return self._share_of_token(parts[0], begins=operator == "prefix")
+        return self._share_of_token(parts[0], is_prefix=operator == "prefix")
 
-    def _share_of_token(self, token: str, begins: bool) -> float:
-        if token[0] == "s":  # whole names, each rare; as many begin with the words as have them, at most
-            *whole, last = ("n" + word for word in token[1:].split("_"))
-            return prod(self._share_of_token(word, begins=False) for word in whole) * self._share_of_token(last, begins)
+    def _share_of_token(self, token: str, is_prefix: bool) -> float:
+        if token[0] == "s":  # whole names, each rare: at most as many start with the words as contain them
+            *complete, last = ("n" + word for word in token[1:].split("_"))
+            return prod(self._share_of_token(word, is_prefix=False) for word in complete) * self._share_of_token(
+                last, is_prefix
+            )
         first = bisect_left(self._tokens, token)
-        last = bisect_left(self._tokens, token + ("\U0010ffff" if begins else "\0"))
+        last = bisect_left(self._tokens, token + ("\U0010ffff" if is_prefix else "\0"))
         return min(1.0, self._sums[last] - self._sums[first])
 
 
 def load_lexeme_statistics() -> LexemeStatistics:
-    """What was counted last; read anew every few minutes."""
-    kept = current_app.extensions.get("catalog_lexemes")
-    if kept is None or time.monotonic() - kept.loaded_at > CACHE_TTL_S:
+    """Return the latest statistics, read again every five minutes."""
+    statistics = current_app.extensions.get("catalog_lexemes")
+    if statistics is None or time.monotonic() - statistics.loaded_at > CACHE_TTL_S:
         row = fetch_one(LEXEME_STATISTICS)
-        kept = current_app.extensions["catalog_lexemes"] = LexemeStatistics(*row)
-    return kept
+        statistics = current_app.extensions["catalog_lexemes"] = LexemeStatistics(*row)
+    return statistics

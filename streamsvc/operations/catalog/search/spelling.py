@@ -1,4 +1,4 @@
-"""Spelling: the words of the catalogue that a misspelt one may have meant."""
+"""Spelling correction: the catalogue's words that a misspelled word may stand for."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -17,66 +17,72 @@ from streamsvc.storage.database import db
 
 MAX_CORRECTIONS = 12
 MAX_WORDS_PER_SOUND = 300
-"""Words of one sound that are looked at, the first by alphabet."""
+"""Words of one sound that are considered, the first in alphabetical order."""
 
 
 def suggest_corrections(words: list[str]) -> dict[str, list[str]]:
-    """For each word of a query the known words that are one slip away from it, or sound and look like it.
+    """Return, for each word of a query, the catalogue's words one edit away, or similar in sound and spelling.
 
-    A short word that is known is meant as it is typed.
+    A short word that the catalogue has gets no corrections.
     """
-    slips = {word: words_one_edit_away(word) for word in words}
-    words = [word for word, away in slips.items() if away]
+    edits_by_word = {word: words_one_edit_away(word) for word in words}
+    words = [word for word, edits in edits_by_word.items() if edits]
     if not words:
         return {}
-    known = _list_known_words(
-        {*words}.union(*(slips[word] for word in words)), {sound_key(word) for word in words} - {""}
+    known_words = _list_known_words(
+        {*words}.union(*(edits_by_word[word] for word in words)), {sound_key(word) for word in words} - {""}
     )
     return {
-        word: [] if len(word) <= MIN_WORD_LENGTH and word in known else _rank_corrections(word, slips[word], known)
+        word: []
+        if len(word) <= MIN_WORD_LENGTH and word in known_words
+        else _rank_corrections(word, edits_by_word[word], known_words)
         for word in words
     }
 
 
-def _rank_corrections(word: str, one_edit_away: set[str], known: set[str]) -> list[str]:
-    """The known words that were most likely meant: people mistake single and double letters before others, and seldom
-    the first letter, nor often the length."""
-    heard = sound_key(word)
-    others = {other for other in known if heard and sound_key(other) == heard and is_similar(word, other)} | (
-        known & one_edit_away
-    )
-    nearest = sorted(
-        others - {word},
-        key=lambda other: (
-            without_doubled_letters(other) != without_doubled_letters(word),
-            other not in one_edit_away,
-            other[0] != word[0],
-            abs(len(other) - len(word)),
-            other,
+def _rank_corrections(word: str, one_edit_away: set[str], known_words: set[str]) -> list[str]:
+    """Return the likeliest corrections, best first.
+
+    People most often confuse single and double letters, seldom mistake the first letter, and rarely the length.
+    """
+    sound = sound_key(word)
+    candidates = {
+        candidate
+        for candidate in known_words
+        if sound and sound_key(candidate) == sound and is_similar(word, candidate)
+    } | (known_words & one_edit_away)
+    corrections = sorted(
+        candidates - {word},
+        key=lambda candidate: (
+            without_doubled_letters(candidate) != without_doubled_letters(word),
+            candidate not in one_edit_away,
+            candidate[0] != word[0],
+            abs(len(candidate) - len(word)),
+            candidate,
         ),
     )
-    return nearest[:MAX_CORRECTIONS]
+    return corrections[:MAX_CORRECTIONS]
 
 
 def _list_known_words(words: set[str], sounds: set[str]) -> set[str]:
-    """Those of the words that some title or person has, and the words with one of the sounds."""
+    """Return those of `words` that the catalogue has, and its words with one of the sounds."""
     dialect = db.engine.dialect.name
-    one_text = encode_json if dialect == "sqlite" else ",".join
-    rows = KNOWN_WORDS[dialect].all(words=one_text(sorted(words)), sounds=one_text(sorted(sounds)))
+    encode = encode_json if dialect == "sqlite" else ",".join
+    rows = KNOWN_WORDS[dialect].all(words=encode(sorted(words)), sounds=encode(sorted(sounds)))
     return {row.word for row in rows}
 
 
 def _split_parameter(name: str, dialect: str):
-    """Hundreds of words as one parameter: a statement that is the same for every query."""
-    given = sa.bindparam(name, type_=sa.Text())
+    """Select the words that one parameter carries, so that the statement is the same for every query."""
+    parameter = sa.bindparam(name, type_=sa.Text())
     if dialect == "sqlite":
-        return sa.select(sa.func.json_each(given).table_valued("value").c.value)
-    return sa.select(sa.func.unnest(sa.func.string_to_array(given, ",", type_=ARRAY(sa.Text()))))
+        return sa.select(sa.func.json_each(parameter).table_valued("value").c.value)
+    return sa.select(sa.func.unnest(sa.func.string_to_array(parameter, ",", type_=ARRAY(sa.Text()))))
 
 
 def _known_words_statement(dialect):
     sounds = _split_parameter("sounds", dialect)
-    heard = (
+    similar_sounding = (
         sa.select(SearchWord.word)
         .where(SearchWord.sound.in_(sounds))
         .order_by(SearchWord.word)
@@ -85,7 +91,7 @@ def _known_words_statement(dialect):
     return CompiledStatement(
         sa.union_all(
             sa.select(SearchWord.word).where(SearchWord.word.in_(_split_parameter("words", dialect))),
-            sa.select(heard.subquery()),
+            sa.select(similar_sounding.subquery()),
         )
     )
 

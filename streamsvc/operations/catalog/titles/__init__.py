@@ -1,1 +1,1 @@
-"""Writing titles: records, series, cards, the search index, popularity."""
+"""Writing titles: records, series, cards, the search index and popularity."""

@@ -1,4 +1,4 @@
-"""Many rows at once, in the caller's unit of work: COPY on PostgreSQL, one prepared statement on SQLite."""
+"""Bulk reads and writes in the caller's unit of work: COPY on PostgreSQL, one prepared statement on SQLite."""
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
@@ -14,11 +14,11 @@ ANALYZE_CATALOG = sa.text(
 
 
 BULK_WRITE_PRAGMAS = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=25000")
-"""64 MiB of pages in memory, and fewer copies from the log (of 100 MB): an import touches the same pages repeatedly."""
+"""A page cache of 64 MiB, and checkpoints only at a log of 100 MB: an import writes the same pages repeatedly."""
 
 
 def prepare_connection() -> None:
-    """Prepare the connection of this unit of work for many rows."""
+    """Prepare the unit of work's connection for many rows."""
     connection = db.session.connection()
     if connection.dialect.name == "sqlite":
         for pragma in BULK_WRITE_PRAGMAS:
@@ -26,7 +26,7 @@ def prepare_connection() -> None:
 
 
 def insert_rows(model, columns: Sequence[str], rows: list[tuple]) -> None:
-    """Insert tuples in the order of `columns`. JSON comes as text, moments in UTC."""
+    """Insert tuples whose values are in the order of `columns`; JSON as text, times in UTC."""
     if not rows:
         return
     connection = db.session.connection()
@@ -39,40 +39,40 @@ def insert_rows(model, columns: Sequence[str], rows: list[tuple]) -> None:
                     copy.write_row(row)
         return
     statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    places = [columns.index(name) for name in statement.positiontup]
-    stored = [_bind_processor(table.c[columns[place]], connection.dialect) for place in places]
+    indexes = [columns.index(name) for name in statement.positiontup]
+    processors = [_bind_processor(table.c[columns[index]], connection.dialect) for index in indexes]
     values = [
-        map(store, map(itemgetter(place), rows)) if store else map(itemgetter(place), rows)
-        for place, store in zip(places, stored, strict=True)
+        map(process, map(itemgetter(index), rows)) if process else map(itemgetter(index), rows)
+        for index, process in zip(indexes, processors, strict=True)
     ]
     connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
 
 
 def _bind_processor(column, dialect):
-    """What makes a column's value the number or text that SQLite's driver knows; None where it is."""
+    """Return the function that converts a column's values for SQLite's driver; None if none is needed."""
     return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def list_missing_values(column, values: Iterable[str]) -> list[str]:
-    """Those of the values that no row has, in order. The caller is alone in writing to the table."""
-    wanted = set(values)
-    return sorted(wanted - {row[0] for row in select_rows_in(sa.select(column), column, sorted(wanted))})
+    """Return the values that no row has, in ascending order. The caller must hold the lock on the catalogue."""
+    unique = set(values)
+    return sorted(unique - {row[0] for row in select_rows_in(sa.select(column), column, sorted(unique))})
 
 
 def delete_rows(model, column: str, keys: list) -> None:
     """Delete the rows whose `column` is one of `keys`."""
-    for some in in_chunks(keys):
-        db.session.execute(sa.delete(model).where(getattr(model, column).in_(some)))
+    for chunk in in_chunks(keys):
+        db.session.execute(sa.delete(model).where(getattr(model, column).in_(chunk)))
 
 
 def select_rows_in(select: sa.Select, column, keys: Iterable) -> Iterable[sa.Row]:
-    """The rows of `select` whose `column` is one of `keys`, however many."""
-    for some in in_chunks(list(keys)):
-        yield from db.session.execute(select.where(column.in_(some)))
+    """Yield the rows of `select` whose `column` is one of `keys`, of which there may be any number."""
+    for chunk in in_chunks(list(keys)):
+        yield from db.session.execute(select.where(column.in_(chunk)))
 
 
 def allocate_pks(model, count: int) -> range | list[int]:
-    """As many fresh primary keys, growing. The caller is alone in writing to the table."""
+    """Return `count` unused primary keys, in ascending order. The caller must hold the lock on the catalogue."""
     column = model.__table__.c.pk
     if db.session.connection().dialect.name == "postgresql":
         sequence = sa.func.pg_get_serial_sequence(model.__tablename__, "pk")
@@ -84,10 +84,11 @@ def allocate_pks(model, count: int) -> range | list[int]:
 
 
 def in_chunks(rows: list) -> Iterable[list]:
-    return (rows[at : at + MAX_PARAMETERS] for at in range(0, len(rows), MAX_PARAMETERS))
+    """Yield the rows in lists of up to MAX_PARAMETERS."""
+    return (rows[start : start + MAX_PARAMETERS] for start in range(0, len(rows), MAX_PARAMETERS))
 
 
 def analyze_tables() -> None:
-    """Have PostgreSQL count the catalogue's tables, in the caller's unit of work."""
+    """Update PostgreSQL's statistics of the catalogue's tables, in the caller's unit of work."""
     if db.session.connection().dialect.name == "postgresql":
         db.session.execute(ANALYZE_CATALOG)

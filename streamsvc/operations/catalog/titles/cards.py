@@ -1,6 +1,6 @@
-"""A title as it is sent: the card that lists show, and what the page of one title adds.
+"""A title's JSON: the card that lists contain, and the details that the title's own page adds.
 
-A card holds only what is the same for every viewer. It is made when the title changes, never when it is read.
+A card contains only what is the same for every viewer. It is built when the title changes, never when it is read.
 """
 
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
@@ -9,7 +9,7 @@ from streamsvc.rules.catalog.record import CatalogRecord
 
 
 def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
-    """The card in each language, `""` being the title's own: locale → JSON."""
+    """Return the card's JSON by locale; `""` is the title's own language."""
     return {locale: _card_json(record, title_id, locale) for locale in ("", *record.localizations)}
 
 
@@ -35,13 +35,13 @@ def _card_json(record, title_id, locale):
 
 
 def _localized_text(record, locale, name):
-    """A text in the language that comes closest of those that have it: each falls back by itself."""
+    """Return a text in the closest language that has it; each text falls back independently."""
     nearest = [record.localizations[tag] for tag in language_fallbacks(locale) if tag in record.localizations]
-    return next((text for one in (*nearest, record) if (text := getattr(one, name))), None)
+    return next((text for texts in (*nearest, record) if (text := getattr(texts, name))), None)
 
 
 def detail_json(record: CatalogRecord, people: dict[str, tuple[int, str]]) -> str:
-    """What the page of one title adds to its card; `people` gives each name's key and id."""
+    """Return what a title's page adds to its card; `people` maps a name to the person's key and id."""
     credits = [
         {"person_id": people[credit.name][1], "name": credit.name, "role": credit.role, "character": credit.character}
         for credit in record.credits
@@ -64,4 +64,5 @@ def _artwork_view(pictures):
 
 
 def artwork_json(pictures) -> str:
+    """Return artwork as JSON, as the API shows it."""
     return encode_json(_artwork_view(pictures))

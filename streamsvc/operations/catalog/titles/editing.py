@@ -1,4 +1,4 @@
-"""One title, put by an operator; its record as it is kept; taking it out."""
+"""Editing one title: reading its stored record, replacing it, removing the title."""
 
 from datetime import datetime
 
@@ -23,13 +23,13 @@ STORED_TITLE = (
 
 
 def lock_title(id_or_external_id: str) -> sa.Row | None:
-    """The kept title of this external id or id, None for none; nobody else changes it until the unit of work ends."""
+    """Return the stored title, locked until the unit of work ends; None if there is none."""
     writing.lock_catalog()
     return db.session.execute(STORED_TITLE, {"name": id_or_external_id}).first()
 
 
 def get_title(id_or_external_id: str) -> sa.Row:
-    """The kept title of this external id or id: pk, id, external_id, body. Raises NotFound."""
+    """Return the stored title: pk, id, external_id, body. Raises NotFound."""
     row = fetch_one(STORED_TITLE, {"name": id_or_external_id})
     if row is None:
         raise NotFound
@@ -37,48 +37,48 @@ def get_title(id_or_external_id: str) -> sa.Row:
 
 
 def title_record_json(row: sa.Row) -> str:
-    """A kept title's record as JSON, with the title's id."""
+    """Return a stored title's record as JSON, with the title's id."""
     return merge_json_objects(encode_json({"id": row.id}), row.body)
 
 
 def decode_title_record(row: sa.Row) -> dict:
-    """A kept title's record as the catalogue file says it."""
+    """Return a stored title's record as JSON values, as in the catalogue file."""
     return msgspec.json.decode(row.body)
 
 
 def apply_merge_patch(document, patch):
-    """A JSON value with a change laid over it: members are replaced, objects merged, null takes out (RFC 7396)."""
+    """Return a JSON value with a merge patch applied (RFC 7396): objects are merged and null removes a member."""
     if not isinstance(patch, dict):
         return patch
     document = document if isinstance(document, dict) else {}
-    kept = {name: value for name, value in document.items() if name not in patch}
-    return kept | {
+    unchanged = {name: value for name, value in document.items() if name not in patch}
+    return unchanged | {
         name: apply_merge_patch(document.get(name), value) for name, value in patch.items() if value is not None
     }
 
 
 def replace_title(external_id: str, body: dict, row: sa.Row | None, now: datetime) -> None:
-    """Make the record of a held title, or of a new one, what is given. Raises Invalid."""
+    """Replace the record of a locked title, or create the title if `row` is None. Raises Invalid."""
     if body.setdefault("external_id", external_id) != external_id:
-        raise Invalid(errors={"external_id": ["It is the one in the address."]})
+        raise Invalid(errors={"external_id": ["Must match the external_id in the URL."]})
     if "id" in body and (row is None or body.pop("id") != row.id):
-        raise Invalid(errors={"id": ["The service gives it."]})
+        raise Invalid(errors={"id": ["Must be the title's own id; omit it for a new title."]})
     try:
         record = convert_record(body)
-    except InvalidRecord as flawed:
+    except InvalidRecord as invalid:
         errors: dict[str, list[str]] = {}
-        for flaw in flawed.errors:
-            errors.setdefault(flaw.field or "_", []).append(flaw.reason)
+        for error in invalid.errors:
+            errors.setdefault(error.field or "_", []).append(error.reason)
         raise Invalid(errors=errors) from None
     writing.write_titles([record], now)
 
 
 def remove_title(row: sa.Row, now: datetime) -> None:
-    """Take a held title out of the catalogue. Its id waits for its return."""
+    """Remove a locked title from the catalogue; if it is created again, it gets its old id."""
     mark_titles_removed([row.pk], now)
     writing.increment_catalog_version()
 
 
 def mark_titles_removed(pks: list[int], now: datetime) -> None:
-    """Take titles out: no list, search or detail shows what is removed."""
+    """Mark titles as removed, which hides them from every list, search and page."""
     db.session.execute(sa.update(Title).where(Title.pk.in_(pks)).values(removed_at=now))

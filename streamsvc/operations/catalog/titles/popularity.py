@@ -1,9 +1,9 @@
-"""Popularity: what the record tells, and ten for each profile that played the title in the last four weeks.
+"""Popularity: the record's own, plus ten for each profile that played the title in the last four weeks.
 
-The worker counts once a day and moves only the titles whose count changed. A title's rank (popularity, then arrival)
-stands in its row, in its facets and in the search index, which are all walked in its order; nothing is sorted by it
-when it is read. "More like this" and "because you watched" (similar.py) are weighed from genres and people when they
-are asked for, with popularity between equals.
+The worker counts plays once a day and updates only the titles whose count changed. A title's rank (popularity, then
+arrival) is stored in its row, in its facets and in the search index, all of which are scanned in its order; no read
+sorts by it. "More like this" and "Because you watched" (similar.py) are computed from genres and people on request,
+with popularity deciding ties.
 """
 
 from datetime import datetime, timedelta
@@ -30,17 +30,19 @@ TITLE_RANKS = sa.select(Title.pk, Title.id, Title.rank, Title.played)
 
 @jobs.recurring_job("catalog_popularity", UPDATE_INTERVAL)
 def update_popularity(payload: dict, now: datetime) -> None:
-    """Bring ranks up to date with what was played."""
-    weights = {
+    """Update the ranks of titles whose recent plays changed."""
+    plays_by_title = {
         row.title_id: WEIGHT_PER_PROFILE * row.profiles
         for row in db.session.execute(RECENT_PLAYS, {"since": now - PLAY_PERIOD})
     }
-    stale = {row.pk: row for row in db.session.execute(TITLE_RANKS.where(Title.played > 0))}
-    stale |= {row.pk: row for row in bulk.select_rows_in(TITLE_RANKS, Title.id, sorted(weights))}
-    moved = [(row, weights.get(row.id, 0)) for row in stale.values() if row.played != weights.get(row.id, 0)]
-    for some in bulk.in_chunks(moved):
+    titles = {row.pk: row for row in db.session.execute(TITLE_RANKS.where(Title.played > 0))}
+    titles |= {row.pk: row for row in bulk.select_rows_in(TITLE_RANKS, Title.id, sorted(plays_by_title))}
+    changed = [
+        (row, plays_by_title.get(row.id, 0)) for row in titles.values() if row.played != plays_by_title.get(row.id, 0)
+    ]
+    for chunk in bulk.in_chunks(changed):
         writing.lock_catalog()
-        for row, played in some:
+        for row, played in chunk:
             _update_rank(row, played)
         writing.increment_catalog_version()
         db.session.commit()
@@ -48,8 +50,8 @@ def update_popularity(payload: dict, now: datetime) -> None:
 
 
 def _update_rank(row, played):
-    told = decode_popularity(row.rank) - row.played
-    moved = encode_rank(max(0, min(told + played, MAX_POPULARITY)), row.pk)
-    db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(played=played, rank=moved))
-    db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(rank=moved))
-    db.session.execute(sa.update(SearchDoc).where(SearchDoc.rank == row.rank).values(rank=moved))
+    own_popularity = decode_popularity(row.rank) - row.played
+    rank = encode_rank(max(0, min(own_popularity + played, MAX_POPULARITY)), row.pk)
+    db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(played=played, rank=rank))
+    db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(rank=rank))
+    db.session.execute(sa.update(SearchDoc).where(SearchDoc.rank == row.rank).values(rank=rank))

@@ -1,4 +1,7 @@
-"""Seasons and episodes of records. A row is known by its numbers, so it keeps its id; what is gone is marked so."""
+"""Writes the seasons and episodes of records.
+
+Rows are identified by their numbers, so they keep their ids; those that disappear are marked as removed.
+"""
 
 from datetime import datetime
 
@@ -8,21 +11,21 @@ from streamsvc.models import Episode, Season
 from streamsvc.operations.catalog.titles import bulk
 from streamsvc.operations.catalog.titles.cards import artwork_json
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
-from streamsvc.rules.catalog.record import CatalogRecord as Record
+from streamsvc.rules.catalog.record import CatalogRecord
 from streamsvc.storage.database import db, insert, new_id
 
 UPDATED_EPISODE_COLUMNS = ("title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "removed_at")
 
 
-def write_series(titles: list[tuple[int, Record]], now: datetime) -> None:
-    """Make the seasons and episodes of these titles (pk, record) what their records say."""
-    of_series = [pk for pk, record in titles if record.kind == "series"]
-    if not of_series:
+def write_series(titles: list[tuple[int, CatalogRecord]], now: datetime) -> None:
+    """Replace the seasons and episodes of titles (pk, record) by those of their records."""
+    series_pks = [pk for pk, record in titles if record.kind == "series"]
+    if not series_pks:
         return
     for model in (Episode, Season):
-        for some in bulk.in_chunks(of_series):
-            gone = sa.update(model).where(model.title_pk.in_(some), model.removed_at.is_(None))
-            db.session.execute(gone.values(removed_at=now))
+        for chunk in bulk.in_chunks(series_pks):
+            removal = sa.update(model).where(model.title_pk.in_(chunk), model.removed_at.is_(None))
+            db.session.execute(removal.values(removed_at=now))
     seasons = [
         {"id": new_id("sea"), "title_pk": pk, "number": season.number, "title": season.title, "removed_at": None}
         for pk, record in titles
@@ -55,10 +58,10 @@ def _episode_row(title_pk, season, episode):
     }
 
 
-def _upsert_rows(model, rows, key, changing):
-    for some in bulk.in_chunks(rows):
-        statement = insert(model).values(some)
-        values = {name: statement.excluded[name] for name in changing}
+def _upsert_rows(model, rows, key, updated_columns):
+    for chunk in bulk.in_chunks(rows):
+        statement = insert(model).values(chunk)
+        values = {name: statement.excluded[name] for name in updated_columns}
         db.session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 
 

@@ -1,4 +1,4 @@
-"""Titles into the catalogue: the record is kept, everything else is made from it anew."""
+"""Writes titles: stores the record and rebuilds every other row from it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -31,8 +31,7 @@ from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules import maturity
 from streamsvc.rules.catalog import search
 from streamsvc.rules.catalog.ranks import encode_rank
-from streamsvc.rules.catalog.record import MAX_POPULARITY, encode_record
-from streamsvc.rules.catalog.record import CatalogRecord as Record
+from streamsvc.rules.catalog.record import MAX_POPULARITY, CatalogRecord, encode_record
 from streamsvc.rules.catalog.text import fold_text
 from streamsvc.rules.catalog.typos import sound_key
 from streamsvc.storage.database import db, insert, lock_row, new_id
@@ -48,14 +47,14 @@ SORT_KEYS = ("sort_title", "year_key", "rank")
 
 @dataclass(frozen=True)
 class TitleRow:
-    """A title on its way into the tables."""
+    """A title to be written."""
 
-    record: Record
+    record: CatalogRecord
     body: str
     pk: int
     id: str
     existing: sa.Row | None = None
-    """The row that is there already."""
+    """The title's stored row, if there is one."""
 
     @cached_property
     def rank(self) -> int:
@@ -69,60 +68,61 @@ class TitleRow:
 
 @dataclass
 class WriteCache:
-    """What one run of writing knows of the tables, so as not to ask again for each title."""
+    """Facets, people and words already in the tables, so that a run of writes queries each only once."""
 
     facets: dict[tuple[str, str], int] = field(default_factory=dict)
     people: dict[str, tuple[int, str]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
 
     def clear(self) -> None:
-        """What was remembered was taken back."""
-        for known in (self.facets, self.people, self.words):
-            known.clear()
+        """Empty the cache after a rollback, since cached rows may be gone."""
+        for cache in (self.facets, self.people, self.words):
+            cache.clear()
 
     def trim(self) -> None:
-        for known in (self.people, self.words):
-            if len(known) > MAX_CACHED:
-                known.clear()
+        """Empty the caches of people and words that exceed MAX_CACHED entries."""
+        for cache in (self.people, self.words):
+            if len(cache) > MAX_CACHED:
+                cache.clear()
 
 
 def lock_catalog() -> None:
-    """Be alone in changing the catalogue until the unit of work ends."""
+    """Lock the catalogue against other writers until the unit of work ends."""
     new = {"id": 1, "version": clock.wall_time_ms(), "search_version": search.INDEX_VERSION}
     db.session.execute(insert(CatalogState).values(new).on_conflict_do_nothing())
     lock_row(CatalogState, 1)
 
 
 def increment_catalog_version() -> None:
-    """The catalogue changed: every ETag made of its version is over."""
+    """Mark the catalogue as changed, which invalidates every ETag computed from its version."""
     db.session.execute(sa.update(CatalogState).values(version=CatalogState.version + 1))
 
 
 def write_titles(
-    records: Iterable[Record], now: datetime, cache: WriteCache | None = None
+    records: Iterable[CatalogRecord], now: datetime, cache: WriteCache | None = None
 ) -> tuple[Counter, dict[str, int]]:
-    """Put records into the catalogue, within the caller's unit of work: counts by outcome, external id → pk.
+    """Create or update titles in the caller's unit of work; return counts by outcome, and keys by external id.
 
-    A record that says what is known already changes nothing; of two with one external id the later counts.
+    A record equal to the stored one changes nothing. Of two records with one external id the later counts.
     """
     cache = cache or WriteCache()
     cache.trim()
     lock_catalog()
-    wanted = {record.external_id: (record, encode_record(record)) for record in records}
-    known = {row.external_id: row for row in bulk.select_rows_in(STORED_TITLES, Title.external_id, wanted)}
-    pks = {external_id: row.pk for external_id, row in known.items()}
-    fresh = [external_id for external_id in wanted if external_id not in known]
-    pks.update(zip(fresh, bulk.allocate_pks(Title, len(fresh)), strict=True))
-    same = {e for e, row in known.items() if row.body == wanted[e][1] and row.removed_at is None}
+    encoded = {record.external_id: (record, encode_record(record)) for record in records}
+    existing = {row.external_id: row for row in bulk.select_rows_in(STORED_TITLES, Title.external_id, encoded)}
+    pks = {external_id: row.pk for external_id, row in existing.items()}
+    added = [external_id for external_id in encoded if external_id not in existing]
+    pks.update(zip(added, bulk.allocate_pks(Title, len(added)), strict=True))
+    unchanged = {name for name, row in existing.items() if row.body == encoded[name][1] and row.removed_at is None}
     rows = [
-        TitleRow(record, body, pks[e], known[e].id if e in known else new_id("ttl"), known.get(e))
-        for e, (record, body) in wanted.items()
-        if e not in same
+        TitleRow(record, body, pks[name], existing[name].id if name in existing else new_id("ttl"), existing.get(name))
+        for name, (record, body) in encoded.items()
+        if name not in unchanged
     ]
     if rows:
         _store_titles(rows, now, cache)
         increment_catalog_version()
-    return Counter(added=len(fresh), changed=len(rows) - len(fresh), unchanged=len(same)), pks
+    return Counter(added=len(added), changed=len(rows) - len(added), unchanged=len(unchanged)), pks
 
 
 def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> None:
@@ -166,11 +166,11 @@ def _delete_child_rows(rows):
 
 
 def _update_titles(rows, now):
-    """Change what stays: the title's own row and the places that collections gave it."""
+    """Update the rows that are kept: the title's own and its links to collections."""
     for row in rows:
         values = dict(zip(TITLE_COLUMNS, _title_values(row), strict=True))
-        stays = {"updated_at": now, "removed_at": None, **values}
-        db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(stays))
+        values = {"updated_at": now, "removed_at": None, **values}
+        db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(values))
         keys = dict(zip(SORT_KEYS, row.sort_keys, strict=True))
         db.session.execute(sa.update(TitleFacet).where(TitleFacet.title_pk == row.pk).values(keys))
 
@@ -217,18 +217,18 @@ def _insert_windows_and_plans(rows):
 
 
 def _insert_facets(rows, cache):
-    wanted = [(row, list(_record_facets(row.record))) for row in rows]
+    facets_by_row = [(row, list(_record_facets(row.record))) for row in rows]
     locales = {("locale", locale) for row in rows for locale in row.record.localizations}
-    pks = get_or_create_facets({facet for _, facets in wanted for facet in facets} | locales, cache)
+    pks = get_or_create_facets({facet for _, facets in facets_by_row for facet in facets} | locales, cache)
     bulk.insert_rows(
         TitleFacet,
         ("facet_pk", "title_pk", *SORT_KEYS),
-        sorted((pks[facet], row.pk, *row.sort_keys) for row, facets in wanted for facet in facets),
+        sorted((pks[facet], row.pk, *row.sort_keys) for row, facets in facets_by_row for facet in facets),
     )
 
 
 def _record_facets(record):
-    """What lists can be narrowed to and find the title: `en-US` is found under `en` too."""
+    """Yield the (kind, code) facets by which lists find the title; `en-US` is also found by `en`."""
     yield "kind", record.kind
     yield from (("genre", genre) for genre in record.genres)
     yield from (("country", country) for country in record.countries)
@@ -236,11 +236,11 @@ def _record_facets(record):
     yield from (("language", tag) for tag in sorted(tags))
 
 
-def get_or_create_facets(wanted: set[tuple[str, str]], cache: WriteCache) -> dict[tuple[str, str], int]:
-    """The keys of facets, which are made where they are new."""
-    unknown = sorted(wanted - cache.facets.keys())
-    if unknown:
-        rows = [{"kind": kind, "code": code} for kind, code in unknown]
+def get_or_create_facets(facets: set[tuple[str, str]], cache: WriteCache) -> dict[tuple[str, str], int]:
+    """Return the keys of facets by (kind, code), creating those that are new."""
+    missing = sorted(facets - cache.facets.keys())
+    if missing:
+        rows = [{"kind": kind, "code": code} for kind, code in missing]
         db.session.execute(insert(Facet).values(rows).on_conflict_do_nothing())
         for row in db.session.execute(sa.select(Facet.pk, Facet.kind, Facet.code)):
             cache.facets[row.kind, row.code] = row.pk
@@ -249,15 +249,17 @@ def get_or_create_facets(wanted: set[tuple[str, str]], cache: WriteCache) -> dic
 
 def _get_or_create_people(rows, cache):
     names = {credit.name for row in rows for credit in row.record.credits}
-    unknown = names - cache.people.keys()
+    missing = names - cache.people.keys()
     select = sa.select(Person.pk, Person.id, Person.name)
     cache.people.update(
-        {row.name: (row.pk, row.id) for row in bulk.select_rows_in(select, Person.name, sorted(unknown))}
+        {row.name: (row.pk, row.id) for row in bulk.select_rows_in(select, Person.name, sorted(missing))}
     )
-    fresh = sorted(unknown - cache.people.keys())
-    added = [(pk, new_id("per"), name) for pk, name in zip(bulk.allocate_pks(Person, len(fresh)), fresh, strict=True)]
-    bulk.insert_rows(Person, ("pk", "id", "name"), added)
-    cache.people.update({name: (pk, person_id) for pk, person_id, name in added})
+    new_names = sorted(missing - cache.people.keys())
+    new_people = [
+        (pk, new_id("per"), name) for pk, name in zip(bulk.allocate_pks(Person, len(new_names)), new_names, strict=True)
+    ]
+    bulk.insert_rows(Person, ("pk", "id", "name"), new_people)
+    cache.people.update({name: (pk, person_id) for pk, person_id, name in new_people})
     return cache.people
 
 
@@ -275,26 +277,26 @@ def _insert_credits(rows, people):
 
 def _insert_search_docs(rows, cache):
     tokens = [(row.rank, search.record_tokens(row.record)) for row in rows]
-    words = set().union(*(search.correctable_words(found) for _, found in tokens)) - cache.words
+    words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens)) - cache.words
     insert_search_tokens(tokens, bulk.list_missing_values(SearchWord.word, words))
     cache.words |= words
 
 
 def insert_search_tokens(tokens: list[tuple[int, set[str]]], words: Iterable[str]) -> None:
-    """Put titles (rank, tokens) into the search index, and words that it does not have.
+    """Insert titles (rank, tokens) and new words into the search index.
 
-    In the order of their ranks: after each step back SQLite's index would write what it has gathered.
+    Titles are inserted in order of rank, since SQLite's index flushes its buffer at every step back.
     """
     bulk.insert_rows(
         SearchDoc,
         ("rank", "words"),
-        [(rank, format_search_tokens(found)) for rank, found in sorted(tokens, key=BY_RANK)],
+        [(rank, format_search_tokens(title_tokens)) for rank, title_tokens in sorted(tokens, key=BY_RANK)],
     )
     bulk.insert_rows(SearchWord, ("word", "sound"), [(word, sound_key(word)) for word in words])
 
 
 def format_search_tokens(tokens: set[str]) -> str:
-    """Tokens as the database in use keeps them: words, or the literal of a tsvector."""
+    """Return tokens as the database in use stores them: words, or the literal of a tsvector."""
     if db.engine.dialect.name == "postgresql":
         return " ".join(f"'{token}'" for token in sorted(tokens))
     return " ".join(sorted(tokens))
