@@ -50,5 +50,5 @@ def create_app(settings: Settings | None = None, now=None) -> Flask:
     end_user_addresses.init_app(app)
     request_facts.init_app(app)
     authentication.init_app(app)
-    blueprints.register(app, settings)
+    blueprints.register_blueprints(app, settings)
     return app

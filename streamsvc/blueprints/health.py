@@ -81,8 +81,8 @@ def get_metrics():
 @bp.response(200, {"type": "object"}, description="OpenAPI 3.1")
 def get_openapi():
     """Retrieve the OpenAPI description of this API."""
-    _told_to_all()
-    document = _document()
+    _require_public_docs()
+    document = _openapi_json()
     etag = compute_etag(document)
     return not_modified_response(etag, REVALIDATE) or add_cache_headers(json_response(document), etag, REVALIDATE)
 
@@ -95,7 +95,7 @@ def get_docs():
 
     The page loads nothing from other hosts.
     """
-    _told_to_all()
+    _require_public_docs()
     nonce = secrets.token_urlsafe(16)
     page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = (
@@ -110,22 +110,22 @@ def get_docs():
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
 def get_docs_file(name):
     """Retrieve a file of the API reference page."""
-    _told_to_all()
+    _require_public_docs()
     response = send_from_directory(VIEWER_FILES, name, conditional=False)  # a 412 would have no problem document
     response.headers["Cache-Control"] = A_DAY
     return response
 
 
-def _told_to_all() -> None:
+def _require_public_docs() -> None:
     """Raises NotFound where the operator keeps the description to themselves."""
     if not current_app.extensions["settings"].docs:
         raise NotFound
 
 
-def _document() -> bytes:
-    return _encoded(current_app.extensions["api"])
+def _openapi_json() -> bytes:
+    return _encode_openapi(current_app.extensions["api"])
 
 
 @cache
-def _encoded(api) -> bytes:
+def _encode_openapi(api) -> bytes:
     return msgspec.json.encode(api.spec.to_dict())

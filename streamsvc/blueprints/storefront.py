@@ -32,7 +32,7 @@ def get_storefront():
 
     404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts.
     """
-    return _file("storefront.html")
+    return _static_response("storefront.html")
 
 
 @bp.route("/storefront/<name>")
@@ -40,10 +40,10 @@ def get_storefront():
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
 def get_storefront_file(name):
     """Retrieve a file of the storefront."""
-    return _file(name)
+    return _static_response(name)
 
 
-def _file(name: str) -> Response:
+def _static_response(name: str) -> Response:
     """Raises NotFound where there is none, or the storefront is off."""
     if name not in TYPES or not current_app.extensions["settings"].storefront:
         raise NotFound

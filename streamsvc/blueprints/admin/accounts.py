@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.sessions import listed
+from streamsvc.blueprints.sessions.sessions import session_view
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
@@ -90,7 +90,7 @@ def list_account_sessions(query, account_id):
     """List the sessions of an account, newest first."""
     account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
-    return page | {"items": [listed(each) for each in page["items"]]}
+    return page | {"items": [session_view(each) for each in page["items"]]}
 
 
 @bp.route("/<account_id>/sessions", methods=["DELETE"])

@@ -42,7 +42,7 @@ def create_operator_session(body):
     sign_in.require_operator_second_factor(proved.operator.id, body, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
     sign_in.create_operator_session(proved, token, facts, now)
-    return told(load_new_session_operator(token)) | {"token": token}
+    return current_operator_view(load_new_session_operator(token)) | {"token": token}
 
 
 @bp.route("/current")
@@ -50,7 +50,7 @@ def create_operator_session(body):
 @bp.response(200, CurrentOperatorSession)
 def get_current_operator():
     """Retrieve the signed-in operator and the scopes of their role."""
-    return told(current_operator())
+    return current_operator_view(current_operator())
 
 
 @bp.route("/current", methods=["DELETE"])
@@ -61,7 +61,7 @@ def delete_current_operator_session():
 
     The next use of the token is refused.
     """
-    _end(current_operator().session.session_id)
+    _revoke_session(current_operator().session.session_id)
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
@@ -86,7 +86,7 @@ def list_operator_sessions(query):
     """List your operator sessions, newest first."""
     me = current_operator()
     page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, query, "operator sessions")
-    return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
+    return page | {"items": [operator_session_view(each, me.session.session_id) for each in page["items"]]}
 
 
 @bp.route("/<session_id>", methods=["DELETE"])
@@ -94,10 +94,10 @@ def list_operator_sessions(query):
 @bp.response(204)
 def delete_operator_session(session_id):
     """End one of your operator sessions."""
-    _end(session_id)
+    _revoke_session(session_id)
 
 
-def _end(session_id: str) -> None:
+def _revoke_session(session_id: str) -> None:
     me = current_operator()
     if not OperatorSession.revoke_all(me.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
@@ -105,16 +105,16 @@ def _end(session_id: str) -> None:
     db.session.commit()
 
 
-def told(who: Operator) -> dict:
+def current_operator_view(operator: Operator) -> dict:
     """The document of `CurrentOperatorSession`."""
-    row = who.session
+    row = operator.session
     session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
-    person = {"id": who.id, "email": row.email, "name": row.name, "role": row.role}
-    may = {"acts": sorted(who.role.write_scopes), "looks": sorted(who.role.read_scopes)}
+    person = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}
+    may = {"acts": sorted(operator.role.write_scopes), "looks": sorted(operator.role.read_scopes)}
     return {"session": session, "operator": person | may}
 
 
-def listed(session: OperatorSession, current_id: str) -> dict:
+def operator_session_view(session: OperatorSession, current_id: str) -> dict:
     names = ("id", "created_at", "authenticated_at", "last_seen_at", "expires_at", "network", "user_agent")
     return {name: getattr(session, name) for name in names} | {"current": session.id == current_id}

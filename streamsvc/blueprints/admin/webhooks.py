@@ -53,7 +53,7 @@ def create_webhook_endpoint(body):
     if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
-    return shown_once(webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now()), secret)
+    return endpoint_view_with_secret(webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now()), secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
@@ -61,7 +61,7 @@ def create_webhook_endpoint(body):
 @bp.response(204)
 def delete_webhook_endpoint(endpoint_id):
     """Delete a webhook endpoint."""
-    kept(endpoint_id).removed_at = clock.now()
+    require_endpoint(endpoint_id).removed_at = clock.now()
     db.session.commit()
 
 
@@ -74,9 +74,12 @@ def rotate_webhook_secret(endpoint_id):
 
     For 24 hours deliveries are signed with both secrets.
     """
-    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
+    endpoint, secret = (
+        require_endpoint(endpoint_id),
+        SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY),
+    )
     webhooks.rotate_secret(endpoint, secret, clock.now())
-    return shown_once(endpoint, secret)
+    return endpoint_view_with_secret(endpoint, secret)
 
 
 @bp.route("/webhook-deliveries")
@@ -126,12 +129,12 @@ def list_events(query):
     return paginate_query(happened, Event.id, query, "events")
 
 
-def shown_once(endpoint, secret):
+def endpoint_view_with_secret(endpoint, secret):
     names = ("id", "url", "kinds", "created_at", "disabled_at")
     return {name: getattr(endpoint, name) for name in names} | {"secret": secret}
 
 
-def kept(endpoint_id):
+def require_endpoint(endpoint_id):
     endpoint = db.session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.removed_at:
         raise NotFound

@@ -4,8 +4,8 @@ import msgspec
 from flask import Response, current_app
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import account, signed_in
+from streamsvc.blueprints.sessions.cookies import clear_session_cookies, token_in_cookie_on_request
+from streamsvc.blueprints.sessions.documents import account_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
@@ -29,7 +29,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
 @bp.route("/accounts", methods=["POST"])
 @bp.arguments(NewAccount)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 @bp.alt_response(
@@ -54,14 +54,14 @@ def create_account(body):
     account_id = accounts.create_account(new, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     password.create_session(account_id, body["device"], body["remember"], token, facts, now, notify=False)
-    return signed_in(token, body["cookie"])
+    return sign_in_response(token, body["cookie"])
 
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
 def get_account():
     """Retrieve your account."""
-    return account(current_viewer().row)
+    return account_view(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
@@ -76,7 +76,7 @@ def close_account():
     closing.close_account(current_viewer().account_id, clock.now())
     db.session.commit()
     response = Response(status=204)
-    drop_cookie(response)
+    clear_session_cookies(response)
     return response
 
 

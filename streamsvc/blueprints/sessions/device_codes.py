@@ -53,7 +53,7 @@ def create_device_code(body):
 
     The device shows `user_code` and polls `POST /v1/token` with `device_code`.
     """
-    return _begin(body["device"])
+    return _start_device_code(body["device"])
 
 
 @bp.route("/device-authorizations", methods=["POST"])
@@ -66,7 +66,7 @@ def authorize_device(form):
 
     The same for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
     """
-    begun = _begin({"name": form["device_name"], "kind": "tv"})
+    begun = _start_device_code({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
     return begun
 
@@ -109,14 +109,14 @@ def create_token(form):
     `authorization_pending`.
     """
     if form.get("grant_type") != GRANT_TYPE:
-        return _refused("unsupported_grant_type" if "grant_type" in form else "invalid_request")
+        return _oauth_error("unsupported_grant_type" if "grant_type" in form else "invalid_request")
     if "device_code" not in form:
-        return _refused("invalid_request")
+        return _oauth_error("invalid_request")
     now = clock.now()
     try:
         code = device_codes.poll_device_code(form["device_code"], now)
     except OAuthError as error:
-        return _refused(error.error)
+        return _oauth_error(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
     authenticated_at = device_codes.approver_authenticated_at(code)
     password.create_session(
@@ -137,13 +137,13 @@ def create_token(form):
 
 
 @bp.errorhandler(Invalid)
-def refuse(error):
+def render_invalid_request(error):
     """To an OAuth client in the standard's words, to everybody else as ever."""
     is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
-    return _refused("invalid_request") if is_oauth else refusal_response(error)
+    return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
 
 
-def _begin(device: dict) -> dict:
+def _start_device_code(device: dict) -> dict:
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
     device_code = DEVICE_CODE_PREFIX + idempotency.generate_secret()
@@ -151,5 +151,5 @@ def _begin(device: dict) -> dict:
     return device_codes.create_device_code(device, device_code, user_code, facts, clock.now())
 
 
-def _refused(error: str):
+def _oauth_error(error: str):
     return json_response(msgspec.json.encode({"error": error, "error_description": WORDS[error]}), 400)

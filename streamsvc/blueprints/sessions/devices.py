@@ -28,7 +28,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devic
 def list_devices(query):
     """List your devices, newest first."""
     page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
-    return page | {"items": _told(page["items"])}
+    return page | {"items": _device_views(page["items"])}
 
 
 @bp.route("/<device_id>", methods=["PATCH"])
@@ -36,10 +36,10 @@ def list_devices(query):
 @bp.response(200, DeviceOut)
 def rename_device(body, device_id):
     """Rename a device."""
-    device = _own(device_id)
+    device = _get_own_device(device_id)
     device.name = body["name"]
     db.session.commit()
-    return _told([device])[0]
+    return _device_views([device])[0]
 
 
 @bp.route("/<device_id>", methods=["DELETE"])
@@ -49,7 +49,7 @@ def delete_device(device_id):
 
     Its sessions and streams end. When it signs in again, it counts as a new device.
     """
-    device = _own(device_id)
+    device = _get_own_device(device_id)
     devices.remove_devices(device.account_id, [device.id], clock.now())
     db.session.commit()
 
@@ -61,7 +61,7 @@ def revoke_device_trust(device_id):
 
     Its next sign-in asks for the second factor again.
     """
-    device = _own(device_id)
+    device = _get_own_device(device_id)
     trusted_devices.revoke_device_trust(device.account_id, DeviceTrust.device_id == device.id)
     db.session.commit()
 
@@ -81,14 +81,14 @@ def disown_device(body):
     db.session.commit()
 
 
-def _own(device_id: str) -> Device:
+def _get_own_device(device_id: str) -> Device:
     device = Device.of(current_viewer().account_id, device_id)
     if device is None:
         raise NotFound
     return device
 
 
-def _told(kept: list[Device]) -> list[dict]:
+def _device_views(kept: list[Device]) -> list[dict]:
     """Each with when it was last seen and how many live sessions it has, from one statement for all."""
     ids, whose = [device.id for device in kept], {device.account_id for device in kept}
     used = (
@@ -100,10 +100,10 @@ def _told(kept: list[Device]) -> list[dict]:
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
     trusted = trusted_devices.list_trust_expirations(ids, clock.now())
-    return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
+    return [_device_view(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
 
 
-def _device(device: Device, trusted_until, sessions: int, seen_at) -> dict:
+def _device_view(device: Device, trusted_until, sessions: int, seen_at) -> dict:
     told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
     current = device.id == current_viewer().row.device_id
     seen_at = max(seen_at, device.last_seen_at)

@@ -6,8 +6,14 @@ from flask import redirect
 from marshmallow import EXCLUDE
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -58,12 +64,12 @@ def start_oidc_sign_in(body):
     With `sign_up`, an account is created if none is linked yet.
     """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
-    binding, now = binding_for(body["cookie"]), clock.now()
+    binding, now = get_or_create_binding(body["cookie"]), clock.now()
     url = oidc_identities.start_provider_sign_in(
         "oidc_sign_in", body["provider"], now, body["sign_up"], binding=binding
     )
     db.session.commit()
-    return bound({"authorization_url": url}, binding, body["cookie"])
+    return response_with_binding({"authorization_url": url}, binding, body["cookie"])
 
 
 @bp.route("/sessions/oidc-callback", methods=["POST"])
@@ -83,7 +89,7 @@ def receive_oidc_form_post(form):
 @bp.route("/sessions/oidc", methods=["POST"])
 @bp.arguments(OidcSignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_oidc_session(body):
@@ -94,8 +100,8 @@ def create_oidc_session(body):
     """
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
-    now, (device, body["device_trust"]) = clock.now(), device_of(body)
-    began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], binding_of(body), True, now)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body), True, now)
     told = oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now)
     second = None
     if told.account_id:
@@ -107,7 +113,7 @@ def create_oidc_session(body):
     notify = told.account_id is not None
     session = password.create_session(account_id, device, body["remember"], token, facts, now, notify, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)
 
 
 @bp.route("/identities/options", methods=["POST"])

@@ -1,8 +1,14 @@
 """Sign-in by emailed link, without a password."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -30,16 +36,16 @@ def create_magic_link(body):
     The link works only in the browser or app that requested it. The response does not reveal whether the address
     has an account.
     """
-    binding = binding_for(body["cookie"])
+    binding = get_or_create_binding(body["cookie"])
     magic_links.enqueue_magic_link(body["email"], binding, current_request_facts(), clock.now())
     db.session.commit()
-    return bound({"status": "accepted"}, binding, body["cookie"], 202)
+    return response_with_binding({"status": "accepted"}, binding, body["cookie"], 202)
 
 
 @bp.route("/sessions/magic-link", methods=["POST"])
 @bp.arguments(MagicLinkSignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_magic_link_session(body):
@@ -49,8 +55,8 @@ def create_magic_link_session(body):
     """
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
-    now, (device, body["device_trust"]) = clock.now(), device_of(body)
-    account_id = magic_links.get_magic_link_account_id(body["token"], binding_of(body), now)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body), now)
     second = second_factor.require_authenticator_code(
         password.load_sign_in_account(account_id, device and device.get("id")), body, now
     )
@@ -59,4 +65,4 @@ def create_magic_link_session(body):
     methods = {"method": "magic_link", "second_factor": second}
     session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)

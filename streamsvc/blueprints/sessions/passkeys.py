@@ -3,8 +3,14 @@
 import msgspec
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
@@ -80,16 +86,20 @@ def start_passkey_sign_in(body):
     The same for every caller.
     """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
-    binding = binding_for(by_cookie=True) if body["cookie"] else None
+    binding = get_or_create_binding(by_cookie=True) if body["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
-    return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
+    return (
+        response_with_binding(options, binding, by_cookie=True)
+        if binding
+        else json_response(msgspec.json.encode(options))
+    )
 
 
 @bp.route("/sessions/passkey", methods=["POST"])
 @bp.arguments(PasskeySignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_passkey_session(body):
@@ -99,8 +109,8 @@ def create_passkey_session(body):
     """
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
-    now, (device, body["device_trust"]) = clock.now(), device_of(body)
-    signed = passkeys.verify_passkey_sign_in(body["credential"], binding_of(body), body["cookie"], now)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
@@ -110,4 +120,4 @@ def create_passkey_session(body):
     methods = {"method": "passkey", "second_factor": second}
     session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)

@@ -1,7 +1,7 @@
 """Password change and reset, email change and verification."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import with_token
+from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.accounts import accounts
@@ -38,7 +38,7 @@ def change_password(body):
     password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session_id=row.session_id)
     token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
-    return with_token(token)
+    return new_token_response(token)
 
 
 @bp.route("/account/email", methods=["PUT"])

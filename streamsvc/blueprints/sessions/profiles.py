@@ -49,7 +49,7 @@ def create_profile(body):
 @bp.response(200, ListedProfile)
 def get_profile(profile_id):
     """Retrieve a profile."""
-    return _own(profile_id)
+    return _get_own_profile(profile_id)
 
 
 @bp.route("/<profile_id>", methods=["PATCH"])
@@ -60,7 +60,7 @@ def update_profile(body, profile_id):
 
     Loosening its maturity limit needs a recent reauthentication.
     """
-    profile = _own(profile_id)
+    profile = _get_own_profile(profile_id)
     if loosens_restrictions(profile.max_age, profile.kids, body):
         require_recent_authentication()
     for name, value in body.items():
@@ -78,7 +78,7 @@ def delete_profile(profile_id):
     The last profile cannot be deleted: 409 `last_profile`.
     """
     lock_row(Account, current_viewer().account_id)
-    profiles.delete_profile(_own(profile_id), clock.now())
+    profiles.delete_profile(_get_own_profile(profile_id), clock.now())
     db.session.commit()
 
 
@@ -94,7 +94,7 @@ def set_profile_pin(body, profile_id):
     if Profile.find_row(current_viewer().account_id, profile_id) is None:
         raise NotFound
     pin_hash = password_hashing.hash_password(body["pin"], known_device=True)
-    profiles.set_pin(_own(profile_id), pin_hash)
+    profiles.set_pin(_get_own_profile(profile_id), pin_hash)
     db.session.commit()
 
 
@@ -106,11 +106,11 @@ def delete_profile_pin(profile_id):
     Needs a recent reauthentication.
     """
     require_recent_authentication()
-    profiles.set_pin(_own(profile_id), None)
+    profiles.set_pin(_get_own_profile(profile_id), None)
     db.session.commit()
 
 
-def _own(profile_id: str) -> Profile:
+def _get_own_profile(profile_id: str) -> Profile:
     profile = Profile.of(current_viewer().account_id, profile_id)
     if profile is None:
         raise NotFound

@@ -6,8 +6,13 @@ import msgspec
 from flask import Response, request
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_as_cookie_if_asked, with_token
-from streamsvc.blueprints.sessions.documents import current_session, signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    clear_session_cookies,
+    device_and_trust_token,
+    new_token_response,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import current_session_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
@@ -42,7 +47,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @bp.route("", methods=["POST"])
 @bp.arguments(NewSession)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_session(body):
@@ -52,7 +57,7 @@ def create_session(body):
     second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
     """
     facts = current_request_facts()
-    device, body["device_trust"] = device_of(body)
+    device, body["device_trust"] = device_and_trust_token(body)
     proved = password.verify_password(
         body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
     )
@@ -65,7 +70,7 @@ def create_session(body):
         proved.account.id, device, body["remember"], token, facts, now, notify=True, second_factor=second
     )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)
 
 
 @bp.route("/current")
@@ -78,7 +83,7 @@ def get_current_session():
     A front end's credential check: session, account, profiles, subscription and entitlements in one consistent
     read.
     """
-    answer = json_response(msgspec.json.encode(current_session(current_viewer())))
+    answer = json_response(msgspec.json.encode(current_session_view(current_viewer())))
     answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.get_data()).hexdigest()[:32]}"'
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
         return Response(status=304, headers={"ETag": etag})
@@ -98,7 +103,7 @@ def delete_current_session():
     audit.record_event("session_ended", me.account_id, session=me.row.session_id)
     db.session.commit()
     response = Response(status=204)
-    drop_cookie(response)
+    clear_session_cookies(response)
     return response
 
 
@@ -124,7 +129,7 @@ def select_profile(body):
     db.session.get(Session, me.row.session_id).profile_id = chosen
     audit.record_event("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
     db.session.flush()
-    answer = current_session(me.reload())
+    answer = current_session_view(me.reload())
     db.session.commit()
     return json_response(msgspec.json.encode(answer))
 
@@ -144,7 +149,7 @@ def reauthenticate(body):
     reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
     token = reauthentication.renew_session_token(me, body["rotate"])
     db.session.commit()
-    return with_token(token)
+    return new_token_response(token)
 
 
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
@@ -181,7 +186,7 @@ def list_sessions(query):
     """List your sessions, newest first."""
     me = current_viewer()
     page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, query, "sessions")
-    return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
+    return page | {"items": [session_view(each, me.row.session_id) for each in page["items"]]}
 
 
 @bp.route("", methods=["DELETE"])
@@ -211,7 +216,7 @@ def delete_session(session_id):
     db.session.commit()
 
 
-def listed(session: Session, current_id: str | None = None) -> dict:
+def session_view(session: Session, current_id: str | None = None) -> dict:
     """The session as lists show it; `current_id`: the asking one, where a viewer asks."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
     told = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}

@@ -1,7 +1,7 @@
 """Two-factor authentication by authenticator app."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import with_token
+from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -56,7 +56,7 @@ def confirm_totp(body):
     codes = second_factor.complete_totp_enrollment(current_viewer().account_id, body["code"], clock.now())
     token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
-    return with_token(token, {"recovery_codes": codes})
+    return new_token_response(token, {"recovery_codes": codes})
 
 
 @bp.route("", methods=["DELETE"])
