@@ -19,8 +19,8 @@ from flask_login import LoginManager, UserMixin
 from streamsvc import clock
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
-from streamsvc.models.subscriptions.subscriptions import in_words
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.models.subscriptions.subscriptions import status_condition
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements
 from streamsvc.rules.origins import is_cross_site
 from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
@@ -203,7 +203,7 @@ VIEWER_BY_TOKEN = (
     .outerjoin(Profile, Profile.account_id == Account.id)
     .outerjoin(
         Subscription,
-        sa.and_(Subscription.account_id == Account.id, in_words("subscriptions.status", LIVE)),
+        sa.and_(Subscription.account_id == Account.id, status_condition("subscriptions.status", LIVE_STATUSES)),
     )
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
     .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))

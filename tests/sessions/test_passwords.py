@@ -104,7 +104,7 @@ def hashing(app):
     with ThreadPoolExecutor(5) as others:
         running = others.submit(compute, hashing, lambda: taken.set() or release.wait(5))
         taken.wait(5)
-        hashing.release, hashing.others, hashing.running = release, others, running
+        hashing.release, hashing.others, hashing.list_active = release, others, running
         yield hashing
         release.set()
 
@@ -122,7 +122,7 @@ def test_hashes_wait_in_a_short_queue_and_are_then_rejected(hashing):
         compute(hashing, lambda: "one too many")
     assert rejected.value.headers["Retry-After"] == "1"
     hashing.release.set()
-    assert (hashing.running.result(5), queued.result(5), compute(hashing, lambda: "later")) == (
+    assert (hashing.list_active.result(5), queued.result(5), compute(hashing, lambda: "later")) == (
         True,
         "unknown device",
         "later",
@@ -164,7 +164,7 @@ def test_waiting_too_long_for_a_slot_fails(hashing, monkeypatch):
     with pytest.raises(Unavailable):
         compute(hashing, lambda: done.append("abandoned"))
     hashing.release.set()
-    hashing.running.result(5)
+    hashing.list_active.result(5)
     assert (compute(hashing, lambda: "next"), done) == ("next", [])
 
 

@@ -21,7 +21,7 @@ from streamsvc.schemas.admin.subscriptions import (
     RefundIn,
     RefundOut,
 )
-from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
+from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, InvoicePageOut
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
@@ -33,13 +33,13 @@ bp = Blueprint(
 @bp.route("")
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
-@bp.response(200, PageOfInvoices)
+@bp.response(200, InvoicePageOut)
 def list_all_invoices(query):
     """List invoices of all accounts, newest first.
 
     Filter by `account_id`, or by `status=draft`.
     """
-    wanted = Invoice.drafts() if query["status"] else select(Invoice)
+    wanted = Invoice.select_drafts() if query["status"] else select(Invoice)
     if query["account_id"]:
         wanted = wanted.where(Invoice.account_id == query["account_id"])
     page = paginate_query(wanted, Invoice.id, query, "all invoices")

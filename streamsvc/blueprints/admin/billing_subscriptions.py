@@ -22,8 +22,8 @@ from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
     AdminSubscriptionIn,
     AdminSubscriptionOut,
+    PriceMigrationCreatedOut,
     PriceMigrationIn,
-    PriceMigrationMade,
     PriceMigrationOut,
     SubscriptionsQuery,
     TransferIn,
@@ -46,7 +46,7 @@ def list_all_subscriptions(query):
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.
     """
-    wanted = Subscription.parked() if query["parked"] else select(Subscription)
+    wanted = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
     if query["parked"] is False:
         wanted = wanted.where(Subscription.parked_at.is_(None))
     if query["account_id"]:
@@ -166,7 +166,7 @@ def withdraw_price_migration(migration_id):
 @bp.arguments(PriceMigrationIn)
 @operator_only("billing")
 @idempotent()
-@bp.response(201, PriceMigrationMade)
+@bp.response(201, PriceMigrationCreatedOut)
 def create_price_migration(body):
     """Migrate subscribers from one price to another.
 

@@ -39,7 +39,7 @@ def set_next_outcome(body):
 
     `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives.
     """
-    SandboxProvider().plan(body["next"])
+    SandboxProvider().plan_outcome(body["next"])
     return provider_state_view()
 
 
@@ -80,4 +80,4 @@ def require_payment(payment_id):
 
 def provider_state_view():
     provider = SandboxProvider()
-    return {"items": provider.journal(), "next": provider.planned(), "next_cursor": None}
+    return {"items": provider.list_requests(), "next": provider.list_planned_outcomes(), "next_cursor": None}

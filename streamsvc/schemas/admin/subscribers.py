@@ -19,7 +19,7 @@ from streamsvc.schemas.base import (
 from streamsvc.schemas.subscriptions.subscriptions import Money
 
 
-class PriceTerms(StrictSchema):
+class SubscriberPriceIn(StrictSchema):
     plan = Slug(required=True)
     currency = Currency(required=True)
     amount_minor = Money(required=True)
@@ -27,7 +27,7 @@ class PriceTerms(StrictSchema):
     interval_count = Int(least=1, most=366, load_default=1)
 
 
-class KeptMethod(StrictSchema):
+class StoredMethodIn(StrictSchema):
     """A payment method that the provider already keeps; no card number is ever sent here."""
 
     reference = Text(required=True)
@@ -39,7 +39,7 @@ class KeptMethod(StrictSchema):
     fingerprint = Text(load_default=None, allow_none=True)
 
 
-class SubscriberLine(StrictSchema):
+class SubscriberRowIn(StrictSchema):
     external_id = Text(required=True)
     email = Email(required=True)
     country = Country(required=True)
@@ -47,16 +47,16 @@ class SubscriberLine(StrictSchema):
     locale = Language(load_default="en")
     name = Text(load_default=None, allow_none=True)
     price_id = Text(load_default=None, allow_none=True)
-    price = fields.Nested(PriceTerms, load_default=None, allow_none=True)
+    price = fields.Nested(SubscriberPriceIn, load_default=None, allow_none=True)
     started_on = Day(required=True)
     paid_through = Day(required=True)
     anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
-    payment_method = fields.Nested(KeptMethod, load_default=None, allow_none=True)
+    payment_method = fields.Nested(StoredMethodIn, load_default=None, allow_none=True)
     credit_minor = Money(load_default=0)
     cancel_at_period_end = Bool(load_default=False)
 
     @validates_schema
-    def it_names_one_price_and_a_stretch_of_time(self, data, **kwargs):
+    def check_price_and_dates(self, data, **kwargs):
         if (data.get("price_id") is None) == (data.get("price") is None):
             raise ValidationError("Give price_id or price.", "price")
         if data["started_on"] >= data["paid_through"]:

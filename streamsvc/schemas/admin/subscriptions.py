@@ -19,27 +19,27 @@ from streamsvc.schemas.base import (
     Text,
     Word,
 )
-from streamsvc.schemas.subscriptions.invoices import Credit
+from streamsvc.schemas.subscriptions.invoices import CreditBalanceOut
 from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
 
-PPM = 10_000
+PPM_PER_PERCENT = 10_000
 
 
 class Percent(fields.Field):
     """A percentage from 0 to 100 with at most four digits after the point; inside, parts per million."""
 
-    FORM = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
+    PATTERN = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
 
     def _serialize(self, value, attr, obj, **kwargs):
-        return None if value is None else value / PPM
+        return None if value is None else value / PPM_PER_PERCENT
 
     def _deserialize(self, value, attr, data, **kwargs):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValidationError("Give a number.")
-        percent = Decimal(text) if self.FORM.fullmatch(text := str(value)) else -1
+        percent = Decimal(text) if self.PATTERN.fullmatch(text := str(value)) else -1
         if not 0 <= percent <= 100:
             raise ValidationError("Give a percentage from 0 to 100 with at most four digits after the point.")
-        return int(percent * PPM)
+        return int(percent * PPM_PER_PERCENT)
 
 
 class CouponIn(StrictSchema):
@@ -62,7 +62,7 @@ class CouponIn(StrictSchema):
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
-    def it_takes_off_one_thing(self, data, **kwargs):
+    def check_discount(self, data, **kwargs):
         if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
             raise ValidationError("Give percent_off or amount_off_minor.", "percent_off")
         if data.get("percent_off") == 0:
@@ -73,7 +73,7 @@ class CouponIn(StrictSchema):
             raise ValidationError("A repeating coupon has a number of periods, another has none.", "periods")
 
     @post_load
-    def in_parts_per_million(self, data, **kwargs):
+    def add_percent_ppm(self, data, **kwargs):
         return {**data, "percent_ppm": data["percent_off"], "plans": data["plans"] and sorted(set(data["plans"]))}
 
 
@@ -102,7 +102,7 @@ class GiftCodesIn(StrictSchema):
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
-    def one_code_is_one_gift(self, data, **kwargs):
+    def check_quantity(self, data, **kwargs):
         if data.get("code") and data["quantity"] != 1:
             raise ValidationError("A code of your own is one gift.", "quantity")
 
@@ -125,7 +125,7 @@ class CreditIn(StrictSchema):
 
 
 class CreditOut(StrictSchema):
-    balances = fields.List(fields.Nested(Credit))
+    balances = fields.List(fields.Nested(CreditBalanceOut))
 
 
 class AdminSubscriptionIn(SubscriptionIn):
@@ -137,7 +137,7 @@ class AdminSubscriptionIn(SubscriptionIn):
     )
 
     @validates_schema
-    def what_is_paid_lies_ahead(self, data, **kwargs):
+    def check_paid_through(self, data, **kwargs):
         if data.get("paid_through") and data.get("start_date") and data["paid_through"] <= data["start_date"]:
             raise ValidationError("It must come after start_date.", "paid_through")
 
@@ -177,7 +177,7 @@ class CreditNoteIn(StrictSchema):
     reason = Text(load_default=None, allow_none=True)
 
     @validates_schema
-    def one_way_to_say_how_much(self, data, **kwargs):
+    def check_amount(self, data, **kwargs):
         if data.get("lines") and data.get("amount_minor"):
             raise ValidationError("Give lines or amount_minor.", "amount_minor")
 
@@ -247,7 +247,7 @@ class PriceMigrationOut(PriceMigrationIn):
     withdrawn_at = Moment(allow_none=True)
 
 
-class PriceMigrationMade(PriceMigrationOut):
+class PriceMigrationCreatedOut(PriceMigrationOut):
     """`subscriptions`: how many had the old price."""
 
     subscriptions = fields.Integer()

@@ -89,7 +89,7 @@ class InvoiceOut(StrictSchema):
     credit_notes = fields.List(fields.Nested(CreditNoteOut))
 
 
-PageOfInvoices = page_of(InvoiceOut)
+InvoicePageOut = page_of(InvoiceOut)
 
 
 class InvoicePaymentIn(StrictSchema):
@@ -131,7 +131,7 @@ class PreviewOut(InvoiceOut):
     next_renewal = fields.Nested(NextRenewal, allow_none=True)
 
 
-class EntryOut(StrictSchema):
+class CreditEntryOut(StrictSchema):
     id = fields.String()
     kind = fields.String()
     amount_minor = fields.Integer()
@@ -141,7 +141,7 @@ class EntryOut(StrictSchema):
     at = Moment()
 
 
-class Credit(StrictSchema):
+class CreditBalanceOut(StrictSchema):
     currency = fields.String()
     amount_minor = fields.Integer()
 
@@ -149,8 +149,8 @@ class Credit(StrictSchema):
 class BalanceOut(StrictSchema):
     """What the account has with us, by currency; each entry adds (positive) or spends (negative)."""
 
-    balances = fields.List(fields.Nested(Credit))
-    items = fields.List(fields.Nested(EntryOut))
+    balances = fields.List(fields.Nested(CreditBalanceOut))
+    items = fields.List(fields.Nested(CreditEntryOut))
     next_cursor = fields.String(allow_none=True)
     total = fields.Integer()
 

@@ -17,14 +17,14 @@ from streamsvc.schemas.base import (
     Word,
 )
 
-MOST_MINOR = 10**12
+MAX_AMOUNT_MINOR = 10**12
 
 
 class Money(Int):
     """Minor units, never negative, and small enough that years of them add up safely."""
 
     def __init__(self, *, least: int = 0, **kwargs):
-        super().__init__(least=least, most=MOST_MINOR, **kwargs)
+        super().__init__(least=least, most=MAX_AMOUNT_MINOR, **kwargs)
 
 
 class Features(StrictSchema):
@@ -75,13 +75,13 @@ class PriceOut(StrictSchema):
     countries = fields.List(fields.String(), allow_none=True)
 
 
-class PlanBrief(StrictSchema):
+class PlanSummaryOut(StrictSchema):
     code = fields.String()
     name = fields.String()
     features = fields.Nested(Features)
 
 
-class PlanOut(PlanBrief):
+class PlanOut(PlanSummaryOut):
     description = fields.String(allow_none=True)
     prices = fields.List(fields.Nested(PriceOut))
 
@@ -169,7 +169,7 @@ class AddonOut(StrictSchema):
 class SubscriptionOut(StrictSchema):
     id = fields.String()
     status = fields.String()
-    plan = fields.Nested(PlanBrief)
+    plan = fields.Nested(PlanSummaryOut)
     price = fields.Nested(PriceOut)
     anchor_day = fields.Integer(allow_none=True)
     started_on = Day()
@@ -214,7 +214,7 @@ class CancellationIn(StrictSchema):
     feedback = Text(load_default=None, allow_none=True, longest=2000)
 
     @validates_schema
-    def the_date_goes_with_now(self, data, **kwargs):
+    def check_effective_date(self, data, **kwargs):
         if data.get("effective_date") and data["when"] == "period_end":
             raise ValidationError("A date goes with when: now.", "effective_date")
 
@@ -227,7 +227,7 @@ class AddonIn(StrictSchema):
     price_id = Text(required=True)
 
 
-class AddonRemoval(StrictSchema):
+class AddonRemovalQuery(StrictSchema):
     when = Word("now", "period_end", load_default="now")
 
 
