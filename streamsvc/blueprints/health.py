@@ -24,8 +24,8 @@ bp = Blueprint(
     description="Health checks, metrics and the API description.",
 )
 BLUEPRINTS = (bp,)
-VIEWER_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
-A_DAY = "public, max-age=86400"
+SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+CACHE_ONE_DAY = "public, max-age=86400"
 REVALIDATE = "public, no-cache"
 
 
@@ -111,8 +111,8 @@ def get_docs():
 def get_docs_file(name):
     """Retrieve a file of the API reference page."""
     _require_public_docs()
-    response = send_from_directory(VIEWER_FILES, name, conditional=False)  # a 412 would have no problem document
-    response.headers["Cache-Control"] = A_DAY
+    response = send_from_directory(SWAGGER_UI_FILES, name, conditional=False)  # a 412 would have no problem document
+    response.headers["Cache-Control"] = CACHE_ONE_DAY
     return response
 
 

@@ -14,7 +14,7 @@ from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_TOKEN_P
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
     NewOperatorSession,
-    OperatorProof,
+    OperatorReauthentication,
     OperatorSessionOut,
     OperatorSignedIn,
 )
@@ -65,7 +65,7 @@ def delete_current_operator_session():
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
-@bp.arguments(OperatorProof)
+@bp.arguments(OperatorReauthentication)
 @human_operator_only
 @bp.response(204)
 def reauthenticate_operator(body):

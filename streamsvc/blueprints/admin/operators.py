@@ -12,10 +12,10 @@ from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.operators import (
-    Enrolment,
     Invitation,
     InvitedOperator,
     NewOperator,
+    OperatorEnrollment,
     OperatorOut,
     OperatorPatch,
 )
@@ -137,7 +137,7 @@ def open_invitation(body):
 
 
 @bp.route("/invitations", methods=["PUT"])
-@bp.arguments(Enrolment)
+@bp.arguments(OperatorEnrollment)
 @public
 @bp.response(200, RecoveryCodes)
 def accept_invitation(body):

@@ -17,7 +17,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
+from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, MailedTokenIn, NewAccount
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
@@ -81,7 +81,7 @@ def close_account():
 
 
 @bp.route("/account-restorations", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
 def restore_account(body):

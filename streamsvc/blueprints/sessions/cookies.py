@@ -14,8 +14,8 @@ from streamsvc.security.authentication import COOKIE, current_viewer
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"
 """`<the device's id>.<what shows that it is trusted>`"""
-STRICT = {"path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
-BINDING = re.compile(r"[A-Za-z0-9_-]{43}")
+STRICT_COOKIE = {"path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
+BINDING_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def token_in_cookie_on_request(view):
@@ -33,7 +33,7 @@ def token_in_cookie_on_request(view):
             set_session_cookie(response, document.pop("token"), asked.get("remember", True))
             if trust := document.get("device_trust"):
                 kept = f"{document['session']['device']['id']}.{trust.pop('token')}"
-                response.set_cookie(TRUST_COOKIE, kept, max_age=trusted_devices.trust_period(), **STRICT)
+                response.set_cookie(TRUST_COOKIE, kept, max_age=trusted_devices.trust_period(), **STRICT_COOKIE)
             response.set_data(msgspec.json.encode(document))
         return response
 
@@ -64,7 +64,7 @@ def clear_session_cookies(response: Response) -> None:
     """Leave nothing behind in the browser, but that its owner trusts it."""
     if COOKIE in request.cookies:
         response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
-        response.delete_cookie(BINDING_COOKIE, **STRICT)
+        response.delete_cookie(BINDING_COOKIE, **STRICT_COOKIE)
         kept = TRUST_COOKIE in request.cookies
         response.headers["Clear-Site-Data"] = '"storage"' if kept else '"cookies", "storage"'
 
@@ -83,14 +83,14 @@ def device_and_trust_token(body: dict) -> tuple[dict | None, str | None]:
 def get_or_create_binding(by_cookie: bool) -> str:
     """What the second half of a sign-in must show. A browser keeps the one it has, so that it may have two tabs."""
     kept = request.cookies.get(BINDING_COOKIE, "") if by_cookie else ""
-    return kept if BINDING.fullmatch(kept) else new_binding()
+    return kept if BINDING_PATTERN.fullmatch(kept) else new_binding()
 
 
 def response_with_binding(document: dict, binding: str, by_cookie: bool, status: int = 200) -> Response:
     """The answer to a first half: the binding stands in it, or in a cookie that no script can read."""
     answer = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
     if by_cookie:
-        answer.set_cookie(BINDING_COOKIE, binding, max_age=86_400, **STRICT)
+        answer.set_cookie(BINDING_COOKIE, binding, max_age=86_400, **STRICT_COOKIE)
     return answer
 
 

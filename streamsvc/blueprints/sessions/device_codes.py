@@ -21,18 +21,18 @@ from streamsvc.schemas.sessions.device_codes import (
     DeviceAuthorization,
     DeviceAuthorizationIn,
     NewDeviceCode,
-    TokenAnswer,
+    PendingDevice,
     TokenError,
     TokenRequest,
+    TokenResponse,
     UserCode,
-    WaitingDevice,
 )
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")
 
-WORDS = {
+ERROR_DESCRIPTIONS = {
     "authorization_pending": "Nobody has decided yet; poll again.",
     "slow_down": "Poll less often: five seconds more between polls.",
     "access_denied": "The owner said no.",
@@ -73,7 +73,7 @@ def authorize_device(form):
 
 @bp.route("/device-code-lookups", methods=["POST"])
 @bp.arguments(UserCode)
-@bp.response(200, WaitingDevice)
+@bp.response(200, PendingDevice)
 def look_up_device_code(body):
     """Look up a device code.
 
@@ -100,7 +100,7 @@ def decide_device_code(body, user_code):
 @bp.route("/token", methods=["POST"])
 @bp.arguments(TokenRequest, location="form", unknown=EXCLUDE)
 @public
-@bp.response(200, TokenAnswer)
+@bp.response(200, TokenResponse)
 @bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
 def create_token(form):
     """Poll for the token of a device code.
@@ -152,4 +152,4 @@ def _start_device_code(device: dict) -> dict:
 
 
 def _oauth_error(error: str):
-    return json_response(msgspec.json.encode({"error": error, "error_description": WORDS[error]}), 400)
+    return json_response(msgspec.json.encode({"error": error, "error_description": ERROR_DESCRIPTIONS[error]}), 400)

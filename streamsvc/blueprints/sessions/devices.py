@@ -14,7 +14,7 @@ from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.sessions.accounts import ProofToken
+from streamsvc.schemas.sessions.accounts import MailedTokenIn
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
@@ -67,7 +67,7 @@ def revoke_device_trust(device_id):
 
 
 @bp.route("/disowned", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
 def disown_device(body):
@@ -88,9 +88,9 @@ def _get_own_device(device_id: str) -> Device:
     return device
 
 
-def _device_views(kept: list[Device]) -> list[dict]:
+def _device_views(rows: list[Device]) -> list[dict]:
     """Each with when it was last seen and how many live sessions it has, from one statement for all."""
-    ids, whose = [device.id for device in kept], {device.account_id for device in kept}
+    ids, whose = [device.id for device in rows], {device.account_id for device in rows}
     used = (
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
@@ -100,7 +100,7 @@ def _device_views(kept: list[Device]) -> list[dict]:
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
     trusted = trusted_devices.list_trust_expirations(ids, clock.now())
-    return [_device_view(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
+    return [_device_view(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in rows]
 
 
 def _device_view(device: Device, trusted_until, sessions: int, seen_at) -> dict:

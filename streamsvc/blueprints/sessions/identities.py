@@ -29,12 +29,12 @@ from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.identities import (
     AuthorizationUrl,
-    FromProvider,
     IdentityOut,
     LinkOptions,
     OidcOptions,
     OidcSignIn,
-    PostedByProvider,
+    ProviderFormPost,
+    ProviderResponse,
     Providers,
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
@@ -73,7 +73,7 @@ def start_oidc_sign_in(body):
 
 
 @bp.route("/sessions/oidc-callback", methods=["POST"])
-@bp.arguments(PostedByProvider, location="form", unknown=EXCLUDE)
+@bp.arguments(ProviderFormPost, location="form", unknown=EXCLUDE)
 @public
 @bp.response(303)
 def receive_oidc_form_post(form):
@@ -130,7 +130,7 @@ def start_identity_link(body):
 
 
 @bp.route("/identities", methods=["POST"])
-@bp.arguments(FromProvider)
+@bp.arguments(ProviderResponse)
 @idempotent()
 @bp.response(201, IdentityOut)
 def create_identity(body):

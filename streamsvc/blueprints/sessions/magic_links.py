@@ -18,7 +18,7 @@ from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.schemas.sessions.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
+from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public
 from streamsvc.storage.database import db
@@ -29,7 +29,7 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in b
 @bp.route("/magic-links", methods=["POST"])
 @bp.arguments(NewMagicLink)
 @public
-@bp.response(202, MagicLinkAsked)
+@bp.response(202, MagicLinkRequested)
 def create_magic_link(body):
     """Request a magic link.
 

@@ -8,7 +8,7 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import rate_limits as limits
-from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
+from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, MailedTokenIn, PasswordReset
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
@@ -98,7 +98,7 @@ def request_email_verification():
 
 
 @bp.route("/email-verifications", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
 def verify_email(body):

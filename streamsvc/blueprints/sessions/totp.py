@@ -8,7 +8,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import second_factor
 from streamsvc.operations.sign_in import reauthentication
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
+from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStatus
 from streamsvc.security.authentication import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
@@ -21,7 +21,7 @@ bp = Blueprint(
 
 
 @bp.route("")
-@bp.response(200, TotpStanding)
+@bp.response(200, TotpStatus)
 def get_totp():
     """Retrieve the state of two-factor authentication.
 

@@ -44,7 +44,8 @@ class Timeline:
         if self.started_on is None or self.ended_on or self.paused_on:
             return None
         start = self.paid_through or self.paid_from
-        due = start if self.scheduled_prices else self.bill_early_on or start  # a scheduled plan starts with its own period
+        # a scheduled plan starts with its own period
+        due = start if self.scheduled_prices else self.bill_early_on or start
         return None if self.ends_on and start >= self.ends_on else due
 
     def bill_until(self, until, over_from=None):

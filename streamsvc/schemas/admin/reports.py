@@ -3,7 +3,7 @@
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.admin.subscriptions import Percent
-from streamsvc.schemas.base import Day, StrictSchema, Word
+from streamsvc.schemas.base import Choice, Day, StrictSchema
 
 MAX_REPORT_DAYS = 400
 MAX_REPORT_YEARS = 20
@@ -14,8 +14,8 @@ class ReportQuery(StrictSchema):
 
     start = Day(data_key="from", load_default=None, metadata={"description": "The first day."})
     end = Day(data_key="to", load_default=None, metadata={"description": "The first day after."})
-    interval = Word("month", "day", load_default="month")
-    format = Word("json", "csv", load_default="json")
+    interval = Choice("month", "day", load_default="month")
+    format = Choice("json", "csv", load_default="json")
 
     @validates_schema
     def check_range(self, data, **kwargs):

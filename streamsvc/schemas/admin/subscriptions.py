@@ -7,6 +7,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from streamsvc.schemas.base import (
     Bool,
+    Choice,
     Country,
     Currency,
     Day,
@@ -17,7 +18,6 @@ from streamsvc.schemas.base import (
     Slug,
     StrictSchema,
     Text,
-    Word,
 )
 from streamsvc.schemas.subscriptions.invoices import CreditBalanceOut
 from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
@@ -46,8 +46,8 @@ class CouponIn(StrictSchema):
     percent_off = Percent(load_default=None, allow_none=True)
     amount_off_minor = Money(least=1, load_default=None, allow_none=True)
     currency = Currency(load_default=None, allow_none=True)
-    duration = Word("once", "repeating", "forever", required=True)
-    periods = Int(least=1, most=1000, load_default=None, allow_none=True)
+    duration = Choice("once", "repeating", "forever", required=True)
+    periods = Int(minimum=1, maximum=1000, load_default=None, allow_none=True)
     plans = fields.List(
         Slug(),
         load_default=None,
@@ -55,10 +55,10 @@ class CouponIn(StrictSchema):
         validate=validate.Length(1, 100),
         metadata={"description": "The plans, by code, whose lines it is taken off; without: all.", "uniqueItems": True},
     )
-    audience = Word("anyone", "new", "returning", load_default="anyone")
+    audience = Choice("anyone", "new", "returning", load_default="anyone")
     combines = Bool(load_default=True, metadata={"description": "Whether it may run beside other coupons."})
-    max_per_account = Int(least=1, most=1000, load_default=None, allow_none=True)
-    max_redemptions = Int(least=1, most=2**31 - 1, load_default=None, allow_none=True)
+    max_per_account = Int(minimum=1, maximum=1000, load_default=None, allow_none=True)
+    max_redemptions = Int(minimum=1, maximum=2**31 - 1, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
@@ -97,8 +97,8 @@ class CouponAdminOut(StrictSchema):
 class GiftCodesIn(StrictSchema):
     currency = Currency(required=True)
     amount_minor = Money(least=1, required=True)
-    quantity = Int(least=1, most=1000, load_default=1)
-    code = Text(longest=64, shortest=4, load_default=None, allow_none=True)
+    quantity = Int(minimum=1, maximum=1000, load_default=1)
+    code = Text(max_length=64, min_length=4, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
@@ -119,7 +119,7 @@ class TaxRateOut(StrictSchema):
 
 
 class CreditIn(StrictSchema):
-    amount_minor = Int(least=-(10**12), most=10**12, required=True)
+    amount_minor = Int(minimum=-(10**12), maximum=10**12, required=True)
     currency = Currency(required=True)
     reason = Text(load_default=None, allow_none=True)
 
@@ -188,22 +188,22 @@ class OneOffIn(StrictSchema):
     account_id = Text(required=True)
     amount_minor = Money(least=1, required=True)
     currency = Currency(required=True)
-    description = Text(required=True, longest=200)
-    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    description = Text(required=True, max_length=200)
+    tax = Choice("inclusive", "exclusive", load_default="inclusive")
 
 
 class DraftLineIn(StrictSchema):
     """In the invoice's currency. `tax`: whether the amount holds the tax of the country, or it comes on top."""
 
     amount_minor = Money(least=1, required=True)
-    description = Text(required=True, longest=200)
-    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    description = Text(required=True, max_length=200)
+    tax = Choice("inclusive", "exclusive", load_default="inclusive")
 
 
 class InvoicesQuery(PageQuery):
     """`status=draft`: what may still be looked at; else everything, or what one account was asked for."""
 
-    status = Word("draft", load_default=None)
+    status = Choice("draft", load_default=None)
     account_id = Text(load_default=None)
 
 
@@ -233,7 +233,7 @@ class PriceMigrationIn(StrictSchema):
     from_price_id = Text(required=True)
     to_price_id = Text(required=True)
     effective = Day(required=True)
-    notice_days = Int(least=0, most=365, load_default=0)
+    notice_days = Int(minimum=0, maximum=365, load_default=0)
     started_before = Day(load_default=None, allow_none=True)
     country = Country(load_default=None, allow_none=True)
     can_decline = Bool(load_default=False, metadata={"description": "Whether customers may keep the old price."})
