@@ -37,7 +37,7 @@ class AssertionResponse(StrictSchema):
     clientDataJSON = Base64Url(required=True)
     authenticatorData = Base64Url(required=True)
     signature = Base64Url(required=True)
-    userHandle = Base64Url(max_length=100, shortest=0, allow_none=True)
+    userHandle = Base64Url(max_length=100, min_length=0, allow_none=True)
 
 
 class Credential(StrictSchema):
