@@ -11,10 +11,11 @@ MIGRATIONS = PACKAGE / "migrations" / "versions"
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != MIGRATIONS]
 FILES.remove(PACKAGE / "__init__.py")
 HOUSE = Path(__file__).parent / "house.txt"
-VAGUE_NAMES = set(
-    "add answer ask begin count do find finish forget found get given hold keep kept known listed look made make mine of"
-    " own page put read refuse register remove run send settle show shown stand state take tell told use write".split()
-)
+VAGUE_NAMES = {
+    *"add answer ask begin count do find finish forget found get given hold keep kept known listed look".split(),
+    *"made make mine of own page put read refuse register remove run send settle show shown stand state".split(),
+    *"take tell told use write".split(),
+}
 NOT_IN_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
 
 
