@@ -15,7 +15,7 @@ SECURITY = {
 }
 
 
-def register(app, settings) -> None:
+def register_blueprints(app, settings) -> None:
     """Register every endpoint and its description."""
     app.config.update(API_TITLE=TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     api = Api(

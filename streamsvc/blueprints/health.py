@@ -1,4 +1,4 @@
-"""Is the service there, and what does it offer? /livez, /readyz, /metrics, /openapi.json, /docs."""
+"""Health checks, metrics and the API description: /livez, /readyz, /metrics, /openapi.json, /docs."""
 
 import secrets
 from functools import cache
@@ -17,10 +17,15 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
 
-bp = Blueprint("operations", __name__, template_folder="../pages/templates", description="Health and description.")
+bp = Blueprint(
+    "operations",
+    __name__,
+    template_folder="../pages/templates",
+    description="Health checks, metrics and the API description.",
+)
 BLUEPRINTS = (bp,)
-VIEWER_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
-A_DAY = "public, max-age=86400"
+SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+CACHE_ONE_DAY = "public, max-age=86400"
 REVALIDATE = "public, no-cache"
 
 
@@ -35,16 +40,22 @@ class Readiness(Health):
 @bp.route("/livez")
 @public
 @bp.response(200, Health)
-def livez():
-    """The process answers. Touches nothing else."""
+def get_liveness():
+    """Check that the process responds.
+
+    Touches neither the database nor other services.
+    """
     return {"status": "ok"}
 
 
 @bp.route("/readyz")
 @public
 @bp.response(200, Readiness)
-def readyz():
-    """The database takes writes, its schema is current, a worker is alive; otherwise 503."""
+def get_readiness():
+    """Check that the service can do its work.
+
+    503 unless the database accepts writes, its schema is current and a worker is alive.
+    """
     found = run_health_checks()
     if all(found.values()):
         return {"status": "ok", "checks": found}
@@ -55,8 +66,11 @@ def readyz():
 @bp.route("/metrics")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="Prometheus's text format")
-def read_metrics():
-    """How requests went and how the work stands, for Prometheus; 404 unless STREAMSVC_METRICS opens it."""
+def get_metrics():
+    """Retrieve metrics in Prometheus format.
+
+    404 unless `STREAMSVC_METRICS` is on.
+    """
     if not current_app.extensions["settings"].metrics:
         raise NotFound
     return Response(metrics.render_metrics(), content_type=metrics.CONTENT_TYPE)
@@ -65,10 +79,10 @@ def read_metrics():
 @bp.route("/openapi.json")
 @public
 @bp.response(200, {"type": "object"}, description="OpenAPI 3.1")
-def openapi():
-    """This API, described for machines."""
-    _told_to_all()
-    document = _document()
+def get_openapi():
+    """Retrieve the OpenAPI description of this API."""
+    _require_public_docs()
+    document = _openapi_json()
     etag = compute_etag(document)
     return not_modified_response(etag, REVALIDATE) or add_cache_headers(json_response(document), etag, REVALIDATE)
 
@@ -76,9 +90,12 @@ def openapi():
 @bp.route("/docs")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
-def docs():
-    """This API, described for people. The page asks no other host for anything."""
-    _told_to_all()
+def get_docs():
+    """Show the API reference.
+
+    The page loads nothing from other hosts.
+    """
+    _require_public_docs()
     nonce = secrets.token_urlsafe(16)
     page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = (
@@ -91,24 +108,24 @@ def docs():
 @bp.route("/docs/<path:name>")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
-def docs_file(name):
-    """A part of the page of docs."""
-    _told_to_all()
-    response = send_from_directory(VIEWER_FILES, name, conditional=False)  # a 412 would have no problem document
-    response.headers["Cache-Control"] = A_DAY
+def get_docs_file(name):
+    """Retrieve a file of the API reference page."""
+    _require_public_docs()
+    response = send_from_directory(SWAGGER_UI_FILES, name, conditional=False)  # a 412 would have no problem document
+    response.headers["Cache-Control"] = CACHE_ONE_DAY
     return response
 
 
-def _told_to_all() -> None:
+def _require_public_docs() -> None:
     """Raises NotFound where the operator keeps the description to themselves."""
     if not current_app.extensions["settings"].docs:
         raise NotFound
 
 
-def _document() -> bytes:
-    return _encoded(current_app.extensions["api"])
+def _openapi_json() -> bytes:
+    return _encode_openapi(current_app.extensions["api"])
 
 
 @cache
-def _encoded(api) -> bytes:
+def _encode_openapi(api) -> bytes:
     return msgspec.json.encode(api.spec.to_dict())

@@ -1,4 +1,4 @@
-"""GET / and its parts: the demo's storefront, where STREAMSVC_STOREFRONT shows it."""
+"""The demo storefront, at / if STREAMSVC_STOREFRONT is on."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_r
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
 
-bp = Blueprint("storefront", __name__, description="A page for a browser, over this API.")
+bp = Blueprint("storefront", __name__, description="The demo storefront.")
 BLUEPRINTS = (bp,)
-FILES = Path(__file__).parent.parent / "pages" / "static"
-TYPES = {
+STATIC_FILES = Path(__file__).parent.parent / "pages" / "static"
+CONTENT_TYPES = {
     "storefront.html": "text/html; charset=utf-8",
     "storefront.css": "text/css; charset=utf-8",
     "storefront.js": "text/javascript; charset=utf-8",
 }
 REVALIDATE = "public, no-cache"
-FROM_HERE_ALONE = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -27,27 +27,30 @@ FROM_HERE_ALONE = (
 @bp.route("/")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
-def storefront():
-    """The demo's storefront; 404 unless STREAMSVC_STOREFRONT shows it. The page asks no other host for anything."""
-    return _file("storefront.html")
+def get_storefront():
+    """Show the demo storefront.
+
+    404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts.
+    """
+    return _static_response("storefront.html")
 
 
 @bp.route("/storefront/<name>")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
-def storefront_file(name):
-    """A part of the storefront."""
-    return _file(name)
+def get_storefront_file(name):
+    """Retrieve a file of the storefront."""
+    return _static_response(name)
 
 
-def _file(name: str) -> Response:
+def _static_response(name: str) -> Response:
     """Raises NotFound where there is none, or the storefront is off."""
-    if name not in TYPES or not current_app.extensions["settings"].storefront:
+    if name not in CONTENT_TYPES or not current_app.extensions["settings"].storefront:
         raise NotFound
-    body = (FILES / name).read_bytes()
+    body = (STATIC_FILES / name).read_bytes()
     etag = compute_etag(body)
     answer = not_modified_response(etag, REVALIDATE) or add_cache_headers(
-        Response(body, content_type=TYPES[name]), etag, REVALIDATE
+        Response(body, content_type=CONTENT_TYPES[name]), etag, REVALIDATE
     )
-    answer.headers["Content-Security-Policy"] = FROM_HERE_ALONE
+    answer.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return answer

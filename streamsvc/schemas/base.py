@@ -10,8 +10,8 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.refusals.requests import Invalid
 
-LARGEST = 2**63 - 1
-EMAIL = re.compile(
+MAX_BIGINT = 2**63 - 1
+EMAIL_PATTERN = re.compile(
     r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}"
 )
 
@@ -26,8 +26,8 @@ class StrictSchema(Schema):
 class Text(fields.String):
     """Text without NUL or lone surrogates; stripped unless `strip=False`."""
 
-    def __init__(self, *, longest: int = 200, shortest: int = 1, strip: bool = True, **kwargs):
-        validators = [validate.Length(shortest, longest), *kwargs.pop("validators", ())]
+    def __init__(self, *, max_length: int = 200, min_length: int = 1, strip: bool = True, **kwargs):
+        validators = [validate.Length(min_length, max_length), *kwargs.pop("validators", ())]
         super().__init__(validate=validators, **kwargs)
         self.strip = strip
 
@@ -42,18 +42,18 @@ class Text(fields.String):
         return text.strip() if self.strip else text
 
 
-class Word(Text):
+class Choice(Text):
     """One of a few words: `Word("movie", "series")`."""
 
-    def __init__(self, *words: str, **kwargs):
-        super().__init__(longest=100, validators=[validate.OneOf(words)], **kwargs)
+    def __init__(self, *choices: str, **kwargs):
+        super().__init__(max_length=100, validators=[validate.OneOf(choices)], **kwargs)
 
 
 class Int(fields.Integer):
     """A whole number in JSON: neither text, nor a float, nor true."""
 
-    def __init__(self, *, least: int = -LARGEST, most: int = LARGEST, **kwargs):
-        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
+    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs):
+        super().__init__(strict=True, validate=validate.Range(minimum, maximum), **kwargs)
 
     def _validated(self, value):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -64,8 +64,8 @@ class Int(fields.Integer):
 class QueryInt(fields.Integer):
     """A whole number in a query string."""
 
-    def __init__(self, *, least: int = -LARGEST, most: int = LARGEST, **kwargs):
-        super().__init__(validate=validate.Range(least, most), **kwargs)
+    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs):
+        super().__init__(validate=validate.Range(minimum, maximum), **kwargs)
 
     def _validated(self, value):
         if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
@@ -140,11 +140,11 @@ class Email(Text):
     """An address that mail can go to; international ones too."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=320, shortest=3, **kwargs)
+        super().__init__(max_length=320, min_length=3, **kwargs)
 
     def _deserialize(self, value, attr, data, **kwargs):
         email = super()._deserialize(value, attr, data, **kwargs)
-        if not EMAIL.fullmatch(email):
+        if not EMAIL_PATTERN.fullmatch(email):
             raise ValidationError("Must be a valid email address.")
         return email
 
@@ -152,8 +152,8 @@ class Email(Text):
 class Pattern(Text):
     """Text that follows a regular expression; `hint` says which, in words."""
 
-    def __init__(self, pattern: str, hint: str, *, longest: int = 200, **kwargs):
-        super().__init__(longest=longest, validators=[validate.Regexp(rf"(?:{pattern})\Z", error=hint)], **kwargs)
+    def __init__(self, pattern: str, hint: str, *, max_length: int = 200, **kwargs):
+        super().__init__(max_length=max_length, validators=[validate.Regexp(rf"(?:{pattern})\Z", error=hint)], **kwargs)
 
 
 class Country(Pattern):
@@ -185,7 +185,7 @@ class Language(Pattern):
         super().__init__(
             "[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}",
             "Must be a BCP 47 language tag such as en or pt-BR.",
-            longest=35,
+            max_length=35,
             **kwargs,
         )
 
@@ -207,7 +207,7 @@ class Slug(Pattern):
         super().__init__(
             "[a-z0-9][a-z0-9._-]*",
             "Must start with a–z or 0–9 and contain only a–z, 0–9, dots, dashes and underscores.",
-            longest=64,
+            max_length=64,
             **kwargs,
         )
 
@@ -215,15 +215,19 @@ class Slug(Pattern):
 class PageQuery(StrictSchema):
     """What every list understands."""
 
-    limit = QueryInt(least=1, most=100, load_default=24)
-    cursor = Text(longest=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."})
+    limit = QueryInt(minimum=1, maximum=100, load_default=24)
+    cursor = Text(
+        max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
+    )
     include_total = QueryBool(load_default=False, metadata={"description": "Also return the total count of the list."})
 
 
 class ShortListQuery(PageQuery):
     """What a list understands that is short enough to be given whole."""
 
-    limit = QueryInt(least=1, most=100, load_default=None, metadata={"description": "Omit it to get the whole list."})
+    limit = QueryInt(
+        minimum=1, maximum=100, load_default=None, metadata={"description": "Omit it to get the whole list."}
+    )
 
 
 @cache
@@ -254,7 +258,7 @@ class Problem(StrictSchema):
         unknown = "include"
 
 
-def checked(field: fields.Field, name: str, value: str):
+def parse_path_value(field: fields.Field, name: str, value: str):
     """A part of the path, as its field reads it. Raises Invalid, naming it."""
     try:
         return field.deserialize(value)

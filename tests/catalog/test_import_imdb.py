@@ -215,7 +215,7 @@ def test_an_archive_that_cannot_be_read_fails(catalog, monkeypatch):
     complete = build_archive()
     assert outcome(complete[: len(complete) // 2]) == ("failed", "The file cannot be unpacked: File is not a zip file")
     assert outcome(build_archive(packed=zipfile.ZIP_LZMA))[1].endswith(
-        "files in the build_archive must be stored or deflated"
+        "files in the archive must be stored or deflated"
     )
     encrypted = bytearray(complete)
     encrypted[complete.rindex(b"PK\1\2") + 8] |= 1
@@ -223,10 +223,10 @@ def test_an_archive_that_cannot_be_read_fails(catalog, monkeypatch):
     many = [(f"{number}.tsv", b"") for number in range(20)]
     assert outcome(build_archive(*many)) == (
         "failed",
-        "The file is too large: The build_archive has more than 20 files.",
+        "The file is too large: The archive has more than 20 files.",
     )
     long_names = [("a" * 50_000 + str(number), b"") for number in range(6)]
-    assert outcome(build_archive(*long_names))[1].endswith("The build_archive has too many files.")
+    assert outcome(build_archive(*long_names))[1].endswith("The archive has too many files.")
     with monkeypatch.context() as patch:
         patch.setattr(imports, "MAX_ARCHIVE_LINES", 20)
         assert outcome(complete)[1].endswith("The files together have too many lines.")

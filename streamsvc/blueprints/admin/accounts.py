@@ -1,9 +1,9 @@
-"""Accounts, as support sees them: found, disabled, enabled, signed out."""
+"""Accounts for support: find, import, disable, enable, sign out."""
 
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.sessions import listed
+from streamsvc.blueprints.sessions.sessions import session_view
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
@@ -20,19 +20,27 @@ from streamsvc.schemas.sessions.sessions import ListedSession
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("operator accounts", __name__, url_prefix="/v1/admin/accounts", description="Accounts, for support.")
+bp = Blueprint(
+    "operator accounts",
+    __name__,
+    url_prefix="/v1/admin/accounts",
+    description="Find, import, disable and sign out viewers' accounts.",
+)
 
 
 @bp.route("")
 @bp.arguments(AccountQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(AdminAccount))
-def list_accounts(asked):
-    """Every account, the newest first; or the one with an e-mail address."""
+def list_accounts(query):
+    """List accounts, newest first.
+
+    `email` finds the account with that address.
+    """
     found = sa.select(Account)
-    if asked["email"]:
-        found = found.where(Account.email_key == email_key(asked["email"]))
-    return paginate_query(found, Account.id, asked, "admin_accounts")
+    if query["email"]:
+        found = found.where(Account.email_key == email_key(query["email"]))
+    return paginate_query(found, Account.id, query, "admin_accounts")
 
 
 @bp.route("", methods=["POST"])
@@ -40,9 +48,13 @@ def list_accounts(asked):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, AdminAccount)
-def create_account(given):
-    """Take over an account from another system, with the hash of its password."""
-    account_id = accounts.import_account(given, clock.now())
+def import_account(body):
+    """Import an account from another system.
+
+    `password_hash` takes the hash in the other system's format; the password keeps working and is rehashed at the
+    next sign-in.
+    """
+    account_id = accounts.import_account(body, clock.now())
     audit.record_event("account_imported", account_id, actor=current_operator().id)
     return db.session.get(Account, account_id)
 
@@ -50,19 +62,22 @@ def create_account(given):
 @bp.route("/<account_id>")
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def read_account(account_id):
-    """One account."""
-    return _found(db.session.get(Account, account_id))
+def get_account(account_id):
+    """Retrieve an account."""
+    return _require_account(db.session.get(Account, account_id))
 
 
 @bp.route("/<account_id>", methods=["PATCH"])
 @bp.arguments(AdminAccountPatch)
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def patch_account(given, account_id):
-    """Disable an account, for good or until a time, or enable it. What is disabled is signed out at once."""
-    account = _found(lock_row(Account, account_id))
-    account_status.set_account_status(account, given, clock.now(), actor=current_operator().id)
+def update_account(body, account_id):
+    """Disable or enable an account.
+
+    `until` disables it for a limited time. A disabled account is signed out at once, on every device.
+    """
+    account = _require_account(lock_row(Account, account_id))
+    account_status.set_account_status(account, body, clock.now(), actor=current_operator().id)
     db.session.commit()
     return account
 
@@ -71,19 +86,22 @@ def patch_account(given, account_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(asked, account_id):
-    """Where an account is signed in, the newest first."""
-    account = _found(db.session.get(Account, account_id))
-    page = paginate_query(Session.live(account.id, clock.now()), Session.id, asked, "admin_sessions")
-    return page | {"items": [listed(each) for each in page["items"]]}
+def list_account_sessions(query, account_id):
+    """List the sessions of an account, newest first."""
+    account = _require_account(db.session.get(Account, account_id))
+    page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
+    return page | {"items": [session_view(each) for each in page["items"]]}
 
 
 @bp.route("/<account_id>/sessions", methods=["DELETE"])
 @operator_only("support")
 @bp.response(204)
-def delete_sessions(account_id):
-    """End every session of an account."""
-    account = _found(lock_row(Account, account_id))
+def delete_account_sessions(account_id):
+    """End all sessions of an account.
+
+    Pending television sign-ins are denied and trusted devices lose their trust.
+    """
+    account = _require_account(lock_row(Account, account_id))
     ended = Session.revoke_all(account.id, clock.now())
     revocation.deny_pending_device_codes(account.id)
     trusted_devices.revoke_device_trust(account.id)
@@ -94,9 +112,9 @@ def delete_sessions(account_id):
 @bp.route("/<account_id>/sessions/<session_id>", methods=["DELETE"])
 @operator_only("support")
 @bp.response(204)
-def delete_session(account_id, session_id):
+def delete_account_session(account_id, session_id):
     """End one session of an account."""
-    account = _found(lock_row(Account, account_id))
+    account = _require_account(lock_row(Account, account_id))
     if not Session.revoke_all(account.id, clock.now(), Session.id == session_id):
         raise NotFound
     trusted_devices.revoke_session_device_trust(account.id, session_id)
@@ -104,7 +122,7 @@ def delete_session(account_id, session_id):
     db.session.commit()
 
 
-def _found(account: Account | None) -> Account:
+def _require_account(account: Account | None) -> Account:
     if account is None:
         raise NotFound
     return account

@@ -1,4 +1,4 @@
-"""POST·GET·DELETE /v1/admin/api-keys."""
+"""API keys: create, list, revoke."""
 
 import sqlalchemy as sa
 
@@ -18,7 +18,9 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", description="Who operates.")
+bp = Blueprint(
+    "api keys", __name__, url_prefix="/v1/admin/api-keys", description="Keys for machines that operate the service."
+)
 
 
 @bp.route("", methods=["POST"])
@@ -26,14 +28,17 @@ bp = Blueprint("api keys", __name__, url_prefix="/v1/admin/api-keys", descriptio
 @operator_only("admin")
 @idempotent()
 @bp.response(201, CreatedApiKey)
-def create_key(given):
-    """Make a key. Its token is shown this once."""
+def create_api_key(body):
+    """Create an API key.
+
+    The token is returned only once. Operators need a recent reauthentication: 403 `reauthentication_required`.
+    """
     current_operator().require_recent_authentication()
-    if given["expires_at"] and given["expires_at"] <= clock.now():
+    if body["expires_at"] and body["expires_at"] <= clock.now():
         raise Invalid(errors={"expires_at": ["It lies in the past."]})
     token = API_KEY_PREFIX + idempotency.generate_secret()
     key = create_api_key_from_token(
-        given["name"], given["scopes"], token, given["expires_at"], actor=current_operator().id
+        body["name"], body["scopes"], token, body["expires_at"], actor=current_operator().id
     )
     return {name: getattr(key, name) for name in ApiKeyOut().fields} | {"token": token}
 
@@ -42,16 +47,23 @@ def create_key(given):
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(ApiKeyOut))
-def list_keys(asked):
-    """Every key, ended ones too, the newest first."""
-    return paginate_query(sa.select(ApiKey), ApiKey.id, asked, "api_keys")
+def list_api_keys(query):
+    """List API keys, newest first.
+
+    Revoked and expired keys are included.
+    """
+    return paginate_query(sa.select(ApiKey), ApiKey.id, query, "api_keys")
 
 
 @bp.route("/<key_id>", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
-def delete_key(key_id):
-    """End a key. Its very next use is refused."""
+def revoke_api_key(key_id):
+    """Revoke an API key.
+
+    Its next use is refused, and impersonation sessions that it started end. Operators need a recent
+    reauthentication: 403 `reauthentication_required`.
+    """
     current_operator().require_recent_authentication()
     ended = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
     if db.session.execute(ended).rowcount == 0:

@@ -1,4 +1,4 @@
-"""GET /v1/admin/audit."""
+"""The audit log and the state of its hash chain."""
 
 import sqlalchemy as sa
 
@@ -6,32 +6,39 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
-from streamsvc.schemas.admin.accounts import AuditOut, AuditQuery, ChainState
+from streamsvc.schemas.admin.accounts import AuditChainState, AuditEventOut, AuditQuery
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import fetch_one
 
-bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="Who did what.")
+bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="The audit log.")
 
 
 @bp.route("")
 @bp.arguments(AuditQuery, location="query")
 @operator_only("admin")
-@bp.response(200, page_of(AuditOut))
-def list_events(asked):
-    """What happened, the newest first."""
+@bp.response(200, page_of(AuditEventOut))
+def list_audit_events(query):
+    """List audit events, newest first.
+
+    Filter by `account_id` or `action`.
+    """
     found = sa.select(AuditEvent)
     for name in ("account_id", "action"):
-        if asked[name]:
-            found = found.where(getattr(AuditEvent, name) == asked[name])
-    return paginate_query(found, AuditEvent.seq, asked, "audit")
+        if query[name]:
+            found = found.where(getattr(AuditEvent, name) == query[name])
+    return paginate_query(found, AuditEvent.seq, query, "audit")
 
 
 @bp.route("/chain")
 @operator_only("admin")
-@bp.response(200, ChainState)
-def read_chain():
-    """Whether every row still is what it was. Keep `head` elsewhere: then nobody can rewrite the whole log either."""
+@bp.response(200, AuditChainState)
+def get_audit_chain():
+    """Verify the audit log's hash chain.
+
+    `first_break` is the first row that was changed or removed, null if there is none. Store `head` outside the
+    service: comparing it later also detects a log that was rewritten as a whole.
+    """
     newest = fetch_one(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1))
     seq, head = newest or (0, None)
     return {"rows": seq, "head": head, "first_break": audit.find_first_break()}

@@ -1,4 +1,4 @@
-"""GET·POST /v1/admin/invoices · /{id}/lines · /hold · /void · /write-off · /credit-notes · /refunds."""
+"""Invoices for operators: charge, review, void, write off, credit, refund."""
 
 from sqlalchemy import select
 
@@ -21,32 +21,37 @@ from streamsvc.schemas.admin.subscriptions import (
     RefundIn,
     RefundOut,
 )
-from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
+from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, InvoicePageOut
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Putting invoices right.")
+bp = Blueprint(
+    "admin invoices", __name__, url_prefix="/v1/admin/invoices", description="Correct invoices and give money back."
+)
 
 
 @bp.route("")
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
-@bp.response(200, PageOfInvoices)
-def list_invoices(asked):
-    """Every account's invoices, latest first: drafts alone, or one account's."""
-    wanted = Invoice.drafts() if asked["status"] else select(Invoice)
-    if asked["account_id"]:
-        wanted = wanted.where(Invoice.account_id == asked["account_id"])
-    page = paginate_query(wanted, Invoice.id, asked, "all invoices")
+@bp.response(200, InvoicePageOut)
+def list_all_invoices(query):
+    """List invoices of all accounts, newest first.
+
+    Filter by `account_id`, or by `status=draft`.
+    """
+    wanted = Invoice.select_drafts() if query["status"] else select(Invoice)
+    if query["account_id"]:
+        wanted = wanted.where(Invoice.account_id == query["account_id"])
+    page = paginate_query(wanted, Invoice.id, query, "all invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
 @bp.route("/<invoice_id>")
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def get_invoice(invoice_id):
-    """Any account's invoice."""
-    return invoice_view(found(invoice_id))
+def get_any_invoice(invoice_id):
+    """Retrieve an invoice of any account."""
+    return invoice_view(require_invoice(invoice_id))
 
 
 @bp.route("", methods=["POST"])
@@ -54,10 +59,13 @@ def get_invoice(invoice_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, InvoiceOut)
-def charge_once(asked):
-    """Charge an account for something by itself. What is declined stays open, and is tried again on later days."""
-    invoice = one_off.create_one_off_charge(asked["account_id"], asked, clock.now())
-    noted("one_off_charged", invoice, amount_minor=asked["amount_minor"], currency=asked["currency"])
+def create_one_off_invoice(body):
+    """Charge an account for a one-off item.
+
+    A declined invoice stays open and is retried on the dunning schedule.
+    """
+    invoice = one_off.create_one_off_charge(body["account_id"], body, clock.now())
+    record_invoice_event("one_off_charged", invoice, amount_minor=body["amount_minor"], currency=body["currency"])
     return invoice_view(invoice)
 
 
@@ -66,21 +74,27 @@ def charge_once(asked):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, InvoiceOut)
-def add_line(asked, invoice_id):
-    """Add a charge to a draft, before it is numbered."""
-    line = one_off.OneOffLine(asked["description"], asked["amount_minor"])
-    invoice = review.add_draft_line(found(invoice_id).id, line, asked["tax"] == "inclusive", clock.now())
-    noted("draft_line_added", invoice, amount_minor=line.amount_minor)
+def add_draft_line(body, invoice_id):
+    """Add a charge to a draft invoice.
+
+    Allowed until the invoice is finalised: 409 `wrong_state` afterwards.
+    """
+    line = one_off.OneOffLine(body["description"], body["amount_minor"])
+    invoice = review.add_draft_line(require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
+    record_invoice_event("draft_line_added", invoice, amount_minor=line.amount_minor)
     return invoice_view(invoice)
 
 
 @bp.route("/<invoice_id>/hold", methods=["PUT"])
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def hold(invoice_id):
-    """Keep a draft from being numbered and charged, until it is let go."""
-    invoice = review.hold_draft(found(invoice_id).id)
-    noted("draft_held", invoice)
+def hold_draft(invoice_id):
+    """Hold a draft invoice.
+
+    A held draft is not finalised or charged until it is released.
+    """
+    invoice = review.hold_draft(require_invoice(invoice_id).id)
+    record_invoice_event("draft_held", invoice)
     db.session.commit()
     return invoice_view(invoice)
 
@@ -88,10 +102,13 @@ def hold(invoice_id):
 @bp.route("/<invoice_id>/hold", methods=["DELETE"])
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def let_go(invoice_id):
-    """Let go of a draft: it is final at the end of its hours, or within a moment where they are over."""
-    invoice = review.release_draft(found(invoice_id).id, clock.now())
-    noted("draft_let_go", invoice)
+def release_draft(invoice_id):
+    """Release a held draft invoice.
+
+    It is finalised when its review window ends, or at once if the window is over.
+    """
+    invoice = review.release_draft(require_invoice(invoice_id).id, clock.now())
+    record_invoice_event("draft_let_go", invoice)
     db.session.commit()
     return invoice_view(invoice)
 
@@ -100,10 +117,13 @@ def let_go(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
-def void(invoice_id):
-    """Take a draft or an open invoice back, of which nothing was paid."""
-    invoice = corrections.void_invoice(found(invoice_id).id, clock.now())
-    noted("invoice_voided", invoice)
+def void_invoice(invoice_id):
+    """Void an invoice.
+
+    Drafts and open invoices on which nothing was paid or credited.
+    """
+    invoice = corrections.void_invoice(require_invoice(invoice_id).id, clock.now())
+    record_invoice_event("invoice_voided", invoice)
     return invoice_view(invoice)
 
 
@@ -111,10 +131,15 @@ def void(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(200, InvoiceOut)
-def write_off(invoice_id):
-    """Give up what is owed on an open invoice: uncollectible. Its subscription goes on; its owner may still pay."""
-    invoice = corrections.write_off_invoice(found(invoice_id).id, clock.now())
-    noted("invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency)
+def write_off_invoice(invoice_id):
+    """Write off an open invoice as uncollectible.
+
+    The subscription continues, and the customer may still pay.
+    """
+    invoice = corrections.write_off_invoice(require_invoice(invoice_id).id, clock.now())
+    record_invoice_event(
+        "invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency
+    )
     return invoice_view(invoice)
 
 
@@ -123,17 +148,21 @@ def write_off(invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditNoteOut)
-def write_credit_note(asked, invoice_id):
-    """Credit lines, an amount, or all that is left. What was paid of it becomes account credit, or goes back."""
-    invoice = found(invoice_id)
-    if asked["refund"]:
-        row = corrections.refund_invoice(invoice.id, asked, clock.now())
+def create_credit_note(body, invoice_id):
+    """Create a credit note.
+
+    Credits the given lines, an amount, or all that is left. The part that was paid becomes account credit or is
+    refunded.
+    """
+    invoice = require_invoice(invoice_id)
+    if body["refund"]:
+        row = corrections.refund_invoice(invoice.id, body, clock.now())
         note = db.session.get(corrections.CreditNote, row.credit_note_id)
     else:
         account, invoice = corrections.lock_invoice(invoice.id)
-        note = corrections.create_credit_note(invoice, asked, clock.now())
+        note = corrections.create_credit_note(invoice, body, clock.now())
         apply_new_credit(account, invoice.currency, clock.now())
-    noted("credit_note_issued", invoice, credit_note=note.number)
+    record_invoice_event("credit_note_issued", invoice, credit_note=note.number)
     return note
 
 
@@ -142,19 +171,22 @@ def write_credit_note(asked, invoice_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, RefundOut)
-def give_refund(asked, invoice_id):
-    """Give money back to the card it came from."""
-    row = corrections.refund_invoice(found(invoice_id).id, asked, clock.now())
-    noted("payment_refunded", found(invoice_id), refund=row.id)
+def create_refund(body, invoice_id):
+    """Refund a payment.
+
+    The money goes back to the payment method that was charged.
+    """
+    row = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
+    record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=row.id)
     return row
 
 
-def found(invoice_id):
+def require_invoice(invoice_id):
     invoice = db.session.get(Invoice, invoice_id)
     if invoice is None:
         raise NotFound
     return invoice
 
 
-def noted(action, invoice, **details):
+def record_invoice_event(action, invoice, **details):
     audit.record_event(action, invoice.account_id, actor=current_operator().id, invoice=invoice.id, **details)

@@ -1,4 +1,4 @@
-"""PUT /v1/admin/coupons/{code} · /tax-rates/{country} · POST /v1/admin/gift-codes · /accounts/{id}/credits."""
+"""Coupons, gift codes, referral rewards, tax rates and account credit."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -18,21 +18,29 @@ from streamsvc.schemas.admin.subscriptions import (
     TaxRateIn,
     TaxRateOut,
 )
-from streamsvc.schemas.base import Country, Currency, checked
+from streamsvc.schemas.base import Country, Currency, parse_path_value
 from streamsvc.schemas.subscriptions.invoices import GiftCodesOut
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("admin offers", __name__, url_prefix="/v1/admin", description="Coupons, gifts, taxes, credit.")
+bp = Blueprint(
+    "admin offers",
+    __name__,
+    url_prefix="/v1/admin",
+    description="Coupons, gift codes, referral rewards, tax rates and account credit.",
+)
 
 
 @bp.route("/coupons/<code>", methods=["PUT"])
 @bp.arguments(CouponIn)
 @operator_only("billing")
 @bp.response(200, CouponAdminOut)
-def put_coupon(asked, code):
-    """Make a coupon, or change how long and how often it can be redeemed."""
-    coupon = codes.replace_coupon(code, asked, clock.now())
+def put_coupon(body, code):
+    """Create or update a coupon.
+
+    An existing coupon's expiry and redemption limit can be changed, its discount cannot.
+    """
+    coupon = codes.replace_coupon(code, body, clock.now())
     db.session.commit()
     return coupon
 
@@ -42,9 +50,12 @@ def put_coupon(asked, code):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, GiftCodesOut)
-def make_gift_codes(asked):
-    """Make gift codes; each becomes account credit for whoever redeems it."""
-    gifts = codes.create_gift_codes(asked, clock.now())
+def create_gift_codes(body):
+    """Create gift codes.
+
+    Redeeming a code adds its amount to the redeemer's account credit.
+    """
+    gifts = codes.create_gift_codes(body, clock.now())
     db.session.flush()
     return {"items": gifts, "code": gifts[0].code, "next_cursor": None}
 
@@ -53,11 +64,14 @@ def make_gift_codes(asked):
 @bp.arguments(ReferralRewardIn)
 @operator_only("billing")
 @bp.response(200, ReferralRewardOut)
-def put_referral_reward(asked, currency):
-    """What a referral is worth from now on: credit for who sent the newcomer, and for the newcomer."""
-    checked(Currency(), "currency", currency)
+def put_referral_reward(body, currency):
+    """Set the referral reward in a currency.
+
+    Applies from now on: credit for the referrer and for the new subscriber.
+    """
+    parse_path_value(Currency(), "currency", currency)
     row = db.session.get(ReferralReward, currency) or ReferralReward(currency=currency)
-    row.referrer_minor, row.newcomer_minor = asked["referrer_minor"], asked["newcomer_minor"]
+    row.referrer_minor, row.newcomer_minor = body["referrer_minor"], body["newcomer_minor"]
     row.updated_at = clock.now()
     db.session.add(row)
     db.session.commit()
@@ -68,11 +82,14 @@ def put_referral_reward(asked, currency):
 @bp.arguments(TaxRateIn)
 @operator_only("billing")
 @bp.response(200, TaxRateOut)
-def put_tax_rate(asked, country):
-    """What invoices issued from now on add, or contain, for viewers of a country."""
-    checked(Country(), "country", country)
+def put_tax_rate(body, country):
+    """Set the tax rate of a country.
+
+    Applies to invoices issued from now on, for customers of that country.
+    """
+    parse_path_value(Country(), "country", country)
     rate = db.session.get(TaxRate, country) or TaxRate(country=country)
-    rate.rate_ppm, rate.name, rate.updated_at = asked["percent"], asked["name"], clock.now()
+    rate.rate_ppm, rate.name, rate.updated_at = body["percent"], body["name"], clock.now()
     db.session.add(rate)
     db.session.commit()
     return rate
@@ -83,12 +100,15 @@ def put_tax_rate(asked, country):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditOut)
-def give_credit(asked, account_id):
-    """Give an account credit; it pays what is open first. A negative amount takes back what is not spent."""
+def create_credit(body, account_id):
+    """Add account credit.
+
+    Credit pays open invoices first. A negative amount withdraws credit that has not been spent.
+    """
     account = lock_row(Account, account_id)
     if account is None:
         raise NotFound
-    if asked["amount_minor"] == 0:
+    if body["amount_minor"] == 0:
         raise Invalid(errors={"amount_minor": ["Give an amount."]})
-    credit.grant_credit(account, asked["amount_minor"], asked["currency"], asked["reason"], clock.now())
+    credit.grant_credit(account, body["amount_minor"], body["currency"], body["reason"], clock.now())
     return {"balances": credit.list_credit_balances(account.id)}

@@ -1,25 +1,28 @@
-"""PUT /v1/admin/plans/{code}."""
+"""Plans and their prices."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.schemas.base import Slug, checked
+from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="What is sold, for operators.")
+bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", description="Create and change plans and prices.")
 
 
 @bp.route("/<code>", methods=["PUT"])
 @bp.arguments(PlanIn)
 @operator_only("billing")
 @bp.response(200, PlanOut)
-def put(asked, code):
-    """Put a whole plan with its prices. A price once sold is never edited: other terms make a new one."""
-    if asked["code"] not in (None, checked(Slug(), "code", code)):
+def put_plan(body, code):
+    """Create or replace a plan with its prices.
+
+    A price that was sold is never changed: new terms create a new price that supersedes it.
+    """
+    if body["code"] not in (None, parse_path_value(Slug(), "code", code)):
         raise Invalid(errors={"code": ["It is the one in the address."]})
-    plan = replace_plan(code, asked, clock.now())
+    plan = replace_plan(code, body, clock.now())
     db.session.commit()
     return plan

@@ -1,4 +1,4 @@
-"""GET·POST /v1/admin/subscriptions · /{id}/cancellation · /transfer · /parking · /v1/admin/price-migrations."""
+"""Subscriptions for operators: create, cancel, transfer, release; price migrations."""
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -22,8 +22,8 @@ from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
     AdminSubscriptionIn,
     AdminSubscriptionOut,
+    PriceMigrationCreatedOut,
     PriceMigrationIn,
-    PriceMigrationMade,
     PriceMigrationOut,
     SubscriptionsQuery,
     TransferIn,
@@ -32,21 +32,26 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin subscriptions", __name__, url_prefix="/v1/admin", description="Subscriptions, for operators.")
+bp = Blueprint(
+    "admin subscriptions", __name__, url_prefix="/v1/admin", description="Manage subscriptions and price migrations."
+)
 
 
 @bp.route("/subscriptions")
 @bp.arguments(SubscriptionsQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
-def list_subscriptions(asked):
-    """Every account's subscriptions, latest first: those that are parked, or one account's."""
-    wanted = Subscription.parked() if asked["parked"] else select(Subscription)
-    if asked["parked"] is False:
+def list_all_subscriptions(query):
+    """List subscriptions of all accounts, newest first.
+
+    Filter by `account_id`, or list those on billing hold with `parked=true`.
+    """
+    wanted = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
+    if query["parked"] is False:
         wanted = wanted.where(Subscription.parked_at.is_(None))
-    if asked["account_id"]:
-        wanted = wanted.where(Subscription.account_id == asked["account_id"])
-    page = paginate_query(wanted, Subscription.id, asked, "all subscriptions")
+    if query["account_id"]:
+        wanted = wanted.where(Subscription.account_id == query["account_id"])
+    page = paginate_query(wanted, Subscription.id, query, "all subscriptions")
     return page | {"items": [admin_subscription_view(row) for row in page["items"]]}
 
 
@@ -55,13 +60,16 @@ def list_subscriptions(asked):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(201, AdminSubscriptionOut)
-def create_for_account(asked):
-    """Subscribe an account, as its owner would."""
-    if db.session.get(Account, asked["account_id"]) is None:
+def create_account_subscription(body):
+    """Subscribe an account.
+
+    Same rules and errors as when the owner subscribes.
+    """
+    if db.session.get(Account, body["account_id"]) is None:
         raise NotFound
     me = current_operator().id
     try:
-        subscription = subscribe_account(asked["account_id"], asked, clock.now(), me, current_key_id())
+        subscription = subscribe_account(body["account_id"], body, clock.now(), me, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     audit.record_event("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
@@ -71,9 +79,9 @@ def create_for_account(asked):
 @bp.route("/subscriptions/<subscription_id>")
 @operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
-def get_any(subscription_id):
-    """Any account's subscription."""
-    return admin_subscription_view(found(subscription_id))
+def get_any_subscription(subscription_id):
+    """Retrieve a subscription of any account."""
+    return admin_subscription_view(require_subscription(subscription_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
@@ -81,11 +89,14 @@ def get_any(subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def cancel(asked, subscription_id):
-    """Cancel for an account; a date in the past credits the days since then."""
-    row, me = found(subscription_id), current_operator().id
+def cancel_any_subscription(body, subscription_id):
+    """Cancel a subscription of any account.
+
+    An `effective_date` in the past credits the days since then.
+    """
+    row, me = require_subscription(subscription_id), current_operator().id
     shown = changes.apply_change(
-        row.id, lambda at: changes.cancel_subscription(at, asked, me, backdate=True), clock.now()
+        row.id, lambda at: changes.cancel_subscription(at, body, me, backdate=True), clock.now()
     )
     audit.record_event("subscription_canceled", row.account_id, actor=me, subscription=row.id)
     return admin_subscription_view(shown)
@@ -96,12 +107,15 @@ def cancel(asked, subscription_id):
 @operator_only("billing")
 @idempotent(required=True)
 @bp.response(200, AdminSubscriptionOut)
-def move_to_account(asked, subscription_id):
-    """Move a subscription to another account: paid days go along, billing goes on there."""
-    row, me = found(subscription_id), current_operator().id
+def transfer_to_account(body, subscription_id):
+    """Transfer a subscription to another account.
+
+    Paid days are transferred too; later invoices go to the new account.
+    """
+    row, me = require_subscription(subscription_id), current_operator().id
     giver = row.account_id
-    shown = admin_subscription_view(transfer_subscription(row.id, asked["account_id"], clock.now(), me))
-    for account_id in (giver, asked["account_id"]):
+    shown = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), me))
+    for account_id in (giver, body["account_id"]):
         audit.record_event("subscription_transferred", account_id, actor=me, subscription=subscription_id)
     return shown
 
@@ -109,9 +123,13 @@ def move_to_account(asked, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
 @operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
-def take_out_of_parking(subscription_id):
-    """Bill a parked subscription on, now that its books agree again; what fell due meanwhile comes at once."""
-    row, me = found(subscription_id), current_operator().id
+def release_billing_hold(subscription_id):
+    """Release a subscription from billing hold.
+
+    Its books must reconcile again: 409 `does_not_add_up` lists the differences otherwise. What fell due meanwhile
+    is billed at once.
+    """
+    row, me = require_subscription(subscription_id), current_operator().id
     reason = row.parked_reason
     shown = holds.release_billing_hold(row.id, clock.now())
     audit.record_event("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
@@ -123,16 +141,19 @@ def take_out_of_parking(subscription_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
-def list_price_migrations(asked):
-    """Price migrations, latest first."""
-    return paginate_query(select(PriceMigration), PriceMigration.id, asked, "price migrations")
+def list_price_migrations(query):
+    """List price migrations, newest first."""
+    return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
 
 
 @bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
 @operator_only("billing")
 @bp.response(200, PriceMigrationOut)
 def withdraw_price_migration(migration_id):
-    """Take a migration back: whoever has not renewed at the new price keeps the old one, and is told."""
+    """Withdraw a price migration.
+
+    Subscribers who have not yet renewed at the new price keep the old one and are notified by email.
+    """
     if db.session.get(PriceMigration, migration_id) is None:
         raise NotFound
     withdrawn = withdraw_migration(migration_id, clock.now(), current_operator().id)
@@ -145,15 +166,18 @@ def withdraw_price_migration(migration_id):
 @bp.arguments(PriceMigrationIn)
 @operator_only("billing")
 @idempotent()
-@bp.response(201, PriceMigrationMade)
-def migrate_price(asked):
-    """Move everyone from one price to another, at their first renewal on or after the day."""
-    moved = start_migration(asked, clock.now(), current_operator().id)
-    audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in asked.items()})
+@bp.response(201, PriceMigrationCreatedOut)
+def create_price_migration(body):
+    """Migrate subscribers from one price to another.
+
+    Each moves at the first renewal on or after `effective`.
+    """
+    moved = start_migration(body, clock.now(), current_operator().id)
+    audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in body.items()})
     return moved
 
 
-def found(subscription_id):
+def require_subscription(subscription_id):
     row = db.session.get(Subscription, subscription_id)
     if row is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""GET /v1/admin/exports/{name}.ndjson."""
+"""Exports as NDJSON."""
 
 from flask import Response, stream_with_context
 
@@ -7,14 +7,17 @@ from streamsvc.operations.accounts import exports
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import operator_only
 
-bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", description="Everything, to take along.")
+bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", description="Export all data.")
 
 
 @bp.route("/<name>.ndjson")
 @operator_only("admin")
 @bp.response(200, content_type="application/x-ndjson", description="One JSON document a line.")
-def export(name):
-    """All accounts, subscriptions, invoices or ledger entries, oldest first."""
+def export_table(name):
+    """Export accounts, subscriptions, invoices or ledger entries as NDJSON.
+
+    One JSON object a line, oldest first.
+    """
     if name not in exports.TABLES:
         raise NotFound
     return Response(stream_with_context(exports.export_ndjson(name)), content_type="application/x-ndjson")

@@ -1,4 +1,4 @@
-"""POST /v1/admin/accounts/{id}/impersonations: support looks on as a viewer."""
+"""Read-only support sessions in a viewer's account."""
 
 from streamsvc import clock
 from streamsvc.http import idempotency
@@ -9,7 +9,12 @@ from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import current_operator, operator_only
 
-bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", description="Support looks on.")
+bp = Blueprint(
+    "impersonations",
+    __name__,
+    url_prefix="/v1/admin/accounts",
+    description="Read-only support sessions in a viewer's account.",
+)
 
 
 @bp.route("/<account_id>/impersonations", methods=["POST"])
@@ -17,11 +22,12 @@ bp = Blueprint("impersonations", __name__, url_prefix="/v1/admin/accounts", desc
 @operator_only("support")
 @idempotent()
 @bp.response(201, ImpersonationOut)
-def create_impersonation(given, account_id):
-    """See what an account's owner sees, for half an hour at most, changing nothing.
+def create_impersonation(body, account_id):
+    """Start a read-only support session in an account.
 
-    The owner finds the session among their own and may end it; so may support, as any session of the account.
+    Shows what the owner sees, for 30 minutes at most. The owner sees the session in their list and can end it; so
+    can support, like any session of the account.
     """
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    session = impersonation.start_impersonation(account_id, current_operator(), given, token, clock.now())
+    session = impersonation.start_impersonation(account_id, current_operator(), body, token, clock.now())
     return {"session_id": session.id, "token": token, "expires_at": session.expires_at}

@@ -1,4 +1,4 @@
-"""/v1/admin/credentials: what proves the operator who asks, changed by themselves."""
+"""The signed-in operator's own password, authenticator and recovery codes."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -10,7 +10,10 @@ from streamsvc.security.authentication import current_operator, human_operator_o
 from streamsvc.storage.database import db
 
 bp = Blueprint(
-    "operator credentials", __name__, url_prefix="/v1/admin/credentials", description="What proves an operator."
+    "operator credentials",
+    __name__,
+    url_prefix="/v1/admin/credentials",
+    description="The signed-in operator's own credentials.",
 )
 
 
@@ -18,13 +21,16 @@ bp = Blueprint(
 @bp.arguments(OperatorPasswordChange)
 @human_operator_only
 @bp.response(204)
-def put_operator_password(given):
-    """Change the password. Every other session of the operator ends."""
+def change_operator_password(body):
+    """Change your operator password.
+
+    All other sessions of the operator end.
+    """
     me = current_operator()
     credentials.check_operator_password_change(
-        credentials.find_operator_row(me.id), given["current_password"], given["password"]
+        credentials.find_operator_row(me.id), body["current_password"], body["password"]
     )
-    new_hash = password_hashing.hash_password(given["password"])
+    new_hash = password_hashing.hash_password(body["password"])
     credentials.set_operator_password(me.id, new_hash, me.session.session_id, clock.now())
     db.session.commit()
 
@@ -32,8 +38,11 @@ def put_operator_password(given):
 @bp.route("/totp", methods=["POST"])
 @human_operator_only
 @bp.response(201, TotpSecret)
-def begin_operator_totp():
-    """Begin with another authenticator. The one before counts until the new one has shown a code."""
+def start_operator_totp():
+    """Start replacing your authenticator.
+
+    The current one stays valid until the new one is confirmed.
+    """
     me = current_operator()
     me.require_recent_authentication()
     begun = credentials.start_operator_totp(me.id)
@@ -45,12 +54,15 @@ def begin_operator_totp():
 @bp.arguments(OperatorTotpCode)
 @human_operator_only
 @bp.response(200, RecoveryCodes)
-def confirm_operator_totp(given):
-    """Show a code of the new authenticator: it takes the other's place. Every other session of the operator ends."""
+def confirm_operator_totp(body):
+    """Confirm your new authenticator with a code.
+
+    It replaces the old one. All other sessions of the operator end.
+    """
     me, now = current_operator(), clock.now()
     me.require_recent_authentication()
     facts = credentials.find_operator_row(me.id)
-    step = credentials.get_pending_totp_step(facts, given["code"], now)
+    step = credentials.get_pending_totp_step(facts, body["code"], now)
     codes = credentials.replace_operator_totp(facts, step, me.session.session_id, now)
     db.session.commit()
     return {"recovery_codes": codes}
@@ -59,8 +71,11 @@ def confirm_operator_totp(given):
 @bp.route("/recovery-codes", methods=["PUT"])
 @human_operator_only
 @bp.response(200, RecoveryCodes)
-def put_operator_recovery_codes():
-    """Ten new recovery codes; those before count no more."""
+def replace_operator_recovery_codes():
+    """Replace your recovery codes.
+
+    Returns ten new codes, once; the old ones become invalid.
+    """
     me = current_operator()
     me.require_recent_authentication()
     codes = credentials.renew_operator_recovery_codes(me.id, clock.now())

@@ -1,10 +1,11 @@
-"""/v1/admin/sessions: operators sign in, prove themselves again, sign out."""
+"""Operators' sign-in, reauthentication and sessions."""
 
 from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
@@ -13,7 +14,7 @@ from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_TOKEN_P
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
     NewOperatorSession,
-    OperatorProof,
+    OperatorReauthentication,
     OperatorSessionOut,
     OperatorSignedIn,
 )
@@ -22,7 +23,7 @@ from streamsvc.security.authentication import current_operator, human_operator_o
 from streamsvc.security.operators import Operator, load_new_session_operator
 from streamsvc.storage.database import db
 
-bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Operators sign in.")
+bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", description="Sign in as an operator.")
 
 
 @bp.route("", methods=["POST"])
@@ -30,40 +31,50 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @public
 @idempotent()
 @bp.response(201, OperatorSignedIn)
-def create_operator_session(given):
-    """Sign in with a password and a code, always both. Ends after 12 hours, or 30 minutes without use."""
+def create_operator_session(body):
+    """Sign in as an operator.
+
+    Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use.
+    """
     now = clock.now()
-    proved = sign_in.verify_operator_password(given, now)
-    sign_in.require_operator_second_factor(proved.operator.id, given, now)
+    facts = current_request_facts()
+    proved = sign_in.verify_operator_password(body, facts, now)
+    sign_in.require_operator_second_factor(proved.operator.id, body, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
-    sign_in.create_operator_session(proved, token, now)
-    return told(load_new_session_operator(token)) | {"token": token}
+    sign_in.create_operator_session(proved, token, facts, now)
+    return current_operator_view(load_new_session_operator(token)) | {"token": token}
 
 
 @bp.route("/current")
 @human_operator_only
 @bp.response(200, CurrentOperatorSession)
-def read_current_operator():
-    """Who is signed in, and what their role opens."""
-    return told(current_operator())
+def get_current_operator():
+    """Retrieve the signed-in operator and the scopes of their role."""
+    return current_operator_view(current_operator())
 
 
 @bp.route("/current", methods=["DELETE"])
 @human_operator_only
 @bp.response(204)
-def delete_current_operator():
-    """Sign out. The very next use of the token is refused."""
-    _end(current_operator().session.session_id)
+def delete_current_operator_session():
+    """Sign out.
+
+    The next use of the token is refused.
+    """
+    _revoke_session(current_operator().session.session_id)
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
-@bp.arguments(OperatorProof)
+@bp.arguments(OperatorReauthentication)
 @human_operator_only
 @bp.response(204)
-def reauthenticate_operator(given):
-    """Show a code: for ten minutes this session may make and end API keys and operators."""
+def reauthenticate_operator(body):
+    """Reauthenticate with a code.
+
+    For ten minutes the session may create and revoke API keys and manage operators.
+    """
     me = current_operator()
-    credentials.verify_operator_reauthentication(me.id, me.session.session_id, given["totp"], clock.now())
+    credentials.verify_operator_reauthentication(me.id, me.session.session_id, body["totp"], clock.now())
     db.session.commit()
 
 
@@ -71,22 +82,22 @@ def reauthenticate_operator(given):
 @bp.arguments(PageQuery, location="query")
 @human_operator_only
 @bp.response(200, page_of(OperatorSessionOut))
-def list_operator_sessions(asked):
-    """Where the operator is signed in, the newest first."""
+def list_operator_sessions(query):
+    """List your operator sessions, newest first."""
     me = current_operator()
-    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, asked, "operator sessions")
-    return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
+    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, query, "operator sessions")
+    return page | {"items": [operator_session_view(each, me.session.session_id) for each in page["items"]]}
 
 
 @bp.route("/<session_id>", methods=["DELETE"])
 @human_operator_only
 @bp.response(204)
 def delete_operator_session(session_id):
-    """End one of the operator's own sessions."""
-    _end(session_id)
+    """End one of your operator sessions."""
+    _revoke_session(session_id)
 
 
-def _end(session_id: str) -> None:
+def _revoke_session(session_id: str) -> None:
     me = current_operator()
     if not OperatorSession.revoke_all(me.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
@@ -94,16 +105,16 @@ def _end(session_id: str) -> None:
     db.session.commit()
 
 
-def told(who: Operator) -> dict:
+def current_operator_view(operator: Operator) -> dict:
     """The document of `CurrentOperatorSession`."""
-    row = who.session
+    row = operator.session
     session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
-    person = {"id": who.id, "email": row.email, "name": row.name, "role": row.role}
-    may = {"acts": sorted(who.role.write_scopes), "looks": sorted(who.role.read_scopes)}
+    person = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}
+    may = {"acts": sorted(operator.role.write_scopes), "looks": sorted(operator.role.read_scopes)}
     return {"session": session, "operator": person | may}
 
 
-def listed(session: OperatorSession, current_id: str) -> dict:
+def operator_session_view(session: OperatorSession, current_id: str) -> dict:
     names = ("id", "created_at", "authenticated_at", "last_seen_at", "expires_at", "network", "user_agent")
     return {name: getattr(session, name) for name in names} | {"current": session.id == current_id}

@@ -1,9 +1,10 @@
-"""/v1/admin/operators: who operates, in which role; /v1/admin/invitations: how they set up what proves them."""
+"""Operators and their invitations."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -11,10 +12,10 @@ from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.operators import (
-    Enrolment,
     Invitation,
     InvitedOperator,
     NewOperator,
+    OperatorEnrollment,
     OperatorOut,
     OperatorPatch,
 )
@@ -24,16 +25,19 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_operator, operator_only, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Who operates, in which role.")
+bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Operators, their roles and invitations.")
 
 
 @bp.route("/operators")
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(OperatorOut))
-def list_operators(asked):
-    """Every operator but those removed, the newest first."""
-    return paginate_query(OperatorAccount.not_removed(), OperatorAccount.id, asked, "operators")
+def list_operators(query):
+    """List operators, newest first.
+
+    Removed operators are left out.
+    """
+    return paginate_query(OperatorAccount.not_removed(), OperatorAccount.id, query, "operators")
 
 
 @bp.route("/operators", methods=["POST"])
@@ -41,18 +45,24 @@ def list_operators(asked):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, OperatorOut)
-def create_operator(given):
-    """Invite somebody by mail: they set a password and an authenticator of their own."""
+def invite_operator(body):
+    """Invite an operator by email.
+
+    Invited operators set their own password and authenticator.
+    """
     current_operator().require_recent_authentication()
-    made = people.invite_operator(given["email"], given["name"], given["role"], clock.now())
+    made = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
     return db.session.get(OperatorAccount, made)
 
 
 @bp.route("/operators/<operator_id>")
 @operator_only("admin")
 @bp.response(200, OperatorOut)
-def read_operator(operator_id):
-    """One operator, a removed one too: the audit log names them by id."""
+def get_operator(operator_id):
+    """Retrieve an operator.
+
+    Removed operators can be retrieved too: the audit log refers to operators by id.
+    """
     found = db.session.get(OperatorAccount, operator_id)
     if found is None:
         raise NotFound
@@ -63,10 +73,13 @@ def read_operator(operator_id):
 @bp.arguments(OperatorPatch)
 @operator_only("admin")
 @bp.response(200, OperatorOut)
-def patch_operator(given, operator_id):
-    """Another name, role or status, which counts from the operator's next request. An admin remains."""
+def update_operator(body, operator_id):
+    """Change an operator's name, role or status.
+
+    Takes effect with the operator's next request. The last admin cannot be demoted: 409 `last_admin`.
+    """
     current_operator().require_recent_authentication()
-    changed = people.update_operator(operator_id, given, clock.now())
+    changed = people.update_operator(operator_id, body, clock.now())
     db.session.commit()
     return changed
 
@@ -75,7 +88,10 @@ def patch_operator(given, operator_id):
 @operator_only("admin")
 @bp.response(204)
 def delete_operator(operator_id):
-    """End an operator for good; the audit log keeps the id, and this service whose it was."""
+    """Remove an operator for good.
+
+    The audit log keeps the id, and the service remembers whose it was.
+    """
     current_operator().require_recent_authentication()
     people.remove_operator(operator_id, clock.now())
     db.session.commit()
@@ -84,8 +100,8 @@ def delete_operator(operator_id):
 @bp.route("/operators/<operator_id>/sessions", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
-def delete_sessions_of_operator(operator_id):
-    """Sign an operator out everywhere."""
+def delete_operator_sessions(operator_id):
+    """End all sessions of an operator."""
     people.revoke_operator_sessions(operator_id, clock.now())
     db.session.commit()
 
@@ -95,7 +111,11 @@ def delete_sessions_of_operator(operator_id):
 @idempotent()
 @bp.response(202, OperatorOut)
 def reset_operator(operator_id):
-    """Take password and authenticator away at once, and invite anew by mail. Nobody chooses another's password."""
+    """Reset an operator's credentials.
+
+    Removes password and authenticator at once and emails a new invitation. Operators never set each other's
+    passwords.
+    """
     current_operator().require_recent_authentication()
     return people.reset_operator(operator_id, clock.now())
 
@@ -104,28 +124,34 @@ def reset_operator(operator_id):
 @bp.arguments(Invitation)
 @public
 @bp.response(200, InvitedOperator)
-def open_invitation(given):
-    """See who is invited, and begin with an authenticator; asking again replaces its secret."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
-    operator = credentials.get_invited_operator(given["token"], clock.now())
+def open_invitation(body):
+    """Open an invitation and start its authenticator setup.
+
+    Opening it again replaces the authenticator's secret.
+    """
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
+    operator = credentials.get_invited_operator(body["token"], clock.now())
     begun = credentials.start_operator_totp(operator.id)
     db.session.commit()
     return begun | {name: getattr(operator, name) for name in ("email", "name", "role")}
 
 
 @bp.route("/invitations", methods=["PUT"])
-@bp.arguments(Enrolment)
+@bp.arguments(OperatorEnrollment)
 @public
 @bp.response(200, RecoveryCodes)
-def accept_invitation(given):
-    """Set the password and the authenticator, both at once. The recovery codes are shown this once."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+def accept_invitation(body):
+    """Accept an invitation.
+
+    Sets the password and confirms the authenticator. The recovery codes are returned only once.
+    """
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     now = clock.now()
-    operator = credentials.get_invited_operator(given["token"], now)
-    accounts.check_password_strength(given["password"], operator.email, operator.name)
-    step = credentials.get_pending_totp_step(operator, given["code"], now)
+    operator = credentials.get_invited_operator(body["token"], now)
+    accounts.check_password_strength(body["password"], operator.email, operator.name)
+    step = credentials.get_pending_totp_step(operator, body["code"], now)
     codes = credentials.enroll_operator(
-        given["token"], operator, password_hashing.hash_password(given["password"]), step, now
+        body["token"], operator, password_hashing.hash_password(body["password"]), step, now
     )
     db.session.commit()
     return {"recovery_codes": codes}

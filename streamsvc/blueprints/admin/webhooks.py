@@ -1,4 +1,4 @@
-"""/v1/admin/webhook-endpoints · /webhook-deliveries · /events."""
+"""Outgoing webhooks: endpoints, deliveries, events."""
 
 import sqlalchemy as sa
 from flask import current_app
@@ -25,17 +25,19 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("admin webhooks", __name__, url_prefix="/v1/admin", description="Who is told of what happens.")
+bp = Blueprint(
+    "admin webhooks", __name__, url_prefix="/v1/admin", description="Outgoing webhooks and the events they deliver."
+)
 
 
 @bp.route("/webhook-endpoints")
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
-def list_endpoints(asked):
-    """Who is told, latest first."""
+def list_webhook_endpoints(query):
+    """List webhook endpoints, newest first."""
     kept = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
-    return paginate_query(kept, WebhookEndpoint.id, asked, "webhook endpoints")
+    return paginate_query(kept, WebhookEndpoint.id, query, "webhook endpoints")
 
 
 @bp.route("/webhook-endpoints", methods=["POST"])
@@ -43,20 +45,23 @@ def list_endpoints(asked):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, NewWebhookEndpointOut)
-def add_endpoint(asked):
-    """Tell somebody of what happens from now on. The secret that signs is shown this once."""
-    if asked["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
+def create_webhook_endpoint(body):
+    """Create a webhook endpoint.
+
+    It receives events from now on. The signing secret is returned only once.
+    """
+    if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
         raise Invalid(errors={"url": ["Give an address that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
-    return shown_once(webhooks.create_endpoint(asked["url"], asked["kinds"], secret, clock.now()), secret)
+    return endpoint_view_with_secret(webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now()), secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
-def remove_endpoint(endpoint_id):
-    """Tell them no more."""
-    kept(endpoint_id).removed_at = clock.now()
+def delete_webhook_endpoint(endpoint_id):
+    """Delete a webhook endpoint."""
+    require_endpoint(endpoint_id).removed_at = clock.now()
     db.session.commit()
 
 
@@ -64,31 +69,43 @@ def remove_endpoint(endpoint_id):
 @operator_only("admin")
 @idempotent()
 @bp.response(200, NewWebhookEndpointOut)
-def rotate_secret(endpoint_id):
-    """A new secret; for a day both sign."""
-    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
+def rotate_webhook_secret(endpoint_id):
+    """Rotate the signing secret of a webhook endpoint.
+
+    For 24 hours deliveries are signed with both secrets.
+    """
+    endpoint, secret = (
+        require_endpoint(endpoint_id),
+        SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY),
+    )
     webhooks.rotate_secret(endpoint, secret, clock.now())
-    return shown_once(endpoint, secret)
+    return endpoint_view_with_secret(endpoint, secret)
 
 
 @bp.route("/webhook-deliveries")
 @bp.arguments(WebhookDeliveryQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
-def list_deliveries(asked):
-    """What was sent and how it went, latest first."""
+def list_webhook_deliveries(query):
+    """List webhook deliveries, newest first.
+
+    `endpoint_id` lists those of one endpoint.
+    """
     sent = sa.select(WebhookDelivery)
-    if asked["endpoint_id"]:
-        sent = sent.where(WebhookDelivery.endpoint_id == asked["endpoint_id"])
-    return paginate_query(sent, WebhookDelivery.id, asked, "webhook deliveries")
+    if query["endpoint_id"]:
+        sent = sent.where(WebhookDelivery.endpoint_id == query["endpoint_id"])
+    return paginate_query(sent, WebhookDelivery.id, query, "webhook deliveries")
 
 
 @bp.route("/webhook-deliveries/<delivery_id>/redelivery", methods=["POST"])
 @operator_only("admin")
 @idempotent()
 @bp.response(201, WebhookDeliveryOut)
-def redeliver(delivery_id):
-    """Send an event once more, under its own id."""
+def redeliver_webhook(delivery_id):
+    """Send an event again.
+
+    The delivery keeps the event's id, so that receivers can deduplicate.
+    """
     delivery = db.session.get(WebhookDelivery, delivery_id)
     if delivery is None:
         raise NotFound
@@ -99,22 +116,25 @@ def redeliver(delivery_id):
 @bp.arguments(EventQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(EventOut))
-def list_events(asked):
-    """What happened, latest first."""
+def list_events(query):
+    """List events, newest first.
+
+    Filter by `account_id` or `kind`.
+    """
     happened = sa.select(Event)
-    if asked["account_id"]:
-        happened = happened.where(Event.account_id == asked["account_id"])
-    if asked["kind"]:
-        happened = happened.where(Event.kind == asked["kind"])
-    return paginate_query(happened, Event.id, asked, "events")
+    if query["account_id"]:
+        happened = happened.where(Event.account_id == query["account_id"])
+    if query["kind"]:
+        happened = happened.where(Event.kind == query["kind"])
+    return paginate_query(happened, Event.id, query, "events")
 
 
-def shown_once(endpoint, secret):
+def endpoint_view_with_secret(endpoint, secret):
     names = ("id", "url", "kinds", "created_at", "disabled_at")
     return {name: getattr(endpoint, name) for name in names} | {"secret": secret}
 
 
-def kept(endpoint_id):
+def require_endpoint(endpoint_id):
     endpoint = db.session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.removed_at:
         raise NotFound

@@ -1,18 +1,18 @@
-"""GET·PUT /v1/sandbox/clock."""
+"""The sandbox's clock."""
 
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.sandbox import move_clock, sandbox_now
 from streamsvc.schemas.sandbox import ClockIn, ClockOut
 from streamsvc.security.authentication import operator_only
 
-bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description="Time, as the sandbox has it.")
+bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description="The sandbox's clock.")
 
 
 @bp.route("/clock")
 @operator_only("sandbox")
 @bp.response(200, ClockOut)
-def read_clock():
-    """What time the service thinks it is."""
+def get_clock():
+    """Retrieve the service's current time."""
     return {"now": sandbox_now()}
 
 
@@ -20,7 +20,11 @@ def read_clock():
 @bp.arguments(ClockIn)
 @operator_only("sandbox")
 @bp.response(200, ClockOut)
-def put_clock(asked):
-    """Move the clock forward; answers when all that fell due on the way is done, in time order."""
-    ran = move_clock(asked["now"])
-    return {"now": asked["now"], "jobs_run": ran}
+def advance_clock(body):
+    """Advance the clock.
+
+    Responds when all work that fell due on the way is done, in order of time. The clock never moves back: 422
+    `clock_moves_forward`.
+    """
+    ran = move_clock(body["now"])
+    return {"now": body["now"], "jobs_run": ran}

@@ -1,4 +1,4 @@
-"""GET /v1/sandbox/emails."""
+"""Emails that the sandbox kept instead of sending."""
 
 import sqlalchemy as sa
 
@@ -11,17 +11,22 @@ from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery
 from streamsvc.security.authentication import operator_only
 
-bp = Blueprint("sandbox emails", __name__, url_prefix="/v1/sandbox", description="Mail, as the sandbox keeps it.")
+bp = Blueprint(
+    "sandbox emails", __name__, url_prefix="/v1/sandbox", description="Emails that the sandbox kept instead of sending."
+)
 
 
 @bp.route("/emails")
 @bp.arguments(EmailQuery, location="query")
 @operator_only("sandbox")
 @bp.response(200, page_of(EmailOut))
-def list_emails(asked):
-    """What would have been sent, the newest first; with what is being sent just now."""
+def list_emails(query):
+    """List emails, newest first.
+
+    Includes emails that are being sent right now.
+    """
     wait_for_due_jobs()
     sent = sa.select(SandboxEmail)
-    if asked["to"]:
-        sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(asked["to"]))
-    return paginate_query(sent, SandboxEmail.id, asked, "emails")
+    if query["to"]:
+        sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(query["to"]))
+    return paginate_query(sent, SandboxEmail.id, query, "emails")

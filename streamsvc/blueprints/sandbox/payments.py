@@ -1,4 +1,4 @@
-"""GET·PUT /v1/sandbox/payments."""
+"""The sandbox's payment provider."""
 
 from streamsvc import clock
 from streamsvc.gateways.payments.sandbox import SandboxProvider
@@ -17,59 +17,67 @@ from streamsvc.schemas.subscriptions.invoices import (
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The provider's side.")
+bp = Blueprint(
+    "sandbox payments", __name__, url_prefix="/v1/sandbox/payments", description="The sandbox's payment provider."
+)
 
 
 @bp.route("")
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def read_journal():
-    """What reached the provider, latest first."""
-    return state()
+def get_provider_journal():
+    """List requests to the payment provider, newest first."""
+    return provider_state_view()
 
 
 @bp.route("", methods=["PUT"])
 @bp.arguments(SandboxPaymentIn)
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def shape_next(asked):
-    """Shape the next charge: decline it, take it and lose the reply, or break before it arrives."""
-    SandboxProvider().plan(asked["next"])
-    return state()
+def set_next_outcome(body):
+    """Set the outcome of the next charge.
+
+    `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives.
+    """
+    SandboxProvider().plan_outcome(body["next"])
+    return provider_state_view()
 
 
 @bp.route("/<payment_id>/authentication", methods=["POST"])
 @bp.arguments(SandboxAuthenticationIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def confirm(asked, payment_id):
-    """Be the payer's bank: say yes, or no, to a charge that waits."""
-    return complete_sandbox_authentication(payment_id, asked["approve"], clock.now())
+def simulate_authentication(body, payment_id):
+    """Simulate the bank's decision on a pending charge."""
+    return complete_sandbox_authentication(payment_id, body["approve"], clock.now())
 
 
 @bp.route("/<payment_id>/dispute", methods=["POST"])
 @bp.arguments(SandboxDisputeIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def open_dispute(asked, payment_id):
-    """Be the payer's bank: take the money back, or a part of it."""
-    return disputes.record_dispute(existing(payment_id), clock.now(), asked["amount_minor"])
+def simulate_dispute(body, payment_id):
+    """Simulate a chargeback.
+
+    Of the whole payment, or of `amount_minor`.
+    """
+    return disputes.record_dispute(require_payment(payment_id), clock.now(), body["amount_minor"])
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def win_dispute(payment_id):
-    """Be the payer's bank: decide for the merchant."""
-    return disputes.record_dispute_won(existing(payment_id), clock.now())
+def simulate_dispute_won(payment_id):
+    """Simulate a dispute won by the merchant."""
+    return disputes.record_dispute_won(require_payment(payment_id), clock.now())
 
 
-def existing(payment_id):
+def require_payment(payment_id):
     if db.session.get(Payment, payment_id) is None:
         raise NotFound
     return payment_id
 
 
-def state():
+def provider_state_view():
     provider = SandboxProvider()
-    return {"items": provider.journal(), "next": provider.planned(), "next_cursor": None}
+    return {"items": provider.list_requests(), "next": provider.list_planned_outcomes(), "next_cursor": None}

@@ -1,14 +1,15 @@
-"""POST /v1/accounts, and the caller's own account."""
+"""Sign-up, and the viewer's own account."""
 
 import msgspec
 from flask import Response, current_app
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import account, signed_in
+from streamsvc.blueprints.sessions.cookies import clear_session_cookies, token_in_cookie_on_request
+from streamsvc.blueprints.sessions.documents import account_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Account
 from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -16,19 +17,19 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
+from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, MailedTokenIn, NewAccount
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
+bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and manage the account.")
 
 
 @bp.route("/accounts", methods=["POST"])
 @bp.arguments(NewAccount)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 @bp.alt_response(
@@ -36,49 +37,60 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Who pays.")
     schema=Accepted(),
     description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
 )
-def create_account(given):
-    """Sign up: an account with one profile, signed in at once."""
-    hit_address_limit(limits.SIGN_UP_ADDRESS)
-    accounts.check_password_strength(given["password"], given["email"], given["name"])
-    told = {name: given[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(given["password"]), **told), clock.now()
+def create_account(body):
+    """Sign up.
+
+    Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
+    `STREAMSVC_SIGNUP=confirm` every sign-up is a 202 and continues by email.
+    """
+    facts = current_request_facts()
+    hit_address_limit(limits.SIGN_UP_ADDRESS, facts)
+    accounts.check_password_strength(body["password"], body["email"], body["name"])
+    told = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(body["password"]), **told), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
-        accounts.enqueue_sign_up(new, now)
+        accounts.enqueue_sign_up(new, facts, now)
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.create_account(new, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    password.create_session(account_id, given["device"], given["remember"], token, now, notify=False)
-    return signed_in(token, given["cookie"])
+    password.create_session(account_id, body["device"], body["remember"], token, facts, now, notify=False)
+    return sign_in_response(token, body["cookie"])
 
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
-def read_account():
-    """The caller's own account."""
-    return account(current_viewer().row)
+def get_account():
+    """Retrieve your account."""
+    return account_view(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
 @bp.response(204)
-def delete_account():
-    """Close the caller's account: everything ends now. It may be taken back by the mailed token for as many days as the
-    service says; then it is erased, but for what tax law asks to keep."""
+def close_account():
+    """Close your account.
+
+    Everything ends now. The emailed token restores the account within the grace period; after it the account is
+    erased, except for what tax law requires to be kept. Needs a recent reauthentication.
+    """
     require_recent_authentication()
     closing.close_account(current_viewer().account_id, clock.now())
     db.session.commit()
     response = Response(status=204)
-    drop_cookie(response)
+    clear_session_cookies(response)
     return response
 
 
 @bp.route("/account-restorations", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
-def restore_account(given):
-    """Take a deletion back with the mailed token: sign in as before. The subscription has ended."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
-    closing.restore_account(given["token"], clock.now())
+def restore_account(body):
+    """Restore a closed account.
+
+    Takes the emailed token. Sign in as before; the subscription has ended.
+    """
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
+    closing.restore_account(body["token"], clock.now())
     db.session.commit()
 
 
@@ -86,7 +98,10 @@ def restore_account(given):
 @owner_only
 @bp.response(200, Export)
 def export_account():
-    """Everything that is kept about the caller, by table."""
+    """Export your personal data.
+
+    Everything stored about the account, by table. Needs a recent reauthentication.
+    """
     require_recent_authentication()
     answer = json_response(
         msgspec.json.encode(personal_data.export_personal_data(current_viewer().account_id, clock.now()))
@@ -98,12 +113,15 @@ def export_account():
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
 @bp.response(200, AccountOut)
-def patch_account(given):
-    """Change what is told about the caller. The e-mail and the password have calls of their own."""
+def update_account(body):
+    """Update your account.
+
+    Email address and password have their own endpoints.
+    """
     row = lock_row(Account, current_viewer().account_id)
-    for name, value in given.items():
+    for name, value in body.items():
         setattr(row, name, value)
-    audit.record_event("account_changed", row.id, fields=sorted(given))
+    audit.record_event("account_changed", row.id, fields=sorted(body))
     db.session.commit()
     return {
         "id": row.id,

@@ -1,10 +1,11 @@
-"""What a viewer signs in with."""
+"""The account's devices."""
 
 import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
@@ -13,74 +14,83 @@ from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.sessions.accounts import ProofToken
+from streamsvc.schemas.sessions.accounts import MailedTokenIn
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="What viewers sign in with.")
+bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devices that have signed in.")
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(DeviceOut))
-def list_devices(asked):
-    """The account's devices, the newest first."""
-    page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, asked, "devices")
-    return page | {"items": _told(page["items"])}
+def list_devices(query):
+    """List your devices, newest first."""
+    page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
+    return page | {"items": _device_views(page["items"])}
 
 
 @bp.route("/<device_id>", methods=["PATCH"])
 @bp.arguments(DevicePatch)
 @bp.response(200, DeviceOut)
-def patch_device(given, device_id):
-    """Give a device another name."""
-    device = _own(device_id)
-    device.name = given["name"]
+def rename_device(body, device_id):
+    """Rename a device."""
+    device = _get_own_device(device_id)
+    device.name = body["name"]
     db.session.commit()
-    return _told([device])[0]
+    return _device_views([device])[0]
 
 
 @bp.route("/<device_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_device(device_id):
-    """Forget a device: its sessions and streams end, and its next sign-in is that of a stranger."""
-    device = _own(device_id)
+    """Remove a device.
+
+    Its sessions and streams end. When it signs in again, it counts as a new device.
+    """
+    device = _get_own_device(device_id)
     devices.remove_devices(device.account_id, [device.id], clock.now())
     db.session.commit()
 
 
 @bp.route("/<device_id>/trust", methods=["DELETE"])
 @bp.response(204)
-def delete_trust(device_id):
-    """Ask for the second factor on this device again."""
-    device = _own(device_id)
+def revoke_device_trust(device_id):
+    """Revoke trust in a device.
+
+    Its next sign-in asks for the second factor again.
+    """
+    device = _get_own_device(device_id)
     trusted_devices.revoke_device_trust(device.account_id, DeviceTrust.device_id == device.id)
     db.session.commit()
 
 
 @bp.route("/disowned", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
-def disown_device(given):
-    """Say by the token of the mail about a new device that it is not the owner's: it is signed out and forgotten, the
-    password opens nothing any more, and a mail lets the owner choose another."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
-    new_device_notices.disown_device(given["token"], clock.now())
+def disown_device(body):
+    """Report a new device as not yours.
+
+    Takes the token of the new-device email. The device is signed out and removed, the password stops working, and
+    an email lets the owner set a new one.
+    """
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
+    new_device_notices.disown_device(body["token"], clock.now())
     db.session.commit()
 
 
-def _own(device_id: str) -> Device:
+def _get_own_device(device_id: str) -> Device:
     device = Device.of(current_viewer().account_id, device_id)
     if device is None:
         raise NotFound
     return device
 
 
-def _told(kept: list[Device]) -> list[dict]:
+def _device_views(rows: list[Device]) -> list[dict]:
     """Each with when it was last seen and how many live sessions it has, from one statement for all."""
-    ids, whose = [device.id for device in kept], {device.account_id for device in kept}
+    ids, whose = [device.id for device in rows], {device.account_id for device in rows}
     used = (
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
@@ -90,10 +100,10 @@ def _told(kept: list[Device]) -> list[dict]:
     )
     seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
     trusted = trusted_devices.list_trust_expirations(ids, clock.now())
-    return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
+    return [_device_view(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in rows]
 
 
-def _device(device: Device, trusted_until, sessions: int, seen_at) -> dict:
+def _device_view(device: Device, trusted_until, sessions: int, seen_at) -> dict:
     told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
     current = device.id == current_viewer().row.device_id
     seen_at = max(seen_at, device.last_seen_at)

@@ -9,7 +9,7 @@ from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, compute_c
 from streamsvc.storage.database import db
 
 
-def current_session(viewer: Viewer) -> dict:
+def current_session_view(viewer: Viewer) -> dict:
     """The document of schemas/sessions/sessions.py `CurrentSession`."""
     row = viewer.row
     document = {"csrf_token": viewer.csrf_token} if viewer.csrf_token else {}
@@ -24,16 +24,16 @@ def current_session(viewer: Viewer) -> dict:
             "expires_at": viewer.session_expires_at,
             "current": True,
         },
-        "account": account(row),
-        "profiles": [profile(each) for each in viewer.profiles],
-        "profile": profile(viewer.profile) if viewer.profile else None,
-        "subscription": subscription(row),
+        "account": account_view(row),
+        "profiles": [profile_view(each) for each in viewer.profiles],
+        "profile": profile_view(viewer.profile) if viewer.profile else None,
+        "subscription": subscription_summary(row),
         "entitlements": viewer.entitlements,
         "impersonation": impersonation_view(row.impersonated_by, row.impersonation_reason),
     }
 
 
-def account(row) -> dict:
+def account_view(row) -> dict:
     return {
         "id": row.account_id,
         "email": row.email,
@@ -46,7 +46,7 @@ def account(row) -> dict:
     }
 
 
-def profile(row) -> dict:
+def profile_view(row) -> dict:
     return {
         "id": row.profile_id,
         "name": row.profile_name,
@@ -59,7 +59,7 @@ def profile(row) -> dict:
     }
 
 
-def subscription(row) -> dict | None:
+def subscription_summary(row) -> dict | None:
     """The live subscription in short; GET /v1/subscriptions tells the rest."""
     if row.subscription_id is None:
         return None
@@ -76,7 +76,7 @@ def subscription(row) -> dict | None:
     }
 
 
-def signed_in(token: str, by_cookie: bool, trust: dict | None = None) -> Response:
+def sign_in_response(token: str, by_cookie: bool, trust: dict | None = None) -> Response:
     """201 with the token and who it stands for, read within the unit of work that makes the session.
 
     `trust`: {token, until} of a device that is trusted from now on.
@@ -84,4 +84,4 @@ def signed_in(token: str, by_cookie: bool, trust: dict | None = None) -> Respons
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
     viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
     told = {"token": token} | ({"device_trust": trust} if trust else {})
-    return json_response(msgspec.json.encode(told | current_session(viewer)), 201)
+    return json_response(msgspec.json.encode(told | current_session_view(viewer)), 201)

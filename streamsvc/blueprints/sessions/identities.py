@@ -1,4 +1,4 @@
-"""Signing in with an account at another provider, and linking one to the account here."""
+"""OpenID Connect: sign-in with, and linking of, accounts at other providers."""
 
 from urllib.parse import urlencode
 
@@ -6,12 +6,19 @@ from flask import redirect
 from marshmallow import EXCLUDE
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Identity
 from streamsvc.operations.credentials import pending_flows, second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -22,26 +29,28 @@ from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.identities import (
     AuthorizationUrl,
-    FromProvider,
     IdentityOut,
     LinkOptions,
     OidcOptions,
     OidcSignIn,
-    PostedByProvider,
+    ProviderFormPost,
+    ProviderResponse,
     Providers,
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("identities", __name__, url_prefix="/v1", description="Sign-in with accounts at other providers.")
+bp = Blueprint(
+    "identities", __name__, url_prefix="/v1", description="Sign in with accounts at other providers (OpenID Connect)."
+)
 
 
 @bp.route("/identity-providers")
 @public
 @bp.response(200, Providers)
-def list_providers():
-    """Who else may say who signs in."""
+def list_identity_providers():
+    """List identity providers."""
     return {"items": [{"name": name} for name in oidc_identities.list_provider_names()], "next_cursor": None}
 
 
@@ -49,94 +58,109 @@ def list_providers():
 @bp.arguments(OidcOptions)
 @public
 @bp.response(200, AuthorizationUrl)
-def create_sign_in_options(given):
-    """Begin to sign in at a provider; with `sign_up`, an account is opened where none is linked yet."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    binding, now = binding_for(given["cookie"]), clock.now()
+def start_oidc_sign_in(body):
+    """Start a sign-in at an identity provider.
+
+    With `sign_up`, an account is created if none is linked yet.
+    """
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
+    binding, now = get_or_create_binding(body["cookie"]), clock.now()
     url = oidc_identities.start_provider_sign_in(
-        "oidc_sign_in", given["provider"], now, given["sign_up"], binding=binding
+        "oidc_sign_in", body["provider"], now, body["sign_up"], binding=binding
     )
     db.session.commit()
-    return bound({"authorization_url": url}, binding, given["cookie"])
+    return response_with_binding({"authorization_url": url}, binding, body["cookie"])
 
 
 @bp.route("/sessions/oidc-callback", methods=["POST"])
-@bp.arguments(PostedByProvider, location="form", unknown=EXCLUDE)
+@bp.arguments(ProviderFormPost, location="form", unknown=EXCLUDE)
 @public
 @bp.response(303)
-def carry_over(posted):
-    """Where providers that answer by form post send the browser: it carries the answer on to the front end's page.
+def receive_oidc_form_post(form):
+    """Receive a provider's form-post response.
 
-    Behind the #, which no server sees. Nothing is decided here: only the browser that began can finish.
+    Redirects the browser to the front end with the response in the URL fragment, which no server sees. Only the
+    browser that started the flow can complete it.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(posted)}", 303)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
+    return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(form)}", 303)
 
 
 @bp.route("/sessions/oidc", methods=["POST"])
 @bp.arguments(OidcSignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
-    """Sign in with what the provider's redirect carried, where it was begun. A second factor is asked for as ever."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    began = pending_flows.find_browser_flow("oidc_sign_in", given["state"], binding_of(given), True, now)
-    told = oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now)
+def create_oidc_session(body):
+    """Complete a sign-in at an identity provider.
+
+    Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
+    factor are asked for it: 401 `second_factor_required`.
+    """
+    facts = current_request_facts()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body), True, now)
+    told = oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now)
     second = None
     if told.account_id:
         account = password.load_sign_in_account(told.account_id, device and device.get("id"))
-        second = second_factor.require_authenticator_code(account, given, now)
+        second = second_factor.require_authenticator_code(account, body, now)
     account_id = oidc_identities.complete_provider_sign_in(told, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": told.provider.name, "second_factor": second}
+    methods = {"method": told.provider.name, "second_factor": second}
     notify = told.account_id is not None
-    session = password.create_session(account_id, device, given["remember"], token, now, notify, **proof)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify, **methods)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return sign_in_response(token, body["cookie"], trust)
 
 
 @bp.route("/identities/options", methods=["POST"])
 @bp.arguments(LinkOptions)
 @bp.response(200, AuthorizationUrl)
-def create_link_options(given):
-    """Begin to link an account at a provider to this one."""
+def start_identity_link(body):
+    """Start linking an identity to your account."""
     require_recent_authentication()
     url = oidc_identities.start_provider_sign_in(
-        "oidc_link", given["provider"], clock.now(), session_id=current_viewer().row.session_id
+        "oidc_link", body["provider"], clock.now(), session_id=current_viewer().row.session_id
     )
     db.session.commit()
     return {"authorization_url": url}
 
 
 @bp.route("/identities", methods=["POST"])
-@bp.arguments(FromProvider)
+@bp.arguments(ProviderResponse)
 @idempotent()
 @bp.response(201, IdentityOut)
-def create_identity(given):
-    """Link it, with what the provider's redirect carried."""
+def create_identity(body):
+    """Link an identity to your account.
+
+    Takes the parameters of the provider's redirect.
+    """
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
-    began = pending_flows.find_session_flow("oidc_link", given["state"], row.session_id, now)
+    began = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
     return oidc_identities.link_identity(
-        oidc_identities.fetch_provider_sign_in(began, given["code"], given["iss"], now), row.account_id, now
+        oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now), row.account_id, now
     )
 
 
 @bp.route("/identities")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(IdentityOut))
-def list_identities(asked):
-    """Where else the account's owner signs in to come in here, the newest first."""
-    return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, asked, "identities")
+def list_identities(query):
+    """List your linked identities, newest first."""
+    return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, query, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_identity(identity_id):
-    """Sign in with it no more. A link by mail, or a new password, is always left."""
+    """Unlink an identity.
+
+    You can still sign in by magic link or by resetting the password.
+    """
     require_recent_authentication()
     identity = Identity.of(current_viewer().account_id, identity_id)
     if identity is None:

@@ -1,14 +1,21 @@
-"""Passkeys: made, listed, removed, and signed in with."""
+"""Passkeys (WebAuthn): registration, sign-in, management."""
 
 import msgspec
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Passkey
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -22,13 +29,13 @@ from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign-in without a password.")
+bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with passkeys (WebAuthn).")
 
 
 @bp.route("/passkeys/options", methods=["POST"])
 @bp.response(200, BrowserJson)
-def create_options():
-    """What to ask an authenticator for, for a new passkey."""
+def start_passkey_registration():
+    """Create options for registering a passkey."""
     require_recent_authentication()
     row = current_viewer().row
     options = passkeys.start_passkey_registration(row.account_id, row.email, row.session_id, clock.now())
@@ -40,27 +47,27 @@ def create_options():
 @bp.arguments(NewPasskey)
 @idempotent()
 @bp.response(201, PasskeyOut)
-def create_passkey(given):
-    """Keep the passkey that the authenticator made."""
+def create_passkey(body):
+    """Register a passkey."""
     require_recent_authentication()
     row = current_viewer().row
     return passkeys.complete_passkey_registration(
-        row.account_id, row.session_id, given["credential"], given["name"], clock.now()
+        row.account_id, row.session_id, body["credential"], body["name"], clock.now()
     )
 
 
 @bp.route("/passkeys")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
-def list_passkeys(asked):
-    """The account's passkeys, the newest first."""
-    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, asked, "passkeys")
+def list_passkeys(query):
+    """List your passkeys, newest first."""
+    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_passkey(passkey_id):
-    """Remove a passkey."""
+    """Delete a passkey."""
     require_recent_authentication()
     passkey = Passkey.of(current_viewer().account_id, passkey_id)
     if passkey is None:
@@ -73,33 +80,44 @@ def delete_passkey(passkey_id):
 @bp.arguments(PasskeyOptions)
 @public
 @bp.response(200, BrowserJson)
-def create_sign_in_options(given):
-    """What to ask an authenticator for, to sign in. The same for everybody."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    binding = binding_for(by_cookie=True) if given["cookie"] else None
+def start_passkey_sign_in(body):
+    """Create options for signing in with a passkey.
+
+    The same for every caller.
+    """
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
+    binding = get_or_create_binding(by_cookie=True) if body["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
-    return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
+    return (
+        response_with_binding(options, binding, by_cookie=True)
+        if binding
+        else json_response(msgspec.json.encode(options))
+    )
 
 
 @bp.route("/sessions/passkey", methods=["POST"])
 @bp.arguments(PasskeySignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
-    """Sign in with a passkey. Where it knew its user, it stands for the password and the second proof."""
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    now, (device, given["device_trust"]) = clock.now(), device_of(given)
-    signed = passkeys.verify_passkey_sign_in(given["credential"], binding_of(given), given["cookie"], now)
+def create_passkey_session(body):
+    """Sign in with a passkey.
+
+    If the authenticator verified the user, the passkey counts as both factors.
+    """
+    facts = current_request_facts()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
-        second = second_factor.require_authenticator_code(account, given, now)
+        second = second_factor.require_authenticator_code(account, body, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "passkey", "second_factor": second}
-    session = password.create_session(account_id, device, given["remember"], token, now, notify=True, **proof)
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    methods = {"method": "passkey", "second_factor": second}
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return sign_in_response(token, body["cookie"], trust)

@@ -1,44 +1,56 @@
-"""The password: changed by who knows it, reset by who reads the mailbox."""
+"""Password change and reset, email change and verification."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import with_token
+from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import rate_limits as limits
-from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
+from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, MailedTokenIn, PasswordReset
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
 from streamsvc.storage.database import db
 
-bp = Blueprint("passwords", __name__, url_prefix="/v1", description="What proves who somebody is.")
+bp = Blueprint(
+    "passwords",
+    __name__,
+    url_prefix="/v1",
+    description="Change and reset passwords, change and verify email addresses.",
+)
 
 
 @bp.route("/account/password", methods=["PUT"])
 @bp.arguments(PasswordChange)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
-def put_password(given):
-    """Change the password. Every other session ends."""
+def change_password(body):
+    """Change your password.
+
+    All other sessions end.
+    """
     row = current_viewer().row
-    accounts.check_password_strength(given["password"], row.email, row.account_name)
-    reauthentication.verify_current_password(row.account_id, given["current_password"], "current_password")
-    new_hash = password_hashing.hash_password(given["password"], known_device=True)
+    accounts.check_password_strength(body["password"], row.email, row.account_name)
+    reauthentication.verify_current_password(row.account_id, body["current_password"], "current_password")
+    new_hash = password_hashing.hash_password(body["password"], known_device=True)
     password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session_id=row.session_id)
-    token = reauthentication.renew_session_token(current_viewer(), given["rotate"])
+    token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
-    return with_token(token)
+    return new_token_response(token)
 
 
 @bp.route("/account/email", methods=["PUT"])
 @bp.arguments(EmailIn)
 @bp.response(202, Accepted)
-def put_email(given):
-    """Ask for another e-mail address. It counts once it confirms; the old one is told and may undo it for a week."""
+def request_email_change(body):
+    """Change your email address.
+
+    Takes effect when the new address confirms. The old address is notified and can undo the change for a week.
+    """
     require_recent_authentication()
-    email_changes.start_email_change(current_viewer().account_id, given["email"], clock.now())
+    email_changes.start_email_change(current_viewer().account_id, body["email"], current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -47,9 +59,12 @@ def put_email(given):
 @bp.arguments(EmailIn)
 @public
 @bp.response(202, Accepted)
-def request_reset(given):
-    """Ask for a mail to reset a password. The answer is the same whether or not there is such an account."""
-    password_changes.enqueue_password_reset(given["email"], clock.now())
+def request_password_reset(body):
+    """Request a password reset.
+
+    The response does not reveal whether the address has an account.
+    """
+    password_changes.enqueue_password_reset(body["email"], current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -58,30 +73,39 @@ def request_reset(given):
 @bp.arguments(PasswordReset)
 @public
 @bp.response(204)
-def put_reset(given):
-    """Set a new password with a mailed token. Every session ends; a second factor stays what it was."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
-    password_changes.check_password_reset(given["token"], given["password"], clock.now())
-    new_hash = password_hashing.hash_password(given["password"])
-    password_changes.reset_password(given["token"], new_hash, clock.now())
+def reset_password(body):
+    """Reset a password with an emailed token.
+
+    All sessions end. A second factor stays in force.
+    """
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
+    password_changes.check_password_reset(body["token"], body["password"], clock.now())
+    new_hash = password_hashing.hash_password(body["password"])
+    password_changes.reset_password(body["token"], new_hash, clock.now())
     db.session.commit()
 
 
 @bp.route("/email-verifications", methods=["POST"])
 @bp.response(202, Accepted)
-def request_verification():
-    """Have the mail sent again that confirms the caller's address; the link before it works no more."""
-    password_changes.enqueue_email_verification(current_viewer().account_id, clock.now())
+def request_email_verification():
+    """Send the verification email again.
+
+    The previous link becomes invalid.
+    """
+    password_changes.enqueue_email_verification(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
 
 @bp.route("/email-verifications", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
-def put_verification(given):
-    """Use a mailed token: of a new account, of the address it changes to, or of the old one that undoes the change."""
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
-    password_changes.confirm_email(given["token"], clock.now())
+def verify_email(body):
+    """Verify an email address with an emailed token.
+
+    Of a new account, of a new address, or of an old address that undoes a change.
+    """
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
+    password_changes.confirm_email(body["token"], clock.now())
     db.session.commit()

@@ -1,4 +1,4 @@
-"""Who watches within a household."""
+"""Profiles of a household."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -15,50 +15,57 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import allow_kids, current_viewer, require_recent_authentication
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Who watches.")
+bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Profiles of a household.")
 
 
 @bp.route("")
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
-def list_profiles(asked):
-    """The account's profiles, the oldest first."""
+def list_profiles(query):
+    """List your profiles, oldest first."""
     own = Profile.owned_by(current_viewer().account_id)
-    return paginate_query(own, Profile.id, asked, "profiles", descending=False)
+    return paginate_query(own, Profile.id, query, "profiles", descending=False)
 
 
 @bp.route("", methods=["POST"])
 @bp.arguments(NewProfile)
 @idempotent()
 @bp.response(201, ListedProfile)
-def create_profile(given):
-    """Add a profile, as far as the plan allows. One that shows more than is open without a PIN needs a recent proof."""
+def create_profile(body):
+    """Create a profile.
+
+    Up to the plan's limit: 409 `profile_limit`. A profile that shows more than any other without a PIN needs a
+    recent reauthentication.
+    """
     me = current_viewer()
-    if exceeds_open_profiles(me.profiles, given):
+    if exceeds_open_profiles(me.profiles, body):
         require_recent_authentication()
-    return profiles.create_profile(me.account_id, given, me.entitlements["max_profiles"], clock.now())
+    return profiles.create_profile(me.account_id, body, me.entitlements["max_profiles"], clock.now())
 
 
 @bp.route("/<profile_id>")
 @allow_kids
 @bp.response(200, ListedProfile)
-def read_profile(profile_id):
-    """One of the account's profiles."""
-    return _own(profile_id)
+def get_profile(profile_id):
+    """Retrieve a profile."""
+    return _get_own_profile(profile_id)
 
 
 @bp.route("/<profile_id>", methods=["PATCH"])
 @bp.arguments(ProfilePatch)
 @bp.response(200, ListedProfile)
-def patch_profile(given, profile_id):
-    """Change a profile. To let it see more than before needs a recent proof of who asks."""
-    profile = _own(profile_id)
-    if loosens_restrictions(profile.max_age, profile.kids, given):
+def update_profile(body, profile_id):
+    """Update a profile.
+
+    Loosening its maturity limit needs a recent reauthentication.
+    """
+    profile = _get_own_profile(profile_id)
+    if loosens_restrictions(profile.max_age, profile.kids, body):
         require_recent_authentication()
-    for name, value in given.items():
+    for name, value in body.items():
         setattr(profile, name, value)
-    audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(given))
+    audit.record_event("profile_changed", profile.account_id, profile=profile.id, fields=sorted(body))
     db.session.commit()
     return profile
 
@@ -66,35 +73,44 @@ def patch_profile(given, profile_id):
 @bp.route("/<profile_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_profile(profile_id):
-    """Remove a profile and what it watched; the last one stays."""
+    """Delete a profile and its history.
+
+    The last profile cannot be deleted: 409 `last_profile`.
+    """
     lock_row(Account, current_viewer().account_id)
-    profiles.delete_profile(_own(profile_id), clock.now())
+    profiles.delete_profile(_get_own_profile(profile_id), clock.now())
     db.session.commit()
 
 
 @bp.route("/<profile_id>/pin", methods=["PUT"])
 @bp.arguments(PinIn)
 @bp.response(204)
-def put_pin(given, profile_id):
-    """From now on the profile opens with this PIN."""
+def set_profile_pin(body, profile_id):
+    """Set a profile's PIN.
+
+    Needs a recent reauthentication.
+    """
     require_recent_authentication()
     if Profile.find_row(current_viewer().account_id, profile_id) is None:
         raise NotFound
-    pin_hash = password_hashing.hash_password(given["pin"], known_device=True)
-    profiles.set_pin(_own(profile_id), pin_hash)
+    pin_hash = password_hashing.hash_password(body["pin"], known_device=True)
+    profiles.set_pin(_get_own_profile(profile_id), pin_hash)
     db.session.commit()
 
 
 @bp.route("/<profile_id>/pin", methods=["DELETE"])
 @bp.response(204)
-def delete_pin(profile_id):
-    """From now on the profile opens without a PIN."""
+def delete_profile_pin(profile_id):
+    """Remove a profile's PIN.
+
+    Needs a recent reauthentication.
+    """
     require_recent_authentication()
-    profiles.set_pin(_own(profile_id), None)
+    profiles.set_pin(_get_own_profile(profile_id), None)
     db.session.commit()
 
 
-def _own(profile_id: str) -> Profile:
+def _get_own_profile(profile_id: str) -> Profile:
     profile = Profile.of(current_viewer().account_id, profile_id)
     if profile is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""POST /v1/sessions, and the sessions of the caller."""
+"""Sign-in, and the viewer's sessions."""
 
 import hashlib
 
@@ -6,12 +6,18 @@ import msgspec
 from flask import Response, request
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_as_cookie_if_asked, with_token
-from streamsvc.blueprints.sessions.documents import current_session, signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    clear_session_cookies,
+    device_and_trust_token,
+    new_token_response,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import current_session_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
@@ -35,40 +41,49 @@ from streamsvc.schemas.sessions.sessions import (
 from streamsvc.security.authentication import allow_kids, current_viewer, public
 from streamsvc.storage.database import db
 
-bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Who is signed in, where.")
+bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sign in, check and end sessions.")
 
 
 @bp.route("", methods=["POST"])
 @bp.arguments(NewSession)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(given):
-    """Sign in. Whether the e-mail, the password or the account is at fault is never told apart."""
-    device, given["device_trust"] = device_of(given)
+def create_session(body):
+    """Sign in.
+
+    An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
+    second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
+    """
+    facts = current_request_facts()
+    device, body["device_trust"] = device_and_trust_token(body)
     proved = password.verify_password(
-        given["email"], given["password"], device and device.get("id"), given.get("challenge")
+        body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
     )
     now = clock.now()
-    second = second_factor.require_second_factor(proved, given, now)
+    second = second_factor.require_second_factor(proved, body, facts, now)
     if not password.lock_and_recheck_password(proved):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
-        proved.account.id, device, given["remember"], token, now, notify=True, second_factor=second
+        proved.account.id, device, body["remember"], token, facts, now, notify=True, second_factor=second
     )
-    trust = trusted_devices.trust_device_if_requested(session, given["trust_device"], second, now)
-    return signed_in(token, given["cookie"], trust)
+    trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
+    return sign_in_response(token, body["cookie"], trust)
 
 
 @bp.route("/current")
 @allow_kids
 @bp.response(200, CurrentSession)
 @bp.alt_response(304, description="Nothing has changed since the answer whose ETag was sent as If-None-Match.")
-def read_current():
-    """The credential check of a front end: session, account, profiles, subscription, entitlements, in one read."""
-    answer = json_response(msgspec.json.encode(current_session(current_viewer())))
+def get_current_session():
+    """Retrieve the current session.
+
+    A front end's credential check: session, account, profiles, subscription and entitlements in one consistent
+    read.
+    """
+    answer = json_response(msgspec.json.encode(current_session_view(current_viewer())))
     answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.get_data()).hexdigest()[:32]}"'
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
         return Response(status=304, headers={"ETag": etag})
@@ -78,14 +93,17 @@ def read_current():
 @bp.route("/current", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def delete_current():
-    """Sign out. The very next use of the token is refused, on every worker."""
+def delete_current_session():
+    """Sign out.
+
+    The next use of the token is refused, on every worker.
+    """
     me = current_viewer()
     Session.revoke_all(me.account_id, clock.now(), Session.id == me.row.session_id)
     audit.record_event("session_ended", me.account_id, session=me.row.session_id)
     db.session.commit()
     response = Response(status=204)
-    drop_cookie(response)
+    clear_session_cookies(response)
     return response
 
 
@@ -93,10 +111,13 @@ def delete_current():
 @allow_kids
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
-def patch_current(given):
-    """Choose who is watching; a profile with a PIN opens with it. Null puts the choice back; a kids' profile is left so
-    by who proved just now who they are, since without a profile the account is open."""
-    me, chosen = current_viewer(), given["profile_id"]
+def select_profile(body):
+    """Select the profile that is watching.
+
+    A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
+    needs a recent reauthentication, because without a profile the whole account is open.
+    """
+    me, chosen = current_viewer(), body["profile_id"]
     if chosen is None:
         if me.profile and me.profile.kids and not me.is_recently_authenticated:
             raise KidsProfile
@@ -104,11 +125,11 @@ def patch_current(given):
         profile = Profile.find_row(me.account_id, chosen)
         if profile is None:
             raise NotFound
-        pins.check_pin(profile, given.get("pin"))
+        pins.check_pin(profile, body.get("pin"))
     db.session.get(Session, me.row.session_id).profile_id = chosen
     audit.record_event("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
     db.session.flush()
-    answer = current_session(me.reload())
+    answer = current_session_view(me.reload())
     db.session.commit()
     return json_response(msgspec.json.encode(answer))
 
@@ -118,21 +139,27 @@ def patch_current(given):
 @bp.arguments(Reauthentication)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
-def reauthenticate(given):
-    """Prove once more who you are; for ten minutes this session may do what is sensitive."""
+def reauthenticate(body):
+    """Reauthenticate.
+
+    For ten minutes this session may do what is sensitive.
+    """
     me = current_viewer()
-    reauthentication.verify_reauthentication(me, given)
+    reauthentication.verify_reauthentication(me, body)
     reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
-    token = reauthentication.renew_session_token(me, given["rotate"])
+    token = reauthentication.renew_session_token(me, body["rotate"])
     db.session.commit()
-    return with_token(token)
+    return new_token_response(token)
 
 
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
 @allow_kids
 @bp.response(200, BrowserJson)
-def create_proof_options():
-    """What to ask an authenticator for, to prove by passkey; its answer goes into `credential`."""
+def start_passkey_reauthentication():
+    """Create options for reauthenticating with a passkey.
+
+    Send the authenticator's response as `credential`.
+    """
     row = current_viewer().row
     options = passkeys.start_passkey_reauthentication(row.account_id, row.session_id, clock.now())
     db.session.commit()
@@ -142,9 +169,12 @@ def create_proof_options():
 @bp.route("/current/reauthentication/email-code", methods=["POST"])
 @allow_kids
 @bp.response(202, Accepted)
-def create_proof_code():
-    """Have a code mailed, for an account that has neither a password nor an authenticator app."""
-    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, clock.now())
+def send_reauthentication_code():
+    """Send a reauthentication code by email.
+
+    For accounts that have neither a password nor an authenticator app.
+    """
+    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -152,17 +182,20 @@ def create_proof_code():
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(asked):
-    """Where the account is signed in, the newest first."""
+def list_sessions(query):
+    """List your sessions, newest first."""
     me = current_viewer()
-    page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, asked, "sessions")
-    return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
+    page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, query, "sessions")
+    return page | {"items": [session_view(each, me.row.session_id) for each in page["items"]]}
 
 
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
-def delete_others():
-    """End every session but this one. No device is trusted any more, this one included."""
+def delete_other_sessions():
+    """End all other sessions.
+
+    All trusted devices lose their trust, this one included.
+    """
     me = current_viewer()
     for ended in Session.revoke_all(me.account_id, clock.now(), Session.id != me.row.session_id):
         audit.record_event("session_ended", me.account_id, session=ended)
@@ -174,7 +207,7 @@ def delete_others():
 @bp.route("/<session_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_session(session_id):
-    """End one session."""
+    """End one of your sessions."""
     me, now = current_viewer(), clock.now()
     if not Session.revoke_all(me.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
         raise NotFound
@@ -183,7 +216,7 @@ def delete_session(session_id):
     db.session.commit()
 
 
-def listed(session: Session, current_id: str | None = None) -> dict:
+def session_view(session: Session, current_id: str | None = None) -> dict:
     """The session as lists show it; `current_id`: the asking one, where a viewer asks."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
     told = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}

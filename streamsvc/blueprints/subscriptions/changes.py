@@ -1,13 +1,13 @@
-"""/v1/subscriptions/{id}/plan-change · /anchor · /cancellation · /pause, and /v1/invoice-previews."""
+"""Plan change, billing day, cancellation, pause, and previews of invoices."""
 
 from streamsvc import clock
-from streamsvc.blueprints.subscriptions.subscriptions import mine
+from streamsvc.blueprints.subscriptions.subscriptions import get_own_subscription
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
-from streamsvc.rules.billing.calendar import moment_of
+from streamsvc.rules.billing.calendar import resolve_moment
 from streamsvc.schemas.subscriptions.invoices import PreviewIn, PreviewOut
 from streamsvc.schemas.subscriptions.subscriptions import (
     AnchorIn,
@@ -18,79 +18,101 @@ from streamsvc.schemas.subscriptions.subscriptions import (
 )
 from streamsvc.security.authentication import current_viewer
 
-bp = Blueprint("changes", __name__, url_prefix="/v1", description="What becomes of a subscription.")
+bp = Blueprint(
+    "changes", __name__, url_prefix="/v1", description="Change, cancel and pause subscriptions; preview invoices."
+)
 
 
-def take(subscription_id, step):
-    """Carry out a step on one of the viewer's subscriptions, and show what became of it."""
-    return subscription_view(changes.apply_change(mine(subscription_id).id, step, clock.now()))
+def _apply(subscription_id, step):
+    """Apply a change to one of the viewer's subscriptions and return its view."""
+    return subscription_view(changes.apply_change(get_own_subscription(subscription_id).id, step, clock.now()))
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
 @bp.response(200, SubscriptionOut)
-def change_plan(asked, subscription_id):
-    """Change the plan: up now, down at the period's end, unless told when. A change that is declined did not happen."""
-    return take(subscription_id, lambda at: changes.change_plan(at, asked, current_viewer().account_id))
+def change_plan(body, subscription_id):
+    """Change the plan.
+
+    `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
+    take effect: 402 `payment_failed`.
+    """
+    return _apply(subscription_id, lambda at: changes.change_plan(at, body, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
-def drop_change(subscription_id):
-    """Drop a change that was planned for the period's end."""
-    return take(subscription_id, lambda at: changes.cancel_scheduled_change(at, current_viewer().account_id))
+def delete_plan_change(subscription_id):
+    """Drop a scheduled plan change."""
+    return _apply(subscription_id, lambda at: changes.cancel_scheduled_change(at, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
 @bp.response(200, SubscriptionOut)
-def move_anchor(asked, subscription_id):
-    """Move the billing day. What is paid stays paid; a bridge reaches the new day."""
-    return take(subscription_id, lambda at: changes.set_anchor_day(at, asked["day"], current_viewer().account_id))
+def move_anchor(body, subscription_id):
+    """Move the billing day.
+
+    Paid days stay paid; a stub period bridges to the new day.
+    """
+    return _apply(subscription_id, lambda at: changes.set_anchor_day(at, body["day"], current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(CancellationIn)
 @idempotent(required=True)
 @bp.response(200, SubscriptionOut)
-def cancel(asked, subscription_id):
-    """Cancel at the period's end, or now: then the unused days are credited, today counting as used."""
-    return take(subscription_id, lambda at: changes.cancel_subscription(at, asked, current_viewer().account_id))
+def cancel_subscription(body, subscription_id):
+    """Cancel a subscription.
+
+    At the end of the period, or now: then unused days are credited, and today counts as used.
+    """
+    return _apply(subscription_id, lambda at: changes.cancel_subscription(at, body, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
-def keep(subscription_id):
-    """Take a pending cancellation back."""
-    return take(subscription_id, lambda at: changes.undo_cancellation(at, current_viewer().account_id))
+def delete_cancellation(subscription_id):
+    """Undo a scheduled cancellation."""
+    return _apply(subscription_id, lambda at: changes.undo_cancellation(at, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
 @bp.arguments(PauseIn)
 @idempotent()
 @bp.response(200, SubscriptionOut)
-def pause(asked, subscription_id):
-    """Pause. Paid days are frozen, not lost."""
+def pause_subscription(body, subscription_id):
+    """Pause a subscription.
+
+    Paid days are kept and continue after the pause.
+    """
 
     def begin(at):
         changes.pause_subscription(
-            at, moment_of(asked["resumes_at"], at.subscription.time_zone), current_viewer().account_id
+            at, resolve_moment(body["resumes_at"], at.subscription.time_zone), current_viewer().account_id
         )
 
-    return take(subscription_id, begin)
+    return _apply(subscription_id, begin)
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
-def resume(subscription_id):
-    """Resume. The end of what is paid moves by the days of the pause."""
-    return take(subscription_id, lambda at: changes.resume_subscription(at, current_viewer().account_id))
+def resume_subscription(subscription_id):
+    """Resume a paused subscription.
+
+    The paid period is extended by the length of the pause.
+    """
+    return _apply(subscription_id, lambda at: changes.resume_subscription(at, current_viewer().account_id))
 
 
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
 @bp.response(200, PreviewOut)
-def preview_invoice(asked):
-    """The invoice that would come, to the cent, and the renewal after it. Changes nothing."""
-    return build_invoice_preview(current_viewer().account_id, asked, clock.now())
+def preview_invoice(body):
+    """Preview an invoice.
+
+    Returns the invoice that the same request would create, to the cent, and the renewal after it. Nothing is
+    changed.
+    """
+    return build_invoice_preview(current_viewer().account_id, body, clock.now())

@@ -1,4 +1,4 @@
-"""GET /v1/account/balance · POST /v1/gift-redemptions · GET /v1/coupons/{code}."""
+"""Account credit, gift codes and coupons."""
 
 import sqlalchemy as sa
 
@@ -16,17 +16,20 @@ from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, Gift
 from streamsvc.security.authentication import current_viewer
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("credit", __name__, url_prefix="/v1", description="What the account has with us.")
+bp = Blueprint("credit", __name__, url_prefix="/v1", description="Account credit, gift codes and coupons.")
 
 
 @bp.route("/account/balance")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, BalanceOut)
-def get_balance(asked):
-    """Account credit by currency, and its entries, latest first."""
+def get_balance(query):
+    """Retrieve your account credit.
+
+    The balance of each currency and its entries, newest first.
+    """
     me = current_viewer().account_id
     entries = sa.select(LedgerEntry).where(LedgerEntry.account_id == me, LedgerEntry.book == "customer_credit")
-    page = paginate_query(entries, LedgerEntry.id, asked, "account credit")
+    page = paginate_query(entries, LedgerEntry.id, query, "account credit")
     return page | {"balances": list_credit_balances(me), "items": [credit_entry_view(entry) for entry in page["items"]]}
 
 
@@ -34,10 +37,13 @@ def get_balance(asked):
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
 @bp.response(201, GiftOut)
-def redeem(asked):
-    """Turn a gift code into account credit."""
+def create_gift_redemption(body):
+    """Redeem a gift code.
+
+    Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`.
+    """
     account, now = lock_row(Account, current_viewer().account_id), clock.now()
-    gift = redeem_gift_code(account, asked["code"], now)
+    gift = redeem_gift_code(account, body["code"], now)
     apply_new_credit(account, gift.currency, now)
     db.session.commit()
     return gift
@@ -46,8 +52,11 @@ def redeem(asked):
 @bp.route("/coupons/<code>")
 @bp.response(200, CouponOut)
 def get_coupon(code):
-    """What a coupon takes off, if it can still be used."""
-    coupon = Coupon.by_code(code)
+    """Retrieve a coupon.
+
+    404 unless it can still be redeemed.
+    """
+    coupon = Coupon.find_by_code(code)
     if coupon is None or not coupon.is_usable(clock.now()):
         raise NotFound
     return coupon_view(coupon)

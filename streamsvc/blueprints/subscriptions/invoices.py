@@ -1,4 +1,4 @@
-"""GET /v1/invoices · POST /v1/invoices/{id}/payments."""
+"""The viewer's invoices: read, print, pay."""
 
 from flask import Response
 from sqlalchemy import select
@@ -13,45 +13,47 @@ from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
+from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
 from streamsvc.security.authentication import current_viewer
 
-bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="What was asked for, and what was paid.")
+bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Read, print and pay invoices.")
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
-@bp.response(200, PageOfInvoices)
-def list_invoices(asked):
-    """The account's invoices, latest first."""
+@bp.response(200, InvoicePageOut)
+def list_invoices(query):
+    """List your invoices, newest first."""
     mine = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
-    page = paginate_query(mine, Invoice.id, asked, "invoices")
+    page = paginate_query(mine, Invoice.id, query, "invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
 @bp.route("/<invoice_id>")
 @bp.response(200, InvoiceOut)
 def get_invoice(invoice_id):
-    """One invoice with its lines and payments."""
-    return invoice_view(mine(invoice_id))
+    """Retrieve an invoice with its lines and payments."""
+    return invoice_view(_get_own_invoice(invoice_id))
 
 
 @bp.route("/<invoice_id>/html")
 @bp.response(200, content_type="text/html", description="The invoice as a page, in its customer's language.")
-def get_html(invoice_id):
-    """The invoice as a page."""
-    page = Response(documents.render_invoice_html(mine(invoice_id)), content_type="text/html; charset=utf-8")
+def get_invoice_html(invoice_id):
+    """Retrieve an invoice as HTML."""
+    page = Response(
+        documents.render_invoice_html(_get_own_invoice(invoice_id)), content_type="text/html; charset=utf-8"
+    )
     page.headers["Content-Security-Policy"] = PAGE_POLICY
     return page
 
 
 @bp.route("/<invoice_id>/pdf")
 @bp.response(200, content_type="application/pdf", description="The invoice on paper, in its customer's language.")
-def get_pdf(invoice_id):
-    """The invoice on paper."""
-    invoice = mine(invoice_id)
+def get_invoice_pdf(invoice_id):
+    """Retrieve an invoice as PDF."""
+    invoice = _get_own_invoice(invoice_id)
     paper = Response(documents.render_invoice_pdf(invoice), content_type="application/pdf")
     paper.headers["Content-Disposition"] = f'attachment; filename="invoice-{invoice.number or invoice.id}.pdf"'
     return paper
@@ -61,12 +63,16 @@ def get_pdf(invoice_id):
 @bp.arguments(InvoicePaymentIn)
 @idempotent(required=True)
 @bp.response(201, PaymentOut)
-def pay_invoice(asked, invoice_id):
-    """Pay an open invoice now, with the default method or another."""
-    return pay_open_invoice(mine(invoice_id).id, asked["payment_method_id"], clock.now())
+def pay_invoice(body, invoice_id):
+    """Pay an open invoice.
+
+    With the default payment method, or with `payment_method_id`. A declined payment is 402 `payment_failed`.
+    """
+    return pay_open_invoice(_get_own_invoice(invoice_id).id, body["payment_method_id"], clock.now())
 
 
-def mine(invoice_id):
+def _get_own_invoice(invoice_id):
+    """Return one of the viewer's invoices. Raises NotFound."""
     found = Invoice.of(current_viewer().account_id, invoice_id)
     if found is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""GET·POST /v1/payment-methods · DELETE …/{id} · PUT …/{id}/default."""
+"""The viewer's payment methods."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -12,27 +12,30 @@ from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, Payme
 from streamsvc.security.authentication import current_viewer, owner_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="What can be charged.")
+bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="Payment methods.")
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @owner_only
 @bp.response(200, page_of(PaymentMethodOut))
-def list_payment_methods(asked):
-    """The account's payment methods, latest first."""
-    kept = PaymentMethod.kept(current_viewer().account_id)
-    return paginate_query(kept, PaymentMethod.id, asked, "payment methods")
+def list_payment_methods(query):
+    """List your payment methods, newest first."""
+    kept = PaymentMethod.select_active(current_viewer().account_id)
+    return paginate_query(kept, PaymentMethod.id, query, "payment methods")
 
 
 @bp.route("", methods=["POST"])
 @bp.arguments(PaymentMethodIn)
 @idempotent()
 @bp.response(201, PaymentMethodOut)
-def add_payment_method(given):
-    """Keep a method under the provider's token. The first becomes the default; what is overdue is tried at once."""
+def create_payment_method(body):
+    """Add a payment method.
+
+    Takes the provider's token. The first one becomes the default; overdue invoices are retried at once.
+    """
     me, now = current_viewer().account_id, clock.now()
-    method = methods.attach_payment_method(me, given["token"], now)
+    method = methods.attach_payment_method(me, body["token"], now)
     db.session.commit()
     methods.collect_overdue_invoices(method, now)
     return method
@@ -41,31 +44,38 @@ def add_payment_method(given):
 @bp.route("/setup", methods=["POST"])
 @owner_only
 @bp.response(201, PaymentSetupOut)
-def set_up():
-    """A secret for the provider's own form, where the payer's bank may ask them; what it gives is then added here."""
+def create_payment_setup():
+    """Create a setup secret for the provider's form.
+
+    The bank may authenticate the customer there. Add the resulting token as a payment method.
+    """
     return methods.start_card_setup(current_viewer().account_id)
 
 
 @bp.route("/<method_id>", methods=["DELETE"])
 @bp.response(204)
-def remove_payment_method(method_id):
-    """Forget a method."""
-    methods.remove_payment_method(mine(method_id), clock.now())
+def delete_payment_method(method_id):
+    """Delete a payment method."""
+    methods.remove_payment_method(_get_own_payment_method(method_id), clock.now())
     db.session.commit()
 
 
 @bp.route("/<method_id>/default", methods=["PUT"])
 @bp.response(200, PaymentMethodOut)
-def choose_default(method_id):
-    """Charge this one from now on; what is overdue is tried at once."""
-    method = mine(method_id)
+def set_default_payment_method(method_id):
+    """Make a payment method the default.
+
+    Overdue invoices are retried at once.
+    """
+    method = _get_own_payment_method(method_id)
     methods.set_default_payment_method(method)
     db.session.commit()
     methods.collect_overdue_invoices(method, clock.now())
     return method
 
 
-def mine(method_id):
+def _get_own_payment_method(method_id):
+    """Return one of the viewer's payment methods. Raises NotFound."""
     method = PaymentMethod.of(current_viewer().account_id, method_id)
     if method is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""GET /v1/plans."""
+"""Plans on sale."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ from streamsvc.schemas.base import page_of
 from streamsvc.schemas.subscriptions.subscriptions import PlanOut, PlanQuery
 from streamsvc.security.authentication import public
 
-bp = Blueprint("plans", __name__, url_prefix="/v1/plans", description="What is sold, and for how much.")
+bp = Blueprint("plans", __name__, url_prefix="/v1/plans", description="Plans and prices on sale.")
 SCOPE = "plans"
 CACHE = "public, max-age=60"
 PAGE, PLAN = page_of(PlanOut)(), PlanOut()
@@ -21,35 +21,38 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 @bp.arguments(PlanQuery, location="query")
 @public
 @bp.response(200, PAGE)
-def list_plans(asked):
-    """The plans on sale, with the prices that the asked country and currency can buy."""
-    after = pagination.decode_cursor(SCOPE, asked["cursor"])
-    plans = [shown(plan, asked["country"], asked["currency"]) for plan in Plan.on_sale()]
+def list_plans(query):
+    """List plans on sale.
+
+    With the prices available in `country` and `currency`.
+    """
+    after = pagination.decode_cursor(SCOPE, query["cursor"])
+    plans = [plan_view(plan, query["country"], query["currency"]) for plan in Plan.list_on_sale()]
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
-    page = pagination.build_page(rest[: asked["limit"] + 1], asked["limit"], SCOPE, lambda plan: [plan["id"]])
-    return kept_by_others(PAGE.dump(page | ({"total": len(plans)} if asked["include_total"] else {})))
+    page = pagination.build_page(rest[: query["limit"] + 1], query["limit"], SCOPE, lambda plan: [plan["id"]])
+    return _cached_response(PAGE.dump(page | ({"total": len(plans)} if query["include_total"] else {})))
 
 
 @bp.route("/<code>")
 @public
 @bp.response(200, PlanOut)
 def get_plan(code):
-    """One plan."""
-    plan = Plan.by_code(code)
+    """Retrieve a plan."""
+    plan = Plan.find_by_code(code)
     if plan is None:
         raise NotFound
-    return kept_by_others(PLAN.dump(plan))
+    return _cached_response(PLAN.dump(plan))
 
 
-def kept_by_others(document):
-    """The same for everybody, so that anybody may keep it for a minute and then ask whether it changed."""
+def _cached_response(document):
+    """Return a publicly cacheable response: one minute, then revalidated by ETag."""
     body = msgspec.json.encode(document)
     etag = compute_etag(body)
     return not_modified_response(etag, CACHE) or add_cache_headers(json_response(body), etag, CACHE)
 
 
-def shown(plan, country, currency):
+def plan_view(plan, country, currency):
     prices = [
         price
         for price in plan.prices

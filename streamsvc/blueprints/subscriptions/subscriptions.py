@@ -1,4 +1,4 @@
-"""GET·POST /v1/subscriptions."""
+"""The viewer's subscriptions."""
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -16,16 +16,18 @@ from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import SubscriptionIn, SubscriptionOut
 from streamsvc.security.authentication import current_viewer
 
-bp = Blueprint("subscriptions", __name__, url_prefix="/v1/subscriptions", description="Who has what.")
+bp = Blueprint(
+    "subscriptions", __name__, url_prefix="/v1/subscriptions", description="Subscribe, and read subscriptions."
+)
 
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(SubscriptionOut))
-def list_subscriptions(asked):
-    """The account's subscriptions, latest first."""
+def list_subscriptions(query):
+    """List your subscriptions, newest first."""
     mine = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
-    page = paginate_query(mine, Subscription.id, asked, "subscriptions")
+    page = paginate_query(mine, Subscription.id, query, "subscriptions")
     return page | {"items": [subscription_view(row) for row in page["items"]]}
 
 
@@ -33,11 +35,15 @@ def list_subscriptions(asked):
 @bp.arguments(SubscriptionIn)
 @idempotent(required=True)
 @bp.response(201, SubscriptionOut)
-def create_subscription(asked):
-    """Subscribe, with a trial or paid at once. A payment that was declined or needs its payer is a 402."""
+def create_subscription(body):
+    """Subscribe.
+
+    Starts a trial or charges at once. A declined payment is 402 `payment_failed`; one that the customer must
+    confirm is 402 `authentication_required` with `next_action`.
+    """
     me = current_viewer().account_id
     try:
-        subscription = subscribe_account(me, asked, clock.now(), me, current_key_id())
+        subscription = subscribe_account(me, body, clock.now(), me, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     return subscription_view(subscription)
@@ -46,11 +52,12 @@ def create_subscription(asked):
 @bp.route("/<subscription_id>")
 @bp.response(200, SubscriptionOut)
 def get_subscription(subscription_id):
-    """One subscription."""
-    return subscription_view(mine(subscription_id))
+    """Retrieve a subscription."""
+    return subscription_view(get_own_subscription(subscription_id))
 
 
-def mine(subscription_id):
+def get_own_subscription(subscription_id):
+    """Return one of the viewer's subscriptions. Raises NotFound."""
     found = Subscription.of(current_viewer().account_id, subscription_id)
     if found is None:
         raise NotFound

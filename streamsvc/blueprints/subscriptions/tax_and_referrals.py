@@ -1,4 +1,4 @@
-"""GET·PUT·DELETE /v1/account/tax-id · GET /v1/account/referral."""
+"""The viewer's VAT number and referral code."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -10,47 +10,59 @@ from streamsvc.schemas.subscriptions.invoices import ReferralOut, TaxIdIn, TaxId
 from streamsvc.security.authentication import current_viewer
 from streamsvc.storage.database import db
 
-bp = Blueprint("business", __name__, url_prefix="/v1/account", description="Tax numbers and referrals.")
+bp = Blueprint("business", __name__, url_prefix="/v1/account", description="VAT numbers and referrals.")
 
 
 @bp.route("/tax-id")
 @bp.response(200, TaxIdOut)
 def get_tax_id():
-    """The account's VAT number, and whether it counts."""
+    """Retrieve your VAT number.
+
+    `reverse_charge` tells whether invoices leave the tax to the customer.
+    """
     kept = db.session.get(TaxId, current_viewer().account_id)
     if kept is None:
         raise NotFound
-    return shown(kept)
+    return tax_id_view(kept)
 
 
 @bp.route("/tax-id", methods=["PUT"])
 @bp.arguments(TaxIdIn)
 @bp.response(200, TaxIdOut)
-def put_tax_id(asked):
-    """Give the VAT number of a business; once it counts, invoices leave the tax to the customer."""
-    kept = shown(taxing.replace_tax_id(current_viewer().account_id, asked["number"], clock.now()))
+def set_tax_id(body):
+    """Set the VAT number of a business.
+
+    Once it is verified, invoices leave the tax to the customer (reverse charge).
+    """
+    kept = tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
     db.session.commit()
     return kept
 
 
 @bp.route("/tax-id", methods=["DELETE"])
 @bp.response(204)
-def drop_tax_id():
-    """Forget it: tax is charged again."""
+def delete_tax_id():
+    """Delete your VAT number.
+
+    Tax is charged again.
+    """
     taxing.delete_tax_id(current_viewer().account_id)
     db.session.commit()
 
 
 @bp.route("/referral", methods=["PUT"])
 @bp.response(200, ReferralOut)
-def referral():
-    """The code by which the account brings newcomers, made at the first call; and how many it brought."""
+def get_referral_code():
+    """Retrieve your referral code.
+
+    Created at the first call. Also returns how many subscribers it has brought.
+    """
     me = current_viewer().account_id
     told = {"code": referrals.get_or_create_referral_code(me, clock.now()), **referrals.count_referrals(me)}
     db.session.commit()
     return told
 
 
-def shown(kept):
+def tax_id_view(kept):
     counts = taxing.find_reverse_charge_vat_id(db.session.get(Account, kept.account_id)) is not None
     return {"number": kept.number, "status": kept.status, "checked_at": kept.checked_at, "reverse_charge": counts}

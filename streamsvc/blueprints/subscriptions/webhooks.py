@@ -1,4 +1,4 @@
-"""POST /v1/webhooks/stripe."""
+"""Webhooks from payment providers."""
 
 from flask import current_app, request
 
@@ -9,14 +9,17 @@ from streamsvc.rules.refusals.billing import SignatureInvalid
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
 
-bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="What payment providers tell us.")
+bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="Webhooks from payment providers.")
 
 
 @bp.route("/stripe", methods=["POST"])
 @public
 @bp.response(204)
-def stripe():
-    """Keep a signed event of Stripe's; it is acted on by the worker, once, in whatever order it came."""
+def receive_stripe_event():
+    """Receive a Stripe event.
+
+    Stores an event with a valid signature; the worker processes it once, in whatever order events arrive.
+    """
     if current_app.extensions["settings"].payment_provider != "stripe":
         raise NotFound
     if not receive_provider_event(request.get_data(), request.headers.get("Stripe-Signature"), clock.now()):

@@ -8,7 +8,7 @@ SUCCEEDED, DECLINED, REQUIRES_ACTION, UNKNOWN = "succeeded", "declined", "requir
 
 
 @dataclass(frozen=True)
-class Card:
+class ProviderMethod:
     """A payment method as the provider keeps it; `reference` is all that is needed to charge it."""
 
     reference: str
@@ -30,7 +30,7 @@ class Outcome:
     next_action: dict | None = None
 
 
-class Charge(NamedTuple):
+class ChargeRequest(NamedTuple):
     """A request for money, under its idempotency key; `method` is the method's reference."""
 
     key: str
@@ -40,7 +40,7 @@ class Charge(NamedTuple):
     on_session: bool
 
 
-class MethodRefused(Exception):
+class PaymentMethodRejected(Exception):
     """The provider does not know the token, or will not attach it."""
 
     def __init__(self, decline_code: str):
@@ -51,13 +51,13 @@ class MethodRefused(Exception):
 class PaymentProvider(Protocol):
     name: str
 
-    def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
+    def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
         """Keep the method behind a one-time token for this customer, who may have `earlier` ones.
 
         Raises MethodRefused.
         """
 
-    def set_up(self, account_id: str, earlier: str | None = None) -> str | None:
+    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str | None:
         """A secret with which the customer's own browser has a method checked, by their bank too, for charges to come.
 
         The method's token is attached afterwards. None where there is no such step.
@@ -69,16 +69,16 @@ class PaymentProvider(Protocol):
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
         """Take the money, once for each key however often it is asked. Never raises for what the provider did."""
 
-    def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:
+    def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         """Many charges; their outcomes in the same order."""
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         """Give back part or all of a charge, once for each key."""
 
-    def find(self, key: str) -> Outcome | None:
+    def find_outcome(self, key: str) -> Outcome | None:
         """What became of the request sent under `key`; None where nobody knows of it, and it may be sent again."""
 
-    def search(self, key: str, charge: str | None = None) -> Outcome | None:
+    def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
         """The same of a request sent long ago, when asking again under its key would no longer find out.
 
         `charge`: what a refund was to be taken from. None where it never arrived; UNKNOWN where that cannot be told.

@@ -9,7 +9,7 @@ from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
-from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlan
+from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlannedOutcome
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
 from streamsvc.models.subscriptions.taxes import TaxId, TaxRate
 
@@ -34,7 +34,7 @@ __all__ = [
     "ReferralReward",
     "Refund",
     "SandboxCharge",
-    "SandboxPlan",
+    "SandboxPlannedOutcome",
     "Subscription",
     "SubscriptionEvent",
     "TaxId",

@@ -78,29 +78,29 @@ class Invoice(Base):
         return db.session.scalar(sa.select(cls).where(cls.id == invoice_id, cls.account_id == account_id))
 
     @classmethod
-    def open_of(cls, account_id: str) -> "list[Invoice]":
+    def list_open(cls, account_id: str) -> "list[Invoice]":
         """What the account owes, oldest first."""
-        return cls._open(cls.account_id == account_id)
+        return cls._list_open(cls.account_id == account_id)
 
     @classmethod
-    def open_of_subscription(cls, subscription_id: str) -> "list[Invoice]":
+    def list_open_for_subscription(cls, subscription_id: str) -> "list[Invoice]":
         """What is owed for the subscription, oldest first, whoever had it then."""
-        return cls._open(cls.subscription_id == subscription_id)
+        return cls._list_open(cls.subscription_id == subscription_id)
 
     @classmethod
-    def drafts(cls):
+    def select_drafts(cls):
         """All that may still be looked at; the word stands in the query, so that the index of drafts is read."""
         return sa.select(cls).where(cls.status == sa.literal_column("'draft'"))
 
     @classmethod
-    def drafts_of(cls, subscription_id: str) -> "list[Invoice]":
+    def list_drafts(cls, subscription_id: str) -> "list[Invoice]":
         """What may still be looked at before it is final, oldest first."""
-        mine = cls.drafts().where(cls.subscription_id == subscription_id)
+        mine = cls.select_drafts().where(cls.subscription_id == subscription_id)
         return list(db.session.scalars(mine.order_by(cls.id)))
 
     @classmethod
-    def _open(cls, of) -> "list[Invoice]":
-        return list(db.session.scalars(sa.select(cls).where(of, cls.status == "open").order_by(cls.id)))
+    def _list_open(cls, condition) -> "list[Invoice]":
+        return list(db.session.scalars(sa.select(cls).where(condition, cls.status == "open").order_by(cls.id)))
 
 
 class InvoiceLine(Base):
@@ -165,12 +165,12 @@ class InvoiceNumber(Base):
     last: Mapped[int]
 
     @classmethod
-    def take(cls, series: str) -> str:
+    def allocate(cls, series: str) -> str:
         """The next number."""
-        return cls.take_block(series, 1)[0]
+        return cls.allocate_block(series, 1)[0]
 
     @classmethod
-    def take_block(cls, series: str, count: int) -> list[str]:
+    def allocate_block(cls, series: str, count: int) -> list[str]:
         """The next `count` numbers, in order."""
         last = db.session.scalar(
             insert(cls)

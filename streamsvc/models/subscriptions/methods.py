@@ -39,12 +39,12 @@ class PaymentMethod(Base):
 
     @classmethod
     def of(cls, account_id: str, method_id: str) -> "PaymentMethod | None":
-        return db.session.scalar(cls.kept(account_id).where(cls.id == method_id))
+        return db.session.scalar(cls.select_active(account_id).where(cls.id == method_id))
 
     @classmethod
-    def kept(cls, account_id: str):
+    def select_active(cls, account_id: str):
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
-    def default_of(cls, account_id: str) -> "PaymentMethod | None":
-        return db.session.scalar(cls.kept(account_id).where(cls.is_default))
+    def find_default(cls, account_id: str) -> "PaymentMethod | None":
+        return db.session.scalar(cls.select_active(account_id).where(cls.is_default))

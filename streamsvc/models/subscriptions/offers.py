@@ -40,7 +40,7 @@ class Coupon(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     @classmethod
-    def by_code(cls, code: str) -> "Coupon | None":
+    def find_by_code(cls, code: str) -> "Coupon | None":
         return db.session.scalar(sa.select(cls).where(cls.code == code))
 
     def is_usable(self, now: datetime) -> bool:
@@ -56,7 +56,7 @@ class Coupon(Base):
         return db.session.execute(taken).rowcount == 1
 
     @classmethod
-    def give_back(cls, coupon_id: str) -> None:
+    def return_redemption(cls, coupon_id: str) -> None:
         """A redemption that came to nothing; others may redeem at the same moment."""
         db.session.execute(sa.update(cls).where(cls.id == coupon_id).values(redeemed=cls.redeemed - 1))
 
@@ -79,7 +79,7 @@ class Discount(Base):
     subscription: Mapped["Subscription"] = relationship()
 
     @classmethod
-    def running(cls, subscription_id: str) -> "list[Discount]":
+    def list_active(cls, subscription_id: str) -> "list[Discount]":
         """In the order in which they were given: each takes off what the one before left."""
         return list(
             db.session.scalars(
@@ -111,7 +111,7 @@ class GiftCode(Base):
     redeemed_by: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
 
     @classmethod
-    def by_code(cls, code: str) -> "GiftCode | None":
+    def find_by_code(cls, code: str) -> "GiftCode | None":
         return db.session.scalar(sa.select(cls).where(cls.code == code))
 
     @classmethod

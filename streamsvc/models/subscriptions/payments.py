@@ -11,8 +11,8 @@ from streamsvc.storage.database import Base, Json, UtcTime, new_id
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.methods import PaymentMethod
 
-MOVING = ("pending", "unknown", "requires_action")
-IN_FLIGHT = f"status IN {MOVING}"
+IN_FLIGHT_STATUSES = ("pending", "unknown", "requires_action")
+IN_FLIGHT_CONDITION = f"status IN {IN_FLIGHT_STATUSES}"
 
 
 class Payment(Base):
@@ -27,8 +27,8 @@ class Payment(Base):
             "uq_payments_in_flight",
             "invoice_id",
             unique=True,
-            sqlite_where=sa.text(IN_FLIGHT),
-            postgresql_where=sa.text(IN_FLIGHT),
+            sqlite_where=sa.text(IN_FLIGHT_CONDITION),
+            postgresql_where=sa.text(IN_FLIGHT_CONDITION),
         ),
         sa.Index("ix_payments_invoice_id", "invoice_id", "id"),
         sa.Index("ix_payments_account_id", "account_id", "id"),
@@ -58,10 +58,10 @@ class Payment(Base):
 
     @property
     def is_in_flight(self) -> bool:
-        return self.status in MOVING
+        return self.status in IN_FLIGHT_STATUSES
 
     @property
-    def left_minor(self) -> int:
+    def refundable_minor(self) -> int:
         """What of it we still have: nobody was given it back, and nobody took it back."""
         return self.amount_minor - self.refunded_minor - self.disputed_minor
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.facts import Intro
-from streamsvc.rules.billing.facts import Price as PriceFacts
+from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 
@@ -28,11 +28,11 @@ class Plan(Base):
     )
 
     @classmethod
-    def by_code(cls, code: str) -> "Plan | None":
+    def find_by_code(cls, code: str) -> "Plan | None":
         return db.session.scalar(sa.select(cls).where(cls.code == code))
 
     @classmethod
-    def on_sale(cls) -> "list[Plan]":
+    def list_on_sale(cls) -> "list[Plan]":
         """Every plan, as it was first put on sale; one whose prices are all retired is not sold."""
         return [plan for plan in db.session.scalars(sa.select(cls).order_by(cls.id)) if plan.prices]
 
@@ -65,14 +65,14 @@ class Price(Base):
     plan: Mapped[Plan] = relationship()
 
     @classmethod
-    def on_sale(cls, price_id: str, country: str) -> "Price | None":
+    def find_on_sale(cls, price_id: str, country: str) -> "Price | None":
         """The price under this id, if somebody in the country may buy it today."""
         price = db.session.get(cls, price_id)
         sold = price and price.retired_at is None and (price.countries is None or country in price.countries)
         return price if sold else None
 
     @classmethod
-    def by_id(cls, price_id: str) -> "Price":
+    def get_price(cls, price_id: str) -> "Price":
         return db.session.get_one(cls, price_id)
 
     @property

@@ -28,7 +28,7 @@ class SandboxCharge(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class SandboxPlan(Base):
+class SandboxPlannedOutcome(Base):
     """What the provider is told to do with the charges to come, first in first out."""
 
     __tablename__ = "sandbox_payment_plans"

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.rules.billing.access import LIVE, STATUSES
+from streamsvc.rules.billing.access import LIVE_STATUSES, STATUSES
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.plans import Plan, Price
 
 
-def in_words(column, words):
-    return sa.text(f"{column} IN ({', '.join(repr(word) for word in words)})")
+def status_condition(column, values):
+    return sa.text(f"{column} IN ({', '.join(repr(word) for word in values)})")
 
 
 class Subscription(Base):
     __tablename__ = "subscriptions"
     __table_args__ = (
-        sa.CheckConstraint(in_words("status", STATUSES), name="status"),
+        sa.CheckConstraint(status_condition("status", STATUSES), name="status"),
         sa.Index(
             "uq_subscriptions_live_account",
             "account_id",
             unique=True,
-            sqlite_where=in_words("status", LIVE),
-            postgresql_where=in_words("status", LIVE),
+            sqlite_where=status_condition("status", LIVE_STATUSES),
+            postgresql_where=status_condition("status", LIVE_STATUSES),
         ),
         sa.Index("ix_subscriptions_account_id", "account_id", "id"),
         sa.Index("ix_subscriptions_price_id", "price_id", "id"),
@@ -91,13 +91,13 @@ class Subscription(Base):
         return db.session.scalar(sa.select(cls).where(cls.id == subscription_id, cls.account_id == account_id))
 
     @classmethod
-    def parked(cls):
+    def select_on_billing_hold(cls):
         """All that are not billed on until somebody looked."""
         return sa.select(cls).where(cls.parked_at.is_not(None))
 
     @classmethod
-    def live_of(cls, account_id: str) -> "Subscription | None":
-        return db.session.scalar(sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE)))
+    def find_live(cls, account_id: str) -> "Subscription | None":
+        return db.session.scalar(sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE_STATUSES)))
 
 
 class SubscriptionEvent(Base):

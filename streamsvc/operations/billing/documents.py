@@ -5,8 +5,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from streamsvc.models.subscriptions import Invoice
-from streamsvc.rules.billing.paper import MARGIN, WIDTH, pdf
-from streamsvc.rules.billing.words import words_for
+from streamsvc.rules.billing.paper import MARGIN, WIDTH, render_pdf
+from streamsvc.rules.billing.words import invoice_labels
 from streamsvc.rules.money import format_decimal
 
 RIGHT_ALIGNED_X = WIDTH - MARGIN
@@ -20,7 +20,7 @@ def _template_environment() -> Environment:
 
 def document_context(invoice: Invoice) -> dict:
     """Return the texts that both the HTML and the PDF show."""
-    language, words = words_for(invoice.customer.get("locale"))
+    language, words = invoice_labels(invoice.customer.get("locale"))
     inclusive = any(line.tax_inclusive and line.tax_minor for line in invoice.lines)
     tax_name = invoice.tax_name or words["tax"]
     tax = f"{tax_name} {format_invoice_amount(invoice, invoice.tax_minor)}"
@@ -93,4 +93,4 @@ def render_invoice_pdf(invoice: Invoice) -> bytes:
         rows.append([(WIDTH // 2, context["contained"], 8, False, False)])
     if context["reverse_charge"]:
         rows += [None, [(MARGIN, context["reverse_charge"], 8, False, False)]]
-    return pdf(rows, title)
+    return render_pdf(rows, title)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-MONTHS = {"month": 1, "year": 12}
-DAYS = {"day": 1, "week": 7}
+MONTHS_PER_UNIT = {"month": 1, "year": 12}
+DAYS_PER_UNIT = {"day": 1, "week": 7}
 
 
 def civil_day(moment, zone):
@@ -14,14 +14,18 @@ def civil_day(moment, zone):
     return moment.astimezone(ZoneInfo(zone)).date()
 
 
-def starts_at(day, zone):
+def start_of_day(day, zone):
     """The moment a civil day begins in the zone, in UTC."""
     return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
 
 
-def moment_of(given, zone):
+def resolve_moment(moment_or_day, zone):
     """A moment as it is; of a civil day, the one at which it begins in the zone."""
-    return given if given is None or isinstance(given, datetime) else starts_at(given, zone)
+    return (
+        moment_or_day
+        if moment_or_day is None or isinstance(moment_or_day, datetime)
+        else start_of_day(moment_or_day, zone)
+    )
 
 
 def add_days(day, days):
@@ -37,11 +41,11 @@ class Interval:
 
     @property
     def months(self):
-        return MONTHS.get(self.unit, 0) * self.count
+        return MONTHS_PER_UNIT.get(self.unit, 0) * self.count
 
     @property
     def days(self):
-        return DAYS.get(self.unit, 0) * self.count
+        return DAYS_PER_UNIT.get(self.unit, 0) * self.count
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Grid:
     def from_first(cls, start, anchor_day, interval):
         """The grid whose origin is the first anchor day on or after `start`."""
         day = anchor_day or start.day
-        origin = first_on_or_after(start, day) if interval.months else start
+        origin = first_anchor_on_or_after(start, day) if interval.months else start
         return cls(origin, day, interval)
 
     def date(self, n):
@@ -81,7 +85,7 @@ class Grid:
             return add_days(self.origin, n * self.interval.days)
         return day_in_month(self.origin.year, self.origin.month + n * self.interval.months, self.day)
 
-    def around(self, day):
+    def period_containing(self, day):
         """The full period that holds the day."""
         if self.interval.days:
             n = (day - self.origin).days // self.interval.days
@@ -98,7 +102,7 @@ def day_in_month(year, month, day):
     return date(year, month0 + 1, min(day, monthrange(year, month0 + 1)[1]))
 
 
-def first_on_or_after(start, day):
+def first_anchor_on_or_after(start, day):
     """The first date on or after `start` that is the month's `day`, or its last where the month is shorter."""
     this = day_in_month(start.year, start.month, day)
     return this if this >= start else day_in_month(start.year, start.month + 1, day)

@@ -21,7 +21,7 @@ HARD_DECLINES = frozenset(
 
 
 @dataclass(frozen=True)
-class Ladder:
+class DunningSchedule:
     """Days since the earliest unpaid invoice first failed."""
 
     retry_days: tuple[int, ...] = (1, 3, 5, 7, 10, 14)
@@ -30,16 +30,16 @@ class Ladder:
     suspend_day: int = 7
     """From here on there is no access."""
     cancel_day: int = 21
-    retry_days_after: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    retry_days_by_decline_code: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """By decline code, where that calls for days of its own; none: only the payer can help."""
 
-    def next_try(self, first_failed: date, today: date, decline_code: str | None) -> date | None:
+    def next_retry_on(self, first_failed: date, today: date, decline_code: str | None) -> date | None:
         """The next day to charge again by ourselves; None where only the payer can help."""
-        after = dict.fromkeys(HARD_DECLINES, ()) | self.retry_days_after
+        after = dict.fromkeys(HARD_DECLINES, ()) | self.retry_days_by_decline_code
         days = (first_failed + timedelta(days=n) for n in after.get(decline_code, self.retry_days))
         return next((day for day in days if day > today), None)
 
-    def step(self, first_failed: date | None, today: date) -> str:
+    def stage(self, first_failed: date | None, today: date) -> str:
         """clear, grace, warned, suspended or over: a function of the age of the earliest unpaid invoice alone."""
         if first_failed is None:
             return "clear"
@@ -57,12 +57,14 @@ class Ladder:
         return first_failed + timedelta(days=self.cancel_day)
 
     @classmethod
-    def parse(cls, text: str) -> "Ladder":
+    def parse(cls, text: str) -> "DunningSchedule":
         """From the words of the setting: `retry=1,3 retry.expired_card=never warn=0 suspend=7 cancel=21`."""
         days = dict(part.split("=") for part in text.split())
-        after = {name.removeprefix("retry."): _days(told) for name, told in days.items() if name.startswith("retry.")}
-        return cls(_days(days["retry"]), int(days["warn"]), int(days["suspend"]), int(days["cancel"]), after)
+        after = {
+            name.removeprefix("retry."): _parse_days(told) for name, told in days.items() if name.startswith("retry.")
+        }
+        return cls(_parse_days(days["retry"]), int(days["warn"]), int(days["suspend"]), int(days["cancel"]), after)
 
 
-def _days(text: str) -> tuple[int, ...]:
+def _parse_days(text: str) -> tuple[int, ...]:
     return () if text == "never" else tuple(sorted(map(int, text.split(","))))

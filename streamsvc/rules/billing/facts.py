@@ -6,7 +6,7 @@ from datetime import date
 
 from streamsvc.rules.billing.calendar import Interval
 
-BASE = "base"
+BASE_ITEM = "base"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Intro:
 
 
 @dataclass(frozen=True)
-class Price:
+class PriceTerms:
     """One version of a plan's price; never edited once sold."""
 
     id: str
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    price: Price
+    price: PriceTerms
     start: date
     anchor_day: int | None = None
     trial_days: int = 0
@@ -48,7 +48,7 @@ class Started(Event):
 class Imported(Event):
     """Came from another system, where it is paid for until `paid_through`; nothing was charged for that here."""
 
-    price: Price
+    price: PriceTerms
     start: date
     paid_through: date
     anchor_day: int | None = None
@@ -58,7 +58,7 @@ class Imported(Event):
 class PriceChanged(Event):
     """Now: the day `effective` belongs to the new price. `anchor_day` counts where the interval changes too."""
 
-    price: Price
+    price: PriceTerms
     effective: date
     anchor_day: int | None = None
 
@@ -77,7 +77,7 @@ class PriceScheduled(Event):
     A price migration names the price it replaces in `only_from`: it passes by whoever has left that price.
     """
 
-    price: Price | None
+    price: PriceTerms | None
     not_before: date
     only_from: str | None = None
 
@@ -129,7 +129,7 @@ class Suspended(Event):
 @dataclass(frozen=True)
 class AddonAdded(Event):
     item: str
-    price: Price
+    price: PriceTerms
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Transferred(Event):
 
 
 @dataclass(frozen=True)
-class Booked:
+class BookedLine:
     """A line as it was invoiced: net of its discount, and what credit notes took off it since."""
 
     net_minor: int
@@ -157,8 +157,8 @@ class Booked:
 @dataclass(frozen=True)
 class Facts:
     events: tuple[Event, ...]
-    booked: Mapping[str, Booked] = field(default_factory=dict)
+    booked: Mapping[str, BookedLine] = field(default_factory=dict)
 
-    def plus(self, *events):
+    def with_events(self, *events):
         """The same facts, had these events happened too: what a preview asks about."""
         return Facts((*self.events, *events), self.booked)

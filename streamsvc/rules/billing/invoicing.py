@@ -10,7 +10,7 @@ REVERSE_CHARGE = "reverse_charge"
 
 
 @dataclass(frozen=True)
-class Tax:
+class TaxTerms:
     """A rate in parts per million of the net amount (20 % is 200_000); inclusive means the price holds it already.
 
     `reversed`: the customer pays it to their own state, so we charge none, and take off what the price holds.
@@ -20,13 +20,13 @@ class Tax:
     inclusive: bool = False
     reversed: bool = False
 
-    def on(self, amount_minor):
+    def tax_on(self, amount_minor):
         whole = PPM + self.rate_ppm if self.inclusive else PPM
         return round_half_up(amount_minor * self.rate_ppm, whole)
 
 
 @dataclass(frozen=True)
-class Coupon:
+class CouponTerms:
     """Takes off a percentage (in ppm) or an amount; `left_minor` is what remains of an amount used once.
 
     `only`: the keys of the positions that it is for; None: all.
@@ -34,16 +34,16 @@ class Coupon:
 
     id: str
     percent_ppm: int | None = None
-    left_minor: int | None = None
-    only: frozenset[str] | None = None
+    remaining_minor: int | None = None
+    eligible_keys: frozenset[str] | None = None
 
-    def counts_for(self, key):
-        return self.only is None or key in self.only
+    def applies_to(self, key):
+        return self.eligible_keys is None or key in self.eligible_keys
 
-    def off(self, amount_minor):
+    def discount_on(self, amount_minor):
         if self.percent_ppm is not None:
             return round_half_up(amount_minor * self.percent_ppm, PPM)
-        return min(self.left_minor, amount_minor)
+        return min(self.remaining_minor, amount_minor)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Position:
 
     key: str
     amount_minor: int
-    tax: Tax
+    tax: TaxTerms
     discount_minor: int = 0
     tax_minor: int = 0
 
@@ -94,21 +94,21 @@ class Totals:
         return max(0, self.total_minor - self.credit_applied_minor)
 
 
-def total(positions, coupons=(), balance_minor=0):
+def compute_totals(positions, coupons=(), balance_minor=0):
     """Discount, tax and add up the positions; apply up to `balance_minor` of account credit to what is owed."""
-    positions, discounts = discounted(positions, coupons)
-    positions, relief = relieved(positions)
-    positions, discounts = taxed(positions), discounts + relief
+    positions, discounts = apply_discounts(positions, coupons)
+    positions, relief = apply_reverse_charge(positions)
+    positions, discounts = apply_taxes(positions), discounts + relief
     totals = Totals(tuple(positions), tuple(discounts))
     return replace(totals, credit_applied_minor=max(0, min(balance_minor, totals.total_minor)))
 
 
-def discounted(positions, coupons):
+def apply_discounts(positions, coupons):
     """Coupons one after the other, each on what the one before left; a coupon that finds nothing is not used."""
     discounts = []
     for coupon in coupons:
-        open_minor = [max(0, one.net_minor) if coupon.counts_for(one.key) else 0 for one in positions]
-        off = coupon.off(sum(open_minor))
+        open_minor = [max(0, one.net_minor) if coupon.applies_to(one.key) else 0 for one in positions]
+        off = coupon.discount_on(sum(open_minor))
         if off <= 0:
             continue
         parts = allocate_amount(off, open_minor)
@@ -119,31 +119,31 @@ def discounted(positions, coupons):
     return positions, discounts
 
 
-def relieved(positions):
+def apply_reverse_charge(positions):
     """Take the tax that is in a price off it where the customer pays that tax: one discount under REVERSE_CHARGE."""
     result, off = list(positions), 0
-    for i, part in _taxes(positions, lambda tax: tax.reversed and tax.inclusive):
+    for i, part in _allocate_taxes(positions, lambda tax: tax.reversed and tax.inclusive):
         result[i], off = replace(positions[i], discount_minor=positions[i].discount_minor + part), off + part
     return result, [(REVERSE_CHARGE, off)] if off else []
 
 
-def taxed(positions):
+def apply_taxes(positions):
     """Tax per rate on the sum of what is charged, shared by largest remainder; credits bring their own."""
     result = list(positions)
-    for i, part in _taxes(positions, lambda tax: not tax.reversed):
+    for i, part in _allocate_taxes(positions, lambda tax: not tax.reversed):
         result[i] = replace(positions[i], tax_minor=part)
     return result
 
 
-def _taxes(positions, counts):
+def _allocate_taxes(positions, is_included):
     """(place, tax) of each charge whose Tax `counts`, rounded once per rate and shared by largest remainder."""
-    for tax in {one.tax: None for one in positions if counts(one.tax)}:
+    for tax in {one.tax: None for one in positions if is_included(one.tax)}:
         charged = [i for i, one in enumerate(positions) if one.tax == tax and one.amount_minor > 0]
         net = [positions[i].net_minor for i in charged]
-        yield from zip(charged, allocate_amount(tax.on(sum(net)), net), strict=True)
+        yield from zip(charged, allocate_amount(tax.tax_on(sum(net)), net), strict=True)
 
 
-def tax_to_return(tax_minor, net_minor, credited_minor, returned_minor=0):
+def tax_to_credit(tax_minor, net_minor, credited_minor, credited_tax_minor=0):
     """The tax that goes back with `credited_minor` of a line's net: in proportion, and all the rest with the last cent.
 
     All arguments are amounts of the one line: its tax, its net, what is credited of it by now (this credit
@@ -151,4 +151,4 @@ def tax_to_return(tax_minor, net_minor, credited_minor, returned_minor=0):
     """
     if net_minor == 0:
         return 0
-    return round_half_up(tax_minor * credited_minor, net_minor) - returned_minor
+    return round_half_up(tax_minor * credited_minor, net_minor) - credited_tax_minor

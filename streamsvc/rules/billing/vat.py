@@ -5,7 +5,7 @@ The forms are those that the member states give for their numbers; Greece writes
 
 import re
 
-FORMS = {
+NUMBER_FORMATS = {
     country: re.compile(form)
     for country, form in {
         "AT": r"U\d{8}",
@@ -37,20 +37,20 @@ FORMS = {
         "SK": r"\d{10}",
     }.items()
 }
-PREFIXES = {"GR": "EL"}
+VAT_PREFIXES = {"GR": "EL"}
 
 
-def normal(number: str) -> str:
+def normalize_vat_number(number: str) -> str:
     """As it is kept: capital letters, without spaces, dots and hyphens."""
     return re.sub(r"[\s.\-]", "", number, flags=re.ASCII).upper()
 
 
-def country_of(number: str) -> str | None:
+def vat_number_country(number: str) -> str | None:
     """The ISO 3166 code of the country whose number this is, by its letters and form; None where it is none."""
     prefix, rest = number[:2], number[2:]
-    country = next((iso for iso, letters in PREFIXES.items() if letters == prefix), prefix)
-    written = PREFIXES.get(country, country) == prefix
-    form = FORMS.get(country) if written else None
+    country = next((iso for iso, letters in VAT_PREFIXES.items() if letters == prefix), prefix)
+    written = VAT_PREFIXES.get(country, country) == prefix
+    form = NUMBER_FORMATS.get(country) if written else None
     return country if form and form.fullmatch(rest) else None
 
 
@@ -59,5 +59,5 @@ def is_reverse_charged(seller: str | None, customer: str, number: str | None) ->
 
     `seller` and `number` are VAT numbers that somebody vouches for, `customer` is the country of the account.
     """
-    home, theirs = seller and country_of(seller), number and country_of(number)
+    home, theirs = seller and vat_number_country(seller), number and vat_number_country(number)
     return bool(home and theirs and theirs == customer and theirs != home)

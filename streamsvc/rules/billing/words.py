@@ -1,6 +1,6 @@
 """The words of an invoice, in the customer's language; English where we have no other."""
 
-WORDS = {
+INVOICE_LABELS = {
     "en": {
         "invoice": "Invoice", "draft": "Draft", "date": "Date", "due": "Due", "to": "To", "what": "Description",
         "period": "Period", "amount": "Amount", "subtotal": "Subtotal", "discount": "Discount", "tax": "Tax",
@@ -56,7 +56,7 @@ WORDS = {
 }  # fmt: skip
 
 
-def words_for(locale):
+def invoice_labels(locale):
     """(language, words) for a BCP 47 tag: `de-AT` speaks `de`."""
     language = (locale or "en").replace("_", "-").split("-")[0].lower()
-    return (language, WORDS[language]) if language in WORDS else ("en", WORDS["en"])
+    return (language, INVOICE_LABELS[language]) if language in INVOICE_LABELS else ("en", INVOICE_LABELS["en"])

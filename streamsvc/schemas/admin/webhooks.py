@@ -6,7 +6,7 @@ from streamsvc.schemas.base import Moment, PageQuery, Pattern, StrictSchema, Tex
 
 
 class WebhookEndpointIn(StrictSchema):
-    url = Pattern("https?://[^\\s]+", "Give an address that starts with https://.", required=True, longest=2000)
+    url = Pattern("https?://[^\\s]+", "Give an address that starts with https://.", required=True, max_length=2000)
     kinds = fields.List(Text(), load_default=None, allow_none=True, validate=validate.Length(1, 100))
 
 

@@ -11,7 +11,7 @@ class Password(Text):
     """Taken as it is: spaces count, nothing is cut."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=MAX_PASSWORD_BYTES, strip=False, **kwargs)
+        super().__init__(max_length=MAX_PASSWORD_BYTES, strip=False, **kwargs)
 
 
 class NewAccount(StrictSchema):
@@ -20,14 +20,14 @@ class NewAccount(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(longest=100, load_default=None)
+    name = Text(max_length=100, load_default=None)
     cookie = Bool(load_default=False)
     remember = Bool(load_default=True)
     device = fields.Nested(DeviceIn(), load_default=None)
 
 
 class AccountPatch(StrictSchema):
-    name = Text(longest=100, allow_none=True)
+    name = Text(max_length=100, allow_none=True)
     country = Country()
     time_zone = TimeZone()
     locale = Language()
@@ -55,12 +55,12 @@ class EmailIn(StrictSchema):
     email = Email(required=True)
 
 
-class ProofToken(StrictSchema):
-    token = Text(longest=200, required=True)
+class MailedTokenIn(StrictSchema):
+    token = Text(max_length=200, required=True)
 
 
 class PasswordReset(StrictSchema):
-    token = Text(longest=200, required=True)
+    token = Text(max_length=200, required=True)
     password = Password(required=True)
 
 

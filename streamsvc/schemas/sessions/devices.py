@@ -2,21 +2,21 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Choice, Moment, StrictSchema, Text
 
 DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 
 
 class NewDevice(StrictSchema):
-    name = Text(longest=100, load_default="Unnamed device")
-    kind = Word(*DEVICE_KINDS, load_default="other")
+    name = Text(max_length=100, load_default="Unnamed device")
+    kind = Choice(*DEVICE_KINDS, load_default="other")
 
 
 class DeviceIn(NewDevice):
-    id = Text(longest=64, metadata={"description": "The id that an earlier sign-in on this device was given."})
+    id = Text(max_length=64, metadata={"description": "The id that an earlier sign-in on this device was given."})
 
 
-class TrustAsked(StrictSchema):
+class DeviceTrustRequest(StrictSchema):
     """What a sign-in says of a device that shall be asked for no second factor, or is."""
 
     trust_device = Bool(
@@ -24,33 +24,33 @@ class TrustAsked(StrictSchema):
         metadata={"description": "With a second factor: ask for none here for a while. Answered by `device_trust`."},
     )
     device_trust = Text(
-        longest=100,
+        max_length=100,
         metadata={"description": "The token that this was answered by, beside the device's id, instead of a code."},
     )
 
 
-class DeviceTrusted(StrictSchema):
+class DeviceTrustOut(StrictSchema):
     token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
     until = Moment(required=True)
 
 
-class DeviceNamed(StrictSchema):
+class DeviceSummary(StrictSchema):
     name = fields.String(required=True)
-    kind = Word(*DEVICE_KINDS, required=True)
+    kind = Choice(*DEVICE_KINDS, required=True)
 
 
-class SessionDevice(DeviceNamed):
+class SessionDevice(DeviceSummary):
     id = fields.String(required=True)
 
 
 class DevicePatch(StrictSchema):
-    name = Text(longest=100, required=True)
+    name = Text(max_length=100, required=True)
 
 
 class DeviceOut(StrictSchema):
     id = fields.String(required=True)
     name = fields.String(required=True)
-    kind = Word(*DEVICE_KINDS, required=True)
+    kind = Choice(*DEVICE_KINDS, required=True)
     created_at = Moment(required=True)
     last_seen_at = Moment(required=True)
     current = fields.Boolean(required=True)

@@ -3,14 +3,14 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Moment, Pattern, StrictSchema
-from streamsvc.schemas.sessions.sessions import Rotating
+from streamsvc.schemas.sessions.sessions import TokenRotation
 
 
-class TotpCode(Rotating):
-    code = Pattern("[0-9]{6}", "Give six digits.", longest=6, required=True)
+class TotpCode(TokenRotation):
+    code = Pattern("[0-9]{6}", "Give six digits.", max_length=6, required=True)
 
 
-class TotpStanding(StrictSchema):
+class TotpStatus(StrictSchema):
     active = fields.Boolean(required=True)
     since = Moment(required=True, allow_none=True)
     recovery_codes_left = fields.Integer(required=True)

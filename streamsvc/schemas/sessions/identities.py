@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Country, Language, Moment, StrictSchema, Text, TimeZone
-from streamsvc.schemas.sessions.magic_links import SecondHalf
+from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
 
 class ProviderOut(StrictSchema):
@@ -21,11 +21,11 @@ class SignUp(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(longest=100, load_default=None)
+    name = Text(max_length=100, load_default=None)
 
 
 class LinkOptions(StrictSchema):
-    provider = Text(longest=64, required=True)
+    provider = Text(max_length=64, required=True)
 
 
 class OidcOptions(LinkOptions):
@@ -38,24 +38,24 @@ class AuthorizationUrl(StrictSchema):
     binding = fields.String(metadata={"description": "Send it with code and state."})
 
 
-class FromProvider(StrictSchema):
+class ProviderResponse(StrictSchema):
     """What the provider's redirect carried to the front end."""
 
-    code = Text(longest=4096, required=True)
-    state = Text(longest=200, required=True)
-    iss = Text(longest=500, load_default=None)
+    code = Text(max_length=4096, required=True)
+    state = Text(max_length=200, required=True)
+    iss = Text(max_length=500, load_default=None)
 
 
-class PostedByProvider(StrictSchema):
+class ProviderFormPost(StrictSchema):
     """What a provider's form carries: a code, or an error. Whatever else stands in it is passed over."""
 
-    code = Text(longest=4096)
-    state = Text(longest=200, required=True)
-    iss = Text(longest=500)
-    error = Text(longest=200)
+    code = Text(max_length=4096)
+    state = Text(max_length=200, required=True)
+    iss = Text(max_length=500)
+    error = Text(max_length=200)
 
 
-class OidcSignIn(SecondHalf, FromProvider):
+class OidcSignIn(SignInCompletion, ProviderResponse):
     pass
 
 

@@ -9,16 +9,16 @@ class Pin(Pattern):
     """Four to eight digits."""
 
     def __init__(self, **kwargs):
-        super().__init__("[0-9]{4,8}", "Give four to eight digits.", longest=8, **kwargs)
+        super().__init__("[0-9]{4,8}", "Give four to eight digits.", max_length=8, **kwargs)
 
 
 class ProfilePatch(StrictSchema):
-    name = Text(longest=50)
-    avatar = Text(longest=200, allow_none=True)
+    name = Text(max_length=50)
+    avatar = Text(max_length=200, allow_none=True)
     language = Language(allow_none=True)
     max_age = Int(
-        least=0,
-        most=21,
+        minimum=0,
+        maximum=21,
         allow_none=True,
         metadata={"description": "The oldest minimum age it may see; null: no limit."},
     )
@@ -27,7 +27,7 @@ class ProfilePatch(StrictSchema):
 
 
 class NewProfile(ProfilePatch):
-    name = Text(longest=50, required=True)
+    name = Text(max_length=50, required=True)
 
 
 class PinIn(StrictSchema):

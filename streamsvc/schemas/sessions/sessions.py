@@ -2,21 +2,21 @@
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import AccountOut, Password
-from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrusted, SessionDevice, TrustAsked
-from streamsvc.schemas.sessions.passkeys import SignedCredential
+from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustOut, DeviceTrustRequest, SessionDevice
+from streamsvc.schemas.sessions.passkeys import AssertionCredential
 from streamsvc.schemas.sessions.profiles import Pin, ProfileOut
 
 
-class NewSession(TrustAsked):
+class NewSession(DeviceTrustRequest):
     email = Email(required=True)
     password = Password(required=True)
-    totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
-    recovery_code = Text(longest=40)
-    email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+    totp = Pattern("[0-9]{6}", "Give six digits.", max_length=6)
+    recovery_code = Text(max_length=40)
+    email_code = Pattern("[0-9]{8}", "Give eight digits.", max_length=8)
     challenge = Text(
-        longest=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
+        max_length=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
     )
     cookie = Bool(load_default=False, metadata={"description": "The token comes as a cookie, not in the answer."})
     remember = Bool(load_default=True, metadata={"description": "False: signed out after two hours without use."})
@@ -24,7 +24,7 @@ class NewSession(TrustAsked):
 
 
 class SessionPatch(StrictSchema):
-    profile_id = Text(longest=64, required=True, allow_none=True)
+    profile_id = Text(max_length=64, required=True, allow_none=True)
     pin = Pin()
 
 
@@ -62,7 +62,7 @@ class SessionPeriod(StrictSchema):
 
 class LiveSubscription(StrictSchema):
     id = fields.String(required=True)
-    status = Word("incomplete", "trialing", "active", "past_due", "paused", required=True)
+    status = Choice("incomplete", "trialing", "active", "past_due", "paused", required=True)
     plan = fields.String(required=True)
     price_id = fields.String(required=True)
     period = fields.Nested(SessionPeriod(), required=True)
@@ -104,12 +104,12 @@ class CurrentSession(StrictSchema):
 
 class SignedIn(CurrentSession):
     device_trust = fields.Nested(
-        DeviceTrusted(), metadata={"description": "Only where `trust_device` came with a second factor."}
+        DeviceTrustOut(), metadata={"description": "Only where `trust_device` came with a second factor."}
     )
     token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
 
 
-class Rotating(StrictSchema):
+class TokenRotation(StrictSchema):
     """What proves once more who asks, and may give the session a new token."""
 
     rotate = Bool(
@@ -118,21 +118,21 @@ class Rotating(StrictSchema):
     )
 
 
-class Reauthentication(Rotating):
+class Reauthentication(TokenRotation):
     """One proof, and no more."""
 
     password = Password()
-    totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
-    credential = fields.Nested(SignedCredential(), metadata={"description": "A passkey's answer."})
-    email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+    totp = Pattern("[0-9]{6}", "Give six digits.", max_length=6)
+    credential = fields.Nested(AssertionCredential(), metadata={"description": "A passkey's answer."})
+    email_code = Pattern("[0-9]{8}", "Give eight digits.", max_length=8)
 
     @validates_schema
-    def one_proof(self, given, **_):
-        if len(given.keys() - {"rotate"}) != 1:
+    def require_one_proof(self, body, **_):
+        if len(body.keys() - {"rotate"}) != 1:
             raise ValidationError("Send one of password, totp, credential, email_code.")
 
 
-class PasswordChange(Rotating):
+class PasswordChange(TokenRotation):
     current_password = Password(required=True)
     password = Password(required=True)
 

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Day, Int, Moment, MomentOrDay, StrictSchema, Text, Word, page_of
+from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, StrictSchema, Text, page_of
 from streamsvc.schemas.subscriptions.subscriptions import Money, PeriodOut
 
 
@@ -89,7 +89,7 @@ class InvoiceOut(StrictSchema):
     credit_notes = fields.List(fields.Nested(CreditNoteOut))
 
 
-PageOfInvoices = page_of(InvoiceOut)
+InvoicePageOut = page_of(InvoiceOut)
 
 
 class InvoicePaymentIn(StrictSchema):
@@ -109,15 +109,15 @@ class PreviewIn(StrictSchema):
     add_addon = Text(load_default=None, allow_none=True, metadata={"description": "The price of an add-on to add."})
     remove_addon = Text(load_default=None, allow_none=True, metadata={"description": "The plan of an add-on."})
     payment_method_id = Text(load_default=None, allow_none=True)
-    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(Text(), load_default=list)
-    when = Word("auto", "now", "period_end", load_default=None, allow_none=True)
+    when = Choice("auto", "now", "period_end", load_default=None, allow_none=True)
     effective_date = Day(load_default=None, allow_none=True)
-    credit = Word("none", "prorated", load_default=None, allow_none=True)
-    day = Int(least=1, most=31, load_default=None, allow_none=True)
+    credit = Choice("none", "prorated", load_default=None, allow_none=True)
+    day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     reason = Text(load_default=None, allow_none=True)
-    feedback = Text(load_default=None, allow_none=True, longest=2000)
+    feedback = Text(load_default=None, allow_none=True, max_length=2000)
     resumes_at = MomentOrDay(load_default=None, allow_none=True)
 
 
@@ -131,7 +131,7 @@ class PreviewOut(InvoiceOut):
     next_renewal = fields.Nested(NextRenewal, allow_none=True)
 
 
-class EntryOut(StrictSchema):
+class CreditEntryOut(StrictSchema):
     id = fields.String()
     kind = fields.String()
     amount_minor = fields.Integer()
@@ -141,7 +141,7 @@ class EntryOut(StrictSchema):
     at = Moment()
 
 
-class Credit(StrictSchema):
+class CreditBalanceOut(StrictSchema):
     currency = fields.String()
     amount_minor = fields.Integer()
 
@@ -149,8 +149,8 @@ class Credit(StrictSchema):
 class BalanceOut(StrictSchema):
     """What the account has with us, by currency; each entry adds (positive) or spends (negative)."""
 
-    balances = fields.List(fields.Nested(Credit))
-    items = fields.List(fields.Nested(EntryOut))
+    balances = fields.List(fields.Nested(CreditBalanceOut))
+    items = fields.List(fields.Nested(CreditEntryOut))
     next_cursor = fields.String(allow_none=True)
     total = fields.Integer()
 
@@ -173,7 +173,7 @@ class ReferralOut(StrictSchema):
 
 
 class TaxIdIn(StrictSchema):
-    number = Text(longest=20, required=True)
+    number = Text(max_length=20, required=True)
 
 
 class TaxIdOut(StrictSchema):
@@ -206,7 +206,7 @@ class GiftCodesOut(StrictSchema):
 
 
 class SandboxPaymentIn(StrictSchema):
-    next = Word("decline", "timeout", "error", required=True)
+    next = Choice("decline", "timeout", "error", required=True)
 
 
 class SandboxAuthenticationIn(StrictSchema):

@@ -4,6 +4,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from streamsvc.schemas.base import (
     Bool,
+    Choice,
     Country,
     Currency,
     Day,
@@ -14,42 +15,41 @@ from streamsvc.schemas.base import (
     Slug,
     StrictSchema,
     Text,
-    Word,
 )
 
-MOST_MINOR = 10**12
+MAX_AMOUNT_MINOR = 10**12
 
 
 class Money(Int):
     """Minor units, never negative, and small enough that years of them add up safely."""
 
     def __init__(self, *, least: int = 0, **kwargs):
-        super().__init__(least=least, most=MOST_MINOR, **kwargs)
+        super().__init__(minimum=least, maximum=MAX_AMOUNT_MINOR, **kwargs)
 
 
 class Features(StrictSchema):
-    max_streams = Int(least=0, most=1000, load_default=1)
-    max_height = Int(least=0, most=100_000, load_default=1080)
-    max_profiles = Int(least=1, most=100, load_default=5)
-    max_devices = Int(least=1, most=10_000, load_default=10)
+    max_streams = Int(minimum=0, maximum=1000, load_default=1)
+    max_height = Int(minimum=0, maximum=100_000, load_default=1080)
+    max_profiles = Int(minimum=1, maximum=100, load_default=5)
+    max_devices = Int(minimum=1, maximum=10_000, load_default=10)
     downloads = Bool(load_default=False)
     ads = Bool(load_default=False)
 
 
 class Intro(StrictSchema):
     amount_minor = Money(required=True)
-    periods = Int(least=1, most=1000, required=True)
+    periods = Int(minimum=1, maximum=1000, required=True)
 
 
 class PriceIn(StrictSchema):
     id = Text(load_default=None, allow_none=True, metadata={"description": "Ignored: a price is known by its terms."})
     currency = Currency(required=True)
     amount_minor = Money(required=True)
-    interval = Word("day", "week", "month", "year", load_default="month")
-    interval_count = Int(least=1, most=366, load_default=1)
-    trial_days = Int(least=0, most=730, load_default=0)
+    interval = Choice("day", "week", "month", "year", load_default="month")
+    interval_count = Int(minimum=1, maximum=366, load_default=1)
+    trial_days = Int(minimum=0, maximum=730, load_default=0)
     intro = fields.Nested(Intro, load_default=None, allow_none=True)
-    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    tax = Choice("inclusive", "exclusive", load_default="inclusive")
     countries = fields.List(
         Country(), load_default=None, allow_none=True, validate=validate.Length(1, 300), metadata={"uniqueItems": True}
     )
@@ -58,7 +58,7 @@ class PriceIn(StrictSchema):
 class PlanIn(StrictSchema):
     code = Slug(load_default=None)
     name = Text(required=True)
-    description = Text(load_default=None, allow_none=True, longest=2000)
+    description = Text(load_default=None, allow_none=True, max_length=2000)
     features = fields.Nested(Features, load_default=lambda: Features().load({}))
     prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
 
@@ -75,13 +75,13 @@ class PriceOut(StrictSchema):
     countries = fields.List(fields.String(), allow_none=True)
 
 
-class PlanBrief(StrictSchema):
+class PlanSummaryOut(StrictSchema):
     code = fields.String()
     name = fields.String()
     features = fields.Nested(Features)
 
 
-class PlanOut(PlanBrief):
+class PlanOut(PlanSummaryOut):
     description = fields.String(allow_none=True)
     prices = fields.List(fields.Nested(PriceOut))
 
@@ -130,7 +130,7 @@ class SubscriptionIn(StrictSchema):
         allow_none=True,
         metadata={"description": "What the app knows the device by, whoever signs in on it: one trial for each."},
     )
-    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(
         Text(),
@@ -169,7 +169,7 @@ class AddonOut(StrictSchema):
 class SubscriptionOut(StrictSchema):
     id = fields.String()
     status = fields.String()
-    plan = fields.Nested(PlanBrief)
+    plan = fields.Nested(PlanSummaryOut)
     price = fields.Nested(PriceOut)
     anchor_day = fields.Integer(allow_none=True)
     started_on = Day()
@@ -198,23 +198,23 @@ class SubscriptionOut(StrictSchema):
 
 class PlanChangeIn(StrictSchema):
     price_id = Text(required=True)
-    when = Word("auto", "now", "period_end", load_default="auto")
-    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    when = Choice("auto", "now", "period_end", load_default="auto")
+    anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
 
 
 class AnchorIn(StrictSchema):
-    day = Int(least=1, most=31, required=True)
+    day = Int(minimum=1, maximum=31, required=True)
 
 
 class CancellationIn(StrictSchema):
-    when = Word("period_end", "now", load_default="period_end")
+    when = Choice("period_end", "now", load_default="period_end")
     effective_date = Day(load_default=None, allow_none=True)
-    credit = Word("none", "prorated", load_default=None, allow_none=True)
+    credit = Choice("none", "prorated", load_default=None, allow_none=True)
     reason = Text(load_default=None, allow_none=True)
-    feedback = Text(load_default=None, allow_none=True, longest=2000)
+    feedback = Text(load_default=None, allow_none=True, max_length=2000)
 
     @validates_schema
-    def the_date_goes_with_now(self, data, **kwargs):
+    def check_effective_date(self, data, **kwargs):
         if data.get("effective_date") and data["when"] == "period_end":
             raise ValidationError("A date goes with when: now.", "effective_date")
 
@@ -227,8 +227,8 @@ class AddonIn(StrictSchema):
     price_id = Text(required=True)
 
 
-class AddonRemoval(StrictSchema):
-    when = Word("now", "period_end", load_default="now")
+class AddonRemovalQuery(StrictSchema):
+    when = Choice("now", "period_end", load_default="now")
 
 
 class PauseIn(StrictSchema):
