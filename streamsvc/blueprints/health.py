@@ -18,7 +18,7 @@ from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
 
 bp = Blueprint(
-    "operations",
+    "health",
     __name__,
     template_folder="../pages/templates",
     description="Health checks, metrics and the API description.",
