@@ -1,6 +1,6 @@
-"""subscriptions: who has what, as of now. subscription_events: what happened, from which all else is computed.
+"""subscriptions: the current projection. subscription_events: the event log from which it is computed.
 
-Login asks only `account_id`, `status`, `access_until` and the plan's `features`: see rules/billing/access.py.
+Authentication reads only `account_id`, `status`, `access_until` and the plan's `features`: see rules/billing/access.py.
 """
 
 from datetime import date, datetime
