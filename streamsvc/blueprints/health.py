@@ -18,7 +18,7 @@ from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
 
 bp = Blueprint(
-    "operations",
+    "health",
     __name__,
     template_folder="../pages/templates",
     description="Health checks, metrics and the API description.",
@@ -56,16 +56,16 @@ def get_readiness():
 
     503 unless the database accepts writes, its schema is current and a worker is alive.
     """
-    found = run_health_checks()
-    if all(found.values()):
-        return {"status": "ok", "checks": found}
-    missing = ", ".join(name for name, passed in found.items() if not passed)
-    return problem_response(503, "not_ready", f"Not ready: {missing}.", {"Retry-After": "2"}, checks=found)
+    checks = run_health_checks()
+    if all(checks.values()):
+        return {"status": "ok", "checks": checks}
+    failed = ", ".join(name for name, passed in checks.items() if not passed)
+    return problem_response(503, "not_ready", f"Not ready: {failed}.", {"Retry-After": "2"}, checks=checks)
 
 
 @bp.route("/metrics")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="Prometheus's text format")
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="Metrics in the Prometheus text format.")
 def get_metrics():
     """Retrieve metrics in Prometheus format.
 
@@ -78,7 +78,7 @@ def get_metrics():
 
 @bp.route("/openapi.json")
 @public
-@bp.response(200, {"type": "object"}, description="OpenAPI 3.1")
+@bp.response(200, {"type": "object"}, description="The OpenAPI 3.1 document.")
 def get_openapi():
     """Retrieve the OpenAPI description of this API."""
     _require_public_docs()
@@ -89,7 +89,7 @@ def get_openapi():
 
 @bp.route("/docs")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
+@bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
 def get_docs():
     """Show the API reference.
 
@@ -107,7 +107,7 @@ def get_docs():
 
 @bp.route("/docs/<path:name>")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
 def get_docs_file(name):
     """Retrieve a file of the API reference page."""
     _require_public_docs()
@@ -117,12 +117,13 @@ def get_docs_file(name):
 
 
 def _require_public_docs() -> None:
-    """Raises NotFound where the operator keeps the description to themselves."""
+    """Raises NotFound if `STREAMSVC_DOCS` is off."""
     if not current_app.extensions["settings"].docs:
         raise NotFound
 
 
 def _openapi_json() -> bytes:
+    """Return the OpenAPI document as JSON. Encoded once per process."""
     return _encode_openapi(current_app.extensions["api"])
 
 

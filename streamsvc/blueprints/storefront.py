@@ -26,7 +26,7 @@ CONTENT_SECURITY_POLICY = (
 
 @bp.route("/")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
+@bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
 def get_storefront():
     """Show the demo storefront.
 
@@ -37,20 +37,20 @@ def get_storefront():
 
 @bp.route("/storefront/<name>")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
 def get_storefront_file(name):
     """Retrieve a file of the storefront."""
     return _static_response(name)
 
 
 def _static_response(name: str) -> Response:
-    """Raises NotFound where there is none, or the storefront is off."""
+    """Respond with a file of the storefront. Raises NotFound for an unknown name or if the storefront is off."""
     if name not in CONTENT_TYPES or not current_app.extensions["settings"].storefront:
         raise NotFound
     body = (STATIC_FILES / name).read_bytes()
     etag = compute_etag(body)
-    answer = not_modified_response(etag, REVALIDATE) or add_cache_headers(
+    response = not_modified_response(etag, REVALIDATE) or add_cache_headers(
         Response(body, content_type=CONTENT_TYPES[name]), etag, REVALIDATE
     )
-    answer.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return answer
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response

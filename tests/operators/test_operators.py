@@ -48,7 +48,11 @@ def test_a_password_alone_does_not_sign_in(ada):
 
 def test_the_current_session_lists_the_scopes_of_the_role(app):
     current = new_operator(app, "support").get(CURRENT).json["operator"]
-    assert (current["role"], current["acts"], current["looks"]) == ("support", ["playback", "support"], ["catalog"])
+    assert (current["role"], current["write_scopes"], current["read_scopes"]) == (
+        "support",
+        ["playback", "support"],
+        ["catalog"],
+    )
 
 
 def test_no_code_is_accepted_twice(ada):
@@ -244,7 +248,7 @@ def test_an_unknown_role_has_no_access(app, ada):
         db.session.execute(sa.update(OperatorAccount).values(role="emperor"))
         db.session.commit()
     assert code_of(ada.get("/v1/admin/accounts")) == (403, "insufficient_scope")
-    assert ada.get(CURRENT).json["operator"]["acts"] == []
+    assert ada.get(CURRENT).json["operator"]["write_scopes"] == []
 
 
 def test_a_higher_epoch_ends_operator_sessions_too(app, ada, monkeypatch):

@@ -23,11 +23,11 @@ def list_audit_events(query):
 
     Filter by `account_id` or `action`.
     """
-    found = sa.select(AuditEvent)
+    events = sa.select(AuditEvent)
     for name in ("account_id", "action"):
         if query[name]:
-            found = found.where(getattr(AuditEvent, name) == query[name])
-    return paginate_query(found, AuditEvent.seq, query, "audit")
+            events = events.where(getattr(AuditEvent, name) == query[name])
+    return paginate_query(events, AuditEvent.seq, query, "audit")
 
 
 @bp.route("/chain")

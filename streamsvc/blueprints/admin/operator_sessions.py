@@ -73,8 +73,8 @@ def reauthenticate_operator(body):
 
     For ten minutes the session may create and revoke API keys and manage operators.
     """
-    me = current_operator()
-    credentials.verify_operator_reauthentication(me.id, me.session.session_id, body["totp"], clock.now())
+    operator = current_operator()
+    credentials.verify_operator_reauthentication(operator.id, operator.session.session_id, body["totp"], clock.now())
     db.session.commit()
 
 
@@ -84,9 +84,11 @@ def reauthenticate_operator(body):
 @bp.response(200, page_of(OperatorSessionOut))
 def list_operator_sessions(query):
     """List your operator sessions, newest first."""
-    me = current_operator()
-    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, query, "operator sessions")
-    return page | {"items": [operator_session_view(each, me.session.session_id) for each in page["items"]]}
+    operator = current_operator()
+    page = paginate_query(
+        OperatorSession.live(operator.id, clock.now()), OperatorSession.id, query, "operator sessions"
+    )
+    return page | {"items": [operator_session_view(session, operator.session.session_id) for session in page["items"]]}
 
 
 @bp.route("/<session_id>", methods=["DELETE"])
@@ -98,23 +100,25 @@ def delete_operator_session(session_id):
 
 
 def _revoke_session(session_id: str) -> None:
-    me = current_operator()
-    if not OperatorSession.revoke_all(me.id, clock.now(), OperatorSession.id == session_id):
+    """End a session of the current operator. Raises NotFound."""
+    operator = current_operator()
+    if not OperatorSession.revoke_all(operator.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
     audit.record_event("session_ended", session=session_id)
     db.session.commit()
 
 
 def current_operator_view(operator: Operator) -> dict:
-    """The document of `CurrentOperatorSession`."""
+    """Return the JSON of `CurrentOperatorSession`."""
     row = operator.session
     session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
-    person = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}
-    may = {"acts": sorted(operator.role.write_scopes), "looks": sorted(operator.role.read_scopes)}
-    return {"session": session, "operator": person | may}
+    profile = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}
+    scopes = {"write_scopes": sorted(operator.role.write_scopes), "read_scopes": sorted(operator.role.read_scopes)}
+    return {"session": session, "operator": profile | scopes}
 
 
 def operator_session_view(session: OperatorSession, current_id: str) -> dict:
+    """Return the JSON of `OperatorSessionOut`. `current_id` is the id of the calling session."""
     names = ("id", "created_at", "authenticated_at", "last_seen_at", "expires_at", "network", "user_agent")
     return {name: getattr(session, name) for name in names} | {"current": session.id == current_id}

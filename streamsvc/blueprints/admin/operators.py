@@ -51,8 +51,8 @@ def invite_operator(body):
     Invited operators set their own password and authenticator.
     """
     current_operator().require_recent_authentication()
-    made = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
-    return db.session.get(OperatorAccount, made)
+    operator_id = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
+    return db.session.get(OperatorAccount, operator_id)
 
 
 @bp.route("/operators/<operator_id>")
@@ -63,10 +63,10 @@ def get_operator(operator_id):
 
     Removed operators can be retrieved too: the audit log refers to operators by id.
     """
-    found = db.session.get(OperatorAccount, operator_id)
-    if found is None:
+    operator = db.session.get(OperatorAccount, operator_id)
+    if operator is None:
         raise NotFound
-    return found
+    return operator
 
 
 @bp.route("/operators/<operator_id>", methods=["PATCH"])
@@ -79,9 +79,9 @@ def update_operator(body, operator_id):
     Takes effect with the operator's next request. The last admin cannot be demoted: 409 `last_admin`.
     """
     current_operator().require_recent_authentication()
-    changed = people.update_operator(operator_id, body, clock.now())
+    operator = people.update_operator(operator_id, body, clock.now())
     db.session.commit()
-    return changed
+    return operator
 
 
 @bp.route("/operators/<operator_id>", methods=["DELETE"])
@@ -90,7 +90,8 @@ def update_operator(body, operator_id):
 def delete_operator(operator_id):
     """Remove an operator for good.
 
-    The audit log keeps the id, and the service remembers whose it was.
+    The operator can still be retrieved by id, to which the audit log refers. The last admin cannot be removed:
+    409 `last_admin`.
     """
     current_operator().require_recent_authentication()
     people.remove_operator(operator_id, clock.now())
@@ -131,9 +132,9 @@ def open_invitation(body):
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     operator = credentials.get_invited_operator(body["token"], clock.now())
-    begun = credentials.start_operator_totp(operator.id)
+    enrollment = credentials.start_operator_totp(operator.id)
     db.session.commit()
-    return begun | {name: getattr(operator, name) for name in ("email", "name", "role")}
+    return enrollment | {name: getattr(operator, name) for name in ("email", "name", "role")}
 
 
 @bp.route("/invitations", methods=["PUT"])

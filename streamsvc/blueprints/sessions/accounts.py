@@ -35,7 +35,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
 @bp.alt_response(
     202,
     schema=Accepted(),
-    description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
+    description="With `STREAMSVC_SIGNUP=confirm`: an email says how to continue.",
 )
 def create_account(body):
     """Sign up.
@@ -46,12 +46,13 @@ def create_account(body):
     facts = current_request_facts()
     hit_address_limit(limits.SIGN_UP_ADDRESS, facts)
     accounts.check_password_strength(body["password"], body["email"], body["name"])
-    told = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(body["password"]), **told), clock.now()
+    details = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    password_hash = password_hashing.hash_password(body["password"])
+    new_account, now = accounts.NewAccount(password_hash=password_hash, **details), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
-        accounts.enqueue_sign_up(new, facts, now)
+        accounts.enqueue_sign_up(new_account, facts, now)
         return json_response(b'{"status":"accepted"}', 202)
-    account_id = accounts.create_account(new, now, verified=False)
+    account_id = accounts.create_account(new_account, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     password.create_session(account_id, body["device"], body["remember"], token, facts, now, notify=False)
     return sign_in_response(token, body["cookie"])
@@ -69,8 +70,8 @@ def get_account():
 def close_account():
     """Close your account.
 
-    Everything ends now. The emailed token restores the account within the grace period; after it the account is
-    erased, except for what tax law requires to be kept. Needs a recent reauthentication.
+    Ends the subscription and all sessions at once. The emailed token restores the account within the grace period;
+    afterwards everything is erased that tax law does not require to be kept. Needs a recent reauthentication.
     """
     require_recent_authentication()
     closing.close_account(current_viewer().account_id, clock.now())
@@ -87,7 +88,7 @@ def close_account():
 def restore_account(body):
     """Restore a closed account.
 
-    Takes the emailed token. Sign in as before; the subscription has ended.
+    Takes the emailed token. Sign in as before; the subscription does not come back.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     closing.restore_account(body["token"], clock.now())
@@ -103,11 +104,10 @@ def export_account():
     Everything stored about the account, by table. Needs a recent reauthentication.
     """
     require_recent_authentication()
-    answer = json_response(
-        msgspec.json.encode(personal_data.export_personal_data(current_viewer().account_id, clock.now()))
-    )
-    answer.headers["Content-Disposition"] = 'attachment; filename="account.json"'
-    return answer
+    export = personal_data.export_personal_data(current_viewer().account_id, clock.now())
+    response = json_response(msgspec.json.encode(export))
+    response.headers["Content-Disposition"] = 'attachment; filename="account.json"'
+    return response
 
 
 @bp.route("/account", methods=["PATCH"])

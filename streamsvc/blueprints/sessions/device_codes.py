@@ -33,12 +33,12 @@ from streamsvc.storage.database import db
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")
 
 ERROR_DESCRIPTIONS = {
-    "authorization_pending": "Nobody has decided yet; poll again.",
-    "slow_down": "Poll less often: five seconds more between polls.",
-    "access_denied": "The owner said no.",
-    "expired_token": "The code is too old; begin anew.",
-    "invalid_grant": "This code is unknown or used.",
-    "invalid_request": "Send what is asked for, once each: to poll, grant_type and device_code.",
+    "authorization_pending": "The request has not been approved or denied yet; poll again.",
+    "slow_down": "Polling too often; wait five seconds longer between polls.",
+    "access_denied": "The account's owner denied the request.",
+    "expired_token": "The code has expired; start again.",
+    "invalid_grant": "The code is unknown or was already used.",
+    "invalid_request": "A parameter is missing, repeated or invalid; to poll, send grant_type and device_code.",
     "unsupported_grant_type": f"Send grant_type={GRANT_TYPE}.",
 }
 
@@ -60,15 +60,15 @@ def create_device_code(body):
 @bp.arguments(DeviceAuthorizationIn, location="form", unknown=EXCLUDE)
 @public
 @bp.response(200, DeviceAuthorization)
-@bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2.")
+@bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2).")
 def authorize_device(form):
     """Start a device authorization (OAuth).
 
     The same for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
     """
-    begun = _start_device_code({"name": form["device_name"], "kind": "tv"})
+    authorization = _start_device_code({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
-    return begun
+    return authorization
 
 
 @bp.route("/device-code-lookups", methods=["POST"])
@@ -101,7 +101,7 @@ def decide_device_code(body, user_code):
 @bp.arguments(TokenRequest, location="form", unknown=EXCLUDE)
 @public
 @bp.response(200, TokenResponse)
-@bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
+@bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2; RFC 8628, section 3.5).")
 def create_token(form):
     """Poll for the token of a device code.
 
@@ -132,18 +132,19 @@ def create_token(form):
     )
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]
-    told = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
-    return told, 200, {"Pragma": "no-cache"}  # beside Cache-Control, which every answer has: RFC 6749, 5.1
+    response = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+    return response, 200, {"Pragma": "no-cache"}  # required by RFC 6749, 5.1; every response has Cache-Control
 
 
 @bp.errorhandler(Invalid)
 def render_invalid_request(error):
-    """To an OAuth client in the standard's words, to everybody else as ever."""
+    """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document."""
     is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
     return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
 
 
 def _start_device_code(device: dict) -> dict:
+    """Create a device code for `device`. Returns the fields of `DeviceAuthorization`."""
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
     device_code = DEVICE_CODE_PREFIX + idempotency.generate_secret()

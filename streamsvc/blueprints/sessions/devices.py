@@ -89,22 +89,22 @@ def _get_own_device(device_id: str) -> Device:
 
 
 def _device_views(rows: list[Device]) -> list[dict]:
-    """Each with when it was last seen and how many live sessions it has, from one statement for all."""
-    ids, whose = [device.id for device in rows], {device.account_id for device in rows}
-    used = (
+    """Return the devices as JSON, with live sessions and trust read in one query each."""
+    ids, account_ids = [device.id for device in rows], {device.account_id for device in rows}
+    usage = (
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
         )
-        .where(Session.account_id.in_(whose), Session.device_id.in_(ids), *Session.live_conditions(clock.now()))
+        .where(Session.account_id.in_(account_ids), Session.device_id.in_(ids), *Session.live_conditions(clock.now()))
         .group_by(Session.device_id)
     )
-    seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
+    sessions = {device_id: (count, seen_at) for device_id, count, seen_at in db.session.execute(usage)}
     trusted = trusted_devices.list_trust_expirations(ids, clock.now())
-    return [_device_view(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in rows]
+    return [_device_view(row, trusted.get(row.id), *sessions.get(row.id, (0, row.last_seen_at))) for row in rows]
 
 
 def _device_view(device: Device, trusted_until, sessions: int, seen_at) -> dict:
-    told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
+    view = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
     current = device.id == current_viewer().row.device_id
     seen_at = max(seen_at, device.last_seen_at)
-    return told | {"last_seen_at": seen_at, "current": current, "sessions": sessions, "trusted_until": trusted_until}
+    return view | {"last_seen_at": seen_at, "current": current, "sessions": sessions, "trusted_until": trusted_until}

@@ -1,4 +1,4 @@
-"""The answer to "who is this, and what may they do?": built from one read, plain and fast."""
+"""The JSON of sessions, accounts and profiles, built from the row that authentication reads."""
 
 import msgspec
 from flask import Response
@@ -10,7 +10,7 @@ from streamsvc.storage.database import db
 
 
 def current_session_view(viewer: Viewer) -> dict:
-    """The document of schemas/sessions/sessions.py `CurrentSession`."""
+    """Return the JSON of `CurrentSession`."""
     row = viewer.row
     document = {"csrf_token": viewer.csrf_token} if viewer.csrf_token else {}
     return document | {
@@ -25,7 +25,7 @@ def current_session_view(viewer: Viewer) -> dict:
             "current": True,
         },
         "account": account_view(row),
-        "profiles": [profile_view(each) for each in viewer.profiles],
+        "profiles": [profile_view(profile) for profile in viewer.profiles],
         "profile": profile_view(viewer.profile) if viewer.profile else None,
         "subscription": subscription_summary(row),
         "entitlements": viewer.entitlements,
@@ -34,6 +34,7 @@ def current_session_view(viewer: Viewer) -> dict:
 
 
 def account_view(row) -> dict:
+    """Return the JSON of `AccountOut`."""
     return {
         "id": row.account_id,
         "email": row.email,
@@ -47,6 +48,7 @@ def account_view(row) -> dict:
 
 
 def profile_view(row) -> dict:
+    """Return the JSON of `ProfileOut`."""
     return {
         "id": row.profile_id,
         "name": row.profile_name,
@@ -60,7 +62,7 @@ def profile_view(row) -> dict:
 
 
 def subscription_summary(row) -> dict | None:
-    """The live subscription in short; GET /v1/subscriptions tells the rest."""
+    """Return the JSON of `LiveSubscription`, None without one. GET /v1/subscriptions has all fields."""
     if row.subscription_id is None:
         return None
     return {
@@ -77,11 +79,11 @@ def subscription_summary(row) -> dict | None:
 
 
 def sign_in_response(token: str, by_cookie: bool, trust: dict | None = None) -> Response:
-    """201 with the token and who it stands for, read within the unit of work that makes the session.
+    """Respond 201 with the token and its session, read in the transaction that creates the session.
 
-    `trust`: {token, until} of a device that is trusted from now on.
+    `trust` is `{token, until}` of a newly trusted device.
     """
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
     viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
-    told = {"token": token} | ({"device_trust": trust} if trust else {})
-    return json_response(msgspec.json.encode(told | current_session_view(viewer)), 201)
+    tokens = {"token": token} | ({"device_trust": trust} if trust else {})
+    return json_response(msgspec.json.encode(tokens | current_session_view(viewer)), 201)

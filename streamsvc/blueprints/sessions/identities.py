@@ -1,4 +1,4 @@
-"""OpenID Connect: sign-in with, and linking of, accounts at other providers."""
+"""Sign-in with accounts at other providers, and linking them (OpenID Connect)."""
 
 from urllib.parse import urlencode
 
@@ -101,16 +101,16 @@ def create_oidc_session(body):
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
     now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
-    began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body), True, now)
-    told = oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now)
+    flow = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body), True, now)
+    provider_sign_in = oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now)
     second = None
-    if told.account_id:
-        account = password.load_sign_in_account(told.account_id, device and device.get("id"))
+    if provider_sign_in.account_id:
+        account = password.load_sign_in_account(provider_sign_in.account_id, device and device.get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
-    account_id = oidc_identities.complete_provider_sign_in(told, now)
+    account_id = oidc_identities.complete_provider_sign_in(provider_sign_in, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": told.provider.name, "second_factor": second}
-    notify = told.account_id is not None
+    methods = {"method": provider_sign_in.provider.name, "second_factor": second}
+    notify = provider_sign_in.account_id is not None
     session = password.create_session(account_id, device, body["remember"], token, facts, now, notify, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)
@@ -140,9 +140,9 @@ def create_identity(body):
     """
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
-    began = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
+    flow = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
     return oidc_identities.link_identity(
-        oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now), row.account_id, now
+        oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now), row.account_id, now
     )
 
 

@@ -83,7 +83,7 @@ def delete_passkey(passkey_id):
 def start_passkey_sign_in(body):
     """Create options for signing in with a passkey.
 
-    The same for every caller.
+    The response is the same for every caller and reveals no account.
     """
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
     binding = get_or_create_binding(by_cookie=True) if body["cookie"] else None

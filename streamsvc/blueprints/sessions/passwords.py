@@ -25,7 +25,7 @@ bp = Blueprint(
 @bp.route("/account/password", methods=["PUT"])
 @bp.arguments(PasswordChange)
 @bp.response(204)
-@bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
+@bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
 def change_password(body):
     """Change your password.
 
@@ -104,7 +104,7 @@ def request_email_verification():
 def verify_email(body):
     """Verify an email address with an emailed token.
 
-    Of a new account, of a new address, or of an old address that undoes a change.
+    Confirms the address of a new account or an email change, or undoes a change from the old address.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.confirm_email(body["token"], clock.now())

@@ -1,4 +1,4 @@
-"""Profiles of a household."""
+"""The profiles of an account."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -15,7 +15,7 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import allow_kids, current_viewer, require_recent_authentication
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Profiles of a household.")
+bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="The profiles of an account.")
 
 
 @bp.route("")
@@ -24,8 +24,8 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Pro
 @bp.response(200, page_of(ListedProfile))
 def list_profiles(query):
     """List your profiles, oldest first."""
-    own = Profile.owned_by(current_viewer().account_id)
-    return paginate_query(own, Profile.id, query, "profiles", descending=False)
+    profiles_query = Profile.owned_by(current_viewer().account_id)
+    return paginate_query(profiles_query, Profile.id, query, "profiles", descending=False)
 
 
 @bp.route("", methods=["POST"])
@@ -35,13 +35,13 @@ def list_profiles(query):
 def create_profile(body):
     """Create a profile.
 
-    Up to the plan's limit: 409 `profile_limit`. A profile that shows more than any other without a PIN needs a
-    recent reauthentication.
+    409 `profile_limit` beyond the plan's limit. A profile that shows more titles than every other profile without a
+    PIN needs a recent reauthentication.
     """
-    me = current_viewer()
-    if exceeds_open_profiles(me.profiles, body):
+    viewer = current_viewer()
+    if exceeds_open_profiles(viewer.profiles, body):
         require_recent_authentication()
-    return profiles.create_profile(me.account_id, body, me.entitlements["max_profiles"], clock.now())
+    return profiles.create_profile(viewer.account_id, body, viewer.entitlements["max_profiles"], clock.now())
 
 
 @bp.route("/<profile_id>")

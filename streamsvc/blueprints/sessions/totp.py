@@ -25,7 +25,7 @@ bp = Blueprint(
 def get_totp():
     """Retrieve the state of two-factor authentication.
 
-    Whether sign-ins ask for a code, and how many recovery codes are left.
+    Returns whether sign-ins ask for a code, and how many recovery codes are left.
     """
     return second_factor.totp_view(current_viewer().account_id)
 

@@ -1,4 +1,4 @@
-"""Accounts and the audit log, as operators see them."""
+"""Schemas of accounts and the audit log for operators."""
 
 from marshmallow import fields
 
@@ -26,12 +26,14 @@ class AdminAccount(AccountOut):
     status_reason = fields.String(required=True, allow_none=True)
     disabled_until = Moment(required=True, allow_none=True)
     erase_at = Moment(
-        required=True, allow_none=True, metadata={"description": "Deleted, and may be taken back until then."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "When a deleted account is erased; restorable until then."},
     )
 
 
 class ImportedAccount(StrictSchema):
-    """An account that comes from another system, with its password's hash as that system kept it."""
+    """An account from another system, with the password hash in that system's format."""
 
     email = Email(required=True)
     email_verified = Bool(load_default=False)
@@ -39,7 +41,9 @@ class ImportedAccount(StrictSchema):
         max_length=500,
         load_default=None,
         allow_none=True,
-        metadata={"description": "argon2, bcrypt, scrypt, PBKDF2; MD5 and SHA-1 marked as such. See docs/sign-in.md."},
+        metadata={
+            "description": "An argon2, bcrypt, scrypt or PBKDF2 hash, or marked MD5 or SHA-1: see docs/sign-in.md."
+        },
     )
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
@@ -50,7 +54,7 @@ class ImportedAccount(StrictSchema):
 class AdminAccountPatch(StrictSchema):
     status = Choice("active", "disabled", required=True)
     reason = Text(max_length=300, load_default=None, allow_none=True)
-    until = Moment(load_default=None, allow_none=True, metadata={"description": "When it is enabled by itself."})
+    until = Moment(load_default=None, allow_none=True, metadata={"description": "When the account is enabled again."})
 
 
 class AuditQuery(PageQuery):
@@ -71,7 +75,10 @@ class AuditEventOut(StrictSchema):
 
 
 class AuditChainState(StrictSchema):
-    """`first_break`: the first row that was changed, removed or put in; null where the chain holds."""
+    """The state of the hash chain.
+
+    `first_break` is the first row that was changed, removed or inserted, null if the chain is intact.
+    """
 
     rows = fields.Integer(required=True)
     head = fields.String(required=True, allow_none=True)

@@ -1,4 +1,4 @@
-"""API keys, as operators see them."""
+"""Schemas of API keys."""
 
 from marshmallow import fields, validate
 
@@ -23,4 +23,4 @@ class ApiKeyOut(StrictSchema):
 
 
 class CreatedApiKey(ApiKeyOut):
-    token = fields.String(required=True, metadata={"description": "Shown this once."})
+    token = fields.String(required=True, metadata={"description": "Returned only once."})

@@ -1,4 +1,4 @@
-"""Operators as people, as they cross the wire."""
+"""Schemas of operators, their sessions, invitations and impersonations."""
 
 from marshmallow import fields
 
@@ -6,7 +6,7 @@ from streamsvc.rules.roles import ROLES
 from streamsvc.schemas.base import Choice, Email, Moment, Pattern, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import Password
 
-SIX_DIGITS = ("[0-9]{6}", "Give six digits.")
+SIX_DIGITS = ("[0-9]{6}", "Must be six digits.")
 
 
 class NewOperatorSession(StrictSchema):
@@ -15,7 +15,7 @@ class NewOperatorSession(StrictSchema):
     totp = Pattern(*SIX_DIGITS, max_length=6)
     recovery_code = Text(max_length=40)
     challenge = Text(
-        max_length=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
+        max_length=4096, metadata={"description": "The response of the challenge widget, after a 429 with `challenge`."}
     )
 
 
@@ -26,7 +26,7 @@ class OperatorOut(StrictSchema):
     role = fields.String(required=True)
     status = Choice("active", "disabled", "removed", required=True)
     enrolled = fields.Boolean(
-        required=True, metadata={"description": "False until a password and an authenticator are set."}
+        required=True, metadata={"description": "False until the operator has set a password and an authenticator."}
     )
     created_at = Moment(required=True)
 
@@ -43,14 +43,17 @@ class OperatorSessionOut(StrictSchema):
 
 
 class CurrentOperator(StrictSchema):
-    """`acts`: scopes in which every call is open; `looks`: those in which only calls are that change nothing."""
+    """The signed-in operator.
+
+    `write_scopes` are the scopes with full access, `read_scopes` those with read-only access.
+    """
 
     id = fields.String(required=True)
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
-    acts = fields.List(fields.String(), required=True)
-    looks = fields.List(fields.String(), required=True)
+    write_scopes = fields.List(fields.String(), required=True)
+    read_scopes = fields.List(fields.String(), required=True)
 
 
 class OperatorSessionPeriod(StrictSchema):
@@ -66,7 +69,7 @@ class CurrentOperatorSession(StrictSchema):
 
 
 class OperatorSignedIn(CurrentOperatorSession):
-    token = fields.String(required=True, metadata={"description": "Shown this once."})
+    token = fields.String(required=True, metadata={"description": "Returned only once."})
 
 
 class OperatorReauthentication(StrictSchema):
@@ -99,13 +102,13 @@ class Invitation(StrictSchema):
 
 
 class InvitedOperator(StrictSchema):
-    """Who is invited, and the authenticator's secret to begin with."""
+    """The invited operator and a secret to set up their authenticator."""
 
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
     secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
-    otpauth_uri = fields.String(required=True, metadata={"description": "The same, for a QR code."})
+    otpauth_uri = fields.String(required=True, metadata={"description": "The secret as a URI, for a QR code."})
 
 
 class OperatorEnrollment(StrictSchema):
@@ -115,11 +118,11 @@ class OperatorEnrollment(StrictSchema):
 
 
 class NewImpersonation(StrictSchema):
-    reason = Text(max_length=300, required=True, metadata={"description": "The account's owner reads it."})
+    reason = Text(max_length=300, required=True, metadata={"description": "Visible to the account's owner."})
     profile_id = Text(max_length=64, load_default=None, allow_none=True)
 
 
 class ImpersonationOut(StrictSchema):
     session_id = fields.String(required=True)
-    token = fields.String(required=True, metadata={"description": "A viewer's token that only reads. Shown this once."})
+    token = fields.String(required=True, metadata={"description": "A read-only viewer token. Returned only once."})
     expires_at = Moment(required=True)

@@ -1,4 +1,4 @@
-"""Accounts and what proves whose they are."""
+"""Schemas of accounts, passwords and emailed tokens."""
 
 from marshmallow import fields
 
@@ -8,7 +8,7 @@ from streamsvc.schemas.sessions.devices import DeviceIn
 
 
 class Password(Text):
-    """Taken as it is: spaces count, nothing is cut."""
+    """A password. Taken verbatim: whitespace is neither stripped nor shortened."""
 
     def __init__(self, **kwargs):
         super().__init__(max_length=MAX_PASSWORD_BYTES, strip=False, **kwargs)
@@ -45,7 +45,7 @@ class AccountOut(StrictSchema):
 
 
 class Export(StrictSchema):
-    """`tables`: every row about the account, by the name of its table."""
+    """The personal data of an account. `tables` has every row about it, by table name."""
 
     exported_at = Moment(required=True)
     tables = fields.Dict(keys=fields.String(), values=fields.List(fields.Dict()), required=True)
@@ -65,6 +65,6 @@ class PasswordReset(StrictSchema):
 
 
 class Accepted(StrictSchema):
-    """What is done about it comes by mail, if it comes."""
+    """Confirms that a request was accepted. Any result arrives by email."""
 
     status = fields.String(required=True)

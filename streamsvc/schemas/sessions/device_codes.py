@@ -1,4 +1,4 @@
-"""Signing in a television: RFC 8628 on the wire."""
+"""Schemas of television sign-in by device code (RFC 8628)."""
 
 from marshmallow import EXCLUDE, fields, pre_load
 
@@ -11,7 +11,7 @@ class NewDeviceCode(StrictSchema):
 
 
 class OAuthForm(StrictSchema):
-    """RFC 6749, 3.1 and 3.2: what nobody knows is overlooked, what is empty was not sent."""
+    """A form of an OAuth endpoint: unknown and empty parameters are ignored (RFC 6749, sections 3.1 and 3.2)."""
 
     class Meta:
         unknown = EXCLUDE
@@ -22,7 +22,10 @@ class OAuthForm(StrictSchema):
 
 
 class DeviceAuthorizationIn(OAuthForm):
-    """RFC 8628, 3.1. `client_id` is taken and means nothing: there is one client, the service's own apps."""
+    """A device authorization request (RFC 8628, section 3.1).
+
+    `client_id` is accepted and ignored: the service's own apps are the only client.
+    """
 
     client_id = Text(max_length=200)
     scope = Text(max_length=1000)
@@ -43,7 +46,7 @@ class UserCode(StrictSchema):
 
 
 class PendingDevice(StrictSchema):
-    """Shown before anybody says yes: what asks, from where, since when."""
+    """A device that waits for approval, with where and when its sign-in started."""
 
     device = fields.Nested(DeviceSummary(), required=True)
     address = fields.String(required=True, allow_none=True)
@@ -57,7 +60,7 @@ class Decision(StrictSchema):
 
 
 class TokenRequest(OAuthForm):
-    """What is missing or unknown is told in the standard's own words, so nothing is required here."""
+    """A token request. No field is required here: the view reports missing ones with the standard's error codes."""
 
     grant_type = Text(max_length=200)
     device_code = Text(max_length=200)
@@ -71,7 +74,7 @@ class TokenResponse(StrictSchema):
 
 
 class TokenError(StrictSchema):
-    """RFC 6749, 5.2."""
+    """An OAuth error response (RFC 6749, section 5.2)."""
 
     error = fields.String(required=True)
     error_description = fields.String(required=True)

@@ -1,4 +1,4 @@
-"""Devices: what a viewer signs in with."""
+"""Schemas of the devices that a viewer signs in with."""
 
 from marshmallow import fields
 
@@ -13,24 +13,24 @@ class NewDevice(StrictSchema):
 
 
 class DeviceIn(NewDevice):
-    id = Text(max_length=64, metadata={"description": "The id that an earlier sign-in on this device was given."})
+    id = Text(max_length=64, metadata={"description": "The id that an earlier sign-in on this device returned."})
 
 
 class DeviceTrustRequest(StrictSchema):
-    """What a sign-in says of a device that shall be asked for no second factor, or is."""
+    """The part of a sign-in that asks to trust the device, or shows that it is trusted."""
 
     trust_device = Bool(
         load_default=False,
-        metadata={"description": "With a second factor: ask for none here for a while. Answered by `device_trust`."},
+        metadata={"description": "Skip the second factor on this device for a while. Returns `device_trust`."},
     )
     device_trust = Text(
         max_length=100,
-        metadata={"description": "The token that this was answered by, beside the device's id, instead of a code."},
+        metadata={"description": "The token of `device_trust`, sent with the device's id in place of a code."},
     )
 
 
 class DeviceTrustOut(StrictSchema):
-    token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
+    token = fields.String(metadata={"description": "Returned only once. Absent if a cookie was requested."})
     until = Moment(required=True)
 
 
@@ -54,7 +54,9 @@ class DeviceOut(StrictSchema):
     created_at = Moment(required=True)
     last_seen_at = Moment(required=True)
     current = fields.Boolean(required=True)
-    sessions = fields.Integer(required=True, metadata={"description": "How many live sessions it has."})
+    sessions = fields.Integer(required=True, metadata={"description": "The number of live sessions on the device."})
     trusted_until = Moment(
-        required=True, allow_none=True, metadata={"description": "Until then it need not give a second factor."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "Until then, sign-ins need no second factor."},
     )

@@ -1,4 +1,4 @@
-"""Second proofs, as they cross the wire."""
+"""Schemas of two-factor authentication."""
 
 from marshmallow import fields
 
@@ -7,7 +7,7 @@ from streamsvc.schemas.sessions.sessions import TokenRotation
 
 
 class TotpCode(TokenRotation):
-    code = Pattern("[0-9]{6}", "Give six digits.", max_length=6, required=True)
+    code = Pattern("[0-9]{6}", "Must be six digits.", max_length=6, required=True)
 
 
 class TotpStatus(StrictSchema):
@@ -18,12 +18,12 @@ class TotpStatus(StrictSchema):
 
 class TotpSecret(StrictSchema):
     secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
-    otpauth_uri = fields.String(required=True, metadata={"description": "The same, for a QR code."})
+    otpauth_uri = fields.String(required=True, metadata={"description": "The secret as a URI, for a QR code."})
 
 
 class RecoveryCodes(StrictSchema):
-    recovery_codes = fields.List(fields.String(), required=True, metadata={"description": "Shown this once."})
+    recovery_codes = fields.List(fields.String(), required=True, metadata={"description": "Returned only once."})
 
 
 class TotpConfirmed(RecoveryCodes):
-    token = fields.String(metadata={"description": "Where `rotate` was asked for."})
+    token = fields.String(metadata={"description": "The new session token. Only with `rotate`."})

@@ -1,4 +1,4 @@
-"""Sign-in with accounts at other providers, on the wire."""
+"""Schemas of sign-in with accounts at other providers (OpenID Connect)."""
 
 from marshmallow import fields
 
@@ -16,7 +16,7 @@ class Providers(StrictSchema):
 
 
 class SignUp(StrictSchema):
-    """Where nobody is linked yet, an account is opened with the e-mail that the provider has confirmed."""
+    """The account to create, with the email address that the provider verified, if none is linked yet."""
 
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
@@ -29,17 +29,17 @@ class LinkOptions(StrictSchema):
 
 
 class OidcOptions(LinkOptions):
-    cookie = Bool(load_default=False, metadata={"description": "The binding comes as a cookie, not in the answer."})
+    cookie = Bool(load_default=False, metadata={"description": "Set the binding as a cookie instead of returning it."})
     sign_up = fields.Nested(SignUp(), load_default=None)
 
 
 class AuthorizationUrl(StrictSchema):
-    authorization_url = fields.String(required=True, metadata={"description": "Send the browser there."})
-    binding = fields.String(metadata={"description": "Send it with code and state."})
+    authorization_url = fields.String(required=True, metadata={"description": "Redirect the browser to this URL."})
+    binding = fields.String(metadata={"description": "Send it with `code` and `state`."})
 
 
 class ProviderResponse(StrictSchema):
-    """What the provider's redirect carried to the front end."""
+    """The parameters of the provider's redirect to the front end."""
 
     code = Text(max_length=4096, required=True)
     state = Text(max_length=200, required=True)
@@ -47,7 +47,7 @@ class ProviderResponse(StrictSchema):
 
 
 class ProviderFormPost(StrictSchema):
-    """What a provider's form carries: a code, or an error. Whatever else stands in it is passed over."""
+    """A provider's form-post response: a code or an error. Other fields are ignored."""
 
     code = Text(max_length=4096)
     state = Text(max_length=200, required=True)

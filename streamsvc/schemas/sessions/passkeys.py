@@ -1,4 +1,4 @@
-"""Passkeys on the wire: the browser's own JSON (WebAuthn level 3, toJSON), of which what is needed is read."""
+"""Schemas of passkeys. They read what they need of the browser's JSON (WebAuthn level 3, `toJSON`)."""
 
 from marshmallow import fields
 
@@ -9,12 +9,14 @@ MAX_ENCODED_LENGTH = 64 * 1024
 
 
 class Base64Url(Pattern):
+    """Base64url without padding."""
+
     def __init__(self, max_length: int = MAX_ENCODED_LENGTH, **kwargs):
-        super().__init__("[A-Za-z0-9_-]*", "Give base64url without padding.", max_length=max_length, **kwargs)
+        super().__init__("[A-Za-z0-9_-]*", "Must be base64url without padding.", max_length=max_length, **kwargs)
 
 
 class BrowserJson(StrictSchema):
-    """What `PublicKeyCredential.parse…OptionsFromJSON` takes."""
+    """Options for `PublicKeyCredential.parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON`."""
 
     class Meta:
         unknown = "include"
@@ -41,7 +43,7 @@ class AssertionResponse(StrictSchema):
 
 
 class Credential(StrictSchema):
-    """`credential.toJSON()`. Browsers add to it with time, so that what is not known here is passed over."""
+    """The output of `credential.toJSON()`. Unknown members are ignored, since browsers keep adding some."""
 
     class Meta:
         unknown = "exclude"
@@ -74,7 +76,7 @@ class PasskeyOut(StrictSchema):
 class PasskeyOptions(StrictSchema):
     cookie = Bool(
         load_default=False,
-        metadata={"description": "Tie the challenge to this browser; a sign-in by cookie needs that."},
+        metadata={"description": "Bind the challenge to this browser. Required for a sign-in by cookie."},
     )
 
 

@@ -1,4 +1,4 @@
-"""Profiles: who watches within a household."""
+"""Schemas of profiles: the people who watch within one account."""
 
 from marshmallow import fields
 
@@ -6,10 +6,10 @@ from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, StrictS
 
 
 class Pin(Pattern):
-    """Four to eight digits."""
+    """A profile's PIN of four to eight digits."""
 
     def __init__(self, **kwargs):
-        super().__init__("[0-9]{4,8}", "Give four to eight digits.", max_length=8, **kwargs)
+        super().__init__("[0-9]{4,8}", "Must be four to eight digits.", max_length=8, **kwargs)
 
 
 class ProfilePatch(StrictSchema):
@@ -20,7 +20,7 @@ class ProfilePatch(StrictSchema):
         minimum=0,
         maximum=21,
         allow_none=True,
-        metadata={"description": "The oldest minimum age it may see; null: no limit."},
+        metadata={"description": "Titles with a higher minimum age are hidden. Null means no limit."},
     )
     kids = Bool()
     autoplay = Bool()
