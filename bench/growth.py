@@ -156,7 +156,7 @@ class Catalogue:
             )
             self.titles = db.session.scalars(sa.select(Title).where(movies)).all()
             db.session.remove()  # an open transaction would block other writers
-            common_words = runpy.run_path(str(GENERATOR))["COMMON"]
+            common_words = runpy.run_path(str(GENERATOR))["COMMON_WORDS"]
             self.token = self._create_viewer()
             self.paths = {
                 "list, first page": self._list_requests(),
