@@ -1,8 +1,8 @@
 """Stripe, through its official SDK: PaymentIntents confirmed at once, on or off session; refunds; signed events.
 
-`find_outcome` always returns None: for a day Stripe repeats its first response to a request under the same key, so sending
-it again reveals the outcome. After that the key is forgotten, and a first response that was an error reveals nothing;
-`search_outcome` searches Stripe's records for our own id instead.
+`find_outcome` always returns None: for a day Stripe repeats its first response to a request under the same key, so
+sending it again reveals the outcome. After that the key is forgotten, and a first response that was an error reveals
+nothing; `search_outcome` searches Stripe's records for our own id instead.
 """
 
 from collections.abc import Sequence
