@@ -48,7 +48,7 @@ def list_all_subscriptions(query):
     """
     wanted = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
     if query["parked"] is False:
-        wanted = wanted.where(Subscription.parked_at.is_(None))
+        wanted = wanted.where(Subscription.billing_held_at.is_(None))
     if query["account_id"]:
         wanted = wanted.where(Subscription.account_id == query["account_id"])
     page = paginate_query(wanted, Subscription.id, query, "all subscriptions")
@@ -130,7 +130,7 @@ def release_billing_hold(subscription_id):
     is billed at once.
     """
     row, me = require_subscription(subscription_id), current_operator().id
-    reason = row.parked_reason
+    reason = row.billing_hold_reason
     shown = holds.release_billing_hold(row.id, clock.now())
     audit.record_event("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
     db.session.commit()
