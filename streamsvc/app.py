@@ -6,7 +6,7 @@ from flask import Flask, request
 from flask_migrate import Migrate
 
 from streamsvc import blueprints, clock
-from streamsvc.http import edge, metrics
+from streamsvc.http import edge, metrics, request_facts
 from streamsvc.operations.maintenance import job_handlers  # noqa: F401  (names every job's handler)
 from streamsvc.operations.sandbox import sandbox_now
 from streamsvc.security import authentication, end_user_addresses
@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None, now=None) -> Flask:
         metrics.init_app(app)
     edge.init_app(app, settings.trusted_proxies)
     end_user_addresses.init_app(app)
+    request_facts.init_app(app)
     authentication.init_app(app)
-    blueprints.register(app, settings)
+    blueprints.register_blueprints(app, settings)
     return app

@@ -1,4 +1,4 @@
-"""Where a request arrives: the endpoints, one module per part of the API, and the document that describes them."""
+"""The endpoints, one package per part of the API, and the OpenAPI document that describes them."""
 
 from streamsvc import __version__
 from streamsvc.blueprints import admin, catalog, health, playback, sandbox, sessions, storefront, subscriptions
@@ -10,13 +10,13 @@ SECURITY = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A session token (`sst_…`), an operator's (`ops_…`) or an API key (`sk_…`).",
+        "description": "The token of a viewer's session (`sst_…`), of an operator's (`ops_…`), or an API key (`sk_…`).",
     }
 }
 
 
-def register(app, settings) -> None:
-    """Register every endpoint and its description."""
+def register_blueprints(app, settings) -> None:
+    """Register all blueprints with the app. Those of the sandbox only if it is on."""
     app.config.update(API_TITLE=TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     api = Api(
         app,

@@ -18,14 +18,14 @@ from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
 
 bp = Blueprint(
-    "operations",
+    "health",
     __name__,
     template_folder="../pages/templates",
     description="Health checks, metrics and the API description.",
 )
 BLUEPRINTS = (bp,)
-VIEWER_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
-A_DAY = "public, max-age=86400"
+SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
+CACHE_ONE_DAY = "public, max-age=86400"
 REVALIDATE = "public, no-cache"
 
 
@@ -56,16 +56,16 @@ def get_readiness():
 
     503 unless the database accepts writes, its schema is current and a worker is alive.
     """
-    found = run_health_checks()
-    if all(found.values()):
-        return {"status": "ok", "checks": found}
-    missing = ", ".join(name for name, passed in found.items() if not passed)
-    return problem_response(503, "not_ready", f"Not ready: {missing}.", {"Retry-After": "2"}, checks=found)
+    checks = run_health_checks()
+    if all(checks.values()):
+        return {"status": "ok", "checks": checks}
+    failed = ", ".join(name for name, passed in checks.items() if not passed)
+    return problem_response(503, "not_ready", f"Not ready: {failed}.", {"Retry-After": "2"}, checks=checks)
 
 
 @bp.route("/metrics")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="Prometheus's text format")
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="Metrics in the Prometheus text format.")
 def get_metrics():
     """Retrieve metrics in Prometheus format.
 
@@ -78,24 +78,24 @@ def get_metrics():
 
 @bp.route("/openapi.json")
 @public
-@bp.response(200, {"type": "object"}, description="OpenAPI 3.1")
+@bp.response(200, {"type": "object"}, description="The OpenAPI 3.1 document.")
 def get_openapi():
     """Retrieve the OpenAPI description of this API."""
-    _told_to_all()
-    document = _document()
+    _require_public_docs()
+    document = _openapi_json()
     etag = compute_etag(document)
     return not_modified_response(etag, REVALIDATE) or add_cache_headers(json_response(document), etag, REVALIDATE)
 
 
 @bp.route("/docs")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
+@bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
 def get_docs():
     """Show the API reference.
 
     The page loads nothing from other hosts.
     """
-    _told_to_all()
+    _require_public_docs()
     nonce = secrets.token_urlsafe(16)
     page = Response(render_template("docs.html", nonce=nonce), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = (
@@ -107,25 +107,26 @@ def get_docs():
 
 @bp.route("/docs/<path:name>")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
 def get_docs_file(name):
     """Retrieve a file of the API reference page."""
-    _told_to_all()
-    response = send_from_directory(VIEWER_FILES, name, conditional=False)  # a 412 would have no problem document
-    response.headers["Cache-Control"] = A_DAY
+    _require_public_docs()
+    response = send_from_directory(SWAGGER_UI_FILES, name, conditional=False)  # a 412 would have no problem document
+    response.headers["Cache-Control"] = CACHE_ONE_DAY
     return response
 
 
-def _told_to_all() -> None:
-    """Raises NotFound where the operator keeps the description to themselves."""
+def _require_public_docs() -> None:
+    """Raises NotFound if `STREAMSVC_DOCS` is off."""
     if not current_app.extensions["settings"].docs:
         raise NotFound
 
 
-def _document() -> bytes:
-    return _encoded(current_app.extensions["api"])
+def _openapi_json() -> bytes:
+    """Return the OpenAPI document as JSON. Encoded once per process."""
+    return _encode_openapi(current_app.extensions["api"])
 
 
 @cache
-def _encoded(api) -> bytes:
+def _encode_openapi(api) -> bytes:
     return msgspec.json.encode(api.spec.to_dict())

@@ -11,14 +11,14 @@ from streamsvc.security.authentication import public
 
 bp = Blueprint("storefront", __name__, description="The demo storefront.")
 BLUEPRINTS = (bp,)
-FILES = Path(__file__).parent.parent / "pages" / "static"
-TYPES = {
+STATIC_FILES = Path(__file__).parent.parent / "pages" / "static"
+CONTENT_TYPES = {
     "storefront.html": "text/html; charset=utf-8",
     "storefront.css": "text/css; charset=utf-8",
     "storefront.js": "text/javascript; charset=utf-8",
 }
 REVALIDATE = "public, no-cache"
-FROM_HERE_ALONE = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -26,31 +26,31 @@ FROM_HERE_ALONE = (
 
 @bp.route("/")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/html", description="A page")
+@bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
 def get_storefront():
     """Show the demo storefront.
 
     404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts.
     """
-    return _file("storefront.html")
+    return _static_response("storefront.html")
 
 
 @bp.route("/storefront/<name>")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="A part of the page")
+@bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
 def get_storefront_file(name):
     """Retrieve a file of the storefront."""
-    return _file(name)
+    return _static_response(name)
 
 
-def _file(name: str) -> Response:
-    """Raises NotFound where there is none, or the storefront is off."""
-    if name not in TYPES or not current_app.extensions["settings"].storefront:
+def _static_response(name: str) -> Response:
+    """Respond with a file of the storefront. Raises NotFound for an unknown name or if the storefront is off."""
+    if name not in CONTENT_TYPES or not current_app.extensions["settings"].storefront:
         raise NotFound
-    body = (FILES / name).read_bytes()
+    body = (STATIC_FILES / name).read_bytes()
     etag = compute_etag(body)
-    answer = not_modified_response(etag, REVALIDATE) or add_cache_headers(
-        Response(body, content_type=TYPES[name]), etag, REVALIDATE
+    response = not_modified_response(etag, REVALIDATE) or add_cache_headers(
+        Response(body, content_type=CONTENT_TYPES[name]), etag, REVALIDATE
     )
-    answer.headers["Content-Security-Policy"] = FROM_HERE_ALONE
-    return answer
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response

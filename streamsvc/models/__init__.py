@@ -1,4 +1,4 @@
-"""The model layer's face: import tables from here."""
+"""The models. Import them from here."""
 
 from streamsvc.models.accounts import Account, ApiKey, Profile
 from streamsvc.models.audit import AuditEvent

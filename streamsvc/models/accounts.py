@@ -1,4 +1,4 @@
-"""accounts: who pays. profiles: who watches. api_keys: who operates."""
+"""accounts: the paying customers. profiles: the viewers of an account. api_keys: access of operators and front ends."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ class Account(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("acc"))
     email: Mapped[str]
     email_key: Mapped[str]
-    """The e-mail in its canonical form: one account for each."""
+    """The email address in canonical form, unique among accounts."""
     email_verified_at: Mapped[datetime | None] = mapped_column(UtcTime)
     password_hash: Mapped[str | None]
     name: Mapped[str | None]
@@ -28,9 +28,9 @@ class Account(Base):
     status: Mapped[str] = mapped_column(default="active")
     status_reason: Mapped[str | None]
     disabled_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """None: until somebody enables it."""
+    """When the account is enabled again automatically; None: only by an operator."""
     erase_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Of a deleted account, until when it may be taken back; None once it is erased."""
+    """Until when a deleted account can be restored; None once it is erased."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     @property
@@ -53,7 +53,7 @@ class Profile(Base):
     language: Mapped[str | None]
     kids: Mapped[bool] = mapped_column(default=False)
     max_age: Mapped[int | None]
-    """The oldest minimum age that this profile may see; None sees everything."""
+    """The highest minimum age of titles that this profile can see; None: no limit."""
     autoplay: Mapped[bool] = mapped_column(default=True)
     pin_hash: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -64,9 +64,9 @@ class Profile(Base):
 
     @classmethod
     def find_row(cls, account_id: str, profile_id: str) -> sa.Row | None:
-        """The columns of the account's profile, read without beginning a unit of work."""
-        own = (cls.id == profile_id, cls.account_id == account_id)
-        return fetch_one(sa.select(*cls.__table__.c).where(*own))
+        """The columns of the account's profile, read without starting a unit of work."""
+        conditions = (cls.id == profile_id, cls.account_id == account_id)
+        return fetch_one(sa.select(*cls.__table__.c).where(*conditions))
 
     @classmethod
     def list_owned(cls, account_id: str) -> "list[Profile]":
@@ -82,9 +82,9 @@ class Profile(Base):
 
     @classmethod
     def find_default_id(cls, account_id: str) -> str | None:
-        """The id of the account's profile where it has just one, without a PIN: there is nothing to choose."""
-        found = cls.list_owned(account_id)
-        return found[0].id if len(found) == 1 and found[0].pin_hash is None else None
+        """The id of the account's only profile, if it has no PIN; else None, and the viewer selects a profile."""
+        profiles = cls.list_owned(account_id)
+        return profiles[0].id if len(profiles) == 1 and profiles[0].pin_hash is None else None
 
 
 class ApiKey(Base):
@@ -95,7 +95,7 @@ class ApiKey(Base):
     token_hash: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list] = mapped_column(Json)
     signing_key_encrypted: Mapped[str | None]
-    """What its holder signs end users' addresses with: derived from the token, sealed with the service's secret key."""
+    """Verifies signed end-user addresses. Derived from the token, and encrypted with the service's secret key."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)

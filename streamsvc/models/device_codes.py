@@ -1,4 +1,4 @@
-"""device_codes: a television that waits to be signed in from a phone (RFC 8628). Only hashes of both codes are kept."""
+"""device_codes: televisions to be signed in from a phone (RFC 8628). Only the hashes of both codes are stored."""
 
 from datetime import datetime
 
@@ -19,12 +19,12 @@ class DeviceCode(Base):
     device_code_hash: Mapped[str] = mapped_column(unique=True)
     user_code_hash: Mapped[str] = mapped_column(unique=True)
     device: Mapped[dict] = mapped_column(Json)
-    """{name, kind} as the device tells them; `city`, where the proxies tell it; from the decision on, `proved_at` of
-    who decided."""
+    """{name, kind, city}: the first two as reported by the device. After the decision also `proved_at`: when the user
+    who decided had last authenticated."""
     address: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="pending")
     account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
-    """Who decided."""
+    """The account of the user who decided."""
     interval_s: Mapped[int]
     next_poll_at: Mapped[datetime] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -36,6 +36,6 @@ class DeviceCode(Base):
 
     @classmethod
     def find_pending(cls, user_code_hash: str, now: datetime) -> "DeviceCode | None":
-        """The one that waits for a decision under this code."""
-        open_one = (cls.user_code_hash == user_code_hash, cls.status == "pending", cls.expires_at > now)
-        return db.session.scalar(sa.select(cls).where(*open_one))
+        """The code that awaits a decision."""
+        is_pending = (cls.user_code_hash == user_code_hash, cls.status == "pending", cls.expires_at > now)
+        return db.session.scalar(sa.select(cls).where(*is_pending))

@@ -1,4 +1,4 @@
-"""Second proofs of who somebody is: an authenticator app, codes on paper for the day it is lost, trusted devices."""
+"""Second factors: authenticator apps, recovery codes for when one is lost, and trusted devices."""
 
 from datetime import datetime
 
@@ -13,11 +13,11 @@ class TotpFactor(Base):
 
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     secret_encrypted: Mapped[str]
-    """Sealed with the service's secret key: the database alone does not make codes."""
+    """Encrypted with the service's secret key: the database alone does not suffice to generate codes."""
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """None until the owner has shown one code."""
+    """None until a code has confirmed the authenticator."""
     last_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """The newest step that was used: no code counts twice."""
+    """The latest time step whose code was accepted: no code is accepted twice."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
@@ -32,7 +32,7 @@ class RecoveryCode(Base):
 
 
 class DeviceTrust(Base):
-    """A device that shows a secret where others are asked for a code. Distrusted, it has no row."""
+    """A device that presents a token instead of a second factor. Revocation deletes the row."""
 
     __tablename__ = "device_trusts"
     __table_args__ = (sa.Index("ix_device_trusts_account_id", "account_id"),)
@@ -42,4 +42,4 @@ class DeviceTrust(Base):
     token_hash: Mapped[str] = mapped_column(unique=True)
     epoch: Mapped[int]
     given_at: Mapped[datetime] = mapped_column(UtcTime)
-    """When the second factor was given on it."""
+    """When the second factor was given on the device."""

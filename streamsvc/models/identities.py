@@ -1,4 +1,4 @@
-"""identities: accounts elsewhere that sign in here (OpenID Connect), by issuer and subject, never by e-mail."""
+"""identities: linked accounts at OpenID Connect providers, identified by issuer and subject, never by email."""
 
 from datetime import datetime
 
@@ -18,12 +18,12 @@ class Identity(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("idn"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     provider: Mapped[str]
-    """The name under which the settings know the provider."""
+    """The provider's name in the settings."""
     issuer: Mapped[str]
     subject: Mapped[str]
-    """Who it is there: the one name that is never given to somebody else (OpenID Connect Core, 2)."""
+    """The user's id at the provider, which is never reassigned (OpenID Connect Core, 2)."""
     email: Mapped[str | None]
-    """What the provider called it when it was linked; shown to the owner, decides nothing."""
+    """The email address at the provider when the identity was linked; for display only."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 

@@ -1,4 +1,7 @@
-"""proofs: single-use secrets that go out by mail. Only a hash is kept, made when the mail is: never a usable secret."""
+"""mailed_tokens: single-use secrets sent by mail. Only a hash is stored, once the mail is rendered.
+
+Neither the database nor the job queue ever holds a usable secret.
+"""
 
 from datetime import datetime
 
@@ -18,33 +21,33 @@ class MailedToken(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("prf"))
     kind: Mapped[str]
     account_id: Mapped[str | None] = mapped_column(sa.ForeignKey("accounts.id"))
-    """None for a sign-up that waits for its confirmation."""
+    """None for a sign-up to be confirmed, and for an operator's invitation."""
     email: Mapped[str]
-    """The one address that this proves: another address, another proof."""
+    """The address that the token was mailed to, and whose ownership it proves."""
     token_hash: Mapped[str | None] = mapped_column(unique=True)
-    """None until the mail is made."""
+    """None until the mail is rendered."""
     data: Mapped[dict] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Used, or withdrawn by a newer one."""
+    """When the token was consumed or revoked."""
 
     @classmethod
     def open_conditions(cls, now: datetime) -> tuple:
-        """The conditions under which a proof still proves anything."""
+        """The conditions under which a token can be consumed."""
         return (cls.used_at.is_(None), cls.expires_at > now)
 
     @classmethod
     def consume(cls, kind: str, token_hash: str, now: datetime) -> "MailedToken | None":
-        """Use up the proof under this hash, once whoever asks; None where there is none to use."""
-        open_one = (cls.kind == kind, cls.token_hash == token_hash, *cls.open_conditions(now))
-        used = db.session.scalar(sa.update(cls).where(*open_one).values(used_at=now).returning(cls.id))
-        return used and db.session.get(cls, used)
+        """Consume the open token with this hash; None if there is none. Of concurrent calls only one gets it."""
+        is_open = (cls.kind == kind, cls.token_hash == token_hash, *cls.open_conditions(now))
+        token_id = db.session.scalar(sa.update(cls).where(*is_open).values(used_at=now).returning(cls.id))
+        return token_id and db.session.get(cls, token_id)
 
     @classmethod
     def revoke_all(cls, account_id: str, now: datetime, *kinds: str) -> None:
-        """No open proof of these kinds (of any, where none is named) works from now on."""
-        open_ones = [cls.account_id == account_id, cls.used_at.is_(None)]
+        """Revoke the account's open tokens of these kinds, or of all kinds if none is named."""
+        conditions = [cls.account_id == account_id, cls.used_at.is_(None)]
         if kinds:
-            open_ones.append(cls.kind.in_(kinds))
-        db.session.execute(sa.update(cls).where(*open_ones).values(used_at=now))
+            conditions.append(cls.kind.in_(kinds))
+        db.session.execute(sa.update(cls).where(*conditions).values(used_at=now))

@@ -1,4 +1,4 @@
-"""operators: the people who operate, each with a role. Not viewers' accounts: neither opens what the other does."""
+"""operators: staff, each with a role. They are separate from viewers' accounts; neither gives access to the other."""
 
 from datetime import datetime
 
@@ -19,23 +19,23 @@ class OperatorAccount(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("opr"))
     email: Mapped[str]
     email_key: Mapped[str | None]
-    """The e-mail in its canonical form: one operator for each. None once removed, so that it can be invited anew."""
+    """The email address in canonical form, unique among operators. None once removed, to allow a new invitation."""
     name: Mapped[str]
     role: Mapped[str]
-    """A name of rules/roles.py; one that no longer exists opens nothing."""
+    """The name of a role in rules/roles.py; an unknown role has no scopes."""
     status: Mapped[str] = mapped_column(default="active")
     password_hash: Mapped[str | None]
     totp_encrypted: Mapped[str | None]
-    """The authenticator's secret, sealed. It comes together with the password: never one without the other."""
+    """The authenticator's encrypted secret. It is set together with the password: never one without the other."""
     totp_pending_encrypted: Mapped[str | None]
-    """The secret of an authenticator that has not shown a code yet."""
+    """The encrypted secret of an authenticator that no code has confirmed yet."""
     totp_last_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """The newest step that was used: no code counts twice."""
+    """The latest time step whose code was accepted: no code is accepted twice."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     @property
     def enrolled(self) -> bool:
-        """Whether a password and an authenticator are set; until then nobody signs in as this operator."""
+        """Whether a password and an authenticator are set; until then the operator cannot sign in."""
         return self.password_hash is not None and self.totp_encrypted is not None
 
     @classmethod
@@ -48,9 +48,9 @@ class OperatorAccount(Base):
 
     @classmethod
     def lock_admins(cls) -> list[str]:
-        """The ids of those who can act as admins today, held until the commit: of two who leave at once, one waits."""
-        able = (cls.role == "admin", cls.status == "active", cls.totp_encrypted.is_not(None))
-        return list(db.session.scalars(sa.select(cls.id).where(*able).order_by(cls.id).with_for_update()))
+        """Lock the active admins until the commit, so that they cannot all be removed at once; their ids."""
+        is_active_admin = (cls.role == "admin", cls.status == "active", cls.totp_encrypted.is_not(None))
+        return list(db.session.scalars(sa.select(cls.id).where(*is_active_admin).order_by(cls.id).with_for_update()))
 
 
 class OperatorCode(Base):
@@ -73,11 +73,12 @@ class OperatorSession(Base):
     epoch: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
-    """When the operator last showed a code of the authenticator: opens the window for minting keys and operators."""
+    """When the operator last gave an authenticator code; opens the window for managing API keys and operators."""
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     network: Mapped[str]
-    """Where it was opened: an address, or IPv6's /64. An operator's usual place has throttles of its own."""
+    """The network of the sign-in: an IPv4 address or an IPv6 /64. Networks that an operator usually signs in from have
+    rate limits of their own."""
     user_agent: Mapped[str]
 
     @property
@@ -86,18 +87,18 @@ class OperatorSession(Base):
 
     @classmethod
     def live(cls, operator_id: str, now: datetime):
-        """The operator's sessions that nobody ended and that did not run out."""
+        """The operator's sessions that were neither revoked nor have expired."""
         life = OPERATOR_LIFETIME
-        lives = (cls.ended_at.is_(None), cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
-        return sa.select(cls).where(cls.operator_id == operator_id, *lives)
+        is_live = (cls.ended_at.is_(None), cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
+        return sa.select(cls).where(cls.operator_id == operator_id, *is_live)
 
     @classmethod
     def revoke_all(cls, operator_id: str, now: datetime, *conditions) -> list[str]:
-        """End the operator's sessions that meet the conditions; their ids. Counts from the very next request."""
-        ended = (
+        """End the operator's sessions that meet the conditions, effective from the very next request; their ids."""
+        statement = (
             sa.update(cls)
             .where(cls.operator_id == operator_id, cls.ended_at.is_(None), *conditions)
             .values(ended_at=now)
             .returning(cls.id)
         )
-        return list(db.session.scalars(ended))
+        return list(db.session.scalars(statement))

@@ -1,4 +1,4 @@
-"""passkeys: the public keys of what viewers' own devices sign in with (WebAuthn)."""
+"""passkeys: the public keys of viewers' WebAuthn credentials."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ class Passkey(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("pky"))
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     credential_id: Mapped[str] = mapped_column(unique=True)
-    """Base64url, as authenticators and browsers write it."""
+    """In base64url, as browsers send it."""
     public_key: Mapped[bytes]
     sign_count: Mapped[int] = mapped_column(sa.BigInteger)
     name: Mapped[str]

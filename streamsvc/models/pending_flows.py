@@ -1,6 +1,6 @@
-"""ceremonies: begun here and to be finished here, once and soon: a passkey's challenge, a provider's sign-in.
+"""pending_flows: two-step flows that were started and not completed yet, such as WebAuthn challenges and OAuth state.
 
-Only a hash of the secret that ties the two halves together is kept.
+Each can be completed once, within a few minutes. Only the hash of the secret that links the two steps is stored.
 """
 
 from datetime import datetime
@@ -17,13 +17,13 @@ class PendingFlow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cer"))
     kind: Mapped[str]
-    """One of rules/sign_in/pending_flows.py."""
+    """A key of FLOW_LIFETIMES in rules/sign_in/pending_flows.py."""
     secret_hash: Mapped[str] = mapped_column(unique=True)
-    """Of the challenge, or of OAuth's state."""
+    """The hash of the challenge or of the OAuth state."""
     session_id: Mapped[str | None] = mapped_column(sa.ForeignKey("sessions.id"))
-    """The one session that may finish it; None where nobody is signed in yet."""
+    """The only session that can complete the flow; None if it was started without one."""
     binding_hash: Mapped[str | None]
-    """Of what the browser or app that began it holds, and no page or mail tells."""
+    """The hash of the secret of the browser or app that started the flow."""
     data: Mapped[dict] = mapped_column(Json)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -31,12 +31,12 @@ class PendingFlow(Base):
 
     @classmethod
     def select_open(cls, kind: str, secret_hash: str, now: datetime):
-        """The statement that finds it while it can still be finished."""
-        open_ones = (cls.kind == kind, cls.secret_hash == secret_hash, cls.used_at.is_(None), cls.expires_at > now)
-        return sa.select(*cls.__table__.c).where(*open_ones)
+        """The statement that selects a flow while it can be completed."""
+        is_open = (cls.kind == kind, cls.secret_hash == secret_hash, cls.used_at.is_(None), cls.expires_at > now)
+        return sa.select(*cls.__table__.c).where(*is_open)
 
     @classmethod
     def consume(cls, flow_id: str, now: datetime) -> bool:
-        """Finish it and forget what it was about, in the caller's unit of work; whether nobody did so before."""
-        unused = (cls.id == flow_id, cls.used_at.is_(None))
-        return db.session.execute(sa.update(cls).where(*unused).values(used_at=now, data={})).rowcount == 1
+        """Complete the flow and clear its data, in the caller's unit of work; False if it was completed before."""
+        is_unused = (cls.id == flow_id, cls.used_at.is_(None))
+        return db.session.execute(sa.update(cls).where(*is_unused).values(used_at=now, data={})).rowcount == 1

@@ -1,4 +1,4 @@
-"""What exists in the sandbox only: a clock that can be moved and the mails that would have been sent."""
+"""Tables of the sandbox: its adjustable clock, and the mails that were not sent."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ class SandboxClock(Base):
     offset_us: Mapped[int] = mapped_column(sa.BigInteger)
     """Microseconds from the wall clock to the sandbox's."""
     moving_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """Somebody moves the clock and runs what falls due; by the wall clock, so that a crash does not last."""
+    """While a request moves the clock and runs due jobs; in wall-clock time, so that a crashed request expires."""
 
 
 class SandboxEmail(Base):

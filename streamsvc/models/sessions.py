@@ -1,4 +1,4 @@
-"""sessions: one row per signed-in device. devices: what a viewer signs in with. Only hashes of tokens are kept."""
+"""sessions: one row per sign-in. devices: the devices that viewers sign in on. Only hashes of tokens are stored."""
 
 from datetime import datetime
 
@@ -23,6 +23,7 @@ class Device(Base):
 
     @classmethod
     def owned_by(cls, account_id: str):
+        """The account's devices, except removed ones."""
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
@@ -52,22 +53,22 @@ class Session(Base):
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     device_id: Mapped[str] = mapped_column(sa.ForeignKey("devices.id"))
     profile_id: Mapped[str | None] = mapped_column(sa.ForeignKey("profiles.id"))
-    """The profile that is watching."""
+    """The selected profile."""
     token_hash: Mapped[str] = mapped_column(unique=True)
     lifetime: Mapped[str]
-    """The class of lifetimes in rules/sign_in/sessions.py: a change of policy counts at once."""
+    """A key of SESSION_LIFETIMES in rules/sign_in/sessions.py, so that a change of policy takes effect at once."""
     epoch: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     authenticated_at: Mapped[datetime] = mapped_column(UtcTime)
-    """When the viewer last proved who they are: opens the window for sensitive calls."""
+    """When the viewer last authenticated; opens the window for sensitive calls."""
     last_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     address: Mapped[str | None]
     city: Mapped[str | None]
-    """Where it was begun from, where the proxies tell it."""
+    """Where the viewer signed in, as reported by a trusted proxy."""
     user_agent: Mapped[str | None]
     impersonated_by: Mapped[str | None]
-    """The operator, or the API key, that looks on in the owner's place and may change nothing; None for the owner."""
+    """The id of the operator or API key of a read-only impersonation session; None for the owner's own."""
     impersonation_reason: Mapped[str | None]
 
     device: Mapped[Device] = relationship(lazy="joined", innerjoin=True)
@@ -78,17 +79,17 @@ class Session(Base):
 
     @property
     def impersonation(self) -> dict | None:
-        """{operator, reason} where support looks on."""
+        """{operator, reason} of an impersonation session, or None."""
         return impersonation_view(self.impersonated_by, self.impersonation_reason)
 
     @classmethod
     def live(cls, account_id: str, now: datetime):
-        """The account's sessions that nobody ended and that did not run out."""
+        """The account's sessions that were neither revoked nor have expired."""
         return sa.select(cls).where(cls.account_id == account_id, *cls.live_conditions(now))
 
     @classmethod
     def live_conditions(cls, now: datetime) -> tuple:
-        """The conditions under which a session lives: the same as `expires_at` in rules/sign_in/sessions.py."""
+        """The conditions of a live session, equivalent to `session_expires_at` in rules/sign_in/sessions.py."""
         classes = (
             sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
             for name, life in SESSION_LIFETIMES.items()
@@ -101,11 +102,11 @@ class Session(Base):
 
     @classmethod
     def revoke_all(cls, account_id: str, now: datetime, *conditions) -> list[str]:
-        """End the account's sessions that meet the conditions; their ids. Counts from the very next request."""
-        ended = (
+        """End the account's sessions that meet the conditions, effective from the very next request; their ids."""
+        statement = (
             sa.update(cls)
             .where(cls.account_id == account_id, cls.ended_at.is_(None), *conditions)
             .values(ended_at=now)
             .returning(cls.id)
         )
-        return list(db.session.scalars(ended))
+        return list(db.session.scalars(statement))

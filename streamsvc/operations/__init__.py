@@ -1,1 +1,1 @@
-"""Steps that an endpoint, the worker and the command line share."""
+"""Steps shared by endpoints, the worker and the command line. They read no request; its facts are passed in."""

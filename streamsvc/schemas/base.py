@@ -1,4 +1,7 @@
-"""The schema class and the fields that every schema shares. What they let in, both databases can hold."""
+"""The schema base class and the fields that all schemas share.
+
+Every value that a field accepts can be stored in both databases.
+"""
 
 import re
 import zoneinfo
@@ -10,24 +13,24 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.refusals.requests import Invalid
 
-LARGEST = 2**63 - 1
-EMAIL = re.compile(
+MAX_BIGINT = 2**63 - 1
+EMAIL_PATTERN = re.compile(
     r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}"
 )
 
 
 class StrictSchema(Schema):
-    """Refuses a field that it does not know, so that a client's typing error is told, not swallowed."""
+    """A schema that rejects unknown fields, so that a client's typo is reported instead of ignored."""
 
     class Meta:
         unknown = RAISE
 
 
 class Text(fields.String):
-    """Text without NUL or lone surrogates; stripped unless `strip=False`."""
+    """Text without NUL or lone surrogates. Surrounding whitespace is stripped unless `strip=False`."""
 
-    def __init__(self, *, longest: int = 200, shortest: int = 1, strip: bool = True, **kwargs):
-        validators = [validate.Length(shortest, longest), *kwargs.pop("validators", ())]
+    def __init__(self, *, max_length: int = 200, min_length: int = 1, strip: bool = True, **kwargs):
+        validators = [validate.Length(min_length, max_length), *kwargs.pop("validators", ())]
         super().__init__(validate=validators, **kwargs)
         self.strip = strip
 
@@ -42,18 +45,18 @@ class Text(fields.String):
         return text.strip() if self.strip else text
 
 
-class Word(Text):
-    """One of a few words: `Word("movie", "series")`."""
+class Choice(Text):
+    """Text restricted to fixed values: `Choice("movie", "series")`."""
 
-    def __init__(self, *words: str, **kwargs):
-        super().__init__(longest=100, validators=[validate.OneOf(words)], **kwargs)
+    def __init__(self, *choices: str, **kwargs):
+        super().__init__(max_length=100, validators=[validate.OneOf(choices)], **kwargs)
 
 
 class Int(fields.Integer):
-    """A whole number in JSON: neither text, nor a float, nor true."""
+    """An integer in JSON. Rejects strings, floats and booleans."""
 
-    def __init__(self, *, least: int = -LARGEST, most: int = LARGEST, **kwargs):
-        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
+    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs):
+        super().__init__(strict=True, validate=validate.Range(minimum, maximum), **kwargs)
 
     def _validated(self, value):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -62,10 +65,10 @@ class Int(fields.Integer):
 
 
 class QueryInt(fields.Integer):
-    """A whole number in a query string."""
+    """An integer in a query string."""
 
-    def __init__(self, *, least: int = -LARGEST, most: int = LARGEST, **kwargs):
-        super().__init__(validate=validate.Range(least, most), **kwargs)
+    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs):
+        super().__init__(validate=validate.Range(minimum, maximum), **kwargs)
 
     def _validated(self, value):
         if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
@@ -74,7 +77,7 @@ class QueryInt(fields.Integer):
 
 
 class Bool(fields.Boolean):
-    """true or false in JSON, nothing that merely looks so."""
+    """A boolean in JSON. Rejects numbers and strings."""
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, bool):
@@ -83,14 +86,14 @@ class Bool(fields.Boolean):
 
 
 class QueryBool(fields.Boolean):
-    """`true` or `false` in a query string."""
+    """A boolean in a query string: `true` or `false`."""
 
     truthy = {"true"}
     falsy = {"false"}
 
 
 class Moment(fields.Field):
-    """A point in time, RFC 3339; leaves in UTC with Z."""
+    """A point in time in RFC 3339. Serialized in UTC with `Z`; years 1900 to 9000."""
 
     FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -101,16 +104,16 @@ class Moment(fields.Field):
         try:
             if not self.FORM.fullmatch(value):
                 raise ValueError
-            at = datetime.fromisoformat(value.upper())
-            if not 1900 <= at.year <= 9000:
+            moment = datetime.fromisoformat(value.upper())
+            if not 1900 <= moment.year <= 9000:
                 raise ValueError
-            return at.astimezone(UTC)
+            return moment.astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
             raise ValidationError("Must be an RFC 3339 time with a UTC offset, such as 2026-01-31T12:00:00Z.") from None
 
 
 class Day(fields.Field):
-    """A civil date, YYYY-MM-DD."""
+    """A civil date, `YYYY-MM-DD`; years 1900 to 9000."""
 
     FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -128,7 +131,7 @@ class Day(fields.Field):
 
 
 class MomentOrDay(fields.Field):
-    """A point in time, or a civil date: the moment when that day begins for who is asked about."""
+    """A point in time, or a civil date meaning the start of that day in the account's time zone."""
 
     def _deserialize(self, value, attr, data, **kwargs):
         if isinstance(value, str) and Day.FORM.fullmatch(value):
@@ -137,27 +140,27 @@ class MomentOrDay(fields.Field):
 
 
 class Email(Text):
-    """An address that mail can go to; international ones too."""
+    """An email address. International addresses are accepted."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=320, shortest=3, **kwargs)
+        super().__init__(max_length=320, min_length=3, **kwargs)
 
     def _deserialize(self, value, attr, data, **kwargs):
         email = super()._deserialize(value, attr, data, **kwargs)
-        if not EMAIL.fullmatch(email):
+        if not EMAIL_PATTERN.fullmatch(email):
             raise ValidationError("Must be a valid email address.")
         return email
 
 
 class Pattern(Text):
-    """Text that follows a regular expression; `hint` says which, in words."""
+    """Text that matches a regular expression as a whole. `hint` is the error message."""
 
-    def __init__(self, pattern: str, hint: str, *, longest: int = 200, **kwargs):
-        super().__init__(longest=longest, validators=[validate.Regexp(rf"(?:{pattern})\Z", error=hint)], **kwargs)
+    def __init__(self, pattern: str, hint: str, *, max_length: int = 200, **kwargs):
+        super().__init__(max_length=max_length, validators=[validate.Regexp(rf"(?:{pattern})\Z", error=hint)], **kwargs)
 
 
 class Country(Pattern):
-    """ISO 3166-1 alpha-2, of a country that there is."""
+    """An assigned ISO 3166-1 alpha-2 country code."""
 
     HINT = "Must be an ISO 3166-1 alpha-2 country code such as DE."
 
@@ -172,26 +175,26 @@ class Country(Pattern):
 
 
 class Currency(Pattern):
-    """ISO 4217."""
+    """An ISO 4217 currency code."""
 
     def __init__(self, **kwargs):
         super().__init__("[A-Z]{3}", "Must be an ISO 4217 currency code such as EUR.", **kwargs)
 
 
 class Language(Pattern):
-    """BCP 47."""
+    """A BCP 47 language tag."""
 
     def __init__(self, **kwargs):
         super().__init__(
             "[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}",
             "Must be a BCP 47 language tag such as en or pt-BR.",
-            longest=35,
+            max_length=35,
             **kwargs,
         )
 
 
 class TimeZone(Text):
-    """A zone of the IANA database."""
+    """The name of an IANA time zone."""
 
     def _deserialize(self, value, attr, data, **kwargs):
         name = super()._deserialize(value, attr, data, **kwargs)
@@ -201,34 +204,41 @@ class TimeZone(Text):
 
 
 class Slug(Pattern):
-    """A name that people choose for a thing: `premium-4k`."""
+    """A readable identifier that an operator chooses, such as `premium-4k`."""
 
     def __init__(self, **kwargs):
         super().__init__(
             "[a-z0-9][a-z0-9._-]*",
             "Must start with a–z or 0–9 and contain only a–z, 0–9, dots, dashes and underscores.",
-            longest=64,
+            max_length=64,
             **kwargs,
         )
 
 
 class PageQuery(StrictSchema):
-    """What every list understands."""
+    """Query parameters of every list."""
 
-    limit = QueryInt(least=1, most=100, load_default=24)
-    cursor = Text(longest=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."})
+    limit = QueryInt(minimum=1, maximum=100, load_default=24)
+    cursor = Text(
+        max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
+    )
     include_total = QueryBool(load_default=False, metadata={"description": "Also return the total count of the list."})
 
 
 class ShortListQuery(PageQuery):
-    """What a list understands that is short enough to be given whole."""
+    """Query parameters of a list that is short enough to be returned whole."""
 
-    limit = QueryInt(least=1, most=100, load_default=None, metadata={"description": "Omit it to get the whole list."})
+    limit = QueryInt(
+        minimum=1, maximum=100, load_default=None, metadata={"description": "Omit it to get the whole list."}
+    )
 
 
 @cache
 def page_of(item_schema: type[Schema]) -> type[Schema]:
-    """The schema of one page of items; one of each, since the documentation names them."""
+    """Return the schema of a page of items.
+
+    Cached, because the OpenAPI document needs exactly one class per name.
+    """
     return StrictSchema.from_dict(
         {
             "items": fields.List(fields.Nested(item_schema), required=True),
@@ -240,7 +250,7 @@ def page_of(item_schema: type[Schema]) -> type[Schema]:
 
 
 class Problem(StrictSchema):
-    """RFC 9457, with a stable `code` to match on."""
+    """A problem document (RFC 9457) with a stable `code` to match on."""
 
     type = fields.String(required=True)
     title = fields.String(required=True)
@@ -254,8 +264,8 @@ class Problem(StrictSchema):
         unknown = "include"
 
 
-def checked(field: fields.Field, name: str, value: str):
-    """A part of the path, as its field reads it. Raises Invalid, naming it."""
+def parse_path_value(field: fields.Field, name: str, value: str):
+    """Deserialize a path parameter with `field`. Raises Invalid with `name` as the field in error."""
     try:
         return field.deserialize(value)
     except ValidationError as error:

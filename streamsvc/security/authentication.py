@@ -19,8 +19,8 @@ from flask_login import LoginManager, UserMixin
 from streamsvc import clock
 from streamsvc.models import Account, Device, Profile, Session
 from streamsvc.models.subscriptions import Plan, Subscription
-from streamsvc.models.subscriptions.subscriptions import in_words
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.models.subscriptions.subscriptions import status_condition
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements
 from streamsvc.rules.origins import is_cross_site
 from streamsvc.rules.refusals.access import InsufficientScope, NotSignedIn, ReadOnlySession
@@ -37,6 +37,7 @@ from streamsvc.rules.sign_in.sessions import (
     session_expires_at,
 )
 from streamsvc.security import operators
+from streamsvc.security.audit_context import set_audit_actor
 from streamsvc.security.operators import Operator
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import SAFE_METHODS, db, execute_write
@@ -202,7 +203,7 @@ VIEWER_BY_TOKEN = (
     .outerjoin(Profile, Profile.account_id == Account.id)
     .outerjoin(
         Subscription,
-        sa.and_(Subscription.account_id == Account.id, in_words("subscriptions.status", LIVE)),
+        sa.and_(Subscription.account_id == Account.id, status_condition("subscriptions.status", LIVE_STATUSES)),
     )
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
     .where(Session.token_hash == sa.bindparam("token_hash"), Session.ended_at.is_(None))
@@ -291,6 +292,7 @@ def _check_access():
     principal = load_principal(request)
     login_manager._update_request_context_with_user(principal)
     if isinstance(principal, Operator):
+        set_audit_actor(principal.id)
         _check_operator(principal, access)
     elif not (isinstance(principal, Viewer) and access.viewer):
         raise NotSignedIn(presented="Authorization" in request.headers)

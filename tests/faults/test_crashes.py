@@ -184,11 +184,11 @@ def test_the_check_detects_a_charge_sent_with_another_key(app, crash_runner, mon
     assert crash_runner.crashes(**scene.task(), unit="commit", n=5)
     charge = SandboxProvider.charge
     monkeypatch.setattr(
-        SandboxProvider, "find", lambda self, key: None if "again" not in key else find_payment(self, key)
+        SandboxProvider, "find_outcome", lambda self, key: None if "again" not in key else find_payment(self, key)
     )
     monkeypatch.setattr(SandboxProvider, "charge", lambda self, key, *rest: charge(self, f"again {key}", *rest))
     with pytest.raises(AssertionError):
         assert_consistent(scene)
 
 
-find_payment = SandboxProvider.find
+find_payment = SandboxProvider.find_outcome

@@ -1,4 +1,4 @@
-"""What support does with accounts."""
+"""Account administration by support."""
 
 import pytest
 import sqlalchemy as sa
@@ -23,26 +23,26 @@ def path(ann):
     return "/v1/admin/accounts/" + ann.get("/v1/account").json["id"]
 
 
-def test_an_account_is_found_by_its_address(support, ann, path):
-    [found] = support.get("/v1/admin/accounts?email=ANN@example.com").json["items"]
-    assert found == support.get(path).json
-    assert (found["email"], found["status"]) == (ann.email, "active")
-    assert ann.get("/v1/account").json.items() <= found.items(), "support sees what the viewer sees"
+def test_an_account_is_found_by_its_email(support, ann, path):
+    [account] = support.get("/v1/admin/accounts?email=ANN@example.com").json["items"]
+    assert account == support.get(path).json
+    assert (account["email"], account["status"]) == (ann.email, "active")
+    assert ann.get("/v1/account").json.items() <= account.items(), "support sees what the viewer sees"
     assert support.get("/v1/admin/accounts?email=nobody@example.com").json["items"] == []
     assert code_of(support.get("/v1/admin/accounts/acc_none")) == (404, "not_found")
 
 
-def test_a_disabled_account_is_out_from_the_next_request_and_looks_unknown(support, ann, path):
+def test_a_disabled_account_is_rejected_from_the_next_request_and_looks_unknown(support, ann, path):
     disabled = support.patch(path, {"status": "disabled", "reason": "chargebacks"})
     assert (disabled.json["status"], disabled.json["status_reason"]) == ("disabled", "chargebacks")
     assert ann.get("/v1/account").status_code == 401
     assert code_of(ann.sign_in()) == (401, "invalid_credentials")
     assert support.patch(path, {"status": "active"}).json["status_reason"] is None
-    assert ann.get("/v1/account").status_code == 401, "what was ended stays ended"
+    assert ann.get("/v1/account").status_code == 401, "ended sessions stay ended"
     assert ann.sign_in().status_code == 201
 
 
-def test_it_is_enabled_by_itself_when_the_time_is_over(app, support, ann, path, clock):
+def test_an_account_is_enabled_automatically_after_disabled_until(app, support, ann, path, clock):
     support.patch(path, {"status": "disabled", "until": "2026-01-16T12:00:00Z"})
     clock.advance(hours=23, minutes=59)
     run_jobs(app)
@@ -52,8 +52,8 @@ def test_it_is_enabled_by_itself_when_the_time_is_over(app, support, ann, path, 
     assert ann.sign_in().status_code == 201
 
 
-def test_a_live_session_of_a_disabled_account_opens_nothing_either(app, ann):
-    """Disabling ends the sessions; one that should slip through is still refused by the account's own state."""
+def test_a_live_session_of_a_disabled_account_is_rejected(app, ann):
+    """Disabling ends all sessions; even one that was missed is rejected because of the status of the account."""
     with app.app_context():
         db.session.execute(sa.update(Account).values(status="disabled"))
         db.session.commit()
@@ -61,18 +61,18 @@ def test_a_live_session_of_a_disabled_account_opens_nothing_either(app, ann):
 
 
 @pytest.mark.parametrize("change", [{"status": "active", "until": "2027-01-01T00:00:00Z"}, {"status": "deleted"}])
-def test_what_makes_no_sense_is_refused(support, path, change):
+def test_invalid_status_changes_are_rejected(support, path, change):
     assert support.patch(path, change).status_code == 422
 
 
-def test_sessions_are_listed_and_ended_one_or_all(support, ann, path):
+def test_sessions_are_listed_and_ended_one_by_one_or_all(support, ann, path):
     other = ann.again()
     session = other.sign_in().json["session"]["id"]
     [newest, first] = support.get(f"{path}/sessions").json["items"]
     assert newest["id"] == session
     assert newest | {"current": True} == other.get("/v1/sessions").json["items"][0], "support sees what the viewer sees"
     assert support.delete(f"{path}/sessions/{session}").status_code == 204
-    assert [each["id"] for each in support.get(f"{path}/sessions").json["items"]] == [first["id"]]
+    assert [session["id"] for session in support.get(f"{path}/sessions").json["items"]] == [first["id"]]
     assert (ann.get("/v1/account").status_code, other.get("/v1/account").status_code) == (200, 401)
     assert code_of(support.delete(f"{path}/sessions/{session}")) == (404, "not_found")
     assert support.delete(f"{path}/sessions").status_code == 204
@@ -81,6 +81,6 @@ def test_sessions_are_listed_and_ended_one_or_all(support, ann, path):
     assert code_of(support.get("/v1/admin/accounts/acc_none/sessions")) == (404, "not_found")
 
 
-def test_it_takes_a_key_for_support(app, ann, path):
+def test_account_endpoints_require_the_support_scope(app, ann, path):
     assert code_of(operator(app, "catalog").get(path)) == (403, "insufficient_scope")
     assert code_of(ann.get(path)) == (401, "not_signed_in")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvc.rules.billing.calendar import Grid, Interval, Period, civil_day, first_on_or_after, starts_at
+from streamsvc.rules.billing.calendar import Grid, Interval, Period, civil_day, first_anchor_on_or_after, start_of_day
 
 MONTH, YEAR = Interval("month"), Interval("year")
 
@@ -50,7 +50,7 @@ def test_periods_from_a_late_january_day(start, expected):
 def test_an_explicit_anchor_day_creates_a_leading_stub():
     """OM-006: anchor 31, start 10 July."""
     grid = Grid.from_first(date(2025, 7, 10), 31, MONTH)
-    assert grid.around(date(2025, 7, 10)) == Period(date(2025, 6, 30), date(2025, 7, 31))
+    assert grid.period_containing(date(2025, 7, 10)) == Period(date(2025, 6, 30), date(2025, 7, 31))
     assert [str(grid.date(n)) for n in range(3)] == ["2025-07-31", "2025-08-31", "2025-09-30"]
 
 
@@ -71,16 +71,16 @@ def test_weeks_and_days_count_plainly():
 )
 def test_every_day_lies_in_exactly_one_full_period(start, day, anchor, interval):
     grid = Grid.from_first(start, anchor, interval)
-    period = grid.around(day)
+    period = grid.period_containing(day)
     assert period.start <= day < period.end
-    assert grid.around(period.start) == period
-    assert grid.around(period.end).start == period.end
-    assert grid.around(period.start - timedelta(days=1)).end == period.start
+    assert grid.period_containing(period.start) == period
+    assert grid.period_containing(period.end).start == period.end
+    assert grid.period_containing(period.start - timedelta(days=1)).end == period.start
 
 
 @given(st.dates(date(2000, 1, 1), date(2060, 1, 1)), st.integers(1, 31))
 def test_the_first_anchor_day_is_at_most_a_month_away(start, day):
-    found = first_on_or_after(start, day)
+    found = first_anchor_on_or_after(start, day)
     assert 0 <= (found - start).days <= 31
     assert found.day == day or (found + timedelta(days=1)).day == 1
 
@@ -94,7 +94,7 @@ def test_the_first_anchor_day_is_at_most_a_month_away(start, day):
     ],
 )
 def test_a_civil_day_begins_at_its_own_midnight(zone, day, moment):
-    assert starts_at(day, zone) == moment
+    assert start_of_day(day, zone) == moment
 
 
 @given(
@@ -103,4 +103,4 @@ def test_a_civil_day_begins_at_its_own_midnight(zone, day, moment):
 )
 def test_the_moment_a_day_begins_lies_on_that_day(day, zone):
     """Also where midnight does not exist on the day the clocks change."""
-    assert civil_day(starts_at(day, zone), zone) == day
+    assert civil_day(start_of_day(day, zone), zone) == day

@@ -8,8 +8,8 @@ import pytest
 
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
-from streamsvc.rules.billing.lines import lines_due, replay
-from streamsvc.rules.billing.paid import capped
+from streamsvc.rules.billing.lines import lines_due, replay_timeline
+from streamsvc.rules.billing.paid import cap_credit
 
 FILE = Path(__file__).parent.parent / "data" / "billing_cases.json"
 CASES = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}
@@ -55,7 +55,7 @@ def day(text):
 
 def price_of(plan):
     intro = plan.get("intro")
-    return fact.Price(
+    return fact.PriceTerms(
         plan["id"],
         plan["amount"],
         Interval(UNITS[plan["period"][-1]], int(plan["period"][1:-1])),
@@ -79,13 +79,14 @@ class Life:
         due = lines_due(self.facts, until)
         self.lines += due
         booked = {
-            line.identity: fact.Booked(abs(line.amount_minor) * (1 if line.kind != "credit" else -1)) for line in due
+            line.identity: fact.BookedLine(abs(line.amount_minor) * (1 if line.kind != "credit" else -1))
+            for line in due
         }
         self.facts = fact.Facts(self.facts.events, {**self.facts.booked, **booked})
 
     def record_event(self, kind, on, *details, **more):
         self.book(on)
-        self.facts = self.facts.plus(kind(f"e{len(self.facts.events)}", on, *details, **more))
+        self.facts = self.facts.with_events(kind(f"e{len(self.facts.events)}", on, *details, **more))
 
     def create_account(self, on, step):
         self.anchor_day = step.get("anchor_day")
@@ -98,7 +99,7 @@ class Life:
         start = day(step.get("effective_date", step["date"]))
         self.record_event(fact.Started, on, price, start, step.get("anchor_day", self.anchor_day), price.trial_days)
         for phase in step.get("phases", ()):  # the same price, sold anew from that day
-            later = fact.Price("phase2", price.amount_minor, price.interval)
+            later = fact.PriceTerms("phase2", price.amount_minor, price.interval)
             self.record_event(fact.PriceChanged, day(phase), later, day(phase))
 
     def subscribe_cart(self, on, step):
@@ -119,7 +120,7 @@ class Life:
 
     def cancel(self, on, step):
         if step["when"] == "period_end":  # KB-001 gives the day it takes effect; it was asked for before
-            self.facts = self.facts.plus(fact.EndScheduled("end", on - timedelta(days=1)))
+            self.facts = self.facts.with_events(fact.EndScheduled("end", on - timedelta(days=1)))
         else:
             self.record_event(fact.Canceled, on, day(step.get("effective_date", step["date"])))
 
@@ -128,7 +129,7 @@ class Life:
         charges = [line for line in self.lines if line.kind == "charge"]
         line = charges[step.get("invoice", len(charges)) - 1]
         off = line.amount_minor if step["amount"] == "all" else step["amount"]
-        adjusted = {line.identity: fact.Booked(line.amount_minor, off)}
+        adjusted = {line.identity: fact.BookedLine(line.amount_minor, off)}
         self.facts = fact.Facts(self.facts.events, {**self.facts.booked, **adjusted})
 
     def edit_price(self, on, step):
@@ -160,7 +161,7 @@ def test_the_same_facts_name_the_same_lines_and_owe_nothing_more(name):
     life = Life(CASES[name])
     last = day(CASES[name]["timeline"][-1]["date"])
     assert lines_due(life.facts, last) == []
-    again = replay(life.facts, last).lines
+    again = replay_timeline(life.facts, last).lines
     assert {line.identity: line.amount_minor for line in again} == {
         line.identity: line.amount_minor for line in life.lines
     }
@@ -177,15 +178,15 @@ def test_two_prorated_phases_of_a_month_add_up_to_its_price():
 def test_a_scheduled_cancellation_leaves_nothing_to_bill():
     life = Life(CASES["KB-001"])
     assert lines_due(life.facts, date(2013, 1, 1)) == []
-    assert replay(life.facts, date(2012, 7, 31)).ends_on == date(2012, 7, 31)
+    assert replay_timeline(life.facts, date(2012, 7, 31)).ends_on == date(2012, 7, 31)
 
 
 def test_the_new_price_waits_for_a_period_that_starts_after_its_day():
     """KB-035 and KB-037: a price migration reaches a subscriber at a renewal, never inside a period."""
-    old, new = (fact.Price(name, 5000, Interval("month")) for name in ("v1", "v2"))
+    old, new = (fact.PriceTerms(name, 5000, Interval("month")) for name in ("v1", "v2"))
     started = fact.Started("e0", date(2022, 3, 5), old, date(2022, 3, 5))
     moved = fact.PriceScheduled("e1", date(2022, 4, 1), new, date(2022, 5, 15), only_from="v1")
-    lines = replay(fact.Facts((started, moved)), date(2022, 6, 5)).lines
+    lines = replay_timeline(fact.Facts((started, moved)), date(2022, 6, 5)).lines
     assert [(str(line.period.start), line.price_id) for line in lines] == [
         ("2022-03-05", "v1"),
         ("2022-04-05", "v1"),
@@ -196,10 +197,10 @@ def test_the_new_price_waits_for_a_period_that_starts_after_its_day():
 
 def test_days_without_access_are_credited_when_the_ladder_is_climbed_back():
     """KB-027: blocked from 10 to 20 July inside 30 June - 31 July."""
-    price = fact.Price("shotgun-monthly", 24995, Interval("month"), 30)
+    price = fact.PriceTerms("shotgun-monthly", 24995, Interval("month"), 30)
     started = fact.Started("e0", date(2012, 5, 1), price, date(2012, 5, 1), None, 30)
     back = fact.Suspended("e1", date(2012, 7, 20), date(2012, 7, 10), date(2012, 7, 20))
-    lines = replay(fact.Facts((started, back)), date(2012, 7, 31)).lines
+    lines = replay_timeline(fact.Facts((started, back)), date(2012, 7, 31)).lines
     credit = next(line for line in lines if line.kind == "credit")
     assert (credit.amount_minor, str(credit.period.start), credit.full_days) == (-8063, "2012-07-10", 31)
     assert [str(line.period.start) for line in lines if line.kind == "charge"] == [
@@ -211,4 +212,4 @@ def test_days_without_access_are_credited_when_the_ladder_is_climbed_back():
 
 @pytest.mark.parametrize("row", CASES["FP-006"]["expect"]["state"])
 def test_a_credit_is_capped_by_what_was_paid_and_not_given_back(row):
-    assert capped(row["potential"], row["paid"] - row["already_credited"]) == row["credit"]
+    assert cap_credit(row["potential"], row["paid"] - row["already_credited"]) == row["credit"]

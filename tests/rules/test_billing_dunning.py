@@ -2,9 +2,9 @@ from datetime import date
 
 import pytest
 
-from streamsvc.rules.billing.dunning import Ladder
+from streamsvc.rules.billing.dunning import DunningSchedule
 
-EIGHT_DAYS = Ladder(retry_days=(8, 16, 24, 32, 40), warn_day=30, suspend_day=40, cancel_day=50)
+EIGHT_DAYS = DunningSchedule(retry_days=(8, 16, 24, 32, 40), warn_day=30, suspend_day=40, cancel_day=50)
 FAILED = date(2012, 5, 31)
 
 
@@ -19,13 +19,13 @@ FAILED = date(2012, 5, 31)
 )
 def test_the_step_follows_the_age_of_the_earliest_unpaid_invoice(today, step):
     """KB-027."""
-    assert EIGHT_DAYS.step(FAILED, today) == step
-    assert EIGHT_DAYS.step(None, today) == "clear"
+    assert EIGHT_DAYS.stage(FAILED, today) == step
+    assert EIGHT_DAYS.stage(None, today) == "clear"
 
 
 def test_a_soft_decline_is_tried_again_on_the_days_of_the_schedule():
     tried, today = [], FAILED
-    while (today := EIGHT_DAYS.next_try(FAILED, today, "insufficient_funds")) is not None:
+    while (today := EIGHT_DAYS.next_retry_on(FAILED, today, "insufficient_funds")) is not None:
         tried.append(str(today))
     assert tried == ["2012-06-08", "2012-06-16", "2012-06-24", "2012-07-02", "2012-07-10"]
 
@@ -33,12 +33,14 @@ def test_a_soft_decline_is_tried_again_on_the_days_of_the_schedule():
 @pytest.mark.parametrize("code", ["stolen_card", "authentication_required", "payment_method_required"])
 def test_a_hard_decline_waits_for_the_payer(code):
     """ST-011."""
-    assert EIGHT_DAYS.next_try(FAILED, FAILED, code) is None
+    assert EIGHT_DAYS.next_retry_on(FAILED, FAILED, code) is None
 
 
 def test_a_decline_code_may_have_days_of_its_own():
-    ladder = Ladder.parse("retry=1,3 retry.insufficient_funds=9,2 retry.expired_card=never warn=0 suspend=7 cancel=21")
-    first = {code: ladder.next_try(FAILED, FAILED, code) for code in ("insufficient_funds", "expired_card", None)}
+    ladder = DunningSchedule.parse(
+        "retry=1,3 retry.insufficient_funds=9,2 retry.expired_card=never warn=0 suspend=7 cancel=21"
+    )
+    first = {code: ladder.next_retry_on(FAILED, FAILED, code) for code in ("insufficient_funds", "expired_card", None)}
     assert first == {"insufficient_funds": date(2012, 6, 2), "expired_card": None, None: date(2012, 6, 1)}
-    assert ladder.next_try(FAILED, date(2012, 6, 2), "insufficient_funds") == date(2012, 6, 9)
-    assert ladder.next_try(FAILED, FAILED, "stolen_card") is None
+    assert ladder.next_retry_on(FAILED, date(2012, 6, 2), "insufficient_funds") == date(2012, 6, 9)
+    assert ladder.next_retry_on(FAILED, FAILED, "stolen_card") is None

@@ -2,18 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, tax_to_return, total
+from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, compute_totals, tax_to_credit
 from streamsvc.rules.money import allocate_amount, format_decimal, round_half_up
 
-NONE = Tax()
+NONE = TaxTerms()
 
 
 def position(amount, percent=0, inclusive=False, **more):
-    return Position(f"l{amount}", amount, Tax(percent * 10_000, inclusive), **more)
+    return Position(f"l{amount}", amount, TaxTerms(percent * 10_000, inclusive), **more)
 
 
 def off(amount=None, percent=None):
-    return Coupon("c", percent and percent * 10_000, amount)
+    return CouponTerms("c", percent and percent * 10_000, amount)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def off(amount=None, percent=None):
 )
 def test_coupons_stack_each_on_what_the_one_before_left(subtotal, coupons, expected):
     """LG-025, LG-026."""
-    totals = total([position(subtotal)], coupons)
+    totals = compute_totals([position(subtotal)], coupons)
     assert [amount for _, amount in totals.discounts] == expected
     assert totals.total_minor == subtotal - sum(expected)
 
 
 def test_tax_is_rounded_once_and_shared_by_largest_remainder():
     """LG-027: 10 % and 20 % on lines of 1.51 and 3.79, the second a whole unit off."""
-    totals = total([position(151, 30), position(379, 30, discount_minor=100)])
+    totals = compute_totals([position(151, 30), position(379, 30, discount_minor=100)])
     assert [one.tax_minor for one in totals.positions] == [45, 84]
     assert (totals.tax_minor, totals.total_minor) == (129, 559)
 
@@ -46,29 +46,29 @@ def test_tax_is_rounded_once_and_shared_by_largest_remainder():
 def test_a_fixed_coupon_is_shared_over_lines_with_different_rates():
     """LG-028."""
     lines = [position(10000, 10), position(5000, 0), position(3000, 20), position(2000, 20)]
-    totals = total(lines, [off(1000)])
+    totals = compute_totals(lines, [off(1000)])
     assert [one.discount_minor for one in totals.positions] == [500, 250, 150, 100]
     assert [one.tax_minor for one in totals.positions] == [950, 0, 570, 380]
     assert (totals.subtotal_minor - totals.discount_minor, totals.total_minor) == (19000, 20900)
 
 
 def test_tax_inside_the_price_does_not_change_the_total():
-    totals = total([position(1199, 20, inclusive=True)])
+    totals = compute_totals([position(1199, 20, inclusive=True)])
     assert (totals.total_minor, totals.tax_minor) == (1199, 200)
 
 
 def test_the_tax_of_a_credit_comes_from_the_line_it_credits():
     """LG-002 (193.5 rounds up) and LG-018."""
-    assert tax_to_return(250, 1000, 774) == 194
-    assert tax_to_return(290, 1161, 1161) == 290
-    assert tax_to_return(15380, 76900, 72686) == 14537
+    assert tax_to_credit(250, 1000, 774) == 194
+    assert tax_to_credit(290, 1161, 1161) == 290
+    assert tax_to_credit(15380, 76900, 72686) == 14537
 
 
 def test_account_credit_covers_the_total_and_never_more():
-    assert total([position(1549)], balance_minor=47581).amount_due_minor == 0
-    assert total([position(1549)], balance_minor=47581).credit_applied_minor == 1549
-    assert total([position(24995)], balance_minor=8063).amount_due_minor == 16932
-    assert total([position(-500)], balance_minor=100).credit_applied_minor == 0
+    assert compute_totals([position(1549)], balance_minor=47581).amount_due_minor == 0
+    assert compute_totals([position(1549)], balance_minor=47581).credit_applied_minor == 1549
+    assert compute_totals([position(24995)], balance_minor=8063).amount_due_minor == 16932
+    assert compute_totals([position(-500)], balance_minor=100).credit_applied_minor == 0
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ amounts = st.lists(st.integers(1, 10**9), min_size=1, max_size=8)
 
 @given(amounts, st.integers(0, 300_000), st.booleans(), st.integers(0, 10**9))
 def test_lines_always_add_up_to_totals(parts, rate, inclusive, coupon):
-    lines = [Position(str(i), amount, Tax(rate, inclusive)) for i, amount in enumerate(parts)]
-    totals = total(lines, [Coupon("c", left_minor=coupon)])
+    lines = [Position(str(i), amount, TaxTerms(rate, inclusive)) for i, amount in enumerate(parts)]
+    totals = compute_totals(lines, [CouponTerms("c", remaining_minor=coupon)])
     assert sum(one.discount_minor for one in totals.positions) == totals.discount_minor
     assert all(0 <= one.discount_minor <= one.amount_minor for one in totals.positions)
     on_top = 0 if inclusive else totals.tax_minor
     assert totals.total_minor == totals.subtotal_minor - totals.discount_minor + on_top
-    assert totals.tax_minor == Tax(rate, inclusive).on(totals.subtotal_minor - totals.discount_minor)
+    assert totals.tax_minor == TaxTerms(rate, inclusive).tax_on(totals.subtotal_minor - totals.discount_minor)
 
 
 @given(st.integers(-(10**12), 10**12), amounts)
@@ -107,7 +107,7 @@ def test_credits_of_a_whole_line_return_exactly_its_tax(tax, parts):
     net, credited, returned = sum(parts), 0, 0
     for part in parts:
         credited += part
-        returned += tax_to_return(tax, net, credited, returned)
+        returned += tax_to_credit(tax, net, credited, returned)
     assert returned == tax
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
-from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.lines import replay_timeline
 
 LIVES = 250
 
@@ -63,11 +63,11 @@ def test_the_rules_agree_with_a_second_reckoning(seed):
     chance = random.Random(seed)
     for _ in range(LIVES):
         start, day, months, prices, changes, over, until = drawn(chance)
-        terms = [fact.Price(str(n), amount, Interval("month", months)) for n, amount in enumerate(prices)]
+        terms = [fact.PriceTerms(str(n), amount, Interval("month", months)) for n, amount in enumerate(prices)]
         events = [fact.Started("e0", start, terms[0], start, day)]
         events += [fact.PriceChanged(f"e{n}", on, terms[n], on) for n, on in enumerate(changes, 1)]
         events += [fact.Canceled("end", until, over)] if over else []
-        lines = replay(fact.Facts(tuple(events)), until).lines
+        lines = replay_timeline(fact.Facts(tuple(events)), until).lines
         came = [(line.kind, line.period.start, line.period.end, line.amount_minor) for line in lines]
         expected = reckoned(start, day, months, prices, changes, over, until)
         assert sorted(came) == sorted(expected), (start, day, months, prices, changes, over, until)

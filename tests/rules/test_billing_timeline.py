@@ -7,11 +7,11 @@ import pytest
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.changes import is_upgrade
-from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.rules.money import round_half_up
 
 MONTH = Interval("month")
-SMALL, LARGE = fact.Price("small", 3000, MONTH), fact.Price("large", 6000, MONTH)
+SMALL, LARGE = fact.PriceTerms("small", 3000, MONTH), fact.PriceTerms("large", 6000, MONTH)
 FIRST = date(2026, 4, 1)  # a month of thirty days
 
 
@@ -21,7 +21,7 @@ def april(day):
 
 def life(*events, price=SMALL, until=date(2026, 4, 30), **more):
     started = fact.Started("e0", FIRST, price, FIRST, **more)
-    return replay(fact.Facts((started, *events)), until)
+    return replay_timeline(fact.Facts((started, *events)), until)
 
 
 def told(timeline):
@@ -44,21 +44,21 @@ def test_a_scheduled_price_counts_from_the_very_day_it_may():
 
 
 def test_a_migration_passes_by_who_has_left_its_price():
-    moved = fact.PriceScheduled("e1", april(2), fact.Price("third", 9, MONTH), april(2), only_from="small")
+    moved = fact.PriceScheduled("e1", april(2), fact.PriceTerms("third", 9, MONTH), april(2), only_from="small")
     planned = fact.PriceScheduled("e2", april(3), LARGE, april(3))
-    timeline = replay(fact.Facts((fact.Started("e0", FIRST, SMALL, FIRST), planned, moved)), date(2026, 5, 1))
+    timeline = replay_timeline(fact.Facts((fact.Started("e0", FIRST, SMALL, FIRST), planned, moved)), date(2026, 5, 1))
     assert timeline.price is LARGE
 
 
 def test_dropping_a_planned_change_leaves_a_migration_alone():
     moved = fact.PriceScheduled("e1", april(2), LARGE, april(2), only_from="small")
-    planned = fact.PriceScheduled("e2", april(3), fact.Price("third", 9, MONTH), april(3))
+    planned = fact.PriceScheduled("e2", april(3), fact.PriceTerms("third", 9, MONTH), april(3))
     dropped = fact.PriceScheduled("e3", april(4), None, april(4))
     assert life(moved, planned, dropped, until=date(2026, 5, 1)).price is LARGE
 
 
 def test_introductory_periods_are_counted():
-    price = fact.Price("intro", 3000, MONTH, intro=fact.Intro(100, 2))
+    price = fact.PriceTerms("intro", 3000, MONTH, intro=fact.Intro(100, 2))
     assert [line.amount_minor for line in life(price=price, until=date(2026, 7, 1)).lines] == [100, 100, 3000, 3000]
 
 
@@ -97,9 +97,9 @@ def test_an_addon_that_is_paid_for_goes_along_when_the_trial_is_cut_or_drawn_out
 
     20 of the 31 days to 21 April; ten of these twenty; ten of the 30 days to 1 May.
     """
-    tried = fact.Price("tried", 3000, MONTH, trial_days=20)
-    added = fact.AddonAdded("e1", FIRST, "extra", fact.Price("extra", 310, MONTH))
-    longer = fact.Price("longer", 3000, MONTH, trial_days=30)
+    tried = fact.PriceTerms("tried", 3000, MONTH, trial_days=20)
+    added = fact.AddonAdded("e1", FIRST, "extra", fact.PriceTerms("extra", 310, MONTH))
+    longer = fact.PriceTerms("longer", 3000, MONTH, trial_days=30)
     for price, expected in ((SMALL, -100), (longer, 103)):
         changed = fact.PriceChanged("e2", april(11), price, april(11))
         lines = life(added, changed, price=tried, trial_days=20, until=april(12)).lines
@@ -130,13 +130,18 @@ def test_a_period_that_was_never_invoiced_is_not_after_the_end():
 
 def test_a_period_that_was_invoiced_is_credited_when_the_end_turns_out_to_lie_before_it():
     started, over = fact.Started("e0", FIRST, SMALL, FIRST), fact.Canceled("e1", date(2026, 5, 3), date(2026, 5, 1))
-    booked = {line.identity: fact.Booked(3000) for line in life(until=date(2026, 5, 2)).lines}
-    assert told(replay(fact.Facts((started, over), booked), date(2026, 5, 3)))[-1] == ("credit", "small", 1, -3000)
+    booked = {line.identity: fact.BookedLine(3000) for line in life(until=date(2026, 5, 2)).lines}
+    assert told(replay_timeline(fact.Facts((started, over), booked), date(2026, 5, 3)))[-1] == (
+        "credit",
+        "small",
+        1,
+        -3000,
+    )
 
 
 def test_a_subscriber_from_elsewhere_is_charged_when_what_they_paid_there_runs_out():
     came = fact.Imported("e0", april(10), SMALL, date(2026, 3, 20), april(20))
-    timeline = replay(fact.Facts((came,)), date(2026, 5, 1))
+    timeline = replay_timeline(fact.Facts((came,)), date(2026, 5, 1))
     assert told(timeline) == [("charge", "small", 20, 3000)]
     assert timeline.period.end == date(2026, 5, 20)
 
@@ -153,5 +158,5 @@ def test_a_subscriber_from_elsewhere_is_charged_when_what_they_paid_there_runs_o
     ],
 )
 def test_what_costs_more_for_the_same_time_is_an_upgrade(old, new, upgrade):
-    prices = [fact.Price("p", amount, interval) for amount, interval in (old, new)]
+    prices = [fact.PriceTerms("p", amount, interval) for amount, interval in (old, new)]
     assert is_upgrade(*prices) is upgrade

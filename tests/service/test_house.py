@@ -11,6 +11,11 @@ MIGRATIONS = PACKAGE / "migrations" / "versions"
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != MIGRATIONS]
 FILES.remove(PACKAGE / "__init__.py")
 HOUSE = Path(__file__).parent / "house.txt"
+VAGUE_NAMES = {
+    *"add answer ask begin count do find finish forget found get given hold keep kept known listed look".split(),
+    *"made make mine of own page put read refuse register remove run send settle show shown stand state".split(),
+    *"take tell told use write".split(),
+}
 NOT_IN_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
 
 
@@ -90,3 +95,31 @@ def test_only_the_clock_reads_the_time():
 def test_no_module_has_a_catch_all_name():
     catch_all_names = {"utils", "helpers", "common", "manager", "misc"}
     assert not [path for path in FILES if path.stem in catch_all_names]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "operations").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_operations_do_not_read_the_current_request(path):
+    request_globals = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (node.module == "flask" and alias.name in ("request", "g", "session", "has_request_context"))
+        or (
+            node.module in ("streamsvc.security.authentication", "streamsvc.http.request_facts")
+            and "current_" in alias.name
+        )
+    }
+    assert not request_globals, "request facts and the principal are passed in as arguments"
+
+
+def test_a_top_level_function_is_named_by_a_verb_and_its_object():
+    vague = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in FILES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.strip("_") in VAGUE_NAMES
+    ]
+    assert not vague

@@ -19,7 +19,7 @@ NEVER_DECLARED = {"account_id", "password_hash", "token_hash", "pin_hash", "emai
 MARK = "zq9mark"
 OF_CONSTANTS = {
     "f'PRAGMA {pragma}'",
-    """f"{column} IN ({', '.join((repr(word) for word in words))})\"""",
+    """f"{column} IN ({', '.join((repr(word) for word in values))})\"""",
     "'book IN ({})'.format(', '.join(map(repr, BOOKS)))",
 }
 """Texts put together of words that stand in the code, nothing else: settings of SQLite, conditions of indexes."""

@@ -1,4 +1,4 @@
-"""Opening an account, telling about it, confirming its address."""
+"""Sign-up, updates of the account, and verification of the email address."""
 
 from email import message_from_bytes, policy
 
@@ -22,20 +22,20 @@ def sign_up(client, **changes):
     return client.post("/v1/accounts", json={k: v for k, v in body.items() if v is not None})
 
 
-def test_an_account_comes_with_one_profile_that_watches(client):
-    told = sign_up(client, name="Ann Other", locale="fr", time_zone="Europe/Berlin").json
-    assert [(p["name"], p["language"]) for p in told["profiles"]] == [("Ann", "fr")]
-    assert told["profile"] == told["profiles"][0]
-    assert (told["account"]["time_zone"], told["account"]["email_verified"]) == ("Europe/Berlin", False)
+def test_a_new_account_has_one_profile_which_is_selected(client):
+    body = sign_up(client, name="Ann Other", locale="fr", time_zone="Europe/Berlin").json
+    assert [(p["name"], p["language"]) for p in body["profiles"]] == [("Ann", "fr")]
+    assert body["profile"] == body["profiles"][0]
+    assert (body["account"]["time_zone"], body["account"]["email_verified"]) == ("Europe/Berlin", False)
 
 
-@pytest.mark.parametrize("same", ["ann@example.com", "ANN@Example.COM", " ann@example.com"])
-def test_one_address_has_one_account_however_it_is_written(client, same):
+@pytest.mark.parametrize("spelling", ["ann@example.com", "ANN@Example.COM", " ann@example.com"])
+def test_spellings_of_one_email_address_share_one_account(client, spelling):
     assert sign_up(client).status_code == 201
-    assert code_of(sign_up(client, email=same)) == (409, "email_taken")
+    assert code_of(sign_up(client, email=spelling)) == (409, "email_taken")
 
 
-def test_the_local_part_is_shown_as_its_owner_writes_it(client):
+def test_the_local_part_keeps_its_spelling(client):
     assert sign_up(client, email="Ann.Other@EXAMPLE.com").json["account"]["email"] == "Ann.Other@example.com"
 
 
@@ -58,18 +58,18 @@ def test_the_local_part_is_shown_as_its_owner_writes_it(client):
         ("role", "admin"),
     ],
 )
-def test_what_cannot_be_an_account_is_refused_by_field(client, field, value):
-    answer = sign_up(client, **{field: value})
-    assert answer.status_code == 422
-    assert list(answer.json["errors"]) == [field]
+def test_invalid_sign_ups_are_rejected_by_field(client, field, value):
+    response = sign_up(client, **{field: value})
+    assert response.status_code == 422
+    assert list(response.json["errors"]) == [field]
 
 
-def test_the_names_of_the_service_and_of_its_plans_make_no_password(app, client, monkeypatch):
+def test_passwords_from_the_names_of_the_service_and_its_plans_are_rejected(app, client, monkeypatch):
     words = "Kinoheld24", "FamilyUltra1", "sofasofa99"
     for n, word in enumerate(words):
         assert sign_up(client, email=f"a{n}@a.example", password=word).status_code == 201
-    site = app.extensions["settings"].replace(public_url="https://www.kinoheld.example")
-    monkeypatch.setitem(app.extensions, "settings", site)
+    settings = app.extensions["settings"].replace(public_url="https://www.kinoheld.example")
+    monkeypatch.setitem(app.extensions, "settings", settings)
     features = {"max_streams": 1, "max_height": 720, "max_profiles": 1, "max_devices": 1}
     features |= {"downloads": False, "ads": True}
     prices = [{"currency": "EUR", "amount_minor": 1, "tax": "inclusive"}]
@@ -82,36 +82,36 @@ def test_the_names_of_the_service_and_of_its_plans_make_no_password(app, client,
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "pässwörter sind lang", "  spaces count  ", "密碼密碼密碼密碼x"]
 )
-def test_any_long_enough_password_is_taken_as_it_is(client, password):
+def test_any_long_enough_password_is_accepted_unchanged(client, password):
     assert sign_up(client, password=password).status_code == 201
     assert Person(client, "ann@example.com", password).sign_in().status_code == 201
     assert Person(client, "ann@example.com", password.strip() + "x").sign_in().status_code == 401
 
 
-def test_how_long_a_password_is_at_least_the_settings_say(app, client):
+def test_the_settings_define_the_minimum_password_length(app, client):
     settings = app.extensions["settings"]
     assert sign_up(client, password="violet1").status_code == 422
     app.extensions["settings"] = settings.replace(shortest_password=15)
     try:
-        refused = sign_up(client, password="violet heron 7")
-        assert refused.json["errors"] == {"password": ["Use at least 15 characters."]}
+        rejected = sign_up(client, password="violet heron 7")
+        assert rejected.json["errors"] == {"password": ["Use at least 15 characters."]}
         assert sign_up(client, password="violet herons 7").status_code == 201
     finally:
         app.extensions["settings"] = settings
 
 
-def test_a_password_is_the_same_however_its_letters_were_composed(client):
+def test_composed_and_decomposed_characters_make_the_same_password(client):
     assert sign_up(client, password="caf\u00e9 au lait").status_code == 201
     assert Person(client, "ann@example.com", "cafe\u0301 au lait").sign_in().status_code == 201
 
 
-def test_a_repeated_sign_up_makes_one_account(client):
+def test_a_retried_sign_up_creates_one_account(client):
     headers = {"Idempotency-Key": "once"}
     first, again = (Person(client, "ann@example.com", headers=headers).sign_up() for _ in range(2))
     assert (first.status_code, again.status_code, again.json) == (201, 201, first.json)
 
 
-def test_the_owner_changes_what_is_told_about_them(client):
+def test_the_owner_updates_their_account(client):
     ann = new_person(client)
     changed = ann.patch("/v1/account", {"name": "Ann", "country": "FR", "time_zone": "Europe/Paris", "locale": "fr"})
     assert changed.json == ann.get("/v1/account").json
@@ -119,7 +119,7 @@ def test_the_owner_changes_what_is_told_about_them(client):
     assert ann.patch("/v1/account", {"email": "x@example.com"}).status_code == 422
 
 
-def test_an_address_is_confirmed_by_the_mail_that_went_there_once(app, client):
+def test_an_email_address_is_verified_once_by_the_mailed_token(app, client):
     ann = new_person(client)
     token = mailed_token(app, ann.email, "email_verification")
     assert client.put("/v1/email-verifications", json={"token": token}).status_code == 204
@@ -127,14 +127,14 @@ def test_an_address_is_confirmed_by_the_mail_that_went_there_once(app, client):
     assert code_of(client.put("/v1/email-verifications", json={"token": token})) == (422, "token_invalid")
 
 
-def test_a_mailed_token_grows_old(app, client, clock):
+def test_a_mailed_token_expires(app, client, clock):
     ann = new_person(client)
     token = mailed_token(app, ann.email, "email_verification")
     clock.advance(hours=24)
     assert code_of(client.put("/v1/email-verifications", json={"token": token})) == (422, "token_invalid")
 
 
-def test_no_mail_and_no_job_holds_a_secret_outside_the_sandbox(database, new_app, tmp_path):
+def test_outside_the_sandbox_no_mail_or_job_stores_a_secret(database, new_app, tmp_path):
     app = new_app(database, "mailing", sandbox=False, env="development", mail_url=f"file:{tmp_path}")
     new_person(app.test_client())
     assert run_jobs(app) >= 1
@@ -143,12 +143,12 @@ def test_no_mail_and_no_job_holds_a_secret_outside_the_sandbox(database, new_app
     text = message.get_body(("plain",)).get_content()
     token = text.split("token=")[1].split()[0]
     assert token not in everything(app)
-    assert "?" not in text.partition("#")[0], "a secret stands behind the #, where no server sees it"
-    answer = app.test_client().put("/v1/email-verifications", json={"token": token})
-    assert answer.status_code == 204
+    assert "?" not in text.partition("#")[0], "the secret is in the fragment, which is not sent to servers"
+    response = app.test_client().put("/v1/email-verifications", json={"token": token})
+    assert response.status_code == 204
 
 
-def test_the_mail_is_sent_again_to_who_asks_until_the_address_is_confirmed(app, client):
+def test_the_verification_mail_is_resent_until_the_address_is_verified(app, client):
     ann = new_person(client)
     first = mailed_token(app, ann.email, "email_verification")
     assert ann.post("/v1/email-verifications").status_code == 202
@@ -159,24 +159,24 @@ def test_the_mail_is_sent_again_to_who_asks_until_the_address_is_confirmed(app, 
     assert len(mails(app, ann.email, "email_verification")) == 2
 
 
-def test_where_sign_up_is_confirmed_a_taken_address_looks_like_a_free_one(database, new_app):
+def test_in_confirm_mode_a_taken_address_looks_like_a_free_one(database, new_app):
     app = new_app(database, "confirming", signup="confirm")
     client = app.test_client()
-    answers = [sign_up(client), None, sign_up(client)]
+    responses = [sign_up(client), None, sign_up(client)]
     token = mailed_token(app, "ann@example.com", "sign_up")
     ann = Person(client, "ann@example.com")
     assert code_of(ann.sign_in()) == (401, "invalid_credentials")
     assert client.put("/v1/email-verifications", json={"token": token}).status_code == 204
-    answers[1] = sign_up(client, password="somebody else's 1")
-    shown = [(a.status_code, a.json, {k for k, _ in a.headers}) for a in answers]
-    assert shown[0] == shown[1] == shown[2] and shown[0][0] == 202
+    responses[1] = sign_up(client, password="somebody else's 1")
+    seen = [(a.status_code, a.json, {k for k, _ in a.headers}) for a in responses]
+    assert seen[0] == seen[1] == seen[2] and seen[0][0] == 202
     assert ann.sign_in().json["account"]["email_verified"]
     assert len(mails(app, ann.email, "sign_up_again")) == 1
     assert {sign_up(client).status_code for _ in range(4)} == {202}
-    assert len(mails(app, ann.email, "sign_up_again")) == 3, "five mails an hour, and the rest is dropped in silence"
+    assert len(mails(app, ann.email, "sign_up_again")) == 3, "five mails an hour, and the rest are dropped silently"
 
 
-def test_mail_is_read_by_operators_alone(app, client):
+def test_only_operators_read_sandbox_mail(app, client):
     ann = new_person(client)
     assert code_of(ann.get("/v1/sandbox/emails")) == (401, "not_signed_in")
     assert code_of(operator(app, "support").get("/v1/sandbox/emails")) == (403, "insufficient_scope")

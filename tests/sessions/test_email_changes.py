@@ -1,4 +1,4 @@
-"""Another e-mail address, confirmed by the new one, undone by the old one."""
+"""Changes of the email address: confirmed by the new address, undone by the old one."""
 
 import pytest
 
@@ -16,22 +16,22 @@ def confirm(client, token):
     return client.put("/v1/email-verifications", json={"token": token})
 
 
-def test_the_new_address_counts_once_it_confirms(app, client, ann):
+def test_the_new_address_takes_effect_when_confirmed(app, client, ann):
     assert ann.put("/v1/account/email", {"email": NEW}).status_code == 202
     assert ann.get("/v1/account").json["email"] == ann.email
     assert confirm(client, mailed_token(app, NEW, "email_change")).status_code == 204
-    told = ann.get("/v1/account").json
-    assert (told["email"], told["email_verified"]) == (NEW, True)
+    account = ann.get("/v1/account").json
+    assert (account["email"], account["email_verified"]) == (NEW, True)
     assert code_of(ann.again().sign_in()) == (401, "invalid_credentials")
     assert Person(client, NEW).sign_in().status_code == 201
 
 
-def test_it_needs_a_recent_proof(ann, clock):
+def test_changing_the_email_requires_recent_authentication(ann, clock):
     clock.advance(minutes=11)
     assert code_of(ann.put("/v1/account/email", {"email": NEW})) == (403, "reauthentication_required")
 
 
-def test_the_old_address_undoes_it_for_a_week_and_signs_everybody_out(app, client, ann, clock):
+def test_the_old_address_undoes_the_change_for_a_week_and_ends_all_sessions(app, client, ann, clock):
     ann.put("/v1/account/email", {"email": NEW})
     undo = mailed_token(app, ann.email, "email_undo")
     confirm(client, mailed_token(app, NEW, "email_change"))
@@ -43,7 +43,7 @@ def test_the_old_address_undoes_it_for_a_week_and_signs_everybody_out(app, clien
     assert Person(client, ann.email, "another secret 8").sign_in().json["account"]["email"] == ann.email
 
 
-def test_undoing_before_the_new_address_confirmed_stops_the_change(app, client, ann):
+def test_undoing_before_the_confirmation_cancels_the_change(app, client, ann):
     ann.put("/v1/account/email", {"email": NEW})
     change = mailed_token(app, NEW, "email_change")
     assert confirm(client, mailed_token(app, ann.email, "email_undo")).status_code == 204
@@ -52,32 +52,32 @@ def test_undoing_before_the_new_address_confirmed_stops_the_change(app, client, 
 
 @pytest.fixture
 def hijacked(app, client, ann):
-    """Ann's account, whose password and address an intruder changed; `undo`: what she was mailed before."""
+    """Ann's account, whose password and email an intruder changed; `undo` is the token mailed to Ann before."""
     ann.put("/v1/account/email", {"email": NEW})
     ann.undo = mailed_token(app, ann.email, "email_undo")
     confirm(client, mailed_token(app, NEW, "email_change"))
-    intruder = Person(client, NEW, "an intruder's word 7", token=ann.token)
+    intruder = Person(client, NEW, "an intruder's password 7", token=ann.token)
     assert intruder.put("/v1/account/password", {"current_password": ann.password, "password": intruder.password})
     ann.intruder = intruder
     return ann
 
 
-def test_whoever_has_the_new_address_cannot_take_the_undo_from_the_old_one(app, client, hijacked):
+def test_the_new_address_cannot_invalidate_the_undo_of_the_old_one(app, client, hijacked):
     hijacked.intruder.put("/v1/account/email", {"email": "further@elsewhere.example"})
-    theirs = mailed_token(app, NEW, "email_undo")
-    assert [confirm(client, token).status_code for token in (theirs, hijacked.undo)] == [204, 204]
+    intruders_undo = mailed_token(app, NEW, "email_undo")
+    assert [confirm(client, token).status_code for token in (intruders_undo, hijacked.undo)] == [204, 204]
     token = mailed_token(app, hijacked.email, "password_reset")
     assert client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"}).status_code == 204
     assert Person(client, hijacked.email, "another secret 8").sign_in().status_code == 201
 
 
-def test_after_an_undo_the_password_that_an_intruder_set_opens_nothing(client, hijacked):
+def test_after_an_undo_the_intruders_password_is_rejected(client, hijacked):
     assert confirm(client, hijacked.undo).status_code == 204
     for email in (hijacked.email, NEW):
         assert code_of(Person(client, email, hijacked.intruder.password).sign_in()) == (401, "invalid_credentials")
 
 
-def test_an_authenticator_goes_with_an_undo_only_if_it_came_after_the_change_was_asked(app, client, ann, clock):
+def test_an_undo_removes_an_authenticator_only_if_it_was_added_after_the_change_was_requested(app, client, ann, clock):
     def has_app():
         token = mailed_token(app, ann.email, "password_reset")
         assert client.put("/v1/password-resets", json={"token": token, "password": ann.password}).status_code == 204
@@ -99,7 +99,7 @@ def test_an_authenticator_goes_with_an_undo_only_if_it_came_after_the_change_was
     assert has_app()
 
 
-def test_an_undo_takes_back_that_an_intruder_deleted_the_account(app, client, hijacked):
+def test_an_undo_restores_an_account_that_an_intruder_deleted(app, client, hijacked):
     assert hijacked.intruder.delete("/v1/account").status_code == 204
     assert confirm(client, hijacked.undo).status_code == 204
     token = mailed_token(app, hijacked.email, "password_reset")
@@ -107,34 +107,34 @@ def test_an_undo_takes_back_that_an_intruder_deleted_the_account(app, client, hi
     assert Person(client, hijacked.email, "another secret 8").sign_in().status_code == 201
 
 
-def test_a_new_password_stops_a_change_that_was_not_confirmed_yet(app, client, ann):
+def test_a_new_password_cancels_an_unconfirmed_change(app, client, ann):
     ann.put("/v1/account/email", {"email": NEW})
     change = mailed_token(app, NEW, "email_change")
     ann.put("/v1/account/password", {"current_password": ann.password, "password": "another secret 8"})
     assert code_of(confirm(client, change)) == (422, "token_invalid")
 
 
-def test_after_a_week_the_change_stands(app, client, ann, clock):
+def test_after_a_week_the_change_is_final(app, client, ann, clock):
     ann.put("/v1/account/email", {"email": NEW})
     undo = mailed_token(app, ann.email, "email_undo")
     clock.advance(days=7)
     assert code_of(confirm(client, undo)) == (422, "token_invalid")
 
 
-def test_no_mailbox_is_flooded_by_changes_that_nobody_confirms(app, client, ann):
-    asked = [ann.put("/v1/account/email", {"email": f"ann{n}@elsewhere.example"}).status_code for n in range(6)]
-    assert asked == [202] * 5 + [429]
+def test_email_change_mails_are_rate_limited(app, client, ann):
+    statuses = [ann.put("/v1/account/email", {"email": f"ann{n}@elsewhere.example"}).status_code for n in range(6)]
+    assert statuses == [202] * 5 + [429]
     assert len(mails(app, ann.email, "email_undo")) == 5
 
 
-def test_whether_an_address_is_taken_is_told_to_who_reads_its_mail_alone(app, client, ann):
+def test_only_the_confirmation_reveals_that_an_address_is_taken(app, client, ann):
     bob = new_person(client, "bob")
     free, taken = ann.put("/v1/account/email", {"email": NEW}), ann.put("/v1/account/email", {"email": bob.email})
     assert (free.status_code, free.json) == (taken.status_code, taken.json)
     assert code_of(confirm(client, mailed_token(app, bob.email, "email_change"))) == (409, "email_taken")
 
 
-def test_a_verification_of_the_old_address_does_not_verify_the_new_one(app, client, ann):
+def test_verifying_the_old_address_does_not_verify_the_new_one(app, client, ann):
     old = mailed_token(app, ann.email, "email_verification")
     ann.put("/v1/account/email", {"email": NEW})
     confirm(client, mailed_token(app, NEW, "email_change"))

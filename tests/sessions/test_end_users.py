@@ -1,4 +1,4 @@
-"""A front end's server vouches for its viewers' addresses: signed with its own key, for one call, for a minute."""
+"""Signed end-user addresses: a front end signs its viewer's address with its API key, for one call and one minute."""
 
 import hmac
 import re
@@ -16,7 +16,7 @@ PATH = "/v1/sessions"
 
 @pytest.fixture
 def front(app):
-    """A front end's key: {id, token}."""
+    """A front end's API key: {id, token}."""
     return operator(app).post("/v1/admin/api-keys", {"name": "web", "scopes": ["frontend"]}).json
 
 
@@ -26,18 +26,18 @@ def header(key, address="203.0.113.9", method="POST", path=PATH, later_s=0, sign
     return {"X-End-User-Address": f"{address}; key={key['id']}; t={at_s}; sig={signed}"}
 
 
-def guess(client, headers, email="nobody@example.com"):
-    return client.post(PATH, json={"email": email, "password": "a wrong guess"}, headers=headers)
+def fail_sign_in(client, headers, email="nobody@example.com"):
+    return client.post(PATH, json={"email": email, "password": "a wrong password"}, headers=headers)
 
 
-def test_throttles_count_viewers_not_the_front_end(client, front):
-    sprayed = [guess(client, header(front, "203.0.113.1"), f"{n}@example.com").status_code for n in range(11)]
-    assert sprayed == [401] * 10 + [429]
-    assert guess(client, header(front, "203.0.113.2")).status_code == 401
-    assert guess(client, {}).status_code == 401, "the front end's own address has a count of its own"
+def test_rate_limits_count_viewers_not_the_front_end(client, front):
+    statuses = [fail_sign_in(client, header(front, "203.0.113.1"), f"{n}@example.com").status_code for n in range(11)]
+    assert statuses == [401] * 10 + [429]
+    assert fail_sign_in(client, header(front, "203.0.113.2")).status_code == 401
+    assert fail_sign_in(client, {}).status_code == 401, "the front end's own address is counted separately"
 
 
-def test_what_is_kept_of_a_session_tells_the_viewers_address(client, front):
+def test_sessions_store_the_viewers_address(client, front):
     ann = new_person(client)
     assert ann.again(headers=header(front, "2001:db8::7")).sign_in().status_code == 201
     assert ann.get("/v1/sessions").json["items"][0]["address"] == "2001:db8::7"
@@ -56,26 +56,26 @@ def test_what_is_kept_of_a_session_tells_the_viewers_address(client, front):
     ],
     ids=str,
 )
-def test_a_header_that_does_not_hold_is_refused(client, front, wrong):
-    assert code_of(guess(client, header(front, **wrong))) == (400, "end_user_address_invalid")
-    assert guess(client, header(front)).status_code == 401
+def test_an_invalid_signature_is_rejected(client, front, wrong):
+    assert code_of(fail_sign_in(client, header(front, **wrong))) == (400, "end_user_address_invalid")
+    assert fail_sign_in(client, header(front)).status_code == 401
 
 
 @pytest.mark.parametrize("text", ["", "203.0.113.9", "203.0.113.9; key=key_x; t=1; sig=" + "0" * 64, "x" * 4000])
-def test_what_is_no_such_header_is_refused(client, front, text):
-    assert code_of(guess(client, {"X-End-User-Address": text})) == (400, "end_user_address_invalid")
+def test_a_malformed_header_is_rejected(client, front, text):
+    assert code_of(fail_sign_in(client, {"X-End-User-Address": text})) == (400, "end_user_address_invalid")
 
 
-def test_a_key_without_the_scope_and_a_revoked_one_vouch_for_nobody(app, client, front):
+def test_keys_without_the_scope_and_revoked_keys_cannot_sign(app, client, front):
     admin = operator(app)
     other = admin.post("/v1/admin/api-keys", {"name": "other", "scopes": ["catalog", "support"]}).json
-    assert guess(client, header(other)).status_code == 400
-    assert guess(client, header(front)).status_code == 401
+    assert fail_sign_in(client, header(other)).status_code == 400
+    assert fail_sign_in(client, header(front)).status_code == 401
     admin.delete(f"/v1/admin/api-keys/{front['id']}")
-    assert guess(client, header(front)).status_code == 400
+    assert fail_sign_in(client, header(front)).status_code == 400
 
 
-def test_the_example_in_the_documentation_signs_what_is_believed(client, front):
+def test_the_example_in_the_documentation_is_accepted(client, front):
     [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
     names = {"hmac": hmac, "time": time}
     exec(example, names)
@@ -85,5 +85,5 @@ def test_the_example_in_the_documentation_signs_what_is_believed(client, front):
     assert ann.get("/v1/sessions").json["items"][0]["address"] == "198.51.100.4"
 
 
-def test_it_opens_no_door(client, front):
+def test_the_header_grants_no_access(client, front):
     assert code_of(Person(client, "web", token=front["token"]).get("/v1/admin/accounts")) == (403, "insufficient_scope")

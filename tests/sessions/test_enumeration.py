@@ -1,4 +1,4 @@
-"""Nobody learns from an answer, its headers, its hashes or its statements whether somebody has an account."""
+"""Account enumeration: responses, headers, hashes and statements do not depend on whether an account exists."""
 
 from functools import partial
 
@@ -15,8 +15,8 @@ STATES = ("unknown", "wrong password", "unverified", "verified", "disabled", "no
 
 
 @pytest.fixture
-def people(app, client):
-    """One account in each state, by name."""
+def accounts(app, client):
+    """One account in each state, named after it."""
     for state in STATES[1:]:
         new_person(client, state.replace(" ", "_"))
     run_jobs(app)
@@ -29,8 +29,8 @@ def people(app, client):
         db.session.commit()
 
 
-class Watch:
-    """Counts what one request costs: statements by their text, hashes."""
+class Costs:
+    """Records the cost of a request: its statements and its number of hashes."""
 
     def __init__(self, app, monkeypatch):
         self.statements, self.hashes = [], 0
@@ -39,102 +39,110 @@ class Watch:
                 sa.event.listen(engine, "before_cursor_execute", lambda c, cur, text, *r: self.statements.append(text))
         verify = argon2._password_hasher.verify_secret
 
-        def counted(*details):
+        def counted(*args):
             self.hashes += 1
-            return verify(*details)
+            return verify(*args)
 
         monkeypatch.setattr(argon2._password_hasher, "verify_secret", counted)
 
-    def of(self, send):
+    def measure(self, send):
+        """Status, headers, body, hashes and statements of one request."""
         self.statements, self.hashes = [], 0
-        answer = send()
-        headers = {k: v for k, v in answer.headers if k != "X-Request-Id"}
-        body = {k: len(v) if k == "binding" else v for k, v in (answer.json or {}).items() if k != "request_id"}
-        return answer.status_code, headers, body, self.hashes, tuple(self.statements)
+        response = send()
+        headers = {k: v for k, v in response.headers if k != "X-Request-Id"}
+        body = {k: len(v) if k == "binding" else v for k, v in (response.json or {}).items() if k != "request_id"}
+        return response.status_code, headers, body, self.hashes, tuple(self.statements)
 
 
 @pytest.fixture
-def watch(app, monkeypatch):
-    return Watch(app, monkeypatch)
+def costs(app, monkeypatch):
+    return Costs(app, monkeypatch)
 
 
 def email_of(state):
     return f"{state.replace(' ', '_')}@example.com"
 
 
-def alike(watch, send):
-    return {state: watch.of(lambda state=state: send(email_of(state))) for state in STATES}
+def measure_states(costs, send):
+    """State -> what a request for it costs."""
+    return {state: costs.measure(lambda state=state: send(email_of(state))) for state in STATES}
 
 
-def assert_all_equal(seen):
-    first = seen["unknown"]
-    assert {state: shown for state, shown in seen.items() if shown != first} == {}
+def assert_all_equal(measured):
+    expected = measured["unknown"]
+    assert {state: cost for state, cost in measured.items() if cost != expected} == {}
 
 
 @pytest.mark.parametrize("password", ["a wrong password", "x" * 1024, " ", SECRET + " "])
-def test_a_refused_sign_in_looks_and_costs_the_same_in_every_state(client, people, watch, password):
+def test_failed_sign_ins_look_and_cost_the_same_in_every_state(client, accounts, costs, password):
     def send(email):
         address = {"REMOTE_ADDR": f"203.0.113.{STATES.index(email.partition('@')[0].replace('_', ' '))}"}
         return client.post("/v1/sessions", json={"email": email, "password": password}, environ_base=address)
 
-    first = alike(watch, send)
+    first = measure_states(costs, send)
     assert_all_equal(first)
     assert (first["unknown"][0], first["unknown"][2]["code"], first["unknown"][3]) == (401, "invalid_credentials", 1)
-    assert_all_equal(alike(watch, send))
+    assert_all_equal(measure_states(costs, send))
 
 
 @pytest.mark.parametrize("state", ["disabled", "no password", "deleted"])
-def test_even_the_right_password_does_not_tell_what_is_wrong_with_an_account(client, people, watch, state):
+def test_a_correct_password_does_not_reveal_why_an_account_cannot_sign_in(client, accounts, costs, state):
     def send(email):
         return client.post("/v1/sessions", json={"email": email, "password": SECRET})
 
-    assert watch.of(lambda: send(email_of(state))) == watch.of(lambda: send("nobody@example.com"))
+    assert costs.measure(lambda: send(email_of(state))) == costs.measure(lambda: send("nobody@example.com"))
 
 
-def test_a_locked_door_looks_the_same_whoever_lives_behind_it(client, people, watch):
-    seen = {}
+def test_a_locked_out_identifier_looks_the_same_with_and_without_an_account(client, accounts, costs):
+    measured = {}
     for number, state in enumerate(STATES):
         for attempt in range(7):
-            told = {"json": {"email": email_of(state), "password": "a wrong password"}}
-            told["environ_base"] = {"REMOTE_ADDR": f"203.0.{number}.{attempt}"}
-            seen[state] = watch.of(partial(client.post, "/v1/sessions", **told))
-    assert_all_equal(seen)
-    assert (seen["unknown"][0], seen["unknown"][3]) == (429, 0)
+            call = {"json": {"email": email_of(state), "password": "a wrong password"}}
+            call["environ_base"] = {"REMOTE_ADDR": f"203.0.{number}.{attempt}"}
+            measured[state] = costs.measure(partial(client.post, "/v1/sessions", **call))
+    assert_all_equal(measured)
+    assert (measured["unknown"][0], measured["unknown"][3]) == (429, 0)
 
 
 @pytest.mark.parametrize("password", ["", "x" * 1025])
-def test_what_cannot_be_a_password_is_refused_before_anybody_is_looked_up(client, people, watch, password):
-    seen = alike(watch, lambda email: client.post("/v1/sessions", json={"email": email, "password": password}))
-    assert_all_equal(seen)
-    assert (seen["unknown"][0], seen["unknown"][3]) == (422, 0)
+def test_impossible_passwords_are_rejected_before_the_account_is_looked_up(client, accounts, costs, password):
+    measured = measure_states(
+        costs, lambda email: client.post("/v1/sessions", json={"email": email, "password": password})
+    )
+    assert_all_equal(measured)
+    assert (measured["unknown"][0], measured["unknown"][3]) == (422, 0)
 
 
 @pytest.mark.parametrize("path", ["/v1/password-resets", "/v1/magic-links"])
-def test_asking_for_a_mail_looks_and_costs_the_same_the_first_and_the_second_time(client, people, watch, path):
+def test_mail_requests_look_and_cost_the_same_the_first_and_the_second_time(client, accounts, costs, path):
     def send(email):
         return client.post(path, json={"email": email})
 
     for _ in range(2):
-        seen = alike(watch, send)
-        assert_all_equal(seen)
-        assert seen["unknown"][0] == 202
+        measured = measure_states(costs, send)
+        assert_all_equal(measured)
+        assert measured["unknown"][0] == 202
 
 
-def test_a_made_up_token_costs_the_same_as_a_used_one(app, client, people, watch):
+def test_an_invented_token_costs_the_same_as_a_used_one(app, client, accounts, costs):
     def send(token):
         return client.put("/v1/email-verifications", json={"token": token})
 
     mail = operator(app).get("/v1/sandbox/emails?to=verified@example.com").json["items"][0]["text"]
     token = mail.split("token=")[1].split()[0]
     assert send(token).status_code == 204
-    assert watch.of(lambda: send(token)) == watch.of(lambda: send("made-up"))
+    assert costs.measure(lambda: send(token)) == costs.measure(lambda: send("invented"))
 
 
-def test_the_check_itself_would_notice_a_missing_hash(client, people, watch, monkeypatch):
-    """A planted fault: no hash where there is no account."""
+def test_the_check_detects_a_missing_hash(client, accounts, costs, monkeypatch):
+    """Inject an error: no hash if there is no account."""
     monkeypatch.setattr(
-        password_hashing.HashingPermit, "verify_password", lambda place, kept, password: kept is not None
+        password_hashing.HashingPermit,
+        "verify_password",
+        lambda permit, password_hash, password: password_hash is not None,
     )
-    seen = alike(watch, lambda email: client.post("/v1/sessions", json={"email": email, "password": "wrong"}))
+    measured = measure_states(
+        costs, lambda email: client.post("/v1/sessions", json={"email": email, "password": "wrong"})
+    )
     with pytest.raises(AssertionError):
-        assert_all_equal(seen)
+        assert_all_equal(measured)

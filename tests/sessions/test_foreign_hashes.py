@@ -1,4 +1,4 @@
-"""Accounts from other systems: their hashes are verified as they are, and become ours at the first sign-in."""
+"""Imported password hashes: verified as they are, and replaced by argon2id hashes at the first sign-in."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from streamsvc.security import password_hashing
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, everything, mailed_token, operator
 
-WORD = "a lông secret 7"
+PASSWORD = "a lông secret 7"
 SALT = b"salt of 16 bytes"
 
 
@@ -31,22 +31,22 @@ def ab64(raw):
 
 
 def scrypt(n=1024, r=8, p=1, size=32):
-    return hashlib.scrypt(WORD.encode(), salt=SALT, n=n, r=r, p=p, dklen=size)
+    return hashlib.scrypt(PASSWORD.encode(), salt=SALT, n=n, r=r, p=p, dklen=size)
 
 
 def pbkdf2(name, rounds=1000):
-    return hashlib.pbkdf2_hmac(name, WORD.encode(), SALT, rounds)
+    return hashlib.pbkdf2_hmac(name, PASSWORD.encode(), SALT, rounds)
 
 
-SHA = hashlib.sha256(WORD.encode()).hexdigest().encode()
-MADE = {
-    "argon2id": PasswordHasher(1, 8, 1).hash(WORD),
-    "argon2i": PasswordHasher(1, 8, 1, type=Type.I).hash(WORD),
-    "Django argon2": "argon2" + PasswordHasher(1, 8, 1).hash(WORD),
-    "bcrypt 2b": bcrypt.hashpw(WORD.encode(), bcrypt.gensalt(4)).decode(),
-    "bcrypt 2a": bcrypt.hashpw(WORD.encode(), bcrypt.gensalt(4, b"2a")).decode(),
-    "bcrypt 2y": bcrypt.hashpw(WORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$"),
-    "Django bcrypt": "bcrypt$" + bcrypt.hashpw(WORD.encode(), bcrypt.gensalt(4)).decode(),
+SHA = hashlib.sha256(PASSWORD.encode()).hexdigest().encode()
+HASHES = {
+    "argon2id": PasswordHasher(1, 8, 1).hash(PASSWORD),
+    "argon2i": PasswordHasher(1, 8, 1, type=Type.I).hash(PASSWORD),
+    "Django argon2": "argon2" + PasswordHasher(1, 8, 1).hash(PASSWORD),
+    "bcrypt 2b": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
+    "bcrypt 2a": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, b"2a")).decode(),
+    "bcrypt 2y": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$"),
+    "Django bcrypt": "bcrypt$" + bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
     "Django bcrypt_sha256": "bcrypt_sha256$" + bcrypt.hashpw(SHA, bcrypt.gensalt(4)).decode(),
     "passlib scrypt": f"$scrypt$ln=10,r=8,p=1${ab64(SALT)}${ab64(scrypt())}",
     "Django scrypt": f"scrypt${SALT.decode()}$1024$8$1${b64(scrypt(size=64))}",
@@ -58,23 +58,23 @@ MADE = {
 }
 
 
-def take_over(app, password_hash, email="ann@example.com"):
+def import_account(app, password_hash, email="ann@example.com"):
     body = {"email": email, "country": "DE", "password_hash": password_hash, "email_verified": True}
     return operator(app).post("/v1/admin/accounts", body)
 
 
-@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
-def test_a_hash_of_another_system_opens_for_its_password_alone(made):
-    kept = parse_foreign_hash(made)
-    assert kept.verify_password(WORD)
-    assert not kept.verify_password(WORD + "x")
+@pytest.mark.parametrize("text", HASHES.values(), ids=HASHES)
+def test_a_foreign_hash_verifies_its_password_only(text):
+    foreign_hash = parse_foreign_hash(text)
+    assert foreign_hash.verify_password(PASSWORD)
+    assert not foreign_hash.verify_password(PASSWORD + "x")
 
 
 @pytest.mark.parametrize("form", ["Django pbkdf2", "bcrypt 2y", "passlib scrypt", "argon2i"])
-def test_the_first_sign_in_makes_a_hash_of_ours_of_it(app, client, form):
-    made = take_over(app, MADE[form])
-    assert made.status_code == 201, made.json
-    ann = Person(client, "ann@example.com", WORD)
+def test_the_first_sign_in_replaces_a_foreign_hash(app, client, form):
+    imported = import_account(app, HASHES[form])
+    assert imported.status_code == 201, imported.json
+    ann = Person(client, "ann@example.com", PASSWORD)
     assert code_of(Person(client, ann.email, "wrong").sign_in()) == (401, "invalid_credentials")
     assert [ann.sign_in().status_code for _ in range(2)] == [201, 201]
     with app.app_context():
@@ -108,80 +108,81 @@ def test_the_first_sign_in_makes_a_hash_of_ours_of_it(app, client, form):
         "",
     ],
 )
-def test_what_is_unknown_or_costs_too_much_is_refused_when_it_comes_in(app, hostile):
-    answer = take_over(app, hostile)
-    assert answer.status_code == 422
-    assert list(answer.json["errors"]) == ["password_hash"]
+def test_unknown_and_too_expensive_hashes_are_rejected_at_import(app, hostile):
+    response = import_account(app, hostile)
+    assert response.status_code == 422
+    assert list(response.json["errors"]) == ["password_hash"]
 
 
 MD5, SHA1 = (partial(hashlib.new, name) for name in ("md5", "sha1"))
 DIGESTS = {
-    "{md5}": ("{md5}", MD5(WORD.encode()).digest(), bytes.hex),
-    "{SHA1}": ("{SHA1}", SHA1(WORD.encode()).digest(), lambda raw: raw.hex().upper()),
-    "LDAP's {SHA}": ("{SHA}", SHA1(WORD.encode()).digest(), b64),
-    "LDAP's {SMD5}": ("{SMD5}", MD5(WORD.encode() + SALT).digest() + SALT, b64),
-    "LDAP's {SSHA}": ("{SSHA}", SHA1(WORD.encode() + SALT).digest() + SALT, b64),
-    "Django md5": ("md5$pepper:$", MD5(b"pepper:" + WORD.encode()).digest(), bytes.hex),
-    "Django sha1": ("sha1$$", SHA1(WORD.encode()).digest(), bytes.hex),
+    "{md5}": ("{md5}", MD5(PASSWORD.encode()).digest(), bytes.hex),
+    "{SHA1}": ("{SHA1}", SHA1(PASSWORD.encode()).digest(), lambda raw: raw.hex().upper()),
+    "LDAP's {SHA}": ("{SHA}", SHA1(PASSWORD.encode()).digest(), b64),
+    "LDAP's {SMD5}": ("{SMD5}", MD5(PASSWORD.encode() + SALT).digest() + SALT, b64),
+    "LDAP's {SSHA}": ("{SSHA}", SHA1(PASSWORD.encode() + SALT).digest() + SALT, b64),
+    "Django md5": ("md5$pepper:$", MD5(b"pepper:" + PASSWORD.encode()).digest(), bytes.hex),
+    "Django sha1": ("sha1$$", SHA1(PASSWORD.encode()).digest(), bytes.hex),
 }
 
 
-@pytest.mark.parametrize(("mark", "digest", "written"), DIGESTS.values(), ids=DIGESTS)
-def test_a_mere_digest_is_hashed_when_it_comes_in_and_kept_nowhere(app, client, monkeypatch, mark, digest, written):
-    pepper = {"password_pepper": (("a", "p" * 32),)} if mark == "{SMD5}" else {}
+@pytest.mark.parametrize(("scheme", "digest", "encode"), DIGESTS.values(), ids=DIGESTS)
+def test_a_plain_digest_is_hashed_at_import_and_not_stored(app, client, monkeypatch, scheme, digest, encode):
+    pepper = {"password_pepper": (("a", "p" * 32),)} if scheme == "{SMD5}" else {}
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(**pepper))
-    assert take_over(app, mark + written(digest)).status_code == 201
-    ours = r"(pepper:a:)?\$argon2id\$v=19\$m=8,t=1,p=1\$.+"
+    assert import_account(app, scheme + encode(digest)).status_code == 201
+    argon2_pattern = r"(pepper:a:)?\$argon2id\$v=19\$m=8,t=1,p=1\$.+"
     with app.app_context():
         assert re.fullmatch(
-            r"digest:(md5|sha1):[^:]*:[^:]*:" + ours, db.session.scalar(sa.select(Account.password_hash))
+            r"digest:(md5|sha1):[^:]*:[^:]*:" + argon2_pattern, db.session.scalar(sa.select(Account.password_hash))
         )
     bare = digest.removesuffix(SALT)
-    assert not [one for one in (bare.hex(), bare.hex().upper(), b64(bare)[:-4], b64(digest)) if one in everything(app)]
+    spellings = (bare.hex(), bare.hex().upper(), b64(bare)[:-4], b64(digest))
+    assert not [text for text in spellings if text in everything(app)]
     for wrong in ("wrong", bare.hex()):
         assert code_of(Person(client, "ann@example.com", wrong).sign_in()) == (401, "invalid_credentials")
-    assert [Person(client, "ann@example.com", WORD).sign_in().status_code for _ in range(2)] == [201, 201]
+    assert [Person(client, "ann@example.com", PASSWORD).sign_in().status_code for _ in range(2)] == [201, 201]
     with app.app_context():
-        assert re.fullmatch(ours, db.session.scalar(sa.select(Account.password_hash)))
+        assert re.fullmatch(argon2_pattern, db.session.scalar(sa.select(Account.password_hash)))
 
 
-def test_a_digest_that_comes_in_takes_a_strangers_place_or_waits_outside(app):
-    digest = "{md5}" + MD5(WORD.encode()).hexdigest()
-    with app.app_context(), ExitStack() as held:
+def test_importing_a_digest_needs_an_unknown_device_permit(app):
+    digest = "{md5}" + MD5(PASSWORD.encode()).hexdigest()
+    with app.app_context(), ExitStack() as permits:
         with suppress(Unavailable):
             while True:
-                held.enter_context(password_hashing.hashing_permit())
-        full = take_over(app, digest)
+                permits.enter_context(password_hashing.hashing_permit())
+        full = import_account(app, digest)
         assert (code_of(full), full.headers["Retry-After"]) == ((503, "unavailable"), "1")
-        assert take_over(app, MADE["argon2id"], "bob@example.com").status_code == 201
-    assert take_over(app, digest).status_code == 201
+        assert import_account(app, HASHES["argon2id"], "bob@example.com").status_code == 201
+    assert import_account(app, digest).status_code == 201
 
 
-def test_an_account_without_a_hash_is_opened_by_a_reset(app, client):
-    assert take_over(app, None).status_code == 201
-    ann = Person(client, "ann@example.com", WORD)
+def test_an_account_imported_without_a_hash_is_accessible_after_a_reset(app, client):
+    assert import_account(app, None).status_code == 201
+    ann = Person(client, "ann@example.com", PASSWORD)
     assert code_of(ann.sign_in()) == (401, "invalid_credentials")
     client.post("/v1/password-resets", json={"email": ann.email})
     token = mailed_token(app, ann.email, "password_reset")
-    assert client.put("/v1/password-resets", json={"token": token, "password": WORD}).status_code == 204
+    assert client.put("/v1/password-resets", json={"token": token, "password": PASSWORD}).status_code == 204
     assert ann.sign_in().status_code == 201
 
 
-def test_an_address_that_is_taken_is_told_to_the_operator(app):
-    assert take_over(app, MADE["argon2id"]).status_code == 201
-    assert code_of(take_over(app, MADE["argon2id"], "ANN@example.com")) == (409, "email_taken")
+def test_importing_a_taken_address_is_an_error(app):
+    assert import_account(app, HASHES["argon2id"]).status_code == 201
+    assert code_of(import_account(app, HASHES["argon2id"], "ANN@example.com")) == (409, "email_taken")
 
 
-def test_a_password_changed_meanwhile_is_not_set_back(app, client, monkeypatch):
-    take_over(app, MADE["Django pbkdf2"])
-    hashed = password_hashing.hash_password
+def test_rehashing_does_not_overwrite_a_password_changed_in_the_meantime(app, client, monkeypatch):
+    import_account(app, HASHES["Django pbkdf2"])
+    hash_password = password_hashing.hash_password
 
-    def changed_meanwhile(password, **more):
+    def change_then_hash(password, **more):
         with db.engine.begin() as connection:
             connection.execute(sa.update(Account).values(password_hash="$argon2id$changed"))
-        return hashed(password, **more)
+        return hash_password(password, **more)
 
-    monkeypatch.setattr(password_hashing, "hash_password", changed_meanwhile)
-    assert code_of(Person(client, "ann@example.com", WORD).sign_in()) == (401, "invalid_credentials")
+    monkeypatch.setattr(password_hashing, "hash_password", change_then_hash)
+    assert code_of(Person(client, "ann@example.com", PASSWORD).sign_in()) == (401, "invalid_credentials")
     with app.app_context():
         assert db.session.scalar(sa.select(Account.password_hash)) == "$argon2id$changed"

@@ -1,4 +1,4 @@
-"""A secret of the service in each password's hash, which comes, changes and goes while people sign in."""
+"""Password peppers: added, rotated and retired while people sign in."""
 
 import pytest
 import sqlalchemy as sa
@@ -12,16 +12,16 @@ OLD, NEW = ("a", "o" * 32), ("b", "n" * 32)
 
 
 @pytest.fixture
-def season(app, monkeypatch):
-    """From now on these peppers are the settings'."""
+def set_peppers(app, monkeypatch):
+    """Puts these peppers into the settings."""
     return lambda *peppers: monkeypatch.setitem(
         app.extensions, "settings", app.extensions["settings"].replace(password_pepper=peppers)
     )
 
 
 @pytest.fixture
-def kept(app):
-    """The hash of the only account."""
+def stored_hash(app):
+    """Reads the password hash of the only account, or another column."""
 
     def read(column=Account.password_hash):
         with app.app_context():
@@ -30,51 +30,51 @@ def kept(app):
     return read
 
 
-def test_a_password_takes_on_the_newest_pepper_when_it_signs_in(client, season, kept):
+def test_a_sign_in_rehashes_with_the_newest_pepper(client, set_peppers, stored_hash):
     ann = new_person(client)
-    begins = [kept().split("$")[0]]
+    prefixes = [stored_hash().split("$")[0]]
     for peppers in ((OLD,), (NEW, OLD), (("", ""), NEW)):
-        season(*peppers)
+        set_peppers(*peppers)
         assert [ann.sign_in().status_code for _ in range(2)] == [201, 201]
-        begins.append(kept().split("$")[0])
-    assert begins == ["", "pepper:a:", "pepper:b:", ""]
+        prefixes.append(stored_hash().split("$")[0])
+    assert prefixes == ["", "pepper:a:", "pepper:b:", ""]
 
 
-def test_without_its_pepper_a_password_opens_nothing_and_looks_like_a_wrong_one(client, season, kept):
-    season(OLD)
+def test_without_its_pepper_a_password_is_rejected_like_a_wrong_one(client, set_peppers, stored_hash):
+    set_peppers(OLD)
     ann = new_person(client)
     for peppers in ((), (NEW,), ((OLD[0], NEW[1]),)):
-        season(*peppers)
+        set_peppers(*peppers)
         assert code_of(ann.sign_in()) == (401, "invalid_credentials")
-    season(NEW, OLD)
+    set_peppers(NEW, OLD)
     assert ann.sign_in().status_code == 201
 
 
-def test_a_wrong_password_stays_wrong_and_a_reset_hash_is_peppered(client, season, kept):
-    season(OLD)
+def test_wrong_passwords_stay_wrong_and_reset_passwords_are_peppered(client, set_peppers, stored_hash):
+    set_peppers(OLD)
     ann = new_person(client)
     assert Person(client, ann.email, "a wrong password").sign_in().status_code == 401
     change = {"current_password": ann.password, "password": "another secret 8"}
     assert ann.put("/v1/account/password", change).status_code == 204
-    assert kept().startswith("pepper:a:$argon2id$")
+    assert stored_hash().startswith("pepper:a:$argon2id$")
 
 
-def test_a_pin_takes_it_on_too(client, season, kept):
+def test_a_pin_is_rehashed_with_the_newest_pepper_too(client, set_peppers, stored_hash):
     ann = new_person(client)
     profile = ann.get("/v1/profiles").json["items"][0]["id"]
     ann.put(f"/v1/profiles/{profile}/pin", {"pin": "2468"})
-    season(NEW)
+    set_peppers(NEW)
     for _ in range(2):
         assert ann.patch("/v1/sessions/current", {"profile_id": profile, "pin": "2468"}).status_code == 200
-    assert kept(Profile.pin_hash).startswith("pepper:b:")
+    assert stored_hash(Profile.pin_hash).startswith("pepper:b:")
 
 
 @pytest.mark.parametrize("text", ["short", "a:short", f"A:{'x' * 32}", f"a:{'x' * 32},a:{'y' * 32}", "none,none"])
-def test_a_pepper_has_a_name_of_its_own_and_is_long(tmp_path, text):
+def test_a_pepper_needs_a_unique_id_and_a_minimum_length(tmp_path, text):
     with pytest.raises(SettingsError, match="STREAMSVC_PASSWORD_PEPPER"):
         Settings.from_env({"STREAMSVC_DATA_DIR": str(tmp_path), "STREAMSVC_PASSWORD_PEPPER": text})
 
 
-def test_one_is_retired_by_putting_none_before_it(tmp_path):
+def test_a_pepper_is_retired_by_an_empty_one_before_it(tmp_path):
     env = {"STREAMSVC_DATA_DIR": str(tmp_path), "STREAMSVC_PASSWORD_PEPPER": f"none,a:{'x' * 32}"}
     assert Settings.from_env(env).password_pepper == (("", ""), ("a", "x" * 32))

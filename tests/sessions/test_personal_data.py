@@ -1,4 +1,4 @@
-"""Telling somebody all that is kept about them, and erasing it."""
+"""Export and erasure of personal data."""
 
 from datetime import timedelta
 
@@ -15,34 +15,32 @@ from tests.worlds.sessions_steps import code_of, everything, mailed_token, mails
 
 @pytest.fixture
 def ann(client):
-    return new_person(client, name="ann.who.leaves")
+    return new_person(client, name="ann.leaving")
 
 
-def test_what_happens_to_each_table_is_said():
-    about_people = {
-        table.name for table in db.metadata.sorted_tables if ownership_condition(table, "acc_x") is not None
-    }
-    assert about_people - RETAINED_FOR_TAX - ANONYMIZED - ERASED == set()
+def test_every_table_is_declared_for_erasure():
+    owned = {table.name for table in db.metadata.sorted_tables if ownership_condition(table, "acc_x") is not None}
+    assert owned - RETAINED_FOR_TAX - ANONYMIZED - ERASED == set()
     assert set() == (RETAINED_FOR_TAX & ERASED) | (RETAINED_FOR_TAX & ANONYMIZED) | (ERASED & ANONYMIZED)
 
 
-def test_the_export_tells_everything_and_no_secret(app, ann, client):
+def test_the_export_has_every_row_and_no_secret(app, ann, client):
     bob = new_person(client, "bob")
     ann.post("/v1/profiles", {"name": "Kid"})
     ann.post("/v1/account/totp")
     path = f"/v1/admin/accounts/{ann.get('/v1/account').json['id']}"
     operator(app).patch(path, {"status": "active", "reason": "a call"}, environ_base={"REMOTE_ADDR": "192.0.2.77"})
-    answer = ann.get("/v1/account/export")
-    assert answer.status_code == 200 and "attachment" in answer.headers["Content-Disposition"]
-    tables = answer.json["tables"]
+    response = ann.get("/v1/account/export")
+    assert response.status_code == 200 and "attachment" in response.headers["Content-Disposition"]
+    tables = response.json["tables"]
     assert [row["name"] for row in tables["profiles"]] == ["Me", "Kid"]
     assert {"accounts", "sessions", "devices", "audit_events", "subscriptions", "invoices"} <= tables.keys()
-    text = answer.get_data(as_text=True)
-    assert "a call" in text and "192.0.2.77" not in text, "what support did is told, not where support sits"
-    assert bob.email not in text and "argon2" not in text and "_hash" not in text and "sealed" not in text
+    text = response.get_data(as_text=True)
+    assert "a call" in text and "192.0.2.77" not in text, "the export has what support did, without their address"
+    assert bob.email not in text and "argon2" not in text and "_hash" not in text and "_encrypted" not in text
 
 
-def test_a_deleted_account_is_closed_at_once_and_tells_until_when_it_can_be_taken_back(app, ann):
+def test_deletion_closes_an_account_at_once_and_reports_until_when_it_can_be_restored(app, ann):
     elsewhere = ann.again()
     elsewhere.sign_in()
     assert ann.delete("/v1/account").status_code == 204
@@ -51,14 +49,14 @@ def test_a_deleted_account_is_closed_at_once_and_tells_until_when_it_can_be_take
     assert "On January 29, 2026 we erase all" in mails(app, ann.email, "account_restoration")[0]["text"]
 
 
-def test_within_two_weeks_its_owner_takes_it_back_once(app, ann, clock):
+def test_the_owner_restores_an_account_once_within_two_weeks(app, ann, clock):
     ann.post("/v1/profiles", {"name": "Kid"})
     before = ann.get("/v1/account").json
     ann.delete("/v1/account")
     token = mailed_token(app, ann.email, "account_restoration")
     clock.advance(days=13)
-    back = [ann.client.put("/v1/account-restorations", json={"token": token}) for _ in range(2)]
-    assert [answer.status_code for answer in back] == [204, 422]
+    restorations = [ann.client.put("/v1/account-restorations", json={"token": token}) for _ in range(2)]
+    assert [response.status_code for response in restorations] == [204, 422]
     assert ann.get("/v1/account").status_code == 401
     assert ann.sign_in().status_code == 201
     assert ann.get("/v1/account").json == before | {"email_verified": True}
@@ -68,7 +66,7 @@ def test_within_two_weeks_its_owner_takes_it_back_once(app, ann, clock):
     assert [profile["name"] for profile in ann.get("/v1/profiles").json["items"]] == ["Me", "Kid"]
 
 
-def test_one_that_was_taken_back_and_deleted_anew_waits_anew(app, ann, clock):
+def test_deleting_a_restored_account_starts_a_new_grace_period(app, ann, clock):
     ann.delete("/v1/account")
     first = mailed_token(app, ann.email, "account_restoration")
     clock.advance(days=10)
@@ -82,7 +80,7 @@ def test_one_that_was_taken_back_and_deleted_anew_waits_anew(app, ann, clock):
     assert ann.sign_in().status_code == 201
 
 
-def test_after_that_nothing_is_left_of_the_person(app, ann, clock):
+def test_after_the_grace_period_no_personal_data_is_left(app, ann, clock):
     ann.post("/v1/profiles", {"name": "Kid"})
     ann.delete("/v1/account")
     token = mailed_token(app, ann.email, "account_restoration")
@@ -90,18 +88,18 @@ def test_after_that_nothing_is_left_of_the_person(app, ann, clock):
     late = ann.client.put("/v1/account-restorations", json={"token": token})
     run_jobs(app)
     assert code_of(late) == (422, "token_invalid")
-    assert left_of(app, ann) is False
+    assert is_mentioned(app, ann) is False
 
 
-def test_where_no_time_is_given_it_is_erased_at_once(app, ann, monkeypatch):
+def test_without_a_grace_period_the_account_is_erased_at_once(app, ann, monkeypatch):
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(deletion_grace_days=0))
     assert ann.delete("/v1/account").status_code == 204
     assert len(mails(app, ann.email, "account_deleted")) == 1
-    assert left_of(app, ann) is False
+    assert is_mentioned(app, ann) is False
 
 
-def left_of(app, person):
-    """Whether anything but the sandbox's mailbox still names the person; the audit chain holds in any case."""
+def is_mentioned(app, person):
+    """Whether any table but the sandbox's mailbox has the person's email. The audit chain must be intact anyway."""
     assert operator(app).get("/v1/admin/audit/chain").json["first_break"] is None
     with app.app_context():
         db.session.execute(db.metadata.tables["sandbox_emails"].delete())
@@ -109,7 +107,7 @@ def left_of(app, person):
     return person.email in everything(app)
 
 
-def test_the_address_is_free_at_once_and_whoever_has_it_then_keeps_it(app, ann):
+def test_the_address_is_free_at_once_and_its_new_account_keeps_it(app, ann):
     before = ann.get("/v1/account").json["id"]
     ann.delete("/v1/account")
     token = mailed_token(app, ann.email, "account_restoration")
@@ -119,24 +117,24 @@ def test_the_address_is_free_at_once_and_whoever_has_it_then_keeps_it(app, ann):
     assert ann.client.put("/v1/account-restorations", json={"token": token}).status_code == 204
 
 
-def test_an_unsent_mail_does_not_keep_the_address(app, ann, clock):
+def test_a_failed_mail_does_not_keep_the_address(app, ann, clock):
     with app.app_context():
-        lost = Job(kind="mail.send", payload={"to": ann.email}, run_at=clock.at, failed_at=clock.at)
-        db.session.add(lost)
+        failed = Job(kind="mail.send", payload={"to": ann.email}, run_at=clock.at, failed_at=clock.at)
+        db.session.add(failed)
         db.session.commit()
     ann.delete("/v1/account")
     clock.advance(days=14)
     run_jobs(app)
-    assert left_of(app, ann) is False
+    assert is_mentioned(app, ann) is False
 
 
-def test_both_need_a_recent_proof(ann, clock):
+def test_export_and_deletion_require_recent_authentication(ann, clock):
     clock.advance(minutes=11)
-    for answer in (ann.get("/v1/account/export"), ann.delete("/v1/account")):
-        assert code_of(answer) == (403, "reauthentication_required")
+    for response in (ann.get("/v1/account/export"), ann.delete("/v1/account")):
+        assert code_of(response) == (403, "reauthentication_required")
 
 
-def test_deleting_an_account_ends_its_subscription_and_keeps_its_invoices(app):
+def test_deleting_an_account_cancels_its_subscription_and_keeps_its_invoices(app):
     world = World(app)
     ann = world.person()
     ann.subscribe(world.plan("standard", 999))
@@ -150,7 +148,7 @@ def test_deleting_an_account_ends_its_subscription_and_keeps_its_invoices(app):
     assert world.differences() == []
 
 
-def test_it_is_not_deleted_while_the_money_for_a_change_may_be_on_its_way(app):
+def test_an_account_is_not_deleted_while_a_payment_is_in_progress(app):
     world = World(app)
     ann = world.person()
     small, large = world.plan("p", 1000, 2000)

@@ -1,4 +1,4 @@
-"""Who watches within a household."""
+"""Profiles, their PINs and the kids profile."""
 
 import pytest
 
@@ -10,12 +10,12 @@ def ann(client):
     return new_person(client)
 
 
-def test_a_profile_comes_is_changed_and_goes(ann):
-    made = ann.post("/v1/profiles", {"name": "Kid", "kids": True, "max_age": 7, "language": "fr"})
-    assert made.status_code == 201
-    path = f"/v1/profiles/{made.json['id']}"
-    assert ann.get(path).json == made.json
-    assert ann.patch(path, {"name": "Child", "autoplay": False}).json == made.json | {
+def test_a_profile_is_created_updated_and_deleted(ann):
+    created = ann.post("/v1/profiles", {"name": "Kid", "kids": True, "max_age": 7, "language": "fr"})
+    assert created.status_code == 201
+    path = f"/v1/profiles/{created.json['id']}"
+    assert ann.get(path).json == created.json
+    assert ann.patch(path, {"name": "Child", "autoplay": False}).json == created.json | {
         "name": "Child",
         "autoplay": False,
     }
@@ -23,32 +23,32 @@ def test_a_profile_comes_is_changed_and_goes(ann):
     assert code_of(ann.get(path)) == (404, "not_found")
 
 
-def test_five_profiles_without_a_plan_and_no_sixth(ann):
+def test_without_a_plan_an_account_has_at_most_five_profiles(ann):
     for n in range(4):
         assert ann.post("/v1/profiles", {"name": f"P{n}"}).status_code == 201
-    refused = ann.post("/v1/profiles", {"name": "one more"})
-    assert code_of(refused) == (409, "profile_limit")
-    assert refused.json["limit"] == 5
+    rejected = ann.post("/v1/profiles", {"name": "one more"})
+    assert code_of(rejected) == (409, "profile_limit")
+    assert rejected.json["limit"] == 5
 
 
-def test_the_last_profile_stays(ann):
+def test_the_last_profile_cannot_be_deleted(ann):
     [only] = ann.get("/v1/profiles").json["items"]
     assert code_of(ann.delete(f"/v1/profiles/{only['id']}")) == (409, "last_profile")
 
 
-def test_nobody_sees_or_selects_the_profile_of_another_account(client, ann):
-    theirs = new_person(client, "bob").get("/v1/profiles").json["items"][0]["id"]
-    for answer in (
-        ann.get(f"/v1/profiles/{theirs}"),
-        ann.patch(f"/v1/profiles/{theirs}", {"name": "mine"}),
-        ann.delete(f"/v1/profiles/{theirs}"),
-        ann.put(f"/v1/profiles/{theirs}/pin", {"pin": "1234"}),
-        ann.patch("/v1/sessions/current", {"profile_id": theirs}),
+def test_profiles_of_other_accounts_are_neither_visible_nor_selectable(client, ann):
+    foreign = new_person(client, "bob").get("/v1/profiles").json["items"][0]["id"]
+    for response in (
+        ann.get(f"/v1/profiles/{foreign}"),
+        ann.patch(f"/v1/profiles/{foreign}", {"name": "mine"}),
+        ann.delete(f"/v1/profiles/{foreign}"),
+        ann.put(f"/v1/profiles/{foreign}/pin", {"pin": "1234"}),
+        ann.patch("/v1/sessions/current", {"profile_id": foreign}),
     ):
-        assert code_of(answer) == (404, "not_found")
+        assert code_of(response) == (404, "not_found")
 
 
-def test_who_watches_is_chosen_for_the_session(ann):
+def test_a_profile_is_selected_for_the_session(ann):
     kid = ann.post("/v1/profiles", {"name": "Kid"}).json
     chosen = ann.patch("/v1/sessions/current", {"profile_id": kid["id"]})
     assert chosen.json["profile"]["name"] == "Kid"
@@ -57,7 +57,7 @@ def test_who_watches_is_chosen_for_the_session(ann):
     assert ann.get("/v1/sessions/current").json["profile"] is None
 
 
-def test_a_pin_opens_its_profile_and_five_wrong_ones_close_it_for_a_while(ann, clock):
+def test_a_pin_unlocks_its_profile_and_five_wrong_ones_lock_it(ann, clock):
     own = ann.get("/v1/profiles").json["items"][0]["id"]
     assert ann.put(f"/v1/profiles/{own}/pin", {"pin": "1234"}).status_code == 204
 
@@ -80,7 +80,7 @@ def test_a_pin_is_four_to_eight_digits(ann, pin):
     assert ann.put(f"/v1/profiles/{own}/pin", {"pin": pin}).status_code == 422
 
 
-def test_to_let_a_profile_see_more_one_proves_who_one_is(ann, clock):
+def test_loosening_a_profile_requires_recent_authentication(ann, clock):
     path = "/v1/profiles/" + ann.post("/v1/profiles", {"name": "Kid", "kids": True, "max_age": 7}).json["id"]
     clock.advance(minutes=10, seconds=1)
     for looser in ({"max_age": 12}, {"max_age": None}, {"kids": False}):
@@ -95,7 +95,7 @@ def test_to_let_a_profile_see_more_one_proves_who_one_is(ann, clock):
 
 @pytest.fixture
 def kid(ann, clock):
-    """Ann's television, an hour after she chose the kids' profile on it; `own` and `other` are profiles' ids."""
+    """Ann's television, an hour after she selected a kids profile; `own` and `other` are profile ids."""
     kid = ann.again()
     kid.sign_in(device={"name": "TV", "kind": "tv"})
     kid.other = ann.get("/v1/profiles").json["items"][0]["id"]
@@ -105,15 +105,15 @@ def kid(ann, clock):
     return kid
 
 
-def test_a_kids_profile_reaches_its_own_things(kid):
+def test_a_kids_profile_can_use_its_own_items(kid):
     rows = ("history", "watchlist", "continue-watching", "next-up", "state?ids=ttl_x")
     assert {kid.get(f"/v1/profiles/{kid.own}/{row}").status_code for row in rows} == {200}
     assert {kid.get(path).status_code for path in ("/v1/profiles", "/v1/sessions/current", "/v1/catalog/home")} == {200}
     assert kid.get(f"/v1/profiles/{kid.own}").json["kids"] is True
 
 
-def test_it_reaches_neither_the_account_nor_anybody_elses(kid):
-    for answer in (
+def test_a_kids_profile_can_access_neither_the_account_nor_other_profiles(kid):
+    for response in (
         kid.get("/v1/account"),
         kid.get("/v1/invoices"),
         kid.post("/v1/profiles", {"name": "Grown-up"}),
@@ -124,37 +124,37 @@ def test_it_reaches_neither_the_account_nor_anybody_elses(kid):
         kid.delete("/v1/sessions"),
         kid.delete("/v1/account"),
     ):
-        assert code_of(answer) == (403, "kids_profile")
+        assert code_of(response) == (403, "kids_profile")
 
 
-def test_a_kids_profile_is_not_left_for_none_which_would_open_the_account(kid):
+def test_a_kids_profile_cannot_be_deselected(kid):
     assert code_of(kid.patch("/v1/sessions/current", {"profile_id": None})) == (403, "kids_profile")
     kid.post("/v1/sessions/current/reauthentication", {"password": kid.password})
     assert kid.patch("/v1/sessions/current", {"profile_id": None}).status_code == 200
 
 
-def test_beside_profiles_with_pins_none_is_made_that_shows_more_than_is_open(ann, clock):
+def test_a_new_profile_cannot_show_more_than_the_profiles_without_a_pin(ann, clock):
     [own] = ann.get("/v1/profiles").json["items"]
     assert ann.post("/v1/profiles", {"name": "Teen", "max_age": 12}).status_code == 201
     assert ann.put(f"/v1/profiles/{own['id']}/pin", {"pin": "2468"}).status_code == 204
     clock.advance(minutes=11)
 
-    def made(**more):
+    def create(**more):
         return code_of(ann.post("/v1/profiles", {"name": "Another", **more}))
 
-    assert made() == made(max_age=16) == (403, "reauthentication_required")
-    assert made(max_age=12) == made(kids=True, max_age=6) == (201, None)
+    assert create() == create(max_age=16) == (403, "reauthentication_required")
+    assert create(max_age=12) == create(kids=True, max_age=6) == (201, None)
     assert ann.post("/v1/sessions/current/reauthentication", {"password": ann.password}).status_code == 204
-    assert made() == (201, None)
+    assert create() == (201, None)
 
 
-def test_a_grown_up_proves_it_or_changes_the_profile(kid):
+def test_reauthentication_lifts_the_kids_profile_restrictions(kid):
     assert kid.post("/v1/sessions/current/reauthentication", {"password": kid.password}).status_code == 204
     assert kid.get(f"/v1/profiles/{kid.other}/history").status_code == 200
     assert kid.get("/v1/account").status_code == 200
 
 
-def test_whoever_chooses_another_profile_is_asked_for_its_pin_and_reaches_all(kid, ann, clock):
+def test_selecting_another_profile_requires_its_pin_and_lifts_the_restrictions(kid, ann, clock):
     ann.post("/v1/sessions/current/reauthentication", {"password": ann.password})
     assert ann.put(f"/v1/profiles/{kid.other}/pin", {"pin": "2468"}).status_code == 204
     assert code_of(kid.patch("/v1/sessions/current", {"profile_id": kid.other})) == (403, "pin_required")

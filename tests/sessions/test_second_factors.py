@@ -1,4 +1,4 @@
-"""Second proofs: authenticator apps, recovery codes, and a mailed code where the password is a known one."""
+"""Second factors: authenticator apps, recovery codes, and mailed codes for breached passwords."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +22,11 @@ def ann(client):
 
 @pytest.fixture
 def secret(ann, clock):
-    """Ann's authenticator, confirmed."""
-    made = ann.post("/v1/account/totp").json["secret"]
-    assert ann.put("/v1/account/totp", {"code": code(made, clock)}).status_code == 200
+    """The secret of Ann's confirmed authenticator."""
+    secret = ann.post("/v1/account/totp").json["secret"]
+    assert ann.put("/v1/account/totp", {"code": code(secret, clock)}).status_code == 200
     clock.advance(seconds=STEP_S)
-    return made
+    return secret
 
 
 def code(secret, clock, steps=0):
@@ -34,28 +34,28 @@ def code(secret, clock, steps=0):
 
 
 @pytest.mark.parametrize("at_s, digits", [(59, "287082"), (1111111109, "081804"), (20000000000, "353130")])
-def test_codes_are_those_of_the_standard(at_s, digits):
+def test_codes_match_the_vectors_of_rfc_6238(at_s, digits):
     assert totp_code(RFC_6238, at_s // 30) == digits
 
 
-def test_a_code_is_good_one_step_early_and_one_late():
+def test_a_code_is_accepted_one_step_early_and_one_step_late():
     now = int(NOON.timestamp()) // STEP_S
-    fitting = [steps for steps in range(-3, 4) if find_matching_step(RFC_6238, totp_code(RFC_6238, now + steps), NOON)]
-    assert fitting == [-1, 0, 1]
+    accepted = [steps for steps in range(-3, 4) if find_matching_step(RFC_6238, totp_code(RFC_6238, now + steps), NOON)]
+    assert accepted == [-1, 0, 1]
 
 
-def test_the_secret_is_sealed_and_no_recovery_code_is_kept(app, ann, clock):
+def test_the_secret_is_encrypted_and_no_recovery_code_is_stored(app, ann, clock):
     first, again = (ann.post("/v1/account/totp", headers={"Idempotency-Key": "k"}) for _ in range(2))
     assert (again.status_code, again.json, again.headers["Idempotency-Replayed"]) == (201, first.json, "true")
-    begun = first.json
-    assert begun["otpauth_uri"].startswith("otpauth://totp/") and begun["secret"] in begun["otpauth_uri"]
-    assert len(begun["secret"]) == 32
-    codes = ann.put("/v1/account/totp", {"code": code(begun["secret"], clock)}).json["recovery_codes"]
-    kept = everything(app)
-    assert [text for text in (begun["secret"], *codes) if text in kept] == []
+    enrollment = first.json
+    assert enrollment["otpauth_uri"].startswith("otpauth://totp/") and enrollment["secret"] in enrollment["otpauth_uri"]
+    assert len(enrollment["secret"]) == 32
+    codes = ann.put("/v1/account/totp", {"code": code(enrollment["secret"], clock)}).json["recovery_codes"]
+    stored = everything(app)
+    assert [text for text in (enrollment["secret"], *codes) if text in stored] == []
 
 
-def test_an_authenticator_counts_only_once_confirmed(ann, clock):
+def test_an_authenticator_takes_effect_once_confirmed(ann, clock):
     ann.post("/v1/account/totp")
     wrong = ann.put("/v1/account/totp", {"code": "000000"})
     assert (code_of(wrong), list(wrong.json["errors"])) == ((422, "second_factor_invalid"), ["code"])
@@ -63,7 +63,7 @@ def test_an_authenticator_counts_only_once_confirmed(ann, clock):
     assert ann.sign_in().status_code == 201
 
 
-def test_with_an_authenticator_the_password_alone_does_not_do(ann, secret, clock):
+def test_with_an_authenticator_a_password_alone_does_not_sign_in(ann, secret, clock):
     missing = ann.sign_in()
     assert code_of(missing) == (401, "second_factor_required")
     assert missing.json["methods"] == ["totp", "recovery_code"]
@@ -71,12 +71,12 @@ def test_with_an_authenticator_the_password_alone_does_not_do(ann, secret, clock
     assert ann.sign_in(totp=code(secret, clock)).status_code == 201
 
 
-def test_no_code_counts_twice(ann, secret, clock):
+def test_no_code_is_accepted_twice(ann, secret, clock):
     once = code(secret, clock)
     assert [ann.sign_in(totp=once).status_code for _ in range(2)] == [201, 401]
 
 
-def test_of_many_at_once_with_one_code_a_single_one_comes_in(app, ann, secret, clock):
+def test_of_concurrent_sign_ins_with_one_code_one_succeeds(app, ann, secret, clock):
     def sign_in(_):
         return Person(app.test_client(), ann.email).sign_in(totp=code(secret, clock)).status_code
 
@@ -84,20 +84,20 @@ def test_of_many_at_once_with_one_code_a_single_one_comes_in(app, ann, secret, c
         assert sorted(pool.map(sign_in, range(4))) == [201, 401, 401, 401]
 
 
-def test_of_two_who_begin_at_once_with_an_authenticator_the_last_one_counts(app, ann, clock):
-    def begin(_):
+def test_of_two_concurrent_enrollments_the_last_one_counts(app, ann, clock):
+    def enroll(_):
         return Person(app.test_client(), ann.email, token=ann.token).post("/v1/account/totp")
 
     with ThreadPoolExecutor(4) as pool:
-        begun = list(pool.map(begin, range(4)))
-    assert {answer.status_code for answer in begun} == {201}
-    codes = {code(answer.json["secret"], clock) for answer in begun}
-    assert sorted(ann.put("/v1/account/totp", {"code": each}).status_code for each in codes) == [200, 422, 422, 422]
+        enrollments = list(pool.map(enroll, range(4)))
+    assert {response.status_code for response in enrollments} == {201}
+    codes = {code(response.json["secret"], clock) for response in enrollments}
+    assert sorted(ann.put("/v1/account/totp", {"code": text}).status_code for text in codes) == [200, 422, 422, 422]
 
 
-def test_a_secret_that_no_key_opens_any_more_proves_nothing_and_breaks_nothing(app, ann, secret, clock):
+def test_an_undecryptable_secret_rejects_all_codes_without_an_internal_error(app, ann, secret, clock):
     settings = app.extensions["settings"]
-    app.extensions["settings"] = settings.replace(secret_key=("another key for tests, long enough for anybody",))
+    app.extensions["settings"] = settings.replace(secret_key=("another key for tests, long enough to be valid",))
     try:
         assert code_of(ann.sign_in(totp=code(secret, clock))) == (401, "second_factor_invalid")
     finally:
@@ -105,40 +105,40 @@ def test_a_secret_that_no_key_opens_any_more_proves_nothing_and_breaks_nothing(a
     assert ann.sign_in(totp=code(secret, clock)).status_code == 201
 
 
-def test_a_wrong_password_is_told_before_any_second_proof(ann, secret, clock):
-    guess = Person(ann.client, ann.email, "wrong").sign_in(totp=code(secret, clock))
-    assert code_of(guess) == (401, "invalid_credentials")
+def test_a_wrong_password_is_reported_before_the_second_factor(ann, secret, clock):
+    rejected = Person(ann.client, ann.email, "wrong").sign_in(totp=code(secret, clock))
+    assert code_of(rejected) == (401, "invalid_credentials")
 
 
-def test_a_recovery_code_opens_once_however_it_is_typed_and_is_told(app, ann, clock):
+def test_a_recovery_code_is_accepted_once_in_any_notation_and_the_owner_is_notified(app, ann, clock):
     assert ann.get("/v1/account/totp").json == {"active": False, "since": None, "recovery_codes_left": 0}
-    made = ann.post("/v1/account/totp").json["secret"]
-    codes = ann.put("/v1/account/totp", {"code": code(made, clock)}).json["recovery_codes"]
-    assert (len(codes), len(set(codes)), {len(each.replace("-", "")) for each in codes}) == (10, 10, {24})
+    secret = ann.post("/v1/account/totp").json["secret"]
+    codes = ann.put("/v1/account/totp", {"code": code(secret, clock)}).json["recovery_codes"]
+    assert (len(codes), len(set(codes)), {len(text.replace("-", "")) for text in codes}) == (10, 10, {24})
     typed = codes[0].replace("-", " ").upper()
     assert [ann.sign_in(recovery_code=typed).status_code for _ in range(2)] == [201, 401]
     assert ann.get("/v1/account/totp").json["recovery_codes_left"] == 9
     assert "Recovery codes left: 9." in mails(app, ann.email, "recovery_code_used")[0]["text"]
     [event, _] = operator(app).get("/v1/admin/audit?action=authn_login_success").json["items"]
     assert (event["details"]["method"], event["details"]["second"]) == ("password", "recovery_code")
-    fresh = ann.put("/v1/account/totp/recovery-codes").json["recovery_codes"]
+    replaced = ann.put("/v1/account/totp/recovery-codes").json["recovery_codes"]
     assert ann.sign_in(recovery_code=codes[1]).status_code == 401
-    assert ann.sign_in(recovery_code=fresh[0]).status_code == 201
-    told = " ".join(mail["text"] for mail in mails(app, ann.email, "factor_added"))
-    assert told.count("An authenticator app was added") == told.count("A new set of recovery codes was added") == 1
+    assert ann.sign_in(recovery_code=replaced[0]).status_code == 201
+    texts = " ".join(mail["text"] for mail in mails(app, ann.email, "factor_added"))
+    assert texts.count("An authenticator app was added") == texts.count("A new set of recovery codes was added") == 1
 
 
-def test_five_wrong_codes_close_the_second_door_for_a_while(ann, secret, clock):
+def test_five_wrong_codes_start_a_wait(ann, secret, clock):
     assert [ann.sign_in(totp="000000").status_code for _ in range(6)] == [401] * 5 + [429]
     assert ann.sign_in(totp=code(secret, clock)).status_code == 429
     clock.advance(minutes=1)
     assert ann.sign_in(totp=code(secret, clock)).status_code == 201
 
 
-def test_factors_come_and_go_only_with_a_recent_proof_and_are_told(app, ann, secret, clock):
+def test_changing_factors_requires_recent_authentication_and_notifies_the_owner(app, ann, secret, clock):
     clock.advance(minutes=11)
-    for answer in (ann.post("/v1/account/totp"), ann.delete("/v1/account/totp")):
-        assert code_of(answer) == (403, "reauthentication_required")
+    for response in (ann.post("/v1/account/totp"), ann.delete("/v1/account/totp")):
+        assert code_of(response) == (403, "reauthentication_required")
     assert ann.post(AGAIN, {"totp": code(secret, clock)}).status_code == 204
     assert code_of(ann.post("/v1/account/totp")) == (409, "totp_active")
     assert ann.delete("/v1/account/totp").status_code == 204
@@ -146,7 +146,7 @@ def test_factors_come_and_go_only_with_a_recent_proof_and_are_told(app, ann, sec
     assert len(mails(app, ann.email, "factor_added")) == len(mails(app, ann.email, "factor_removed")) == 1
 
 
-def test_a_reset_does_not_go_round_the_second_proof(app, ann, secret):
+def test_a_reset_does_not_bypass_the_second_factor(app, ann, secret):
     ann.client.post("/v1/password-resets", json={"email": ann.email})
     token = re.search(r"token=([\w-]+)", mails(app, ann.email, "password_reset")[0]["text"])[1]
     ann.client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"})
@@ -155,7 +155,7 @@ def test_a_reset_does_not_go_round_the_second_proof(app, ann, secret):
 
 @pytest.fixture
 def breached(app, ann):
-    """Ann, whose password came to be on the lists."""
+    """Ann's account with a breached password, and the id of her known device."""
     from streamsvc.security import password_hashing
 
     device = ann.get("/v1/sessions/current").json["session"]["device"]["id"]
@@ -165,24 +165,24 @@ def breached(app, ann):
     return Person(ann.client, ann.email, "password1"), device
 
 
-def test_a_password_that_attackers_know_needs_a_mailed_code_on_a_strange_device(app, breached):
+def test_a_breached_password_needs_a_mailed_code_on_an_unknown_device(app, breached):
     eve, _ = breached
-    refused = eve.sign_in()
-    assert (code_of(refused), refused.json["methods"]) == ((401, "second_factor_required"), ["email_code"])
+    rejected = eve.sign_in()
+    assert (code_of(rejected), rejected.json["methods"]) == ((401, "second_factor_required"), ["email_code"])
     assert code_of(eve.sign_in(email_code="00000000")) == (401, "second_factor_invalid")
     mailed = re.search(r"\b\d{8}\b", mails(app, eve.email, "sign_in_code")[0]["text"])[0]
     assert eve.sign_in(email_code=mailed).status_code == 201
     assert eve.sign_in(email_code=mailed).status_code == 401
 
 
-def test_on_a_known_device_the_owner_is_let_in_to_change_it(breached):
+def test_on_a_known_device_a_breached_password_signs_in(breached):
     owner, device = breached
     assert owner.sign_in(device={"id": device}).status_code == 201
     change = {"current_password": owner.password, "password": "another secret 8"}
     assert owner.put("/v1/account/password", change).status_code == 204
 
 
-def test_a_mailed_code_is_good_for_ten_minutes(app, breached, clock):
+def test_a_mailed_code_is_valid_for_ten_minutes(app, breached, clock):
     eve, _ = breached
     eve.sign_in()
     mailed = re.search(r"\b\d{8}\b", mails(app, eve.email, "sign_in_code")[0]["text"])[0]

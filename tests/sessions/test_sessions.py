@@ -1,4 +1,4 @@
-"""Signing in, staying in, and being out."""
+"""Sessions: sign-in, expiry, revocation and devices."""
 
 from datetime import timedelta
 
@@ -17,34 +17,38 @@ def ann(client):
     return new_person(client)
 
 
-def test_a_session_is_forgotten_a_month_after_its_longest_life(app, ann, clock):
+def test_sessions_are_purged_a_month_after_their_longest_lifetime(app, ann, clock):
     clock.advance(days=399)
     ann.sign_in(device={"name": "Living room", "kind": "tv"})
     assert ann.post("/v1/sessions/current/reauthentication/passkey-options").status_code == 200
     left = sa.select(sa.func.count()).select_from(Session)
-    for days, kept in ((0, 2), (2, 1), (364, 1), (400, 1), (401, 0)):
+    for days, count in ((0, 2), (2, 1), (364, 1), (400, 1), (401, 0)):
         with app.app_context():
             purge_expired_data({}, clock.at + timedelta(days=days))
             db.session.commit()
-            assert db.session.scalar(left) == kept, days
+            assert db.session.scalar(left) == count, days
 
 
-def test_sign_up_answers_like_sign_in(client):
+def test_sign_up_responds_as_sign_in_does(client):
     ann = Person(client, "ann@example.com")
-    up, into = ann.sign_up(), ann.sign_in()
-    assert (up.status_code, into.status_code) == (201, 201)
-    assert up.json.keys() == into.json.keys() == set(SignedIn().fields) - {"csrf_token", "device_trust"}
+    sign_up, sign_in = ann.sign_up(), ann.sign_in()
+    assert (sign_up.status_code, sign_in.status_code) == (201, 201)
+    assert sign_up.json.keys() == sign_in.json.keys() == set(SignedIn().fields) - {"csrf_token", "device_trust"}
 
 
-def test_one_call_answers_who_somebody_is_and_what_their_plan_allows(ann):
-    told = ann.get("/v1/sessions/current").json
-    assert set(told) == set(CurrentSession().fields) - {"csrf_token"}
-    assert CurrentSession().validate({**told, "session": told["session"]}) == {}
-    assert (told["account"]["email"], told["subscription"], told["entitlements"]["active"]) == (ann.email, None, False)
-    assert told["profile"] == told["profiles"][0]
+def test_one_call_returns_the_viewer_and_what_their_plan_allows(ann):
+    current = ann.get("/v1/sessions/current").json
+    assert set(current) == set(CurrentSession().fields) - {"csrf_token"}
+    assert CurrentSession().validate({**current, "session": current["session"]}) == {}
+    assert (current["account"]["email"], current["subscription"], current["entitlements"]["active"]) == (
+        ann.email,
+        None,
+        False,
+    )
+    assert current["profile"] == current["profiles"][0]
 
 
-def test_who_asks_again_with_the_etag_hears_briefly_that_nothing_changed_and_a_dead_token_is_refused(ann):
+def test_a_matching_etag_gets_304_and_an_ended_session_is_rejected(ann):
     etag = ann.get("/v1/sessions/current").headers["ETag"]
 
     def again():
@@ -59,14 +63,14 @@ def test_who_asks_again_with_the_etag_hears_briefly_that_nothing_changed_and_a_d
     assert again().status_code == 401
 
 
-def test_beside_the_one_read_that_goes_straight_to_the_driver_the_credential_check_asks_nothing(app, ann):
-    texts = []
+def test_the_credential_check_runs_one_query(app, ann):
+    statements = []
     with app.app_context():
         engines = list(db.engines.values())
     for engine in engines:
-        sa.event.listen(engine, "before_cursor_execute", lambda c, cursor, text, *rest: texts.append(text))
+        sa.event.listen(engine, "before_cursor_execute", lambda c, cursor, text, *args: statements.append(text))
     assert ann.get("/v1/sessions/current").status_code == 200
-    assert texts == []
+    assert statements == []
 
 
 @pytest.mark.parametrize(
@@ -79,13 +83,13 @@ def test_beside_the_one_read_that_goes_straight_to_the_driver_the_credential_che
         {"Authorization": "Basic YTpi"},
     ],
 )
-def test_without_a_live_token_nobody_is_anybody(client, headers):
-    answer = client.get("/v1/sessions/current", headers=headers)
-    assert code_of(answer) == (401, "not_signed_in")
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+def test_without_a_valid_token_requests_are_unauthenticated(client, headers):
+    response = client.get("/v1/sessions/current", headers=headers)
+    assert code_of(response) == (401, "not_signed_in")
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_token_counts_in_the_header_alone(ann):
+def test_a_token_is_read_from_the_header_only(ann):
     assert ann.client.get(f"/v1/sessions/current?access_token={ann.token}").status_code == 422
 
 
@@ -95,7 +99,7 @@ def test_the_token_is_nowhere_in_the_database(app, ann):
     assert SECRET not in everything(app)
 
 
-def test_signing_out_counts_from_the_next_request(ann):
+def test_signing_out_takes_effect_with_the_next_request(ann):
     assert ann.delete("/v1/sessions/current").status_code == 204
     assert code_of(ann.get("/v1/sessions/current")) == (401, "not_signed_in")
 
@@ -109,12 +113,12 @@ def test_sessions_are_listed_with_their_devices(ann):
     ]
 
 
-def test_one_session_is_ended_and_the_others_live(ann):
+def test_ending_one_session_keeps_the_others(ann):
     tv, phone = ann.again(), ann.again()
     tv_session = tv.sign_in().json["session"]["id"]
     phone.sign_in()
     assert ann.delete(f"/v1/sessions/{tv_session}").status_code == 204
-    assert [who.get("/v1/sessions/current").status_code for who in (ann, tv, phone)] == [200, 401, 200]
+    assert [person.get("/v1/sessions/current").status_code for person in (ann, tv, phone)] == [200, 401, 200]
     assert code_of(ann.delete(f"/v1/sessions/{tv_session}")) == (404, "not_found")
 
 
@@ -123,14 +127,14 @@ def test_all_other_sessions_are_ended_at_once(ann):
     for other in others:
         other.sign_in()
     assert ann.delete("/v1/sessions").status_code == 204
-    assert [who.get("/v1/sessions/current").status_code for who in (ann, *others)] == [200, 401, 401, 401]
+    assert [person.get("/v1/sessions/current").status_code for person in (ann, *others)] == [200, 401, 401, 401]
 
 
-def test_nobody_ends_the_session_of_another_account(client, ann):
+def test_sessions_of_other_accounts_cannot_be_ended(client, ann):
     bob = new_person(client, "bob")
-    theirs = bob.get("/v1/sessions/current").json["session"]["id"]
-    refused, missing = ann.delete(f"/v1/sessions/{theirs}"), ann.delete("/v1/sessions/ses_none")
-    assert without_id(refused.json) == without_id(missing.json)
+    foreign = bob.get("/v1/sessions/current").json["session"]["id"]
+    rejected, missing = ann.delete(f"/v1/sessions/{foreign}"), ann.delete("/v1/sessions/ses_none")
+    assert without_id(rejected.json) == without_id(missing.json)
     assert bob.get("/v1/sessions/current").status_code == 200
 
 
@@ -143,31 +147,33 @@ def test_nobody_ends_the_session_of_another_account(client, ann):
         ("web", False, {"hours": 2}, {"days": 1}),
     ],
 )
-def test_a_session_ends_unused_and_at_last_in_any_case(app, client, clock, ann, device, remember, idle, absolute):
+def test_a_session_expires_when_unused_and_at_its_absolute_limit(
+    app, client, clock, ann, device, remember, idle, absolute
+):
     ann.sign_in(device={"kind": device}, remember=remember)
     clock.advance(**idle)
     assert ann.get("/v1/sessions/current").status_code == 401
     ann.sign_in(device={"kind": device}, remember=remember)
-    began, step = clock.at, timedelta(**idle) / 2
-    while clock.at - began < timedelta(**absolute) - step:
+    start, step = clock.at, timedelta(**idle) / 2
+    while clock.at - start < timedelta(**absolute) - step:
         assert ann.get("/v1/sessions/current").status_code == 200
         clock.at += step
-    clock.at = began + timedelta(**absolute)
+    clock.at = start + timedelta(**absolute)
     assert ann.get("/v1/sessions/current").status_code == 401
 
 
-def test_use_is_noted_once_in_five_minutes(app, clock, ann):
-    def noted():
+def test_last_use_is_recorded_once_in_five_minutes(app, clock, ann):
+    def last_seen():
         with app.app_context():
             return db.session.scalar(sa.select(Session.last_seen_at))
 
-    first = noted()
+    first = last_seen()
     clock.advance(minutes=4)
     ann.get("/v1/sessions/current")
-    assert noted() == first
+    assert last_seen() == first
     clock.advance(minutes=2)
     ann.get("/v1/sessions/current")
-    assert noted() == clock.at
+    assert last_seen() == clock.at
 
 
 def test_a_higher_epoch_ends_every_session(database, new_app):
@@ -180,30 +186,30 @@ def test_a_higher_epoch_ends_every_session(database, new_app):
     assert ann.get("/v1/sessions/current").status_code == 200
 
 
-def test_a_known_device_keeps_its_id_and_a_made_up_one_does_not(app, client, ann):
+def test_a_known_device_keeps_its_id_and_an_unknown_id_is_replaced(app, client, ann):
     device = ann.sign_in(device={"name": "TV", "kind": "tv"}).json["session"]["device"]
     assert ann.sign_in(device={"id": device["id"], "kind": "tv"}).json["session"]["device"] == device
     bob = new_person(client, "bob")
     assert bob.sign_in(device={"id": device["id"]}).json["session"]["device"]["id"] != device["id"]
 
 
-def test_a_new_device_is_told_to_the_owner_by_mail(app, ann):
+def test_the_owner_is_notified_of_a_new_device(app, ann):
     device = ann.sign_in(device={"name": "TV", "kind": "tv"}).json["session"]["device"]
     assert "TV signed in" in mails(app, ann.email, "new_device")[0]["text"]
     ann.sign_in(device={"id": device["id"]})
     assert len(mails(app, ann.email, "new_device")) == 1
 
 
-def test_who_was_mailed_about_a_new_device_signs_it_out_with_one_click_and_shuts_the_password(app, ann):
+def test_disowning_a_new_device_signs_it_out_and_clears_the_password(app, ann):
     thief, tv = ann.again(), ann.again()
     tv.sign_in(device={"name": "TV", "kind": "tv"})
     thief.sign_in(device={"name": "A laptop\n\nhttps://elsewhere.example", "kind": "web"})
     mail = mails(app, ann.email, "new_device")[0]
     assert "\nhttps://elsewhere.example" not in mail["text"] and mail["html"].count("Continue") == 1
     token = mailed_token(app, ann.email, "new_device")
-    told = [ann.client.put("/v1/devices/disowned", json={"token": token}).status_code for _ in range(2)]
-    assert told == [204, 422]
-    assert [who.get("/v1/sessions/current").status_code for who in (ann, tv, thief)] == [200, 200, 401]
+    statuses = [ann.client.put("/v1/devices/disowned", json={"token": token}).status_code for _ in range(2)]
+    assert statuses == [204, 422]
+    assert [person.get("/v1/sessions/current").status_code for person in (ann, tv, thief)] == [200, 200, 401]
     assert code_of(thief.sign_in()) == (401, "invalid_credentials")
     reset = mailed_token(app, ann.email, "password_reset")
     assert (
@@ -211,7 +217,7 @@ def test_who_was_mailed_about_a_new_device_signs_it_out_with_one_click_and_shuts
     )
 
 
-def test_a_forgotten_device_is_signed_out_and_a_stranger(ann):
+def test_a_removed_device_is_signed_out_and_unknown(ann):
     tv = ann.again()
     device = tv.sign_in(device={"name": "TV", "kind": "tv"}).json["session"]["device"]["id"]
     assert ann.patch(f"/v1/devices/{device}", {"name": "Big TV"}).json["name"] == "Big TV"
@@ -221,7 +227,7 @@ def test_a_forgotten_device_is_signed_out_and_a_stranger(ann):
     assert tv.sign_in(device={"id": device}).json["session"]["device"]["id"] != device
 
 
-def test_a_repeated_sign_in_hears_the_same_token_and_none_is_kept(app, ann):
+def test_a_retried_sign_in_gets_the_same_token_and_it_is_not_stored(app, ann):
     headers = {"Idempotency-Key": "one"}
     first = Person(ann.client, ann.email, headers=headers).sign_in()
     again = Person(ann.client, ann.email, headers=headers).sign_in()
@@ -233,7 +239,7 @@ def test_a_repeated_sign_in_hears_the_same_token_and_none_is_kept(app, ann):
     assert code_of(other) == (422, "idempotency_key_reused")
 
 
-def test_a_repeated_sign_in_survives_a_new_signing_key(app, ann):
+def test_a_retried_sign_in_survives_a_new_signing_key(app, ann):
     headers = {"Idempotency-Key": "rotated"}
     first = Person(ann.client, ann.email, headers=headers).sign_in()
     settings = app.extensions["settings"]
@@ -245,18 +251,18 @@ def test_a_repeated_sign_in_survives_a_new_signing_key(app, ann):
     assert again.json["token"] == first.json["token"]
 
 
-def test_the_token_of_an_api_key_is_shown_once_and_not_kept(app):
-    boss = operator(app)
-    made = boss.post("/v1/admin/api-keys", {"name": "cms", "scopes": ["catalog"]}, headers={"Idempotency-Key": "k"})
-    assert made.status_code == 201
-    assert made.json["token"][3:] not in everything(app)
-    key = Person(boss.client, "cms", token=made.json["token"])
+def test_the_token_of_an_api_key_is_shown_once_and_not_stored(app):
+    admin = operator(app)
+    created = admin.post("/v1/admin/api-keys", {"name": "cms", "scopes": ["catalog"]}, headers={"Idempotency-Key": "k"})
+    assert created.status_code == 201
+    assert created.json["token"][3:] not in everything(app)
+    key = Person(admin.client, "cms", token=created.json["token"])
     assert code_of(key.get("/v1/admin/api-keys")) == (403, "insufficient_scope")
-    assert boss.delete(f"/v1/admin/api-keys/{made.json['id']}").status_code == 204
+    assert admin.delete(f"/v1/admin/api-keys/{created.json['id']}").status_code == 204
     assert code_of(key.get("/v1/admin/api-keys")) == (401, "not_signed_in")
 
 
-def test_two_keys_live_while_one_follows_the_other_and_each_tells_its_last_use(app, clock):
+def test_two_keys_are_valid_during_rotation_and_each_reports_its_last_use(app, clock):
     old, new = operator(app), operator(app)
     assert [key.get("/v1/admin/api-keys").status_code for key in (old, new)] == [200, 200]
     clock.advance(minutes=6)

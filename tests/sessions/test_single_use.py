@@ -1,4 +1,4 @@
-"""What is good once is good once, however many send it at the same moment; and nobody waits in a circle."""
+"""Single-use secrets under concurrency: each is accepted once, and no request deadlocks."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,8 +17,8 @@ def ann(client):
     return new_person(client)
 
 
-def at_once(app, *sends):
-    """Statuses of what is sent at the same moment, each with a client of its own."""
+def send_concurrently(app, *sends):
+    """The statuses of concurrent requests, each with a client of its own."""
     with ThreadPoolExecutor(len(sends)) as pool:
         return sorted(pool.map(lambda send: send(app.test_client()).status_code, sends))
 
@@ -29,7 +29,7 @@ def reset(app, ann):
     return lambda client: client.put("/v1/password-resets", json={"token": token, "password": "another secret 8"})
 
 
-def change_of_address(app, ann):
+def email_change(app, ann):
     ann.put("/v1/account/email", {"email": NEW})
     token = mailed_token(app, NEW, "email_change")
     return lambda client: client.put("/v1/email-verifications", json={"token": token})
@@ -42,9 +42,9 @@ def undo(app, ann):
 
 
 def television(app, ann):
-    shown = ann.client.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}).json
-    assert ann.put(f"/v1/device-codes/{shown['user_code']}/decision", {"approve": True}).status_code == 204
-    return lambda client: client.post("/v1/token", data={"grant_type": GRANT_TYPE, "device_code": shown["device_code"]})
+    codes = ann.client.post("/v1/device-codes", json={"device": {"name": "TV", "kind": "tv"}}).json
+    assert ann.put(f"/v1/device-codes/{codes['user_code']}/decision", {"approve": True}).status_code == 204
+    return lambda client: client.post("/v1/token", data={"grant_type": GRANT_TYPE, "device_code": codes["device_code"]})
 
 
 def recovery_code(app, ann):
@@ -55,22 +55,24 @@ def recovery_code(app, ann):
 
 
 @pytest.mark.parametrize(
-    "secret, won, lost",
+    "prepare, success, failure",
     [
         (reset, 204, 422),
-        (change_of_address, 204, 422),
+        (email_change, 204, 422),
         (undo, 204, 422),
         (television, 200, 400),
         (recovery_code, 201, 401),
     ],
 )
-def test_of_four_at_once_one_has_it(app, ann, secret, won, lost):
-    send = secret(app, ann)
-    assert at_once(app, send, send, send, send) == [won] + [lost] * 3
+def test_of_four_concurrent_requests_one_succeeds(app, ann, prepare, success, failure):
+    send = prepare(app, ann)
+    assert send_concurrently(app, send, send, send, send) == [success] + [failure] * 3
 
 
-def test_who_changes_a_password_while_it_is_reset_is_not_caught_in_a_circle(app, ann):
+def test_changing_and_resetting_a_password_concurrently_does_not_deadlock(app, ann):
     send = reset(app, ann)
     change = {"current_password": ann.password, "password": "a third secret 9"}
-    statuses = at_once(app, send, lambda client: Person(client, ann.email, token=ann.token).put(CHANGE, change))
+    statuses = send_concurrently(
+        app, send, lambda client: Person(client, ann.email, token=ann.token).put(CHANGE, change)
+    )
     assert 503 not in statuses and 204 in statuses

@@ -1,11 +1,11 @@
-"""A device that its owner trusts shows a secret where it would be asked for a second factor."""
+"""Trusted devices present a token instead of a second factor."""
 
 import pytest
 
 from streamsvc.rules.sign_in.totp import STEP_S, totp_code
 from tests.worlds.sessions_steps import Person, add_app, code_of, everything, mailed_token, new_person, operator
 
-ASKED = (401, "second_factor_required")
+CODE_REQUIRED = (401, "second_factor_required")
 
 
 def code(secret, clock):
@@ -13,18 +13,18 @@ def code(secret, clock):
 
 
 class Trusted:
-    """Ann at a device that she trusts, with an authenticator app."""
+    """A person with an authenticator app on a trusted device; `body` has the device and its trust token."""
 
     def __init__(self, person, clock, **more):
         self.person, self.clock, self.secret = person, clock, add_app(person, clock)
         clock.advance(seconds=STEP_S)
-        self.answer = person.sign_in(totp=code(self.secret, clock), trust_device=True, **more)
-        assert self.answer.status_code == 201, self.answer.json
-        self.device = self.answer.json["session"]["device"]["id"]
-        self.shown = {"device": {"id": self.device}, "device_trust": self.answer.json["device_trust"].get("token")}
+        self.response = person.sign_in(totp=code(self.secret, clock), trust_device=True, **more)
+        assert self.response.status_code == 201, self.response.json
+        self.device = self.response.json["session"]["device"]["id"]
+        self.body = {"device": {"id": self.device}, "device_trust": self.response.json["device_trust"].get("token")}
 
     def sign_in(self, **changes):
-        return self.person.again().sign_in(**(self.shown | changes))
+        return self.person.again().sign_in(**(self.body | changes))
 
 
 @pytest.fixture
@@ -37,55 +37,55 @@ def trusted(ann, clock):
     return Trusted(ann, clock)
 
 
-def test_a_trusted_device_is_asked_for_no_code_for_thirty_days(app, ann, trusted, clock):
-    told = trusted.answer.json["device_trust"]
-    assert (told["token"][:4], told["until"]) == ("sdt_", "2026-02-14T12:00:30Z")
-    assert told["token"] not in everything(app)
+def test_a_trusted_device_needs_no_code_for_thirty_days(app, ann, trusted, clock):
+    trust = trusted.response.json["device_trust"]
+    assert (trust["token"][:4], trust["until"]) == ("sdt_", "2026-02-14T12:00:30Z")
+    assert trust["token"] not in everything(app)
     again = trusted.sign_in()
     assert (again.status_code, again.json["session"]["device"]["id"]) == (201, trusted.device)
     assert "device_trust" not in again.json
-    listed = {each["id"]: each["trusted_until"] for each in ann.get("/v1/devices").json["items"]}
-    assert listed[trusted.device] == told["until"] and list(listed.values()).count(None) == len(listed) - 1
-    noted = operator(app).get("/v1/admin/audit?limit=100").json["items"]
-    assert "device_trusted" in [row["action"] for row in noted]
-    [last] = [row for row in noted if row["details"].get("session") == again.json["session"]["id"]]
+    listed = {device["id"]: device["trusted_until"] for device in ann.get("/v1/devices").json["items"]}
+    assert listed[trusted.device] == trust["until"] and list(listed.values()).count(None) == len(listed) - 1
+    events = operator(app).get("/v1/admin/audit?limit=100").json["items"]
+    assert "device_trusted" in [row["action"] for row in events]
+    [last] = [row for row in events if row["details"].get("session") == again.json["session"]["id"]]
     assert (last["action"], last["details"]["second"]) == ("authn_login_success", "trusted_device")
     clock.advance(days=30, seconds=-1)
     assert trusted.sign_in().status_code == 201
     clock.advance(seconds=1)
-    assert code_of(trusted.sign_in()) == ASKED
+    assert code_of(trusted.sign_in()) == CODE_REQUIRED
 
 
-def test_its_secret_counts_for_its_own_device_and_account_and_beside_the_password_alone(client, ann, trusted, clock):
-    for shown in (
+def test_a_trust_token_is_valid_for_its_device_and_account_and_with_a_password_only(client, ann, trusted, clock):
+    for change in (
         {"device_trust": "sdt_" + "x" * 43},
         {"device_trust": None},
         {"device": None},
         {"device": {"id": "dev_x"}},
     ):
-        shown = {name: value for name, value in (trusted.shown | shown).items() if value is not None}
-        assert code_of(ann.again().sign_in(**shown)) == ASKED, shown
-    assert code_of(Person(client, ann.email, "wrong").sign_in(**trusted.shown)) == (401, "invalid_credentials")
+        body = {name: value for name, value in (trusted.body | change).items() if value is not None}
+        assert code_of(ann.again().sign_in(**body)) == CODE_REQUIRED, change
+    assert code_of(Person(client, ann.email, "wrong").sign_in(**trusted.body)) == (401, "invalid_credentials")
     bob = new_person(client, "bob")
     add_app(bob, clock)
-    assert code_of(bob.again().sign_in(**trusted.shown)) == ASKED
+    assert code_of(bob.again().sign_in(**trusted.body)) == CODE_REQUIRED
     assert code_of(
-        client.post("/v1/admin/sessions", json={"email": "o@example.com", "password": "x", **trusted.shown})
+        client.post("/v1/admin/sessions", json={"email": "o@example.com", "password": "x", **trusted.body})
     ) == (
         422,
         "invalid",
     )
 
 
-def test_only_a_code_makes_a_device_trusted(ann, trusted):
+def test_only_a_code_can_make_a_device_trusted(ann, trusted):
     assert "device_trust" not in new_person(ann.client, "bob").again().sign_in(trust_device=True).json
     assert "device_trust" not in trusted.sign_in(trust_device=True).json
 
 
-def test_what_is_sensitive_still_asks_who_it_is(ann, trusted, clock):
+def test_a_trusted_device_does_not_open_the_window_for_sensitive_calls(ann, trusted, clock):
     clock.advance(minutes=11)
     late = ann.again()
-    assert late.sign_in(**trusted.shown).json["session"]["authenticated_at"] == "2026-01-15T12:00:30Z"
+    assert late.sign_in(**trusted.body).json["session"]["authenticated_at"] == "2026-01-15T12:00:30Z"
     assert code_of(late.delete("/v1/account/totp")) == (403, "reauthentication_required")
 
 
@@ -112,7 +112,7 @@ def change_password(app, trusted):
 
 
 def disable(app, trusted):
-    path = f"/v1/admin/accounts/{trusted.answer.json['account']['id']}"
+    path = f"/v1/admin/accounts/{trusted.response.json['account']['id']}"
     for status in ("disabled", "active"):
         assert operator(app).patch(path, {"status": status, "reason": "a call"}).status_code == 200
 
@@ -133,10 +133,10 @@ def raise_epoch(app, trusted):
         lambda app, t: t.person.delete(f"/v1/devices/{t.device}"),
         lambda app, t: t.person.delete(f"/v1/devices/{t.device}/trust"),
         lambda app, t: t.person.delete("/v1/sessions"),
-        lambda app, t: t.person.delete(f"/v1/sessions/{t.answer.json['session']['id']}"),
-        lambda app, t: operator(app).delete(f"/v1/admin/accounts/{t.answer.json['account']['id']}/sessions"),
+        lambda app, t: t.person.delete(f"/v1/sessions/{t.response.json['session']['id']}"),
+        lambda app, t: operator(app).delete(f"/v1/admin/accounts/{t.response.json['account']['id']}/sessions"),
         lambda app, t: operator(app).delete(
-            f"/v1/admin/accounts/{t.answer.json['account']['id']}/sessions/{t.answer.json['session']['id']}"
+            f"/v1/admin/accounts/{t.response.json['account']['id']}/sessions/{t.response.json['session']['id']}"
         ),
     ],
     ids=[
@@ -154,44 +154,45 @@ def raise_epoch(app, trusted):
         "operator: session",
     ],
 )
-def test_trust_is_over_with_whatever_it_was_given_for(app, trusted, end, monkeypatch):
+def test_trust_ends_with_what_it_was_given_for(app, trusted, end, monkeypatch):
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"])
     ended = end(app, trusted)
     assert ended is None or ended.status_code in (200, 204), ended.json
-    assert code_of(trusted.sign_in()) == ASKED
-    told = [row["action"] for row in operator(app).get("/v1/admin/audit?limit=100").json["items"]]
-    assert ("device_trust_ended" in told) == (end is not raise_epoch)
+    assert code_of(trusted.sign_in()) == CODE_REQUIRED
+    actions = [row["action"] for row in operator(app).get("/v1/admin/audit?limit=100").json["items"]]
+    assert ("device_trust_ended" in actions) == (end is not raise_epoch)
 
 
-def test_where_no_device_is_trusted_none_is(app, ann, clock, monkeypatch):
+def test_with_a_trust_period_of_zero_no_device_is_trusted(app, ann, clock, monkeypatch):
     trusted = Trusted(ann, clock)
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(trusted_device_days=0))
-    assert code_of(trusted.sign_in()) == ASKED
+    assert code_of(trusted.sign_in()) == CODE_REQUIRED
     clock.advance(seconds=STEP_S)
     assert "device_trust" not in ann.sign_in(totp=code(trusted.secret, clock), trust_device=True).json
 
 
-def test_a_browser_keeps_it_in_a_cookie_that_outlives_signing_out(app, ann, clock):
+def test_browsers_store_the_trust_token_in_a_cookie_that_survives_signing_out(app, ann, clock):
     browser = Person(app.test_client(use_cookies=False), ann.email)
     trusted = Trusted(ann, clock, cookie=True)
-    assert trusted.answer.json["device_trust"].keys() == {"until"}
-    session, kept = (each.split(";")[0] for each in trusted.answer.headers.getlist("Set-Cookie"))
-    [about] = [each for each in trusted.answer.headers.getlist("Set-Cookie") if each.startswith("__Host-ssd=")]
-    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict", "Max-Age=2592000"} <= set(about.split("; "))
-    out = browser.client.delete(
+    assert trusted.response.json["device_trust"].keys() == {"until"}
+    cookies = trusted.response.headers.getlist("Set-Cookie")
+    session, trust = (cookie.split(";")[0] for cookie in cookies)
+    [attributes] = [cookie for cookie in cookies if cookie.startswith("__Host-ssd=")]
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict", "Max-Age=2592000"} <= set(attributes.split("; "))
+    signed_out = browser.client.delete(
         "/v1/sessions/current",
-        headers={"Cookie": f"{session}; {kept}", "X-CSRF-Token": trusted.answer.json["csrf_token"]},
+        headers={"Cookie": f"{session}; {trust}", "X-CSRF-Token": trusted.response.json["csrf_token"]},
     )
-    assert out.status_code == 204 and out.headers["Clear-Site-Data"] == '"storage"'
-    assert not any(each.startswith("__Host-ssd") for each in out.headers.getlist("Set-Cookie"))
-    browser.headers = {"Cookie": kept}
+    assert signed_out.status_code == 204 and signed_out.headers["Clear-Site-Data"] == '"storage"'
+    assert not any(cookie.startswith("__Host-ssd") for cookie in signed_out.headers.getlist("Set-Cookie"))
+    browser.headers = {"Cookie": trust}
     again = browser.sign_in(cookie=True)
     assert (again.status_code, again.json["session"]["device"]["id"]) == (201, trusted.device)
-    assert code_of(browser.sign_in()) == ASKED, "who asks for no cookie shows none"
-    assert code_of(browser.sign_in(cookie=True, device={"id": "dev_x"})) == ASKED
+    assert code_of(browser.sign_in()) == CODE_REQUIRED, "without cookie mode the cookie is ignored"
+    assert code_of(browser.sign_in(cookie=True, device={"id": "dev_x"})) == CODE_REQUIRED
 
 
-def test_a_repeated_sign_in_hears_the_same_secret(ann, clock):
+def test_a_retried_sign_in_gets_the_same_trust_token(ann, clock):
     secret = add_app(ann, clock)
     clock.advance(seconds=STEP_S)
     ann.headers = {"Idempotency-Key": "k"}
@@ -200,8 +201,8 @@ def test_a_repeated_sign_in_hears_the_same_secret(ann, clock):
     assert once.json["device_trust"]["token"][4:] != once.json["token"][4:]
 
 
-def test_a_link_by_mail_takes_it_as_well(app, ann, trusted):
+def test_a_magic_link_sign_in_accepts_the_trust_token(app, ann, trusted):
     binding = ann.client.post("/v1/magic-links", json={"email": ann.email}).json["binding"]
     body = {"token": mailed_token(app, ann.email, "magic_link"), "binding": binding}
-    assert code_of(ann.client.post("/v1/sessions/magic-link", json=body)) == ASKED
-    assert ann.client.post("/v1/sessions/magic-link", json=body | trusted.shown).status_code == 201
+    assert code_of(ann.client.post("/v1/sessions/magic-link", json=body)) == CODE_REQUIRED
+    assert ann.client.post("/v1/sessions/magic-link", json=body | trusted.body).status_code == 201

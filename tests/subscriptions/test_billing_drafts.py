@@ -191,4 +191,4 @@ def test_many_drafts_are_finalized_together_and_declines_enter_dunning(world, an
 def test_listing_drafts_uses_the_index(app, world):
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
-            assert "ix_invoices_drafts" in query_plan(Invoice.drafts().order_by(Invoice.id.desc()).limit(25))
+            assert "ix_invoices_drafts" in query_plan(Invoice.select_drafts().order_by(Invoice.id.desc()).limit(25))

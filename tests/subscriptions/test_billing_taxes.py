@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from streamsvc.rules.billing.vat import country_of, is_reverse_charged, normal
+from streamsvc.rules.billing.vat import is_reverse_charged, normalize_vat_number, vat_number_country
 from tests.worlds.billing_world import World
 from tests.worlds.local_server import LocalHandler, local_server
 
@@ -59,11 +59,11 @@ def sums(invoice):
     ],
 )
 def test_a_vat_number_must_match_its_countrys_format(number, country):
-    assert country_of(number) == country
+    assert vat_number_country(number) == country
 
 
 def test_reverse_charge_applies_across_borders_within_the_eu():
-    assert normal(" de 123-456.789 ") == "DE123456789"
+    assert normalize_vat_number(" de 123-456.789 ") == "DE123456789"
     assert is_reverse_charged(SELLER, "DE", "DE123456789")
     assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # a domestic sale
     assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account is in another country

@@ -52,9 +52,9 @@ def test_an_invoice_is_a_pdf_whose_parts_stand_where_it_says(app, world):
 
 
 def test_a_long_invoice_takes_several_pages():
-    from streamsvc.rules.billing.paper import pdf
+    from streamsvc.rules.billing.paper import render_pdf
 
-    paper = pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
+    paper = render_pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
     assert b"/Count 3" in paper
 
 

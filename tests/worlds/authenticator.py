@@ -1,4 +1,4 @@
-"""An authenticator in software: makes ES256 passkeys and signs challenges, as WebAuthn level 2 says."""
+"""A software authenticator: creates ES256 passkeys and signs challenges (WebAuthn level 2)."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ def unb64(text: str) -> bytes:
 
 
 class Authenticator:
-    """One device with one passkey. `verifies`: it asks its user for a finger or a PIN. `counts`: its answers."""
+    """A device with one passkey. `verifies`: it verifies its user. `counts`: it has a sign count."""
 
     PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
@@ -39,8 +39,8 @@ class Authenticator:
         return json.dumps({"type": kind, "challenge": options["challenge"], "origin": self.origin}).encode()
 
     def _credential(self, **response) -> dict:
-        told = {name: b64(raw) for name, raw in response.items()}
-        return {"id": b64(self.id), "rawId": b64(self.id), "type": "public-key", "response": told}
+        encoded = {name: b64(raw) for name, raw in response.items()}
+        return {"id": b64(self.id), "rawId": b64(self.id), "type": "public-key", "response": encoded}
 
     def make(self, options) -> dict:
         """navigator.credentials.create(options).toJSON()"""
@@ -55,5 +55,5 @@ class Authenticator:
         """navigator.credentials.get(options).toJSON()"""
         data, client_data = self._data(), self._client_data("webauthn.get", options)
         signature = self.key.sign(data + hashlib.sha256(client_data).digest(), ec.ECDSA(hashes.SHA256()))
-        told = {"clientDataJSON": client_data, "authenticatorData": data, "signature": signature}
-        return self._credential(**told, **({"userHandle": self.handle.encode()} if self.handle else {}))
+        response = {"clientDataJSON": client_data, "authenticatorData": data, "signature": signature}
+        return self._credential(**response, **({"userHandle": self.handle.encode()} if self.handle else {}))

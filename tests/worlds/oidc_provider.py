@@ -1,4 +1,4 @@
-"""A small OpenID Connect provider on loopback: discovery, one-click consent, PKCE, RS256 ID tokens, over real HTTP."""
+"""A small OpenID Connect provider over HTTP on loopback: discovery, consent, PKCE and RS256 ID tokens."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ def b64(raw: bytes) -> str:
 
 
 class OidcProvider:
-    """`user`: the claims of who is signed in there. `twist`: what it does wrong, by the name of a claim or a part."""
+    """`user` are the claims of the signed-in user; `twist` overrides claims, or `alg`, to produce invalid ID tokens."""
 
     def __init__(self):
         self.key = rsa.generate_private_key(65537, 2048)
@@ -34,13 +34,13 @@ class OidcProvider:
         self.__init__()
 
     def consent(self, authorization_url: str) -> dict:
-        """What the browser carries back after its user said yes: {code, state, iss}."""
-        asked = {name: value for name, [value] in parse_qs(urlsplit(authorization_url).query).items()}
+        """The redirect after the user's consent: {code, state, iss}."""
+        query = {name: value for name, [value] in parse_qs(urlsplit(authorization_url).query).items()}
         assert authorization_url.startswith(f"{self.issuer}/authorize?"), authorization_url
-        assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
+        assert (query["response_type"], query["code_challenge_method"]) == ("code", "S256")
         code = secrets.token_urlsafe(16)
-        self.codes[code] = asked
-        return {"code": code, "state": asked["state"], "iss": self.issuer}
+        self.codes[code] = query
+        return {"code": code, "state": query["state"], "iss": self.issuer}
 
     def metadata(self) -> dict:
         return {
@@ -53,21 +53,21 @@ class OidcProvider:
 
     def keys(self) -> dict:
         numbers = self.key.public_key().public_numbers()
-        n, e = (b64(each.to_bytes((each.bit_length() + 7) // 8)) for each in (numbers.n, numbers.e))
+        n, e = (b64(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
         return {"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "n": n, "e": e}]}
 
     def token(self, form: dict, authorization: str) -> tuple[int, dict]:
-        """RFC 6749, 4.1.3 and RFC 7636, 4.6."""
+        """The token response (RFC 6749, 4.1.3 and RFC 7636, 4.6)."""
         self.exchanges += 1
-        asked = self.codes.pop(form.get("code"), None)
+        query = self.codes.pop(form.get("code"), None)
         pair = base64.b64decode(authorization.removeprefix("Basic ")).decode()
         challenge = b64(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
-        if pair != "streamsvc:a%20client%27s%20secret" or asked is None or asked["code_challenge"] != challenge:
+        if pair != "streamsvc:a%20client%27s%20secret" or query is None or query["code_challenge"] != challenge:
             return 400, {"error": "invalid_grant"}
-        if form["redirect_uri"] != asked["redirect_uri"]:
+        if form["redirect_uri"] != query["redirect_uri"]:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
-        claims = {"iss": self.issuer, "aud": CLIENT[0], "iat": now, "exp": now + 300, "nonce": asked["nonce"]}
+        claims = {"iss": self.issuer, "aud": CLIENT[0], "iat": now, "exp": now + 300, "nonce": query["nonce"]}
         return 200, {"token_type": "Bearer", "id_token": self.signed(claims | self.user | self.twist)}
 
     def signed(self, claims: dict) -> str:
@@ -80,7 +80,7 @@ class OidcProvider:
 
 @contextmanager
 def running():
-    """The provider, answering at its issuer's address."""
+    """Runs the provider at its issuer's URL."""
     provider = OidcProvider()
 
     class Pages(LocalHandler):
@@ -89,8 +89,8 @@ def running():
             self.respond(200, pages[self.path]()) if self.path in pages else self.respond(404, {})
 
         def do_POST(self):
-            told = {name: value for name, [value] in parse_qs(self.read_body().decode()).items()}
-            self.respond(*provider.token(told, self.headers.get("Authorization", "")))
+            form = {name: value for name, [value] in parse_qs(self.read_body().decode()).items()}
+            self.respond(*provider.token(form, self.headers.get("Authorization", "")))
 
     with local_server(Pages) as server:
         OidcProvider.issuer = server.url

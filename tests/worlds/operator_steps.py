@@ -1,4 +1,4 @@
-"""Operators as people, in tests: invited, enrolled, signed in; all over HTTP."""
+"""Test steps for human operators over HTTP: invitation, enrollment, sign-in."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ PASSWORD = "nine green herons"
 
 @dataclass
 class Staff(Person):
-    """An operator at a desk. `codes` are the recovery codes, `secret` what the authenticator holds."""
+    """A human operator. `codes` are the recovery codes, `secret` is the authenticator's secret."""
 
     password: str = PASSWORD
     id: str = ""
@@ -22,11 +22,11 @@ class Staff(Person):
     app: object = None
 
     def code(self, steps=0):
-        """What the authenticator shows now, or so many steps of thirty seconds later."""
+        """The authenticator's current code, or the one of so many 30-second steps later."""
         return totp_code(self.secret, int(self.app.extensions["clock"].at.timestamp()) // STEP_S + steps)
 
     def sign_in(self, **more):
-        """With a fresh code: the clock goes on to the next one first."""
+        """Sign in with a new code, after advancing the clock to the next time step."""
         self.app.extensions["clock"].advance(seconds=STEP_S)
         return self.try_to_sign_in(**({"totp": self.code()} | more))
 
@@ -39,18 +39,18 @@ class Staff(Person):
         return self.post("/v1/admin/sessions/current/reauthentication", {"totp": self.code()})
 
     def accept(self, token):
-        """Set password and authenticator by an invitation."""
-        begun = self.client.post("/v1/admin/invitations", json={"token": token})
-        assert begun.status_code == 200, begun.json
-        self.secret = begun.json["secret"]
+        """Set the password and the authenticator with an invitation."""
+        invitation = self.client.post("/v1/admin/invitations", json={"token": token})
+        assert invitation.status_code == 200, invitation.json
+        self.secret = invitation.json["secret"]
         body = {"token": token, "password": self.password, "code": self.code()}
-        answer = self.client.put("/v1/admin/invitations", json=body)
-        self.codes = answer.json.get("recovery_codes", [])
-        return answer
+        response = self.client.put("/v1/admin/invitations", json=body)
+        self.codes = response.json.get("recovery_codes", [])
+        return response
 
 
 def enrolled(app, role, name=None):
-    """An operator whom the command line invited, who set everything up and is not signed in yet."""
+    """An operator invited on the command line and enrolled, but not signed in."""
     name = name or role
     staff, token = Staff(app.test_client(), f"{name}@example.com", app=app), f"invitation of {name}"
     with app.app_context():
@@ -68,10 +68,10 @@ def new_operator(app, role, name=None):
 
 
 def invited(app, role, name=None, by=None):
-    """An operator whom an admin, or an admin's key, invited by mail; nothing set up yet."""
+    """An operator invited by mail by an admin or an admin's API key, and not enrolled."""
     staff = Staff(app.test_client(), f"{name or role}@example.com", app=app)
     body = {"email": staff.email, "name": (name or role).title(), "role": role}
-    answer = (by or operator(app)).post("/v1/admin/operators", body)
-    assert answer.status_code == 201, answer.json
-    staff.id = answer.json["id"]
+    response = (by or operator(app)).post("/v1/admin/operators", body)
+    assert response.status_code == 201, response.json
+    staff.id = response.json["id"]
     return staff

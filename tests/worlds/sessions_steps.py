@@ -1,4 +1,4 @@
-"""Steps that tests of sessions and accounts share: people over HTTP, an operator, the mail that came."""
+"""Shared test steps for accounts and sessions: people and operators over HTTP, jobs and mails."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ SECRET = "a long secret 7"
 
 @dataclass
 class Person:
-    """Somebody at one device; `email` and `password` are what they sign in with."""
+    """A person on one device, with their credentials."""
 
     client: object
     email: str
@@ -32,13 +32,13 @@ class Person:
         body = {"email": self.email, "password": self.password} | more
         return self._in(self.client.post("/v1/sessions", json=body, headers=self.headers))
 
-    def _in(self, answer):
-        if answer.status_code == 201 and "token" in answer.json:
-            self.token = answer.json["token"]
-        return answer
+    def _in(self, response):
+        if response.status_code == 201 and "token" in response.json:
+            self.token = response.json["token"]
+        return response
 
     def again(self, **changes):
-        """The same person at another device."""
+        """The same person on another device."""
         return Person(self.client, self.email, self.password, **changes)
 
     def get(self, path, **more):
@@ -64,54 +64,54 @@ class Person:
 
 
 def new_person(client, name="ann", **more):
-    """Somebody who signed up as `name`@example.com and is signed in."""
+    """A person signed up and signed in as `name`@example.com."""
     person = Person(client, f"{name}@example.com", **more)
-    answer = person.sign_up()
-    assert answer.status_code == 201, answer.json
+    response = person.sign_up()
+    assert response.status_code == 201, response.json
     return person
 
 
 def operator(app, *scopes):
-    """Somebody with an API key."""
+    """An operator with an API key of these scopes (`admin` by default)."""
     with app.app_context():
         return Person(app.test_client(), "operator", token=create_api_key("test", list(scopes or ("admin",))))
 
 
 def run_jobs(app):
-    """Do what the worker would have done by now, with what follows from it; how many jobs ran."""
-    ran = 0
+    """Run all due jobs, including those that they enqueue; how many ran."""
+    count = 0
     with app.app_context():
         while more := jobs.run_due_jobs(clock.now()):
-            ran += more
-    return ran
+            count += more
+    return count
 
 
 def mails(app, to, kind=None):
-    """What was mailed to this address, the newest first."""
+    """The mails to this address, newest first."""
     run_jobs(app)
-    found = operator(app).get(f"/v1/sandbox/emails?to={to}&limit=100").json["items"]
-    return [mail for mail in found if kind in (None, mail["kind"])]
+    items = operator(app).get(f"/v1/sandbox/emails?to={to}&limit=100").json["items"]
+    return [mail for mail in items if kind in (None, mail["kind"])]
 
 
 def mailed_token(app, to, kind):
-    """The secret in the newest mail of this kind."""
+    """The token in the newest mail of this kind."""
     return re.search(r"token=([\w-]+)", mails(app, to, kind)[0]["text"])[1]
 
 
 def add_app(person, clock):
-    """Give the person's account an authenticator app; its secret. No code of this half minute counts any more."""
+    """Add an authenticator app to the person's account; its secret. Its code of the current time step is used."""
     secret = person.post("/v1/account/totp").json["secret"]
-    answer = person.put("/v1/account/totp", {"code": totp_code(secret, int(clock.at.timestamp()) // STEP_S)})
-    assert answer.status_code == 200, answer.json
+    response = person.put("/v1/account/totp", {"code": totp_code(secret, int(clock.at.timestamp()) // STEP_S)})
+    assert response.status_code == 200, response.json
     return secret
 
 
-def code_of(answer):
-    return answer.status_code, answer.json.get("code")
+def code_of(response):
+    return response.status_code, response.json.get("code")
 
 
 def everything(app):
-    """All that the database holds, as one text."""
+    """The whole database as one text."""
     with app.app_context(), db.engine.connect() as connection:
         tables = db.metadata.sorted_tables
         return "\n".join(str(row) for table in tables for row in connection.execute(sa.select(table)))

@@ -1,4 +1,4 @@
-"""admin: what operators do; every view names the scope that a key or a role needs."""
+"""Blueprints of the operators' API. Each view names the scope that an API key or a role needs."""
 
 from streamsvc.blueprints.admin import (
     accounts,

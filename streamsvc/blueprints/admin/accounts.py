@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.sessions import listed
+from streamsvc.blueprints.sessions.sessions import session_view
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
@@ -37,10 +37,10 @@ def list_accounts(query):
 
     `email` finds the account with that address.
     """
-    found = sa.select(Account)
+    accounts_query = sa.select(Account)
     if query["email"]:
-        found = found.where(Account.email_key == email_key(query["email"]))
-    return paginate_query(found, Account.id, query, "admin_accounts")
+        accounts_query = accounts_query.where(Account.email_key == email_key(query["email"]))
+    return paginate_query(accounts_query, Account.id, query, "admin_accounts")
 
 
 @bp.route("", methods=["POST"])
@@ -90,7 +90,7 @@ def list_account_sessions(query, account_id):
     """List the sessions of an account, newest first."""
     account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
-    return page | {"items": [listed(each) for each in page["items"]]}
+    return page | {"items": [session_view(session) for session in page["items"]]}
 
 
 @bp.route("/<account_id>/sessions", methods=["DELETE"])
@@ -123,6 +123,7 @@ def delete_account_session(account_id, session_id):
 
 
 def _require_account(account: Account | None) -> Account:
+    """Raises NotFound if there is no such account."""
     if account is None:
         raise NotFound
     return account

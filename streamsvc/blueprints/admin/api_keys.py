@@ -19,7 +19,7 @@ from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint(
-    "api keys", __name__, url_prefix="/v1/admin/api-keys", description="Keys for machines that operate the service."
+    "api keys", __name__, url_prefix="/v1/admin/api-keys", description="API keys for programs that operate the service."
 )
 
 
@@ -35,7 +35,7 @@ def create_api_key(body):
     """
     current_operator().require_recent_authentication()
     if body["expires_at"] and body["expires_at"] <= clock.now():
-        raise Invalid(errors={"expires_at": ["It lies in the past."]})
+        raise Invalid(errors={"expires_at": ["expires_at must be in the future."]})
     token = API_KEY_PREFIX + idempotency.generate_secret()
     key = create_api_key_from_token(
         body["name"], body["scopes"], token, body["expires_at"], actor=current_operator().id
@@ -65,8 +65,10 @@ def revoke_api_key(key_id):
     reauthentication: 403 `reauthentication_required`.
     """
     current_operator().require_recent_authentication()
-    ended = sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
-    if db.session.execute(ended).rowcount == 0:
+    revocation = (
+        sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
+    )
+    if db.session.execute(revocation).rowcount == 0:
         raise NotFound
     impersonation.revoke_impersonations(key_id, clock.now())
     audit.record_event("api_key_revoked", actor=current_operator().id, key=key_id)

@@ -6,7 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
-from streamsvc.schemas.admin.accounts import AuditOut, AuditQuery, ChainState
+from streamsvc.schemas.admin.accounts import AuditChainState, AuditEventOut, AuditQuery
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import fetch_one
@@ -17,22 +17,22 @@ bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="The
 @bp.route("")
 @bp.arguments(AuditQuery, location="query")
 @operator_only("admin")
-@bp.response(200, page_of(AuditOut))
+@bp.response(200, page_of(AuditEventOut))
 def list_audit_events(query):
     """List audit events, newest first.
 
     Filter by `account_id` or `action`.
     """
-    found = sa.select(AuditEvent)
+    events = sa.select(AuditEvent)
     for name in ("account_id", "action"):
         if query[name]:
-            found = found.where(getattr(AuditEvent, name) == query[name])
-    return paginate_query(found, AuditEvent.seq, query, "audit")
+            events = events.where(getattr(AuditEvent, name) == query[name])
+    return paginate_query(events, AuditEvent.seq, query, "audit")
 
 
 @bp.route("/chain")
 @operator_only("admin")
-@bp.response(200, ChainState)
+@bp.response(200, AuditChainState)
 def get_audit_chain():
     """Verify the audit log's hash chain.
 

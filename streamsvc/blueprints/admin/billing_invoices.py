@@ -21,7 +21,7 @@ from streamsvc.schemas.admin.subscriptions import (
     RefundIn,
     RefundOut,
 )
-from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, PageOfInvoices
+from streamsvc.schemas.subscriptions.invoices import CreditNoteOut, InvoiceOut, InvoicePageOut
 from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
@@ -33,13 +33,13 @@ bp = Blueprint(
 @bp.route("")
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
-@bp.response(200, PageOfInvoices)
+@bp.response(200, InvoicePageOut)
 def list_all_invoices(query):
     """List invoices of all accounts, newest first.
 
     Filter by `account_id`, or by `status=draft`.
     """
-    wanted = Invoice.drafts() if query["status"] else select(Invoice)
+    wanted = Invoice.select_drafts() if query["status"] else select(Invoice)
     if query["account_id"]:
         wanted = wanted.where(Invoice.account_id == query["account_id"])
     page = paginate_query(wanted, Invoice.id, query, "all invoices")
@@ -51,7 +51,7 @@ def list_all_invoices(query):
 @bp.response(200, InvoiceOut)
 def get_any_invoice(invoice_id):
     """Retrieve an invoice of any account."""
-    return invoice_view(found(invoice_id))
+    return invoice_view(require_invoice(invoice_id))
 
 
 @bp.route("", methods=["POST"])
@@ -65,7 +65,7 @@ def create_one_off_invoice(body):
     A declined invoice stays open and is retried on the dunning schedule.
     """
     invoice = one_off.create_one_off_charge(body["account_id"], body, clock.now())
-    noted("one_off_charged", invoice, amount_minor=body["amount_minor"], currency=body["currency"])
+    record_invoice_event("one_off_charged", invoice, amount_minor=body["amount_minor"], currency=body["currency"])
     return invoice_view(invoice)
 
 
@@ -80,8 +80,8 @@ def add_draft_line(body, invoice_id):
     Allowed until the invoice is finalised: 409 `wrong_state` afterwards.
     """
     line = one_off.OneOffLine(body["description"], body["amount_minor"])
-    invoice = review.add_draft_line(found(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
-    noted("draft_line_added", invoice, amount_minor=line.amount_minor)
+    invoice = review.add_draft_line(require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
+    record_invoice_event("draft_line_added", invoice, amount_minor=line.amount_minor)
     return invoice_view(invoice)
 
 
@@ -93,8 +93,8 @@ def hold_draft(invoice_id):
 
     A held draft is not finalised or charged until it is released.
     """
-    invoice = review.hold_draft(found(invoice_id).id)
-    noted("draft_held", invoice)
+    invoice = review.hold_draft(require_invoice(invoice_id).id)
+    record_invoice_event("draft_held", invoice)
     db.session.commit()
     return invoice_view(invoice)
 
@@ -107,8 +107,8 @@ def release_draft(invoice_id):
 
     It is finalised when its review window ends, or at once if the window is over.
     """
-    invoice = review.release_draft(found(invoice_id).id, clock.now())
-    noted("draft_let_go", invoice)
+    invoice = review.release_draft(require_invoice(invoice_id).id, clock.now())
+    record_invoice_event("draft_let_go", invoice)
     db.session.commit()
     return invoice_view(invoice)
 
@@ -122,8 +122,8 @@ def void_invoice(invoice_id):
 
     Drafts and open invoices on which nothing was paid or credited.
     """
-    invoice = corrections.void_invoice(found(invoice_id).id, clock.now())
-    noted("invoice_voided", invoice)
+    invoice = corrections.void_invoice(require_invoice(invoice_id).id, clock.now())
+    record_invoice_event("invoice_voided", invoice)
     return invoice_view(invoice)
 
 
@@ -136,8 +136,10 @@ def write_off_invoice(invoice_id):
 
     The subscription continues, and the customer may still pay.
     """
-    invoice = corrections.write_off_invoice(found(invoice_id).id, clock.now())
-    noted("invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency)
+    invoice = corrections.write_off_invoice(require_invoice(invoice_id).id, clock.now())
+    record_invoice_event(
+        "invoice_written_off", invoice, amount_minor=issuing.written_off_amount(invoice), currency=invoice.currency
+    )
     return invoice_view(invoice)
 
 
@@ -152,7 +154,7 @@ def create_credit_note(body, invoice_id):
     Credits the given lines, an amount, or all that is left. The part that was paid becomes account credit or is
     refunded.
     """
-    invoice = found(invoice_id)
+    invoice = require_invoice(invoice_id)
     if body["refund"]:
         row = corrections.refund_invoice(invoice.id, body, clock.now())
         note = db.session.get(corrections.CreditNote, row.credit_note_id)
@@ -160,7 +162,7 @@ def create_credit_note(body, invoice_id):
         account, invoice = corrections.lock_invoice(invoice.id)
         note = corrections.create_credit_note(invoice, body, clock.now())
         apply_new_credit(account, invoice.currency, clock.now())
-    noted("credit_note_issued", invoice, credit_note=note.number)
+    record_invoice_event("credit_note_issued", invoice, credit_note=note.number)
     return note
 
 
@@ -174,17 +176,17 @@ def create_refund(body, invoice_id):
 
     The money goes back to the payment method that was charged.
     """
-    row = corrections.refund_invoice(found(invoice_id).id, body, clock.now())
-    noted("payment_refunded", found(invoice_id), refund=row.id)
+    row = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
+    record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=row.id)
     return row
 
 
-def found(invoice_id):
+def require_invoice(invoice_id):
     invoice = db.session.get(Invoice, invoice_id)
     if invoice is None:
         raise NotFound
     return invoice
 
 
-def noted(action, invoice, **details):
+def record_invoice_event(action, invoice, **details):
     audit.record_event(action, invoice.account_id, actor=current_operator().id, invoice=invoice.id, **details)

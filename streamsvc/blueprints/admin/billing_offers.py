@@ -18,7 +18,7 @@ from streamsvc.schemas.admin.subscriptions import (
     TaxRateIn,
     TaxRateOut,
 )
-from streamsvc.schemas.base import Country, Currency, checked
+from streamsvc.schemas.base import Country, Currency, parse_path_value
 from streamsvc.schemas.subscriptions.invoices import GiftCodesOut
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db, lock_row
@@ -69,7 +69,7 @@ def put_referral_reward(body, currency):
 
     Applies from now on: credit for the referrer and for the new subscriber.
     """
-    checked(Currency(), "currency", currency)
+    parse_path_value(Currency(), "currency", currency)
     row = db.session.get(ReferralReward, currency) or ReferralReward(currency=currency)
     row.referrer_minor, row.newcomer_minor = body["referrer_minor"], body["newcomer_minor"]
     row.updated_at = clock.now()
@@ -87,7 +87,7 @@ def put_tax_rate(body, country):
 
     Applies to invoices issued from now on, for customers of that country.
     """
-    checked(Country(), "country", country)
+    parse_path_value(Country(), "country", country)
     rate = db.session.get(TaxRate, country) or TaxRate(country=country)
     rate.rate_ppm, rate.name, rate.updated_at = body["percent"], body["name"], clock.now()
     db.session.add(rate)

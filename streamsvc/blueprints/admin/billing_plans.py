@@ -4,7 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.schemas.base import Slug, checked
+from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
@@ -21,7 +21,7 @@ def put_plan(body, code):
 
     A price that was sold is never changed: new terms create a new price that supersedes it.
     """
-    if body["code"] not in (None, checked(Slug(), "code", code)):
+    if body["code"] not in (None, parse_path_value(Slug(), "code", code)):
         raise Invalid(errors={"code": ["It is the one in the address."]})
     plan = replace_plan(code, body, clock.now())
     db.session.commit()

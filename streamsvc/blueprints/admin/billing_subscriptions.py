@@ -22,8 +22,8 @@ from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
     AdminSubscriptionIn,
     AdminSubscriptionOut,
+    PriceMigrationCreatedOut,
     PriceMigrationIn,
-    PriceMigrationMade,
     PriceMigrationOut,
     SubscriptionsQuery,
     TransferIn,
@@ -46,7 +46,7 @@ def list_all_subscriptions(query):
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.
     """
-    wanted = Subscription.parked() if query["parked"] else select(Subscription)
+    wanted = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
     if query["parked"] is False:
         wanted = wanted.where(Subscription.parked_at.is_(None))
     if query["account_id"]:
@@ -81,7 +81,7 @@ def create_account_subscription(body):
 @bp.response(200, AdminSubscriptionOut)
 def get_any_subscription(subscription_id):
     """Retrieve a subscription of any account."""
-    return admin_subscription_view(found(subscription_id))
+    return admin_subscription_view(require_subscription(subscription_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
@@ -94,7 +94,7 @@ def cancel_any_subscription(body, subscription_id):
 
     An `effective_date` in the past credits the days since then.
     """
-    row, me = found(subscription_id), current_operator().id
+    row, me = require_subscription(subscription_id), current_operator().id
     shown = changes.apply_change(
         row.id, lambda at: changes.cancel_subscription(at, body, me, backdate=True), clock.now()
     )
@@ -112,7 +112,7 @@ def transfer_to_account(body, subscription_id):
 
     Paid days are transferred too; later invoices go to the new account.
     """
-    row, me = found(subscription_id), current_operator().id
+    row, me = require_subscription(subscription_id), current_operator().id
     giver = row.account_id
     shown = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), me))
     for account_id in (giver, body["account_id"]):
@@ -129,7 +129,7 @@ def release_billing_hold(subscription_id):
     Its books must reconcile again: 409 `does_not_add_up` lists the differences otherwise. What fell due meanwhile
     is billed at once.
     """
-    row, me = found(subscription_id), current_operator().id
+    row, me = require_subscription(subscription_id), current_operator().id
     reason = row.parked_reason
     shown = holds.release_billing_hold(row.id, clock.now())
     audit.record_event("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
@@ -166,7 +166,7 @@ def withdraw_price_migration(migration_id):
 @bp.arguments(PriceMigrationIn)
 @operator_only("billing")
 @idempotent()
-@bp.response(201, PriceMigrationMade)
+@bp.response(201, PriceMigrationCreatedOut)
 def create_price_migration(body):
     """Migrate subscribers from one price to another.
 
@@ -177,7 +177,7 @@ def create_price_migration(body):
     return moved
 
 
-def found(subscription_id):
+def require_subscription(subscription_id):
     row = db.session.get(Subscription, subscription_id)
     if row is None:
         raise NotFound

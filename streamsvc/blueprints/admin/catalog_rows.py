@@ -8,7 +8,7 @@ from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.playback import home
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.schemas.base import Slug, checked
+from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.catalog.browse import CollectionDefinition, CollectionIn, CollectionOut, HomeIn
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
@@ -35,7 +35,7 @@ def replace_collection(body, code):
 
     Supports If-Match and If-None-Match.
     """
-    _lock_and_check_etag(checked(Slug(), "code", code))
+    _lock_and_check_etag(parse_path_value(Slug(), "code", code))
     collection_id = collections.replace_collection(code, body, clock.now())
     headers = _headers(collections.get_collection_definition(code))
     db.session.commit()

@@ -26,12 +26,12 @@ def change_operator_password(body):
 
     All other sessions of the operator end.
     """
-    me = current_operator()
+    operator = current_operator()
     credentials.check_operator_password_change(
-        credentials.find_operator_row(me.id), body["current_password"], body["password"]
+        credentials.find_operator_row(operator.id), body["current_password"], body["password"]
     )
     new_hash = password_hashing.hash_password(body["password"])
-    credentials.set_operator_password(me.id, new_hash, me.session.session_id, clock.now())
+    credentials.set_operator_password(operator.id, new_hash, operator.session.session_id, clock.now())
     db.session.commit()
 
 
@@ -43,11 +43,11 @@ def start_operator_totp():
 
     The current one stays valid until the new one is confirmed.
     """
-    me = current_operator()
-    me.require_recent_authentication()
-    begun = credentials.start_operator_totp(me.id)
+    operator = current_operator()
+    operator.require_recent_authentication()
+    enrollment = credentials.start_operator_totp(operator.id)
     db.session.commit()
-    return begun
+    return enrollment
 
 
 @bp.route("/totp", methods=["PUT"])
@@ -59,11 +59,11 @@ def confirm_operator_totp(body):
 
     It replaces the old one. All other sessions of the operator end.
     """
-    me, now = current_operator(), clock.now()
-    me.require_recent_authentication()
-    facts = credentials.find_operator_row(me.id)
-    step = credentials.get_pending_totp_step(facts, body["code"], now)
-    codes = credentials.replace_operator_totp(facts, step, me.session.session_id, now)
+    operator, now = current_operator(), clock.now()
+    operator.require_recent_authentication()
+    credentials_row = credentials.find_operator_row(operator.id)
+    step = credentials.get_pending_totp_step(credentials_row, body["code"], now)
+    codes = credentials.replace_operator_totp(credentials_row, step, operator.session.session_id, now)
     db.session.commit()
     return {"recovery_codes": codes}
 
@@ -76,8 +76,8 @@ def replace_operator_recovery_codes():
 
     Returns ten new codes, once; the old ones become invalid.
     """
-    me = current_operator()
-    me.require_recent_authentication()
-    codes = credentials.renew_operator_recovery_codes(me.id, clock.now())
+    operator = current_operator()
+    operator.require_recent_authentication()
+    codes = credentials.renew_operator_recovery_codes(operator.id, clock.now())
     db.session.commit()
     return {"recovery_codes": codes}

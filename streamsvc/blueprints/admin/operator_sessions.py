@@ -5,6 +5,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
@@ -13,7 +14,7 @@ from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_TOKEN_P
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
     NewOperatorSession,
-    OperatorProof,
+    OperatorReauthentication,
     OperatorSessionOut,
     OperatorSignedIn,
 )
@@ -36,11 +37,12 @@ def create_operator_session(body):
     Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use.
     """
     now = clock.now()
-    proved = sign_in.verify_operator_password(body, now)
+    facts = current_request_facts()
+    proved = sign_in.verify_operator_password(body, facts, now)
     sign_in.require_operator_second_factor(proved.operator.id, body, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
-    sign_in.create_operator_session(proved, token, now)
-    return told(load_new_session_operator(token)) | {"token": token}
+    sign_in.create_operator_session(proved, token, facts, now)
+    return current_operator_view(load_new_session_operator(token)) | {"token": token}
 
 
 @bp.route("/current")
@@ -48,7 +50,7 @@ def create_operator_session(body):
 @bp.response(200, CurrentOperatorSession)
 def get_current_operator():
     """Retrieve the signed-in operator and the scopes of their role."""
-    return told(current_operator())
+    return current_operator_view(current_operator())
 
 
 @bp.route("/current", methods=["DELETE"])
@@ -59,11 +61,11 @@ def delete_current_operator_session():
 
     The next use of the token is refused.
     """
-    _end(current_operator().session.session_id)
+    _revoke_session(current_operator().session.session_id)
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
-@bp.arguments(OperatorProof)
+@bp.arguments(OperatorReauthentication)
 @human_operator_only
 @bp.response(204)
 def reauthenticate_operator(body):
@@ -71,8 +73,8 @@ def reauthenticate_operator(body):
 
     For ten minutes the session may create and revoke API keys and manage operators.
     """
-    me = current_operator()
-    credentials.verify_operator_reauthentication(me.id, me.session.session_id, body["totp"], clock.now())
+    operator = current_operator()
+    credentials.verify_operator_reauthentication(operator.id, operator.session.session_id, body["totp"], clock.now())
     db.session.commit()
 
 
@@ -82,9 +84,11 @@ def reauthenticate_operator(body):
 @bp.response(200, page_of(OperatorSessionOut))
 def list_operator_sessions(query):
     """List your operator sessions, newest first."""
-    me = current_operator()
-    page = paginate_query(OperatorSession.live(me.id, clock.now()), OperatorSession.id, query, "operator sessions")
-    return page | {"items": [listed(each, me.session.session_id) for each in page["items"]]}
+    operator = current_operator()
+    page = paginate_query(
+        OperatorSession.live(operator.id, clock.now()), OperatorSession.id, query, "operator sessions"
+    )
+    return page | {"items": [operator_session_view(session, operator.session.session_id) for session in page["items"]]}
 
 
 @bp.route("/<session_id>", methods=["DELETE"])
@@ -92,27 +96,29 @@ def list_operator_sessions(query):
 @bp.response(204)
 def delete_operator_session(session_id):
     """End one of your operator sessions."""
-    _end(session_id)
+    _revoke_session(session_id)
 
 
-def _end(session_id: str) -> None:
-    me = current_operator()
-    if not OperatorSession.revoke_all(me.id, clock.now(), OperatorSession.id == session_id):
+def _revoke_session(session_id: str) -> None:
+    """End a session of the current operator. Raises NotFound."""
+    operator = current_operator()
+    if not OperatorSession.revoke_all(operator.id, clock.now(), OperatorSession.id == session_id):
         raise NotFound
     audit.record_event("session_ended", session=session_id)
     db.session.commit()
 
 
-def told(who: Operator) -> dict:
-    """The document of `CurrentOperatorSession`."""
-    row = who.session
+def current_operator_view(operator: Operator) -> dict:
+    """Return the JSON of `CurrentOperatorSession`."""
+    row = operator.session
     session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
-    person = {"id": who.id, "email": row.email, "name": row.name, "role": row.role}
-    may = {"acts": sorted(who.role.write_scopes), "looks": sorted(who.role.read_scopes)}
-    return {"session": session, "operator": person | may}
+    profile = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}
+    scopes = {"write_scopes": sorted(operator.role.write_scopes), "read_scopes": sorted(operator.role.read_scopes)}
+    return {"session": session, "operator": profile | scopes}
 
 
-def listed(session: OperatorSession, current_id: str) -> dict:
+def operator_session_view(session: OperatorSession, current_id: str) -> dict:
+    """Return the JSON of `OperatorSessionOut`. `current_id` is the id of the calling session."""
     names = ("id", "created_at", "authenticated_at", "last_seen_at", "expires_at", "network", "user_agent")
     return {name: getattr(session, name) for name in names} | {"current": session.id == current_id}

@@ -4,6 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -11,10 +12,10 @@ from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.operators import (
-    Enrolment,
     Invitation,
     InvitedOperator,
     NewOperator,
+    OperatorEnrollment,
     OperatorOut,
     OperatorPatch,
 )
@@ -50,8 +51,8 @@ def invite_operator(body):
     Invited operators set their own password and authenticator.
     """
     current_operator().require_recent_authentication()
-    made = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
-    return db.session.get(OperatorAccount, made)
+    operator_id = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
+    return db.session.get(OperatorAccount, operator_id)
 
 
 @bp.route("/operators/<operator_id>")
@@ -62,10 +63,10 @@ def get_operator(operator_id):
 
     Removed operators can be retrieved too: the audit log refers to operators by id.
     """
-    found = db.session.get(OperatorAccount, operator_id)
-    if found is None:
+    operator = db.session.get(OperatorAccount, operator_id)
+    if operator is None:
         raise NotFound
-    return found
+    return operator
 
 
 @bp.route("/operators/<operator_id>", methods=["PATCH"])
@@ -78,9 +79,9 @@ def update_operator(body, operator_id):
     Takes effect with the operator's next request. The last admin cannot be demoted: 409 `last_admin`.
     """
     current_operator().require_recent_authentication()
-    changed = people.update_operator(operator_id, body, clock.now())
+    operator = people.update_operator(operator_id, body, clock.now())
     db.session.commit()
-    return changed
+    return operator
 
 
 @bp.route("/operators/<operator_id>", methods=["DELETE"])
@@ -89,7 +90,8 @@ def update_operator(body, operator_id):
 def delete_operator(operator_id):
     """Remove an operator for good.
 
-    The audit log keeps the id, and the service remembers whose it was.
+    The operator can still be retrieved by id, to which the audit log refers. The last admin cannot be removed:
+    409 `last_admin`.
     """
     current_operator().require_recent_authentication()
     people.remove_operator(operator_id, clock.now())
@@ -128,15 +130,15 @@ def open_invitation(body):
 
     Opening it again replaces the authenticator's secret.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     operator = credentials.get_invited_operator(body["token"], clock.now())
-    begun = credentials.start_operator_totp(operator.id)
+    enrollment = credentials.start_operator_totp(operator.id)
     db.session.commit()
-    return begun | {name: getattr(operator, name) for name in ("email", "name", "role")}
+    return enrollment | {name: getattr(operator, name) for name in ("email", "name", "role")}
 
 
 @bp.route("/invitations", methods=["PUT"])
-@bp.arguments(Enrolment)
+@bp.arguments(OperatorEnrollment)
 @public
 @bp.response(200, RecoveryCodes)
 def accept_invitation(body):
@@ -144,7 +146,7 @@ def accept_invitation(body):
 
     Sets the password and confirms the authenticator. The recovery codes are returned only once.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     now = clock.now()
     operator = credentials.get_invited_operator(body["token"], now)
     accounts.check_password_strength(body["password"], operator.email, operator.name)

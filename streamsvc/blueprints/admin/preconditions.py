@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match for edits by operators, so that none overwrites a version it has not read."""
+"""Conditional edits by operators (If-Match, If-None-Match), so that no edit overwrites an unread version."""
 
 from flask import request
 

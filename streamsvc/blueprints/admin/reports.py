@@ -27,7 +27,7 @@ def get_revenue_report(query):
     MRR and its movements; amounts invoiced and collected, from the ledger; revenue by plan, country and tax.
     `format=csv` returns a table.
     """
-    return answer(revenue_report, query, RevenueOut())
+    return report_response(revenue_report, query, RevenueOut())
 
 
 @bp.route("/retention")
@@ -40,26 +40,26 @@ def get_retention_report(query):
     New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay. `format=csv`
     returns a table.
     """
-    return answer(retention_report, query, RetentionOut())
+    return report_response(retention_report, query, RetentionOut())
 
 
-def answer(report, asked, schema):
-    start, end = stretch(asked)
-    made = {"start": start, "end": end, "interval": asked["interval"], **report(start, end, asked["interval"])}
-    return made if asked["format"] == "json" else csv_of(schema.dump(made))
+def report_response(compute_report, query, schema):
+    start, end = report_period(query)
+    made = {"start": start, "end": end, "interval": query["interval"], **compute_report(start, end, query["interval"])}
+    return made if query["format"] == "json" else csv_response(schema.dump(made))
 
 
-def stretch(asked):
+def report_period(query):
     """The days asked for; the last twelve months up to and with today where none were named."""
-    end = asked["end"] or clock.now().date() + timedelta(days=1)
+    end = query["end"] or clock.now().date() + timedelta(days=1)
     last = end - timedelta(days=1)
-    start = asked["start"] or last.replace(year=last.year - (last.month < 12), month=last.month % 12 + 1, day=1)
+    start = query["start"] or last.replace(year=last.year - (last.month < 12), month=last.month % 12 + 1, day=1)
     if start >= end:
-        raise Invalid(errors={"from": ["It lies before `to`."]})
+        raise Invalid(errors={"from": ["Must be before `to`."]})
     return start, end
 
 
-def csv_of(report):
+def csv_response(report):
     """Every table of the report under one header; the first column names the table."""
     tables = {name: rows for name, rows in report.items() if isinstance(rows, list)}
     columns = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row))
@@ -67,11 +67,11 @@ def csv_of(report):
     writer = csv.DictWriter(text, ["table", *columns])
     writer.writeheader()
     for name, rows in tables.items():
-        writer.writerows({"table": name, **{column: cell(value) for column, value in row.items()}} for row in rows)
+        writer.writerows({"table": name, **{column: csv_cell(value) for column, value in row.items()}} for row in rows)
     return Response(text.getvalue(), content_type="text/csv; charset=utf-8")
 
 
-def cell(value):
+def csv_cell(value):
     """A list as its parts with spaces between; text that a spreadsheet would take for a formula as plain text."""
     if isinstance(value, list):
         return " ".join(map(str, value))

@@ -36,8 +36,8 @@ bp = Blueprint(
 @bp.response(200, page_of(WebhookEndpointOut))
 def list_webhook_endpoints(query):
     """List webhook endpoints, newest first."""
-    kept = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
-    return paginate_query(kept, WebhookEndpoint.id, query, "webhook endpoints")
+    endpoints = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
+    return paginate_query(endpoints, WebhookEndpoint.id, query, "webhook endpoints")
 
 
 @bp.route("/webhook-endpoints", methods=["POST"])
@@ -48,20 +48,24 @@ def list_webhook_endpoints(query):
 def create_webhook_endpoint(body):
     """Create a webhook endpoint.
 
-    It receives events from now on. The signing secret is returned only once.
+    It receives events from now on, of the given `kinds` or of all. The signing secret is returned only once.
     """
     if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
-        raise Invalid(errors={"url": ["Give an address that starts with https://."]})
+        raise Invalid(errors={"url": ["Must be a URL that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
-    return shown_once(webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now()), secret)
+    endpoint = webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now())
+    return endpoint_view_with_secret(endpoint, secret)
 
 
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
 def delete_webhook_endpoint(endpoint_id):
-    """Delete a webhook endpoint."""
-    kept(endpoint_id).removed_at = clock.now()
+    """Delete a webhook endpoint.
+
+    It receives no further events.
+    """
+    require_endpoint(endpoint_id).removed_at = clock.now()
     db.session.commit()
 
 
@@ -74,9 +78,10 @@ def rotate_webhook_secret(endpoint_id):
 
     For 24 hours deliveries are signed with both secrets.
     """
-    endpoint, secret = kept(endpoint_id), SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
+    endpoint = require_endpoint(endpoint_id)
+    secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     webhooks.rotate_secret(endpoint, secret, clock.now())
-    return shown_once(endpoint, secret)
+    return endpoint_view_with_secret(endpoint, secret)
 
 
 @bp.route("/webhook-deliveries")
@@ -88,10 +93,10 @@ def list_webhook_deliveries(query):
 
     `endpoint_id` lists those of one endpoint.
     """
-    sent = sa.select(WebhookDelivery)
+    deliveries = sa.select(WebhookDelivery)
     if query["endpoint_id"]:
-        sent = sent.where(WebhookDelivery.endpoint_id == query["endpoint_id"])
-    return paginate_query(sent, WebhookDelivery.id, query, "webhook deliveries")
+        deliveries = deliveries.where(WebhookDelivery.endpoint_id == query["endpoint_id"])
+    return paginate_query(deliveries, WebhookDelivery.id, query, "webhook deliveries")
 
 
 @bp.route("/webhook-deliveries/<delivery_id>/redelivery", methods=["POST"])
@@ -118,20 +123,22 @@ def list_events(query):
 
     Filter by `account_id` or `kind`.
     """
-    happened = sa.select(Event)
+    events = sa.select(Event)
     if query["account_id"]:
-        happened = happened.where(Event.account_id == query["account_id"])
+        events = events.where(Event.account_id == query["account_id"])
     if query["kind"]:
-        happened = happened.where(Event.kind == query["kind"])
-    return paginate_query(happened, Event.id, query, "events")
+        events = events.where(Event.kind == query["kind"])
+    return paginate_query(events, Event.id, query, "events")
 
 
-def shown_once(endpoint, secret):
+def endpoint_view_with_secret(endpoint: WebhookEndpoint, secret: str) -> dict:
+    """Return the JSON of `NewWebhookEndpointOut`."""
     names = ("id", "url", "kinds", "created_at", "disabled_at")
     return {name: getattr(endpoint, name) for name in names} | {"secret": secret}
 
 
-def kept(endpoint_id):
+def require_endpoint(endpoint_id: str) -> WebhookEndpoint:
+    """Raises NotFound if there is none or it was deleted."""
     endpoint = db.session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.removed_at:
         raise NotFound

@@ -27,7 +27,7 @@ bp = Blueprint(
 @bp.response(200, SandboxPaymentsOut)
 def get_provider_journal():
     """List requests to the payment provider, newest first."""
-    return state()
+    return provider_state_view()
 
 
 @bp.route("", methods=["PUT"])
@@ -39,8 +39,8 @@ def set_next_outcome(body):
 
     `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives.
     """
-    SandboxProvider().plan(body["next"])
-    return state()
+    SandboxProvider().plan_outcome(body["next"])
+    return provider_state_view()
 
 
 @bp.route("/<payment_id>/authentication", methods=["POST"])
@@ -61,7 +61,7 @@ def simulate_dispute(body, payment_id):
 
     Of the whole payment, or of `amount_minor`.
     """
-    return disputes.record_dispute(existing(payment_id), clock.now(), body["amount_minor"])
+    return disputes.record_dispute(require_payment(payment_id), clock.now(), body["amount_minor"])
 
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
@@ -69,15 +69,15 @@ def simulate_dispute(body, payment_id):
 @bp.response(200, PaymentOut)
 def simulate_dispute_won(payment_id):
     """Simulate a dispute won by the merchant."""
-    return disputes.record_dispute_won(existing(payment_id), clock.now())
+    return disputes.record_dispute_won(require_payment(payment_id), clock.now())
 
 
-def existing(payment_id):
+def require_payment(payment_id):
     if db.session.get(Payment, payment_id) is None:
         raise NotFound
     return payment_id
 
 
-def state():
+def provider_state_view():
     provider = SandboxProvider()
-    return {"items": provider.journal(), "next": provider.planned(), "next_cursor": None}
+    return {"items": provider.list_requests(), "next": provider.list_planned_outcomes(), "next_cursor": None}

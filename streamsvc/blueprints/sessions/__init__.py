@@ -1,4 +1,4 @@
-"""sessions: who signs in, with what, as which profile."""
+"""Blueprints of accounts, sign-in, sessions, devices and profiles."""
 
 from streamsvc.blueprints.sessions import (
     accounts,

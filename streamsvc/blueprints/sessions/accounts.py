@@ -4,11 +4,12 @@ import msgspec
 from flask import Response, current_app
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import drop_cookie, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import account, signed_in
+from streamsvc.blueprints.sessions.cookies import clear_session_cookies, token_in_cookie_on_request
+from streamsvc.blueprints.sessions.documents import account_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Account
 from streamsvc.operations.accounts import accounts, personal_data
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -16,7 +17,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, NewAccount, ProofToken
+from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, MailedTokenIn, NewAccount
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
@@ -28,13 +29,13 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
 @bp.route("/accounts", methods=["POST"])
 @bp.arguments(NewAccount)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 @bp.alt_response(
     202,
     schema=Accepted(),
-    description="`STREAMSVC_SIGNUP=confirm`: a mail tells how to go on, whoever has the address.",
+    description="With `STREAMSVC_SIGNUP=confirm`: an email says how to continue.",
 )
 def create_account(body):
     """Sign up.
@@ -42,24 +43,26 @@ def create_account(body):
     Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
     `STREAMSVC_SIGNUP=confirm` every sign-up is a 202 and continues by email.
     """
-    hit_address_limit(limits.SIGN_UP_ADDRESS)
+    facts = current_request_facts()
+    hit_address_limit(limits.SIGN_UP_ADDRESS, facts)
     accounts.check_password_strength(body["password"], body["email"], body["name"])
-    told = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    new, now = accounts.NewAccount(password_hash=password_hashing.hash_password(body["password"]), **told), clock.now()
+    details = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    password_hash = password_hashing.hash_password(body["password"])
+    new_account, now = accounts.NewAccount(password_hash=password_hash, **details), clock.now()
     if current_app.extensions["settings"].signup == "confirm":
-        accounts.enqueue_sign_up(new, now)
+        accounts.enqueue_sign_up(new_account, facts, now)
         return json_response(b'{"status":"accepted"}', 202)
-    account_id = accounts.create_account(new, now, verified=False)
+    account_id = accounts.create_account(new_account, now, verified=False)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    password.create_session(account_id, body["device"], body["remember"], token, now, notify=False)
-    return signed_in(token, body["cookie"])
+    password.create_session(account_id, body["device"], body["remember"], token, facts, now, notify=False)
+    return sign_in_response(token, body["cookie"])
 
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
 def get_account():
     """Retrieve your account."""
-    return account(current_viewer().row)
+    return account_view(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
@@ -67,27 +70,27 @@ def get_account():
 def close_account():
     """Close your account.
 
-    Everything ends now. The emailed token restores the account within the grace period; after it the account is
-    erased, except for what tax law requires to be kept. Needs a recent reauthentication.
+    Ends the subscription and all sessions at once. The emailed token restores the account within the grace period;
+    afterwards everything is erased that tax law does not require to be kept. Needs a recent reauthentication.
     """
     require_recent_authentication()
     closing.close_account(current_viewer().account_id, clock.now())
     db.session.commit()
     response = Response(status=204)
-    drop_cookie(response)
+    clear_session_cookies(response)
     return response
 
 
 @bp.route("/account-restorations", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
 def restore_account(body):
     """Restore a closed account.
 
-    Takes the emailed token. Sign in as before; the subscription has ended.
+    Takes the emailed token. Sign in as before; the subscription does not come back.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     closing.restore_account(body["token"], clock.now())
     db.session.commit()
 
@@ -101,11 +104,10 @@ def export_account():
     Everything stored about the account, by table. Needs a recent reauthentication.
     """
     require_recent_authentication()
-    answer = json_response(
-        msgspec.json.encode(personal_data.export_personal_data(current_viewer().account_id, clock.now()))
-    )
-    answer.headers["Content-Disposition"] = 'attachment; filename="account.json"'
-    return answer
+    export = personal_data.export_personal_data(current_viewer().account_id, clock.now())
+    response = json_response(msgspec.json.encode(export))
+    response.headers["Content-Disposition"] = 'attachment; filename="account.json"'
+    return response
 
 
 @bp.route("/account", methods=["PATCH"])

@@ -1,4 +1,4 @@
-"""Cookie mode: for browsers, the token goes into a cookie that no script can read."""
+"""Cookies of browser clients: session token, sign-in binding, device trust. No script can read them."""
 
 import re
 from functools import wraps
@@ -13,87 +13,96 @@ from streamsvc.security.authentication import COOKIE, current_viewer
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"
-"""`<the device's id>.<what shows that it is trusted>`"""
-STRICT = {"path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
-BINDING = re.compile(r"[A-Za-z0-9_-]{43}")
+"""Value: `<device id>.<trust token>`"""
+STRICT_COOKIE = {"path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
+BINDING_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def token_as_cookie_if_asked(view):
-    """Move `token` out of a sign-in's answer into the cookie where the body said `"cookie": true`.
+def token_in_cookie_on_request(view):
+    """Move the tokens of a sign-in response into cookies if the request body has `"cookie": true`.
 
-    Stands above `@idempotent`, so that a repeated request has its cookie set again.
+    Place it above `@idempotent`, so that a replayed response sets the cookies again.
     """
 
     @wraps(view)
-    def answering(*args, **kwargs):
+    def wrapper(*args, **kwargs):
         response = make_response(view(*args, **kwargs))
-        asked = request.get_json(silent=True) or {}
-        if response.status_code == 201 and asked.get("cookie") is True:
+        body = request.get_json(silent=True) or {}
+        if response.status_code == 201 and body.get("cookie") is True:
             document = msgspec.json.decode(response.get_data())
-            set_cookie(response, document.pop("token"), asked.get("remember", True))
+            set_session_cookie(response, document.pop("token"), body.get("remember", True))
             if trust := document.get("device_trust"):
-                kept = f"{document['session']['device']['id']}.{trust.pop('token')}"
-                response.set_cookie(TRUST_COOKIE, kept, max_age=trusted_devices.trust_period(), **STRICT)
+                value = f"{document['session']['device']['id']}.{trust.pop('token')}"
+                response.set_cookie(TRUST_COOKIE, value, max_age=trusted_devices.trust_period(), **STRICT_COOKIE)
             response.set_data(msgspec.json.encode(document))
         return response
 
-    return answering
+    return wrapper
 
 
-def set_cookie(response: Response, token: str, remember: bool) -> None:
-    """Host-only, for secure connections, unreadable to scripts; the session's own lifetime counts, not the cookie's.
+def set_session_cookie(response: Response, token: str, remember: bool) -> None:
+    """Set the session cookie: host-only, secure, unreadable to scripts.
 
-    One that is not to be remembered is forgotten with the browser's window.
+    With `remember` it is kept for 400 days, else until the browser closes. The session's own lifetime decides when it
+    ends, not the cookie's.
     """
     max_age = 400 * 86_400 if remember else None
     response.set_cookie(COOKIE, token, max_age=max_age, path="/", secure=True, httponly=True, samesite="Lax")
 
 
-def with_token(token: str | None, document: dict | None = None) -> Response:
-    """The answer to who gave a new proof, with the session's new token: in its cookie where it came by cookie."""
+def new_token_response(token: str | None, document: dict | None = None) -> Response:
+    """Respond to a reauthentication with the session's new token, if any, and `document`.
+
+    A session cookie is replaced instead of returning the token. 204 if the body would be empty.
+    """
     by_cookie = current_viewer().csrf_token is not None
-    told = {"token": token} if token and not by_cookie else {}
-    told = (document or {}) | told
-    response = json_response(msgspec.json.encode(told)) if told else Response(status=204)
+    body = (document or {}) | ({"token": token} if token and not by_cookie else {})
+    response = json_response(msgspec.json.encode(body)) if body else Response(status=204)
     if token and by_cookie:
-        set_cookie(response, token, remember=current_viewer().row.lifetime != "visit")
+        set_session_cookie(response, token, remember=current_viewer().row.lifetime != "visit")
     return response
 
 
-def drop_cookie(response: Response) -> None:
-    """Leave nothing behind in the browser, but that its owner trusts it."""
+def clear_session_cookies(response: Response) -> None:
+    """Delete the session and binding cookies and the storage of the browser. The device trust cookie stays."""
     if COOKIE in request.cookies:
         response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
-        response.delete_cookie(BINDING_COOKIE, **STRICT)
-        kept = TRUST_COOKIE in request.cookies
-        response.headers["Clear-Site-Data"] = '"storage"' if kept else '"cookies", "storage"'
+        response.delete_cookie(BINDING_COOKIE, **STRICT_COOKIE)
+        is_trusted = TRUST_COOKIE in request.cookies
+        response.headers["Clear-Site-Data"] = '"storage"' if is_trusted else '"cookies", "storage"'
 
 
-def device_of(given: dict) -> tuple[dict | None, str | None]:
-    """The device of a sign-in, and what shows that it is trusted: from the body, or where a cookie is asked for, from
-    the one that this browser keeps."""
-    device, shown = given["device"], given.get("device_trust")
-    if given["cookie"] and not shown:
-        kept_id, _, kept = request.cookies.get(TRUST_COOKIE, "").partition(".")
-        if kept and (device or {}).get("id") in (None, kept_id):
-            return (device or {}) | {"id": kept_id}, kept
-    return device, shown
+def device_and_trust_token(body: dict) -> tuple[dict | None, str | None]:
+    """Return the device of a sign-in and its trust token, both None if absent.
+
+    Both come from the body. A sign-in by cookie without `device_trust` uses the browser's trust cookie, unless the body
+    names another device.
+    """
+    device, trust_token = body["device"], body.get("device_trust")
+    if body["cookie"] and not trust_token:
+        cookie_device_id, _, cookie_token = request.cookies.get(TRUST_COOKIE, "").partition(".")
+        if cookie_token and (device or {}).get("id") in (None, cookie_device_id):
+            return (device or {}) | {"id": cookie_device_id}, cookie_token
+    return device, trust_token
 
 
-def binding_for(by_cookie: bool) -> str:
-    """What the second half of a sign-in must show. A browser keeps the one it has, so that it may have two tabs."""
-    kept = request.cookies.get(BINDING_COOKIE, "") if by_cookie else ""
-    return kept if BINDING.fullmatch(kept) else new_binding()
+def get_or_create_binding(by_cookie: bool) -> str:
+    """Return the binding that the second step of a sign-in must present.
+
+    A browser reuses the binding of its cookie, so that flows in two tabs do not break each other.
+    """
+    binding = request.cookies.get(BINDING_COOKIE, "") if by_cookie else ""
+    return binding if BINDING_PATTERN.fullmatch(binding) else new_binding()
 
 
-def bound(document: dict, binding: str, by_cookie: bool, status: int = 200) -> Response:
-    """The answer to a first half: the binding stands in it, or in a cookie that no script can read."""
-    answer = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
+def response_with_binding(document: dict, binding: str, by_cookie: bool, status: int = 200) -> Response:
+    """Respond to the first step of a sign-in, with the binding in the body or in a cookie."""
+    response = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
     if by_cookie:
-        answer.set_cookie(BINDING_COOKIE, binding, max_age=86_400, **STRICT)
-    return answer
+        response.set_cookie(BINDING_COOKIE, binding, max_age=86_400, **STRICT_COOKIE)
+    return response
 
 
-def binding_of(given: dict) -> str:
-    """What this browser or app shows of the beginning: in the body, or by its cookie."""
-    return given.get("binding") or request.cookies.get(BINDING_COOKIE, "")
+def presented_binding(body: dict) -> str:
+    """Return the binding that the client presents in the body or by cookie, empty if there is none."""
+    return body.get("binding") or request.cookies.get(BINDING_COOKIE, "")

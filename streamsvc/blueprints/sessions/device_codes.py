@@ -8,6 +8,7 @@ from streamsvc import clock
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import device_codes, password
 from streamsvc.operations.sign_in.device_codes import OAuthError
@@ -20,24 +21,24 @@ from streamsvc.schemas.sessions.device_codes import (
     DeviceAuthorization,
     DeviceAuthorizationIn,
     NewDeviceCode,
-    TokenAnswer,
+    PendingDevice,
     TokenError,
     TokenRequest,
+    TokenResponse,
     UserCode,
-    WaitingDevice,
 )
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
 
 bp = Blueprint("device codes", __name__, url_prefix="/v1", description="Television sign-in by device code (RFC 8628).")
 
-WORDS = {
-    "authorization_pending": "Nobody has decided yet; poll again.",
-    "slow_down": "Poll less often: five seconds more between polls.",
-    "access_denied": "The owner said no.",
-    "expired_token": "The code is too old; begin anew.",
-    "invalid_grant": "This code is unknown or used.",
-    "invalid_request": "Send what is asked for, once each: to poll, grant_type and device_code.",
+ERROR_DESCRIPTIONS = {
+    "authorization_pending": "The request has not been approved or denied yet; poll again.",
+    "slow_down": "Polling too often; wait five seconds longer between polls.",
+    "access_denied": "The account's owner denied the request.",
+    "expired_token": "The code has expired; start again.",
+    "invalid_grant": "The code is unknown or was already used.",
+    "invalid_request": "A parameter is missing, repeated or invalid; to poll, send grant_type and device_code.",
     "unsupported_grant_type": f"Send grant_type={GRANT_TYPE}.",
 }
 
@@ -52,33 +53,33 @@ def create_device_code(body):
 
     The device shows `user_code` and polls `POST /v1/token` with `device_code`.
     """
-    return _begin(body["device"])
+    return _start_device_code(body["device"])
 
 
 @bp.route("/device-authorizations", methods=["POST"])
 @bp.arguments(DeviceAuthorizationIn, location="form", unknown=EXCLUDE)
 @public
 @bp.response(200, DeviceAuthorization)
-@bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2.")
+@bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2).")
 def authorize_device(form):
     """Start a device authorization (OAuth).
 
     The same for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
     """
-    begun = _begin({"name": form["device_name"], "kind": "tv"})
+    authorization = _start_device_code({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
-    return begun
+    return authorization
 
 
 @bp.route("/device-code-lookups", methods=["POST"])
 @bp.arguments(UserCode)
-@bp.response(200, WaitingDevice)
+@bp.response(200, PendingDevice)
 def look_up_device_code(body):
     """Look up a device code.
 
     Shows which device is waiting, to be confirmed before approving it. A POST because every attempt is counted.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     return device_codes.get_pending_device_code(body["user_code"], clock.now())
 
 
@@ -90,7 +91,7 @@ def decide_device_code(body, user_code):
 
     Approving signs the device in to your account.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     row = current_viewer().row
     device_codes.decide_device_code(user_code, row.account_id, body["approve"], row.authenticated_at, clock.now())
     db.session.commit()
@@ -99,8 +100,8 @@ def decide_device_code(body, user_code):
 @bp.route("/token", methods=["POST"])
 @bp.arguments(TokenRequest, location="form", unknown=EXCLUDE)
 @public
-@bp.response(200, TokenAnswer)
-@bp.alt_response(400, schema=TokenError(), description="RFC 6749, 5.2 and RFC 8628, 3.5.")
+@bp.response(200, TokenResponse)
+@bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2; RFC 8628, section 3.5).")
 def create_token(form):
     """Poll for the token of a device code.
 
@@ -108,37 +109,48 @@ def create_token(form):
     `authorization_pending`.
     """
     if form.get("grant_type") != GRANT_TYPE:
-        return _refused("unsupported_grant_type" if "grant_type" in form else "invalid_request")
+        return _oauth_error("unsupported_grant_type" if "grant_type" in form else "invalid_request")
     if "device_code" not in form:
-        return _refused("invalid_request")
+        return _oauth_error("invalid_request")
     now = clock.now()
     try:
         code = device_codes.poll_device_code(form["device_code"], now)
     except OAuthError as error:
-        return _refused(error.error)
+        return _oauth_error(error.error)
     token, device = new_token(), {name: code.device[name] for name in ("name", "kind")}
-    proof = {"method": "device_code", "authenticated_at": device_codes.approver_authenticated_at(code)}
-    password.create_session(code.account_id, device, True, token, now, notify=True, **proof)
+    authenticated_at = device_codes.approver_authenticated_at(code)
+    password.create_session(
+        code.account_id,
+        device,
+        True,
+        token,
+        current_request_facts(),
+        now,
+        notify=True,
+        method="device_code",
+        authenticated_at=authenticated_at,
+    )
     db.session.commit()
     lifetime = SESSION_LIFETIMES[session_lifetime_name(code.device["kind"], True)]
-    told = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
-    return told, 200, {"Pragma": "no-cache"}  # beside Cache-Control, which every answer has: RFC 6749, 5.1
+    response = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.idle.total_seconds())}
+    return response, 200, {"Pragma": "no-cache"}  # required by RFC 6749, 5.1; every response has Cache-Control
 
 
 @bp.errorhandler(Invalid)
-def refuse(error):
-    """To an OAuth client in the standard's words, to everybody else as ever."""
+def render_invalid_request(error):
+    """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document."""
     is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
-    return _refused("invalid_request") if is_oauth else refusal_response(error)
+    return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
 
 
-def _begin(device: dict) -> dict:
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+def _start_device_code(device: dict) -> dict:
+    """Create a device code for `device`. Returns the fields of `DeviceAuthorization`."""
+    facts = current_request_facts()
+    hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
     device_code = DEVICE_CODE_PREFIX + idempotency.generate_secret()
-    return device_codes.create_device_code(
-        device, device_code, idempotency.generate_secret(idempotency.USER_CODE), clock.now()
-    )
+    user_code = idempotency.generate_secret(idempotency.USER_CODE)
+    return device_codes.create_device_code(device, device_code, user_code, facts, clock.now())
 
 
-def _refused(error: str):
-    return json_response(msgspec.json.encode({"error": error, "error_description": WORDS[error]}), 400)
+def _oauth_error(error: str):
+    return json_response(msgspec.json.encode({"error": error, "error_description": ERROR_DESCRIPTIONS[error]}), 400)

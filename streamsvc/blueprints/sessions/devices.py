@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Device, DeviceTrust, Session
 from streamsvc.operations.accounts import devices
 from streamsvc.operations.credentials import trusted_devices
@@ -13,7 +14,7 @@ from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.schemas.sessions.accounts import ProofToken
+from streamsvc.schemas.sessions.accounts import MailedTokenIn
 from streamsvc.schemas.sessions.devices import DeviceOut, DevicePatch
 from streamsvc.security.authentication import current_viewer, public
 from streamsvc.storage.database import db
@@ -27,7 +28,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devic
 def list_devices(query):
     """List your devices, newest first."""
     page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
-    return page | {"items": _told(page["items"])}
+    return page | {"items": _device_views(page["items"])}
 
 
 @bp.route("/<device_id>", methods=["PATCH"])
@@ -35,10 +36,10 @@ def list_devices(query):
 @bp.response(200, DeviceOut)
 def rename_device(body, device_id):
     """Rename a device."""
-    device = _own(device_id)
+    device = _get_own_device(device_id)
     device.name = body["name"]
     db.session.commit()
-    return _told([device])[0]
+    return _device_views([device])[0]
 
 
 @bp.route("/<device_id>", methods=["DELETE"])
@@ -48,7 +49,7 @@ def delete_device(device_id):
 
     Its sessions and streams end. When it signs in again, it counts as a new device.
     """
-    device = _own(device_id)
+    device = _get_own_device(device_id)
     devices.remove_devices(device.account_id, [device.id], clock.now())
     db.session.commit()
 
@@ -60,13 +61,13 @@ def revoke_device_trust(device_id):
 
     Its next sign-in asks for the second factor again.
     """
-    device = _own(device_id)
+    device = _get_own_device(device_id)
     trusted_devices.revoke_device_trust(device.account_id, DeviceTrust.device_id == device.id)
     db.session.commit()
 
 
 @bp.route("/disowned", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
 def disown_device(body):
@@ -75,35 +76,35 @@ def disown_device(body):
     Takes the token of the new-device email. The device is signed out and removed, the password stops working, and
     an email lets the owner set a new one.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     new_device_notices.disown_device(body["token"], clock.now())
     db.session.commit()
 
 
-def _own(device_id: str) -> Device:
+def _get_own_device(device_id: str) -> Device:
     device = Device.of(current_viewer().account_id, device_id)
     if device is None:
         raise NotFound
     return device
 
 
-def _told(kept: list[Device]) -> list[dict]:
-    """Each with when it was last seen and how many live sessions it has, from one statement for all."""
-    ids, whose = [device.id for device in kept], {device.account_id for device in kept}
-    used = (
+def _device_views(rows: list[Device]) -> list[dict]:
+    """Return the devices as JSON, with live sessions and trust read in one query each."""
+    ids, account_ids = [device.id for device in rows], {device.account_id for device in rows}
+    usage = (
         sa.select(
             Session.device_id, sa.func.count(), sa.func.max(Session.last_seen_at, type_=Session.last_seen_at.type)
         )
-        .where(Session.account_id.in_(whose), Session.device_id.in_(ids), *Session.live_conditions(clock.now()))
+        .where(Session.account_id.in_(account_ids), Session.device_id.in_(ids), *Session.live_conditions(clock.now()))
         .group_by(Session.device_id)
     )
-    seen = {device_id: (count, at) for device_id, count, at in db.session.execute(used)}
+    sessions = {device_id: (count, seen_at) for device_id, count, seen_at in db.session.execute(usage)}
     trusted = trusted_devices.list_trust_expirations(ids, clock.now())
-    return [_device(each, trusted.get(each.id), *seen.get(each.id, (0, each.last_seen_at))) for each in kept]
+    return [_device_view(row, trusted.get(row.id), *sessions.get(row.id, (0, row.last_seen_at))) for row in rows]
 
 
-def _device(device: Device, trusted_until, sessions: int, seen_at) -> dict:
-    told = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
+def _device_view(device: Device, trusted_until, sessions: int, seen_at) -> dict:
+    view = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
     current = device.id == current_viewer().row.device_id
     seen_at = max(seen_at, device.last_seen_at)
-    return told | {"last_seen_at": seen_at, "current": current, "sessions": sessions, "trusted_until": trusted_until}
+    return view | {"last_seen_at": seen_at, "current": current, "sessions": sessions, "trusted_until": trusted_until}

@@ -1,4 +1,4 @@
-"""The answer to "who is this, and what may they do?": built from one read, plain and fast."""
+"""The JSON of sessions, accounts and profiles, built from the row that authentication reads."""
 
 import msgspec
 from flask import Response
@@ -9,8 +9,8 @@ from streamsvc.security.authentication import VIEWER_BY_TOKEN, Viewer, compute_c
 from streamsvc.storage.database import db
 
 
-def current_session(viewer: Viewer) -> dict:
-    """The document of schemas/sessions/sessions.py `CurrentSession`."""
+def current_session_view(viewer: Viewer) -> dict:
+    """Return the JSON of `CurrentSession`."""
     row = viewer.row
     document = {"csrf_token": viewer.csrf_token} if viewer.csrf_token else {}
     return document | {
@@ -24,16 +24,17 @@ def current_session(viewer: Viewer) -> dict:
             "expires_at": viewer.session_expires_at,
             "current": True,
         },
-        "account": account(row),
-        "profiles": [profile(each) for each in viewer.profiles],
-        "profile": profile(viewer.profile) if viewer.profile else None,
-        "subscription": subscription(row),
+        "account": account_view(row),
+        "profiles": [profile_view(profile) for profile in viewer.profiles],
+        "profile": profile_view(viewer.profile) if viewer.profile else None,
+        "subscription": subscription_summary(row),
         "entitlements": viewer.entitlements,
         "impersonation": impersonation_view(row.impersonated_by, row.impersonation_reason),
     }
 
 
-def account(row) -> dict:
+def account_view(row) -> dict:
+    """Return the JSON of `AccountOut`."""
     return {
         "id": row.account_id,
         "email": row.email,
@@ -46,7 +47,8 @@ def account(row) -> dict:
     }
 
 
-def profile(row) -> dict:
+def profile_view(row) -> dict:
+    """Return the JSON of `ProfileOut`."""
     return {
         "id": row.profile_id,
         "name": row.profile_name,
@@ -59,8 +61,8 @@ def profile(row) -> dict:
     }
 
 
-def subscription(row) -> dict | None:
-    """The live subscription in short; GET /v1/subscriptions tells the rest."""
+def subscription_summary(row) -> dict | None:
+    """Return the JSON of `LiveSubscription`, None without one. GET /v1/subscriptions has all fields."""
     if row.subscription_id is None:
         return None
     return {
@@ -76,12 +78,12 @@ def subscription(row) -> dict | None:
     }
 
 
-def signed_in(token: str, by_cookie: bool, trust: dict | None = None) -> Response:
-    """201 with the token and who it stands for, read within the unit of work that makes the session.
+def sign_in_response(token: str, by_cookie: bool, trust: dict | None = None) -> Response:
+    """Respond 201 with the token and its session, read in the transaction that creates the session.
 
-    `trust`: {token, until} of a device that is trusted from now on.
+    `trust` is `{token, until}` of a newly trusted device.
     """
     rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": hash_token(token)}).all()
     viewer = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None)
-    told = {"token": token} | ({"device_trust": trust} if trust else {})
-    return json_response(msgspec.json.encode(told | current_session(viewer)), 201)
+    tokens = {"token": token} | ({"device_trust": trust} if trust else {})
+    return json_response(msgspec.json.encode(tokens | current_session_view(viewer)), 201)

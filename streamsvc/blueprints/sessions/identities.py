@@ -1,4 +1,4 @@
-"""OpenID Connect: sign-in with, and linking of, accounts at other providers."""
+"""Sign-in with accounts at other providers, and linking them (OpenID Connect)."""
 
 from urllib.parse import urlencode
 
@@ -6,12 +6,19 @@ from flask import redirect
 from marshmallow import EXCLUDE
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Identity
 from streamsvc.operations.credentials import pending_flows, second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -22,12 +29,12 @@ from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.identities import (
     AuthorizationUrl,
-    FromProvider,
     IdentityOut,
     LinkOptions,
     OidcOptions,
     OidcSignIn,
-    PostedByProvider,
+    ProviderFormPost,
+    ProviderResponse,
     Providers,
 )
 from streamsvc.schemas.sessions.sessions import SignedIn
@@ -56,17 +63,17 @@ def start_oidc_sign_in(body):
 
     With `sign_up`, an account is created if none is linked yet.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    binding, now = binding_for(body["cookie"]), clock.now()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
+    binding, now = get_or_create_binding(body["cookie"]), clock.now()
     url = oidc_identities.start_provider_sign_in(
         "oidc_sign_in", body["provider"], now, body["sign_up"], binding=binding
     )
     db.session.commit()
-    return bound({"authorization_url": url}, binding, body["cookie"])
+    return response_with_binding({"authorization_url": url}, binding, body["cookie"])
 
 
 @bp.route("/sessions/oidc-callback", methods=["POST"])
-@bp.arguments(PostedByProvider, location="form", unknown=EXCLUDE)
+@bp.arguments(ProviderFormPost, location="form", unknown=EXCLUDE)
 @public
 @bp.response(303)
 def receive_oidc_form_post(form):
@@ -75,14 +82,14 @@ def receive_oidc_form_post(form):
     Redirects the browser to the front end with the response in the URL fragment, which no server sees. Only the
     browser that started the flow can complete it.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
     return redirect(f"{oidc_identities.front_end_redirect_url()}#{urlencode(form)}", 303)
 
 
 @bp.route("/sessions/oidc", methods=["POST"])
 @bp.arguments(OidcSignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_oidc_session(body):
@@ -91,21 +98,22 @@ def create_oidc_session(body):
     Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
     factor are asked for it: 401 `second_factor_required`.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    now, (device, body["device_trust"]) = clock.now(), device_of(body)
-    began = pending_flows.find_browser_flow("oidc_sign_in", body["state"], binding_of(body), True, now)
-    told = oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now)
+    facts = current_request_facts()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    flow = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body), True, now)
+    provider_sign_in = oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now)
     second = None
-    if told.account_id:
-        account = password.load_sign_in_account(told.account_id, device and device.get("id"))
+    if provider_sign_in.account_id:
+        account = password.load_sign_in_account(provider_sign_in.account_id, device and device.get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
-    account_id = oidc_identities.complete_provider_sign_in(told, now)
+    account_id = oidc_identities.complete_provider_sign_in(provider_sign_in, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": told.provider.name, "second_factor": second}
-    notify = told.account_id is not None
-    session = password.create_session(account_id, device, body["remember"], token, now, notify, **proof)
+    methods = {"method": provider_sign_in.provider.name, "second_factor": second}
+    notify = provider_sign_in.account_id is not None
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)
 
 
 @bp.route("/identities/options", methods=["POST"])
@@ -122,7 +130,7 @@ def start_identity_link(body):
 
 
 @bp.route("/identities", methods=["POST"])
-@bp.arguments(FromProvider)
+@bp.arguments(ProviderResponse)
 @idempotent()
 @bp.response(201, IdentityOut)
 def create_identity(body):
@@ -132,9 +140,9 @@ def create_identity(body):
     """
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
-    began = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
+    flow = pending_flows.find_session_flow("oidc_link", body["state"], row.session_id, now)
     return oidc_identities.link_identity(
-        oidc_identities.fetch_provider_sign_in(began, body["code"], body["iss"], now), row.account_id, now
+        oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now), row.account_id, now
     )
 
 

@@ -1,17 +1,24 @@
 """Sign-in by emailed link, without a password."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
-from streamsvc.schemas.sessions.magic_links import MagicLinkAsked, MagicLinkSignIn, NewMagicLink
+from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security.authentication import public
 from streamsvc.storage.database import db
@@ -22,23 +29,23 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in b
 @bp.route("/magic-links", methods=["POST"])
 @bp.arguments(NewMagicLink)
 @public
-@bp.response(202, MagicLinkAsked)
+@bp.response(202, MagicLinkRequested)
 def create_magic_link(body):
     """Request a magic link.
 
     The link works only in the browser or app that requested it. The response does not reveal whether the address
     has an account.
     """
-    binding = binding_for(body["cookie"])
-    magic_links.enqueue_magic_link(body["email"], binding, clock.now())
+    binding = get_or_create_binding(body["cookie"])
+    magic_links.enqueue_magic_link(body["email"], binding, current_request_facts(), clock.now())
     db.session.commit()
-    return bound({"status": "accepted"}, binding, body["cookie"], 202)
+    return response_with_binding({"status": "accepted"}, binding, body["cookie"], 202)
 
 
 @bp.route("/sessions/magic-link", methods=["POST"])
 @bp.arguments(MagicLinkSignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_magic_link_session(body):
@@ -46,15 +53,16 @@ def create_magic_link_session(body):
 
     In the browser that requested it. Accounts with a second factor are asked for it: 401 `second_factor_required`.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
-    now, (device, body["device_trust"]) = clock.now(), device_of(body)
-    account_id = magic_links.get_magic_link_account_id(body["token"], binding_of(body), now)
+    facts = current_request_facts()
+    hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body), now)
     second = second_factor.require_authenticator_code(
         password.load_sign_in_account(account_id, device and device.get("id")), body, now
     )
     magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "magic_link", "second_factor": second}
-    session = password.create_session(account_id, device, body["remember"], token, now, notify=True, **proof)
+    methods = {"method": "magic_link", "second_factor": second}
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)

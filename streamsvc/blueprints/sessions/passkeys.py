@@ -3,12 +3,19 @@
 import msgspec
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import binding_for, binding_of, bound, device_of, token_as_cookie_if_asked
-from streamsvc.blueprints.sessions.documents import signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    device_and_trust_token,
+    get_or_create_binding,
+    presented_binding,
+    response_with_binding,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Passkey
 from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
@@ -76,19 +83,23 @@ def delete_passkey(passkey_id):
 def start_passkey_sign_in(body):
     """Create options for signing in with a passkey.
 
-    The same for every caller.
+    The response is the same for every caller and reveals no account.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    binding = binding_for(by_cookie=True) if body["cookie"] else None
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, current_request_facts())
+    binding = get_or_create_binding(by_cookie=True) if body["cookie"] else None
     options = passkeys.start_passkey_sign_in(binding, clock.now())
     db.session.commit()
-    return bound(options, binding, by_cookie=True) if binding else json_response(msgspec.json.encode(options))
+    return (
+        response_with_binding(options, binding, by_cookie=True)
+        if binding
+        else json_response(msgspec.json.encode(options))
+    )
 
 
 @bp.route("/sessions/passkey", methods=["POST"])
 @bp.arguments(PasskeySignIn)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_passkey_session(body):
@@ -96,16 +107,17 @@ def create_passkey_session(body):
 
     If the authenticator verified the user, the passkey counts as both factors.
     """
-    hit_address_limit(limits.CHALLENGES_BY_ADDRESS)
-    now, (device, body["device_trust"]) = clock.now(), device_of(body)
-    signed = passkeys.verify_passkey_sign_in(body["credential"], binding_of(body), body["cookie"], now)
+    facts = current_request_facts()
+    hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
+    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
+    signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    proof = {"method": "passkey", "second_factor": second}
-    session = password.create_session(account_id, device, body["remember"], token, now, notify=True, **proof)
+    methods = {"method": "passkey", "second_factor": second}
+    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)

@@ -1,13 +1,14 @@
 """Password change and reset, email change and verification."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import with_token
+from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http.edge import Blueprint
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import rate_limits as limits
-from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, PasswordReset, ProofToken
+from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, MailedTokenIn, PasswordReset
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, public, require_recent_authentication
@@ -24,7 +25,7 @@ bp = Blueprint(
 @bp.route("/account/password", methods=["PUT"])
 @bp.arguments(PasswordChange)
 @bp.response(204)
-@bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
+@bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
 def change_password(body):
     """Change your password.
 
@@ -37,7 +38,7 @@ def change_password(body):
     password_changes.set_password(row.account_id, new_hash, clock.now(), kept_session_id=row.session_id)
     token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
-    return with_token(token)
+    return new_token_response(token)
 
 
 @bp.route("/account/email", methods=["PUT"])
@@ -49,7 +50,7 @@ def request_email_change(body):
     Takes effect when the new address confirms. The old address is notified and can undo the change for a week.
     """
     require_recent_authentication()
-    email_changes.start_email_change(current_viewer().account_id, body["email"], clock.now())
+    email_changes.start_email_change(current_viewer().account_id, body["email"], current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -63,7 +64,7 @@ def request_password_reset(body):
 
     The response does not reveal whether the address has an account.
     """
-    password_changes.enqueue_password_reset(body["email"], clock.now())
+    password_changes.enqueue_password_reset(body["email"], current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -77,7 +78,7 @@ def reset_password(body):
 
     All sessions end. A second factor stays in force.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.check_password_reset(body["token"], body["password"], clock.now())
     new_hash = password_hashing.hash_password(body["password"])
     password_changes.reset_password(body["token"], new_hash, clock.now())
@@ -91,20 +92,20 @@ def request_email_verification():
 
     The previous link becomes invalid.
     """
-    password_changes.enqueue_email_verification(current_viewer().account_id, clock.now())
+    password_changes.enqueue_email_verification(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
 
 @bp.route("/email-verifications", methods=["PUT"])
-@bp.arguments(ProofToken)
+@bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
 def verify_email(body):
     """Verify an email address with an emailed token.
 
-    Of a new account, of a new address, or of an old address that undoes a change.
+    Confirms the address of a new account or an email change, or undoes a change from the old address.
     """
-    hit_address_limit(limits.SECRET_BY_ADDRESS)
+    hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     password_changes.confirm_email(body["token"], clock.now())
     db.session.commit()

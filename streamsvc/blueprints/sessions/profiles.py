@@ -1,4 +1,4 @@
-"""Profiles of a household."""
+"""The profiles of an account."""
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -15,7 +15,7 @@ from streamsvc.security import password_hashing
 from streamsvc.security.authentication import allow_kids, current_viewer, require_recent_authentication
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Profiles of a household.")
+bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="The profiles of an account.")
 
 
 @bp.route("")
@@ -24,8 +24,8 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="Pro
 @bp.response(200, page_of(ListedProfile))
 def list_profiles(query):
     """List your profiles, oldest first."""
-    own = Profile.owned_by(current_viewer().account_id)
-    return paginate_query(own, Profile.id, query, "profiles", descending=False)
+    profiles_query = Profile.owned_by(current_viewer().account_id)
+    return paginate_query(profiles_query, Profile.id, query, "profiles", descending=False)
 
 
 @bp.route("", methods=["POST"])
@@ -35,13 +35,13 @@ def list_profiles(query):
 def create_profile(body):
     """Create a profile.
 
-    Up to the plan's limit: 409 `profile_limit`. A profile that shows more than any other without a PIN needs a
-    recent reauthentication.
+    409 `profile_limit` beyond the plan's limit. A profile that shows more titles than every other profile without a
+    PIN needs a recent reauthentication.
     """
-    me = current_viewer()
-    if exceeds_open_profiles(me.profiles, body):
+    viewer = current_viewer()
+    if exceeds_open_profiles(viewer.profiles, body):
         require_recent_authentication()
-    return profiles.create_profile(me.account_id, body, me.entitlements["max_profiles"], clock.now())
+    return profiles.create_profile(viewer.account_id, body, viewer.entitlements["max_profiles"], clock.now())
 
 
 @bp.route("/<profile_id>")
@@ -49,7 +49,7 @@ def create_profile(body):
 @bp.response(200, ListedProfile)
 def get_profile(profile_id):
     """Retrieve a profile."""
-    return _own(profile_id)
+    return _get_own_profile(profile_id)
 
 
 @bp.route("/<profile_id>", methods=["PATCH"])
@@ -60,7 +60,7 @@ def update_profile(body, profile_id):
 
     Loosening its maturity limit needs a recent reauthentication.
     """
-    profile = _own(profile_id)
+    profile = _get_own_profile(profile_id)
     if loosens_restrictions(profile.max_age, profile.kids, body):
         require_recent_authentication()
     for name, value in body.items():
@@ -78,7 +78,7 @@ def delete_profile(profile_id):
     The last profile cannot be deleted: 409 `last_profile`.
     """
     lock_row(Account, current_viewer().account_id)
-    profiles.delete_profile(_own(profile_id), clock.now())
+    profiles.delete_profile(_get_own_profile(profile_id), clock.now())
     db.session.commit()
 
 
@@ -94,7 +94,7 @@ def set_profile_pin(body, profile_id):
     if Profile.find_row(current_viewer().account_id, profile_id) is None:
         raise NotFound
     pin_hash = password_hashing.hash_password(body["pin"], known_device=True)
-    profiles.set_pin(_own(profile_id), pin_hash)
+    profiles.set_pin(_get_own_profile(profile_id), pin_hash)
     db.session.commit()
 
 
@@ -106,11 +106,11 @@ def delete_profile_pin(profile_id):
     Needs a recent reauthentication.
     """
     require_recent_authentication()
-    profiles.set_pin(_own(profile_id), None)
+    profiles.set_pin(_get_own_profile(profile_id), None)
     db.session.commit()
 
 
-def _own(profile_id: str) -> Profile:
+def _get_own_profile(profile_id: str) -> Profile:
     profile = Profile.of(current_viewer().account_id, profile_id)
     if profile is None:
         raise NotFound

@@ -6,12 +6,18 @@ import msgspec
 from flask import Response, request
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import device_of, drop_cookie, token_as_cookie_if_asked, with_token
-from streamsvc.blueprints.sessions.documents import current_session, signed_in
+from streamsvc.blueprints.sessions.cookies import (
+    clear_session_cookies,
+    device_and_trust_token,
+    new_token_response,
+    token_in_cookie_on_request,
+)
+from streamsvc.blueprints.sessions.documents import current_session_view, sign_in_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
+from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import Profile, Session
 from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
@@ -41,7 +47,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @bp.route("", methods=["POST"])
 @bp.arguments(NewSession)
 @public
-@token_as_cookie_if_asked
+@token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
 def create_session(body):
@@ -50,37 +56,38 @@ def create_session(body):
     An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
     second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
     """
-    device, body["device_trust"] = device_of(body)
+    facts = current_request_facts()
+    device, body["device_trust"] = device_and_trust_token(body)
     proved = password.verify_password(
-        body["email"], body["password"], device and device.get("id"), body.get("challenge")
+        body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
     )
     now = clock.now()
-    second = second_factor.require_second_factor(proved, body, now)
+    second = second_factor.require_second_factor(proved, body, facts, now)
     if not password.lock_and_recheck_password(proved):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
-        proved.account.id, device, body["remember"], token, now, notify=True, second_factor=second
+        proved.account.id, device, body["remember"], token, facts, now, notify=True, second_factor=second
     )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
-    return signed_in(token, body["cookie"], trust)
+    return sign_in_response(token, body["cookie"], trust)
 
 
 @bp.route("/current")
 @allow_kids
 @bp.response(200, CurrentSession)
-@bp.alt_response(304, description="Nothing has changed since the answer whose ETag was sent as If-None-Match.")
+@bp.alt_response(304, description="Not modified since the response with this `ETag`.")
 def get_current_session():
     """Retrieve the current session.
 
     A front end's credential check: session, account, profiles, subscription and entitlements in one consistent
     read.
     """
-    answer = json_response(msgspec.json.encode(current_session(current_viewer())))
-    answer.headers["ETag"] = etag = f'"{hashlib.sha256(answer.get_data()).hexdigest()[:32]}"'
+    response = json_response(msgspec.json.encode(current_session_view(current_viewer())))
+    response.headers["ETag"] = etag = f'"{hashlib.sha256(response.get_data()).hexdigest()[:32]}"'
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(etag.strip('"')):
         return Response(status=304, headers={"ETag": etag})
-    return answer
+    return response
 
 
 @bp.route("/current", methods=["DELETE"])
@@ -91,12 +98,12 @@ def delete_current_session():
 
     The next use of the token is refused, on every worker.
     """
-    me = current_viewer()
-    Session.revoke_all(me.account_id, clock.now(), Session.id == me.row.session_id)
-    audit.record_event("session_ended", me.account_id, session=me.row.session_id)
+    viewer = current_viewer()
+    Session.revoke_all(viewer.account_id, clock.now(), Session.id == viewer.row.session_id)
+    audit.record_event("session_ended", viewer.account_id, session=viewer.row.session_id)
     db.session.commit()
     response = Response(status=204)
-    drop_cookie(response)
+    clear_session_cookies(response)
     return response
 
 
@@ -110,39 +117,39 @@ def select_profile(body):
     A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
     needs a recent reauthentication, because without a profile the whole account is open.
     """
-    me, chosen = current_viewer(), body["profile_id"]
-    if chosen is None:
-        if me.profile and me.profile.kids and not me.is_recently_authenticated:
+    viewer, profile_id = current_viewer(), body["profile_id"]
+    if profile_id is None:
+        if viewer.profile and viewer.profile.kids and not viewer.is_recently_authenticated:
             raise KidsProfile
     else:
-        profile = Profile.find_row(me.account_id, chosen)
+        profile = Profile.find_row(viewer.account_id, profile_id)
         if profile is None:
             raise NotFound
         pins.check_pin(profile, body.get("pin"))
-    db.session.get(Session, me.row.session_id).profile_id = chosen
-    audit.record_event("profile_selected", me.account_id, session=me.row.session_id, profile=chosen)
+    db.session.get(Session, viewer.row.session_id).profile_id = profile_id
+    audit.record_event("profile_selected", viewer.account_id, session=viewer.row.session_id, profile=profile_id)
     db.session.flush()
-    answer = current_session(me.reload())
+    document = current_session_view(viewer.reload())
     db.session.commit()
-    return json_response(msgspec.json.encode(answer))
+    return json_response(msgspec.json.encode(document))
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
 @allow_kids
 @bp.arguments(Reauthentication)
 @bp.response(204)
-@bp.alt_response(200, schema=NewToken(), description="Where `rotate` was asked for.")
+@bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
 def reauthenticate(body):
     """Reauthenticate.
 
-    For ten minutes this session may do what is sensitive.
+    Opens a ten-minute window for sensitive calls, which otherwise respond with 403 `reauthentication_required`.
     """
-    me = current_viewer()
-    reauthentication.verify_reauthentication(me, body)
-    reauthentication.start_reauthentication_window(me.row.session_id, me.account_id)
-    token = reauthentication.renew_session_token(me, body["rotate"])
+    viewer = current_viewer()
+    reauthentication.verify_reauthentication(viewer, body)
+    reauthentication.start_reauthentication_window(viewer.row.session_id, viewer.account_id)
+    token = reauthentication.renew_session_token(viewer, body["rotate"])
     db.session.commit()
-    return with_token(token)
+    return new_token_response(token)
 
 
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
@@ -167,7 +174,7 @@ def send_reauthentication_code():
 
     For accounts that have neither a password nor an authenticator app.
     """
-    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, clock.now())
+    reauthentication.enqueue_reauthentication_code(current_viewer().account_id, current_request_facts(), clock.now())
     db.session.commit()
     return {"status": "accepted"}
 
@@ -177,9 +184,9 @@ def send_reauthentication_code():
 @bp.response(200, page_of(ListedSession))
 def list_sessions(query):
     """List your sessions, newest first."""
-    me = current_viewer()
-    page = paginate_query(Session.live(me.account_id, clock.now()), Session.id, query, "sessions")
-    return page | {"items": [listed(each, me.row.session_id) for each in page["items"]]}
+    viewer = current_viewer()
+    page = paginate_query(Session.live(viewer.account_id, clock.now()), Session.id, query, "sessions")
+    return page | {"items": [session_view(session, viewer.row.session_id) for session in page["items"]]}
 
 
 @bp.route("", methods=["DELETE"])
@@ -189,11 +196,11 @@ def delete_other_sessions():
 
     All trusted devices lose their trust, this one included.
     """
-    me = current_viewer()
-    for ended in Session.revoke_all(me.account_id, clock.now(), Session.id != me.row.session_id):
-        audit.record_event("session_ended", me.account_id, session=ended)
-    revocation.deny_pending_device_codes(me.account_id)
-    trusted_devices.revoke_device_trust(me.account_id)
+    viewer = current_viewer()
+    for session_id in Session.revoke_all(viewer.account_id, clock.now(), Session.id != viewer.row.session_id):
+        audit.record_event("session_ended", viewer.account_id, session=session_id)
+    revocation.deny_pending_device_codes(viewer.account_id)
+    trusted_devices.revoke_device_trust(viewer.account_id)
     db.session.commit()
 
 
@@ -201,16 +208,16 @@ def delete_other_sessions():
 @bp.response(204)
 def delete_session(session_id):
     """End one of your sessions."""
-    me, now = current_viewer(), clock.now()
-    if not Session.revoke_all(me.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
+    viewer, now = current_viewer(), clock.now()
+    if not Session.revoke_all(viewer.account_id, now, Session.id == session_id, *Session.live_conditions(now)):
         raise NotFound
-    trusted_devices.revoke_session_device_trust(me.account_id, session_id)
-    audit.record_event("session_ended", me.account_id, session=session_id)
+    trusted_devices.revoke_session_device_trust(viewer.account_id, session_id)
+    audit.record_event("session_ended", viewer.account_id, session=session_id)
     db.session.commit()
 
 
-def listed(session: Session, current_id: str | None = None) -> dict:
-    """The session as lists show it; `current_id`: the asking one, where a viewer asks."""
+def session_view(session: Session, current_id: str | None = None) -> dict:
+    """Return the JSON of `ListedSession`. `current_id` is the id of the calling session, if a viewer calls."""
     names = ("id", "device", "profile_id", "created_at", "authenticated_at", "last_seen_at", "expires_at")
-    told = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
-    return told | {"current": session.id == current_id}
+    view = {name: getattr(session, name) for name in (*names, "address", "city", "user_agent", "impersonation")}
+    return view | {"current": session.id == current_id}

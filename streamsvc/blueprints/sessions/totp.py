@@ -1,14 +1,14 @@
 """Two-factor authentication by authenticator app."""
 
 from streamsvc import clock
-from streamsvc.blueprints.sessions.cookies import with_token
+from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import second_factor
 from streamsvc.operations.sign_in import reauthentication
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStanding
+from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStatus
 from streamsvc.security.authentication import current_viewer, require_recent_authentication
 from streamsvc.storage.database import db
 
@@ -21,11 +21,11 @@ bp = Blueprint(
 
 
 @bp.route("")
-@bp.response(200, TotpStanding)
+@bp.response(200, TotpStatus)
 def get_totp():
     """Retrieve the state of two-factor authentication.
 
-    Whether sign-ins ask for a code, and how many recovery codes are left.
+    Returns whether sign-ins ask for a code, and how many recovery codes are left.
     """
     return second_factor.totp_view(current_viewer().account_id)
 
@@ -56,7 +56,7 @@ def confirm_totp(body):
     codes = second_factor.complete_totp_enrollment(current_viewer().account_id, body["code"], clock.now())
     token = reauthentication.renew_session_token(current_viewer(), body["rotate"])
     db.session.commit()
-    return with_token(token, {"recovery_codes": codes})
+    return new_token_response(token, {"recovery_codes": codes})
 
 
 @bp.route("", methods=["DELETE"])

@@ -7,7 +7,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
-from streamsvc.rules.billing.calendar import moment_of
+from streamsvc.rules.billing.calendar import resolve_moment
 from streamsvc.schemas.subscriptions.invoices import PreviewIn, PreviewOut
 from streamsvc.schemas.subscriptions.subscriptions import (
     AnchorIn,
@@ -90,7 +90,7 @@ def pause_subscription(body, subscription_id):
 
     def begin(at):
         changes.pause_subscription(
-            at, moment_of(body["resumes_at"], at.subscription.time_zone), current_viewer().account_id
+            at, resolve_moment(body["resumes_at"], at.subscription.time_zone), current_viewer().account_id
         )
 
     return _apply(subscription_id, begin)

@@ -56,7 +56,7 @@ def get_coupon(code):
 
     404 unless it can still be redeemed.
     """
-    coupon = Coupon.by_code(code)
+    coupon = Coupon.find_by_code(code)
     if coupon is None or not coupon.is_usable(clock.now()):
         raise NotFound
     return coupon_view(coupon)

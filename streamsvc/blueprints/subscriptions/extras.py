@@ -4,10 +4,20 @@ from streamsvc.blueprints.subscriptions.changes import _apply
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
-from streamsvc.schemas.subscriptions.subscriptions import AddonIn, AddonRemoval, SubscriptionCouponIn, SubscriptionOut
+from streamsvc.schemas.subscriptions.subscriptions import (
+    AddonIn,
+    AddonRemovalQuery,
+    SubscriptionCouponIn,
+    SubscriptionOut,
+)
 from streamsvc.security.authentication import current_viewer
 
-bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="Coupons and add-ons of a subscription.")
+bp = Blueprint(
+    "coupons and add-ons",
+    __name__,
+    url_prefix="/v1/subscriptions",
+    description="Coupons and add-ons of a subscription.",
+)
 
 
 @bp.route("/<subscription_id>/coupons", methods=["POST"])
@@ -46,7 +56,7 @@ def add_addon(body, subscription_id):
 
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
-@bp.arguments(AddonRemoval, location="query")
+@bp.arguments(AddonRemovalQuery, location="query")
 @bp.response(200, SubscriptionOut)
 def remove_addon(query, subscription_id, plan):
     """Remove an add-on.

@@ -13,7 +13,7 @@ from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
-from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePaymentIn, PageOfInvoices, PaymentOut
+from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
 from streamsvc.security.authentication import current_viewer
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Read, print and pay invoices.")
@@ -23,7 +23,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
-@bp.response(200, PageOfInvoices)
+@bp.response(200, InvoicePageOut)
 def list_invoices(query):
     """List your invoices, newest first."""
     mine = select(Invoice).where(Invoice.account_id == current_viewer().account_id)

@@ -21,7 +21,7 @@ bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", de
 @bp.response(200, page_of(PaymentMethodOut))
 def list_payment_methods(query):
     """List your payment methods, newest first."""
-    kept = PaymentMethod.kept(current_viewer().account_id)
+    kept = PaymentMethod.select_active(current_viewer().account_id)
     return paginate_query(kept, PaymentMethod.id, query, "payment methods")
 
 

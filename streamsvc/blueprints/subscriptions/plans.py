@@ -27,7 +27,7 @@ def list_plans(query):
     With the prices available in `country` and `currency`.
     """
     after = pagination.decode_cursor(SCOPE, query["cursor"])
-    plans = [_plan_view(plan, query["country"], query["currency"]) for plan in Plan.on_sale()]
+    plans = [plan_view(plan, query["country"], query["currency"]) for plan in Plan.list_on_sale()]
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
     page = pagination.build_page(rest[: query["limit"] + 1], query["limit"], SCOPE, lambda plan: [plan["id"]])
@@ -39,7 +39,7 @@ def list_plans(query):
 @bp.response(200, PlanOut)
 def get_plan(code):
     """Retrieve a plan."""
-    plan = Plan.by_code(code)
+    plan = Plan.find_by_code(code)
     if plan is None:
         raise NotFound
     return _cached_response(PLAN.dump(plan))
@@ -52,7 +52,7 @@ def _cached_response(document):
     return not_modified_response(etag, CACHE) or add_cache_headers(json_response(body), etag, CACHE)
 
 
-def _plan_view(plan, country, currency):
+def plan_view(plan, country, currency):
     prices = [
         price
         for price in plan.prices

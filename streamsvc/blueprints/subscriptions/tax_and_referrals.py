@@ -10,7 +10,7 @@ from streamsvc.schemas.subscriptions.invoices import ReferralOut, TaxIdIn, TaxId
 from streamsvc.security.authentication import current_viewer
 from streamsvc.storage.database import db
 
-bp = Blueprint("business", __name__, url_prefix="/v1/account", description="VAT numbers and referrals.")
+bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", description="VAT numbers and referrals.")
 
 
 @bp.route("/tax-id")
@@ -23,7 +23,7 @@ def get_tax_id():
     kept = db.session.get(TaxId, current_viewer().account_id)
     if kept is None:
         raise NotFound
-    return _tax_id_view(kept)
+    return tax_id_view(kept)
 
 
 @bp.route("/tax-id", methods=["PUT"])
@@ -34,7 +34,7 @@ def set_tax_id(body):
 
     Once it is verified, invoices leave the tax to the customer (reverse charge).
     """
-    kept = _tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
+    kept = tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
     db.session.commit()
     return kept
 
@@ -63,6 +63,6 @@ def get_referral_code():
     return told
 
 
-def _tax_id_view(kept):
+def tax_id_view(kept):
     counts = taxing.find_reverse_charge_vat_id(db.session.get(Account, kept.account_id)) is not None
     return {"number": kept.number, "status": kept.status, "checked_at": kept.checked_at, "reverse_charge": counts}

@@ -1,4 +1,4 @@
-"""Who moves the money: one small interface, one provider for each way to pay."""
+"""Payment providers: one interface, implemented by the sandbox and Stripe."""
 
 from flask import current_app
 
@@ -6,8 +6,8 @@ from streamsvc.gateways.payments.interface import PaymentProvider
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 
 
-def provider() -> PaymentProvider:
-    """The provider that the settings name. Stripe's SDK is loaded only where it is used."""
+def current_provider() -> PaymentProvider:
+    """Return the configured provider. Stripe's SDK is imported only if it is used."""
     if current_app.extensions["settings"].payment_provider == "stripe":
         from streamsvc.gateways.payments.stripe import StripeProvider
 

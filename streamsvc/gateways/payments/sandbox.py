@@ -1,4 +1,4 @@
-"""A payment provider in the box: deterministic, with a journal of its own, and failing on demand.
+"""The built-in payment provider: deterministic, with a journal of its own, and failing on demand.
 
 It keeps its journal in transactions of its own, as a bank would: were it called inside one of our transactions,
 SQLite would make it wait for ever, and the tests would tell.
@@ -15,16 +15,16 @@ from streamsvc.gateways.payments.interface import (
     REQUIRES_ACTION,
     SUCCEEDED,
     UNKNOWN,
-    Card,
-    Charge,
-    MethodRefused,
+    ChargeRequest,
     Outcome,
+    PaymentMethodRejected,
+    ProviderMethod,
 )
-from streamsvc.models.subscriptions import SandboxCharge, SandboxPlan
+from streamsvc.models.subscriptions import SandboxCharge, SandboxPlannedOutcome
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, insert, new_id
 
-TOKENS = {
-    # token: last four digits, what every charge of it comes to
+TEST_TOKENS = {
+    # token: last four digits, outcome of every charge
     "pm_card_visa": ("4242", None),
     "pm_card_chargeDeclined": ("0002", "generic_decline"),
     "pm_card_chargeDeclinedInsufficientFunds": ("9995", "insufficient_funds"),
@@ -37,99 +37,105 @@ TOKENS = {
 class SandboxProvider:
     name = "sandbox"
 
-    def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
-        """`pm_card_visa:7` is a card whose fingerprint is the same for all who attach it; without, each has its own."""
+    def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
+        """Attach a test card; `pm_card_visa:7` has one fingerprint for all accounts, `pm_card_visa` one for each."""
         name, _, shared = token.partition(":")
-        if name not in TOKENS:
-            raise MethodRefused("invalid_token")
+        if name not in TEST_TOKENS:
+            raise PaymentMethodRejected("invalid_token")
         fingerprint = hashlib.sha256(f"{name}:{shared or account_id}".encode()).hexdigest()[:16]
         reference = f"{name}/{new_id('pm')}"
-        return Card(reference, "card", "visa", TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
+        return ProviderMethod(reference, "card", "visa", TEST_TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
 
-    def set_up(self, account_id: str, earlier: str | None = None) -> None:
-        """Its cards need none."""
+    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> None:
+        """Return None: test cards need no setup."""
 
     def detach(self, reference: str) -> None:
-        """Nothing to forget: the reference says it all."""
+        """Do nothing: the sandbox stores no methods."""
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
-        if (found := self.find(key)) is not None:
+        if (found := self.find_outcome(key)) is not None:
             again = sa.update(SandboxCharge).where(SandboxCharge.key == key)
             execute_write(again.values(requests=SandboxCharge.requests + 1))
             return found
-        planned = self._next()
+        planned = self._pop_planned_outcome()
         if planned == "error":
-            return Outcome(UNKNOWN)  # it broke before it did anything
-        status, decline = (DECLINED, "generic_decline") if planned == "decline" else _judged(method, on_session)
-        self._write(_row(key, "charge", method, amount_minor, currency, status, decline))
-        return Outcome(UNKNOWN) if planned == "timeout" else self.find(key)
+            return Outcome(UNKNOWN)  # failed before anything happened
+        status, decline = (DECLINED, "generic_decline") if planned == "decline" else _decide_outcome(method, on_session)
+        self._insert_requests(_request_row(key, "charge", method, amount_minor, currency, status, decline))
+        return Outcome(UNKNOWN) if planned == "timeout" else self.find_outcome(key)
 
-    def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:
-        """In one transaction of the bank's own, unless some were asked for before, or something else is planned."""
+    def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
+        """Charge many in one transaction, unless some were requested before or an outcome is planned."""
         keys = [one.key for one in charges]
-        if self.planned() or self._journaled(keys):
+        if self.list_planned_outcomes() or self._find_outcomes(keys):
             return [self.charge(*one) for one in charges]
-        judged = [(one, *_judged(one.method, one.on_session)) for one in charges]
-        self._write(*(_row(one.key, "charge", *one[1:4], status, decline) for one, status, decline in judged))
-        found = self._journaled(keys)
+        judged = [(one, *_decide_outcome(one.method, one.on_session)) for one in charges]
+        self._insert_requests(
+            *(_request_row(one.key, "charge", *one[1:4], status, decline) for one, status, decline in judged)
+        )
+        found = self._find_outcomes(keys)
         return [found[key] for key in keys]
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
-        self._write(_row(key, "refund", charge, amount_minor, currency, SUCCEEDED, None))
-        return self.find(key)
+        self._insert_requests(_request_row(key, "refund", charge, amount_minor, currency, SUCCEEDED, None))
+        return self.find_outcome(key)
 
-    def find(self, key: str) -> Outcome | None:
-        return self._journaled([key]).get(key)
+    def find_outcome(self, key: str) -> Outcome | None:
+        return self._find_outcomes([key]).get(key)
 
-    def search(self, key: str, charge: str | None = None) -> Outcome | None:
-        return self.find(key)
+    def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
+        return self.find_outcome(key)
 
-    def _journaled(self, keys: Sequence[str]) -> dict[str, Outcome]:
+    def _find_outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
         rows = fetch_all(sa.select(*SandboxCharge.__table__.c).where(SandboxCharge.key.in_(keys)))
-        return {row.key: _told(row) for row in rows}
+        return {row.key: _outcome_from_row(row) for row in rows}
 
     def authenticate(self, key: str, approve: bool) -> Outcome | None:
-        """What the bank's page does in the world outside: the payer says yes, or no."""
+        """Simulate the customer's decision on the bank's page."""
         values = {"status": SUCCEEDED} if approve else {"status": DECLINED, "decline_code": "authentication_failed"}
         waiting = sa.and_(SandboxCharge.key == key, SandboxCharge.status == REQUIRES_ACTION)
         execute_write(sa.update(SandboxCharge).where(waiting).values(**values))
-        return self.find(key)
+        return self.find_outcome(key)
 
-    def plan(self, what: str) -> None:
-        """Shape the next charge: `decline`; `timeout`, taken but the reply is lost; `error`, it never arrived."""
-        execute_write(sa.insert(SandboxPlan).values(id=new_id("nxt"), what=what, details={}))
+    def plan_outcome(self, what: str) -> None:
+        """Plan the next charge: `decline`; `timeout`, charged but no response; `error`, it never arrives."""
+        execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details={}))
 
-    def planned(self) -> list[str]:
-        return [row.what for row in fetch_all(sa.select(SandboxPlan.what).order_by(SandboxPlan.id))]
+    def list_planned_outcomes(self) -> list[str]:
+        return [row.what for row in fetch_all(sa.select(SandboxPlannedOutcome.what).order_by(SandboxPlannedOutcome.id))]
 
-    def journal(self) -> list[sa.Row]:
-        """Everything that arrived, latest first."""
+    def list_requests(self) -> list[sa.Row]:
+        """Return all requests that arrived, newest first."""
         return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
-    def _next(self) -> str | None:
-        first = sa.select(SandboxPlan.id).order_by(SandboxPlan.id).limit(1).scalar_subquery()
-        row = fetch_one(sa.delete(SandboxPlan).where(SandboxPlan.id == first).returning(SandboxPlan.what))
+    def _pop_planned_outcome(self) -> str | None:
+        first = sa.select(SandboxPlannedOutcome.id).order_by(SandboxPlannedOutcome.id).limit(1).scalar_subquery()
+        row = fetch_one(
+            sa.delete(SandboxPlannedOutcome)
+            .where(SandboxPlannedOutcome.id == first)
+            .returning(SandboxPlannedOutcome.what)
+        )
         return row and row.what
 
-    def _write(self, *rows: dict) -> None:
+    def _insert_requests(self, *rows: dict) -> None:
         with db.engine.begin() as connection:
             connection.execute(insert(SandboxCharge).on_conflict_do_nothing(index_elements=["key"]), list(rows))
 
 
-def _row(key, kind, method, amount_minor, currency, status, decline_code) -> dict:
+def _request_row(key, kind, method, amount_minor, currency, status, decline_code) -> dict:
     row = {"id": new_id("ch"), "key": key, "kind": kind, "method": method, "currency": currency, "requests": 1}
     return row | {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
 
 
-def _judged(method: str, on_session: bool) -> tuple[str, str | None]:
-    """(status, decline code) of a charge to this method."""
-    decline = TOKENS[method.partition("/")[0]][1]
+def _decide_outcome(method: str, on_session: bool) -> tuple[str, str | None]:
+    """Return (status, decline code) of a charge to this method."""
+    decline = TEST_TOKENS[method.partition("/")[0]][1]
     if decline == "authentication_required" and on_session:
         return REQUIRES_ACTION, None
     return (DECLINED, decline) if decline else (SUCCEEDED, None)
 
 
-def _told(row: sa.Row) -> Outcome:
+def _outcome_from_row(row: sa.Row) -> Outcome:
     waits = row.status == REQUIRES_ACTION
     action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{row.key}/authentication"}
     return Outcome(row.status, row.id, row.decline_code, action if waits else None)

@@ -1,8 +1,8 @@
 """Stripe, through its official SDK: PaymentIntents confirmed at once, on or off session; refunds; signed events.
 
-`find` always says that nothing is known: for a day Stripe gives the first answer again to the same request under the
-same key, so asking again is finding out. Later the key is forgotten, and a first answer that was an error says nothing;
-`search` looks for our own id in Stripe's records instead.
+`find_outcome` always returns None: for a day Stripe repeats its first response to a request under the same key, so
+sending it again reveals the outcome. After that the key is forgotten, and a first response that was an error reveals
+nothing; `search_outcome` searches Stripe's records for our own id instead.
 """
 
 from collections.abc import Sequence
@@ -16,27 +16,27 @@ from streamsvc.gateways.payments.interface import (
     REQUIRES_ACTION,
     SUCCEEDED,
     UNKNOWN,
-    Card,
-    Charge,
-    MethodRefused,
+    ChargeRequest,
     Outcome,
+    PaymentMethodRejected,
+    ProviderMethod,
 )
 
-HUNDREDFOLD = ("ISK", "UGX")
-"""Written with two digits by Stripe, though they have none."""
-WHOLE = ("MGA",)
-"""Written without digits by Stripe, though they have two."""
-STATUSES = {
+ZERO_DECIMAL_SENT_WITH_TWO = ("ISK", "UGX")
+"""Currencies without minor units that Stripe writes with two digits."""
+TWO_DECIMAL_SENT_WITH_NONE = ("MGA",)
+"""Currencies with two digits that Stripe writes without."""
+INTENT_STATUSES = {
     "succeeded": SUCCEEDED,
     "requires_action": REQUIRES_ACTION,
     "requires_payment_method": DECLINED,
     "canceled": DECLINED,
 }
-REFUNDS = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLINED, "canceled": DECLINED}
-NOT_WHOLE = Outcome(DECLINED, decline_code="invalid_amount")
+REFUND_STATUSES = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLINED, "canceled": DECLINED}
+INVALID_AMOUNT = Outcome(DECLINED, decline_code="invalid_amount")
 TIMEOUT_S = 20
-AT_ONCE = 8
-"""Charges that wait for Stripe's answer beside each other."""
+MAX_CONCURRENT_CHARGES = 8
+"""Number of charges that wait for Stripe in parallel."""
 
 
 class StripeProvider:
@@ -52,26 +52,26 @@ class StripeProvider:
             http_client=stripe.RequestsClient(timeout=TIMEOUT_S),
         )
 
-    def attach(self, token: str, account_id: str, earlier: str | None = None) -> Card:
-        """The reference holds customer and method: `cus_…/pm_…`; `earlier` is one of the same customer's."""
+    def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
+        """Attach the method; its reference holds customer and method: `cus_…/pm_…`."""
         try:
-            customer = self._customer(account_id, earlier)
+            customer = self._get_or_create_customer(account_id, previous_reference)
             method = self.client.v1.payment_methods.attach(token, {"customer": customer})
         except (stripe.CardError, stripe.InvalidRequestError) as error:
-            raise MethodRefused(_code(error)) from None
+            raise PaymentMethodRejected(_decline_code(error)) from None
         card = method.card
         shown = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
-        return Card(f"{customer}/{method.id}", method.type, *shown)
+        return ProviderMethod(f"{customer}/{method.id}", method.type, *shown)
 
-    def set_up(self, account_id: str, earlier: str | None = None) -> str:
-        """The client secret of a SetupIntent."""
-        asked = {"customer": self._customer(account_id, earlier), "usage": "off_session"}
+    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
+        """Create a SetupIntent and return its client secret."""
+        asked = {"customer": self._get_or_create_customer(account_id, previous_reference), "usage": "off_session"}
         try:
             return self.client.v1.setup_intents.create(asked | {"payment_method_types": ["card"]}).client_secret
         except stripe.StripeError as error:
-            raise MethodRefused(_code(error)) from None
+            raise PaymentMethodRejected(_decline_code(error)) from None
 
-    def _customer(self, account_id: str, earlier: str | None) -> str:
+    def _get_or_create_customer(self, account_id: str, earlier: str | None) -> str:
         if earlier:
             return earlier.partition("/")[0]
         options = {"idempotency_key": f"customer {account_id}"}
@@ -80,13 +80,13 @@ class StripeProvider:
     def detach(self, reference: str) -> None:
         try:
             self.client.v1.payment_methods.detach(reference.partition("/")[2])
-        except stripe.InvalidRequestError:  # it is gone already
+        except stripe.InvalidRequestError:  # already detached
             return
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
         customer, _, payment_method = method.partition("/")
-        if (amount := stripe_amount(amount_minor, currency)) is None:
-            return NOT_WHOLE
+        if (amount := to_stripe_amount(amount_minor, currency)) is None:
+            return INVALID_AMOUNT
         asked = {
             "amount": amount,
             "currency": currency.lower(),
@@ -97,89 +97,89 @@ class StripeProvider:
         }
         with_payer = {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
         asked |= with_payer if on_session else {"off_session": True}
-        return self._ask(lambda: self.client.v1.payment_intents.create(asked, {"idempotency_key": key}))
+        return self._intent_outcome(lambda: self.client.v1.payment_intents.create(asked, {"idempotency_key": key}))
 
-    def charge_all(self, charges: Sequence[Charge]) -> list[Outcome]:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+    def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
+        with ThreadPoolExecutor(MAX_CONCURRENT_CHARGES) as pool:
             return list(pool.map(lambda one: self.charge(*one), charges))
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
-        if (amount := stripe_amount(amount_minor, currency)) is None:
-            return NOT_WHOLE
+        if (amount := to_stripe_amount(amount_minor, currency)) is None:
+            return INVALID_AMOUNT
         asked = {"payment_intent": charge, "amount": amount, "metadata": {"refund_id": key}}
         try:
             refund = self.client.v1.refunds.create(asked, {"idempotency_key": key})
         except stripe.InvalidRequestError as error:
-            return Outcome(DECLINED, decline_code=_code(error))
+            return Outcome(DECLINED, decline_code=_decline_code(error))
         except stripe.StripeError:
             return Outcome(UNKNOWN)
-        return Outcome(REFUNDS.get(refund.status, UNKNOWN), refund.id)
+        return Outcome(REFUND_STATUSES.get(refund.status, UNKNOWN), refund.id)
 
-    def find(self, key: str) -> None:
+    def find_outcome(self, key: str) -> None:
         return None
 
-    def search(self, key: str, charge: str | None = None) -> Outcome | None:
+    def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
         try:
             if charge:
-                return self._refund_of(key, charge)
+                return self._find_refund(key, charge)
             asked = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
             found = self.client.v1.payment_intents.search(asked).data
         except stripe.StripeError:
             return Outcome(UNKNOWN)
-        return self.state(found[0].id) if found else None
+        return self.retrieve_outcome(found[0].id) if found else None
 
-    def _refund_of(self, key: str, charge: str) -> Outcome | None:
+    def _find_refund(self, key: str, charge: str) -> Outcome | None:
         refunds = self.client.v1.refunds.list({"payment_intent": charge, "limit": 100}).to_dict()["data"]
         mine = [one for one in refunds if (one["metadata"] or {}).get("refund_id") == key]
-        return Outcome(REFUNDS.get(mine[0]["status"], UNKNOWN), mine[0]["id"]) if mine else None
+        return Outcome(REFUND_STATUSES.get(mine[0]["status"], UNKNOWN), mine[0]["id"]) if mine else None
 
-    def state(self, reference: str) -> Outcome:
-        """How a PaymentIntent stands now, whatever an event said about it and whenever."""
-        return self._ask(lambda: self.client.v1.payment_intents.retrieve(reference))
+    def retrieve_outcome(self, reference: str) -> Outcome:
+        """Retrieve the current state of a PaymentIntent, regardless of events."""
+        return self._intent_outcome(lambda: self.client.v1.payment_intents.retrieve(reference))
 
-    def _ask(self, request) -> Outcome:
+    def _intent_outcome(self, request) -> Outcome:
         try:
             intent = request()
         except stripe.CardError as error:
             intent = error.error and error.error.payment_intent
-            return Outcome(DECLINED, intent.id if intent else None, _code(error))
+            return Outcome(DECLINED, intent.id if intent else None, _decline_code(error))
         except stripe.InvalidRequestError as error:
-            return Outcome(DECLINED, decline_code=_code(error))
-        except stripe.StripeError:  # no answer, or one that says nothing about the money
+            return Outcome(DECLINED, decline_code=_decline_code(error))
+        except stripe.StripeError:  # no response, or one that does not say what happened to the money
             return Outcome(UNKNOWN)
-        status = STATUSES.get(intent.status, UNKNOWN)
+        status = INTENT_STATUSES.get(intent.status, UNKNOWN)
         failure = intent.last_payment_error if status == DECLINED else None
         code = (failure.decline_code or failure.code) if failure else None
         action = {"type": "stripe", "client_secret": intent.client_secret} if status == REQUIRES_ACTION else None
         return Outcome(status, intent.id, code if status == DECLINED else None, action)
 
-    def event(self, body: bytes, signature: str | None) -> dict | None:
-        """The event in a signed callback, its amount in our units; None where the signature is not good, or too old."""
+    def parse_event(self, body: bytes, signature: str | None) -> dict | None:
+        """Parse a signed event, with its amount in our units; None if the signature is invalid or too old."""
         try:
             event = stripe.Webhook.construct_event(body, signature or "", self.webhook_secret).to_dict()
         except (ValueError, stripe.SignatureVerificationError):
             return None
         about = event["data"]["object"]
         if about.get("amount") is not None:
-            about["amount"] = own_amount(about["amount"], (about.get("currency") or "").upper())
+            about["amount"] = from_stripe_amount(about["amount"], (about.get("currency") or "").upper())
         return event
 
 
-def stripe_amount(amount_minor: int, currency: str) -> int | None:
-    """The amount as Stripe writes it; None where it cannot be written there."""
-    if currency in WHOLE:
+def to_stripe_amount(amount_minor: int, currency: str) -> int | None:
+    """Convert an amount to Stripe's units; None if Stripe cannot represent it."""
+    if currency in TWO_DECIMAL_SENT_WITH_NONE:
         return None if amount_minor % 100 else amount_minor // 100
-    return amount_minor * 100 if currency in HUNDREDFOLD else amount_minor
+    return amount_minor * 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount_minor
 
 
-def own_amount(amount: int, currency: str) -> int:
-    """The same read back."""
-    if currency in WHOLE:
+def from_stripe_amount(amount: int, currency: str) -> int:
+    """Convert an amount from Stripe's units."""
+    if currency in TWO_DECIMAL_SENT_WITH_NONE:
         return amount * 100
-    return amount // 100 if currency in HUNDREDFOLD else amount
+    return amount // 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount
 
 
-def _code(error) -> str:
-    """Why it was refused, in the words of the banks."""
+def _decline_code(error) -> str:
+    """The decline code of an error, else its general code."""
     body = error.error
     return (body and (body.decline_code or body.code)) or error.code or "invalid_request"

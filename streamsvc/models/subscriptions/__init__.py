@@ -1,4 +1,4 @@
-"""What is sold, who has it, and the money. Import tables from here."""
+"""Plans, subscriptions, invoices and payments. Import tables from here."""
 
 from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLine
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
@@ -9,7 +9,7 @@ from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
-from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlan
+from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlannedOutcome
 from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
 from streamsvc.models.subscriptions.taxes import TaxId, TaxRate
 
@@ -34,7 +34,7 @@ __all__ = [
     "ReferralReward",
     "Refund",
     "SandboxCharge",
-    "SandboxPlan",
+    "SandboxPlannedOutcome",
     "Subscription",
     "SubscriptionEvent",
     "TaxId",

@@ -1,4 +1,4 @@
-"""payment_methods: what can be charged, by the provider's reference; no card number is ever here."""
+"""payment_methods: what can be charged, by the provider's reference; card numbers are never stored."""
 
 from datetime import datetime
 
@@ -32,19 +32,19 @@ class PaymentMethod(Base):
     exp_month: Mapped[int | None]
     exp_year: Mapped[int | None]
     fingerprint: Mapped[str | None]
-    """The same for the same card, whoever holds it: one trial for each."""
+    """Identifies the card across accounts: each card gets one trial."""
     is_default: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
     def of(cls, account_id: str, method_id: str) -> "PaymentMethod | None":
-        return db.session.scalar(cls.kept(account_id).where(cls.id == method_id))
+        return db.session.scalar(cls.select_active(account_id).where(cls.id == method_id))
 
     @classmethod
-    def kept(cls, account_id: str):
+    def select_active(cls, account_id: str):
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
-    def default_of(cls, account_id: str) -> "PaymentMethod | None":
-        return db.session.scalar(cls.kept(account_id).where(cls.is_default))
+    def find_default(cls, account_id: str) -> "PaymentMethod | None":
+        return db.session.scalar(cls.select_active(account_id).where(cls.is_default))

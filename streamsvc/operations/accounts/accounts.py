@@ -1,4 +1,4 @@
-"""Accounts: opened by a viewer, by a confirmed mail, or by the one who seeds a demo."""
+"""Accounts: created by sign-up, by a confirmed email address, by an import or for the demo."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.passwords import password_errors, personal_words
 from streamsvc.security import password_hashing
@@ -24,7 +25,7 @@ from streamsvc.worker import jobs
 
 @dataclass(frozen=True)
 class NewAccount:
-    """What a sign-up tells; the password only as its hash."""
+    """The data of a sign-up, with the password as a hash only."""
 
     email: str
     password_hash: str | None
@@ -35,36 +36,42 @@ class NewAccount:
 
 
 def check_password_strength(password: str, email: str, name: str | None = None, field: str = "password") -> None:
-    """Raises Invalid where a new password is too short, known to attackers, the owner's own name, the service's or a
-    plan's.
+    """Check a new password: its length, known breaches, and the names of its owner, of the service and of the plans.
 
-    Where its strength can be measured, the refusal tells it: `strength`: {score, hint}.
+    Raises Invalid for `field`. If the strength can be estimated, the error has a member `strength`: {score, hint}.
     """
     settings = current_app.extensions["settings"]
-    names = (*personal_words(email, name), *relying_party_and_origin(settings.public_url)[0].split("."), *_plan_words())
-    if found := password_errors(password, settings.shortest_password, breached_passwords.is_breached_password, names):
-        measured = password_hashing.estimate_strength(password, names)
-        raise Invalid(errors={field: found}, **({"strength": measured} if measured else {}))
+    service_host = relying_party_and_origin(settings.public_url)[0]
+    words = (*personal_words(email, name), *service_host.split("."), *_plan_words())
+    errors = password_errors(password, settings.shortest_password, breached_passwords.is_breached_password, words)
+    if errors:
+        strength = password_hashing.estimate_strength(password, words)
+        raise Invalid(errors={field: errors}, **({"strength": strength} if strength else {}))
 
 
 def _plan_words() -> list[str]:
-    """The words that plans are known by."""
-    told = fetch_all(sa.select(Plan.code, Plan.name))
-    return [word for plan in told for word in (plan.code, plan.name, *plan.name.split())]
+    """The codes, names and words of the names of all plans."""
+    plans = fetch_all(sa.select(Plan.code, Plan.name))
+    return [word for plan in plans for word in (plan.code, plan.name, *plan.name.split())]
 
 
 def register_account(
-    email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **more
+    email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **fields
 ) -> str:
-    """Make an account with its first profile, in the caller's unit of work; its id. Raises EmailTaken, Invalid."""
+    """Create an account with its first profile, in the caller's unit of work, and return its id.
+
+    `fields` are further fields of NewAccount. Raises EmailTaken, Invalid.
+    """
     check_password_strength(password, email, name)
-    return create_account(
-        NewAccount(email, password_hashing.hash_password(password), country, name=name, **more), now, verified
-    )
+    new_account = NewAccount(email, password_hashing.hash_password(password), country, name=name, **fields)
+    return create_account(new_account, now, verified)
 
 
 def create_account(new_account: NewAccount, now: datetime, verified: bool) -> str:
-    """The id of a new account with one profile. Raises EmailTaken, also when two come at the same moment."""
+    """Create an account with one profile and return its id.
+
+    Unless `verified`, a mail to verify the address is enqueued. Raises EmailTaken, also for concurrent sign-ups.
+    """
     row = {
         "id": new_id("acc"),
         "email": canonical_email(new_account.email),
@@ -78,11 +85,11 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
         "status": "active",
         "created_at": now,
     }
-    made = insert(Account).values(row).on_conflict_do_nothing(index_elements=["email_key"]).returning(Account.id)
-    if db.session.execute(made).first() is None:
+    statement = insert(Account).values(row).on_conflict_do_nothing(index_elements=["email_key"]).returning(Account.id)
+    if db.session.execute(statement).first() is None:
         raise EmailTaken
-    first = (new_account.name or "").split(" ")[0] or "Me"
-    db.session.add(Profile(account_id=row["id"], name=first[:50], language=new_account.locale, created_at=now))
+    first_name = (new_account.name or "").split(" ")[0] or "Me"
+    db.session.add(Profile(account_id=row["id"], name=first_name[:50], language=new_account.locale, created_at=now))
     audit.record_event("account_created", row["id"])
     if not verified:
         mail.enqueue_token_mail("email_verification", row["email"], row["id"], now)
@@ -90,31 +97,32 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
 
 
 def import_account(record: dict, now: datetime) -> str:
-    """Make an account of another system's, in the caller's unit of work; its id.
+    """Create an account from another system's record, in the caller's unit of work, and return its id.
 
-    Its first sign-in makes a hash of ours of the password; without a hash, the owner sets one by a reset. Raises
-    EmailTaken, Invalid; Unavailable where a digest has to be hashed and too many ask.
+    The first sign-in replaces the imported hash with an argon2id hash. Without a hash, the owner sets a password by a
+    password reset. Raises EmailTaken, Invalid; Unavailable if a digest has to be hashed and the queue is full.
     """
+    foreign_hash = record["password_hash"]
     try:
-        kept = password_hashing.import_hash(record["password_hash"]) if record["password_hash"] is not None else None
+        password_hash = password_hashing.import_hash(foreign_hash) if foreign_hash is not None else None
     except ValueError as error:
-        raise Invalid(errors={"password_hash": [f"Refused: {error}."]}) from None
-    told = {name: record[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    return create_account(NewAccount(password_hash=kept, **told), now, record["email_verified"])
+        raise Invalid(errors={"password_hash": [f"Rejected: {error}."]}) from None
+    fields = {name: record[name] for name in ("email", "country", "time_zone", "locale", "name")}
+    return create_account(NewAccount(password_hash=password_hash, **fields), now, record["email_verified"])
 
 
-def enqueue_sign_up(new_account: NewAccount, now: datetime) -> None:
-    """Leave a sign-up to the worker: whoever asked learns nothing, not even by the time it takes.
+def enqueue_sign_up(new_account: NewAccount, facts: RequestFacts, now: datetime) -> None:
+    """Leave a sign-up to the worker, so that neither the response nor its timing reveals whether the account exists.
 
-    Too many for one address are dropped without a word.
+    Requests beyond the mail limits are dropped silently.
     """
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}"):
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"sign_up {email_key(new_account.email)}", facts):
         jobs.enqueue_job("accounts.sign_up", {**vars(new_account)}, now)
 
 
 @jobs.job_handler("accounts.sign_up")
 def send_sign_up_mail(payload: dict, now: datetime) -> None:
-    """Write to the owner of the address: to confirm, or that there already is an account."""
+    """Mail a confirmation link to the address, or a notice that it already has an account."""
     if Account.find_by_email_key(email_key(payload["email"])):
         mail.enqueue_mail("sign_up_again", canonical_email(payload["email"]), now)
     else:
@@ -122,11 +130,11 @@ def send_sign_up_mail(payload: dict, now: datetime) -> None:
 
 
 def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:
-    """The account that a confirmed mail opens; its id. Raises EmailTaken where it was confirmed twice over."""
+    """Create the account of a confirmed sign-up and return its id. Raises EmailTaken if another one was confirmed."""
     return create_account(NewAccount(**mailed_token.data), now, verified=True)
 
 
 def can_sign_in(account) -> bool:
-    """Whether the account's owner may come in at all: not disabled, and confirmed where that is asked for."""
-    confirmed = account.email_verified_at or current_app.extensions["settings"].signup == "open"
-    return account.status == "active" and bool(confirmed)
+    """Whether the account is active, and its email address verified where sign-up requires it."""
+    is_verified = account.email_verified_at or current_app.extensions["settings"].signup == "open"
+    return account.status == "active" and bool(is_verified)

@@ -1,4 +1,4 @@
-"""Keys for operators and front ends: made, listed, ended. Two may live at once, so that one can follow the other."""
+"""API keys for operators and front ends. Several keys may be active at once, so that keys can be rotated."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from streamsvc.storage.database import db
 
 
 def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = None) -> str:
-    """A new key, committed; its token, which is shown this once and never kept."""
+    """Create an API key, commit, and return its token, which is not stored and cannot be shown again."""
     token = new_token(API_KEY_PREFIX)
     create_api_key_from_token(name, scopes, token, expires_at)
     db.session.commit()
@@ -22,7 +22,7 @@ def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = N
 def create_api_key_from_token(
     name: str, scopes: list[str], token: str, expires_at: datetime | None, actor: str | None = None
 ) -> ApiKey:
-    """Keep a new key under the hash of `token`, in the caller's unit of work."""
+    """Create an API key with the hash of `token`, in the caller's unit of work."""
     key = ApiKey(
         name=name,
         scopes=sorted(set(scopes)),

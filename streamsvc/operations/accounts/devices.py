@@ -1,4 +1,4 @@
-"""Devices that leave an account: because their owner says so, or to make room for another."""
+"""Removal of devices from an account: by their owner, or to make room for another device."""
 
 from datetime import datetime
 
@@ -13,15 +13,17 @@ from streamsvc.storage.database import db, lock_row
 def remove_devices(
     account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **details
 ) -> None:
-    """Forget devices of the account, in the caller's unit of work: their sessions end, their places are free, and the
-    next sign-in on each is that of a stranger. Nobody signs in there meanwhile: that takes the account's lock as well.
+    """Remove devices of the account, in the caller's unit of work.
+
+    Their sessions end, their places under the device limit become free, and the next sign-in on them counts as one on
+    an unknown device. The account's lock keeps out concurrent sign-ins, which take it as well.
     """
     lock_row(Account, account_id)
-    theirs = (Device.account_id == account_id, Device.id.in_(device_ids))
-    db.session.execute(sa.update(Device).where(*theirs).values(removed_at=now))
+    conditions = (Device.account_id == account_id, Device.id.in_(device_ids))
+    db.session.execute(sa.update(Device).where(*conditions).values(removed_at=now))
     Session.revoke_all(account_id, now, Session.device_id.in_(device_ids))
-    places = (StreamDevice.account_id == account_id, StreamDevice.device_id.in_(device_ids))
-    db.session.execute(sa.delete(StreamDevice).where(*places))
+    stream_devices = (StreamDevice.account_id == account_id, StreamDevice.device_id.in_(device_ids))
+    db.session.execute(sa.delete(StreamDevice).where(*stream_devices))
     trusted_devices.revoke_device_trust(account_id, DeviceTrust.device_id.in_(device_ids))
     for device_id in device_ids:
         audit.record_event(event, account_id, device=device_id, **details)

@@ -1,4 +1,4 @@
-"""Everything that is kept of money and its owners, one JSON document a line, a thousand rows at a time."""
+"""Exports of accounts and billing data as NDJSON, read a thousand rows at a time."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -24,7 +24,7 @@ EXPORTED_COLUMNS = {
         created_at attempts first_failed_on next_attempt_on finalizes_at""",
     "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",
 }
-"""What leaves, column by column: one that a table gets later stays here until somebody names it."""
+"""Only the columns named here are exported: a column added to a table later is left out until it is listed."""
 EXPORTED_LINE_COLUMNS = """
     id invoice_id position kind description subscription_id identity cause item price_id coupon_id
     credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor
@@ -33,28 +33,29 @@ EXPORTED_LINE_COLUMNS = """
 
 
 def export_ndjson(name: str) -> Iterator[bytes]:
-    """The lines of one export, in the order of their ids."""
+    """The lines of one export (a key of TABLES), in order of id; an invoice includes its lines."""
     table = TABLES[name].__table__
     columns = [table.c[column] for column in EXPORTED_COLUMNS[name].split()]
     after = ""
     while rows := fetch_all(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK_SIZE)):
-        lines = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}
+        lines_by_invoice = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}
         for row in rows:
-            shown = {key: _encode_value(value) for key, value in row._mapping.items()}
+            document = {key: _encode_value(value) for key, value in row._mapping.items()}
             if name == "invoices":
-                shown["lines"] = lines.get(row.id, [])
-            yield msgspec.json.encode(shown) + b"\n"
+                document["lines"] = lines_by_invoice.get(row.id, [])
+            yield msgspec.json.encode(document) + b"\n"
         after = rows[-1].id
 
 
 def _list_invoice_lines(invoice_ids: list[str]) -> dict[str, list[dict]]:
+    """Invoice id -> its lines, in order of position."""
     table = InvoiceLine.__table__
     columns = [table.c[column] for column in EXPORTED_LINE_COLUMNS.split()]
     rows = fetch_all(sa.select(*columns).where(table.c.invoice_id.in_(invoice_ids)).order_by(table.c.position))
-    found: dict[str, list[dict]] = {}
+    lines: dict[str, list[dict]] = {}
     for row in rows:
-        found.setdefault(row.invoice_id, []).append({key: _encode_value(value) for key, value in row._mapping.items()})
-    return found
+        lines.setdefault(row.invoice_id, []).append({key: _encode_value(value) for key, value in row._mapping.items()})
+    return lines
 
 
 def _encode_value(value):

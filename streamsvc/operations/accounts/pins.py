@@ -1,4 +1,4 @@
-"""A profile's PIN: hashed like a password, and five wrong ones close it for a while."""
+"""Profile PINs: hashed like passwords; five wrong ones lock the profile for a while."""
 
 import sqlalchemy as sa
 
@@ -11,25 +11,25 @@ from streamsvc.storage.database import db, execute_write
 
 
 def check_pin(profile: Profile, pin: str | None) -> None:
-    """Raises PinRequired, PinInvalid, PinLocked where the profile does not open. Holds no unit of work meanwhile; a
-    wrong one is told in the audit log, committed."""
+    """Check the PIN of a profile that has one. Raises PinRequired, PinInvalid, PinLocked.
+
+    No unit of work is open meanwhile. A wrong PIN is recorded in the audit log and committed.
+    """
     if profile.pin_hash is None:
         return
     if pin is None:
         raise PinRequired
     try:
         count = rate_limits.hit(limits.PIN, profile.id)
-    except TooManyAttempts as closed:
-        raise PinLocked(int(closed.headers["Retry-After"])) from None
+    except TooManyAttempts as error:
+        raise PinLocked(int(error.headers["Retry-After"])) from None
     if not password_hashing.verify_password(profile.pin_hash, pin, known_device=True):
-        audit.record_event(
-            "profile_pin_fail", profile.account_id, profile=profile.id, locked=limits.PIN.is_exhausted_at(count)
-        )
+        is_locked = limits.PIN.is_exhausted_at(count)
+        audit.record_event("profile_pin_fail", profile.account_id, profile=profile.id, locked=is_locked)
         db.session.commit()
         raise PinInvalid
     rate_limits.clear(limits.PIN, profile.id)
     if password_hashing.needs_rehash(profile.pin_hash):
-        still = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)
-        execute_write(
-            sa.update(Profile).where(*still).values(pin_hash=password_hashing.hash_password(pin, known_device=True))
-        )
+        new_hash = password_hashing.hash_password(pin, known_device=True)
+        is_unchanged = (Profile.id == profile.id, Profile.pin_hash == profile.pin_hash)
+        execute_write(sa.update(Profile).where(*is_unchanged).values(pin_hash=new_hash))

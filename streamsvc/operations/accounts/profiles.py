@@ -1,4 +1,4 @@
-"""Profiles come, go and lock."""
+"""Creates and deletes profiles, and sets their PINs."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from streamsvc.storage.database import db, lock_row
 
 
 def create_profile(account_id: str, values: dict, max_profiles: int, now: datetime) -> Profile:
-    """A new profile in the caller's unit of work. Raises ProfileLimit."""
+    """Create a profile, in the caller's unit of work. Raises ProfileLimit."""
     lock_row(Account, account_id)
     if len(Profile.list_owned(account_id)) >= max_profiles:
         raise ProfileLimit(limit=max_profiles)
@@ -26,7 +26,7 @@ def create_profile(account_id: str, values: dict, max_profiles: int, now: dateti
 
 
 def delete_profile(profile: Profile, now: datetime) -> None:
-    """Remove it with all that is kept of its watching. Raises LastProfile. The account's row is locked by now."""
+    """Delete a profile with its viewing data. The caller holds the lock of the account's row. Raises LastProfile."""
     if len(Profile.list_owned(profile.account_id)) == 1:
         raise LastProfile
     db.session.execute(sa.update(Session).where(Session.profile_id == profile.id).values(profile_id=None))
@@ -36,7 +36,7 @@ def delete_profile(profile: Profile, now: datetime) -> None:
 
 
 def set_pin(profile: Profile, pin_hash: str | None) -> None:
-    """Close the profile with this PIN, or with none."""
+    """Set the profile's PIN, or remove it with None, and reset the count of wrong attempts."""
     profile.pin_hash = pin_hash
     rate_limits.clear_in_transaction(limits.PIN, profile.id)
     audit.record_event("profile_pin_changed", profile.account_id, profile=profile.id, removed=pin_hash is None)

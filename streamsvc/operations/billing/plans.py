@@ -10,7 +10,7 @@ PRICE_TERMS = ("currency", "amount_minor", "interval", "interval_count", "trial_
 
 def replace_plan(code: str, body: dict, now: datetime) -> Plan:
     """Create or replace a plan. Prices with unchanged terms stay; others are retired or added."""
-    plan = Plan.by_code(code)
+    plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
         db.session.add(plan)

@@ -1,1 +1,1 @@
-"""Steps that every way of signing in shares: attempts, second factors, mailed tokens, revocation."""
+"""Building blocks of every sign-in method: attempts, second factors, mailed tokens, revocation."""

@@ -1,13 +1,13 @@
-"""One try to sign in, counted before it is made.
+"""Rate limits of sign-in attempts and mails. Each attempt is counted before it is made.
 
-A device that the account knows has a count of its own, and no other count stops it: however long strangers try, the
-owner comes in at home. Everybody else is counted by address, by how many identifiers the address fails on, and by the
-identifier, which counts the same whether or not there is such an account.
+A device that the account knows has a counter of its own, and no other counter blocks it: however often unknown clients
+fail, the owner can sign in on a known device. All other attempts are counted by address, by the number of identifiers
+that the address fails on, and by identifier; an identifier counts the same whether or not it has an account.
 """
 
 from dataclasses import dataclass, field
 
-from flask import current_app, request
+from flask import current_app
 
 from streamsvc.gateways.calls import CallFailed
 from streamsvc.gateways.challenges import is_challenge_solved
@@ -15,6 +15,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Unavailable
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db
 
@@ -24,70 +25,76 @@ LIMITS_LIFTED_BY_CHALLENGE = (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ACCOUNT, li
 
 @dataclass
 class SignInAttempt:
+    """One attempt to sign in with a password, and the rate limits that it counts against."""
+
     identifier: str
     known_device: str | None
+    facts: RequestFacts
     challenge_token: str | None = None
-    """What the client sent as solved."""
+    """The client's proof of a solved challenge."""
     is_first_try: bool = False
-    """Whether this was the address's first try at the identifier within the hour."""
+    """Whether the address tries this identifier for the first time within the hour."""
     exhausted_limits: list[str] = field(default_factory=list)
-    """The limits that this attempt used up."""
+    """The names of the limits that this attempt exhausted."""
     challenge_solved: bool = False
-    """Whether it took a challenge to let it by."""
+    """Whether a solved challenge was needed to allow the attempt."""
     address_has_failures: bool = False
-    """Whether somebody failed from the same address within the hour."""
+    """Whether an attempt from the same address failed within the hour."""
 
     def __post_init__(self):
         self.is_enabled = current_app.extensions["settings"].login_throttle
-        self.network = limits.source_network(request.remote_addr)
+        self.network = self.facts.network
 
     def verify_password(self, password_hash: str | None, password: str) -> bool:
-        """Look, find a place, count, hash: whether this is the password behind `kept`.
+        """Test the limits, reserve hashing capacity, count the attempt, and compare the password with the hash.
 
-        What a shut door refuses is counted nowhere, and neither is what finds no place: nothing was hashed, so nobody
-        learned anything. Raises TooManyAttempts, or Unavailable where too many ask at once.
+        An attempt is not counted if a limit is exhausted or no hashing capacity is free: nothing was hashed, so the
+        caller learned nothing. Raises TooManyAttempts; Unavailable if the hashing queue is full.
         """
         self._test_limits()
-        with password_hashing.hashing_permit(self.known_device is not None, self.address_has_failures) as place:
+        with password_hashing.hashing_permit(self.known_device is not None, self.address_has_failures) as permit:
             self._count_attempt()
             try:
-                return place.verify_password(password_hash, password)
+                return permit.verify_password(password_hash, password)
             except Unavailable:
                 self._refund_hits(rate_limits.Counters.refund)
                 raise
 
     @property
     def own_limit(self) -> rate_limits.Limit:
-        """The ladder that this attempt climbs, and whose."""
+        """The backoff of the known device, or else of the identifier."""
         if self.known_device:
             return limits.SIGN_IN_DEVICE, self.known_device
         return limits.SIGN_IN_ACCOUNT, self.identifier
 
     @property
     def first_try_limit(self) -> rate_limits.Limit:
-        """The address and the identifier: together, once an hour, one more of those that it tried."""
+        """Counts the pair of address and identifier once an hour, to count the identifiers that an address tries."""
         return limits.SPRAYED_IDENTIFIER, f"{self.network} {self.identifier}"
 
     @property
     def address_limits(self) -> list[rate_limits.Limit]:
-        return [(one, self.network) for one in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAY_LIMIT)]
+        return [(rule, self.network) for rule in (limits.SIGN_IN_ADDRESS, limits.SIGN_IN_ADDRESS_DAY, SPRAY_LIMIT)]
 
     def _test_limits(self) -> None:
-        """Raise TooManyAttempts where a door is shut and no challenge opens it."""
+        """Raise TooManyAttempts if a limit is exhausted that no solved challenge lifts."""
         if not self.is_enabled:
             return
-        asked = [self.own_limit] if self.known_device else [*self.address_limits, self.first_try_limit, self.own_limit]
-        seen = rate_limits.resets_in(asked)
-        self.address_has_failures = (SPRAY_LIMIT, self.network) in seen
-        if self.first_try_limit in seen:
-            del seen[self.first_try_limit]
-            seen.pop((SPRAY_LIMIT, self.network), None)  # it is none more of those that the address tried
-        for door, shut_for_s in seen.items():
-            if shut_for_s and (door[0] not in LIMITS_LIFTED_BY_CHALLENGE or not self._require_challenge(shut_for_s)):
-                raise TooManyAttempts(shut_for_s)
+        tested = [self.own_limit] if self.known_device else [*self.address_limits, self.first_try_limit, self.own_limit]
+        resets_in_s = rate_limits.resets_in(tested)
+        self.address_has_failures = (SPRAY_LIMIT, self.network) in resets_in_s
+        if self.first_try_limit in resets_in_s:
+            del resets_in_s[self.first_try_limit]
+            resets_in_s.pop((SPRAY_LIMIT, self.network), None)  # another try of a counted identifier does not count
+        for limit, wait_s in resets_in_s.items():
+            if wait_s and (limit[0] not in LIMITS_LIFTED_BY_CHALLENGE or not self._require_challenge(wait_s)):
+                raise TooManyAttempts(wait_s)
 
     def _require_challenge(self, retry_after_s: int) -> bool:
-        """Whether a challenge was solved for it. Raises TooManyAttempts that asks for one where it was not."""
+        """Whether a challenge was solved; False if none is configured.
+
+        Raises TooManyAttempts with `challenge` if one is configured and was not solved.
+        """
         settings = current_app.extensions["settings"]
         if settings.challenge_url and not self.challenge_solved:
             self.challenge_solved = self._is_challenge_solved(settings)
@@ -96,16 +103,16 @@ class SignInAttempt:
         return self.challenge_solved
 
     def _is_challenge_solved(self, settings) -> bool:
-        """Asks; nobody passes while the service that knows is away."""
+        """Ask the challenge service. While it is unavailable, no challenge counts as solved."""
         if not self.challenge_token:
             return False
         rate_limits.hit(limits.CHALLENGE_TOKENS, self.network)
         try:
             return is_challenge_solved(
-                settings.challenge_url, settings.challenge_secret, self.challenge_token, request.remote_addr
+                settings.challenge_url, settings.challenge_secret, self.challenge_token, self.facts.address
             )
         except CallFailed as error:
-            current_app.logger.warning("challenges cannot be checked: %s", error)
+            current_app.logger.warning("challenge verification failed: %s", error)
             return False
 
     def _count_attempt(self) -> None:
@@ -116,69 +123,71 @@ class SignInAttempt:
         except TooManyAttempts:
             if self.challenge_solved:
                 raise
-            self._test_limits()  # a door was shut just now: it says what opens it
+            self._test_limits()  # a limit was exhausted in the meantime: test whether a challenge lifts it
             self._hit_limits()
 
     def _hit_limits(self) -> None:
-        counted = {}
+        counts = {}
         with rate_limits.counter_transaction() as counters:
             if not self.known_device:
-                for limit, subject in self.address_limits[:2]:
-                    counted[limit] = counters.hit(
-                        limit, subject, self.challenge_solved and limit in LIMITS_LIFTED_BY_CHALLENGE
-                    )
+                for rule, subject in self.address_limits[:2]:
+                    is_lifted = self.challenge_solved and rule in LIMITS_LIFTED_BY_CHALLENGE
+                    counts[rule] = counters.hit(rule, subject, is_lifted)
                 self.is_first_try = counters.count_first_seen(*self.first_try_limit)
                 if self.is_first_try:
-                    counted[SPRAY_LIMIT] = counters.hit(SPRAY_LIMIT, self.network)
-            counted[self.own_limit[0]] = counters.hit(*self.own_limit, self.challenge_solved)
-        self.exhausted_limits = [limit.name for limit, count in counted.items() if limit.is_exhausted_at(count)]
+                    counts[SPRAY_LIMIT] = counters.hit(SPRAY_LIMIT, self.network)
+            counts[self.own_limit[0]] = counters.hit(*self.own_limit, self.challenge_solved)
+        self.exhausted_limits = [rule.name for rule, count in counts.items() if rule.is_exhausted_at(count)]
 
     def record_success(self) -> None:
-        """It was no guess: it opens the identifier's door anew and leaves what else the address did."""
+        """Clear the attempt's own limit and refund its hits on the limits of the address."""
         self._refund_hits(rate_limits.Counters.clear)
 
     def _refund_hits(self, release_own_limit) -> None:
+        """Refund the hits of this attempt; `release_own_limit` is `Counters.refund` or `Counters.clear`."""
         if not self.is_enabled:
             return
         with rate_limits.counter_transaction() as counters:
             if not self.known_device:
-                for door in self.address_limits[: 3 if self.is_first_try else 2]:
-                    counters.refund(*door)
+                for limit in self.address_limits[: 3 if self.is_first_try else 2]:
+                    counters.refund(*limit)
                 if self.is_first_try:
                     counters.clear(*self.first_try_limit)
             release_own_limit(counters, *self.own_limit)
 
-    def record_failure(self, account_id: str | None = None, **about) -> None:
-        """It was a wrong guess; told in the audit log, and so is what it shuts. Commits."""
-        audit.record_event("authn_login_fail", account_id, actor="anonymous", **about)
+    def record_failure(self, account_id: str | None = None, **details) -> None:
+        """Record the failed attempt, and any limits that it exhausted, in the audit log. Commits."""
+        audit.record_event("authn_login_fail", account_id, actor="anonymous", **details)
         if self.exhausted_limits:
-            audit.record_event("authn_login_lock", account_id, actor="anonymous", limits=self.exhausted_limits, **about)
+            audit.record_event(
+                "authn_login_lock", account_id, actor="anonymous", limits=self.exhausted_limits, **details
+            )
         db.session.commit()
 
 
 def audit_lockout(limit: limits.Backoff, count: int, account_id: str | None, actor: str) -> None:
-    """Note in the caller's unit of work that a wrong guess, the `count`th in a row, begins a wait."""
+    """Record in the caller's unit of work that failure number `count` in a row starts a wait, if it does."""
     if limit.is_exhausted_at(count):
         audit.record_event("authn_login_lock", account_id, actor=actor, limits=[limit.name])
 
 
-def hit_address_limit(limit: limits.RateLimit) -> None:
-    """Count one call of whatever `limit` limits, by the caller's address. Raises TooManyAttempts."""
+def hit_address_limit(limit: limits.RateLimit, facts: RequestFacts) -> None:
+    """Count one call against `limit` by the client's address. Raises TooManyAttempts."""
     if current_app.extensions["settings"].login_throttle:
-        rate_limits.hit(limit, limits.source_network(request.remote_addr))
+        rate_limits.hit(limit, facts.network)
 
 
-def is_mail_allowed(limit: limits.RateLimit, subject: str) -> bool:
-    """Count what is dropped in silence where it is too much, by `subject` and by address; whether it is not."""
+def is_mail_allowed(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> bool:
+    """Count a requested mail by `subject` and by address; False if it exceeds a limit and must be dropped silently."""
     try:
-        hit_mail_limits(limit, subject)
+        hit_mail_limits(limit, subject, facts)
     except TooManyAttempts:
         return False
     return True
 
 
-def hit_mail_limits(limit: limits.RateLimit, subject: str) -> None:
-    """Count a mail that somebody asks for, by `subject` and by the caller's address. Raises TooManyAttempts."""
-    hit_address_limit(limits.MAIL_FROM_ADDRESS)
+def hit_mail_limits(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> None:
+    """Count a requested mail by `subject` and by the client's address. Raises TooManyAttempts."""
+    hit_address_limit(limits.MAIL_FROM_ADDRESS, facts)
     if current_app.extensions["settings"].login_throttle:
         rate_limits.hit(limit, subject)

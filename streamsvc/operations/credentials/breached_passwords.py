@@ -1,4 +1,4 @@
-"""Whether attackers know a password: by the lists on this machine, then, where the settings name one, by a service."""
+"""Checks passwords against the breached-password lists on disk and, if configured, against a range API."""
 
 from flask import current_app
 
@@ -11,17 +11,20 @@ from streamsvc.storage.database import db
 
 
 def is_breached_password(password: str) -> bool:
-    """A service that does not answer in time stops nobody: that is told in the log and the audit log. Commits then,
-    unless it is asked within a unit of work."""
+    """Whether the password is known from a breach.
+
+    If the range API does not respond in time, the password is accepted, with an entry in the log and the audit log.
+    Commits that entry unless a unit of work is open.
+    """
     if password_hashing.is_listed_as_breached(password):
         return True
     url = current_app.extensions["settings"].breach_range_url
     try:
         return bool(url) and breach_ranges.is_password_listed(url, normalize_password(password))
     except CallFailed as error:
-        password_hashing.log.warning("breached passwords cannot be looked up: %s", type(error).__name__)
-        within = db.session().in_transaction()
+        password_hashing.log.warning("breached-password lookup failed: %s", type(error).__name__)
+        is_in_transaction = db.session().in_transaction()
         audit.record_event("breach_lookup_failed", actor="anonymous")
-        if not within:
+        if not is_in_transaction:
             db.session.commit()
         return False

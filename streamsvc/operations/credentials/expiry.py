@@ -1,4 +1,4 @@
-"""Single-use secrets that nobody used in time."""
+"""Purges expired single-use secrets."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,10 @@ MAX_TRUST_PERIOD = timedelta(days=90)
 
 
 def purge_expired_tokens(now: datetime) -> None:
-    """Drop what ran out a month ago, in the caller's unit of work."""
-    for kind in (PendingFlow, DeviceCode, MailedToken):
-        db.session.execute(sa.delete(kind).where(kind.expires_at < now - RETENTION_PERIOD))
+    """Delete flows, device codes and mailed tokens that expired a month ago, and device trusts older than 90 days.
+
+    In the caller's unit of work.
+    """
+    for model in (PendingFlow, DeviceCode, MailedToken):
+        db.session.execute(sa.delete(model).where(model.expires_at < now - RETENTION_PERIOD))
     db.session.execute(sa.delete(DeviceTrust).where(DeviceTrust.given_at < now - MAX_TRUST_PERIOD))

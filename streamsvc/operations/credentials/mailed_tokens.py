@@ -1,4 +1,4 @@
-"""Using up what was mailed. The account's row is locked before the proof's, as everywhere: nobody waits in a circle."""
+"""Consumes mailed tokens. The account's row is locked before the token's, as everywhere, to avoid deadlocks."""
 
 from datetime import datetime
 
@@ -10,15 +10,18 @@ from streamsvc.storage.database import db, lock_row
 
 
 def consume_mailed_token(token: str, now: datetime, *kinds: str) -> MailedToken | None:
-    """Use up the proof of one of these kinds, once whoever asks, in the caller's unit of work; None: there is none."""
-    kept = hash_token(token)
-    found = db.session.execute(
+    """Consume an open token of one of these kinds, in the caller's unit of work; None if there is none.
+
+    Of concurrent requests with the same token only one gets it.
+    """
+    token_hash = hash_token(token)
+    row = db.session.execute(
         sa.select(MailedToken.kind, MailedToken.account_id).where(
-            MailedToken.token_hash == kept, MailedToken.kind.in_(kinds), *MailedToken.open_conditions(now)
+            MailedToken.token_hash == token_hash, MailedToken.kind.in_(kinds), *MailedToken.open_conditions(now)
         )
     ).first()
-    if found is None:
+    if row is None:
         return None
-    if found.account_id:
-        lock_row(Account, found.account_id)
-    return MailedToken.consume(found.kind, kept, now)
+    if row.account_id:
+        lock_row(Account, row.account_id)
+    return MailedToken.consume(row.kind, token_hash, now)

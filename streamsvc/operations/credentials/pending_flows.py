@@ -1,6 +1,8 @@
-"""Beginning something that only who began it may finish, once and soon: see models/pending_flows.py."""
+"""Starts two-step flows and finds them again for the client that started them: see models/pending_flows.py."""
 
 from datetime import datetime
+
+import sqlalchemy as sa
 
 from streamsvc.models import PendingFlow
 from streamsvc.operations.credentials.bindings import is_bound
@@ -11,8 +13,11 @@ from streamsvc.storage.database import db, fetch_one
 
 def start_flow(
     kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data
-):
-    """In the caller's unit of work. `session_id` or `binding` say who may finish it."""
+) -> None:
+    """Start a flow that only the session `session_id` or the holder of `binding` can complete.
+
+    In the caller's unit of work. `data` is stored with the flow.
+    """
     db.session.add(
         PendingFlow(
             kind=kind,
@@ -26,19 +31,19 @@ def start_flow(
     )
 
 
-def find_session_flow(kind: str, secret: str, session_id: str, now: datetime):
-    """The open one that this session began, or None."""
-    found = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
-    return found if found and found.session_id == session_id else None
+def find_session_flow(kind: str, secret: str, session_id: str, now: datetime) -> sa.Row | None:
+    """The open flow that this session started, or None."""
+    flow = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
+    return flow if flow and flow.session_id == session_id else None
 
 
-def find_browser_flow(kind: str, secret: str, binding: str, must_be_bound: bool, now: datetime):
-    """The open one that this browser or app began, or None.
+def find_browser_flow(kind: str, secret: str, binding: str, must_be_bound: bool, now: datetime) -> sa.Row | None:
+    """The open flow that this browser or app started, or None.
 
-    One that was begun without a binding is tied to nobody but who knows its secret. That never signs a browser in by
-    cookie: `must_be_bound`.
+    A flow that was started without a binding can be completed by any client that knows its secret, but never with a
+    cookie as the result: pass `must_be_bound` for that.
     """
-    found = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
-    if found is None or (found.binding_hash is None and must_be_bound):
+    flow = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
+    if flow is None or (flow.binding_hash is None and must_be_bound):
         return None
-    return found if found.binding_hash is None or is_bound(found.binding_hash, binding) else None
+    return flow if flow.binding_hash is None or is_bound(flow.binding_hash, binding) else None

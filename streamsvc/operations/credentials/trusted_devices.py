@@ -1,7 +1,7 @@
-"""Devices on which a second factor was given and which their owner trusts: for a while they show a secret instead.
+"""Trusted devices: after a second factor was given on one, it presents a token instead of a code for a limited time.
 
-The secret is what counts, not the device's id. It stands for the second proof of a sign-in alone: a session that
-begins with it has proved who somebody is when the code was given, and opens no window for what is sensitive.
+The token is what counts, not the device's id. It replaces the second factor of a sign-in only: the session counts as
+authenticated at the time when the code was given, so it does not open the window for sensitive calls.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from streamsvc.models import DeviceTrust, Session, TotpFactor
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.accounts import SecondFactorRequired
 from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, hash_token
-from streamsvc.security.authentication import current_operator
+from streamsvc.security.audit_context import get_audit_actor
 from streamsvc.storage.database import db, fetch_one, lock_row
 
 TRUSTED_DEVICE = "trusted_device"
@@ -22,7 +22,7 @@ AUTHENTICATOR_METHODS = ("totp", "recovery_code")
 
 
 def trust_period() -> timedelta:
-    """How long a device stays trusted; a change of the setting counts at once."""
+    """How long a device stays trusted. A change of the setting takes effect at once."""
     return timedelta(days=current_app.extensions["settings"].trusted_device_days)
 
 
@@ -32,21 +32,28 @@ def _validity_conditions(now: datetime) -> tuple:
 
 
 def is_trusted_device(account: sa.Row, token: str | None, now: datetime) -> bool:
-    """Whether `shown` is the secret of the known device on which `account` signs in."""
+    """Whether `token` is the trust token of the known device on which `account` signs in.
+
+    `account` is a row of `ACCOUNT_QUERY` in operations/sign_in/password.py.
+    """
     if not token or account.device_id is None:
         return False
-    its = (DeviceTrust.device_id == account.device_id, DeviceTrust.account_id == account.id)
-    its += (DeviceTrust.token_hash == hash_token(token), DeviceTrust.given_at >= TotpFactor.confirmed_at)
-    factor = TotpFactor.account_id == DeviceTrust.account_id
-    return (
-        fetch_one(sa.select(DeviceTrust.given_at).join(TotpFactor, factor).where(*its, *_validity_conditions(now)))
-        is not None
+    conditions = (
+        DeviceTrust.device_id == account.device_id,
+        DeviceTrust.account_id == account.id,
+        DeviceTrust.token_hash == hash_token(token),
+        DeviceTrust.given_at >= TotpFactor.confirmed_at,
+        *_validity_conditions(now),
     )
+    trusts = sa.select(DeviceTrust.given_at).join(TotpFactor, TotpFactor.account_id == DeviceTrust.account_id)
+    return fetch_one(trusts.where(*conditions)) is not None
 
 
 def lock_second_factor_time(device_id: str) -> datetime:
-    """When the second factor was last given on this device, which nobody distrusts before the caller's unit of work
-    is over. Raises SecondFactorRequired where somebody just did."""
+    """When the second factor was last given on this device; locks the trust until the caller's unit of work ends.
+
+    Raises SecondFactorRequired if the trust has just been revoked.
+    """
     trust = lock_row(DeviceTrust, device_id)
     if trust is None:
         raise SecondFactorRequired(methods=list(AUTHENTICATOR_METHODS))
@@ -56,7 +63,10 @@ def lock_second_factor_time(device_id: str) -> datetime:
 def trust_device_if_requested(
     session: Session, requested: bool, second_factor: str | None, now: datetime
 ) -> dict | None:
-    """{token, until} of the device on which `second` was given just now, in the caller's unit of work; else None."""
+    """Trust the session's device if `second_factor` was just given on it, in the caller's unit of work.
+
+    Returns {token, until}, or None if the device is not trusted.
+    """
     if not (requested and second_factor in AUTHENTICATOR_METHODS and trust_period()):
         return None
     token = DEVICE_TRUST_PREFIX + idempotency.generate_secret(idempotency.TRUST_TOKEN)
@@ -70,24 +80,25 @@ def trust_device_if_requested(
 
 
 def list_trust_expirations(device_ids: list[str], now: datetime) -> dict[str, datetime]:
-    """{device: until when it is trusted}, of those that are."""
-    found = sa.select(DeviceTrust.device_id, DeviceTrust.given_at)
-    found = found.where(DeviceTrust.device_id.in_(device_ids), *_validity_conditions(now))
-    return {device_id: given_at + trust_period() for device_id, given_at in db.session.execute(found)}
+    """Device id -> when its trust expires, for those of the devices that are trusted."""
+    trusts = sa.select(DeviceTrust.device_id, DeviceTrust.given_at).where(
+        DeviceTrust.device_id.in_(device_ids), *_validity_conditions(now)
+    )
+    return {device_id: given_at + trust_period() for device_id, given_at in db.session.execute(trusts)}
 
 
 def revoke_device_trust(account_id: str, *conditions) -> None:
-    """The account's devices (those that meet the conditions) ask for the second factor again; in the caller's unit of
-    work."""
-    theirs = sa.delete(DeviceTrust).where(DeviceTrust.account_id == account_id, *conditions)
-    gone = list(db.session.scalars(theirs.returning(DeviceTrust.device_id)))
-    if gone:
-        operator = current_operator()
-        audit.record_event("device_trust_ended", account_id, actor=operator and operator.id, devices=gone)
+    """Require the second factor again on the account's devices that meet the conditions.
+
+    In the caller's unit of work.
+    """
+    trusts = sa.delete(DeviceTrust).where(DeviceTrust.account_id == account_id, *conditions)
+    device_ids = list(db.session.scalars(trusts.returning(DeviceTrust.device_id)))
+    if device_ids:
+        audit.record_event("device_trust_ended", account_id, actor=get_audit_actor(), devices=device_ids)
 
 
 def revoke_session_device_trust(account_id: str, session_id: str) -> None:
-    """The same for the device of one session."""
-    revoke_device_trust(
-        account_id, DeviceTrust.device_id.in_(sa.select(Session.device_id).where(Session.id == session_id))
-    )
+    """Require the second factor again on the device of one session, in the caller's unit of work."""
+    device_ids = sa.select(Session.device_id).where(Session.id == session_id)
+    revoke_device_trust(account_id, DeviceTrust.device_id.in_(device_ids))

@@ -1,1 +1,1 @@
-"""What keeps the service running: health, housekeeping, the worker's loop, the demo data."""
+"""Health checks, housekeeping, the worker's loop and the demo data."""

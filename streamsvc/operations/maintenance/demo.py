@@ -1,4 +1,4 @@
-"""The demo: real films, a few plans, one viewer and one operator. Seeding twice changes nothing."""
+"""The demo data: real films, a few plans, a viewer and an operator's API key. Seeding again changes nothing."""
 
 import base64
 import hmac
@@ -24,12 +24,12 @@ EMAIL = "viewer@example.com"
 
 
 def demo_password() -> str:
-    """The demo viewer's password: this installation's own, and the same at each start."""
+    """The demo viewer's password, derived from this installation's secret key."""
     return "demo-" + _derive_secret("viewer's password")[:12]
 
 
 def demo_operator_token() -> str:
-    """The demo operator's key: this installation's own, and the same at each start."""
+    """The demo operator's API key, derived from this installation's secret key."""
     return API_KEY_PREFIX + "demo_" + _derive_secret("operator's key")
 
 
@@ -40,7 +40,7 @@ def _derive_secret(purpose: str) -> str:
 
 
 def seed_accounts_and_plans(now: datetime) -> None:
-    """Plans, a viewer and an operator's key, where they are not there yet. Commits."""
+    """Create the plans, the viewer and the operator's API key that do not exist yet. Commits."""
     for plan in json.loads((FOLDER / "plans.json").read_text()):
         replace_plan(plan["code"], PlanIn().load(plan), now)
     if Account.find_by_email_key(email_key(EMAIL)) is None:

@@ -1,4 +1,4 @@
-"""Is the service fit to serve? What `/readyz` and `serve` look at."""
+"""Health checks, used by `/readyz` and by `streamsvc serve`."""
 
 from pathlib import Path
 
@@ -12,19 +12,20 @@ from streamsvc.storage.database import AUTOCOMMIT_BIND, db, fetch_one
 
 
 def is_schema_current() -> bool:
-    """Whether the database has the newest migration."""
+    """Whether the newest migration has been applied."""
     if not sa.inspect(db.engines[AUTOCOMMIT_BIND]).has_table("alembic_version"):
         return False
-    found = fetch_one(sa.text("SELECT version_num FROM alembic_version"))
-    return found is not None and found[0] == newest_revision(current_app.extensions["migrate"].directory)
+    row = fetch_one(sa.text("SELECT version_num FROM alembic_version"))
+    return row is not None and row[0] == newest_revision(current_app.extensions["migrate"].directory)
 
 
 def newest_revision(folder: str) -> str | None:
+    """The id of the newest migration in a folder."""
     return ScriptDirectory(str(Path(folder))).get_current_head()
 
 
 def is_database_writable() -> bool:
-    """Whether the database takes writes just now."""
+    """Whether the database accepts writes. Raises SQLAlchemyError if it does not."""
     with db.engine.connect() as connection:
         connection.execute(sa.delete(Worker).where(Worker.id == ""))
         connection.rollback()
@@ -32,11 +33,11 @@ def is_database_writable() -> bool:
 
 
 def run_health_checks() -> dict[str, bool]:
-    """Each check by name, and whether it passed. Never raises."""
-    found = {}
+    """Name of each check -> whether it passed. Never raises."""
+    results = {}
     for name, check in (("database", is_database_writable), ("schema", is_schema_current), ("worker", is_worker_alive)):
         try:
-            found[name] = check()
+            results[name] = check()
         except sa.exc.SQLAlchemyError:
-            found[name] = False
-    return found
+            results[name] = False
+    return results

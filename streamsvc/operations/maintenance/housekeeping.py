@@ -1,4 +1,4 @@
-"""What is kept for a time only, and what is looked after every day."""
+"""The daily housekeeping job."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from streamsvc.worker import jobs
 
 @jobs.recurring_job("housekeeping", every=timedelta(days=1))
 def purge_expired_data(payload: dict, now: datetime) -> None:
-    """Drop old idempotency keys, throttles that count for nothing, jobs done and sessions ended long ago."""
+    """Delete expired idempotency keys, counters, jobs, single-use secrets and sessions."""
     idempotency.purge_old_keys()
     jobs.purge_done_jobs(now)
     rate_limits.purge_old_counters()

@@ -1,4 +1,4 @@
-"""All that the worker can do: importing this module names every handler."""
+"""Every job handler: importing this module registers them all."""
 
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit

@@ -1,4 +1,4 @@
-"""The worker: it does the jobs that fall due, one after the other or as a set, until it is told to stop."""
+"""The worker's loop: runs due jobs, one at a time or in batches, until it is stopped."""
 
 import logging
 import random
@@ -24,54 +24,58 @@ log = logging.getLogger("streamsvc.worker")
 
 
 def is_worker_alive() -> bool:
-    """Whether some worker was seen just now."""
+    """Whether any worker sent a heartbeat within `DEAD_AFTER`."""
     return fetch_one(sa.select(Worker.id).where(Worker.seen_at > clock.wall_time() - DEAD_AFTER).limit(1)) is not None
 
 
 def wait_for_due_jobs() -> None:
-    """Wait, not for long, until the workers have done what is due: a mail asked for just before is then out."""
-    enough, shown = time.monotonic() + WAIT_TIMEOUT_S, current_app.extensions["clock"]  # which runs on while this waits
-    while jobs.find_next_due_job(shown()) and is_worker_alive() and time.monotonic() < enough:
+    """Wait up to `WAIT_TIMEOUT_S` until the workers have run all due jobs, for example to send a mail just enqueued."""
+    deadline = time.monotonic() + WAIT_TIMEOUT_S
+    read_clock = current_app.extensions["clock"]  # clock.now() does not change during a request
+    while jobs.find_next_due_job(read_clock()) and is_worker_alive() and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_S)
 
 
 def run_worker(stop: threading.Event) -> None:
-    """Do jobs as they fall due until `stop` is set; the job at hand is finished first. Outlives a lost database."""
-    signed_on = None
+    """Run due jobs until `stop` is set; a job in progress is finished first.
+
+    While the database is unavailable, it keeps retrying.
+    """
+    worker_id = None
     while not stop.is_set():
         try:
-            signed_on = signed_on or _register_worker()
-            _record_heartbeat(signed_on)
+            worker_id = worker_id or _register_worker()
+            _record_heartbeat(worker_id)
             if not _run_next_batch():
                 stop.wait(random.uniform(MIN_PAUSE_S, MAX_PAUSE_S))
         except sa.exc.SQLAlchemyError as error:
-            log.warning("the database is away: %r", error)
+            log.warning("database unavailable: %r", error)
             db.session.remove()
             stop.wait(MAX_PAUSE_S)
-    if signed_on:
-        execute_write(sa.delete(Worker).where(Worker.id == signed_on))
+    if worker_id:
+        execute_write(sa.delete(Worker).where(Worker.id == worker_id))
 
 
 def _register_worker() -> str:
-    wall = clock.wall_time()
-    execute_write(sa.delete(Worker).where(Worker.seen_at < wall - 10 * DEAD_AFTER))
+    """Register this worker, delete workers that died long ago, and schedule the recurring jobs; the worker's id."""
+    now = clock.wall_time()
+    execute_write(sa.delete(Worker).where(Worker.seen_at < now - 10 * DEAD_AFTER))
     worker_id = new_id("wkr")
-    execute_write(sa.insert(Worker).values(id=worker_id, started_at=wall, seen_at=wall))
+    execute_write(sa.insert(Worker).values(id=worker_id, started_at=now, seen_at=now))
     jobs.schedule_recurring()
     return worker_id
 
 
 def _record_heartbeat(worker_id: str) -> None:
-    wall = clock.wall_time()
-    execute_write(
-        sa.update(Worker).where(Worker.id == worker_id, Worker.seen_at < wall - HEARTBEAT_INTERVAL).values(seen_at=wall)
-    )
+    now = clock.wall_time()
+    is_due = (Worker.id == worker_id, Worker.seen_at < now - HEARTBEAT_INTERVAL)
+    execute_write(sa.update(Worker).where(*is_due).values(seen_at=now))
 
 
 def _run_next_batch() -> bool:
-    """Do the next due job, or set of jobs; False when there is none.
+    """Run the next due job or batch; False if there is none.
 
-    Who moves the sandbox's clock does the jobs meanwhile.
+    While the sandbox's clock is being moved, the request that moves it runs the jobs.
     """
     if current_app.extensions["settings"].sandbox and is_clock_moving():
         return False

@@ -1,1 +1,1 @@
-"""Operators: who they are, how they sign in, what they set up of their own, how they look on as a viewer."""
+"""Operators: their roles, credentials and sign-in, and how they impersonate viewers."""

@@ -1,4 +1,4 @@
-"""What proves an operator: a password and an authenticator, which they set themselves, both at once to begin with."""
+"""Operators' credentials: a password and an authenticator app, which they set up themselves, both at once at first."""
 
 from datetime import datetime
 
@@ -21,48 +21,48 @@ ISSUER = "streamsvc-operators"
 
 
 def attempt_identifier(email_key: str) -> str:
-    """Under what an operator's sign-ins are counted: apart from those of a viewer with the same address."""
+    """The identifier of an operator's sign-in attempts, distinct from a viewer's with the same email address."""
     return f"operator {email_key}"
 
 
 def get_invited_operator(token: str, now: datetime) -> sa.Row:
-    """The operator whose open invitation this is. Raises TokenInvalid."""
-    open_one = (
+    """The row of the operator whose open invitation has this token. Raises TokenInvalid."""
+    is_open = (
         MailedToken.kind == INVITATION_KIND,
         MailedToken.token_hash == hash_token(token),
-        MailedToken.used_at.is_(None),
+        *MailedToken.open_conditions(now),
     )
-    proof = fetch_one(sa.select(MailedToken.data).where(*open_one, MailedToken.expires_at > now))
-    if proof is None:
+    invitation = fetch_one(sa.select(MailedToken.data).where(*is_open))
+    if invitation is None:
         raise TokenInvalid
-    return find_operator_row(proof.data["operator_id"])
+    return find_operator_row(invitation.data["operator_id"])
 
 
 def find_operator_row(operator_id: str) -> sa.Row:
-    """The operator's columns, read without beginning a unit of work."""
+    """The operator's columns, read without starting a unit of work."""
     return fetch_one(sa.select(*OperatorAccount.__table__.c).where(OperatorAccount.id == operator_id))
 
 
 def start_operator_totp(operator_id: str) -> dict:
-    """{secret, otpauth_uri} of an authenticator that does not count until a code confirms it."""
+    """Add an authenticator that has no effect until a code confirms it: {secret, otpauth_uri}."""
     operator, secret = lock_row(OperatorAccount, operator_id), generate_totp_secret()
     operator.totp_pending_encrypted = encryption.encrypt(secret)
     return {"secret": secret, "otpauth_uri": totp_uri(secret, operator.email, ISSUER)}
 
 
 def get_pending_totp_step(operator: sa.Row, code: str, now: datetime) -> int:
-    """The step whose code the authenticator that waits has shown. Raises WrongCode."""
-    sealed = operator.totp_pending_encrypted
-    step = find_totp_step(sealed, code, now) if sealed else None
+    """The time step of a code of the pending authenticator. Raises WrongCode."""
+    secret_encrypted = operator.totp_pending_encrypted
+    step = find_totp_step(secret_encrypted, code, now) if secret_encrypted else None
     if step is None:
         raise WrongCode("code")
     return step
 
 
 def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, now: datetime) -> list[str]:
-    """Use the invitation up and set password and authenticator; the recovery codes. Raises TokenInvalid.
+    """Consume the invitation, set the password and the authenticator, and return the recovery codes.
 
-    `proved` is the operator as `invited` saw them when `step` was shown.
+    `operator_row` is the operator as read when the code of `step` was verified. Raises TokenInvalid, WrongCode.
     """
     if MailedToken.consume(INVITATION_KIND, hash_token(token), now) is None:
         raise TokenInvalid
@@ -78,16 +78,20 @@ def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, 
 
 
 def replace_operator_totp(operator_row: sa.Row, step: int, kept_session_id: str, now: datetime) -> list[str]:
-    """The authenticator that waited takes the other's place; new recovery codes. Every other session ends."""
+    """Replace the authenticator with the pending one, end all other sessions, and return new recovery codes.
+
+    Raises WrongCode if the pending authenticator was replaced concurrently.
+    """
     operator = lock_row(OperatorAccount, operator_row.id)
     codes = _activate_pending_totp(operator, operator_row, step)
     OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_factor_added", actor=operator.id, factor="totp")
-    mail.enqueue_mail("operator_notice", operator.email, now, what="Another authenticator app took the place of yours")
+    mail.enqueue_mail("operator_notice", operator.email, now, what="Your authenticator app was replaced")
     return codes
 
 
 def _activate_pending_totp(operator: OperatorAccount, operator_row: sa.Row, step: int) -> list[str]:
+    """Activate the pending authenticator that was verified; new recovery codes. Raises WrongCode."""
     if operator.totp_pending_encrypted != operator_row.totp_pending_encrypted:
         raise WrongCode("code")
     operator.totp_encrypted, operator.totp_pending_encrypted = operator.totp_pending_encrypted, None
@@ -96,24 +100,24 @@ def _activate_pending_totp(operator: OperatorAccount, operator_row: sa.Row, step
 
 
 def renew_operator_recovery_codes(operator_id: str, now: datetime) -> list[str]:
-    """New recovery codes in the place of those before, and a mail that tells: each stands in for the authenticator."""
+    """Replace the recovery codes and notify the operator by mail, since each of them replaces the authenticator."""
     operator = lock_row(OperatorAccount, operator_id)
-    mail.enqueue_mail("operator_notice", operator.email, now, what="New recovery codes took the place of yours")
+    mail.enqueue_mail("operator_notice", operator.email, now, what="Your recovery codes were replaced")
     return replace_operator_recovery_codes(operator_id)
 
 
 def replace_operator_recovery_codes(operator_id: str) -> list[str]:
-    """Ten new recovery codes; those before count no more."""
+    """Replace the recovery codes by ten new ones."""
     db.session.execute(sa.delete(OperatorCode).where(OperatorCode.operator_id == operator_id))
     codes = generate_recovery_codes()
     hashes = [hash_token(recovery_code_key(operator_id, code)) for code in codes]
-    db.session.add_all([OperatorCode(operator_id=operator_id, code_hash=kept) for kept in hashes])
+    db.session.add_all([OperatorCode(operator_id=operator_id, code_hash=code_hash) for code_hash in hashes])
     audit.record_event("recovery_codes_made", actor=operator_id)
     return codes
 
 
 def check_operator_password_change(operator: sa.Row, current_password: str, new_password: str) -> None:
-    """Raises Invalid for the new password, WrongPassword for the current one, TooManyAttempts."""
+    """Check both passwords: Invalid for the new one, WrongPassword for the current one; raises TooManyAttempts too."""
     accounts.check_password_strength(new_password, operator.email, operator.name)
     count = rate_limits.hit(limits.REAUTHENTICATION, operator.id)
     if not password_hashing.verify_password(operator.password_hash, current_password, known_device=True):
@@ -134,7 +138,7 @@ def set_operator_password(operator_id: str, new_hash: str, kept_session_id: str,
 
 
 def verify_operator_reauthentication(operator_id: str, session_id: str, code: str, now: datetime) -> None:
-    """For ten minutes from now the session may mint keys and operators. Raises WrongCode, TooManyAttempts."""
+    """Allow the session to manage API keys and operators for ten minutes. Raises WrongCode, TooManyAttempts."""
     count = rate_limits.hit(limits.REAUTHENTICATION, operator_id)
     if not consume_operator_totp(operator_id, code, now):
         audit.record_event("reauthn_fail", actor=operator_id)
@@ -142,27 +146,30 @@ def verify_operator_reauthentication(operator_id: str, session_id: str, code: st
         db.session.commit()
         raise WrongCode("totp")
     rate_limits.clear(limits.REAUTHENTICATION, operator_id)
-    proved = sa.update(OperatorSession).where(OperatorSession.id == session_id).values(authenticated_at=now)
-    db.session.execute(proved)
+    statement = sa.update(OperatorSession).where(OperatorSession.id == session_id)
+    db.session.execute(statement.values(authenticated_at=now))
     audit.record_event("reauthn_success", actor=operator_id)
 
 
 def consume_operator_totp(operator_id: str, code: str, now: datetime) -> bool:
-    """Whether this is a code of the operator's authenticator that was not used yet; uses it up."""
-    sealed = find_operator_row(operator_id).totp_encrypted
-    step = find_totp_step(sealed, code, now) if sealed else None
+    """Consume a code of the operator's authenticator; False if it is wrong or was used before."""
+    secret_encrypted = find_operator_row(operator_id).totp_encrypted
+    step = find_totp_step(secret_encrypted, code, now) if secret_encrypted else None
     if step is None:
         return False
-    unused = (
+    is_unused = (
         OperatorAccount.id == operator_id,
-        OperatorAccount.totp_encrypted == sealed,
+        OperatorAccount.totp_encrypted == secret_encrypted,
         OperatorAccount.totp_last_step < step,
     )
-    return execute_write(sa.update(OperatorAccount).where(*unused).values(totp_last_step=step)) == 1
+    return execute_write(sa.update(OperatorAccount).where(*is_unused).values(totp_last_step=step)) == 1
 
 
 def consume_operator_recovery_code(operator_id: str, code: str, now: datetime) -> bool:
-    """Whether this is a recovery code of the operator's that was not used yet; uses it up."""
-    key = hash_token(recovery_code_key(operator_id, code))
-    unused = (OperatorCode.code_hash == key, OperatorCode.operator_id == operator_id, OperatorCode.used_at.is_(None))
-    return execute_write(sa.update(OperatorCode).where(*unused).values(used_at=now)) == 1
+    """Consume one of the operator's recovery codes; False if it is wrong or was used before."""
+    is_unused = (
+        OperatorCode.code_hash == hash_token(recovery_code_key(operator_id, code)),
+        OperatorCode.operator_id == operator_id,
+        OperatorCode.used_at.is_(None),
+    )
+    return execute_write(sa.update(OperatorCode).where(*is_unused).values(used_at=now)) == 1

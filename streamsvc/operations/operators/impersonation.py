@@ -1,4 +1,4 @@
-"""Support looks on as a viewer: a session that changes nothing, ends soon, and that the owner sees among their own."""
+"""Impersonation: support staff get a read-only, short-lived session, which the owner sees in their list of sessions."""
 
 from datetime import datetime
 
@@ -18,9 +18,9 @@ LIFETIME_NAME = "impersonation"
 
 
 def start_impersonation(account_id: str, operator: Operator, body: dict, token: str, now: datetime) -> Session:
-    """A session under `token`, in the caller's unit of work; `asked` is {reason, profile_id}.
+    """Create an impersonation session with the hash of `token`, in the caller's unit of work.
 
-    Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
+    `body` is {reason, profile_id}. Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
     """
     account = lock_row(Account, account_id)
     if account is None or account.status == "deleted":
@@ -32,7 +32,7 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
         raise NotFound
     _lock_active_operator(operator)
     device = Device(account_id=account_id, name="Support", kind="other", created_at=now, last_seen_at=now)
-    device.removed_at = now  # it is nobody's: not listed, not counted
+    device.removed_at = now  # belongs to no viewer: not listed, not counted
     db.session.add(device)
     db.session.flush()
     session = Session(
@@ -57,17 +57,17 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
 
 
 def revoke_impersonations(operator_id: str, now: datetime) -> None:
-    """End whatever this operator, or this API key, looks at; in the caller's unit of work."""
-    theirs = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
-    db.session.execute(sa.update(Session).where(*theirs).values(ended_at=now))
+    """End all impersonation sessions of this operator or API key, in the caller's unit of work."""
+    is_live = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
+    db.session.execute(sa.update(Session).where(*is_live).values(ended_at=now))
 
 
 def _lock_active_operator(operator: Operator) -> None:
-    """Lock who asks, so that disabling them at this moment ends this session too. Raises NotSignedIn."""
+    """Lock the operator or API key, so that disabling it concurrently ends the new session too. Raises NotSignedIn."""
     if operator.session:
-        person = lock_row(OperatorAccount, operator.id)
-        still = person.status == "active" and person.role == operator.session.role
+        account = lock_row(OperatorAccount, operator.id)
+        is_active = account.status == "active" and account.role == operator.session.role
     else:
-        still = lock_row(ApiKey, operator.id).revoked_at is None
-    if not still:
+        is_active = lock_row(ApiKey, operator.id).revoked_at is None
+    if not is_active:
         raise NotSignedIn(presented=True)

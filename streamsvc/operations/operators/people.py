@@ -1,6 +1,6 @@
-"""Operators as people: invited, given a role, reset, disabled, removed. Nobody chooses another's password.
+"""Operator accounts: invitations, roles, resets, disabling and removal. Operators choose their passwords themselves.
 
-Whatever takes an admin away locks all admins first, so that the last two cannot take each other away at once.
+Every change that can remove an admin locks all admins first, so that the last two cannot remove each other at once.
 """
 
 from datetime import datetime
@@ -22,9 +22,10 @@ INVITATION_KIND = "operator_invitation"
 
 
 def invite_operator(email: str, name: str, role: str, now: datetime, token: str | None = None) -> str:
-    """A new operator who may set a password and an authenticator, in the caller's unit of work; the id.
+    """Create an operator with an invitation to set a password and an authenticator; returns the operator's id.
 
-    The invitation goes by mail, unless the caller hands over `token` itself. Raises EmailTaken.
+    In the caller's unit of work. The invitation is mailed, unless the caller passes on `token` itself. Raises
+    EmailTaken.
     """
     row = {
         "id": new_id("opr"),
@@ -36,16 +37,16 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
         "totp_last_step": 0,
         "created_at": now,
     }
-    made = insert(OperatorAccount).values(row).on_conflict_do_nothing(index_elements=["email_key"])
-    if db.session.execute(made.returning(OperatorAccount.id)).first() is None:
-        raise EmailTaken(detail="There is an operator with this e-mail.")
+    statement = insert(OperatorAccount).values(row).on_conflict_do_nothing(index_elements=["email_key"])
+    if db.session.execute(statement.returning(OperatorAccount.id)).first() is None:
+        raise EmailTaken(detail="There is already an operator with this email address.")
     _create_invitation(row["id"], row["email"], now, token)
     audit.record_event("operator_invited", operator=row["id"], role=role)
     return row["id"]
 
 
 def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorAccount:
-    """Set {name, role, status} as asked, counting from the next request. Raises NotFound, LastAdmin."""
+    """Change any of {name, role, status}, effective from the operator's next request. Raises NotFound, LastAdmin."""
     operator, is_last_admin = _lock_operator(operator_id)
     changed = {name: value for name, value in changes.items() if getattr(operator, name) != value}
     if is_last_admin and changed.keys() & {"role", "status"}:
@@ -54,8 +55,8 @@ def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorA
         setattr(operator, name, value)
     if changed.keys() & {"role", "status"}:
         impersonation.revoke_impersonations(operator.id, now)
-        told = f"Your access is {operator.status}, your role is {operator.role}"
-        mail.enqueue_mail("operator_notice", operator.email, now, what=told)
+        notice = f"Your access is {operator.status}, your role is {operator.role}"
+        mail.enqueue_mail("operator_notice", operator.email, now, what=notice)
     if operator.status == "disabled":
         _revoke_access(operator, now)
     audit.record_event("operator_changed", operator=operator.id, **changed)
@@ -63,9 +64,9 @@ def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorA
 
 
 def reset_operator(operator_id: str, now: datetime, token: str | None = None) -> OperatorAccount:
-    """Forget password and authenticator at once, and invite anew. Raises NotFound, LastAdmin.
+    """Delete the operator's password and authenticator, and create a new invitation. Raises NotFound, LastAdmin.
 
-    With `token`, handed over by whoever has the machine, the last admin can be helped too.
+    Only with `token`, which the command line passes on, can the last admin be reset.
     """
     operator, is_last_admin = _lock_operator(operator_id)
     if is_last_admin and token is None:
@@ -77,7 +78,7 @@ def reset_operator(operator_id: str, now: datetime, token: str | None = None) ->
 
 
 def remove_operator(operator_id: str, now: datetime) -> None:
-    """End an operator for good. The row stays, so that the audit log still tells who it was. Raises as `reset`."""
+    """Remove an operator for good. The row stays, for the audit log. Raises NotFound, LastAdmin."""
     operator, is_last_admin = _lock_operator(operator_id)
     if is_last_admin:
         raise LastAdmin
@@ -87,14 +88,14 @@ def remove_operator(operator_id: str, now: datetime) -> None:
 
 
 def revoke_operator_sessions(operator_id: str, now: datetime) -> None:
-    """Sign an operator out everywhere. Raises NotFound."""
+    """End all sessions of an operator. Raises NotFound."""
     operator, _ = _lock_operator(operator_id)
     ended = OperatorSession.revoke_all(operator.id, now)
     audit.record_event("session_ended", operator=operator.id, sessions=len(ended))
 
 
 def _lock_operator(operator_id: str) -> tuple[OperatorAccount, bool]:
-    """The operator, locked after all admins; and whether nobody else could administer. Raises NotFound."""
+    """Lock all admins, then the operator; the operator, and whether they are the only admin. Raises NotFound."""
     admins = OperatorAccount.lock_admins()
     operator = lock_row(OperatorAccount, operator_id)
     if operator is None or operator.status == "removed":
@@ -103,17 +104,14 @@ def _lock_operator(operator_id: str) -> tuple[OperatorAccount, bool]:
 
 
 def _create_invitation(operator_id: str, email: str, now: datetime, token: str | None) -> None:
+    """Enqueue an invitation mail, or store the invitation of the given token."""
     if token is None:
         mail.enqueue_token_mail(INVITATION_KIND, email, None, now, operator_id=operator_id)
         return
-    times = {"created_at": now, "expires_at": now + MAILED_TOKEN_LIFETIMES[INVITATION_KIND]}
-    kept = {
-        "kind": INVITATION_KIND,
-        "email": email,
-        "token_hash": hash_token(token),
-        "data": {"operator_id": operator_id},
-    }
-    db.session.add(MailedToken(**kept, **times))
+    invitation = MailedToken(kind=INVITATION_KIND, email=email, token_hash=hash_token(token), created_at=now)
+    invitation.data = {"operator_id": operator_id}
+    invitation.expires_at = now + MAILED_TOKEN_LIFETIMES[INVITATION_KIND]
+    db.session.add(invitation)
 
 
 def _clear_credentials(operator: OperatorAccount, now: datetime) -> None:
@@ -123,9 +121,13 @@ def _clear_credentials(operator: OperatorAccount, now: datetime) -> None:
 
 
 def _revoke_access(operator: OperatorAccount, now: datetime) -> None:
-    """End what is open, and withdraw what could open again."""
+    """End the operator's sessions and impersonations, and revoke their open invitations."""
     OperatorSession.revoke_all(operator.id, now)
     impersonation.revoke_impersonations(operator.id, now)
-    nobodys = (MailedToken.account_id.is_(None), MailedToken.kind == INVITATION_KIND)  # operators have no account
-    theirs = (*nobodys, MailedToken.email == operator.email, MailedToken.used_at.is_(None))
-    db.session.execute(sa.update(MailedToken).where(*theirs).values(used_at=now))
+    is_open_invitation = (
+        MailedToken.account_id.is_(None),  # invitations belong to no viewer's account
+        MailedToken.kind == INVITATION_KIND,
+        MailedToken.email == operator.email,
+        MailedToken.used_at.is_(None),
+    )
+    db.session.execute(sa.update(MailedToken).where(*is_open_invitation).values(used_at=now))

@@ -1,1 +1,1 @@
-"""What leaves the service, written in the transaction that it reports: audit events, mails, webhooks."""
+"""Audit events, mails and webhooks, written in the transaction of what they report."""

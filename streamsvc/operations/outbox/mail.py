@@ -1,7 +1,7 @@
-"""Mail: asked for in the transaction of its cause, written and sent by the worker.
+"""Mail: enqueued in the transaction of its cause, rendered and sent by the worker.
 
-A request never sends, so its time tells nobody whether a mail went out. A secret that goes by mail is made when the
-mail is: until then only an open `proofs` row exists, afterwards only the secret's hash.
+Requests never send mail themselves, so their timing does not reveal whether a mail was sent. A mailed secret is
+generated together with its mail: before that, only its open row in `mailed_tokens` exists; after that, only its hash.
 """
 
 import re
@@ -36,7 +36,7 @@ CODE_DIGITS = 8
 
 
 def enqueue_mail(kind: str, to: str, now: datetime, **context) -> None:
-    """Ask for the mail `kind` (its template's name). No fact may be a secret: it waits in the job table."""
+    """Enqueue a mail of `kind`, the name of its template. `context` is stored with the job and must hold no secret."""
     jobs.enqueue_job("mail.send", {"kind": kind, "to": to, "facts": context}, now)
 
 
@@ -49,43 +49,55 @@ def enqueue_token_mail(
     revoke_previous: bool = True,
     **data,
 ) -> None:
-    """Ask for a mail with a new single-use secret, good for as long as its kind is, unless told. `data` is kept with
-    it; the facts under `told` are in the mail. `replaces`: earlier ones of its kind are withdrawn.
+    """Enqueue a mail with a new single-use token, which expires at `expires_at` or after its kind's lifetime.
 
-    Not those that whoever asks for another would take from the owner: what undoes, what opens in one browser only.
+    `data` is stored with the token; `data["told"]` is added to the template's context. `revoke_previous` revokes
+    earlier tokens of the same kind. Pass False for kinds where a second request must not invalidate the owner's token:
+    those that undo a change, and those that work in one browser only.
     """
     if account_id and revoke_previous:
         MailedToken.revoke_all(account_id, now, kind)
-    proof = MailedToken(kind=kind, account_id=account_id, email=to, data=data, created_at=now)
-    proof.expires_at = expires_at or now + MAILED_TOKEN_LIFETIMES[kind]
-    db.session.add(proof)
+    mailed_token = MailedToken(kind=kind, account_id=account_id, email=to, data=data, created_at=now)
+    mailed_token.expires_at = expires_at or now + MAILED_TOKEN_LIFETIMES[kind]
+    db.session.add(mailed_token)
     db.session.flush()
-    jobs.enqueue_job("mail.proof", {"proof_id": proof.id}, now)
+    jobs.enqueue_job("mail.proof", {"proof_id": mailed_token.id}, now)
 
 
 @jobs.job_handler("mail.send")
 def send_mail(payload: dict, now: datetime) -> None:
-    """Write and send one mail."""
+    """Render and send one mail."""
     _deliver_mail(payload["kind"], payload["to"], payload["facts"], now)
 
 
 @jobs.job_handler("mail.proof")
 def send_token_mail(payload: dict, now: datetime) -> None:
-    """Make the secret, keep its hash, send it. A repeated try makes a new secret: the one before was never read."""
-    proof = db.session.get(MailedToken, payload["proof_id"])
-    if proof is None or proof.used_at or proof.expires_at <= now:
+    """Generate the secret, store its hash, and send it.
+
+    A retry generates a new secret; the previous one was never sent.
+    """
+    mailed_token = db.session.get(MailedToken, payload["proof_id"])
+    if mailed_token is None or mailed_token.used_at or mailed_token.expires_at <= now:
         return
-    is_code = proof.kind not in PAGE_BY_KIND
-    secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}" if is_code else secrets.token_urlsafe(32)
-    proof.token_hash = hash_token(f"{proof.account_id}:{secret}" if is_code else secret)
-    facts = proof.data.get("told", {}) | ({"code": secret} if is_code else {"link": _page_link(proof.kind, secret)})
-    minutes = int((proof.expires_at - proof.created_at).total_seconds() // 60)
-    until = f"{proof.expires_at:%B} {proof.expires_at.day}, {proof.expires_at.year}"
-    _deliver_mail(proof.kind, proof.email, facts | {"minutes": minutes, "until": until}, now)
+    kind, expires_at = mailed_token.kind, mailed_token.expires_at
+    context = {
+        **mailed_token.data.get("told", {}),
+        "minutes": int((expires_at - mailed_token.created_at).total_seconds() // 60),
+        "until": f"{expires_at:%B} {expires_at.day}, {expires_at.year}",
+    }
+    if kind in PAGE_BY_KIND:
+        secret = secrets.token_urlsafe(32)
+        mailed_token.token_hash = hash_token(secret)
+        context["link"] = _page_link(kind, secret)
+    else:
+        secret = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
+        mailed_token.token_hash = hash_token(f"{mailed_token.account_id}:{secret}")
+        context["code"] = secret
+    _deliver_mail(kind, mailed_token.email, context, now)
 
 
 def _page_link(kind: str, secret: str) -> str:
-    """Where the mail leads: the secret stands behind the #, which no browser sends to any server."""
+    """The link in the mail. The secret is in the fragment, which browsers do not send to servers."""
     return f"{current_app.extensions['settings'].public_url}/#/{PAGE_BY_KIND[kind]}?token={secret}"
 
 
@@ -96,17 +108,17 @@ def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
         db.session.add(SandboxEmail(to=to, subject=subject, text=text, html=html, kind=kind, sent_at=now))
         return
     message = mail.build_message(settings.mail_from, to, subject, text, html)
-    db.session.commit()  # the secret's hash is kept before anybody can read the secret
+    db.session.commit()  # the secret's hash is stored before the secret can be used
     mail.send_message(settings.mail_url, message)
 
 
 def render_mail(kind: str, context: dict) -> tuple[str, str, str]:
-    """Subject, text and HTML. The template's first line is the subject; a line that is a link becomes a button.
+    """The subject, text and HTML of a mail. The template's first line is the subject; a line with a link is a button.
 
-    What a fact says stays within its line: a device's name makes no paragraph, and no button, of its own.
+    Line breaks in values are removed, so that a device's name, for example, cannot add a paragraph or a button.
     """
-    in_line = {name: " ".join(fact.split()) if isinstance(fact, str) else fact for name, fact in context.items()}
-    text = _templates().get_template(f"{kind}.txt").render(in_line)
+    one_line = {name: " ".join(value.split()) if isinstance(value, str) else value for name, value in context.items()}
+    text = _templates().get_template(f"{kind}.txt").render(one_line)
     subject, _, body = text.partition("\n")
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", body.strip())]
     html = _templates().get_template("layout.html").render(subject=subject, paragraphs=paragraphs)

@@ -1,4 +1,4 @@
-"""Events for the world outside: written with what they tell of, delivered by the worker, tried again for three days."""
+"""Events and webhooks: recorded in the transaction of what they report, sent by the worker, retried for three days."""
 
 import json
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc import clock
-from streamsvc.gateways import webhooks as outside
+from streamsvc.gateways import webhooks as gateway
 from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
@@ -18,10 +18,10 @@ DELIVERY_JOB = "webhook.deliver"
 
 
 def publish_event(kind: str, account_id: str | None, now: datetime, **data) -> None:
-    """Tell everyone who asked; in the caller's unit of work, so that what is rolled back was never told."""
+    """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's unit of work."""
     event_id = new_id("evt")
-    told = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
-    unit_of_work.add_rows(Event, [told])
+    event = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
+    unit_of_work.add_rows(Event, [event])
     for endpoint in unit_of_work.get_or_load("live endpoints", list_active_endpoints):
         if endpoint.kinds is None or kind in endpoint.kinds:
             _enqueue_delivery(endpoint.id, event_id, now)
@@ -48,31 +48,32 @@ def _enqueue_delivery(endpoint_id: str, event_id: str, now: datetime) -> Webhook
 
 
 def redeliver_event(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
-    """The same event once more, under the same id, as a delivery of its own."""
+    """Enqueue another delivery of the same event; the event keeps its id."""
     return _enqueue_delivery(delivery.endpoint_id, delivery.event_id, now)
 
 
 def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:
-    """`secret`: `whsec_` and 24 to 64 bytes in base64."""
-    sealed = encryption.encrypt(secret)
-    endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, secret_encrypted=sealed, created_at=now)
+    """Create a webhook endpoint for events of these kinds, or of all with None.
+
+    `secret` is `whsec_` and 24 to 64 bytes in base64.
+    """
+    endpoint = WebhookEndpoint(id=new_id("whe"), url=url, kinds=kinds, created_at=now)
+    endpoint.secret_encrypted = encryption.encrypt(secret)
     db.session.add(endpoint)
     db.session.flush()
     return endpoint
 
 
 def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None:
-    """A new secret; the old one signs along for a day."""
-    endpoint.old_secret_encrypted, endpoint.old_secret_until = (
-        endpoint.secret_encrypted,
-        now + rules.SECRET_ROTATION_PERIOD,
-    )
+    """Replace the secret. For a day, messages are signed with the old secret as well."""
+    endpoint.old_secret_encrypted = endpoint.secret_encrypted
+    endpoint.old_secret_until = now + rules.SECRET_ROTATION_PERIOD
     endpoint.secret_encrypted = encryption.encrypt(secret)
 
 
 @jobs.job_handler(DELIVERY_JOB)
 def send_delivery(payload: dict, now: datetime) -> None:
-    """Send one delivery, outside any unit of work, and write down how it went."""
+    """Send one delivery, outside any unit of work, and record the outcome."""
     delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
     endpoint = db.session.get(WebhookEndpoint, delivery.endpoint_id)
     event = db.session.get(Event, delivery.event_id)
@@ -80,18 +81,21 @@ def send_delivery(payload: dict, now: datetime) -> None:
         return
     url, (body, headers) = endpoint.url, build_message(endpoint, event, now)
     db.session.commit()
-    answer = outside.post_webhook(url, body, headers)
-    complete_delivery(db.session.get(WebhookDelivery, payload["delivery_id"]), answer, now)
+    response = gateway.post_webhook(url, body, headers)
+    complete_delivery(db.session.get(WebhookDelivery, payload["delivery_id"]), response, now)
 
 
 def build_message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[bytes, dict[str, str]]:
-    """The body, and the headers that sign it by the wall clock: receivers refuse what is signed long ago."""
-    told = {
+    """The body and the signed headers of a delivery.
+
+    The timestamp is the wall clock's, even in the sandbox, since receivers reject old signatures.
+    """
+    payload = {
         "type": event.kind,
         "timestamp": format_utc(event.at),
         "data": {"account_id": event.account_id, **event.data},
     }
-    body = json.dumps(told, separators=(",", ":")).encode()
+    body = json.dumps(payload, separators=(",", ":")).encode()
     keys = [encryption.decrypt(endpoint.secret_encrypted)]
     if endpoint.old_secret_encrypted and endpoint.old_secret_until > now:
         keys.append(encryption.decrypt(endpoint.old_secret_encrypted))
@@ -105,7 +109,8 @@ def build_message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tup
     }
 
 
-def complete_delivery(delivery: WebhookDelivery, response: outside.WebhookResponse, now: datetime) -> None:
+def complete_delivery(delivery: WebhookDelivery, response: gateway.WebhookResponse, now: datetime) -> None:
+    """Record the outcome of an attempt and schedule the next one, if any. Status 410 disables the endpoint."""
     delivery.attempts += 1
     delivery.response_status, delivery.error, delivery.next_at = response.status, response.error, None
     if response.status and 200 <= response.status < 300:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from streamsvc.models import Account, Profile
 from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements
 from streamsvc.rules.playback import streaming
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
@@ -26,7 +26,7 @@ ACCOUNT_WITH_PLAN = (
         Plan.code.label("plan"),
         Plan.features,
     )
-    .outerjoin(Subscription, sa.and_(Subscription.account_id == Account.id, Subscription.status.in_(LIVE)))
+    .outerjoin(Subscription, sa.and_(Subscription.account_id == Account.id, Subscription.status.in_(LIVE_STATUSES)))
     .outerjoin(Plan, Plan.id == Subscription.plan_id)
     .where(Account.id == sa.bindparam("account_id"))
 )

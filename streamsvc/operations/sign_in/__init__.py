@@ -1,1 +1,1 @@
-"""Ways to sign in, and the account's own sign-in settings: a module for each."""
+"""Sign-in methods and an account's own sign-in settings, one module each."""

@@ -1,4 +1,4 @@
-"""Whether an account may be used at all: disabled and enabled by operators, counting from the very next request."""
+"""Disabling and enabling of accounts by operators. A change takes effect with the very next request."""
 
 from datetime import datetime
 
@@ -11,30 +11,32 @@ from streamsvc.worker import jobs
 
 
 def set_account_status(account: Account, change: dict, now: datetime, actor: str) -> None:
-    """Set the status as {status, reason, until} asks, in the caller's unit of work. Raises Invalid, NotFound."""
+    """Apply a change {status, reason, until}, in the caller's unit of work. Raises Invalid, NotFound.
+
+    Disabling ends all sessions and revokes mailed tokens, device codes and device trusts. `until` enables the account
+    again at that time.
+    """
     if account.status == "deleted":
         raise NotFound
-    disable = change["status"] == "disabled"
-    if change["until"] and not (disable and change["until"] > now):
-        raise Invalid(errors={"until": ["Give a time to come, with status disabled."]})
-    account.status, account.status_reason = change["status"], change["reason"]
-    account.disabled_until = change["until"]
-    audit.record_event(
-        "account_disabled" if disable else "account_enabled", account.id, actor=actor, reason=change["reason"]
-    )
-    if disable:
+    is_disabled, until = change["status"] == "disabled", change["until"]
+    if until and not (is_disabled and until > now):
+        raise Invalid(errors={"until": ["Must be in the future, and only set with status disabled."]})
+    account.status, account.status_reason, account.disabled_until = change["status"], change["reason"], until
+    action = "account_disabled" if is_disabled else "account_enabled"
+    audit.record_event(action, account.id, actor=actor, reason=change["reason"])
+    if is_disabled:
         Session.revoke_all(account.id, now)
         MailedToken.revoke_all(account.id, now)
         revocation.deny_pending_device_codes(account.id)
         trusted_devices.revoke_device_trust(account.id)
-    if change["until"]:
-        jobs.enqueue_job("accounts.enable", {"account_id": account.id}, change["until"])
+    if until:
+        jobs.enqueue_job("accounts.enable", {"account_id": account.id}, until)
 
 
 @jobs.job_handler("accounts.enable")
 def enable_account(payload: dict, now: datetime) -> None:
-    """The time is over, unless somebody decided anew."""
+    """Enable an account whose `disabled_until` has passed, unless its status was changed in the meantime."""
     account = lock_row(Account, payload["account_id"])
     if account.status == "disabled" and account.disabled_until and account.disabled_until <= now:
         account.status, account.status_reason, account.disabled_until = "active", None, None
-        audit.record_event("account_enabled", account.id, reason="the time is over")
+        audit.record_event("account_enabled", account.id, reason="disabled_until has passed")

@@ -1,4 +1,4 @@
-"""Closing an account: it ends at once, may be taken back for a time, and is then erased."""
+"""Closing of accounts: access ends at once, the account can be restored for a grace period, and is then erased."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
 from streamsvc.operations.outbox import audit, mail
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
@@ -26,12 +26,12 @@ ERASURE_JOB = "accounts.erase"
 
 
 def close_account(account_id: str, now: datetime) -> None:
-    """End everything, in the caller's unit of work. Raises PaymentInProgress while the money for a change is moving.
+    """Close the account, in the caller's unit of work. Raises PaymentInProgress while a change's payment is pending.
 
-    The address is free from now on; it stands only in the proof that was mailed, by which its owner may come back.
-    Whoever had the address before, and may still undo its change, may so undo this.
+    The email address becomes available to others; only the mailed restoration token still holds it. The owner of a
+    previous address can restore the account as well, as long as they can undo its change.
     """
-    days = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
+    grace_period = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
     account = lock_row(Account, account_id)
     email = account.email
     _cancel_subscriptions(account_id, now)
@@ -43,34 +43,37 @@ def close_account(account_id: str, now: datetime) -> None:
     account.email = account.email_key = f"{account_id}@deleted.invalid"
     account.email_verified_at = None
     audit.record_event("account_closed", account_id)
-    if not days:
+    if not grace_period:
         personal_data.erase_personal_data(account_id, email, now)
         mail.enqueue_mail("account_deleted", email, now)
         return
-    account.erase_at = now + days
+    account.erase_at = now + grace_period
     mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, expires_at=account.erase_at)
     jobs.enqueue_job(ERASURE_JOB, {"account_id": account_id}, account.erase_at)
 
 
 def restore_account(token: str, now: datetime) -> None:
-    """Open the account again, under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
-    proof = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
-    account = proof and lock_row(Account, proof.account_id)
+    """Restore a closed account under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
+    mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
+    account = mailed_token and lock_row(Account, mailed_token.account_id)
     if account is None or account.erase_at is None:
         raise TokenInvalid
+    email = mailed_token.email
     account.status, account.erase_at = "active", None
-    account.email, account.email_key, account.email_verified_at = proof.email, email_key(proof.email), now
+    account.email, account.email_key, account.email_verified_at = email, email_key(email), now
     try:
         db.session.flush()
     except IntegrityError:
         db.session.rollback()
-        raise EmailTaken(detail="There is another account with this e-mail by now; delete that one first.") from None
+        raise EmailTaken(
+            detail="Another account has this email address now. Delete that account first, then restore this one."
+        ) from None
     audit.record_event("account_restored", account.id)
 
 
 @jobs.job_handler(ERASURE_JOB)
 def erase_closed_account(payload: dict, now: datetime) -> None:
-    """The time is over, unless the account was taken back."""
+    """Erase an account whose grace period is over, unless it was restored."""
     account = lock_row(Account, payload["account_id"])
     if account.erase_at is None or account.erase_at > now:
         return
@@ -82,9 +85,12 @@ def erase_closed_account(payload: dict, now: datetime) -> None:
 
 
 def _cancel_subscriptions(account_id: str, now: datetime) -> None:
-    live = sa.select(Subscription.id).where(Subscription.account_id == account_id, Subscription.status.in_(LIVE))
+    live = sa.select(Subscription.id).where(
+        Subscription.account_id == account_id, Subscription.status.in_(LIVE_STATUSES)
+    )
+    cancellation = {"when": "now", "credit": "none", "reason": "account deleted"}
     for subscription_id in db.session.scalars(live):
-        at = load_locked(subscription_id, now)
-        charging.revert_unpaid_changes(at)
-        changes.cancel_subscription(at, {"when": "now", "credit": "none", "reason": "account deleted"}, account_id)
-        at.save_projection()
+        aggregate = load_locked(subscription_id, now)
+        charging.revert_unpaid_changes(aggregate)
+        changes.cancel_subscription(aggregate, cancellation, account_id)
+        aggregate.save_projection()

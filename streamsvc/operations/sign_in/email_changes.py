@@ -1,4 +1,4 @@
-"""Another e-mail address: the new one confirms, the old one is told and may take it back for a week."""
+"""Changes of an account's email address: the new address confirms; the old one is notified and can undo for a week."""
 
 from datetime import datetime
 
@@ -12,16 +12,17 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.storage.database import db, lock_row
 
 
-def start_email_change(account_id: str, email: str, now: datetime) -> None:
-    """Write to both addresses. Whether the new one is taken is told to nobody but who reads its mail.
+def start_email_change(account_id: str, email: str, facts: RequestFacts, now: datetime) -> None:
+    """Mail a confirmation link to the new address and an undo link to the old one.
 
-    Raises TooManyAttempts, so that no mailbox is flooded: neither the new one nor the account's own.
+    Whether the new address is taken shows only in its confirmation. Raises TooManyAttempts, to protect both mailboxes.
     """
     for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
-        hit_mail_limits(limits.MAIL_TO_ADDRESS, subject)
+        hit_mail_limits(limits.MAIL_TO_ADDRESS, subject, facts)
     account = lock_row(Account, account_id)
     mail.enqueue_token_mail("email_change", canonical_email(email), account_id, now)
     mail.enqueue_token_mail("email_undo", account.email, account_id, now, revoke_previous=False)
@@ -29,7 +30,7 @@ def start_email_change(account_id: str, email: str, now: datetime) -> None:
 
 
 def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
-    """The account has the new address from now on. Raises EmailTaken."""
+    """Give the account its new address and cancel pending sign-ins. Raises EmailTaken."""
     account = lock_row(Account, mailed_token.account_id)
     _set_email(account, mailed_token.email, now)
     MailedToken.revoke_all(account.id, now, "email_verification")
@@ -39,11 +40,11 @@ def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
 
 
 def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
-    """The account has its old address back, nobody is signed in, and the owner can set a new password by mail.
+    """Restore the old address, end all sessions, and mail a password reset to the owner.
 
-    Who was in the account may have left a way to come back: the password opens nothing any more, passkeys and
-    identities go, and so does an authenticator that was added meanwhile. An older undo still stands: of two who say
-    that the account is theirs, the one who had it first is believed.
+    An intruder may have added credentials, so the password is cleared, and passkeys, identities and an authenticator
+    added since the change are revoked. Newer mailed tokens are revoked too; older undo tokens stay valid, so that of
+    competing claims the earliest address wins. Raises EmailTaken.
     """
     account = lock_row(Account, mailed_token.account_id)
     _set_email(account, mailed_token.email, now)
@@ -51,8 +52,8 @@ def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
     revocation.cancel_pending_sign_ins(account.id, now)
     revocation.revoke_passkeys_and_identities(account.id)
     revocation.revoke_authenticator(account.id, since=mailed_token.created_at)
-    later = (MailedToken.account_id == account.id, MailedToken.used_at.is_(None), MailedToken.id > mailed_token.id)
-    db.session.execute(sa.update(MailedToken).where(*later).values(used_at=now))
+    is_newer = (MailedToken.account_id == account.id, MailedToken.used_at.is_(None), MailedToken.id > mailed_token.id)
+    db.session.execute(sa.update(MailedToken).where(*is_newer).values(used_at=now))
     Session.revoke_all(account.id, now)
     if account.status == "deleted":
         account.status, account.erase_at = "active", None
@@ -62,7 +63,7 @@ def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
 
 
 def _set_email(account: Account, email: str, now: datetime) -> None:
-    """Set the address; the unique index decides who has it."""
+    """Set and verify the address. Raises EmailTaken, which the unique index decides."""
     account.email, account.email_key, account.email_verified_at = email, email_key(email), now
     try:
         db.session.flush()

@@ -1,6 +1,6 @@
-"""Sign-in by mail: who reads the mailbox, in the browser that asked for the link, is let in once.
+"""Sign-in by a mailed link, which works once and only in the browser that requested it.
 
-Asking costs the same steps whoever is asked for; whether there is such an account only the worker finds out.
+A request takes the same steps whether or not the account exists; only the worker looks for the account.
 """
 
 from datetime import datetime
@@ -17,48 +17,52 @@ from streamsvc.operations.sign_in import password_changes
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import fetch_one, lock_row
 from streamsvc.worker import jobs
 
 
-def enqueue_magic_link(email: str, binding: str, now: datetime) -> None:
-    """Leave it to the worker, in the caller's unit of work. Too many are dropped without a word."""
+def enqueue_magic_link(email: str, binding: str, facts: RequestFacts, now: datetime) -> None:
+    """Leave the request to the worker, in the caller's unit of work.
+
+    Requests beyond the mail limits are dropped silently.
+    """
     key = email_key(email)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"magic_link {key}"):
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"magic_link {key}", facts):
         jobs.enqueue_job("accounts.magic_link", {"email_key": key, "binding_hash": hash_token(binding)}, now)
 
 
 @jobs.job_handler("accounts.magic_link")
 def send_magic_link(payload: dict, now: datetime) -> None:
-    """Mail a link to the account's own address, if there is one."""
+    """Mail a link to the account's own address, if an active account has this email."""
     account = Account.find_by_email_key(payload["email_key"])
     if account and account.status == "active":
-        bound = {"binding_hash": payload["binding_hash"]}
-        mail.enqueue_token_mail("magic_link", account.email, account.id, now, revoke_previous=False, **bound)
+        data = {"binding_hash": payload["binding_hash"]}
+        mail.enqueue_token_mail("magic_link", account.email, account.id, now, revoke_previous=False, **data)
         audit.record_event("authn_magic_link_asked", account.id)
 
 
 def get_magic_link_account_id(token: str, binding: str, now: datetime) -> str:
-    """The id of the account that the link opens in this browser; the link is still good. Raises TokenInvalid."""
-    found = fetch_one(
+    """The account that the link signs in to in this browser; does not consume the link. Raises TokenInvalid."""
+    mailed_token = fetch_one(
         sa.select(MailedToken.account_id, MailedToken.data).where(
             MailedToken.kind == "magic_link",
             MailedToken.token_hash == hash_token(token),
             *MailedToken.open_conditions(now),
         )
     )
-    if found is None or not is_bound(found.data.get("binding_hash"), binding):
+    if mailed_token is None or not is_bound(mailed_token.data.get("binding_hash"), binding):
         raise TokenInvalid
-    return found.account_id
+    return mailed_token.account_id
 
 
 def consume_magic_link(token: str, now: datetime) -> str:
-    """Use the link up, in the caller's unit of work; the account's id. Raises TokenInvalid."""
-    proof = mailed_tokens.consume_mailed_token(token, now, "magic_link")
-    if proof is None:
+    """Consume the link and verify the address, in the caller's unit of work; the account's id. Raises TokenInvalid."""
+    mailed_token = mailed_tokens.consume_mailed_token(token, now, "magic_link")
+    if mailed_token is None:
         raise TokenInvalid
-    password_changes.verify_address(proof, now)
-    if not can_sign_in(lock_row(Account, proof.account_id)):
+    password_changes.verify_address(mailed_token, now)
+    if not can_sign_in(lock_row(Account, mailed_token.account_id)):
         raise TokenInvalid
-    return proof.account_id
+    return mailed_token.account_id

@@ -1,37 +1,37 @@
-"""A device that an account did not know: told to its owner, who says by one click of the mail that it is not theirs."""
+"""Notices of sign-ins on new devices. The mail has a link by which the owner disowns the device."""
 
 from datetime import datetime
 
 import sqlalchemy as sa
-from flask import request
 
-from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Session
 from streamsvc.operations.credentials import mailed_tokens, revocation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import TokenInvalid
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.storage.database import db, lock_row
 
 TOKEN_KIND = "new_device"
 
 
-def enqueue_new_device_mail(account_id: str, device: Device, now: datetime) -> None:
-    """Write to the owner, in the caller's unit of work. An earlier mail's link still works: it is about another one."""
-    place = ", ".join(filter(None, (trusted_proxies.client_city(), request.remote_addr))) or "an unknown place"
-    told = {"device": device.name, "address": place}
-    to = db.session.get(Account, account_id).email
-    mail.enqueue_token_mail(TOKEN_KIND, to, account_id, now, revoke_previous=False, device_id=device.id, told=told)
+def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts, now: datetime) -> None:
+    """Notify the owner, in the caller's unit of work. Links of earlier mails stay valid: they are for other devices."""
+    place = ", ".join(filter(None, (facts.city, facts.address))) or "an unknown place"
+    context = {"device": device.name, "address": place}
+    email = db.session.get(Account, account_id).email
+    data = {"device_id": device.id, "told": context}
+    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, revoke_previous=False, **data)
 
 
 def disown_device(token: str, now: datetime) -> None:
-    """Sign the device out and forget it, in the caller's unit of work. Raises TokenInvalid.
+    """Sign the device out and remove it, in the caller's unit of work. Raises TokenInvalid.
 
-    Whoever used it knew a way in: the password opens nothing any more, and a mail goes out to choose another.
+    The sign-in on it used valid credentials, so the password stops working and a mail to set a new one is enqueued.
     """
-    proof = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
-    if proof is None:
+    mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
+    if mailed_token is None:
         raise TokenInvalid
-    account, device_id = lock_row(Account, proof.account_id), proof.data["device_id"]
+    account, device_id = lock_row(Account, mailed_token.account_id), mailed_token.data["device_id"]
     db.session.execute(sa.update(Device).where(Device.id == device_id).values(removed_at=now))
     ended = Session.revoke_all(account.id, now, Session.device_id == device_id)
     account.password_hash = None

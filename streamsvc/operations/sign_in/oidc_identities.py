@@ -1,7 +1,7 @@
-"""Accounts at other providers that sign in here (OpenID Connect, authorization code with PKCE).
+"""Sign-in with OpenID Connect providers (authorization code flow with PKCE).
 
-An identity is the pair of issuer and subject. What e-mail the provider tells decides nothing about whose account it
-is: an account is linked by its owner, signed in and asked anew, or opened by a sign-up that says so.
+An identity is the pair of issuer and subject. The email that a provider reports never decides which account it belongs
+to: the owner links an identity while signed in and recently authenticated, or signs up with it.
 """
 
 import json
@@ -35,7 +35,7 @@ CALLBACK_PATH = "/v1/sessions/oidc-callback"
 
 @dataclass(frozen=True)
 class ProviderSignIn:
-    """What a provider told of who signed in there; `account_id`: whose identity it is here, if anybody's."""
+    """A completed sign-in at a provider; `account_id` is the account that the identity is linked to, if any."""
 
     flow: sa.Row
     subject: str
@@ -52,30 +52,35 @@ def list_provider_names() -> list[str]:
 
 
 def start_provider_sign_in(kind: str, provider_name: str, now: datetime, sign_up: dict | None = None, **owner) -> str:
-    """Where the browser goes, in the caller's unit of work. Raises NotFound, Unavailable."""
+    """Start a flow at the provider, in the caller's unit of work, and return the URL to send the browser to.
+
+    `owner` is the `session_id` or `binding` that can complete it; `sign_up` has the fields of a new account, if one may
+    be created. Raises NotFound, Unavailable.
+    """
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     try:
         provider = _get_provider(provider_name)
         url = provider.authorization_url(_redirect_uri(provider), state, nonce, verifier)
     except CallFailed as error:
         raise _provider_unavailable(error) from None
-    kept = {"provider": provider_name, "nonce": nonce, "verifier": encryption.encrypt(verifier), "sign_up": sign_up}
-    pending_flows.start_flow(kind, state, now, **owner, **kept)
+    data = {"provider": provider_name, "nonce": nonce, "verifier": encryption.encrypt(verifier), "sign_up": sign_up}
+    pending_flows.start_flow(kind, state, now, **owner, **data)
     return url
 
 
 def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, now: datetime) -> ProviderSignIn:
-    """Who signed in at the provider. Its code is used up; asked again, for a second proof, the answer is remembered.
+    """Exchange the code for the identity that signed in at the provider.
 
-    Raises TokenInvalid, Unavailable.
+    The provider accepts a code once, so its claims are stored with the flow, for a repeated request with a second
+    factor. Raises TokenInvalid, Unavailable.
     """
     if flow is None:
         raise TokenInvalid
-    provider, known = _get_provider(flow.data["provider"]), flow.data.get("told")
-    if known is None:
+    provider, claims = _get_provider(flow.data["provider"]), flow.data.get("told")
+    if claims is None:
         try:
             verifier = encryption.decrypt(flow.data["verifier"])
-            claims = provider.fetch_claims(code, issuer, _redirect_uri(provider), verifier, flow.data["nonce"])
+            id_token = provider.fetch_claims(code, issuer, _redirect_uri(provider), verifier, flow.data["nonce"])
         except CallFailed as error:
             raise _provider_unavailable(error) from None
         except CallRejected as error:
@@ -83,18 +88,17 @@ def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, n
             PendingFlow.consume(flow.id, now)
             db.session.commit()
             raise TokenInvalid from None
-        email = claims.get("email") if claims.get("email_verified") is True else None
-        known = {"subject": claims["sub"], "email": email if isinstance(email, str) else None}
-        _save_claims(flow, known)
-    owner = sa.select(Identity.account_id).where(
-        Identity.issuer == provider.issuer, Identity.subject == known["subject"]
+        email = id_token.get("email") if id_token.get("email_verified") is True else None
+        claims = {"subject": id_token["sub"], "email": email if isinstance(email, str) else None}
+        _save_claims(flow, claims)
+    identity = fetch_one(
+        sa.select(Identity.account_id).where(Identity.issuer == provider.issuer, Identity.subject == claims["subject"])
     )
-    found = fetch_one(owner)
-    return ProviderSignIn(flow, known["subject"], known["email"], found and found.account_id)
+    return ProviderSignIn(flow, claims["subject"], claims["email"], identity and identity.account_id)
 
 
 def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -> str:
-    """The account that the identity opens, or that it signs up, in the caller's unit of work.
+    """The account that the identity is linked to, created first on sign-up; in the caller's unit of work.
 
     Raises TokenInvalid, IdentityUnknown, EmailUnverified, EmailTaken, InvalidCredentials.
     """
@@ -103,16 +107,19 @@ def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -
     if provider_sign_in.account_id is None:
         return _create_account(provider_sign_in, now)
     if not can_sign_in(lock_row(Account, provider_sign_in.account_id)):
-        raise InvalidCredentials(detail="This identity does not open an account here.")
-    mine = (Identity.issuer == provider_sign_in.provider.issuer, Identity.subject == provider_sign_in.subject)
-    mine += (Identity.account_id == provider_sign_in.account_id,)
-    if db.session.execute(sa.update(Identity).where(*mine).values(last_used_at=now)).rowcount != 1:
+        raise InvalidCredentials(detail="This identity cannot be used to sign in to an account here.")
+    is_linked = (
+        Identity.issuer == provider_sign_in.provider.issuer,
+        Identity.subject == provider_sign_in.subject,
+        Identity.account_id == provider_sign_in.account_id,
+    )
+    if db.session.execute(sa.update(Identity).where(*is_linked).values(last_used_at=now)).rowcount != 1:
         raise TokenInvalid
     return provider_sign_in.account_id
 
 
 def link_identity(provider_sign_in: ProviderSignIn, account_id: str, now: datetime) -> Identity:
-    """From now on the identity opens this account. Raises TokenInvalid, IdentityTaken."""
+    """Link the identity to the account and notify the owner by mail. Raises TokenInvalid, IdentityTaken."""
     if not PendingFlow.consume(provider_sign_in.flow.id, now):
         raise TokenInvalid
     identity = _create_identity(provider_sign_in, account_id, now)
@@ -121,7 +128,7 @@ def link_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dateti
 
 
 def unlink_identity(identity: Identity, now: datetime) -> None:
-    """From now on it opens nothing."""
+    """Unlink the identity and notify the owner by mail."""
     audit.record_event("identity_unlinked", identity.account_id, provider=identity.provider, identity=identity.id)
     mail.enqueue_mail(
         "factor_removed", _account_email(identity.account_id), now, factor=f"Sign-in with {identity.provider}"
@@ -130,22 +137,25 @@ def unlink_identity(identity: Identity, now: datetime) -> None:
 
 
 def _create_account(provider_sign_in: ProviderSignIn, now: datetime) -> str:
-    """An account without a password, whose address the provider has confirmed."""
-    if provider_sign_in.flow.data["sign_up"] is None:
+    """Create an account without a password, with the address that the provider verified, and link the identity.
+
+    Raises IdentityUnknown, EmailUnverified, EmailTaken.
+    """
+    sign_up = provider_sign_in.flow.data["sign_up"]
+    if sign_up is None:
         raise IdentityUnknown
     if provider_sign_in.email is None:
         raise EmailUnverified
-    new = accounts.NewAccount(email=provider_sign_in.email, password_hash=None, **provider_sign_in.flow.data["sign_up"])
-    account_id = accounts.create_account(new, now, verified=True)
+    new_account = accounts.NewAccount(email=provider_sign_in.email, password_hash=None, **sign_up)
+    account_id = accounts.create_account(new_account, now, verified=True)
     _create_identity(provider_sign_in, account_id, now).last_used_at = now
     return account_id
 
 
 def _create_identity(provider_sign_in: ProviderSignIn, account_id: str, now: datetime) -> Identity:
-    """The unique index decides whose it is."""
-    identity = Identity(
-        account_id=account_id, provider=provider_sign_in.provider.name, issuer=provider_sign_in.provider.issuer
-    )
+    """Link an identity. Raises IdentityTaken, which the unique index decides."""
+    provider = provider_sign_in.provider
+    identity = Identity(account_id=account_id, provider=provider.name, issuer=provider.issuer)
     identity.subject, identity.email, identity.created_at = provider_sign_in.subject, provider_sign_in.email, now
     db.session.add(identity)
     try:
@@ -158,9 +168,10 @@ def _create_identity(provider_sign_in: ProviderSignIn, account_id: str, now: dat
 
 
 def _save_claims(flow: sa.Row, claims: dict) -> None:
-    """In a statement of its own: the provider gives it once."""
-    unused = (PendingFlow.id == flow.id, PendingFlow.used_at.is_(None))
-    execute_write(sa.update(PendingFlow).where(*unused).values(data=flow.data | {"told": claims, "verifier": None}))
+    """Store the claims in a transaction of its own, since the provider returns them once only."""
+    is_unused = (PendingFlow.id == flow.id, PendingFlow.used_at.is_(None))
+    data = flow.data | {"told": claims, "verifier": None}
+    execute_write(sa.update(PendingFlow).where(*is_unused).values(data=data))
 
 
 def _account_email(account_id: str) -> str:
@@ -169,14 +180,14 @@ def _account_email(account_id: str) -> str:
 
 def _configured_providers() -> dict[str, OidcProvider]:
     text = current_app.extensions["settings"].oidc_providers
-    return {name: OidcProvider(name, **told) for name, told in json.loads(text or "{}").items()}
+    return {name: OidcProvider(name, **fields) for name, fields in json.loads(text or "{}").items()}
 
 
 def _get_provider(name: str) -> OidcProvider:
-    found = _configured_providers().get(name)
-    if found is None:
+    provider = _configured_providers().get(name)
+    if provider is None:
         raise NotFound
-    return found
+    return provider
 
 
 def _redirect_uri(provider: OidcProvider) -> str:
@@ -184,15 +195,16 @@ def _redirect_uri(provider: OidcProvider) -> str:
 
 
 def form_post_url() -> str:
-    """Where providers that answer by form post have the browser send it."""
+    """The redirect URI of providers that respond by form post."""
     return f"{current_app.extensions['settings'].public_url}{CALLBACK_PATH}"
 
 
 def front_end_redirect_url() -> str:
+    """The redirect URI of all other providers: a page of the front end."""
     settings = current_app.extensions["settings"]
     return settings.oidc_redirect_url or f"{settings.public_url}/"
 
 
 def _provider_unavailable(error: CallFailed) -> Unavailable:
-    current_app.logger.warning("provider away: %s", error)
-    return Unavailable(detail="The provider does not answer just now; try again shortly.")
+    current_app.logger.warning("OpenID Connect provider unavailable: %s", error)
+    return Unavailable(detail="The provider is not responding. Try again shortly.")

@@ -1,10 +1,11 @@
-"""Passkeys (WebAuthn level 2): made, removed, and signed in with.
+"""Passkeys (WebAuthn level 2): registration, removal, sign-in and reauthentication.
 
-An authenticator that knew its user proves two things at once: what one has, and what one knows or is. One that did
-not proves the first alone, and an account with an authenticator app is asked for its code as ever.
+A passkey whose authenticator verified its user counts as two factors: possession, and knowledge or biometrics. Without
+user verification it counts as one, and an account with an authenticator app must give its code as well.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,12 +25,12 @@ from streamsvc.storage.database import db, fetch_one, lock_row
 
 CHALLENGE_BYTES = 32
 REAUTHENTICATION_FLOW = "passkey_reauthentication"
-UNKNOWN_PASSKEY_DETAIL = "This passkey does not open an account here."
+UNKNOWN_PASSKEY_DETAIL = "This passkey cannot be used to sign in to an account here."
 
 
 @dataclass(frozen=True)
 class VerifiedAssertion:
-    """A passkey that signed the challenge of an open ceremony."""
+    """A passkey's valid signature over the challenge of an open flow."""
 
     passkey: sa.Row
     flow: sa.Row
@@ -37,37 +38,37 @@ class VerifiedAssertion:
 
 
 def start_passkey_registration(account_id: str, email: str, session_id: str, now: datetime) -> dict:
-    """What to ask an authenticator for, in the caller's unit of work. Raises PasskeyLimit."""
-    known = _list_credential_ids(account_id)
-    if len(known) >= MAX_PASSKEYS:
+    """The options to create a passkey with, in the caller's unit of work. Raises PasskeyLimit."""
+    credential_ids = _list_credential_ids(account_id)
+    if len(credential_ids) >= MAX_PASSKEYS:
         raise PasskeyLimit(limit=MAX_PASSKEYS)
     challenge = _create_challenge("passkey_registration", now, session_id=session_id)
-    return authenticators.creation_options(_relying_party()[0], challenge, account_id, email, known)
+    return authenticators.creation_options(_relying_party()[0], challenge, account_id, email, credential_ids)
 
 
 def complete_passkey_registration(
     account_id: str, session_id: str, credential: dict, name: str, now: datetime
 ) -> Passkey:
-    """Keep the passkey that was made for this session. Raises PasskeyInvalid, PasskeyLimit."""
+    """Verify and store a passkey created for this session. Raises PasskeyInvalid, PasskeyLimit."""
     try:
         challenge = authenticators.read_challenge(credential)
-        began = pending_flows.find_session_flow("passkey_registration", challenge.hex(), session_id, now)
-        if began is None:
+        flow = pending_flows.find_session_flow("passkey_registration", challenge.hex(), session_id, now)
+        if flow is None:
             raise PasskeyInvalid
-        made = authenticators.verify_registration(credential, challenge, *_relying_party())
+        verified = authenticators.verify_registration(credential, challenge, *_relying_party())
     except VerificationFailed:
         raise PasskeyInvalid from None
     account = lock_row(Account, account_id)
-    if not PendingFlow.consume(began.id, now):
+    if not PendingFlow.consume(flow.id, now):
         raise PasskeyInvalid
     if len(_list_credential_ids(account_id)) >= MAX_PASSKEYS:
         raise PasskeyLimit(limit=MAX_PASSKEYS)
-    passkey = Passkey(account_id=account_id, credential_id=made.credential_id, public_key=made.public_key, name=name)
-    passkey.sign_count, passkey.created_at = made.sign_count, now
+    passkey = Passkey(account_id=account_id, credential_id=verified.credential_id, name=name)
+    passkey.public_key, passkey.sign_count, passkey.created_at = verified.public_key, verified.sign_count, now
     db.session.add(passkey)
     try:
         db.session.flush()
-    except IntegrityError:  # the authenticator's id is somebody's already
+    except IntegrityError:  # another passkey has this credential id
         db.session.rollback()
         raise PasskeyInvalid from None
     audit.record_event("authn_factor_added", account_id, factor="passkey", passkey=passkey.id)
@@ -76,85 +77,96 @@ def complete_passkey_registration(
 
 
 def delete_passkey(passkey: Passkey, now: datetime) -> None:
-    """From now on it opens nothing."""
+    """Delete a passkey and notify its owner by mail."""
     audit.record_event("authn_factor_removed", passkey.account_id, factor="passkey", passkey=passkey.id)
-    told = {"factor": f"The passkey “{passkey.name}”"}
-    mail.enqueue_mail("factor_removed", db.session.get(Account, passkey.account_id).email, now, **told)
+    email = db.session.get(Account, passkey.account_id).email
+    mail.enqueue_mail("factor_removed", email, now, factor=f"The passkey “{passkey.name}”")
     db.session.delete(passkey)
 
 
 def start_passkey_sign_in(binding: str | None, now: datetime) -> dict:
-    """What to ask an authenticator for, in the caller's unit of work; with a `binding`, for who holds it alone."""
-    return authenticators.request_options(
-        _relying_party()[0], _create_challenge("passkey_sign_in", now, binding=binding)
-    )
+    """The options to sign in with, in the caller's unit of work; only the holder of `binding` can use them."""
+    challenge = _create_challenge("passkey_sign_in", now, binding=binding)
+    return authenticators.request_options(_relying_party()[0], challenge)
 
 
 def verify_passkey_sign_in(credential: dict, binding: str, by_cookie: bool, now: datetime) -> VerifiedAssertion:
-    """Who signed; the challenge is still open. Raises InvalidCredentials."""
-    return _verify_assertion(
-        credential, lambda key: pending_flows.find_browser_flow("passkey_sign_in", key, binding, by_cookie, now)
-    )
+    """Verify an assertion without consuming its challenge. Raises InvalidCredentials."""
+
+    def find_flow(challenge: str) -> sa.Row | None:
+        return pending_flows.find_browser_flow("passkey_sign_in", challenge, binding, by_cookie, now)
+
+    return _verify_assertion(credential, find_flow)
 
 
 def start_passkey_reauthentication(account_id: str, session_id: str, now: datetime) -> dict:
-    """What to ask an authenticator for, to prove once more who one is; in the caller's unit of work."""
+    """The options to reauthenticate with, in the caller's unit of work."""
     challenge = _create_challenge(REAUTHENTICATION_FLOW, now, session_id=session_id)
     return authenticators.request_options(_relying_party()[0], challenge, _list_credential_ids(account_id))
 
 
 def complete_passkey_reauthentication(credential: dict, account_id: str, session_id: str, now: datetime) -> None:
-    """One of the account's own passkeys signed this session's challenge. Commits. Raises InvalidCredentials."""
-    signed = _verify_assertion(
-        credential, lambda key: pending_flows.find_session_flow(REAUTHENTICATION_FLOW, key, session_id, now)
-    )
-    if signed.passkey.account_id != account_id:
-        raise _record_failure(account_id, "another account's passkey")
-    consume_assertion(signed, now)
+    """Verify an assertion of one of the account's passkeys for this session. Commits. Raises InvalidCredentials."""
+
+    def find_flow(challenge: str) -> sa.Row | None:
+        return pending_flows.find_session_flow(REAUTHENTICATION_FLOW, challenge, session_id, now)
+
+    assertion = _verify_assertion(credential, find_flow)
+    if assertion.passkey.account_id != account_id:
+        raise _record_failure(account_id, "passkey of another account")
+    consume_assertion(assertion, now)
     db.session.commit()
 
 
-def _verify_assertion(credential: dict, find_flow) -> VerifiedAssertion:
-    """`began_with(challenge in hex)`: the open ceremony, or None."""
+def _verify_assertion(credential: dict, find_flow: Callable[[str], sa.Row | None]) -> VerifiedAssertion:
+    """Verify the credential against the flow that `find_flow` finds for its challenge, in hex.
+
+    Raises InvalidCredentials.
+    """
     account_id = None
     try:
         challenge = authenticators.read_challenge(credential)
-        began = find_flow(challenge.hex())
-        kept = fetch_one(sa.select(*Passkey.__table__.c).where(Passkey.credential_id == str(credential.get("id"))))
-        if began is None or kept is None:
-            raise VerificationFailed("unknown challenge" if began is None else "unknown passkey")
-        account_id = kept.account_id
-        answer = authenticators.verify_assertion(credential, challenge, *_relying_party(), kept.public_key)
+        flow = find_flow(challenge.hex())
+        passkey = fetch_one(sa.select(*Passkey.__table__.c).where(Passkey.credential_id == str(credential.get("id"))))
+        if flow is None or passkey is None:
+            raise VerificationFailed("unknown challenge" if flow is None else "unknown passkey")
+        account_id = passkey.account_id
+        response = authenticators.verify_assertion(credential, challenge, *_relying_party(), passkey.public_key)
         if authenticators.read_user_handle(credential) not in (None, account_id):
-            raise VerificationFailed("another user's handle")
+            raise VerificationFailed("user handle of another account")
     except VerificationFailed as error:
         raise _record_failure(account_id, str(error)) from None
-    return VerifiedAssertion(kept, began, answer)
+    return VerifiedAssertion(passkey, flow, response)
 
 
 def consume_assertion(assertion: VerifiedAssertion, now: datetime) -> str:
-    """Use the challenge up and count on, in the caller's unit of work; the account's id. Raises InvalidCredentials."""
+    """Consume the challenge and update the sign count, in the caller's unit of work; returns the account's id.
+
+    Raises InvalidCredentials, also if the sign count went back.
+    """
     account = lock_row(Account, assertion.passkey.account_id)
-    kept = lock_row(Passkey, assertion.passkey.id)
-    if not PendingFlow.consume(assertion.flow.id, now) or kept is None or not can_sign_in(account):
+    passkey = lock_row(Passkey, assertion.passkey.id)
+    if not PendingFlow.consume(assertion.flow.id, now) or passkey is None or not can_sign_in(account):
         db.session.rollback()
         raise _record_failure(assertion.passkey.account_id, "challenge used, passkey removed or account closed")
-    if not is_sign_count_valid(kept.sign_count, assertion.response.sign_count):
-        counts = {"kept": kept.sign_count, "told": assertion.response.sign_count}
-        audit.record_event("authn_passkey_count_regressed", account.id, actor="anonymous", passkey=kept.id, **counts)
-        raise _record_failure(account.id, "the count ran back: there may be a copy of the passkey")
-    kept.sign_count, kept.last_used_at = assertion.response.sign_count, now
+    sign_count = assertion.response.sign_count
+    if not is_sign_count_valid(passkey.sign_count, sign_count):
+        counts = {"kept": passkey.sign_count, "told": sign_count}
+        audit.record_event("authn_passkey_count_regressed", account.id, actor="anonymous", passkey=passkey.id, **counts)
+        raise _record_failure(account.id, "the sign count went back; the passkey may have been cloned")
+    passkey.sign_count, passkey.last_used_at = sign_count, now
     return account.id
 
 
 def _record_failure(account_id: str | None, reason: str) -> InvalidCredentials:
-    """Commits what is told in the audit log."""
+    """Record the failure in the audit log, and return the error to raise. Commits."""
     audit.record_event("authn_login_fail", account_id, actor="anonymous", method="passkey", why=reason)
     db.session.commit()
     return InvalidCredentials(detail=UNKNOWN_PASSKEY_DETAIL)
 
 
 def _create_challenge(kind: str, now: datetime, **owner) -> bytes:
+    """Start a flow and return its challenge; `owner` is the `session_id` or `binding` that can complete it."""
     challenge = secrets.token_bytes(CHALLENGE_BYTES)
     pending_flows.start_flow(kind, challenge.hex(), now, **owner)
     return challenge
@@ -165,4 +177,5 @@ def _list_credential_ids(account_id: str) -> list[str]:
 
 
 def _relying_party() -> tuple[str, str]:
+    """(relying party id, origin) of this service."""
     return relying_party_and_origin(current_app.extensions["settings"].public_url)

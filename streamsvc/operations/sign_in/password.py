@@ -1,16 +1,15 @@
-"""Sign-in by password, in the same steps whoever is asked for: look, count, hash, tell.
+"""Sign-in by password, and the session that every sign-in method creates.
 
-An unknown e-mail, a wrong password, a disabled account and one without a password cost the same statements and the
-same one hash, and hear the same words.
+An unknown email, a wrong password, a disabled account and an account without a password cost the same statements and
+one hash each, and get the same response.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from flask import current_app, request
+from flask import current_app
 
-from streamsvc.http import trusted_proxies
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
 from streamsvc.operations.accounts.accounts import can_sign_in
 from streamsvc.operations.credentials import trusted_devices
@@ -19,6 +18,7 @@ from streamsvc.operations.outbox import audit, mail
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
 from streamsvc.security import password_hashing
 from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
@@ -42,10 +42,14 @@ ACCOUNT_QUERY = (
 ACCOUNT_BY_EMAIL = ACCOUNT_QUERY.where(Account.email_key == sa.bindparam("email_key"))
 ACCOUNT_BY_ID = ACCOUNT_QUERY.where(Account.id == sa.bindparam("account_id"))
 
+SESSION_RETENTION = max(lifetime.absolute for lifetime in SESSION_LIFETIMES.values()) + timedelta(days=35)
+"""The longest lifetime of a session, plus the month for which flows that it started are kept."""
+PURGE_BATCH_SIZE = 1_000
+
 
 @dataclass(frozen=True)
 class VerifiedPassword:
-    """Somebody who knew the password: the account's row, its hash now, and whether it knows the device."""
+    """A successful password check: the account's row, its current hash, and whether it knows the device."""
 
     account: sa.Row
     password_hash: str
@@ -53,40 +57,39 @@ class VerifiedPassword:
 
 
 def verify_password(
-    email: str, password: str, device_id: str | None, challenge_token: str | None = None
+    email: str, password: str, device_id: str | None, facts: RequestFacts, challenge_token: str | None = None
 ) -> VerifiedPassword:
-    """`challenge`: what solves the one that a 429 asked for.
+    """Verify an email and a password. `challenge_token` proves the challenge that a 429 response asked for.
 
-    Raises InvalidCredentials, TooManyAttempts, or Unavailable where too many ask at once.
+    Raises InvalidCredentials, TooManyAttempts; Unavailable if the hashing queue is full.
     """
     key = email_key(email)
-    found = fetch_one(ACCOUNT_BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
-    known_device = found.device_id if found else None
-    attempt = SignInAttempt(key, known_device, challenge_token)
-    right = attempt.verify_password(found.password_hash if found else None, password)
-    if not (right and found and can_sign_in(found)):
-        attempt.record_failure(found.id if found else None)
+    account = fetch_one(ACCOUNT_BY_EMAIL, {"email_key": key, "device_id": device_id or ""})
+    known_device = account.device_id if account else None
+    attempt = SignInAttempt(key, known_device, facts, challenge_token)
+    is_match = attempt.verify_password(account.password_hash if account else None, password)
+    if not (is_match and account and can_sign_in(account)):
+        attempt.record_failure(account.id if account else None)
         raise InvalidCredentials
     attempt.record_success()
-    return VerifiedPassword(found, _rehash_if_outdated(found, password), known_device is not None)
+    return VerifiedPassword(account, _rehash_if_outdated(account, password), known_device is not None)
 
 
 def _rehash_if_outdated(account: sa.Row, password: str) -> str:
-    """The account's hash, made anew where it was made by another system or at other costs.
+    """The account's current hash, replaced first if it comes from another system or was made at other costs.
 
-    Only if it still is what was proved: a password that was changed meanwhile is not set back.
+    A password that was changed in the meantime is not overwritten.
     """
     if not password_hashing.needs_rehash(account.password_hash):
         return account.password_hash
-    fresh = password_hashing.hash_password(password, known_device=account.device_id is not None)
-    still = (Account.id == account.id, Account.password_hash == account.password_hash)
-    return (
-        fresh if execute_write(sa.update(Account).where(*still).values(password_hash=fresh)) else account.password_hash
-    )
+    new_hash = password_hashing.hash_password(password, known_device=account.device_id is not None)
+    is_unchanged = (Account.id == account.id, Account.password_hash == account.password_hash)
+    is_replaced = execute_write(sa.update(Account).where(*is_unchanged).values(password_hash=new_hash))
+    return new_hash if is_replaced else account.password_hash
 
 
 def load_sign_in_account(account_id: str, device_id: str | None) -> sa.Row:
-    """Who is about to sign in by something other than a password, as `by_password` sees them."""
+    """The row that `verify_password` uses, for a sign-in by another method."""
     return fetch_one(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
 
 
@@ -95,68 +98,65 @@ def create_session(
     device: dict | None,
     remember: bool,
     token: str,
+    facts: RequestFacts,
     now: datetime,
     notify: bool,
     method: str = "password",
     authenticated_at: datetime | None = None,
     second_factor: str | None = None,
 ) -> Session:
-    """A session under `token` on the given device, in the caller's unit of work; `notify` tells the owner of a new one.
+    """Create a session with the hash of `token`, in the caller's unit of work.
 
-    `device` is {id, name, kind}; an id that the account does not know makes a new device. `proved_at`: when the owner
-    proved who they are; now, unless told. `second`: by what they proved it once more.
+    `device` is {id, name, kind}; an id that the account does not know creates a new device, about which the owner is
+    notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
+    method of the second factor that was given.
     """
-    asked = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
-    kept = Device.of(account_id, asked["id"]) if asked["id"] else None
-    if kept is None:
-        kept = Device(account_id=account_id, name=asked["name"], kind=asked["kind"], created_at=now, last_seen_at=now)
-        db.session.add(kept)
+    device = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
+    device_row = Device.of(account_id, device["id"]) if device["id"] else None
+    if device_row is None:
+        device_row = Device(account_id=account_id, name=device["name"], kind=device["kind"])
+        device_row.created_at = device_row.last_seen_at = now
+        db.session.add(device_row)
         db.session.flush()
         if notify:
-            new_device_notices.enqueue_new_device_mail(account_id, kept, now)
+            new_device_notices.enqueue_new_device_mail(account_id, device_row, facts, now)
     if second_factor == trusted_devices.TRUSTED_DEVICE:
-        authenticated_at = trusted_devices.lock_second_factor_time(kept.id)
-    kept.last_seen_at = now
+        authenticated_at = trusted_devices.lock_second_factor_time(device_row.id)
+    device_row.last_seen_at = now
     session = Session(
         account_id=account_id,
-        device_id=kept.id,
+        device_id=device_row.id,
         profile_id=Profile.find_default_id(account_id),
         token_hash=hash_token(token),
-        lifetime=session_lifetime_name(kept.kind, remember),
+        lifetime=session_lifetime_name(device_row.kind, remember),
         epoch=current_app.extensions["settings"].session_epoch,
         created_at=now,
         authenticated_at=authenticated_at or now,
         last_seen_at=now,
-        address=request.remote_addr,
-        city=trusted_proxies.client_city(),
-        user_agent=request.headers.get("User-Agent", "")[:300],
+        address=facts.address,
+        city=facts.city,
+        user_agent=facts.user_agent,
     )
     db.session.add(session)
     db.session.flush()
-    audit.record_event(
-        "authn_login_success", account_id, session=session.id, device=kept.id, method=method, second=second_factor
-    )
+    details = {"session": session.id, "device": device_row.id, "method": method, "second": second_factor}
+    audit.record_event("authn_login_success", account_id, **details)
     if second_factor == "recovery_code":
         left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
-        to = db.session.get(Account, account_id).email
-        mail.enqueue_mail("recovery_code_used", to, now, left=db.session.scalar(left))
+        email = db.session.get(Account, account_id).email
+        mail.enqueue_mail("recovery_code_used", email, now, left=db.session.scalar(left))
     return session
 
 
 def purge_old_sessions(now: datetime) -> None:
-    """Drop sessions that had to end long ago, and with them where they came from; in the caller's unit of work."""
+    """Delete sessions past `SESSION_RETENTION`, with their addresses, in batches in the caller's unit of work."""
     oldest = sa.select(Session.id).order_by(Session.id).limit(PURGE_BATCH_SIZE)
-    forgetting = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - SESSION_RETENTION)
-    while db.session.execute(forgetting).rowcount == PURGE_BATCH_SIZE:
+    statement = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - SESSION_RETENTION)
+    while db.session.execute(statement).rowcount == PURGE_BATCH_SIZE:
         continue
 
 
-SESSION_RETENTION = max(life.absolute for life in SESSION_LIFETIMES.values()) + timedelta(days=35)
-"""After the longest life of a session the month in which what it began is kept, too."""
-PURGE_BATCH_SIZE = 1_000
-
-
 def lock_and_recheck_password(verified: VerifiedPassword) -> bool:
-    """Lock the account and look whether it may still sign in with the password that was just proved."""
+    """Lock the account, and check that it can still sign in with the password that was verified."""
     account = lock_row(Account, verified.account.id)
     return account.password_hash == verified.password_hash and can_sign_in(account)

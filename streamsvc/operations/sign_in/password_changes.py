@@ -1,4 +1,4 @@
-"""What proves who somebody is, when it changes: the password, the confirmed e-mail address."""
+"""Changes of an account's password and the verification of its email address."""
 
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from streamsvc.operations.sign_in import email_changes
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import fetch_one, lock_row
@@ -20,7 +21,7 @@ from streamsvc.worker import jobs
 
 
 def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id: str | None) -> None:
-    """Set the password, end every session but `kept_session`, stop whatever else was begun, tell the owner."""
+    """Set the password, end all other sessions, cancel pending sign-ins, and notify the owner by mail."""
     account = lock_row(Account, account_id)
     account.password_hash = new_hash
     ended = Session.revoke_all(account_id, now, Session.id != (kept_session_id or ""))
@@ -31,33 +32,41 @@ def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id:
     mail.enqueue_mail("password_changed", account.email, now)
 
 
-def enqueue_password_reset(email: str, now: datetime) -> None:
-    """Leave the request to the worker; one step, whoever is asked for. Too many are dropped without a word."""
+def enqueue_password_reset(email: str, facts: RequestFacts, now: datetime) -> None:
+    """Leave the request to the worker, with the same steps whether or not the account exists.
+
+    Requests beyond the mail limits are dropped silently.
+    """
     key = email_key(email)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"password_reset {key}"):
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"password_reset {key}", facts):
         jobs.enqueue_job("accounts.password_reset", {"email_key": key}, now)
 
 
 @jobs.job_handler("accounts.password_reset")
 def send_password_reset(payload: dict, now: datetime) -> None:
-    """Mail a reset to the account's own address, if there is one."""
+    """Mail a reset link to the account's own address, if an active account has this email."""
     account = Account.find_by_email_key(payload["email_key"])
     if account and account.status == "active":
         mail.enqueue_token_mail("password_reset", account.email, account.id, now)
         audit.record_event("authn_password_reset_asked", account.id)
 
 
-def enqueue_email_verification(account_id: str, now: datetime) -> None:
-    """Mail the link that confirms the address once more, where that is open. Too many are dropped without a word."""
-    kept = fetch_one(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
-    if kept.email_verified_at is None and is_mail_allowed(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}"):
-        mail.enqueue_token_mail("email_verification", kept.email, account_id, now)
+def enqueue_email_verification(account_id: str, facts: RequestFacts, now: datetime) -> None:
+    """Mail the verification link again, unless the address is verified.
+
+    Requests beyond the mail limits are dropped silently.
+    """
+    account = fetch_one(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
+    if account.email_verified_at is not None:
+        return
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}", facts):
+        mail.enqueue_token_mail("email_verification", account.email, account_id, now)
         audit.record_event("email_verification_asked", account_id)
 
 
 def check_password_reset(token: str, password: str, now: datetime) -> None:
-    """Raises TokenInvalid, or Invalid for the password; the token is still good then."""
-    found = fetch_one(
+    """Check a reset token and the new password without consuming the token. Raises TokenInvalid, Invalid."""
+    account = fetch_one(
         sa.select(Account.email, Account.name)
         .join(MailedToken, MailedToken.account_id == Account.id)
         .where(
@@ -66,35 +75,36 @@ def check_password_reset(token: str, password: str, now: datetime) -> None:
             *MailedToken.open_conditions(now),
         )
     )
-    if found is None:
+    if account is None:
         raise TokenInvalid
-    accounts.check_password_strength(password, found.email, found.name)
+    accounts.check_password_strength(password, account.email, account.name)
 
 
 def reset_password(token: str, new_hash: str, now: datetime) -> None:
-    """Use the token up and set the password. Raises TokenInvalid.
+    """Consume the token and set the password. Raises TokenInvalid.
 
-    Until then nobody had shown that the address is theirs: whoever signed up with it may have left ways in behind.
+    If the address was unverified until now, the account may have been created by someone else with passkeys or
+    identities of their own: these are revoked.
     """
-    proof = mailed_tokens.consume_mailed_token(token, now, "password_reset")
-    if proof is None:
+    mailed_token = mailed_tokens.consume_mailed_token(token, now, "password_reset")
+    if mailed_token is None:
         raise TokenInvalid
-    if lock_row(Account, proof.account_id).email_verified_at is None:
-        revocation.revoke_passkeys_and_identities(proof.account_id)
-    set_password(proof.account_id, new_hash, now, kept_session_id=None)
-    verify_address(proof, now)
+    if lock_row(Account, mailed_token.account_id).email_verified_at is None:
+        revocation.revoke_passkeys_and_identities(mailed_token.account_id)
+    set_password(mailed_token.account_id, new_hash, now, kept_session_id=None)
+    verify_address(mailed_token, now)
 
 
 def confirm_email(token: str, now: datetime) -> None:
-    """Use up a token that proves an address. Raises TokenInvalid, EmailTaken."""
-    proof = mailed_tokens.consume_mailed_token(token, now, *TOKEN_HANDLERS)
-    if proof is None:
+    """Consume a token mailed to an address, and do what its kind stands for. Raises TokenInvalid, EmailTaken."""
+    mailed_token = mailed_tokens.consume_mailed_token(token, now, *TOKEN_HANDLERS)
+    if mailed_token is None:
         raise TokenInvalid
-    TOKEN_HANDLERS[proof.kind](proof, now)
+    TOKEN_HANDLERS[mailed_token.kind](mailed_token, now)
 
 
 def verify_address(mailed_token: MailedToken, now: datetime) -> None:
-    """Who used the mail reads the mailbox: the address is confirmed, if it still is the account's."""
+    """Mark the token's address as verified if it is still the account's."""
     account = lock_row(Account, mailed_token.account_id)
     if account.email == mailed_token.email and account.email_verified_at is None:
         account.email_verified_at = now
@@ -107,4 +117,4 @@ TOKEN_HANDLERS = {
     "email_change": email_changes.complete_email_change,
     "email_undo": email_changes.undo_email_change,
 }
-"""What follows from a mailed token, by its kind."""
+"""Kind of a mailed token -> what confirming it does."""

@@ -1,4 +1,4 @@
-"""Proving once more who one is, for what must not be done from an unlocked phone on a table."""
+"""Reauthentication: opens a ten-minute window for calls that must not be possible from an unattended device."""
 
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from streamsvc.rules.refusals.accounts import (
     WrongPasskey,
     WrongPassword,
 )
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db, fetch_one
@@ -27,7 +28,7 @@ CODE_KIND = "reauthentication_code"
 
 
 def verify_reauthentication(viewer, body: dict) -> None:
-    """By one of `password`, `totp`, `credential` (a passkey's), `email_code`; `me` is the viewer.
+    """Verify one of `password`, `totp`, `credential` (of a passkey) and `email_code` in the body.
 
     Raises WrongPassword, WrongPasskey, WrongCode, TooManyAttempts.
     """
@@ -48,60 +49,62 @@ def verify_reauthentication(viewer, body: dict) -> None:
 
 
 def verify_current_password(account_id: str, password: str, field: str = "password") -> None:
-    """`field`: where it came in. Raises WrongPassword, TooManyAttempts."""
+    """Verify the account's password, sent as `field`. Raises WrongPassword, TooManyAttempts."""
     count = rate_limits.hit(limits.REAUTHENTICATION, account_id)
-    kept = fetch_one(sa.select(Account.password_hash).where(Account.id == account_id))
-    if not password_hashing.verify_password(kept.password_hash, password, known_device=True):
+    account = fetch_one(sa.select(Account.password_hash).where(Account.id == account_id))
+    if not password_hashing.verify_password(account.password_hash, password, known_device=True):
         _record_failure(account_id, count)
         raise WrongPassword(field)
     rate_limits.clear(limits.REAUTHENTICATION, account_id)
 
 
 def _record_failure(account_id: str, count: int) -> None:
-    """Commits."""
+    """Record the failure, and any lockout that it starts, in the audit log. Commits."""
     audit.record_event("reauthn_fail", account_id)
     audit_lockout(limits.REAUTHENTICATION, count, account_id, actor=account_id)
     db.session.commit()
 
 
-def enqueue_reauthentication_code(account_id: str, now: datetime) -> None:
-    """Mail a code to who has nothing else to prove themselves with. Raises OtherProofRequired.
+def enqueue_reauthentication_code(account_id: str, facts: RequestFacts, now: datetime) -> None:
+    """Mail a code to an owner who has neither a password nor an authenticator. Raises OtherProofRequired.
 
-    Too many are dropped without a word.
+    Requests beyond the mail limits are dropped silently.
     """
     has_totp = sa.exists().where(TotpFactor.account_id == Account.id, TotpFactor.confirmed_at.is_not(None))
-    kept = fetch_one(
+    account = fetch_one(
         sa.select(Account.email, Account.password_hash, has_totp.label("has_totp")).where(Account.id == account_id)
     )
-    methods = [name for name, has in (("password", kept.password_hash), ("totp", kept.has_totp)) if has]
+    is_available = {"password": account.password_hash, "totp": account.has_totp}
+    methods = [method for method, available in is_available.items() if available]
     if methods:
         raise OtherProofRequired(methods=methods)
-    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"{CODE_KIND} {account_id}"):
-        mail.enqueue_token_mail(CODE_KIND, kept.email, account_id, now)
+    if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"{CODE_KIND} {account_id}", facts):
+        mail.enqueue_token_mail(CODE_KIND, account.email, account_id, now)
         audit.record_event("reauthn_code_asked", account_id)
 
 
 def start_reauthentication_window(session_id: str, account_id: str) -> None:
-    """For ten minutes from now the session may do what is sensitive; in the caller's unit of work."""
+    """Allow the session sensitive calls for the next ten minutes, in the caller's unit of work."""
     now = clock.now()
     db.session.execute(sa.update(Session).where(Session.id == session_id).values(authenticated_at=now))
     audit.record_event("reauthn_success", account_id)
 
 
 def renew_session_token(viewer, requested: bool) -> str | None:
-    """A new token for the viewer's session, whose old one dies with the caller's unit of work; None: it keeps its own.
+    """Replace the token of the viewer's session, in the caller's unit of work; None if it stays as it is.
 
-    A browser's cookie is always renewed. Who holds a token asks for it, since the old one is refused from then on.
+    A session in a cookie always gets a new token. Other clients must request it, since their old token stops working.
+    Raises NotSignedIn if the session has ended or its token was replaced concurrently.
     """
     if not requested and not viewer.csrf_token:
         return None
     token = new_token()
-    still = (
+    is_unchanged = (
         Session.id == viewer.row.session_id,
         Session.token_hash == viewer.row.token_hash,
         Session.ended_at.is_(None),
     )
-    if db.session.execute(sa.update(Session).where(*still).values(token_hash=hash_token(token))).rowcount != 1:
+    if db.session.execute(sa.update(Session).where(*is_unchanged).values(token_hash=hash_token(token))).rowcount != 1:
         db.session.rollback()
         raise NotSignedIn(presented=True)
     audit.record_event("session_token_renewed", viewer.account_id, session=viewer.row.session_id)
@@ -111,6 +114,6 @@ def renew_session_token(viewer, requested: bool) -> str | None:
 def _is_valid_code(account_id: str, body: dict, now: datetime) -> bool:
     if "totp" in body:
         return second_factor.consume_totp(account_id, body["totp"], now) is not None
-    used = MailedToken.consume(CODE_KIND, hash_token(f"{account_id}:{body['email_code']}"), now) is not None
+    is_consumed = MailedToken.consume(CODE_KIND, hash_token(f"{account_id}:{body['email_code']}"), now) is not None
     db.session.commit()
-    return used
+    return is_consumed

@@ -1,29 +1,28 @@
-"""A PDF of plain text in columns, written by hand: A4, Helvetica, as many pages as it takes.
+"""A minimal PDF writer for text in columns: A4, Helvetica, as many pages as needed.
 
-The fonts that every reader has know Latin letters only; others are written without their accents or as `?`. The same
-invoice as HTML or JSON knows them all.
+The standard fonts of PDF cover Latin letters only; others are written without their accents or as `?`. The HTML and
+JSON of the same invoice have every letter.
 """
 
 import unicodedata
 
 WIDTH, HEIGHT, MARGIN, LEADING = 595, 842, 56, 16
-DIGIT = 0.556
-"""How wide a digit of Helvetica is, in parts of its size; other signs are near enough for what stands to the right."""
+DIGIT_WIDTH = 0.556
+"""The width of a digit in Helvetica, as a fraction of the font size; close enough for all right-aligned text."""
 
 
-def latin(text):
-    """What of a text the standard fonts can show."""
-    shown = []
+def to_latin(text):
+    """Return the text in the letters that the standard fonts have."""
+    letters = []
     for letter in unicodedata.normalize("NFC", text):
-        plain = letter
-        if not _encodes(letter):
-            bare = unicodedata.normalize("NFKD", letter)
-            plain = "".join(part for part in bare if _encodes(part)) or "?"
-        shown.append(plain)
-    return "".join(shown)
+        if not _is_encodable(letter):
+            parts = unicodedata.normalize("NFKD", letter)
+            letter = "".join(part for part in parts if _is_encodable(part)) or "?"
+        letters.append(letter)
+    return "".join(letters)
 
 
-def _encodes(letter):
+def _is_encodable(letter):
     try:
         letter.encode("cp1252")
     except UnicodeEncodeError:
@@ -31,28 +30,31 @@ def _encodes(letter):
     return letter.isprintable()
 
 
-def pdf(rows, title):
-    """`rows`: a list of lines, each a list of (x, text, size, bold, right-aligned); None starts a new paragraph."""
+def render_pdf(rows, title):
+    """Render the rows as a PDF file.
+
+    Each row is a list of (x, text, size, bold, right-aligned); None starts a new paragraph.
+    """
     pages, commands, y = [], [], HEIGHT - MARGIN
     for row in rows:
         if y < MARGIN:
             pages.append(commands)
             commands, y = [], HEIGHT - MARGIN
         for x, text, size, bold, right in row or ():
-            text = latin(text)
-            place = x - (len(text) * size * DIGIT if right else 0)
-            commands.append(f"BT /F{2 if bold else 1} {size} Tf {place:.1f} {y} Td ({_escaped(text)}) Tj ET")
+            text = to_latin(text)
+            left = x - (len(text) * size * DIGIT_WIDTH if right else 0)
+            commands.append(f"BT /F{2 if bold else 1} {size} Tf {left:.1f} {y} Td ({_escape(text)}) Tj ET")
         y -= LEADING if row else LEADING // 2
     pages.append(commands)
-    return _document(pages, latin(title))
+    return _build_document(pages, to_latin(title))
 
 
-def _escaped(text):
+def _escape(text):
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 
 
-def _document(pages, title):
-    """The objects of the file: catalogue, page tree, two fonts, the title, then each page and what stands on it."""
+def _build_document(pages, title):
+    """Build the objects of the file: catalog, page tree, two fonts, title, then each page and its content."""
     kids = " ".join(f"{6 + 2 * i} 0 R" for i in range(len(pages)))
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>"
     objects = [
@@ -60,7 +62,7 @@ def _document(pages, title):
         f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
         font.format("Helvetica"),
         font.format("Helvetica-Bold"),
-        f"<< /Title ({_escaped(title)}) >>",
+        f"<< /Title ({_escape(title)}) >>",
     ]
     for i, commands in enumerate(pages):
         objects.append(
@@ -69,10 +71,11 @@ def _document(pages, title):
         )
         stream = "\n".join(commands)
         objects.append(f"<< /Length {len(stream.encode('cp1252'))} >>\nstream\n{stream}\nendstream")
-    return _file(objects)
+    return _assemble_file(objects)
 
 
-def _file(objects):
+def _assemble_file(objects):
+    """Return the bytes of the file: header, objects, cross-reference table, trailer."""
     out, offsets = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))

@@ -1,1 +1,1 @@
-"""Ways to prove who somebody is: formats, lifetimes, strength."""
+"""Formats, lifetimes and strength of credentials."""

@@ -1,9 +1,10 @@
-"""Password hashes that other systems made: read, bounded, verified; the first sign-in makes one of ours of them.
+"""Password hashes imported from other systems. The first sign-in replaces one with an argon2id hash.
 
-Known: argon2 (PHC), bcrypt, scrypt and PBKDF2 as passlib, Django and Werkzeug write them. A hash that costs too much is
-refused when it comes in: otherwise whoever imports one could make every sign-in attempt a denial of service.
+Supported: argon2 (PHC), bcrypt, scrypt and PBKDF2 in the formats of passlib, Django and Werkzeug. Hashes that are too
+expensive are rejected at import, since each sign-in attempt against one would be a denial of service.
 
-MD5 and SHA-1, which cost nothing, are not kept: a hash of ours of the digest is, behind a mark that says how to digest.
+MD5 and SHA-1 digests, which are too cheap, are not stored. Their argon2id hash is stored instead, with a prefix that
+records how to compute the digest.
 """
 
 import base64
@@ -19,24 +20,24 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 MAX_MEMORY_BYTES = 128 * 1024 * 1024
 MAX_ARGON2_BYTES = 5 * MAX_MEMORY_BYTES
-"""Written by all passes together. Each of these ceilings is about a second of a core."""
+"""Memory written by all passes together. Each of these limits amounts to about one core second."""
 MAX_PARALLELISM = 8
 MAX_BCRYPT_COST = 14
 MAX_PBKDF2_ROUNDS = 2_000_000
-"""Of SHA-256; one of SHA-512 costs as much as two."""
+"""Of SHA-256; a round of SHA-512 counts twice."""
 BCRYPT_MAX_BYTES = 72
 DIGEST_SIZE_RANGE = range(16, 65)
 
 
 class ForeignHash(NamedTuple):
-    """A hash of another system that this one can verify, at a bounded cost."""
+    """Another system's hash that can be verified at a bounded cost."""
 
     scheme: str
     verify_password: Callable[[str], bool]
 
 
 class LegacyDigest(NamedTuple):
-    """How a weak system digested a password: `algorithm` (md5 or sha1) of `before`, the password and `after`."""
+    """How a legacy system computed a digest: `algorithm` (md5 or sha1) of `before` + password + `after`."""
 
     algorithm: str
     before: bytes
@@ -44,12 +45,12 @@ class LegacyDigest(NamedTuple):
 
     def hash_password(self, password: str) -> str:
         """The digest in hexadecimal."""
-        told = self.before + password.encode() + self.after
-        return hashlib.new(self.algorithm, told, usedforsecurity=False).hexdigest()
+        salted = self.before + password.encode() + self.after
+        return hashlib.new(self.algorithm, salted, usedforsecurity=False).hexdigest()
 
     @property
     def prefix(self) -> str:
-        """What `taken_apart` reads this from, in front of a hash of the digest."""
+        """The prefix of the stored hash, which `split_legacy_prefix` parses."""
         salts = (base64.b64encode(salt).decode() for salt in (self.before, self.after))
         return ":".join((LEGACY_PREFIX, self.algorithm, *salts, ""))
 
@@ -62,16 +63,16 @@ MAX_SALT_BYTES = 64
 
 
 def parse_legacy_digest(text: str) -> tuple[LegacyDigest, str] | None:
-    """How `text` was made, and the digest in it, in hexadecimal; None where it writes none.
+    """Parse an MD5 or SHA-1 digest: how it was computed, and the digest in hexadecimal; None if `text` is not one.
 
-    Read are `{md5}` and `{sha1}` before hexadecimal, LDAP's `{MD5}`, `{SHA}`, `{SMD5}` and `{SSHA}` before base64 (the
-    salt follows the password there), and Django's `md5$salt$…` and `sha1$salt$…` (the salt goes first). Raises
-    ValueError where the mark and what it stands before do not agree.
+    Supported are `{md5}` and `{sha1}` before hexadecimal, LDAP's `{MD5}`, `{SHA}`, `{SMD5}` and `{SSHA}` before base64
+    (with the salt after the password), and Django's `md5$salt$…` and `sha1$salt$…` (with the salt before it). Raises
+    ValueError if the value does not match its scheme.
     """
-    if found := re.fullmatch(r"\{(md5|sha1?|smd5|ssha)\}([A-Za-z0-9+/=]+)", text, re.IGNORECASE):
-        return _parse_ldap(found[1].lower(), found[2])
-    if found := re.fullmatch(r"(md5|sha1)\$([^$]*)\$([0-9a-fA-F]+)", text):
-        return _build_digest(found[1], found[2].encode(), b"", bytes.fromhex(found[3]))
+    if match := re.fullmatch(r"\{(md5|sha1?|smd5|ssha)\}([A-Za-z0-9+/=]+)", text, re.IGNORECASE):
+        return _parse_ldap(match[1].lower(), match[2])
+    if match := re.fullmatch(r"(md5|sha1)\$([^$]*)\$([0-9a-fA-F]+)", text):
+        return _build_digest(match[1], match[2].encode(), b"", bytes.fromhex(match[3]))
     return None
 
 
@@ -79,18 +80,18 @@ def _parse_ldap(name, value):
     size = DIGEST_SIZES[ALGORITHMS[name]]
     raw = bytes.fromhex(value) if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value) else _decode_base64(value)
     if (len(raw) > size) != (name in SALTED):
-        raise ValueError(f"{{{name}}} stands before something else")
+        raise ValueError(f"the value does not match the scheme {{{name}}}")
     return _build_digest(ALGORITHMS[name], b"", raw[size:], raw[:size])
 
 
 def _build_digest(algorithm, before, after, digest):
     if len(digest) != DIGEST_SIZES[algorithm] or len(before + after) > MAX_SALT_BYTES:
-        raise ValueError(f"this {algorithm} digest or its salt has another length")
+        raise ValueError(f"this {algorithm} digest or its salt has the wrong length")
     return LegacyDigest(algorithm, before, after), digest.hex()
 
 
 def split_legacy_prefix(stored: str) -> tuple[LegacyDigest | None, str]:
-    """How the password is digested first, None for not at all; and the hash that is kept."""
+    """Split a stored hash: how to compute the digest first, or None; and the hash itself."""
     if not stored.startswith(LEGACY_PREFIX):
         return None, stored
     _, algorithm, before, after, rest = stored.split(":", 4)
@@ -98,36 +99,36 @@ def split_legacy_prefix(stored: str) -> tuple[LegacyDigest | None, str]:
 
 
 def parse_foreign_hash(text: str) -> ForeignHash:
-    """The hash that `text` writes. Raises ValueError, with the reason, where it is unknown or costs too much."""
-    for pattern, read in FORMATS:
-        if found := re.fullmatch(pattern, text):
-            return read(*found.groups())
-    raise ValueError("this form of hash is not known")
+    """Parse a hash. Raises ValueError, with the reason, if its format is unknown or it is too expensive."""
+    for pattern, parse in FORMATS:
+        if match := re.fullmatch(pattern, text):
+            return parse(*match.groups())
+    raise ValueError("the format of this hash is not supported")
 
 
 def _argon2(text):
     try:
         cost = extract_parameters(text)
     except InvalidHashError:
-        raise ValueError("this argon2 hash cannot be read") from None
+        raise ValueError("this argon2 hash is malformed") from None
     memory_bytes = cost.memory_cost * 1024
     _require_bounded_cost("argon2", memory_bytes <= MAX_MEMORY_BYTES, memory_bytes * cost.time_cost <= MAX_ARGON2_BYTES)
     _require_bounded_cost("argon2", cost.parallelism <= MAX_PARALLELISM, cost.hash_len in DIGEST_SIZE_RANGE)
 
-    def matches(password):
+    def verify(password):
         try:
             return PasswordHasher().verify(text, password)
         except VerificationError:
             return False
 
-    return ForeignHash("argon2", matches)
+    return ForeignHash("argon2", verify)
 
 
 def _bcrypt(text, prepare=lambda password: password.encode()[:BCRYPT_MAX_BYTES]):
     _require_bounded_cost("bcrypt", 4 <= int(text.split("$")[2]) <= MAX_BCRYPT_COST)
-    kept = text.replace("$2y$", "$2b$", 1).encode()
+    bcrypt_hash = text.replace("$2y$", "$2b$", 1).encode()
     return ForeignHash(
-        "bcrypt", lambda password: b"\0" not in prepare(password) and bcrypt.checkpw(prepare(password), kept)
+        "bcrypt", lambda password: b"\0" not in prepare(password) and bcrypt.checkpw(prepare(password), bcrypt_hash)
     )
 
 
@@ -143,34 +144,34 @@ def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
         "scrypt", parallel >= 1, 128 * cost * block * parallel <= MAX_MEMORY_BYTES, len(digest) in DIGEST_SIZE_RANGE
     )
 
-    def matches(password):
+    def verify(password):
         memory = 128 * cost * block * 2 + 1024 * 1024
-        made = hashlib.scrypt(
+        computed = hashlib.scrypt(
             password.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=memory, dklen=len(digest)
         )
-        return hmac.compare_digest(made, digest)
+        return hmac.compare_digest(computed, digest)
 
-    return ForeignHash("scrypt", matches)
+    return ForeignHash("scrypt", verify)
 
 
 def _pbkdf2(algorithm, rounds, salt: bytes, digest: bytes):
     blocks = -(-len(digest) // hashlib.new(algorithm).digest_size) * (2 if algorithm == "sha512" else 1)
     _require_bounded_cost("pbkdf2", rounds >= 1, rounds * blocks <= MAX_PBKDF2_ROUNDS, len(digest) in DIGEST_SIZE_RANGE)
 
-    def matches(password):
-        made = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, rounds, dklen=len(digest))
-        return hmac.compare_digest(made, digest)
+    def verify(password):
+        computed = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, rounds, dklen=len(digest))
+        return hmac.compare_digest(computed, digest)
 
-    return ForeignHash("pbkdf2", matches)
+    return ForeignHash("pbkdf2", verify)
 
 
 def _require_bounded_cost(scheme, *conditions):
     if not all(conditions):
-        raise ValueError(f"this {scheme} hash costs too much, or its costs make no sense")
+        raise ValueError(f"this {scheme} hash is too expensive or has invalid parameters")
 
 
 def _decode_base64(text: str) -> bytes:
-    """Base64 as it comes: passlib's with `.` for `+` and without padding, too."""
+    """Decode base64, also passlib's variant with `.` for `+` and without padding."""
     return base64.b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
 
 
@@ -208,4 +209,4 @@ FORMATS = (
         lambda name, rounds, salt, digest: _pbkdf2(name, int(rounds), salt.encode(), bytes.fromhex(digest)),
     ),
 )
-"""What a hash looks like, and what reads it."""
+"""(pattern, parser) of each supported format."""

@@ -1,4 +1,4 @@
-"""Single-use secrets that prove who reads a mailbox: how long each kind lives."""
+"""The lifetimes of mailed tokens: single-use secrets that prove access to a mailbox."""
 
 from datetime import timedelta
 

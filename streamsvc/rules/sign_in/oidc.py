@@ -1,22 +1,22 @@
-"""Sign-in at another provider: what an ID token must say (OpenID Connect Core 1.0, 3.1.3.7), and PKCE (RFC 7636)."""
+"""Validation of ID tokens (OpenID Connect Core 1.0, 3.1.3.7), and PKCE (RFC 7636)."""
 
 import base64
 import hashlib
 from datetime import datetime
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-"""Signatures that a provider alone can make; never `none`, never one by a shared secret."""
+"""Asymmetric signatures only, which no one but the provider can make: never `none`, never a shared secret."""
 LEEWAY_S = 60
 MAX_SUBJECT_LENGTH = 255
 
 
 def code_challenge(verifier: str) -> str:
-    """What goes to the provider in front of everybody, of what is shown to it in private later."""
+    """The PKCE code challenge (S256) of a verifier."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
 def find_invalid_claim(claims: dict, issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
-    """Why these claims prove nothing to us; None where they prove who signed in there just now."""
+    """The name of the first claim that is invalid; None if the claims prove the sign-in at the provider."""
     audience = claims.get("aud")
     audience = [audience] if isinstance(audience, str) else audience
     subject, expires, issued = claims.get("sub"), claims.get("exp"), claims.get("iat")
@@ -30,7 +30,7 @@ def find_invalid_claim(claims: dict, issuer: str, client_id: str, nonce: str, no
         "nonce": claims.get("nonce") == nonce,
         "sub": isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT_LENGTH and subject.isprintable(),
     }
-    return next((name for name, holds in checks.items() if not holds), None)
+    return next((name for name, is_valid in checks.items() if not is_valid), None)
 
 
 def _is_number(value) -> bool:

@@ -1,4 +1,4 @@
-"""Which passwords are taken: long enough, not on the lists that attackers try first, not the owner's own name."""
+"""Password rules: length, known breaches, and words that an attacker would try first, such as the owner's name."""
 
 import unicodedata
 
@@ -7,12 +7,15 @@ SERVICE_WORDS = ("streamsvc", "stream", "streaming", "password", "passwort", "pr
 
 
 def normalize_password(password: str) -> str:
-    """NFC: the same characters, whichever keyboard composed them. Nothing else is changed, nothing is cut."""
+    """NFC, so that a password matches however a keyboard composed its characters. It is not changed otherwise."""
     return unicodedata.normalize("NFC", password)
 
 
-def password_errors(password: str, min_length: int, is_breached, names: tuple[str, ...] = ()) -> list[str]:
-    """Why this password is not taken, in sentences; empty where it is. `is_breached(password)` knows the lists."""
+def password_errors(password: str, min_length: int, is_breached, words: tuple[str, ...] = ()) -> list[str]:
+    """The reasons to reject a password, as sentences; empty if it is acceptable.
+
+    `is_breached(password)` looks it up in breaches. `words` are the owner's, the service's and the plans' names.
+    """
     if len(password) < min_length:
         return [f"Use at least {min_length} characters."]
     if len(password.encode()) > MAX_PASSWORD_BYTES:
@@ -20,21 +23,21 @@ def password_errors(password: str, min_length: int, is_breached, names: tuple[st
     if len(set(password)) < 3:
         return ["Use more different characters."]
     if is_breached(password):
-        return ["This password stands on lists that attackers try first; choose another."]
-    if _consists_mostly_of(password, (*SERVICE_WORDS, *names)):
-        return ["Do not build it from your e-mail, your name, or the name of the service or a plan."]
+        return ["This password is known from data breaches. Choose another one."]
+    if _consists_mostly_of(password, (*SERVICE_WORDS, *words)):
+        return ["Do not base the password on your email address, your name, or the name of the service or a plan."]
     return []
 
 
 def _consists_mostly_of(password: str, words) -> bool:
-    """Whether little remains of the password when the words are taken out of it."""
-    left = password.casefold()
-    for word in sorted({w.casefold() for w in words if w and len(w) >= 4}, key=len, reverse=True):
-        left = left.replace(word, "")
-    return len(left) < max(4, len(password) // 3) and left != password.casefold()
+    """Whether little of the password remains after removing the words from it."""
+    rest = password.casefold()
+    for word in sorted({word.casefold() for word in words if word and len(word) >= 4}, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return len(rest) < max(4, len(password) // 3) and rest != password.casefold()
 
 
 def personal_words(email: str, name: str | None = None) -> tuple[str, ...]:
-    """The words that an owner is known by."""
+    """Words of an owner's email address and name."""
     local, _, domain = email.partition("@")
     return (email, local, domain, domain.partition(".")[0], *(name or "").split())

@@ -1,4 +1,4 @@
-"""What is begun here and finished here: how long each kind may take."""
+"""The lifetimes of two-step flows, by kind."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""How a session lives, and how its token is kept."""
+"""Sessions: lifetimes and tokens."""
 
 import hashlib
 import secrets
@@ -15,7 +15,7 @@ LAST_SEEN_GRAIN = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Lifetime:
-    """The longest that a session lasts at all, and unused."""
+    """How long a session lasts at most: in total, and while unused."""
 
     absolute: timedelta
     idle: timedelta
@@ -36,28 +36,28 @@ OPERATOR_SEEN_GRAIN = timedelta(minutes=1)
 
 
 def session_lifetime_name(device_kind: str, remember: bool) -> str:
-    """The name of the lifetime class: a device at home stays signed in, a browser less, a visit hardly."""
+    """The key of SESSION_LIFETIMES: longest for televisions and apps, shorter for browsers, shortest for visits."""
     if not remember:
         return "visit"
     return {"tv": "tv", "console": "tv", "web": "browser"}.get(device_kind, "app")
 
 
 def session_expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:
-    """When the session ends by itself; at once for a class that no longer exists."""
-    known = SESSION_LIFETIMES.get(lifetime)
-    return known.ends_at(created_at, last_seen_at) if known else created_at
+    """When the session expires. A session of an unknown lifetime has expired at once."""
+    limits = SESSION_LIFETIMES.get(lifetime)
+    return limits.ends_at(created_at, last_seen_at) if limits else created_at
 
 
 def impersonation_view(operator: str | None, reason: str | None) -> dict | None:
-    """What a session in which support looks on says of itself; None for the owner's own."""
+    """{operator, reason} of an impersonation session; None for the owner's own session."""
     return {"operator": operator, "reason": reason} if operator else None
 
 
 def new_token(prefix: str = SESSION_TOKEN_PREFIX) -> str:
-    """256 bits of chance, behind a prefix that secret scanners can know."""
+    """256 random bits, with a prefix that secret scanners recognise."""
     return prefix + secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:
-    """What is kept of a token: enough to recognise it, not enough to use it."""
+    """The SHA-256 of a token, in hex: what is stored instead of it."""
     return hashlib.sha256(token.encode()).hexdigest()

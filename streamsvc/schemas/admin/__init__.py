@@ -1,1 +1,1 @@
-"""Shapes of the operators' API."""
+"""Schemas of the operators' API."""

@@ -1,9 +1,10 @@
-"""Accounts and the audit log, as operators see them."""
+"""Schemas of accounts and the audit log for operators."""
 
 from marshmallow import fields
 
 from streamsvc.schemas.base import (
     Bool,
+    Choice,
     Country,
     Email,
     Language,
@@ -12,7 +13,6 @@ from streamsvc.schemas.base import (
     StrictSchema,
     Text,
     TimeZone,
-    Word,
 )
 from streamsvc.schemas.sessions.accounts import AccountOut
 
@@ -22,43 +22,47 @@ class AccountQuery(PageQuery):
 
 
 class AdminAccount(AccountOut):
-    status = Word("active", "disabled", "deleted", required=True)
+    status = Choice("active", "disabled", "deleted", required=True)
     status_reason = fields.String(required=True, allow_none=True)
     disabled_until = Moment(required=True, allow_none=True)
     erase_at = Moment(
-        required=True, allow_none=True, metadata={"description": "Deleted, and may be taken back until then."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "When a deleted account is erased; restorable until then."},
     )
 
 
 class ImportedAccount(StrictSchema):
-    """An account that comes from another system, with its password's hash as that system kept it."""
+    """An account from another system, with the password hash in that system's format."""
 
     email = Email(required=True)
     email_verified = Bool(load_default=False)
     password_hash = Text(
-        longest=500,
+        max_length=500,
         load_default=None,
         allow_none=True,
-        metadata={"description": "argon2, bcrypt, scrypt, PBKDF2; MD5 and SHA-1 marked as such. See docs/sign-in.md."},
+        metadata={
+            "description": "An argon2, bcrypt, scrypt or PBKDF2 hash, or marked MD5 or SHA-1: see docs/sign-in.md."
+        },
     )
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(longest=100, load_default=None, allow_none=True)
+    name = Text(max_length=100, load_default=None, allow_none=True)
 
 
 class AdminAccountPatch(StrictSchema):
-    status = Word("active", "disabled", required=True)
-    reason = Text(longest=300, load_default=None, allow_none=True)
-    until = Moment(load_default=None, allow_none=True, metadata={"description": "When it is enabled by itself."})
+    status = Choice("active", "disabled", required=True)
+    reason = Text(max_length=300, load_default=None, allow_none=True)
+    until = Moment(load_default=None, allow_none=True, metadata={"description": "When the account is enabled again."})
 
 
 class AuditQuery(PageQuery):
-    account_id = Text(longest=64, load_default=None)
-    action = Text(longest=64, load_default=None)
+    account_id = Text(max_length=64, load_default=None)
+    action = Text(max_length=64, load_default=None)
 
 
-class AuditOut(StrictSchema):
+class AuditEventOut(StrictSchema):
     seq = fields.Integer(required=True)
     at = Moment(required=True)
     action = fields.String(required=True)
@@ -70,8 +74,11 @@ class AuditOut(StrictSchema):
     hash = fields.String(required=True)
 
 
-class ChainState(StrictSchema):
-    """`first_break`: the first row that was changed, removed or put in; null where the chain holds."""
+class AuditChainState(StrictSchema):
+    """The state of the hash chain.
+
+    `first_break` is the first row that was changed, removed or inserted, null if the chain is intact.
+    """
 
     rows = fields.Integer(required=True)
     head = fields.String(required=True, allow_none=True)

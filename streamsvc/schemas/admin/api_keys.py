@@ -1,14 +1,14 @@
-"""API keys, as operators see them."""
+"""Schemas of API keys."""
 
 from marshmallow import fields, validate
 
 from streamsvc.rules.roles import SCOPES
-from streamsvc.schemas.base import Moment, StrictSchema, Text, Word
+from streamsvc.schemas.base import Choice, Moment, StrictSchema, Text
 
 
 class NewApiKey(StrictSchema):
-    name = Text(longest=100, required=True)
-    scopes = fields.List(Word(*SCOPES), required=True, validate=validate.Length(1, len(SCOPES)))
+    name = Text(max_length=100, required=True)
+    scopes = fields.List(Choice(*SCOPES), required=True, validate=validate.Length(1, len(SCOPES)))
     expires_at = Moment(load_default=None, allow_none=True)
 
 
@@ -23,4 +23,4 @@ class ApiKeyOut(StrictSchema):
 
 
 class CreatedApiKey(ApiKeyOut):
-    token = fields.String(required=True, metadata={"description": "Shown this once."})
+    token = fields.String(required=True, metadata={"description": "Returned only once."})

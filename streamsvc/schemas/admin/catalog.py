@@ -2,13 +2,13 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Moment, QueryBool, QueryInt, StrictSchema, Word, page_of
+from streamsvc.schemas.base import Choice, Moment, QueryBool, QueryInt, StrictSchema, page_of
 
 IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku")
 
 
 class ImportQuery(StrictSchema):
-    format = Word(
+    format = Choice(
         *IMPORT_FORMATS,
         load_default=None,
         metadata={
@@ -23,8 +23,8 @@ class ImportQuery(StrictSchema):
         load_default=False, metadata={"description": "Remove the titles that are missing from the file."}
     )
     most_removals_percent = QueryInt(
-        least=0,
-        most=100,
+        minimum=0,
+        maximum=100,
         load_default=10,
         metadata={"description": "Remove none if more than this percentage of titles would be removed."},
     )

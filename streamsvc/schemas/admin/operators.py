@@ -1,21 +1,21 @@
-"""Operators as people, as they cross the wire."""
+"""Schemas of operators, their sessions, invitations and impersonations."""
 
 from marshmallow import fields
 
 from streamsvc.rules.roles import ROLES
-from streamsvc.schemas.base import Email, Moment, Pattern, StrictSchema, Text, Word
+from streamsvc.schemas.base import Choice, Email, Moment, Pattern, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import Password
 
-SIX_DIGITS = ("[0-9]{6}", "Give six digits.")
+SIX_DIGITS = ("[0-9]{6}", "Must be six digits.")
 
 
 class NewOperatorSession(StrictSchema):
     email = Email(required=True)
     password = Password(required=True)
-    totp = Pattern(*SIX_DIGITS, longest=6)
-    recovery_code = Text(longest=40)
+    totp = Pattern(*SIX_DIGITS, max_length=6)
+    recovery_code = Text(max_length=40)
     challenge = Text(
-        longest=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
+        max_length=4096, metadata={"description": "The response of the challenge widget, after a 429 with `challenge`."}
     )
 
 
@@ -24,9 +24,9 @@ class OperatorOut(StrictSchema):
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
-    status = Word("active", "disabled", "removed", required=True)
+    status = Choice("active", "disabled", "removed", required=True)
     enrolled = fields.Boolean(
-        required=True, metadata={"description": "False until a password and an authenticator are set."}
+        required=True, metadata={"description": "False until the operator has set a password and an authenticator."}
     )
     created_at = Moment(required=True)
 
@@ -42,15 +42,18 @@ class OperatorSessionOut(StrictSchema):
     current = fields.Boolean(required=True)
 
 
-class OperatorAsking(StrictSchema):
-    """`acts`: scopes in which every call is open; `looks`: those in which only calls are that change nothing."""
+class CurrentOperator(StrictSchema):
+    """The signed-in operator.
+
+    `write_scopes` are the scopes with full access, `read_scopes` those with read-only access.
+    """
 
     id = fields.String(required=True)
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
-    acts = fields.List(fields.String(), required=True)
-    looks = fields.List(fields.String(), required=True)
+    write_scopes = fields.List(fields.String(), required=True)
+    read_scopes = fields.List(fields.String(), required=True)
 
 
 class OperatorSessionPeriod(StrictSchema):
@@ -62,15 +65,15 @@ class OperatorSessionPeriod(StrictSchema):
 
 class CurrentOperatorSession(StrictSchema):
     session = fields.Nested(OperatorSessionPeriod(), required=True)
-    operator = fields.Nested(OperatorAsking(), required=True)
+    operator = fields.Nested(CurrentOperator(), required=True)
 
 
 class OperatorSignedIn(CurrentOperatorSession):
-    token = fields.String(required=True, metadata={"description": "Shown this once."})
+    token = fields.String(required=True, metadata={"description": "Returned only once."})
 
 
-class OperatorProof(StrictSchema):
-    totp = Pattern(*SIX_DIGITS, longest=6, required=True)
+class OperatorReauthentication(StrictSchema):
+    totp = Pattern(*SIX_DIGITS, max_length=6, required=True)
 
 
 class OperatorPasswordChange(StrictSchema):
@@ -79,47 +82,47 @@ class OperatorPasswordChange(StrictSchema):
 
 
 class OperatorTotpCode(StrictSchema):
-    code = Pattern(*SIX_DIGITS, longest=6, required=True)
+    code = Pattern(*SIX_DIGITS, max_length=6, required=True)
 
 
 class NewOperator(StrictSchema):
     email = Email(required=True)
-    name = Text(longest=100, required=True)
-    role = Word(*ROLES, required=True)
+    name = Text(max_length=100, required=True)
+    role = Choice(*ROLES, required=True)
 
 
 class OperatorPatch(StrictSchema):
-    name = Text(longest=100)
-    role = Word(*ROLES)
-    status = Word("active", "disabled")
+    name = Text(max_length=100)
+    role = Choice(*ROLES)
+    status = Choice("active", "disabled")
 
 
 class Invitation(StrictSchema):
-    token = Text(longest=200, required=True)
+    token = Text(max_length=200, required=True)
 
 
 class InvitedOperator(StrictSchema):
-    """Who is invited, and the authenticator's secret to begin with."""
+    """The invited operator and a secret to set up their authenticator."""
 
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
     secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
-    otpauth_uri = fields.String(required=True, metadata={"description": "The same, for a QR code."})
+    otpauth_uri = fields.String(required=True, metadata={"description": "The secret as a URI, for a QR code."})
 
 
-class Enrolment(StrictSchema):
-    token = Text(longest=200, required=True)
+class OperatorEnrollment(StrictSchema):
+    token = Text(max_length=200, required=True)
     password = Password(required=True)
-    code = Pattern(*SIX_DIGITS, longest=6, required=True)
+    code = Pattern(*SIX_DIGITS, max_length=6, required=True)
 
 
 class NewImpersonation(StrictSchema):
-    reason = Text(longest=300, required=True, metadata={"description": "The account's owner reads it."})
-    profile_id = Text(longest=64, load_default=None, allow_none=True)
+    reason = Text(max_length=300, required=True, metadata={"description": "Visible to the account's owner."})
+    profile_id = Text(max_length=64, load_default=None, allow_none=True)
 
 
 class ImpersonationOut(StrictSchema):
     session_id = fields.String(required=True)
-    token = fields.String(required=True, metadata={"description": "A viewer's token that only reads. Shown this once."})
+    token = fields.String(required=True, metadata={"description": "A read-only viewer token. Returned only once."})
     expires_at = Moment(required=True)

@@ -2,7 +2,7 @@
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Country, Day, Moment, PageQuery, StrictSchema, Word, page_of
+from streamsvc.schemas.base import Choice, Country, Day, Moment, PageQuery, StrictSchema, page_of
 from streamsvc.schemas.playback.playback import Id, StreamOut
 
 DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
@@ -18,7 +18,7 @@ class ExplainIn(StrictSchema):
     device_id = Id(
         load_default=None, allow_none=True, metadata={"description": "Also checks the device limit for this device."}
     )
-    device_kind = Word(
+    device_kind = Choice(
         *DEVICE_KINDS,
         load_default=None,
         allow_none=True,

@@ -1,42 +1,44 @@
-"""What operators ask of reports, and what these tell."""
+"""Report queries and reports."""
 
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.admin.subscriptions import Percent
-from streamsvc.schemas.base import Day, StrictSchema, Word
+from streamsvc.schemas.base import Choice, Day, StrictSchema
 
-MOST_DAYS = 400
-MOST_YEARS = 20
+MAX_REPORT_DAYS = 400
+MAX_REPORT_YEARS = 20
 
 
 class ReportQuery(StrictSchema):
-    """Days in UTC; without `from`, the last twelve months up to now."""
+    """Days are UTC; default: the last twelve months."""
 
     start = Day(data_key="from", load_default=None, metadata={"description": "The first day."})
     end = Day(data_key="to", load_default=None, metadata={"description": "The first day after."})
-    interval = Word("month", "day", load_default="month")
-    format = Word("json", "csv", load_default="json")
+    interval = Choice("month", "day", load_default="month")
+    format = Choice("json", "csv", load_default="json")
 
     @validates_schema
-    def it_is_a_stretch_of_time(self, data, **kwargs):
+    def check_range(self, data, **kwargs):
         start, end = data.get("start"), data.get("end")
         if start and end:
             if start >= end:
-                raise ValidationError("It lies after `from`.", "to")
-            if (end - start).days > (MOST_DAYS if data.get("interval") == "day" else MOST_YEARS * 366):
-                raise ValidationError(f"At most {MOST_DAYS} days, or {MOST_YEARS} years by the month.", "to")
+                raise ValidationError("Must be after `from`.", "to")
+            if (end - start).days > (MAX_REPORT_DAYS if data.get("interval") == "day" else MAX_REPORT_YEARS * 366):
+                raise ValidationError(
+                    f"Must span at most {MAX_REPORT_DAYS} days, or {MAX_REPORT_YEARS} years with interval=month.", "to"
+                )
 
 
-class Row(StrictSchema):
-    period = fields.String(metadata={"description": "YYYY-MM, or YYYY-MM-DD by the day."})
+class ReportRow(StrictSchema):
+    period = fields.String(metadata={"description": "YYYY-MM, or YYYY-MM-DD with interval=day."})
 
 
-class MoneyRow(Row):
+class MoneyRow(ReportRow):
     currency = fields.String()
 
 
-class Mrr(MoneyRow):
-    """closing = opening + new + expansion + contraction + churn + reactivation; what is lost is negative."""
+class MrrRow(MoneyRow):
+    """closing = opening + new + expansion + contraction + churn + reactivation; losses are negative."""
 
     opening_minor = fields.Integer()
     new_minor = fields.Integer()
@@ -47,7 +49,7 @@ class Mrr(MoneyRow):
     closing_minor = fields.Integer()
 
 
-class Revenue(MoneyRow):
+class RevenueRow(MoneyRow):
     """From the ledger: invoiced - voided - credited = revenue + tax."""
 
     invoiced_minor = fields.Integer()
@@ -62,17 +64,17 @@ class Revenue(MoneyRow):
     goodwill_minor = fields.Integer()
 
 
-class PlanRevenue(MoneyRow):
+class PlanRevenueRow(MoneyRow):
     plan = fields.String(allow_none=True)
     revenue_minor = fields.Integer()
 
 
-class CountryRevenue(MoneyRow):
+class CountryRevenueRow(MoneyRow):
     country = fields.String()
     revenue_minor = fields.Integer()
 
 
-class Tax(CountryRevenue):
+class TaxRow(CountryRevenueRow):
     tax_name = fields.String(allow_none=True)
     percent = Percent(attribute="tax_ppm")
     tax_minor = fields.Integer()
@@ -85,15 +87,15 @@ class Report(StrictSchema):
 
 
 class RevenueOut(Report):
-    mrr = fields.List(fields.Nested(Mrr))
-    revenue = fields.List(fields.Nested(Revenue))
-    by_plan = fields.List(fields.Nested(PlanRevenue))
-    by_country = fields.List(fields.Nested(CountryRevenue))
-    taxes = fields.List(fields.Nested(Tax))
+    mrr = fields.List(fields.Nested(MrrRow))
+    revenue = fields.List(fields.Nested(RevenueRow))
+    by_plan = fields.List(fields.Nested(PlanRevenueRow))
+    by_country = fields.List(fields.Nested(CountryRevenueRow))
+    taxes = fields.List(fields.Nested(TaxRow))
 
 
-class Subscribers(Row):
-    """Whoever pays, and whoever pauses. closing = opening + new + reactivated - churned."""
+class SubscriberRow(ReportRow):
+    """Paying and paused subscribers. closing = opening + new + reactivated - churned."""
 
     opening = fields.Integer()
     new = fields.Integer()
@@ -105,18 +107,21 @@ class Subscribers(Row):
     churn_percent = fields.Float(allow_none=True)
 
 
-class Trials(Row):
+class TrialRow(ReportRow):
     ended = fields.Integer()
     converted = fields.Integer()
     conversion_percent = fields.Float(allow_none=True)
 
 
-class Cohort(Row):
+class CohortRow(ReportRow):
     size = fields.Integer()
-    staying = fields.List(fields.Integer(), metadata={"description": "As each period ended, its own first."})
+    staying = fields.List(
+        fields.Integer(),
+        metadata={"description": "Remaining subscribers at the end of each period, starting with the cohort's own."},
+    )
 
 
 class RetentionOut(Report):
-    subscribers = fields.List(fields.Nested(Subscribers))
-    trials = fields.List(fields.Nested(Trials))
-    cohorts = fields.List(fields.Nested(Cohort))
+    subscribers = fields.List(fields.Nested(SubscriberRow))
+    trials = fields.List(fields.Nested(TrialRow))
+    cohorts = fields.List(fields.Nested(CohortRow))

@@ -1,4 +1,4 @@
-"""What operators send about money."""
+"""Request and response bodies of operators' billing endpoints."""
 
 import re
 from decimal import Decimal
@@ -7,6 +7,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from streamsvc.schemas.base import (
     Bool,
+    Choice,
     Country,
     Currency,
     Day,
@@ -17,63 +18,62 @@ from streamsvc.schemas.base import (
     Slug,
     StrictSchema,
     Text,
-    Word,
 )
-from streamsvc.schemas.subscriptions.invoices import Credit
+from streamsvc.schemas.subscriptions.invoices import CreditBalanceOut
 from streamsvc.schemas.subscriptions.subscriptions import CancellationIn, Money, SubscriptionIn, SubscriptionOut
 
-PPM = 10_000
+PPM_PER_PERCENT = 10_000
 
 
 class Percent(fields.Field):
-    """A percentage from 0 to 100 with at most four digits after the point; inside, parts per million."""
+    """A percentage from 0 to 100 with at most four decimals; loaded as parts per million."""
 
-    FORM = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
+    PATTERN = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
 
     def _serialize(self, value, attr, obj, **kwargs):
-        return None if value is None else value / PPM
+        return None if value is None else value / PPM_PER_PERCENT
 
     def _deserialize(self, value, attr, data, **kwargs):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValidationError("Give a number.")
-        percent = Decimal(text) if self.FORM.fullmatch(text := str(value)) else -1
+            raise ValidationError("Must be a number.")
+        percent = Decimal(text) if self.PATTERN.fullmatch(text := str(value)) else -1
         if not 0 <= percent <= 100:
-            raise ValidationError("Give a percentage from 0 to 100 with at most four digits after the point.")
-        return int(percent * PPM)
+            raise ValidationError("Must be a percentage from 0 to 100 with at most four decimals.")
+        return int(percent * PPM_PER_PERCENT)
 
 
 class CouponIn(StrictSchema):
     percent_off = Percent(load_default=None, allow_none=True)
-    amount_off_minor = Money(least=1, load_default=None, allow_none=True)
+    amount_off_minor = Money(minimum=1, load_default=None, allow_none=True)
     currency = Currency(load_default=None, allow_none=True)
-    duration = Word("once", "repeating", "forever", required=True)
-    periods = Int(least=1, most=1000, load_default=None, allow_none=True)
+    duration = Choice("once", "repeating", "forever", required=True)
+    periods = Int(minimum=1, maximum=1000, load_default=None, allow_none=True)
     plans = fields.List(
         Slug(),
         load_default=None,
         allow_none=True,
         validate=validate.Length(1, 100),
-        metadata={"description": "The plans, by code, whose lines it is taken off; without: all.", "uniqueItems": True},
+        metadata={"description": "Codes of the plans to whose lines it applies; default: all.", "uniqueItems": True},
     )
-    audience = Word("anyone", "new", "returning", load_default="anyone")
-    combines = Bool(load_default=True, metadata={"description": "Whether it may run beside other coupons."})
-    max_per_account = Int(least=1, most=1000, load_default=None, allow_none=True)
-    max_redemptions = Int(least=1, most=2**31 - 1, load_default=None, allow_none=True)
+    audience = Choice("anyone", "new", "returning", load_default="anyone")
+    combines = Bool(load_default=True, metadata={"description": "Whether it can be combined with other coupons."})
+    max_per_account = Int(minimum=1, maximum=1000, load_default=None, allow_none=True)
+    max_redemptions = Int(minimum=1, maximum=2**31 - 1, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
-    def it_takes_off_one_thing(self, data, **kwargs):
+    def check_discount(self, data, **kwargs):
         if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
-            raise ValidationError("Give percent_off or amount_off_minor.", "percent_off")
+            raise ValidationError("Set either percent_off or amount_off_minor.", "percent_off")
         if data.get("percent_off") == 0:
-            raise ValidationError("Take off more than nothing.", "percent_off")
+            raise ValidationError("percent_off must be greater than 0.", "percent_off")
         if (data.get("amount_off_minor") is None) != (data.get("currency") is None):
-            raise ValidationError("An amount and its currency go together.", "currency")
+            raise ValidationError("amount_off_minor and currency must be set together.", "currency")
         if (data["duration"] == "repeating") != (data.get("periods") is not None):
-            raise ValidationError("A repeating coupon has a number of periods, another has none.", "periods")
+            raise ValidationError("periods is required for duration repeating, and not allowed otherwise.", "periods")
 
     @post_load
-    def in_parts_per_million(self, data, **kwargs):
+    def add_percent_ppm(self, data, **kwargs):
         return {**data, "percent_ppm": data["percent_off"], "plans": data["plans"] and sorted(set(data["plans"]))}
 
 
@@ -96,15 +96,15 @@ class CouponAdminOut(StrictSchema):
 
 class GiftCodesIn(StrictSchema):
     currency = Currency(required=True)
-    amount_minor = Money(least=1, required=True)
-    quantity = Int(least=1, most=1000, load_default=1)
-    code = Text(longest=64, shortest=4, load_default=None, allow_none=True)
+    amount_minor = Money(minimum=1, required=True)
+    quantity = Int(minimum=1, maximum=1000, load_default=1)
+    code = Text(max_length=64, min_length=4, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
-    def one_code_is_one_gift(self, data, **kwargs):
+    def check_quantity(self, data, **kwargs):
         if data.get("code") and data["quantity"] != 1:
-            raise ValidationError("A code of your own is one gift.", "quantity")
+            raise ValidationError("A custom code can only be issued once; set quantity to 1.", "quantity")
 
 
 class TaxRateIn(StrictSchema):
@@ -119,13 +119,13 @@ class TaxRateOut(StrictSchema):
 
 
 class CreditIn(StrictSchema):
-    amount_minor = Int(least=-(10**12), most=10**12, required=True)
+    amount_minor = Int(minimum=-(10**12), maximum=10**12, required=True)
     currency = Currency(required=True)
     reason = Text(load_default=None, allow_none=True)
 
 
 class CreditOut(StrictSchema):
-    balances = fields.List(fields.Nested(Credit))
+    balances = fields.List(fields.Nested(CreditBalanceOut))
 
 
 class AdminSubscriptionIn(SubscriptionIn):
@@ -133,17 +133,17 @@ class AdminSubscriptionIn(SubscriptionIn):
     paid_through = Day(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Already paid elsewhere until that day: nothing is charged before."},
+        metadata={"description": "The customer has paid elsewhere up to this day: nothing is charged before it."},
     )
 
     @validates_schema
-    def what_is_paid_lies_ahead(self, data, **kwargs):
+    def check_paid_through(self, data, **kwargs):
         if data.get("paid_through") and data.get("start_date") and data["paid_through"] <= data["start_date"]:
-            raise ValidationError("It must come after start_date.", "paid_through")
+            raise ValidationError("Must be after start_date.", "paid_through")
 
 
 class SubscriptionsQuery(PageQuery):
-    """`parked`: only those that are not billed on since their books do not agree, or only the others."""
+    """`parked`: true lists only subscriptions on billing hold, false only the others."""
 
     parked = QueryBool(load_default=None)
     account_id = Text(load_default=None)
@@ -151,66 +151,64 @@ class SubscriptionsQuery(PageQuery):
 
 class AdminSubscriptionOut(SubscriptionOut):
     account_id = fields.String()
-    parked_at = Moment(
-        allow_none=True, metadata={"description": "Since when it is not billed on: its books do not agree."}
-    )
-    parked_reason = fields.String(allow_none=True, metadata={"description": "The first thing that did not agree."})
+    parked_at = Moment(allow_none=True, metadata={"description": "Start of the billing hold; null if there is none."})
+    parked_reason = fields.String(allow_none=True, metadata={"description": "The first check that did not reconcile."})
 
 
 class AdminCancellationIn(CancellationIn):
-    """As a viewer's, and `effective_date` may lie in the past: days since then are credited."""
+    """A viewer's cancellation; `effective_date` may also be in the past: the days since then are credited."""
 
 
 class CreditNoteLineIn(StrictSchema):
     line_id = Text(required=True)
-    amount_minor = Money(least=1, required=True)
+    amount_minor = Money(minimum=1, required=True)
 
 
 class CreditNoteIn(StrictSchema):
-    """Lines with their net amounts, or an amount of the whole invoice, tax included; neither: all that is left."""
+    """Lines with their net amounts, or an amount of the whole invoice including tax; default: all that is left."""
 
     lines = fields.List(
         fields.Nested(CreditNoteLineIn), load_default=None, allow_none=True, validate=validate.Length(1)
     )
-    amount_minor = Money(least=1, load_default=None, allow_none=True)
+    amount_minor = Money(minimum=1, load_default=None, allow_none=True)
     refund = Bool(load_default=False)
     reason = Text(load_default=None, allow_none=True)
 
     @validates_schema
-    def one_way_to_say_how_much(self, data, **kwargs):
+    def check_amount(self, data, **kwargs):
         if data.get("lines") and data.get("amount_minor"):
-            raise ValidationError("Give lines or amount_minor.", "amount_minor")
+            raise ValidationError("Set either lines or amount_minor.", "amount_minor")
 
 
 class OneOffIn(StrictSchema):
-    """`tax`: whether the amount holds the tax of the account's country, or it comes on top."""
+    """`tax`: whether the amount includes the tax of the account's country or the tax is added."""
 
     account_id = Text(required=True)
-    amount_minor = Money(least=1, required=True)
+    amount_minor = Money(minimum=1, required=True)
     currency = Currency(required=True)
-    description = Text(required=True, longest=200)
-    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    description = Text(required=True, max_length=200)
+    tax = Choice("inclusive", "exclusive", load_default="inclusive")
 
 
 class DraftLineIn(StrictSchema):
-    """In the invoice's currency. `tax`: whether the amount holds the tax of the country, or it comes on top."""
+    """In the invoice's currency. `tax`: whether the amount includes the tax or the tax is added."""
 
-    amount_minor = Money(least=1, required=True)
-    description = Text(required=True, longest=200)
-    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    amount_minor = Money(minimum=1, required=True)
+    description = Text(required=True, max_length=200)
+    tax = Choice("inclusive", "exclusive", load_default="inclusive")
 
 
 class InvoicesQuery(PageQuery):
-    """`status=draft`: what may still be looked at; else everything, or what one account was asked for."""
+    """`status=draft` lists drafts, `account_id` the invoices of one account; default: all invoices."""
 
-    status = Word("draft", load_default=None)
+    status = Choice("draft", load_default=None)
     account_id = Text(load_default=None)
 
 
 class RefundIn(StrictSchema):
-    """`credit_note` false: the money goes back and the invoice is owed again."""
+    """With `credit_note` false, the money is returned and the invoice is owed again."""
 
-    amount_minor = Money(least=1, load_default=None, allow_none=True)
+    amount_minor = Money(minimum=1, load_default=None, allow_none=True)
     payment_id = Text(load_default=None, allow_none=True)
     credit_note = Bool(load_default=True)
     reason = Text(load_default=None, allow_none=True)
@@ -233,22 +231,22 @@ class PriceMigrationIn(StrictSchema):
     from_price_id = Text(required=True)
     to_price_id = Text(required=True)
     effective = Day(required=True)
-    notice_days = Int(least=0, most=365, load_default=0)
+    notice_days = Int(minimum=0, maximum=365, load_default=0)
     started_before = Day(load_default=None, allow_none=True)
     country = Country(load_default=None, allow_none=True)
     can_decline = Bool(load_default=False, metadata={"description": "Whether customers may keep the old price."})
 
 
 class PriceMigrationOut(PriceMigrationIn):
-    """`effective` after the days of notice."""
+    """`effective` is the date after the days of notice."""
 
     id = fields.String()
     created_at = Moment()
     withdrawn_at = Moment(allow_none=True)
 
 
-class PriceMigrationMade(PriceMigrationOut):
-    """`subscriptions`: how many had the old price."""
+class PriceMigrationCreatedOut(PriceMigrationOut):
+    """`subscriptions`: the number of subscriptions with the old price."""
 
     subscriptions = fields.Integer()
 

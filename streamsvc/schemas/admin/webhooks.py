@@ -1,4 +1,4 @@
-"""Events and who is told of them."""
+"""Schemas of events, webhook endpoints and deliveries."""
 
 from marshmallow import fields, validate
 
@@ -6,7 +6,7 @@ from streamsvc.schemas.base import Moment, PageQuery, Pattern, StrictSchema, Tex
 
 
 class WebhookEndpointIn(StrictSchema):
-    url = Pattern("https?://[^\\s]+", "Give an address that starts with https://.", required=True, longest=2000)
+    url = Pattern("https?://[^\\s]+", "Must be a URL that starts with https://.", required=True, max_length=2000)
     kinds = fields.List(Text(), load_default=None, allow_none=True, validate=validate.Length(1, 100))
 
 
@@ -19,7 +19,7 @@ class WebhookEndpointOut(StrictSchema):
 
 
 class NewWebhookEndpointOut(WebhookEndpointOut):
-    secret = fields.String(metadata={"description": "Signs what is sent; shown this once."})
+    secret = fields.String(metadata={"description": "The secret that signs deliveries. Returned only once."})
 
 
 class WebhookDeliveryOut(StrictSchema):

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import PageQuery, Slug, StrictSchema, Text, Word, page_of
+from streamsvc.schemas.base import Choice, PageQuery, Slug, StrictSchema, Text, page_of
 from streamsvc.schemas.catalog.titles import Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
@@ -103,7 +103,7 @@ class CollectionDefinition(CollectionIn):
 
 
 class HomeRowIn(StrictSchema):
-    kind = Word(*ROW_KINDS, required=True)
+    kind = Choice(*ROW_KINDS, required=True)
     collection = Slug(
         load_default=None, metadata={"description": "The code of the collection; only for kind `collection`."}
     )

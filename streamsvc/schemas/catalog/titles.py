@@ -3,7 +3,7 @@
 from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
-from streamsvc.schemas.base import Country, PageQuery, QueryInt, ShortListQuery, StrictSchema, Text, Word, page_of
+from streamsvc.schemas.base import Choice, Country, PageQuery, QueryInt, ShortListQuery, StrictSchema, Text, page_of
 
 MAX_IDS = 100
 
@@ -22,7 +22,7 @@ class Ids(Text):
     """Comma-separated ids, without duplicates."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=40 * MAX_IDS, **kwargs)
+        super().__init__(max_length=40 * MAX_IDS, **kwargs)
 
     def _deserialize(self, value, attr, data, **kwargs):
         ids = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
@@ -32,40 +32,40 @@ class Ids(Text):
 
 
 class TitlesQuery(PageQuery):
-    kind = Word("movie", "series", load_default=None)
-    genre = Text(longest=64, load_default=None)
+    kind = Choice("movie", "series", load_default=None)
+    genre = Text(max_length=64, load_default=None)
     language = Locale(load_default=None)
     country = Country(load_default=None, metadata={"description": "The country of production."})
-    person = Text(longest=64, load_default=None)
-    collection = Text(longest=64, load_default=None, metadata={"description": "A collection's id or code."})
+    person = Text(max_length=64, load_default=None)
+    collection = Text(max_length=64, load_default=None, metadata={"description": "A collection's id or code."})
     ids = Ids(load_default=None, metadata={"description": "Up to 100 comma-separated ids."})
-    sort = Word(
+    sort = Choice(
         "-added", "added", "title", "-title", "year", "-year", "-popularity",
         load_default="-added", metadata={"description": "A leading `-` sorts in descending order."},
     )  # fmt: skip
     locale = Locale(
         load_default=None, metadata={"description": "The language of the titles. Default: the profile's language."}
     )
-    year_gte = QueryInt(least=0, most=9999, data_key="year.gte", load_default=None)
-    year_lte = QueryInt(least=0, most=9999, data_key="year.lte", load_default=None)
-    runtime_lte = QueryInt(least=0, most=10**9, data_key="runtime.lte", load_default=None)
-    age_lte = QueryInt(least=0, most=99, data_key="age.lte", load_default=None)
+    year_gte = QueryInt(minimum=0, maximum=9999, data_key="year.gte", load_default=None)
+    year_lte = QueryInt(minimum=0, maximum=9999, data_key="year.lte", load_default=None)
+    runtime_lte = QueryInt(minimum=0, maximum=10**9, data_key="runtime.lte", load_default=None)
+    age_lte = QueryInt(minimum=0, maximum=99, data_key="age.lte", load_default=None)
 
 
 class SearchQuery(PageQuery):
-    q = Text(longest=200, shortest=0, required=True)
+    q = Text(max_length=200, min_length=0, required=True)
     locale = Locale(load_default=None)
 
 
 class SuggestionsQuery(StrictSchema):
-    q = Text(longest=200, shortest=0, required=True)
-    limit = QueryInt(least=1, most=100, load_default=8)
+    q = Text(max_length=200, min_length=0, required=True)
+    limit = QueryInt(minimum=1, maximum=100, load_default=8)
     locale = Locale(load_default=None)
 
 
 class TitleQuery(StrictSchema):
     expand = Text(
-        shortest=0,
+        min_length=0,
         load_default="",
         metadata={"description": "Comma-separated list of `seasons`, `credits` and `similar`."},
     )
@@ -77,7 +77,7 @@ class TitleQuery(StrictSchema):
 
 
 class EpisodesQuery(ShortListQuery):
-    season = QueryInt(least=0, most=100_000, load_default=None)
+    season = QueryInt(minimum=0, maximum=100_000, load_default=None)
 
 
 class AgeRating(StrictSchema):

@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.rules.playback.streaming import STATES
-from streamsvc.schemas.base import Int, Moment, StrictSchema, Text, Word, page_of
+from streamsvc.schemas.base import Choice, Int, Moment, StrictSchema, Text, page_of
 
 MAX_POSITION_S = 10_000_000
 
@@ -12,7 +12,7 @@ class Id(Text):
     """An opaque id of up to 64 characters."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=64, **kwargs)
+        super().__init__(max_length=64, **kwargs)
 
 
 class PlaybackIn(StrictSchema):
@@ -23,8 +23,8 @@ class PlaybackIn(StrictSchema):
         metadata={"description": "The device of the account that plays. Default: the session's device."},
     )
     max_height = Int(
-        least=1,
-        most=100_000,
+        minimum=1,
+        maximum=100_000,
         load_default=None,
         allow_none=True,
         metadata={"description": "The maximum picture height that the player supports, in lines."},
@@ -37,8 +37,8 @@ class PlaybackIn(StrictSchema):
 
 
 class HeartbeatIn(StrictSchema):
-    position_s = Int(required=True, least=0, most=MAX_POSITION_S)
-    state = Word(
+    position_s = Int(required=True, minimum=0, maximum=MAX_POSITION_S)
+    state = Choice(
         *STATES, required=True, metadata={"description": "`stopped` and `ended` end the stream and free its slot."}
     )
     at = Moment(required=True, metadata={"description": "The time by the player's clock."})
@@ -118,4 +118,4 @@ class StopStreamsQuery(StrictSchema):
 
 
 class VerifyQuery(StrictSchema):
-    grant = Text(longest=4000, load_default=None)
+    grant = Text(max_length=4000, load_default=None)

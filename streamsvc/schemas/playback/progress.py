@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Bool, Int, Moment, StrictSchema, Word, page_of
+from streamsvc.schemas.base import Bool, Choice, Int, Moment, StrictSchema, page_of
 from streamsvc.schemas.catalog.titles import Ids, TitleCard
 from streamsvc.schemas.playback.playback import MAX_POSITION_S, Id
 
@@ -11,9 +11,12 @@ RATING_VALUES = ("up", "down")
 
 
 class ProgressIn(StrictSchema):
-    position_s = Int(required=True, least=0, most=MAX_POSITION_S)
+    position_s = Int(required=True, minimum=0, maximum=MAX_POSITION_S)
     duration_s = Int(
-        required=True, least=1, most=MAX_POSITION_S, metadata={"description": "The duration according to the player."}
+        required=True,
+        minimum=1,
+        maximum=MAX_POSITION_S,
+        metadata={"description": "The duration according to the player."},
     )
     at = Moment(required=True, metadata={"description": "The time by the player's clock; the newest report counts."})
     restart = Bool(load_default=False, metadata={"description": "The viewer started again from the beginning."})
@@ -75,7 +78,7 @@ class WatchlistItemOut(StrictSchema):
 
 
 class RatingIn(StrictSchema):
-    rating = Word(*RATING_VALUES, required=True)
+    rating = Choice(*RATING_VALUES, required=True)
 
 
 class ItemStateOut(StrictSchema):

@@ -1,1 +1,1 @@
-"""Shapes of accounts, sessions, devices, profiles and ways to sign in."""
+"""Schemas of accounts, sessions, devices, profiles and sign-in methods."""

@@ -1,4 +1,4 @@
-"""Accounts and what proves whose they are."""
+"""Schemas of accounts, passwords and emailed tokens."""
 
 from marshmallow import fields
 
@@ -8,10 +8,10 @@ from streamsvc.schemas.sessions.devices import DeviceIn
 
 
 class Password(Text):
-    """Taken as it is: spaces count, nothing is cut."""
+    """A password. Taken verbatim: whitespace is neither stripped nor shortened."""
 
     def __init__(self, **kwargs):
-        super().__init__(longest=MAX_PASSWORD_BYTES, strip=False, **kwargs)
+        super().__init__(max_length=MAX_PASSWORD_BYTES, strip=False, **kwargs)
 
 
 class NewAccount(StrictSchema):
@@ -20,14 +20,14 @@ class NewAccount(StrictSchema):
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(longest=100, load_default=None)
+    name = Text(max_length=100, load_default=None)
     cookie = Bool(load_default=False)
     remember = Bool(load_default=True)
     device = fields.Nested(DeviceIn(), load_default=None)
 
 
 class AccountPatch(StrictSchema):
-    name = Text(longest=100, allow_none=True)
+    name = Text(max_length=100, allow_none=True)
     country = Country()
     time_zone = TimeZone()
     locale = Language()
@@ -45,7 +45,7 @@ class AccountOut(StrictSchema):
 
 
 class Export(StrictSchema):
-    """`tables`: every row about the account, by the name of its table."""
+    """The personal data of an account. `tables` has every row about it, by table name."""
 
     exported_at = Moment(required=True)
     tables = fields.Dict(keys=fields.String(), values=fields.List(fields.Dict()), required=True)
@@ -55,16 +55,16 @@ class EmailIn(StrictSchema):
     email = Email(required=True)
 
 
-class ProofToken(StrictSchema):
-    token = Text(longest=200, required=True)
+class MailedTokenIn(StrictSchema):
+    token = Text(max_length=200, required=True)
 
 
 class PasswordReset(StrictSchema):
-    token = Text(longest=200, required=True)
+    token = Text(max_length=200, required=True)
     password = Password(required=True)
 
 
 class Accepted(StrictSchema):
-    """What is done about it comes by mail, if it comes."""
+    """Confirms that a request was accepted. Any result arrives by email."""
 
     status = fields.String(required=True)

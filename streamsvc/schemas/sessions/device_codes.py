@@ -1,9 +1,9 @@
-"""Signing in a television: RFC 8628 on the wire."""
+"""Schemas of television sign-in by device code (RFC 8628)."""
 
 from marshmallow import EXCLUDE, fields, pre_load
 
 from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text
-from streamsvc.schemas.sessions.devices import DeviceNamed, NewDevice
+from streamsvc.schemas.sessions.devices import DeviceSummary, NewDevice
 
 
 class NewDeviceCode(StrictSchema):
@@ -11,22 +11,25 @@ class NewDeviceCode(StrictSchema):
 
 
 class OAuthForm(StrictSchema):
-    """RFC 6749, 3.1 and 3.2: what nobody knows is overlooked, what is empty was not sent."""
+    """A form of an OAuth endpoint: unknown and empty parameters are ignored (RFC 6749, sections 3.1 and 3.2)."""
 
     class Meta:
         unknown = EXCLUDE
 
     @pre_load
-    def without_empty(self, given, **_):
-        return {name: value for name, value in given.items() if value}
+    def drop_empty_values(self, form, **_):
+        return {name: value for name, value in form.items() if value}
 
 
 class DeviceAuthorizationIn(OAuthForm):
-    """RFC 8628, 3.1. `client_id` is taken and means nothing: there is one client, the service's own apps."""
+    """A device authorization request (RFC 8628, section 3.1).
 
-    client_id = Text(longest=200)
-    scope = Text(longest=1000)
-    device_name = Text(longest=100, load_default="A television")
+    `client_id` is accepted and ignored: the service's own apps are the only client.
+    """
+
+    client_id = Text(max_length=200)
+    scope = Text(max_length=1000)
+    device_name = Text(max_length=100, load_default="A television")
 
 
 class DeviceAuthorization(StrictSchema):
@@ -39,13 +42,13 @@ class DeviceAuthorization(StrictSchema):
 
 
 class UserCode(StrictSchema):
-    user_code = Text(longest=20, required=True)
+    user_code = Text(max_length=20, required=True)
 
 
-class WaitingDevice(StrictSchema):
-    """Shown before anybody says yes: what asks, from where, since when."""
+class PendingDevice(StrictSchema):
+    """A device that waits for approval, with where and when its sign-in started."""
 
-    device = fields.Nested(DeviceNamed(), required=True)
+    device = fields.Nested(DeviceSummary(), required=True)
     address = fields.String(required=True, allow_none=True)
     city = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)
@@ -57,21 +60,21 @@ class Decision(StrictSchema):
 
 
 class TokenRequest(OAuthForm):
-    """What is missing or unknown is told in the standard's own words, so nothing is required here."""
+    """A token request. No field is required here: the view reports missing ones with the standard's error codes."""
 
-    grant_type = Text(longest=200)
-    device_code = Text(longest=200)
-    client_id = Text(longest=200)
+    grant_type = Text(max_length=200)
+    device_code = Text(max_length=200)
+    client_id = Text(max_length=200)
 
 
-class TokenAnswer(StrictSchema):
+class TokenResponse(StrictSchema):
     access_token = fields.String(required=True)
     token_type = fields.String(required=True)
     expires_in = fields.Integer(required=True)
 
 
 class TokenError(StrictSchema):
-    """RFC 6749, 5.2."""
+    """An OAuth error response (RFC 6749, section 5.2)."""
 
     error = fields.String(required=True)
     error_description = fields.String(required=True)

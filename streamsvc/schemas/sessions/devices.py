@@ -1,60 +1,62 @@
-"""Devices: what a viewer signs in with."""
+"""Schemas of the devices that a viewer signs in with."""
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Choice, Moment, StrictSchema, Text
 
 DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 
 
 class NewDevice(StrictSchema):
-    name = Text(longest=100, load_default="Unnamed device")
-    kind = Word(*DEVICE_KINDS, load_default="other")
+    name = Text(max_length=100, load_default="Unnamed device")
+    kind = Choice(*DEVICE_KINDS, load_default="other")
 
 
 class DeviceIn(NewDevice):
-    id = Text(longest=64, metadata={"description": "The id that an earlier sign-in on this device was given."})
+    id = Text(max_length=64, metadata={"description": "The id that an earlier sign-in on this device returned."})
 
 
-class TrustAsked(StrictSchema):
-    """What a sign-in says of a device that shall be asked for no second factor, or is."""
+class DeviceTrustRequest(StrictSchema):
+    """The part of a sign-in that asks to trust the device, or shows that it is trusted."""
 
     trust_device = Bool(
         load_default=False,
-        metadata={"description": "With a second factor: ask for none here for a while. Answered by `device_trust`."},
+        metadata={"description": "Skip the second factor on this device for a while. Returns `device_trust`."},
     )
     device_trust = Text(
-        longest=100,
-        metadata={"description": "The token that this was answered by, beside the device's id, instead of a code."},
+        max_length=100,
+        metadata={"description": "The token of `device_trust`, sent with the device's id in place of a code."},
     )
 
 
-class DeviceTrusted(StrictSchema):
-    token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
+class DeviceTrustOut(StrictSchema):
+    token = fields.String(metadata={"description": "Returned only once. Absent if a cookie was requested."})
     until = Moment(required=True)
 
 
-class DeviceNamed(StrictSchema):
+class DeviceSummary(StrictSchema):
     name = fields.String(required=True)
-    kind = Word(*DEVICE_KINDS, required=True)
+    kind = Choice(*DEVICE_KINDS, required=True)
 
 
-class SessionDevice(DeviceNamed):
+class SessionDevice(DeviceSummary):
     id = fields.String(required=True)
 
 
 class DevicePatch(StrictSchema):
-    name = Text(longest=100, required=True)
+    name = Text(max_length=100, required=True)
 
 
 class DeviceOut(StrictSchema):
     id = fields.String(required=True)
     name = fields.String(required=True)
-    kind = Word(*DEVICE_KINDS, required=True)
+    kind = Choice(*DEVICE_KINDS, required=True)
     created_at = Moment(required=True)
     last_seen_at = Moment(required=True)
     current = fields.Boolean(required=True)
-    sessions = fields.Integer(required=True, metadata={"description": "How many live sessions it has."})
+    sessions = fields.Integer(required=True, metadata={"description": "The number of live sessions on the device."})
     trusted_until = Moment(
-        required=True, allow_none=True, metadata={"description": "Until then it need not give a second factor."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "Until then, sign-ins need no second factor."},
     )

@@ -1,16 +1,16 @@
-"""Second proofs, as they cross the wire."""
+"""Schemas of two-factor authentication."""
 
 from marshmallow import fields
 
 from streamsvc.schemas.base import Moment, Pattern, StrictSchema
-from streamsvc.schemas.sessions.sessions import Rotating
+from streamsvc.schemas.sessions.sessions import TokenRotation
 
 
-class TotpCode(Rotating):
-    code = Pattern("[0-9]{6}", "Give six digits.", longest=6, required=True)
+class TotpCode(TokenRotation):
+    code = Pattern("[0-9]{6}", "Must be six digits.", max_length=6, required=True)
 
 
-class TotpStanding(StrictSchema):
+class TotpStatus(StrictSchema):
     active = fields.Boolean(required=True)
     since = Moment(required=True, allow_none=True)
     recovery_codes_left = fields.Integer(required=True)
@@ -18,12 +18,12 @@ class TotpStanding(StrictSchema):
 
 class TotpSecret(StrictSchema):
     secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
-    otpauth_uri = fields.String(required=True, metadata={"description": "The same, for a QR code."})
+    otpauth_uri = fields.String(required=True, metadata={"description": "The secret as a URI, for a QR code."})
 
 
 class RecoveryCodes(StrictSchema):
-    recovery_codes = fields.List(fields.String(), required=True, metadata={"description": "Shown this once."})
+    recovery_codes = fields.List(fields.String(), required=True, metadata={"description": "Returned only once."})
 
 
 class TotpConfirmed(RecoveryCodes):
-    token = fields.String(metadata={"description": "Where `rotate` was asked for."})
+    token = fields.String(metadata={"description": "The new session token. Only with `rotate`."})

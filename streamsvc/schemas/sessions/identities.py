@@ -1,9 +1,9 @@
-"""Sign-in with accounts at other providers, on the wire."""
+"""Schemas of sign-in with accounts at other providers (OpenID Connect)."""
 
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Country, Language, Moment, StrictSchema, Text, TimeZone
-from streamsvc.schemas.sessions.magic_links import SecondHalf
+from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
 
 class ProviderOut(StrictSchema):
@@ -16,46 +16,46 @@ class Providers(StrictSchema):
 
 
 class SignUp(StrictSchema):
-    """Where nobody is linked yet, an account is opened with the e-mail that the provider has confirmed."""
+    """The account to create, with the email address that the provider verified, if none is linked yet."""
 
     country = Country(required=True)
     time_zone = TimeZone(load_default="UTC")
     locale = Language(load_default="en")
-    name = Text(longest=100, load_default=None)
+    name = Text(max_length=100, load_default=None)
 
 
 class LinkOptions(StrictSchema):
-    provider = Text(longest=64, required=True)
+    provider = Text(max_length=64, required=True)
 
 
 class OidcOptions(LinkOptions):
-    cookie = Bool(load_default=False, metadata={"description": "The binding comes as a cookie, not in the answer."})
+    cookie = Bool(load_default=False, metadata={"description": "Set the binding as a cookie instead of returning it."})
     sign_up = fields.Nested(SignUp(), load_default=None)
 
 
 class AuthorizationUrl(StrictSchema):
-    authorization_url = fields.String(required=True, metadata={"description": "Send the browser there."})
-    binding = fields.String(metadata={"description": "Send it with code and state."})
+    authorization_url = fields.String(required=True, metadata={"description": "Redirect the browser to this URL."})
+    binding = fields.String(metadata={"description": "Send it with `code` and `state`."})
 
 
-class FromProvider(StrictSchema):
-    """What the provider's redirect carried to the front end."""
+class ProviderResponse(StrictSchema):
+    """The parameters of the provider's redirect to the front end."""
 
-    code = Text(longest=4096, required=True)
-    state = Text(longest=200, required=True)
-    iss = Text(longest=500, load_default=None)
-
-
-class PostedByProvider(StrictSchema):
-    """What a provider's form carries: a code, or an error. Whatever else stands in it is passed over."""
-
-    code = Text(longest=4096)
-    state = Text(longest=200, required=True)
-    iss = Text(longest=500)
-    error = Text(longest=200)
+    code = Text(max_length=4096, required=True)
+    state = Text(max_length=200, required=True)
+    iss = Text(max_length=500, load_default=None)
 
 
-class OidcSignIn(SecondHalf, FromProvider):
+class ProviderFormPost(StrictSchema):
+    """A provider's form-post response: a code or an error. Other fields are ignored."""
+
+    code = Text(max_length=4096)
+    state = Text(max_length=200, required=True)
+    iss = Text(max_length=500)
+    error = Text(max_length=200)
+
+
+class OidcSignIn(SignInCompletion, ProviderResponse):
     pass
 
 

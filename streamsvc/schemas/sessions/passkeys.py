@@ -1,20 +1,22 @@
-"""Passkeys on the wire: the browser's own JSON (WebAuthn level 3, toJSON), of which what is needed is read."""
+"""Schemas of passkeys. They read what they need of the browser's JSON (WebAuthn level 3, `toJSON`)."""
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Moment, Pattern, StrictSchema, Text, Word
-from streamsvc.schemas.sessions.magic_links import SecondHalf
+from streamsvc.schemas.base import Bool, Choice, Moment, Pattern, StrictSchema, Text
+from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
-LONGEST = 64 * 1024
+MAX_ENCODED_LENGTH = 64 * 1024
 
 
 class Base64Url(Pattern):
-    def __init__(self, longest: int = LONGEST, **kwargs):
-        super().__init__("[A-Za-z0-9_-]*", "Give base64url without padding.", longest=longest, **kwargs)
+    """Base64url without padding."""
+
+    def __init__(self, max_length: int = MAX_ENCODED_LENGTH, **kwargs):
+        super().__init__("[A-Za-z0-9_-]*", "Must be base64url without padding.", max_length=max_length, **kwargs)
 
 
 class BrowserJson(StrictSchema):
-    """What `PublicKeyCredential.parse…OptionsFromJSON` takes."""
+    """Options for `PublicKeyCredential.parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON`."""
 
     class Meta:
         unknown = "include"
@@ -37,31 +39,31 @@ class AssertionResponse(StrictSchema):
     clientDataJSON = Base64Url(required=True)
     authenticatorData = Base64Url(required=True)
     signature = Base64Url(required=True)
-    userHandle = Base64Url(longest=100, shortest=0, allow_none=True)
+    userHandle = Base64Url(max_length=100, min_length=0, allow_none=True)
 
 
 class Credential(StrictSchema):
-    """`credential.toJSON()`. Browsers add to it with time, so that what is not known here is passed over."""
+    """The output of `credential.toJSON()`. Unknown members are ignored, since browsers keep adding some."""
 
     class Meta:
         unknown = "exclude"
 
-    id = Base64Url(longest=1400, required=True)
-    rawId = Base64Url(longest=1400, required=True)
-    type = Word("public-key", required=True)
+    id = Base64Url(max_length=1400, required=True)
+    rawId = Base64Url(max_length=1400, required=True)
+    type = Choice("public-key", required=True)
 
 
-class MadeCredential(Credential):
+class AttestationCredential(Credential):
     response = fields.Nested(AttestationResponse(), required=True)
 
 
-class SignedCredential(Credential):
+class AssertionCredential(Credential):
     response = fields.Nested(AssertionResponse(), required=True)
 
 
 class NewPasskey(StrictSchema):
-    credential = fields.Nested(MadeCredential(), required=True)
-    name = Text(longest=100, load_default="A passkey")
+    credential = fields.Nested(AttestationCredential(), required=True)
+    name = Text(max_length=100, load_default="A passkey")
 
 
 class PasskeyOut(StrictSchema):
@@ -74,12 +76,12 @@ class PasskeyOut(StrictSchema):
 class PasskeyOptions(StrictSchema):
     cookie = Bool(
         load_default=False,
-        metadata={"description": "Tie the challenge to this browser; a sign-in by cookie needs that."},
+        metadata={"description": "Bind the challenge to this browser. Required for a sign-in by cookie."},
     )
 
 
-class PasskeySignIn(SecondHalf):
+class PasskeySignIn(SignInCompletion):
     class Meta:
         exclude = ("binding",)
 
-    credential = fields.Nested(SignedCredential(), required=True)
+    credential = fields.Nested(AssertionCredential(), required=True)

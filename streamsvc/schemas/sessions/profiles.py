@@ -1,4 +1,4 @@
-"""Profiles: who watches within a household."""
+"""Schemas of profiles: the people who watch within one account."""
 
 from marshmallow import fields
 
@@ -6,28 +6,28 @@ from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, StrictS
 
 
 class Pin(Pattern):
-    """Four to eight digits."""
+    """A profile's PIN of four to eight digits."""
 
     def __init__(self, **kwargs):
-        super().__init__("[0-9]{4,8}", "Give four to eight digits.", longest=8, **kwargs)
+        super().__init__("[0-9]{4,8}", "Must be four to eight digits.", max_length=8, **kwargs)
 
 
 class ProfilePatch(StrictSchema):
-    name = Text(longest=50)
-    avatar = Text(longest=200, allow_none=True)
+    name = Text(max_length=50)
+    avatar = Text(max_length=200, allow_none=True)
     language = Language(allow_none=True)
     max_age = Int(
-        least=0,
-        most=21,
+        minimum=0,
+        maximum=21,
         allow_none=True,
-        metadata={"description": "The oldest minimum age it may see; null: no limit."},
+        metadata={"description": "Titles with a higher minimum age are hidden. Null means no limit."},
     )
     kids = Bool()
     autoplay = Bool()
 
 
 class NewProfile(ProfilePatch):
-    name = Text(longest=50, required=True)
+    name = Text(max_length=50, required=True)
 
 
 class PinIn(StrictSchema):

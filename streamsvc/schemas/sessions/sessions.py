@@ -1,30 +1,30 @@
-"""Sign-in and sessions, as they cross the wire."""
+"""Schemas of sign-in and sessions."""
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Bool, Email, Moment, Pattern, StrictSchema, Text, Word
+from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import AccountOut, Password
-from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrusted, SessionDevice, TrustAsked
-from streamsvc.schemas.sessions.passkeys import SignedCredential
+from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustOut, DeviceTrustRequest, SessionDevice
+from streamsvc.schemas.sessions.passkeys import AssertionCredential
 from streamsvc.schemas.sessions.profiles import Pin, ProfileOut
 
 
-class NewSession(TrustAsked):
+class NewSession(DeviceTrustRequest):
     email = Email(required=True)
     password = Password(required=True)
-    totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
-    recovery_code = Text(longest=40)
-    email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+    totp = Pattern("[0-9]{6}", "Must be six digits.", max_length=6)
+    recovery_code = Text(max_length=40)
+    email_code = Pattern("[0-9]{8}", "Must be eight digits.", max_length=8)
     challenge = Text(
-        longest=4096, metadata={"description": "What the visitor's widget gave, after a 429 with `challenge`."}
+        max_length=4096, metadata={"description": "The response of the challenge widget, after a 429 with `challenge`."}
     )
-    cookie = Bool(load_default=False, metadata={"description": "The token comes as a cookie, not in the answer."})
-    remember = Bool(load_default=True, metadata={"description": "False: signed out after two hours without use."})
+    cookie = Bool(load_default=False, metadata={"description": "Set the token as a cookie instead of returning it."})
+    remember = Bool(load_default=True, metadata={"description": "False: the session ends after two hours without use."})
     device = fields.Nested(DeviceIn(), load_default=None)
 
 
 class SessionPatch(StrictSchema):
-    profile_id = Text(longest=64, required=True, allow_none=True)
+    profile_id = Text(max_length=64, required=True, allow_none=True)
     pin = Pin()
 
 
@@ -40,7 +40,7 @@ class SessionOut(StrictSchema):
 
 
 class Impersonation(StrictSchema):
-    """Support looks on in this session, and changes nothing: which operator, and why."""
+    """The operator behind a read-only support session, and the reason."""
 
     operator = fields.String(required=True)
     reason = fields.String(required=True)
@@ -49,7 +49,7 @@ class Impersonation(StrictSchema):
 class ListedSession(SessionOut):
     address = fields.String(required=True, allow_none=True)
     city = fields.String(
-        required=True, allow_none=True, metadata={"description": "Where it was begun from; null where unknown."}
+        required=True, allow_none=True, metadata={"description": "The city where the session started; null if unknown."}
     )
     user_agent = fields.String(required=True, allow_none=True)
     impersonation = fields.Nested(Impersonation(), required=True, allow_none=True)
@@ -62,7 +62,7 @@ class SessionPeriod(StrictSchema):
 
 class LiveSubscription(StrictSchema):
     id = fields.String(required=True)
-    status = Word("incomplete", "trialing", "active", "past_due", "paused", required=True)
+    status = Choice("incomplete", "trialing", "active", "past_due", "paused", required=True)
     plan = fields.String(required=True)
     price_id = fields.String(required=True)
     period = fields.Nested(SessionPeriod(), required=True)
@@ -73,7 +73,7 @@ class LiveSubscription(StrictSchema):
 
 
 class Entitlements(StrictSchema):
-    """What the plan allows now; a plan may tell more than these."""
+    """What the plan allows now. A plan may have more features than these."""
 
     class Meta:
         unknown = "include"
@@ -90,9 +90,9 @@ class Entitlements(StrictSchema):
 
 
 class CurrentSession(StrictSchema):
-    """Who is signed in, as whom, with what."""
+    """The session with its account, profiles, subscription and entitlements."""
 
-    csrf_token = fields.String(metadata={"description": "Only where the session came by cookie: send as X-CSRF-Token."})
+    csrf_token = fields.String(metadata={"description": "Only with a session cookie: send it as `X-CSRF-Token`."})
     session = fields.Nested(SessionOut(), required=True)
     account = fields.Nested(AccountOut(), required=True)
     profiles = fields.List(fields.Nested(ProfileOut()), required=True)
@@ -104,38 +104,38 @@ class CurrentSession(StrictSchema):
 
 class SignedIn(CurrentSession):
     device_trust = fields.Nested(
-        DeviceTrusted(), metadata={"description": "Only where `trust_device` came with a second factor."}
+        DeviceTrustOut(), metadata={"description": "Only with `trust_device` and a second factor."}
     )
-    token = fields.String(metadata={"description": "Shown this once. Absent where a cookie was asked for."})
+    token = fields.String(metadata={"description": "Returned only once. Absent if a cookie was requested."})
 
 
-class Rotating(StrictSchema):
-    """What proves once more who asks, and may give the session a new token."""
+class TokenRotation(StrictSchema):
+    """The option of a reauthentication to replace the session's token."""
 
     rotate = Bool(
         load_default=False,
-        metadata={"description": "Answer with a new token; the old one is refused from then on. A cookie always is."},
+        metadata={"description": "Return a new token and invalidate the old one. A session cookie is always replaced."},
     )
 
 
-class Reauthentication(Rotating):
-    """One proof, and no more."""
+class Reauthentication(TokenRotation):
+    """Exactly one proof of identity."""
 
     password = Password()
-    totp = Pattern("[0-9]{6}", "Give six digits.", longest=6)
-    credential = fields.Nested(SignedCredential(), metadata={"description": "A passkey's answer."})
-    email_code = Pattern("[0-9]{8}", "Give eight digits.", longest=8)
+    totp = Pattern("[0-9]{6}", "Must be six digits.", max_length=6)
+    credential = fields.Nested(AssertionCredential(), metadata={"description": "A passkey's response."})
+    email_code = Pattern("[0-9]{8}", "Must be eight digits.", max_length=8)
 
     @validates_schema
-    def one_proof(self, given, **_):
-        if len(given.keys() - {"rotate"}) != 1:
-            raise ValidationError("Send one of password, totp, credential, email_code.")
+    def require_one_proof(self, body, **_):
+        if len(body.keys() - {"rotate"}) != 1:
+            raise ValidationError("Must have exactly one of password, totp, credential, email_code.")
 
 
-class PasswordChange(Rotating):
+class PasswordChange(TokenRotation):
     current_password = Password(required=True)
     password = Password(required=True)
 
 
 class NewToken(StrictSchema):
-    token = fields.String(required=True, metadata={"description": "Shown this once; the old one is refused."})
+    token = fields.String(required=True, metadata={"description": "Returned only once. The old token is invalid."})

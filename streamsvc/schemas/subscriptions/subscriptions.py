@@ -1,9 +1,10 @@
-"""Plans, subscriptions, payment methods: what crosses the wire."""
+"""Request and response bodies of plans, subscriptions and payment methods."""
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from streamsvc.schemas.base import (
     Bool,
+    Choice,
     Country,
     Currency,
     Day,
@@ -14,42 +15,43 @@ from streamsvc.schemas.base import (
     Slug,
     StrictSchema,
     Text,
-    Word,
 )
 
-MOST_MINOR = 10**12
+MAX_AMOUNT_MINOR = 10**12
 
 
 class Money(Int):
     """Minor units, never negative, and small enough that years of them add up safely."""
 
-    def __init__(self, *, least: int = 0, **kwargs):
-        super().__init__(least=least, most=MOST_MINOR, **kwargs)
+    def __init__(self, *, minimum: int = 0, **kwargs):
+        super().__init__(minimum=minimum, maximum=MAX_AMOUNT_MINOR, **kwargs)
 
 
 class Features(StrictSchema):
-    max_streams = Int(least=0, most=1000, load_default=1)
-    max_height = Int(least=0, most=100_000, load_default=1080)
-    max_profiles = Int(least=1, most=100, load_default=5)
-    max_devices = Int(least=1, most=10_000, load_default=10)
+    max_streams = Int(minimum=0, maximum=1000, load_default=1)
+    max_height = Int(minimum=0, maximum=100_000, load_default=1080)
+    max_profiles = Int(minimum=1, maximum=100, load_default=5)
+    max_devices = Int(minimum=1, maximum=10_000, load_default=10)
     downloads = Bool(load_default=False)
     ads = Bool(load_default=False)
 
 
 class Intro(StrictSchema):
     amount_minor = Money(required=True)
-    periods = Int(least=1, most=1000, required=True)
+    periods = Int(minimum=1, maximum=1000, required=True)
 
 
 class PriceIn(StrictSchema):
-    id = Text(load_default=None, allow_none=True, metadata={"description": "Ignored: a price is known by its terms."})
+    id = Text(
+        load_default=None, allow_none=True, metadata={"description": "Ignored: prices are identified by their terms."}
+    )
     currency = Currency(required=True)
     amount_minor = Money(required=True)
-    interval = Word("day", "week", "month", "year", load_default="month")
-    interval_count = Int(least=1, most=366, load_default=1)
-    trial_days = Int(least=0, most=730, load_default=0)
+    interval = Choice("day", "week", "month", "year", load_default="month")
+    interval_count = Int(minimum=1, maximum=366, load_default=1)
+    trial_days = Int(minimum=0, maximum=730, load_default=0)
     intro = fields.Nested(Intro, load_default=None, allow_none=True)
-    tax = Word("inclusive", "exclusive", load_default="inclusive")
+    tax = Choice("inclusive", "exclusive", load_default="inclusive")
     countries = fields.List(
         Country(), load_default=None, allow_none=True, validate=validate.Length(1, 300), metadata={"uniqueItems": True}
     )
@@ -58,7 +60,7 @@ class PriceIn(StrictSchema):
 class PlanIn(StrictSchema):
     code = Slug(load_default=None)
     name = Text(required=True)
-    description = Text(load_default=None, allow_none=True, longest=2000)
+    description = Text(load_default=None, allow_none=True, max_length=2000)
     features = fields.Nested(Features, load_default=lambda: Features().load({}))
     prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
 
@@ -75,13 +77,13 @@ class PriceOut(StrictSchema):
     countries = fields.List(fields.String(), allow_none=True)
 
 
-class PlanBrief(StrictSchema):
+class PlanSummaryOut(StrictSchema):
     code = fields.String()
     name = fields.String()
     features = fields.Nested(Features)
 
 
-class PlanOut(PlanBrief):
+class PlanOut(PlanSummaryOut):
     description = fields.String(allow_none=True)
     prices = fields.List(fields.Nested(PriceOut))
 
@@ -96,7 +98,7 @@ class PaymentMethodIn(StrictSchema):
 
 
 class PaymentSetupOut(StrictSchema):
-    """`client_secret`: of a Stripe SetupIntent; null where the provider has no such step."""
+    """`client_secret` of a Stripe SetupIntent; null if the provider has no such step."""
 
     provider = fields.String()
     client_secret = fields.String(allow_none=True)
@@ -121,22 +123,22 @@ class SubscriptionIn(StrictSchema):
         Text(),
         load_default=list,
         validate=validate.Length(0, 5),
-        metadata={"description": "Several coupons, in the order in which they are taken off; after `coupon`."},
+        metadata={"description": "Several coupons, in the order in which they apply, after `coupon`."},
     )
     gift_code = Text(load_default=None, allow_none=True)
     referral_code = Text(load_default=None, allow_none=True)
     device_fingerprint = Text(
         load_default=None,
         allow_none=True,
-        metadata={"description": "What the app knows the device by, whoever signs in on it: one trial for each."},
+        metadata={"description": "Identifies the device across accounts: each device gets one trial."},
     )
-    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(
         Text(),
         load_default=list,
         validate=validate.Length(0, 20),
-        metadata={"description": "Ids of prices that go along with it, on its periods."},
+        metadata={"description": "Ids of add-on prices; they share the periods of the subscription."},
     )
 
 
@@ -161,15 +163,15 @@ class DiscountOut(StrictSchema):
 
 
 class AddonOut(StrictSchema):
-    plan = fields.String(metadata={"description": "The code of the plan that goes along."})
+    plan = fields.String(metadata={"description": "The code of the add-on's plan."})
     price = fields.Nested(PriceOut)
-    ends = Day(allow_none=True, metadata={"description": "The first day without it, where it was removed."})
+    ends = Day(allow_none=True, metadata={"description": "The first day without the add-on, if it was removed."})
 
 
 class SubscriptionOut(StrictSchema):
     id = fields.String()
     status = fields.String()
-    plan = fields.Nested(PlanBrief)
+    plan = fields.Nested(PlanSummaryOut)
     price = fields.Nested(PriceOut)
     anchor_day = fields.Integer(allow_none=True)
     started_on = Day()
@@ -186,10 +188,10 @@ class SubscriptionOut(StrictSchema):
     declinable_change = fields.Nested(
         PendingChange,
         allow_none=True,
-        metadata={"description": "The same, where it is a new price for the plan that need not be taken."},
+        metadata={"description": "The pending change, if it is a price change that the customer may decline."},
     )
     discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
-    discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order they are taken off."})
+    discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order in which they apply."})
     addons = fields.List(fields.Nested(AddonOut))
     payment_method_id = fields.String(allow_none=True)
     latest_invoice_id = fields.String(allow_none=True)
@@ -198,25 +200,25 @@ class SubscriptionOut(StrictSchema):
 
 class PlanChangeIn(StrictSchema):
     price_id = Text(required=True)
-    when = Word("auto", "now", "period_end", load_default="auto")
-    anchor_day = Int(least=1, most=31, load_default=None, allow_none=True)
+    when = Choice("auto", "now", "period_end", load_default="auto")
+    anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
 
 
 class AnchorIn(StrictSchema):
-    day = Int(least=1, most=31, required=True)
+    day = Int(minimum=1, maximum=31, required=True)
 
 
 class CancellationIn(StrictSchema):
-    when = Word("period_end", "now", load_default="period_end")
+    when = Choice("period_end", "now", load_default="period_end")
     effective_date = Day(load_default=None, allow_none=True)
-    credit = Word("none", "prorated", load_default=None, allow_none=True)
+    credit = Choice("none", "prorated", load_default=None, allow_none=True)
     reason = Text(load_default=None, allow_none=True)
-    feedback = Text(load_default=None, allow_none=True, longest=2000)
+    feedback = Text(load_default=None, allow_none=True, max_length=2000)
 
     @validates_schema
-    def the_date_goes_with_now(self, data, **kwargs):
+    def check_effective_date(self, data, **kwargs):
         if data.get("effective_date") and data["when"] == "period_end":
-            raise ValidationError("A date goes with when: now.", "effective_date")
+            raise ValidationError("effective_date requires when: now.", "effective_date")
 
 
 class SubscriptionCouponIn(StrictSchema):
@@ -227,8 +229,8 @@ class AddonIn(StrictSchema):
     price_id = Text(required=True)
 
 
-class AddonRemoval(StrictSchema):
-    when = Word("now", "period_end", load_default="now")
+class AddonRemovalQuery(StrictSchema):
+    when = Choice("now", "period_end", load_default="now")
 
 
 class PauseIn(StrictSchema):

@@ -25,7 +25,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import event_store
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
-from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.storage.database import db, fetch_all
 
 ENTRY_AMOUNT = LedgerEntry.amount_minor
@@ -234,7 +234,7 @@ def _load_invoiced_lines(subscription_ids: list[str]) -> dict[str, list]:
 
 def check_subscription(subscription: Subscription, facts: Facts, invoiced: list, now: datetime) -> Iterator[Difference]:
     """Yield the differences between a subscription's replayed history and its invoiced lines and row."""
-    timeline = replay(facts, civil_day(now, subscription.time_zone))
+    timeline = replay_timeline(facts, civil_day(now, subscription.time_zone))
     lines, account_id = {line.identity: line for line in timeline.lines}, subscription.account_id
     for identity, amount, status in invoiced:
         line = lines.pop(identity, None)

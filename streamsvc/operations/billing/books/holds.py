@@ -8,7 +8,7 @@ from streamsvc.operations.billing.books import checks
 from streamsvc.operations.billing.books.checks import Difference
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import DUE_JOB, load_locked
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import DoesNotAddUp, WrongState
 from streamsvc.storage.database import lock_row
 from streamsvc.worker import jobs
@@ -28,7 +28,7 @@ def audit_account(account_id: str, now: datetime) -> list[Difference]:
     for row, differences in checks.check_subscriptions(now, account_id):
         all_differences += differences
         own_differences = [difference for difference in differences if difference.check != checks.LINE_INVOICED_ON_TIME]
-        reasons = own_differences or (book_differences if row.status in LIVE else [])
+        reasons = own_differences or (book_differences if row.status in LIVE_STATUSES else [])
         if reasons and row.parked_at is None:
             row.parked_at, row.parked_reason = now, str(reasons[0])[:500]
     return all_differences

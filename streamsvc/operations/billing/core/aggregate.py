@@ -16,9 +16,9 @@ from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import event_store, issuing, ledger
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
-from streamsvc.rules.billing.calendar import civil_day, starts_at
-from streamsvc.rules.billing.dunning import Ladder
-from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.calendar import civil_day, start_of_day
+from streamsvc.rules.billing.dunning import DunningSchedule
+from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock_row
@@ -26,7 +26,7 @@ from streamsvc.worker import jobs
 
 DUE_JOB = "subscription.due"
 DUE_AGAIN_AFTER = timedelta(minutes=1)
-dunning_schedule_of = cache(Ladder.parse)
+dunning_schedule_of = cache(DunningSchedule.parse)
 
 
 @dataclass
@@ -45,7 +45,7 @@ class SubscriptionAggregate:
     """True once this call has done everything due: what remains due is waiting for something else."""
 
     @property
-    def dunning_schedule(self) -> Ladder:
+    def dunning_schedule(self) -> DunningSchedule:
         """The configured dunning schedule."""
         return dunning_schedule_of(current_app.extensions["settings"].dunning)
 
@@ -59,8 +59,8 @@ class SubscriptionAggregate:
         """Append an event dated `on` (default: today) and replay the history up to today."""
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
-        self.facts = self.facts.plus(event)
-        self.timeline = replay(self.facts, self.today)
+        self.facts = self.facts.with_events(event)
+        self.timeline = replay_timeline(self.facts, self.today)
 
     def create_due_invoices(
         self, reason: str, requires_payment: bool = False, review_until: datetime | None = None
@@ -85,7 +85,9 @@ class SubscriptionAggregate:
         """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
         subscription_id = self.subscription.id
-        discounts = unit_of_work.get_or_load(("discounts", subscription_id), lambda: Discount.running(subscription_id))
+        discounts = unit_of_work.get_or_load(
+            ("discounts", subscription_id), lambda: Discount.list_active(subscription_id)
+        )
         running = [discount for discount in discounts if discount.ended_at is None]
         return issuing.compute_invoice(self.account, self.subscription, lines, running, credit)
 
@@ -106,10 +108,10 @@ class SubscriptionAggregate:
 
         Replays the history only if an amount differs from the line's own: otherwise the timeline stays the same.
         """
-        booked = {identity: event_store.fact.Booked(net) for identity, net in net_minor.items()}
+        booked = {identity: event_store.fact.BookedLine(net) for identity, net in net_minor.items()}
         self.facts = replace(self.facts, booked={**self.facts.booked, **booked})
         if any(net_minor.get(line.identity, line.amount_minor) != line.amount_minor for line in self.timeline.lines):
-            self.timeline = replay(self.facts, self.today)
+            self.timeline = replay_timeline(self.facts, self.today)
 
     def save_projection(self) -> None:
         """Update the row from the history and enqueue a job for the next due moment.
@@ -151,7 +153,7 @@ def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
     facts = event_store.load_facts(subscription)
     previous = unit_of_work.cached(("replayed", subscription_id))
     is_unchanged = previous is not None and (previous.facts, previous.today) == (facts, today)
-    timeline = previous.timeline if is_unchanged else replay(facts, today)
+    timeline = previous.timeline if is_unchanged else replay_timeline(facts, today)
     return SubscriptionAggregate(account, subscription, now, today, facts, timeline, public_state(subscription))
 
 
@@ -171,7 +173,7 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
-    pending = timeline.scheduled[0] if timeline.scheduled else None
+    pending = timeline.scheduled_prices[0] if timeline.scheduled_prices else None
     row.pending_price_id = pending and pending.price.id
     row.pending_on = pending and max(pending.not_before, timeline.paid_through or timeline.paid_from)
     overdue = list_overdue_invoices(row)
@@ -205,7 +207,7 @@ def subscription_payload(subscription: Subscription) -> dict:
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
     """List the subscription's open invoices whose first collection attempt failed."""
     open_invoices = unit_of_work.get_or_load(
-        ("open invoices", subscription.id), lambda: Invoice.open_of_subscription(subscription.id)
+        ("open invoices", subscription.id), lambda: Invoice.list_open_for_subscription(subscription.id)
     )
     return [invoice for invoice in open_invoices if invoice.status == "open" and invoice.first_failed_on]
 
@@ -216,22 +218,22 @@ def compute_status(subscription: Subscription, timeline: Timeline, today: date) 
         return "canceled"
     if timeline.paused_on:
         return "paused"
-    if subscription.status == "incomplete" or timeline.started > today:
+    if subscription.status == "incomplete" or timeline.started_on > today:
         return "incomplete"
     if subscription.past_due_since:
         return "past_due"
     return "trialing" if timeline.paid_through is None else "active"
 
 
-def compute_access_until(subscription: Subscription, dunning_schedule: Ladder) -> datetime | None:
+def compute_access_until(subscription: Subscription, dunning_schedule: DunningSchedule) -> datetime | None:
     """Return the earliest known end of access: the scheduled end or the dunning suspension, whichever comes first."""
     ends = [subscription.cancel_at] if subscription.cancel_at else []
     if subscription.past_due_since:
         ends.append(dunning_schedule.suspends_on(subscription.past_due_since))
-    return starts_at(min(ends), subscription.time_zone) if ends else None
+    return start_of_day(min(ends), subscription.time_zone) if ends else None
 
 
-def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Ladder) -> datetime | None:
+def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: DunningSchedule) -> datetime | None:
     """Return the next moment at which the passage of time alone changes something; None if there is none.
 
     Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
@@ -240,7 +242,7 @@ def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Ladder)
     if row.status == "canceled" or row.parked_at:
         return None
     if row.status == "incomplete":
-        return starts_at(timeline.started, row.time_zone) if timeline.started > aggregate.today else None
+        return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
     reminder = next_reminder(aggregate)
     days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
     for invoice in list_overdue_invoices(row):
@@ -249,7 +251,7 @@ def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Ladder)
             days.append(invoice.next_attempt_on)
     if row.past_due_since:
         days.append(dunning_schedule.cancels_on(row.past_due_since))
-    moments = [starts_at(day, row.time_zone) for day in days if day]
+    moments = [start_of_day(day, row.time_zone) for day in days if day]
     if row.resumes_at and timeline.paused_on:
         moments.append(row.resumes_at)
     return min(moments, default=None)

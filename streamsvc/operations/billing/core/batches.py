@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased, lazyload, selectinload
 
 from streamsvc import clock
-from streamsvc.gateways.payments import provider
-from streamsvc.gateways.payments.interface import UNKNOWN, Charge, Outcome
+from streamsvc.gateways.payments import current_provider
+from streamsvc.gateways.payments.interface import UNKNOWN, ChargeRequest, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Payment, PaymentMethod, Subscription, TaxId
 from streamsvc.operations.billing.core import charging, event_store, ledger, referrals
@@ -107,13 +107,17 @@ def send_payments(payment_ids: Sequence[str], replayed: Mapping[str, ReplayedHis
         .where(Payment.id.in_(payment_ids))
         .order_by(Payment.id)
     )
-    payment_provider = provider()
+    payment_provider = current_provider()
     outcomes = dict(
-        zip([row.id for row in requests], payment_provider.charge_all([Charge(*row) for row in requests]), strict=True)
+        zip(
+            [row.id for row in requests],
+            payment_provider.charge_batch([ChargeRequest(*row) for row in requests]),
+            strict=True,
+        )
     )
     for payment_id in [key for key, outcome in outcomes.items() if outcome.status == UNKNOWN]:
         outcomes[payment_id] = (
-            payment_provider.find(payment_id) or outcomes[payment_id]
+            payment_provider.find_outcome(payment_id) or outcomes[payment_id]
         )  # the response may have been lost
     complete_payments(outcomes, replayed)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
-from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account
@@ -28,7 +28,7 @@ from streamsvc.operations.billing.core import issuing, ledger, notices, referral
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, dunning_schedule_of, load_locked
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.paid import RENEWAL, begins_a_period
+from streamsvc.rules.billing.paid import RENEWAL, starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage import unit_of_work
@@ -55,7 +55,7 @@ def select_invoice_method(invoice: Invoice) -> PaymentMethod | None:
 def select_account_method(account_id: str, preferred_id: str | None) -> PaymentMethod | None:
     """Return the method with this id if it has not been removed, else the account's default; None if there is none."""
     methods = unit_of_work.get_or_load(
-        ("methods", account_id), lambda: db.session.scalars(PaymentMethod.kept(account_id)).all()
+        ("methods", account_id), lambda: db.session.scalars(PaymentMethod.select_active(account_id)).all()
     )
     by_preference = sorted(methods, key=lambda method: (method.id == preferred_id, method.is_default), reverse=True)
     best = by_preference[0] if by_preference else None
@@ -94,9 +94,9 @@ def send_payment(payment_id: str) -> Payment:
     method_reference = payment.method.reference
     request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
     db.session.commit()
-    outcome = provider().charge(*request)
+    outcome = current_provider().charge(*request)
     if outcome.status == UNKNOWN:  # the response may have been lost
-        outcome = provider().find(payment_id) or outcome
+        outcome = current_provider().find_outcome(payment_id) or outcome
     return complete_payment(payment_id, outcome, clock.now())
 
 
@@ -212,7 +212,7 @@ def record_decline(
 def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
     """Return the day of the next attempt by the dunning schedule; None if there is none."""
     dunning_schedule = dunning_schedule_of(current_app.extensions["settings"].dunning)
-    return dunning_schedule.next_try(invoice.first_failed_on, today, decline_code)
+    return dunning_schedule.next_retry_on(invoice.first_failed_on, today, decline_code)
 
 
 def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
@@ -222,7 +222,7 @@ def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
         if invoice.subscription_id == aggregate.subscription.id:
             book_void(invoice, now)
     for discount in aggregate.list_discounts():
-        Coupon.give_back(discount.coupon_id)
+        Coupon.return_redemption(discount.coupon_id)
         discount.ended_at = now
     aggregate.subscription.status = "canceled"
     aggregate.subscription.cancel_reason = reason
@@ -302,7 +302,7 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
     """Return to its discount the use that a void invoice made of it."""
     conditions = sa.and_(Discount.subscription_id == invoice.subscription_id, Discount.coupon_id == line.coupon_id)
     discount = db.session.scalar(sa.select(Discount).where(conditions))
-    renews = begins_a_period(
+    renews = starts_new_period(
         (invoice_line.kind, invoice_line.item, invoice_line.cause, invoice_line.period_end)
         for invoice_line in invoice.lines
     )
@@ -331,7 +331,11 @@ def find_outcome(record: Payment | Refund, now: datetime, charge_reference: str 
     """
     record_id, is_old = record.id, record.created_at < now - SEARCH_AFTER
     db.session.commit()
-    return provider().search(record_id, charge_reference) if is_old else provider().find(record_id)
+    return (
+        current_provider().search_outcome(record_id, charge_reference)
+        if is_old
+        else current_provider().find_outcome(record_id)
+    )
 
 
 @jobs.job_handler(EXPIRE_JOB)
@@ -341,7 +345,7 @@ def expire_payment(payload: dict, now: datetime) -> None:
     if payment.status != "requires_action":
         return
     db.session.commit()
-    outcome = provider().find(payload["payment_id"])
+    outcome = current_provider().find_outcome(payload["payment_id"])
     if outcome is None or outcome.status == REQUIRES_ACTION:
         outcome = Outcome(DECLINED, decline_code="authentication_abandoned")
     complete_payment(payload["payment_id"], outcome, now)

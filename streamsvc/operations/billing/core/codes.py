@@ -24,7 +24,7 @@ def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
         raise Invalid(errors={"plans": [f"No such plan: {', '.join(sorted(unknown))}."]})
     terms = {name: body[name] for name in COUPON_TERMS}
     limits = {name: body[name] for name in COUPON_LIMITS}
-    coupon = Coupon.by_code(code)
+    coupon = Coupon.find_by_code(code)
     if coupon is None:
         coupon = Coupon(id=new_id("cou"), code=code, created_at=now, redeemed=0, **terms)
         db.session.add(coupon)
@@ -39,7 +39,7 @@ def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
 def create_gift_codes(body: dict, now: datetime) -> list[GiftCode]:
     """Create `quantity` gift codes, or a single one with a custom `code`. Raises Invalid if that code exists."""
     codes = [body["code"]] if body["code"] else [_generate_gift_code() for _ in range(body["quantity"])]
-    if body["code"] and GiftCode.by_code(body["code"]):
+    if body["code"] and GiftCode.find_by_code(body["code"]):
         raise Invalid(errors={"code": ["This gift code already exists."]})
     terms = {name: body[name] for name in ("currency", "amount_minor", "expires_at")}
     gifts = [GiftCode(id=new_id("gif"), code=code, created_at=now, **terms) for code in codes]

@@ -35,7 +35,7 @@ def grant_credit(account: Account, amount_minor: int, currency: str, reason: str
 
 def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
     """Redeem a gift code for account credit. Raises GiftCodeInvalid."""
-    gift = GiftCode.by_code(code)
+    gift = GiftCode.find_by_code(code)
     if gift is None or (gift.expires_at and gift.expires_at <= now) or not GiftCode.redeem(gift.id, account.id, now):
         raise GiftCodeInvalid
     db.session.refresh(gift)
@@ -48,6 +48,6 @@ def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
     """Apply new credit to open invoices and update the live subscription, which may no longer be past due."""
     issuing.pay_open_invoices_from_credit(account.id, currency, now)
-    subscription = Subscription.live_of(account.id)
+    subscription = Subscription.find_live(account.id)
     if subscription:
         load_locked(subscription.id, now).save_projection()

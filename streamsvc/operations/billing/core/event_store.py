@@ -91,7 +91,7 @@ def append_event(subscription: Subscription, event: fact.Event, actor: str | Non
     for name, value in data.items():
         if isinstance(value, date):
             data[name] = value.isoformat()
-        elif isinstance(value, fact.Price):
+        elif isinstance(value, fact.PriceTerms):
             data[name] = value.id
     seq = int(event.ref[1:])
     row = {
@@ -110,7 +110,7 @@ def next_event_ref(facts: fact.Facts) -> str:
     return f"e{len(facts.events)}"
 
 
-def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.Booked]]:
+def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fact.BookedLine]]:
     """Load each invoiced line's net amount after discount, and how much of it was credited.
 
     A line on a void or uncollectible invoice counts as fully credited: it was never paid, so nothing can be credited.
@@ -119,12 +119,12 @@ def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fa
     conditions = sa.and_(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor
     credited = sa.case((Invoice.status.in_(UNPAID_STATUSES), net), else_=0)
-    booked: dict[str, dict[str, fact.Booked]] = {subscription_id: {} for subscription_id in subscription_ids}
+    booked: dict[str, dict[str, fact.BookedLine]] = {subscription_id: {} for subscription_id in subscription_ids}
     invoiced_lines = sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, credited)
     for subscription_id, identity, *amounts in db.session.execute(
         invoiced_lines.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(conditions)
     ):
-        booked[subscription_id][identity] = fact.Booked(*amounts)
+        booked[subscription_id][identity] = fact.BookedLine(*amounts)
     credit_note_lines = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
@@ -133,5 +133,5 @@ def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fa
         .group_by(InvoiceLine.id)
     )
     for subscription_id, identity, amount, credited in db.session.execute(credit_note_lines):
-        booked[subscription_id][identity] = fact.Booked(amount, int(credited))
+        booked[subscription_id][identity] = fact.BookedLine(amount, int(credited))
     return booked

@@ -20,8 +20,8 @@ from streamsvc.operations.billing.core import ledger
 from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
-from streamsvc.rules.billing.invoicing import Coupon, Position, Tax, Totals, tax_to_return, total
-from streamsvc.rules.billing.paid import Line, begins_a_period
+from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
+from streamsvc.rules.billing.paid import Line, starts_new_period
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, new_id
 from streamsvc.worker import jobs
@@ -44,7 +44,7 @@ class ComputedInvoice:
     taxation: Taxation
 
     @property
-    def reductions(self) -> Iterator[tuple["Coupon | None", str, int]]:
+    def reductions(self) -> Iterator[tuple["CouponTerms | None", str, int]]:
         """Yield (coupon, line description, amount in minor units) for each discount.
 
         The coupon is None for the tax taken out of a tax-inclusive price under reverse charge.
@@ -64,7 +64,7 @@ def compute_invoice(
     positions = [_compute_position(subscription, line, taxation, i) for i, line in enumerate(lines)]
     renews = any(line.kind == "charge" for line in lines)
     coupons = [_coupon_terms(discount, lines) for discount in discounts] if renews else []
-    totals = total(positions, coupons, account_credit_minor)
+    totals = compute_totals(positions, coupons, account_credit_minor)
     return ComputedInvoice(account, subscription, subscription.currency, lines, tuple(discounts), totals, taxation)
 
 
@@ -77,12 +77,12 @@ def _compute_position(subscription: Subscription, line: Line, taxation: Taxation
 
 def _compute_credit_position(subscription: Subscription, line: Line, index: int) -> Position:
     """A credit returns tax in proportion to the amount credited, and all remaining tax with the last of the amount."""
-    original = find_line_by_identity(subscription.id, line.of)
+    original = find_line_by_identity(subscription.id, line.credited_identity)
     if original is None:  # credited before it was invoiced: in a preview of two steps at once
-        return Position(str(index), line.amount_minor, Tax())
+        return Position(str(index), line.amount_minor, TaxTerms())
     credited_net, credited_tax = credited_amounts(original.id)
-    returned = tax_to_return(original.tax_minor, original.net_minor, credited_net - line.amount_minor, credited_tax)
-    tax = Tax(original.tax_ppm, original.tax_inclusive)
+    returned = tax_to_credit(original.tax_minor, original.net_minor, credited_net - line.amount_minor, credited_tax)
+    tax = TaxTerms(original.tax_ppm, original.tax_inclusive)
     return Position(str(index), line.amount_minor, tax, tax_minor=-returned)
 
 
@@ -115,15 +115,15 @@ def credited_amounts(line_id: str) -> tuple[int, int]:
     return int(credits[0] + notes[0]), int(credits[1] + notes[1])
 
 
-def _coupon_terms(discount: Discount, lines: Sequence[Line]) -> Coupon:
+def _coupon_terms(discount: Discount, lines: Sequence[Line]) -> CouponTerms:
     coupon, position_keys = discount.coupon, None
     if coupon.plans is not None:
         plans = [load_price(line.price_id).plan.code for line in lines]
         position_keys = frozenset(str(i) for i, plan in enumerate(plans) if plan in coupon.plans)
     if coupon.percent_ppm is not None:
-        return Coupon(discount.id, percent_ppm=coupon.percent_ppm, only=position_keys)
+        return CouponTerms(discount.id, percent_ppm=coupon.percent_ppm, eligible_keys=position_keys)
     left_minor = coupon.amount_off_minor - (discount.used_minor if coupon.duration == "once" else 0)
-    return Coupon(discount.id, left_minor=left_minor, only=position_keys)
+    return CouponTerms(discount.id, remaining_minor=left_minor, eligible_keys=position_keys)
 
 
 def create_invoice(
@@ -205,7 +205,7 @@ def schedule_finalization(invoice: Invoice, moment: datetime) -> None:
 
 def list_open_invoices(account_id: str) -> list[Invoice]:
     """List the account's open invoices, oldest first."""
-    invoices = unit_of_work.get_or_load(("open invoices", account_id), lambda: Invoice.open_of(account_id))
+    invoices = unit_of_work.get_or_load(("open invoices", account_id), lambda: Invoice.list_open(account_id))
     return [invoice for invoice in invoices if invoice.status == "open"]
 
 
@@ -249,7 +249,7 @@ def build_invoice_line(subscription: Subscription | None, line, position: Positi
 
 def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceLine:
     """Build the row for a line derived from a subscription's history."""
-    credited = line.of and find_line_by_identity(subscription.id, line.of)
+    credited = line.credited_identity and find_line_by_identity(subscription.id, line.credited_identity)
     return InvoiceLine(
         kind=line.kind,
         description=describe_line(line),
@@ -283,7 +283,7 @@ def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
     """
     if not computed.discounts:
         return
-    renews = begins_a_period((line.kind, line.item, line.cause, line.period.end) for line in computed.lines)
+    renews = starts_new_period((line.kind, line.item, line.cause, line.period.end) for line in computed.lines)
     used = dict(computed.totals.discounts)
     for discount in computed.discounts:
         if discount.id not in used:
@@ -324,7 +324,7 @@ def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
     for invoice, payload in issued:
         by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
     for year, issued_in_year in by_year.items():
-        numbers = InvoiceNumber.take_block(str(year), len(issued_in_year))
+        numbers = InvoiceNumber.allocate_block(str(year), len(issued_in_year))
         for (invoice, payload), number in zip(issued_in_year, numbers, strict=True):
             invoice.number = number
             publish_event("invoice.issued", invoice.account_id, invoice.issued_at, **payload | {"number": number})

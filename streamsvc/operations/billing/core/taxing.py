@@ -9,7 +9,7 @@ from streamsvc.gateways import vies
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId, TaxRate
 from streamsvc.rules.billing import vat
-from streamsvc.rules.billing.invoicing import Tax
+from streamsvc.rules.billing.invoicing import TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, fetch_one, lock_row
@@ -30,9 +30,9 @@ class Taxation(NamedTuple):
     name: str | None
     vat_id: str | None
 
-    def tax_for(self, inclusive: bool) -> Tax:
+    def tax_for(self, inclusive: bool) -> TaxTerms:
         """Return the tax on a price that is tax-inclusive or tax-exclusive."""
-        return Tax(self.rate_ppm, inclusive, self.vat_id is not None)
+        return TaxTerms(self.rate_ppm, inclusive, self.vat_id is not None)
 
 
 def load_taxation(account: Account) -> Taxation:
@@ -47,7 +47,7 @@ def find_reverse_charge_vat_id(account: Account) -> str | None:
     With `vat_check` set to `vies` only numbers that the register confirmed count, otherwise unchecked ones too.
     """
     settings = current_app.extensions["settings"]
-    if not settings.seller_vat_id or account.country not in vat.FORMS:
+    if not settings.seller_vat_id or account.country not in vat.NUMBER_FORMATS:
         return None
     tax_id = unit_of_work.get_or_load(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
     is_accepted = tax_id and tax_id.status in (("valid",) if settings.vat_check == "vies" else ("valid", "unchecked"))
@@ -59,8 +59,8 @@ def find_reverse_charge_vat_id(account: Account) -> str | None:
 def replace_tax_id(account_id: str, number: str, now: datetime) -> TaxId:
     """Set the account's VAT number and, if `vat_check` is `vies`, enqueue a check with the register. Raises Invalid."""
     account = lock_row(Account, account_id)
-    number = vat.normal(number)
-    if vat.country_of(number) != account.country:
+    number = vat.normalize_vat_number(number)
+    if vat.vat_number_country(number) != account.country:
         raise Invalid(errors={"number": ["Must be a valid VAT number of the account's country."]})
     tax_id = db.session.get(TaxId, account_id)
     if tax_id is None or tax_id.number != number:

@@ -7,7 +7,7 @@ without a credit note leaves the amount owed on the invoice again.
 from datetime import datetime
 
 from streamsvc import clock
-from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
 from streamsvc.http import idempotency
 from streamsvc.models import Account
@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import charging, issuing, ledger
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.core.credit import apply_new_credit
-from streamsvc.rules.billing.invoicing import tax_to_return
+from streamsvc.rules.billing.invoicing import tax_to_credit
 from streamsvc.rules.money import allocate_amount
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import Invalid
@@ -50,7 +50,7 @@ def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surpl
         id=new_id("crn"),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
-        number=InvoiceNumber.take(f"CN-{now.year}"),
+        number=InvoiceNumber.allocate(f"CN-{now.year}"),
         currency=invoice.currency,
         reason=body.get("reason"),
         issued_at=now,
@@ -139,7 +139,7 @@ def _split_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> tuple[
 
 def _tax_to_return(line: InvoiceLine, net_minor: int) -> int:
     credited_minor, returned_minor = issuing.credited_amounts(line.id)
-    return tax_to_return(line.tax_minor, line.net_minor, credited_minor + net_minor, returned_minor)
+    return tax_to_credit(line.tax_minor, line.net_minor, credited_minor + net_minor, returned_minor)
 
 
 def _net_within_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> int:
@@ -165,7 +165,7 @@ def refund_invoice(invoice_id: str, body: dict, now: datetime) -> Refund:
         return resume_refund(checkpoint["refund"])
     _, invoice = lock_invoice(invoice_id)
     payment = _get_refundable_payment(invoice, body.get("payment_id"))
-    requested_minor, refundable_minor = body.get("amount_minor"), payment.left_minor
+    requested_minor, refundable_minor = body.get("amount_minor"), payment.refundable_minor
     note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
     if body.get("credit_note", True):
         note = create_credit_note(invoice, body, now, credit_surplus=False)
@@ -204,7 +204,9 @@ def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment
     if invoice.status == "void":
         raise WrongState(detail="Payments of a void invoice became account credit and cannot be refunded.")
     successful = [payment for payment in invoice.payments if payment.status in ("succeeded", "disputed")]
-    refundable = [payment for payment in successful if payment.left_minor > 0 and payment_id in (None, payment.id)]
+    refundable = [
+        payment for payment in successful if payment.refundable_minor > 0 and payment_id in (None, payment.id)
+    ]
     if not refundable:
         raise WrongState(detail="No payment of this invoice can be refunded.")
     return refundable[-1]
@@ -215,9 +217,9 @@ def send_refund(refund_id: str) -> Refund:
     refund = db.session.get(Refund, refund_id)
     request = (refund.id, refund.payment.provider_reference, refund.amount_minor, refund.currency)
     db.session.commit()
-    outcome = provider().refund(*request)
+    outcome = current_provider().refund(*request)
     if outcome.status == UNKNOWN:
-        outcome = provider().find(refund_id) or outcome
+        outcome = current_provider().find_outcome(refund_id) or outcome
     return complete_refund(refund_id, outcome, clock.now())
 
 

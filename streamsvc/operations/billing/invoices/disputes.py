@@ -18,7 +18,7 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     """
     _, invoice = lock_invoice(db.session.get(Payment, payment_id).invoice_id)
     payment = db.session.get(Payment, payment_id, populate_existing=True)
-    disputed_minor = min(payment.left_minor, payment.left_minor if amount_minor is None else amount_minor)
+    disputed_minor = min(payment.refundable_minor, payment.refundable_minor if amount_minor is None else amount_minor)
     if payment.status != "succeeded" or not disputed_minor:
         raise WrongState(detail="Only a successful payment that is not fully refunded can be disputed.")
     ledger.post_journal("dispute", invoice, now, payment.id, cash=-disputed_minor, receivable=disputed_minor)

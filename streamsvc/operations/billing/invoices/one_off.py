@@ -10,7 +10,7 @@ from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
 from streamsvc.operations.billing.core import charging, issuing, ledger
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.rules.billing.calendar import civil_day
-from streamsvc.rules.billing.invoicing import Position, total
+from streamsvc.rules.billing.invoicing import Position, compute_totals
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db, lock_row
@@ -51,7 +51,7 @@ def _create_one_off_invoice(account_id: str, body: dict, now: datetime) -> dict:
     taxation, currency = load_taxation(account), body["currency"]
     line = OneOffLine(body["description"], body["amount_minor"])
     position = Position("0", line.amount_minor, taxation.tax_for(body["tax"] == "inclusive"))
-    totals = total([position], (), ledger.account_credit(account_id, currency))
+    totals = compute_totals([position], (), ledger.account_credit(account_id, currency))
     draft = issuing.ComputedInvoice(account, None, currency, (line,), (), totals, taxation)
     invoice = issuing.create_invoice(draft, "one_off", now, civil_day(now, account.time_zone))
     return {"invoice": invoice.id, "payments": [payment.id for payment in create_one_off_payments(invoice, now)]}

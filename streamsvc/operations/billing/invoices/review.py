@@ -15,7 +15,7 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.invoices.one_off import OneOffLine
-from streamsvc.rules.billing.invoicing import Position, Tax, Totals, total
+from streamsvc.rules.billing.invoicing import Position, TaxTerms, Totals, compute_totals
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import unit_of_work
@@ -30,7 +30,9 @@ def review_deadline(now: datetime) -> datetime | None:
 
 def list_drafts(aggregate: SubscriptionAggregate, include_held: bool) -> list[Invoice]:
     """List the subscription's drafts, oldest first; held ones only with `include_held`."""
-    return [invoice for invoice in Invoice.drafts_of(aggregate.subscription.id) if include_held or invoice.finalizes_at]
+    return [
+        invoice for invoice in Invoice.list_drafts(aggregate.subscription.id) if include_held or invoice.finalizes_at
+    ]
 
 
 def finalize_drafts(aggregate: SubscriptionAggregate, include_held: bool = False) -> list[Invoice]:
@@ -120,8 +122,8 @@ def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: date
     invoice = lock_draft(invoice_id)
     existing_rows = [row for row in invoice.lines if row.kind != "discount"]
     taxation = load_taxation(db.session.get(Account, invoice.account_id))
-    tax = Tax(taxation.rate_ppm, inclusive, "vat_id" in invoice.customer)
-    totals = total([*map(_line_position, existing_rows), Position("", line.amount_minor, tax)])
+    tax = TaxTerms(taxation.rate_ppm, inclusive, "vat_id" in invoice.customer)
+    totals = compute_totals([*map(_line_position, existing_rows), Position("", line.amount_minor, tax)])
     for row, position in zip(existing_rows, totals.positions[:-1], strict=True):
         row.tax_minor = position.tax_minor
     rows = [issuing.build_invoice_line(None, line, totals.positions[-1])]
@@ -143,7 +145,9 @@ def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: date
 
 
 def _line_position(row: InvoiceLine) -> Position:
-    return Position(row.id, row.amount_minor, Tax(row.tax_ppm, row.tax_inclusive), row.discount_minor, row.tax_minor)
+    return Position(
+        row.id, row.amount_minor, TaxTerms(row.tax_ppm, row.tax_inclusive), row.discount_minor, row.tax_minor
+    )
 
 
 def _update_totals(invoice: Invoice, totals: Totals, now: datetime) -> None:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.gateways.payments import provider
-from streamsvc.gateways.payments.interface import MethodRefused
+from streamsvc.gateways.payments import current_provider
+from streamsvc.gateways.payments.interface import PaymentMethodRejected
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Subscription
 from streamsvc.operations.billing.core import charging, notices
@@ -24,13 +24,13 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
 
     Enqueues the expiry notice for a card. Raises Invalid.
     """
-    payment_provider = provider()
+    payment_provider = current_provider()
     try:
         card = payment_provider.attach(token, account_id, find_customer_reference(account_id, payment_provider.name))
-    except MethodRefused as error:
+    except PaymentMethodRejected as error:
         raise Invalid(errors={"token": [f"The payment provider refused it: {error.decline_code}."]}) from None
     lock_row(Account, account_id)
-    is_first = PaymentMethod.default_of(account_id) is None
+    is_first = PaymentMethod.find_default(account_id) is None
     method = PaymentMethod(
         account_id=account_id,
         provider=payment_provider.name,
@@ -56,17 +56,19 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
 def notify_card_expiring(payload: dict, now: datetime) -> None:
     """Notify the account that the card which pays for its live subscription is about to expire."""
     method = db.session.get(PaymentMethod, payload["method_id"])
-    account, subscription = db.session.get(Account, method.account_id), Subscription.live_of(method.account_id)
+    account, subscription = db.session.get(Account, method.account_id), Subscription.find_live(method.account_id)
     if subscription and charging.select_account_method(account.id, subscription.payment_method_id) is method:
         notices.enqueue_card_expiring_notice(method, account, subscription, now)
 
 
 def start_card_setup(account_id: str) -> dict:
     """Return {provider, client_secret}, with which a front end verifies a card before adding it. Raises Invalid."""
-    payment_provider = provider()
+    payment_provider = current_provider()
     try:
-        client_secret = payment_provider.set_up(account_id, find_customer_reference(account_id, payment_provider.name))
-    except MethodRefused as error:
+        client_secret = payment_provider.create_setup_secret(
+            account_id, find_customer_reference(account_id, payment_provider.name)
+        )
+    except PaymentMethodRejected as error:
         raise Invalid(errors={"": [f"The payment provider refused it: {error.decline_code}."]}) from None
     return {"provider": payment_provider.name, "client_secret": client_secret}
 
@@ -90,7 +92,7 @@ def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
     """Remove the method. If it was the default, the one added last becomes the default."""
     was_default, method.is_default, method.removed_at = method.is_default, False, now
     db.session.flush()
-    newest_method = PaymentMethod.kept(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
+    newest_method = PaymentMethod.select_active(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
     new_default = db.session.scalar(newest_method)
     if was_default and new_default:
         new_default.is_default = True
@@ -102,7 +104,7 @@ def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
     If a payment succeeds, the method becomes the default.
     """
     lock_row(Account, method.account_id)
-    subscription = Subscription.live_of(method.account_id)
+    subscription = Subscription.find_live(method.account_id)
     payments, is_overdue = (
         one_off.create_overdue_one_off_payments(method, now),
         bool(subscription and subscription.past_due_since),

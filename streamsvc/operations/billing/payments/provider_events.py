@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments import current_provider
 from streamsvc.models.subscriptions import Payment, ProviderEvent
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.invoices import corrections, disputes
@@ -25,7 +25,7 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
 
     `body`: the raw request body.
     """
-    event = provider().event(body, signature)
+    event = current_provider().parse_event(body, signature)
     if event is None:
         return False
     event_object = event["data"]["object"]
@@ -54,7 +54,7 @@ def handle_provider_event(payload: dict, now: datetime) -> None:
     if kind == REFUND_FAILED and payload["refund_id"]:
         corrections.record_refund_failure(payload["refund_id"], now)
     elif payment and kind in INTENT_EVENTS:
-        _complete_payment(payment, provider().state(payload["intent"]), now)
+        _complete_payment(payment, current_provider().retrieve_outcome(payload["intent"]), now)
     elif (
         payment
         and kind in (*DISPUTE_OPENED_EVENTS, DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED)
@@ -81,7 +81,7 @@ def _update_dispute(payment: Payment, kind: str, payload: dict, reference: str, 
     """Record the dispute of a payment or its being won. The closing event may arrive before the opening one."""
     is_won = kind == DISPUTE_FUNDS_REINSTATED or payload["status"] == "won"
     is_new = kind != DISPUTE_FUNDS_REINSTATED and not (kind in DISPUTE_OPENED_EVENTS and _is_dispute_closed(reference))
-    if is_new and payment.status == "succeeded" and payment.left_minor:
+    if is_new and payment.status == "succeeded" and payment.refundable_minor:
         payment = disputes.record_dispute(payment.id, now, _disputed_amount(payment, payload))
     if payment.status == "disputed" and is_won and kind not in DISPUTE_OPENED_EVENTS:
         disputes.record_dispute_won(payment.id, now)

@@ -17,9 +17,9 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.rules.billing import invoicing
 from streamsvc.rules.billing.calendar import Interval
-from streamsvc.rules.billing.facts import BASE
-from streamsvc.rules.billing.facts import Price as PriceFacts
-from streamsvc.rules.billing.recurring import PAYMENT_FAILED, Movement, Step, monthly, movements
+from streamsvc.rules.billing.facts import BASE_ITEM
+from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
+from streamsvc.rules.billing.recurring import INVOLUNTARY_REASONS, Movement, RateStep, compute_movements, monthly_rate
 from streamsvc.storage.database import fetch_all
 
 ISSUED_INVOICE_CONDITIONS = (Invoice.number.is_not(None), Invoice.status != "void")
@@ -34,12 +34,12 @@ def iter_account_movements() -> Iterator[tuple[str, str, list[Movement]]]:
     A transferred subscription counts as its current owner's from the beginning: a transfer does not change the sums.
     """
     for (account, currency), steps in _load_rate_steps().items():
-        if account_movements := movements(steps):
+        if account_movements := compute_movements(steps):
             yield account, currency, account_movements
 
 
-def _load_rate_steps() -> dict[tuple[str, str], list[Step]]:
-    steps: dict[tuple[str, str], list[Step]] = {}
+def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
+    steps: dict[tuple[str, str], list[RateStep]] = {}
     rates = {}
     for row in fetch_all(_rate_events_statement()):
         steps.setdefault((row.account_id, row.currency), []).append(_event_step(row))
@@ -48,26 +48,26 @@ def _load_rate_steps() -> dict[tuple[str, str], list[Step]]:
         if key not in rates:
             rates[key] = _compute_monthly_rate(*key)
         on = max(row.period_start, row.created_at.date())
-        step = Step(on, row.subscription_id, "rate", row.item, rates[key])
+        step = RateStep(on, row.subscription_id, "rate", row.item, rates[key])
         steps.setdefault((row.account_id, row.currency), []).append(step)
     return steps
 
 
-def _event_step(row) -> Step:
+def _event_step(row) -> RateStep:
     """Return the effect of an event on the rate."""
     on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
-        return Step(
+        return RateStep(
             row.on,
             row.subscription_id,
             "rate",
-            BASE,
+            BASE_ITEM,
             _compute_monthly_rate(row.data["price"], 0, None, row.included_tax_ppm),
         )
     if row.kind == "addon_removed":
-        return Step(on, row.subscription_id, "rate", row.data["item"], 0)
-    involuntary = row.kind == "canceled" and row.cancel_reason in PAYMENT_FAILED
-    return Step(on, row.subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)
+        return RateStep(on, row.subscription_id, "rate", row.data["item"], 0)
+    involuntary = row.kind == "canceled" and row.cancel_reason in INVOLUNTARY_REASONS
+    return RateStep(on, row.subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)
 
 
 def _rate_changes_statement():
@@ -130,7 +130,9 @@ def _rate_changes_statement():
         .where(InvoiceLine.kind == "charge", *ISSUED_INVOICE_CONDITIONS)
         .subquery()
     )
-    is_changed = sa.or_(lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms, lines.c.item != BASE)
+    is_changed = sa.or_(
+        lines.c.terms_before.is_(None), lines.c.terms_before != lines.c.terms, lines.c.item != BASE_ITEM
+    )
     return sa.select(lines).where(is_changed).order_by(lines.c.period_start)
 
 
@@ -161,13 +163,13 @@ def _compute_monthly_rate(price_id: str, intro: int, coupon_ids: str | None, inc
     price = fetch_all(sa.select(Price.__table__).where(Price.id == price_id))[0]
     amount_minor = price.intro_amount_minor if intro else price.amount_minor
     terms = PriceFacts(price.id, amount_minor, Interval(price.interval, price.interval_count))
-    return monthly(
+    return monthly_rate(
         terms,
         [_load_coupon_terms(coupon_id) for coupon_id in (coupon_ids or "").split(",") if coupon_id],
         included_tax_ppm,
     )
 
 
-def _load_coupon_terms(coupon_id: str) -> invoicing.Coupon:
+def _load_coupon_terms(coupon_id: str) -> invoicing.CouponTerms:
     row = fetch_all(sa.select(Coupon.percent_ppm, Coupon.amount_off_minor).where(Coupon.id == coupon_id))[0]
-    return invoicing.Coupon(coupon_id, row.percent_ppm, row.amount_off_minor)
+    return invoicing.CouponTerms(coupon_id, row.percent_ppm, row.amount_off_minor)

@@ -7,14 +7,14 @@ import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Subscription
 from streamsvc.operations.billing.reporting.rates import iter_account_movements
-from streamsvc.rules.billing.facts import BASE
-from streamsvc.rules.billing.recurring import CHURN, NEW, REACTIVATION, Movement, Span, spans
+from streamsvc.rules.billing.facts import BASE_ITEM
+from streamsvc.rules.billing.recurring import CHURN, NEW, REACTIVATION, Movement, ReportPeriod, report_periods
 from streamsvc.storage.database import fetch_all
 
 
 def retention_report(start: date, end: date, interval: str) -> dict:
     """Return the report in the shape of RetentionOut for the UTC days [start, end)."""
-    report_spans = spans(start, end, interval)
+    report_spans = report_periods(start, end, interval)
     account_movements = [movements for _, _, movements in iter_account_movements()]
     return {
         "subscribers": count_subscribers(account_movements, report_spans),
@@ -23,7 +23,7 @@ def retention_report(start: date, end: date, interval: str) -> dict:
     }
 
 
-def count_subscribers(account_movements: list[list[Movement]], report_spans: list[Span]) -> list[dict]:
+def count_subscribers(account_movements: list[list[Movement]], report_spans: list[ReportPeriod]) -> list[dict]:
     """Return for each span the subscribers at its start and end, and the new, reactivated, and churned ones.
 
     Churn is split into voluntary and involuntary, which means for lack of payment.
@@ -32,7 +32,7 @@ def count_subscribers(account_movements: list[list[Movement]], report_spans: lis
     for movement in [movement for movements in account_movements for movement in movements]:
         if movement.on < report_spans[0].start:
             opening += (movement.kind in (NEW, REACTIVATION)) - (movement.kind == CHURN)
-        elif span := next((span for span in report_spans if span.holds(movement.on)), None):
+        elif span := next((span for span in report_spans if span.contains(movement.on)), None):
             kind = ("involuntary" if movement.involuntary else "voluntary") if movement.kind == CHURN else movement.kind
             counts[span.label, kind] += 1
     rows = []
@@ -49,12 +49,12 @@ def count_subscribers(account_movements: list[list[Movement]], report_spans: lis
     return rows
 
 
-def count_trials(report_spans: list[Span]) -> list[dict]:
+def count_trials(report_spans: list[ReportPeriod]) -> list[dict]:
     """Return for each span the trials that ended in it and how many converted to a paid subscription."""
     is_paid = (
         sa.select(InvoiceLine.subscription_id)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
-        .where(InvoiceLine.kind == "charge", InvoiceLine.item == BASE)  # an add-on is charged in the trial too
+        .where(InvoiceLine.kind == "charge", InvoiceLine.item == BASE_ITEM)  # an add-on is charged in the trial too
         .where(InvoiceLine.subscription_id == Subscription.id)
         .where(Invoice.status == "paid", Invoice.total_minor > 0)
         .exists()
@@ -66,7 +66,7 @@ def count_trials(report_spans: list[Span]) -> list[dict]:
     )
     ended, converted = Counter(), Counter()
     for day, ended_count, converted_count in fetch_all(statement):
-        label = next(span.label for span in report_spans if span.holds(day))
+        label = next(span.label for span in report_spans if span.contains(day))
         ended[label] += ended_count
         converted[label] += int(converted_count)
     return [
@@ -80,11 +80,11 @@ def count_trials(report_spans: list[Span]) -> list[dict]:
     ]
 
 
-def count_cohorts(account_movements: list[list[Movement]], report_spans: list[Span]) -> list[dict]:
+def count_cohorts(account_movements: list[list[Movement]], report_spans: list[ReportPeriod]) -> list[dict]:
     """Return for each span the number of its new subscribers, and how many remained at its end and each later one's."""
     staying: dict[str, Counter] = {span.label: Counter() for span in report_spans}
     for movements in account_movements:
-        cohort = next((span.label for span in report_spans if movements and span.holds(movements[0].on)), None)
+        cohort = next((span.label for span in report_spans if movements and span.contains(movements[0].on)), None)
         if cohort is None:
             continue
         for span in report_spans:
@@ -93,7 +93,7 @@ def count_cohorts(account_movements: list[list[Movement]], report_spans: list[Sp
     rows = []
     for index, span in enumerate(report_spans):
         counts = [staying[span.label][later.label] for later in report_spans[index:]]
-        size = sum(1 for movements in account_movements if movements and span.holds(movements[0].on))
+        size = sum(1 for movements in account_movements if movements and span.contains(movements[0].on))
         rows.append({"period": span.label, "size": size, "staying": counts})
     return rows
 

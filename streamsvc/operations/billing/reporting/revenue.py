@@ -15,7 +15,7 @@ from streamsvc.models.subscriptions import (
     Price,
 )
 from streamsvc.operations.billing.reporting.rates import iter_account_movements
-from streamsvc.rules.billing.recurring import MOVEMENTS, Span, spans
+from streamsvc.rules.billing.recurring import MOVEMENTS, ReportPeriod, report_periods
 from streamsvc.storage.database import fetch_all
 
 LEDGER_MEASURES = {
@@ -36,7 +36,7 @@ LEDGER_MEASURES = {
 def revenue_report(start: date, end: date, interval: str) -> dict:
     """Return the report in the shape of RevenueOut for the UTC days [start, end)."""
     return {
-        "mrr": compute_mrr(spans(start, end, interval)),
+        "mrr": compute_mrr(report_periods(start, end, interval)),
         "revenue": sum_ledger(start, end, interval),
         "by_plan": revenue_by_plan(start, end, interval),
         "by_country": revenue_by_country(start, end, interval),
@@ -44,14 +44,14 @@ def revenue_report(start: date, end: date, interval: str) -> dict:
     }
 
 
-def compute_mrr(report_spans: list[Span]) -> list[dict]:
+def compute_mrr(report_spans: list[ReportPeriod]) -> list[dict]:
     """Return for each span and currency the MRR at its start, the movements, and the MRR at its end."""
     opening, movement_totals = Counter(), Counter()
     for _, currency, account_movements in iter_account_movements():
         for movement in account_movements:
             if movement.on < report_spans[0].start:
                 opening[currency] += movement.amount_minor
-            elif span := next((span for span in report_spans if span.holds(movement.on)), None):
+            elif span := next((span for span in report_spans if span.contains(movement.on)), None):
                 movement_totals[currency, span.label, movement.kind] += movement.amount_minor
     rows = []
     for span in report_spans:

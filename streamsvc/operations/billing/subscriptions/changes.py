@@ -15,8 +15,8 @@ from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.operations.billing.subscriptions.subscribe import cancel_abandoned_start, raise_if_not_paid
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.access import GIVES_ACCESS
-from streamsvc.rules.billing.changes import first_day_without, is_upgrade
+from streamsvc.rules.billing.access import ACCESS_STATUSES
+from streamsvc.rules.billing.changes import first_day_after_cancellation, is_upgrade
 from streamsvc.rules.refusals.billing import PaymentFailed, PaymentOverdue, WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
@@ -51,7 +51,7 @@ def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> Non
     During a trial `auto` means now. Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
     """
     require_changeable(aggregate)
-    price = Price.on_sale(body["price_id"], aggregate.account.country)
+    price = Price.find_on_sale(body["price_id"], aggregate.account.country)
     check_new_price(aggregate, price, body.get("anchor_day"))
     is_trial = aggregate.timeline.paid_through is None
     when = body.get("when") or "auto"
@@ -84,7 +84,7 @@ def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, ancho
         )
     if price.id == aggregate.timeline.price.id:
         raise Invalid(errors={"price_id": ["The subscription already has this price."]})
-    addons = aggregate.timeline.prices.keys() - {fact.BASE}
+    addons = aggregate.timeline.prices.keys() - {fact.BASE_ITEM}
     if price.plan.code in addons or (addons and price.terms.interval != aggregate.timeline.price.interval):
         raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(addons))}."]})
     if anchor_day and not price.terms.interval.months:
@@ -95,7 +95,7 @@ def cancel_scheduled_change(aggregate: SubscriptionAggregate, actor: str) -> Non
     """Cancel a price change scheduled for the period's end, other than a price migration. Raises WrongState."""
     if aggregate.timeline.ended_on:
         raise WrongState
-    if any(scheduled.only_from is None for scheduled in aggregate.timeline.scheduled):
+    if any(scheduled.only_from is None for scheduled in aggregate.timeline.scheduled_prices):
         aggregate.record_event(fact.PriceScheduled, None, aggregate.today, actor=actor)
 
 
@@ -130,7 +130,7 @@ def cancel_subscription(aggregate: SubscriptionAggregate, body: dict, actor: str
         if aggregate.timeline.ends_on is None or aggregate.timeline.ends_on > aggregate.today:
             return
         body = {"effective_date": aggregate.today}  # it ended during a pause: credit the remaining paid days
-    tomorrow = first_day_without(aggregate.today)
+    tomorrow = first_day_after_cancellation(aggregate.today)
     effective = body.get("effective_date") or (aggregate.today if aggregate.timeline.paused_on else tomorrow)
     if effective > tomorrow:
         aggregate.record_event(fact.EndScheduled, effective, is_prorated, actor=actor)
@@ -181,12 +181,12 @@ def require_changeable(aggregate: SubscriptionAggregate) -> None:
     has a draft under review.
     """
     require_no_billing_hold(aggregate)
-    if aggregate.dunning_schedule.step(aggregate.subscription.past_due_since, aggregate.today) not in (
+    if aggregate.dunning_schedule.stage(aggregate.subscription.past_due_since, aggregate.today) not in (
         "clear",
         "grace",
     ):
         raise PaymentOverdue
-    if aggregate.subscription.status not in GIVES_ACCESS:
+    if aggregate.subscription.status not in ACCESS_STATUSES:
         raise WrongState
     if review.list_drafts(aggregate, include_held=True):
         raise WrongState(detail="An invoice of this subscription is under review; try again when the review is done.")

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subscription
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
-from streamsvc.rules.billing.access import LIVE
-from streamsvc.rules.billing.facts import BASE
+from streamsvc.rules.billing.access import LIVE_STATUSES
+from streamsvc.rules.billing.facts import BASE_ITEM
 from streamsvc.rules.refusals.billing import CouponInvalid, WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db
@@ -24,7 +24,7 @@ def redeem_coupons(subscription: Subscription, codes, addon_plans, now) -> None:
 
 
 def _redeem_coupon(subscription: Subscription, code: str, plans: set[str], now) -> None:
-    coupon, running = Coupon.by_code(code), Discount.running(subscription.id)
+    coupon, running = Coupon.find_by_code(code), Discount.list_active(subscription.id)
     if coupon is None or not coupon.is_usable(now) or not _is_eligible(coupon, subscription, plans):
         raise CouponInvalid
     if len(running) >= MAX_RUNNING_COUPONS or (
@@ -53,7 +53,7 @@ def _is_eligible(coupon: Coupon, subscription: Subscription, plans: set[str]) ->
     ended_subscription = sa.exists().where(
         Subscription.account_id == subscription.account_id,
         Subscription.id != subscription.id,
-        Subscription.status.not_in(LIVE),
+        Subscription.status.not_in(LIVE_STATUSES),
         Invoice.subscription_id == Subscription.id,
         Invoice.number.is_not(None),
     )
@@ -78,12 +78,12 @@ def add_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
     """Redeem one more coupon; it applies from the next invoice on. Raises CouponInvalid, WrongState."""
     if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState
-    redeem_coupons(aggregate.subscription, [code], aggregate.timeline.prices.keys() - {BASE}, aggregate.now)
+    redeem_coupons(aggregate.subscription, [code], aggregate.timeline.prices.keys() - {BASE_ITEM}, aggregate.now)
 
 
 def remove_coupon(aggregate: SubscriptionAggregate, code: str) -> None:
     """Remove a coupon from the subscription. Its redemption stays counted. Raises NotFound."""
-    for discount in Discount.running(aggregate.subscription.id):
+    for discount in Discount.list_active(aggregate.subscription.id):
         if discount.coupon.code == code:
             discount.ended_at = aggregate.now
             return

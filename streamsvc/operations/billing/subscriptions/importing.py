@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from marshmallow import ValidationError
 from sqlalchemy.exc import IntegrityError
 
-from streamsvc.gateways.payments import provider
+from streamsvc.gateways.payments import current_provider
 from streamsvc.http.edge import flatten_messages, parse_strict_json
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Price, Subscription
@@ -28,11 +28,11 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.billing import AlreadySubscribed
 from streamsvc.rules.refusals.requests import Invalid, Malformed
-from streamsvc.schemas.admin.subscribers import SubscriberLine
+from streamsvc.schemas.admin.subscribers import SubscriberRowIn
 from streamsvc.storage.database import db, lock_row
 
 IMPORT_ACTOR = "import"
-LINE_SCHEMA = SubscriberLine()
+LINE_SCHEMA = SubscriberRowIn()
 
 
 class SubscriberRejection(NamedTuple):
@@ -144,11 +144,16 @@ def _get_or_create_account(subscriber: dict, now: datetime) -> Account:
 
 def _get_or_create_payment_method(account: Account, details: dict, now: datetime) -> PaymentMethod:
     """Return the payment method with the provider's reference, storing it if it is new."""
-    statement = PaymentMethod.kept(account.id).where(PaymentMethod.reference == details["reference"])
+    statement = PaymentMethod.select_active(account.id).where(PaymentMethod.reference == details["reference"])
     method = db.session.scalar(statement)
     if method is None:
-        is_first = PaymentMethod.default_of(account.id) is None
-        values = {"account_id": account.id, "provider": provider().name, "is_default": is_first, "created_at": now}
+        is_first = PaymentMethod.find_default(account.id) is None
+        values = {
+            "account_id": account.id,
+            "provider": current_provider().name,
+            "is_default": is_first,
+            "created_at": now,
+        }
         method = PaymentMethod(**values, **details)
         db.session.add(method)
         db.session.flush()

@@ -10,8 +10,8 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_line
 from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
-from streamsvc.rules.billing.calendar import moment_of, starts_at
-from streamsvc.rules.billing.lines import replay
+from streamsvc.rules.billing.calendar import resolve_moment, start_of_day
+from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -71,7 +71,7 @@ def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[S
         changes.cancel_subscription(aggregate, body, account_id)
     elif body.get("resumes_at"):
         changes.pause_subscription(
-            aggregate, moment_of(body["resumes_at"], aggregate.subscription.time_zone), account_id
+            aggregate, resolve_moment(body["resumes_at"], aggregate.subscription.time_zone), account_id
         )
     return aggregate, last_invoice_id
 
@@ -101,7 +101,7 @@ def next_renewal_view(aggregate: SubscriptionAggregate, after: dict | None = Non
             aggregate.compute_invoice(first_lines), "renewal", aggregate.now, day, requires_payment=True
         )
         db.session.flush()
-        timeline = replay(facts, day)
+        timeline = replay_timeline(facts, day)
     day = timeline.next_bill_on
     due_lines = day and _new_lines_on(aggregate, timeline, day)
     return computed_invoice_view(aggregate.compute_invoice(due_lines), day) if due_lines else None
@@ -112,8 +112,8 @@ def cancellation_credit_view(aggregate: SubscriptionAggregate) -> dict | None:
     day = aggregate.timeline.ends_on
     if day is None or day <= aggregate.today:
         return None
-    ends_at = starts_at(day, aggregate.subscription.time_zone)
-    aggregate_at_end = replace(aggregate, now=ends_at, today=day, timeline=replay(aggregate.facts, day))
+    ends_at = start_of_day(day, aggregate.subscription.time_zone)
+    aggregate_at_end = replace(aggregate, now=ends_at, today=day, timeline=replay_timeline(aggregate.facts, day))
     renewal.apply_expirations(aggregate_at_end)
     invoices = aggregate_at_end.create_due_invoices("cancellation")
     db.session.flush()
@@ -123,7 +123,7 @@ def cancellation_credit_view(aggregate: SubscriptionAggregate) -> dict | None:
 def _new_lines_on(aggregate: SubscriptionAggregate, timeline: Timeline, day: date) -> list[Line]:
     """Return the lines that replaying up to `day` adds to those booked or in the timeline."""
     known_identities = set(aggregate.facts.booked) | {line.identity for line in timeline.lines}
-    return [line for line in replay(aggregate.facts, day).lines if line.identity not in known_identities]
+    return [line for line in replay_timeline(aggregate.facts, day).lines if line.identity not in known_identities]
 
 
 def computed_invoice_view(computed: ComputedInvoice, due_date) -> dict:

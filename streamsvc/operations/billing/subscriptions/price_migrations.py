@@ -12,7 +12,7 @@ from streamsvc.models.subscriptions import Price, PriceMigration, Subscription
 from streamsvc.operations.billing.core import notices
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.access import LIVE
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
@@ -54,7 +54,7 @@ def migration_view(migration: PriceMigration) -> dict:
 def affected_subscriptions_statement(migration: PriceMigration):
     """Return a statement that selects the ids of the live subscriptions to be migrated."""
     statement = sa.select(Subscription.id).where(
-        Subscription.price_id == migration.from_price_id, Subscription.status.in_(LIVE)
+        Subscription.price_id == migration.from_price_id, Subscription.status.in_(LIVE_STATUSES)
     )
     if migration.started_before:
         statement = statement.where(Subscription.started_on < migration.started_before)
@@ -120,9 +120,8 @@ def _withdraw_new_price(aggregate: SubscriptionAggregate, migration: PriceMigrat
 def find_scheduled_event(aggregate: SubscriptionAggregate, migration: PriceMigration) -> fact.PriceScheduled | None:
     """Find the event by which the migration is scheduled for the subscription's renewal."""
     terms = (migration.to_price_id, migration.effective, migration.from_price_id)
-    matching = [
-        event for event in aggregate.timeline.scheduled if (event.price.id, event.not_before, event.only_from) == terms
-    ]
+    scheduled = aggregate.timeline.scheduled_prices
+    matching = [event for event in scheduled if (event.price.id, event.not_before, event.only_from) == terms]
     return matching[0] if matching else None
 
 

@@ -62,7 +62,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
         return []
     is_starting = (
         subscription.status == "incomplete"
-        and aggregate.timeline.started <= aggregate.today
+        and aggregate.timeline.started_on <= aggregate.today
         and subscription.latest_invoice_id is None
     )
     if (
@@ -115,7 +115,7 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
         end_unpaid_trial(aggregate, current_app.extensions["settings"].trial_without_card)
     elif (
         subscription.past_due_since
-        and aggregate.dunning_schedule.step(subscription.past_due_since, aggregate.today) == "over"
+        and aggregate.dunning_schedule.stage(subscription.past_due_since, aggregate.today) == "over"
     ):
         end_subscription(
             aggregate,

@@ -65,7 +65,7 @@ def start_subscription(
     `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method.
     """
     replace_abandoned_start(account, now)
-    price = Price.on_sale(body["price_id"], account.country)
+    price = Price.find_on_sale(body["price_id"], account.country)
     if price is None:
         raise Invalid(errors={"price_id": ["No such price is on sale in the account's country."]})
     method = get_requested_method(account, body.get("payment_method_id"))
@@ -103,7 +103,7 @@ def start_subscription(
     for addon in addons:
         aggregate.record_event(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
     aggregate.create_due_invoices("start", requires_payment=True)
-    open_invoices = [invoice for invoice in Invoice.open_of(account.id) if invoice.subscription_id == subscription.id]
+    open_invoices = [invoice for invoice in Invoice.list_open(account.id) if invoice.subscription_id == subscription.id]
     if open_invoices and method is None and payment_method_required:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
     if not open_invoices and subscription.started_on <= today:
@@ -121,7 +121,7 @@ def replace_abandoned_start(account: Account, now: datetime) -> None:
 
     Such a start is canceled to make way for the new one. Raises PaymentInProgress if its payment is in flight.
     """
-    subscription = Subscription.live_of(account.id)
+    subscription = Subscription.find_live(account.id)
     if subscription is None:
         return
     is_waiting = subscription.status == "incomplete" and db.session.scalar(
@@ -139,7 +139,9 @@ def replace_abandoned_start(account: Account, now: datetime) -> None:
 def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
     """Cancel a start whose payment was never authenticated. Raises PaymentInProgress if a payment is in flight."""
     payments = [
-        payment for invoice in Invoice.open_of_subscription(aggregate.subscription.id) for payment in invoice.payments
+        payment
+        for invoice in Invoice.list_open_for_subscription(aggregate.subscription.id)
+        for payment in invoice.payments
     ]
     if any(payment.is_in_flight and payment.status != "requires_action" for payment in payments):
         raise PaymentInProgress
@@ -155,7 +157,7 @@ def get_addon_prices(account: Account, base_price: Price, price_ids) -> list[Pri
 
     Raises Invalid.
     """
-    prices = [Price.on_sale(price_id, account.country) for price_id in price_ids]
+    prices = [Price.find_on_sale(price_id, account.country) for price_id in price_ids]
     fitting = [
         price and (price.currency, price.terms.interval) == (base_price.currency, base_price.terms.interval)
         for price in prices
@@ -176,7 +178,7 @@ def check_anchor_day(price: Price, day: int | None) -> None:
 def get_requested_method(account: Account, method_id: str | None) -> PaymentMethod | None:
     """Return the account's payment method with this id, or its default if `method_id` is None. Raises Invalid."""
     if method_id is None:
-        return PaymentMethod.default_of(account.id)
+        return PaymentMethod.find_default(account.id)
     method = PaymentMethod.of(account.id, method_id)
     if method is None:
         raise Invalid(errors={"payment_method_id": ["No such payment method."]})

@@ -28,7 +28,7 @@ def transfer_subscription(subscription_id: str, to_account_id: str, now: datetim
     aggregate, new_owner = load_locked(subscription_id, now), db.session.get(Account, to_account_id)
     if new_owner is None or new_owner.status != "active" or new_owner.id == aggregate.account.id:
         raise Invalid(errors={"account_id": ["Must be another account that is active."]})
-    if Subscription.live_of(new_owner.id):
+    if Subscription.find_live(new_owner.id):
         raise AlreadySubscribed(detail="That account already has a live subscription.")
     require_transferable(aggregate)
     aggregate.record_event(fact.Transferred, aggregate.account.id, new_owner.id, actor=actor)
@@ -45,7 +45,7 @@ def require_transferable(aggregate: SubscriptionAggregate) -> None:
     """Raise WrongState while something is owed or being paid, so that it stays clear whose debt it is."""
     unpaid = [
         invoice
-        for invoice in Invoice.open_of(aggregate.account.id)
+        for invoice in Invoice.list_open(aggregate.account.id)
         if invoice.subscription_id == aggregate.subscription.id
     ]
     unpaid += review.list_drafts(aggregate, include_held=True)

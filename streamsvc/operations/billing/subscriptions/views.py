@@ -27,7 +27,7 @@ def subscription_view(subscription: Subscription) -> dict:
         migration.to_price_id == subscription.pending_price_id for migration in list_declinable_migrations(subscription)
     )
     view["declinable_change"] = pending if can_decline else None
-    view["discounts"] = [discount_view(discount) for discount in Discount.running(subscription.id)]
+    view["discounts"] = [discount_view(discount) for discount in Discount.list_active(subscription.id)]
     view["discount"] = view["discounts"][0] if view["discounts"] else None
     view["addons"] = addon_views(subscription)
     return view

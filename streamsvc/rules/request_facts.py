@@ -1,0 +1,21 @@
+"""The facts of a request that operations need: who sends it from where."""
+
+from dataclasses import dataclass
+
+from streamsvc.rules.rate_limits import source_network
+
+
+@dataclass(frozen=True)
+class RequestFacts:
+    """Read once by the HTTP layer and passed down, so that operations do not depend on a current request."""
+
+    address: str | None
+    """The client's IP address, after trusted proxies and X-End-User-Address."""
+    city: str | None
+    """The client's city as reported by a trusted proxy; None if unknown."""
+    user_agent: str
+
+    @property
+    def network(self) -> str:
+        """The address as rate limits count it: an IPv4 address, or the /64 of an IPv6 address."""
+        return source_network(self.address)
