@@ -31,7 +31,7 @@ from streamsvc.http import edge
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
 from tests.conftest import CHEAP_HASHING, Clock
-from tests.worlds.access_world import World, filled, table
+from tests.worlds.access_world import AccessWorld, fill_placeholders, load_access_matrix
 
 BEFORE_RESTORING = 100
 UNREADY = ("GET", "/readyz")
@@ -155,8 +155,8 @@ class Requests:
 
     def __init__(self, world, document, chance):
         self.world, self.document, self.chance = world, document, chance
-        self.principals, self.rows = table()
-        self.values = world.neutral | world.things["A"]
+        self.principals, self.rows = load_access_matrix()
+        self.values = world.shared_ids | world.ids_by_household["A"]
         self.operations = {row.key: self._operation(document, row) for row in self.rows}
 
     @staticmethod
@@ -176,7 +176,10 @@ class Requests:
         """The arguments of one request with one or two things wrong."""
         chance, parts = self.chance, dict(self._part(part) for part in row.sends.split(" | "))
         fields = self.operations[row.key].get("requestBody", {}).get("content", {})
-        asked = {"path": filled(row.path(), self.values), "headers": {"Idempotency-Key": secrets.token_hex(8)}}
+        asked = {
+            "path": fill_placeholders(row.path(), self.values),
+            "headers": {"Idempotency-Key": secrets.token_hex(8)},
+        }
         if token := self.token(row):
             asked["headers"]["Authorization"] = f"Bearer {token}"
         body, query = parts.get("json"), parts.get("query", "")
@@ -209,10 +212,10 @@ class Requests:
     def _part(self, part):
         kind, _, text = part.partition(" ")
         if part[0] == "?":
-            return "query", filled(part[1:], self.values)
+            return "query", fill_placeholders(part[1:], self.values)
         if kind in ("json", "form"):
-            return "json", json.loads(filled(text, self.values))
-        return (kind, filled(text, self.values).encode()) if text else ("-", None)
+            return "json", json.loads(fill_placeholders(text, self.values))
+        return (kind, fill_placeholders(text, self.values).encode()) if text else ("-", None)
 
     @staticmethod
     def encoded(kind, body):
@@ -244,7 +247,7 @@ class Requests:
         )
 
     def _bad_path(self, row):
-        gap = filled(row.path(), self.values).split("/")
+        gap = fill_placeholders(row.path(), self.values).split("/")
         places = [at for at, part in enumerate(row.rule.split("/")) if "<" in part]
         bad = self.chance.choice(
             [*QUERIES, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "a/b", ".", "..", "x" * 300]
@@ -320,7 +323,7 @@ def send(app, row, asked):
 def fuzz(app, count, chance) -> tuple[Counter, dict[str, tuple]]:
     """(answers by status, {fault: an example})."""
     document = app.test_client().get("/openapi.json").json
-    world, judge, faults = World(app), Judge(document), Faults()
+    world, judge, faults = AccessWorld(app), Judge(document), Faults()
     requests, statuses, found = Requests(world, document, chance), Counter(), {}
     with progress_bar(count, "Broken requests") as bar:
         for number in range(count):
