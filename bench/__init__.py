@@ -1,13 +1,13 @@
-"""How fast the hot paths are, as ratios to a bare Flask constant of the same size under the same server.
+"""Benchmarks of the hot paths, as ratios to a bare Flask view that returns a constant of the same size.
 
     make bench                                   SQLite, over loopback and in process; about three minutes
-    python -m bench --database postgresql        the same on a PostgreSQL that is started for it
+    python -m bench --database postgresql        the same on PostgreSQL, which is started for the run
     python -m bench --in-process                 WSGI calls without a socket: less noise, no server
     python -m bench --only list,playback --rounds 7 --seconds 4
 
-Everything runs on the real demo catalogue with 2,000 subscribed viewers. Per path and round, streamsvc and the bare
-view take turns in random order; the ratio is the median of the rounds' ratios, so that what else the machine does
-weighs on both. The load comes from `wrk` where it is installed, else from an asyncio client in a process of its own,
-on the same machine: it takes its share of the processor from both contenders, so ratios over loopback flatter the
-slower one a little, and absolute figures are this machine's alone.
+Everything runs on the real demo catalogue with 2,000 subscribed viewers. In each round of a path, streamsvc and the
+bare view take turns in random order; the result is the median of the rounds' ratios, so that other load on the machine
+affects both. `wrk` generates the load if it is installed, otherwise an asyncio client in a separate process. Either
+runs on the same machine and takes processor time from both contenders, so ratios over loopback slightly favour the
+slower one, and absolute figures are valid for this machine only.
 """

@@ -1,6 +1,7 @@
-"""python -m bench: see the package's own words on how it measures."""
+"""python -m bench: see the docstring of the package for the method."""
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -10,33 +11,33 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import report, servers
-from bench.load import load
-from bench.paths import PATHS
-from bench.world import World
+from bench.hot_paths import HOT_PATHS
+from bench.load import run_load
+from bench.seeded_service import SeededService
 
 WARM_UP_S = 1
-CALLS = 400
+CALLS_PER_ROUND = 400
 
 
-def arguments():
-    parser = argparse.ArgumentParser("python -m bench", description="The hot paths against a bare Flask constant.")
-    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (one is started), or a URL")
-    parser.add_argument("--in-process", action="store_true", help="WSGI calls only")
-    parser.add_argument("--over-loopback", action="store_true", help="HTTP only")
-    parser.add_argument("--only", default=",".join(PATHS), help="paths, by commas: " + ", ".join(PATHS))
+def parse_arguments():
+    parser = argparse.ArgumentParser("python -m bench", description="Compare the hot paths to a bare Flask view.")
+    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (started for the run), or a URL")
+    parser.add_argument("--in-process", action="store_true", help="only WSGI calls")
+    parser.add_argument("--over-loopback", action="store_true", help="only HTTP")
+    parser.add_argument("--only", default=",".join(HOT_PATHS), help="comma-separated paths: " + ", ".join(HOT_PATHS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="of each contender in each round")
+    parser.add_argument("--seconds", type=int, default=2, help="duration per contender and round")
     parser.add_argument("--connections", type=int, default=16)
-    asked = parser.parse_args()
-    asked.only = asked.only.split(",")
-    if unknown := set(asked.only) - set(PATHS):
+    options = parser.parse_args()
+    options.only = options.only.split(",")
+    if unknown := set(options.only) - set(HOT_PATHS):
         parser.error(f"no such path: {', '.join(unknown)}")
-    return asked
+    return options
 
 
 @contextmanager
-def database(kind: str, folder: Path):
-    """The URL of an empty database of this kind."""
+def create_database(kind: str, folder: Path):
+    """Yield the URL of an empty database: `kind` is sqlite, postgresql, or a URL, which is used as it is."""
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'bench.sqlite3'}"
     elif kind == "postgresql":
@@ -49,96 +50,100 @@ def database(kind: str, folder: Path):
 
 
 def main():
-    asked = arguments()
+    options = parse_arguments()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
-        url = stack.enter_context(database(asked.database, folder))
-        print(report.machine(), flush=True)
+        url = stack.enter_context(create_database(options.database, folder))
+        print(report.describe_machine(), flush=True)
         env = {"STREAMSVC_DATABASE_URL": url, "STREAMSVC_DATA_DIR": str(folder)}
-        world = World(servers.clean_env() | env)
-        requests = {path: PATHS[path](world) for path in asked.only}
-        samples = {path: sample(world.app, theirs[0]) for path, theirs in requests.items()}
+        service = SeededService(servers.environment_without_settings() | env)
+        requests = {path: HOT_PATHS[path](service) for path in options.only}
+        samples = {path: sample_body(service.app, of_path[0]) for path, of_path in requests.items()}
         (folder / "samples.json").write_text(json.dumps(samples))
         os.environ["BENCH_SAMPLES"] = str(folder / "samples.json")
-        kind = url.partition(":")[0]
-        if not asked.over_loopback:
-            rounds = in_process(world, requests, asked)
-            print(f"\nIn process, {kind}; processor time, ratio to bare Flask\n{report.in_process(rounds)}", flush=True)
-        if not asked.in_process:
-            rounds = over_loopback(world, requests, asked, folder)
-            shape = f"{servers.WORKERS} workers × {servers.THREADS} threads, {asked.connections} connections"
-            print(f"\nOver loopback, {kind}, {shape}; ratio to bare Flask")
-            print(report.over_loopback(rounds))
+        dialect = url.partition(":")[0]
+        if not options.over_loopback:
+            rounds = measure_in_process(service, requests, options)
+            table = report.format_in_process_table(rounds)
+            print(f"\nIn process, {dialect}; processor time, ratio to bare Flask\n{table}", flush=True)
+        if not options.in_process:
+            rounds = measure_over_loopback(service, requests, options, folder)
+            setup = f"{servers.WORKERS} workers × {servers.THREADS} threads, {options.connections} connections"
+            print(f"\nOver loopback, {dialect}, {setup}; ratio to bare Flask")
+            print(report.format_loopback_table(rounds))
 
 
-def sample(app, request) -> str:
-    """The body of the answer to one request: what the bare view sends too."""
-    answer = app.test_client().open(request.environ())
-    assert answer.status_code < 300, answer.text
-    return answer.text
+def sample_body(app, request) -> str:
+    """The body of the response to one request, which the bare view returns too."""
+    response = app.test_client().open(request.environ())
+    assert response.status_code < 300, response.text
+    return response.text
 
 
-def over_loopback(world, requests, asked, folder) -> dict:
+def measure_over_loopback(service, requests, options, folder) -> dict:
+    """Path → [(streamsvc's LoadResult, the bare view's)] over HTTP."""
     rounds = {path: [] for path in requests}
+    bare_env = service.env | {"BENCH_SAMPLES": os.environ["BENCH_SAMPLES"]}
     with (
-        servers.gunicorn("streamsvc.app:create_app()", world.env) as ours,
-        servers.gunicorn("bench.bare:app", world.env | {"BENCH_SAMPLES": os.environ["BENCH_SAMPLES"]}) as bare,
+        servers.run_gunicorn("streamsvc.app:create_app()", service.env) as streamsvc,
+        servers.run_gunicorn("bench.bare:app", bare_env) as bare,
     ):
-        for path, theirs in requests.items():
-            contenders = [(ours, [r.raw(ours) for r in theirs]), (bare, bare_requests(path, theirs, bare))]
-            for host, raw in contenders:
-                load(host, raw, WARM_UP_S, asked.connections, folder)
-            for _ in range(asked.rounds):
-                world.reset()
-                turn = random.sample(contenders, 2)
-                told = {host: load(host, raw, asked.seconds, asked.connections, folder) for host, raw in turn}
-                rounds[path].append((told[ours], told[bare]))
+        for path, of_path in requests.items():
+            contenders = [
+                (streamsvc, [request.encode(streamsvc) for request in of_path]),
+                (bare, [request.encode(bare) for request in bare_requests(path, of_path[:100])]),
+            ]
+            for host, encoded in contenders:
+                run_load(host, encoded, WARM_UP_S, options.connections, folder)
+            for _ in range(options.rounds):
+                service.reset_streams()
+                results = {
+                    host: run_load(host, encoded, options.seconds, options.connections, folder)
+                    for host, encoded in random.sample(contenders, 2)
+                }
+                rounds[path].append((results[streamsvc], results[bare]))
     return rounds
 
 
-def bare_requests(path, theirs, host) -> list[bytes]:
-    return [type(r)(r.method, f"/{path}", r.token, r.body).raw(host) for r in theirs[:100]]
+def bare_requests(path, requests) -> list:
+    """The same requests, addressed to the bare view."""
+    return [type(request)(request.method, f"/{path}", request.token, request.body) for request in requests]
 
 
-def in_process(world, requests, asked) -> dict:
+def measure_in_process(service, requests, options) -> dict:
+    """Path → [(streamsvc's µs a request, the bare view's)] by WSGI calls."""
     from bench.bare import app as bare
 
-    app = world.app
+    app = service.app
     rounds = {path: [] for path in requests}
-    for path, theirs in requests.items():
-        calls = iter_forever(theirs)
-        same = [type(r)(r.method, f"/{path}", r.token, r.body) for r in theirs[:1]]
-        world.reset()
-        spent_us(app, [next(calls) for _ in range(50)])
-        for _ in range(asked.rounds):
-            world.reset()
-            turn = [(app, [next(calls) for _ in range(CALLS)]), (bare, same * CALLS)]
-            random.shuffle(turn)
-            told = {which: spent_us(which, batch) for which, batch in turn}
-            rounds[path].append((told[app], told[bare]))
+    for path, of_path in requests.items():
+        endless, constant = itertools.cycle(of_path), bare_requests(path, of_path[:1])
+        service.reset_streams()
+        cpu_time_us(app, list(itertools.islice(endless, 50)))
+        for _ in range(options.rounds):
+            service.reset_streams()
+            batches = [(app, list(itertools.islice(endless, CALLS_PER_ROUND))), (bare, constant * CALLS_PER_ROUND)]
+            random.shuffle(batches)
+            times_us = {contender: cpu_time_us(contender, batch) for contender, batch in batches}
+            rounds[path].append((times_us[app], times_us[bare]))
     return rounds
 
 
-def iter_forever(theirs):
-    while True:
-        yield from theirs
+def cpu_time_us(app, requests) -> float:
+    """The mean processor time of one request, in microseconds, without building its WSGI environment.
 
-
-def spent_us(app, requests) -> float:
-    """Microseconds of processor time that one of these requests takes, on average.
-
-    Processor time, because what else the machine does does not count in it. Making the environments is left out.
+    Processor time, because other load on the machine does not count in it.
     """
-    environs, started = [request.environ() for request in requests], []
-    began = time.process_time()
+    environs, statuses = [request.environ() for request in requests], []
+    started = time.process_time()
     for environ in environs:
-        body = app.wsgi_app(environ, lambda status, headers, _=None: started.append(status))
+        body = app.wsgi_app(environ, lambda status, headers, _=None: statuses.append(status))
         for _ in body:
             pass
         body.close()
-    spent = time.process_time() - began
-    assert all(status[0] == "2" for status in started), next(s for s in started if s[0] != "2")
-    return spent / len(requests) * 1e6
+    elapsed_s = time.process_time() - started
+    assert all(status[0] == "2" for status in statuses), next(s for s in statuses if s[0] != "2")
+    return elapsed_s / len(requests) * 1e6
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The floor: a Flask view that sends the same number of bytes and does nothing else. BENCH_SAMPLES names the bodies."""
+"""The baseline: a Flask view that returns the same number of bytes and does nothing else.
+
+BENCH_SAMPLES is the path of a JSON file with the response body of each hot path.
+"""
 
 import json
 import os

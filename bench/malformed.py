@@ -1,10 +1,10 @@
-"""python -m bench.malformed: broken requests to every operation, from a seed; none may be answered by a fault of ours.
+"""python -m bench.malformed: send broken requests to every operation, from a seed; none may cause a server error.
 
-Each request is the operation's right one (a row of tests/service/access_matrix.txt) with one or two things wrong: a
-value of another kind, an extreme of the right one, a body that two readers could understand differently, a header or
-a query that makes no sense. Every answer is looked at: no 5xx; every error a problem document that openapi.json
-describes, under the status that it says. WSGI calls on a real database; what a request changed is put back now and
-then. --plant has the app read JSON as Python does, half characters and all: the run must find what comes of it.
+Each request is a valid one (a row of tests/service/access_matrix.txt) with one or two defects: a value of another type,
+an extreme value, a body that two parsers could read differently, an invalid header or query. Every response is checked:
+no 5xx, and every error is a problem document that openapi.json describes for its status. The requests are WSGI calls on
+a real database, which is restored at intervals. With --plant, the app parses JSON like Python does, lone surrogates
+included: the run must find the errors that this causes.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import flask_migrate
 import jsonschema
 
 from bench import report
-from bench.__main__ import database
+from bench.__main__ import create_database
 from streamsvc.app import create_app
 from streamsvc.cli.progress import progress_bar
 from streamsvc.http import edge
@@ -33,11 +33,11 @@ from streamsvc.storage.database import db
 from tests.conftest import CHEAP_HASHING, Clock
 from tests.worlds.access_world import AccessWorld, fill_placeholders, load_access_matrix
 
-BEFORE_RESTORING = 100
-UNREADY = ("GET", "/readyz")
-"""No worker runs here, so this one says 503, rightly."""
-OF_OAUTH = ("/v1/token", "/v1/device-authorizations")
-"""Their errors have a form of their own (RFC 6749)."""
+RESTORE_EVERY = 100
+READINESS = ("GET", "/readyz")
+"""Correctly returns 503, because no worker runs here."""
+OAUTH_PATHS = ("/v1/token", "/v1/device-authorizations")
+"""Their errors have the format of RFC 6749."""
 DEEP = "[" * 100_000 + "]" * 100_000
 BOMB = gzip.compress(b"0" * 50_000_000)
 TEXTS = (
@@ -117,16 +117,28 @@ HEADERS = {
 }
 
 
-def whole_bodies(good: bytes):
-    """Ways to break a body as a whole."""
-    text = good.decode()
-    yield from (b"", b"{", b"null", b"[]", b"3", b'""', b"\x00", b"\xff\xfe", good[:-1], good + good, good + b"\x00")
+def broken_bodies(valid: bytes):
+    """Variants of a valid body that are broken as a whole."""
+    text = valid.decode()
     yield from (
-        b"\xef\xbb\xbf" + good,
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"3",
+        b'""',
+        b"\x00",
+        b"\xff\xfe",
+        valid[:-1],
+        valid + valid,
+        valid + b"\x00",
+    )
+    yield from (
+        b"\xef\xbb\xbf" + valid,
         text.encode("utf-16"),
         text.encode("utf-32"),
-        gzip.compress(good),
-        b"[" + good + b"]",
+        gzip.compress(valid),
+        b"[" + valid + b"]",
     )
     yield from (DEEP.encode(), b'{"\\udfff":1}', b'{"\xff":1}', text.replace("}", ',"extra":1}', 1).encode())
     yield BOMB
@@ -134,27 +146,28 @@ def whole_bodies(good: bytes):
         yield ("{" + text[1 : text.index(":")] + ":0," + text[1:]).encode()
 
 
-def places(value, path=()):
-    """The path of every value within a JSON document."""
+def value_paths(value, path=()):
+    """The path of every value in a JSON document."""
     yield path
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(inner, (*path, key))
+            yield from value_paths(inner, (*path, key))
 
 
-def put(value, path, marker):
+def replace_value(value, path, marker):
+    """A copy of the document in which the value at `path` is the marker."""
     if not path:
         return marker
     copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = put(value[path[0]], path[1:], marker)
+    copy[path[0]] = replace_value(value[path[0]], path[1:], marker)
     return copy
 
 
-class Requests:
-    """Right requests, and what can go wrong with them."""
+class RequestBreaker:
+    """Builds the valid request of each row of the access matrix, and breaks it."""
 
-    def __init__(self, world, document, chance):
-        self.world, self.document, self.chance = world, document, chance
+    def __init__(self, world, document, rng):
+        self.world, self.document, self.rng = world, document, rng
         self.principals, self.rows = load_access_matrix()
         self.values = world.shared_ids | world.ids_by_household["A"]
         self.operations = {row.key: self._operation(document, row) for row in self.rows}
@@ -167,47 +180,47 @@ class Requests:
         return document["paths"].get(path, {}).get(row.method.lower(), {})
 
     def token(self, row):
-        """Somebody for whom the route opens."""
-        open_to = [name for name, said in zip(self.principals, row.statuses, strict=True) if said[0] == "2"]
-        name = next((one for one in ("A", "admin", *open_to) if one in open_to), "A")
+        """The token of a principal that may call the route."""
+        allowed = [name for name, status in zip(self.principals, row.statuses, strict=True) if status[0] == "2"]
+        name = next((name for name in ("A", "admin", *allowed) if name in allowed), "A")
         return self.world.tokens[name]
 
-    def broken(self, row) -> dict:
-        """The arguments of one request with one or two things wrong."""
-        chance, parts = self.chance, dict(self._part(part) for part in row.sends.split(" | "))
+    def broken_request(self, row) -> dict:
+        """One request with one or two defects: {path, headers, query_string, data?}."""
+        rng, parts = self.rng, dict(self._part(part) for part in row.sends.split(" | "))
         fields = self.operations[row.key].get("requestBody", {}).get("content", {})
-        asked = {
+        request = {
             "path": fill_placeholders(row.path(), self.values),
             "headers": {"Idempotency-Key": secrets.token_hex(8)},
         }
         if token := self.token(row):
-            asked["headers"]["Authorization"] = f"Bearer {token}"
+            request["headers"]["Authorization"] = f"Bearer {token}"
         body, query = parts.get("json"), parts.get("query", "")
-        kind = next(iter(fields), "application/json") if body is not None or fields else None
-        kind = "application/x-ndjson" if "ndjson" in parts else kind
-        data = parts.get("ndjson", b"") if body is None else self.encoded(kind, body)
-        right = data or b"{}"
-        for _ in range(chance.choice((1, 1, 1, 2))):
-            what = chance.choices(
+        content_type = next(iter(fields), "application/json") if body is not None or fields else None
+        content_type = "application/x-ndjson" if "ndjson" in parts else content_type
+        data = parts.get("ndjson", b"") if body is None else self.encode_body(content_type, body)
+        valid = data or b"{}"
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            target = rng.choices(
                 ("value", "body", "query", "path", "header"),
-                (8 if body else 0, 2 if kind else 0.3, 2, 1 if "<" in row.rule else 0, 1),
+                (8 if body else 0, 2 if content_type else 0.3, 2, 1 if "<" in row.rule else 0, 1),
             )[0]
-            if what == "value":
-                data = self._with_a_bad_value(row, kind, body)
-            elif what == "body":
-                data, kind = chance.choice(list(whole_bodies(right))), kind or "application/json"
-            elif what == "query":
+            if target == "value":
+                data = self._body_with_bad_value(row, content_type, body)
+            elif target == "body":
+                data, content_type = rng.choice(list(broken_bodies(valid))), content_type or "application/json"
+            elif target == "query":
                 query = self._bad_query(row, query)
-            elif what == "path":
-                asked["path"] = self._bad_path(row)
+            elif target == "path":
+                request["path"] = self._bad_path(row)
             else:
-                name = chance.choice(list(HEADERS))
-                asked["headers"][name] = chance.choice(HEADERS[name])
-        if kind and data:
-            asked["headers"].setdefault("Content-Type", kind)
-            asked["data"] = data
-        asked["query_string"] = query
-        return asked
+                name = rng.choice(list(HEADERS))
+                request["headers"][name] = rng.choice(HEADERS[name])
+        if content_type and data:
+            request["headers"].setdefault("Content-Type", content_type)
+            request["data"] = data
+        request["query_string"] = query
+        return request
 
     def _part(self, part):
         kind, _, text = part.partition(" ")
@@ -218,46 +231,46 @@ class Requests:
         return (kind, fill_placeholders(text, self.values).encode()) if text else ("-", None)
 
     @staticmethod
-    def encoded(kind, body):
-        if "form" in (kind or ""):
+    def encode_body(content_type, body):
+        if "form" in (content_type or ""):
             return "&".join(f"{quote(str(k))}={quote(str(v))}" for k, v in body.items()).encode()
         return json.dumps(body).encode()
 
-    def _with_a_bad_value(self, row, kind, body):
-        if "form" in kind:
-            return self.encoded(kind, body | {self.chance.choice(list(body)): self.chance.choice(QUERIES)})
-        body = body | self._one_more(row, kind, body)
-        text = json.dumps(put(body, self.chance.choice(list(places(body))), "@@"))
-        return text.replace('"@@"', self.chance.choice(VALUES), 1).encode()
+    def _body_with_bad_value(self, row, content_type, body):
+        if "form" in content_type:
+            return self.encode_body(content_type, body | {self.rng.choice(list(body)): self.rng.choice(QUERIES)})
+        body = body | self._unsent_field(row, content_type, body)
+        text = json.dumps(replace_value(body, self.rng.choice(list(value_paths(body))), "@@"))
+        return text.replace('"@@"', self.rng.choice(VALUES), 1).encode()
 
-    def _one_more(self, row, kind, body):
-        """A field that the document names and the row does not send; {} where there is none."""
-        schema = self.operations[row.key].get("requestBody", {}).get("content", {}).get(kind, {}).get("schema", {})
+    def _unsent_field(self, row, content_type, body):
+        """A documented field that the row does not send, as {name: None}, half of the time; else {}."""
+        schema = (
+            self.operations[row.key].get("requestBody", {}).get("content", {}).get(content_type, {}).get("schema", {})
+        )
         while "$ref" in schema:
             schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         names = sorted(schema.get("properties", {}).keys() - body.keys())
-        return {self.chance.choice(names): None} if names and self.chance.random() < 0.5 else {}
+        return {self.rng.choice(names): None} if names and self.rng.random() < 0.5 else {}
 
     def _bad_query(self, row, query):
         names = [p["name"] for p in self.operations[row.key].get("parameters", ()) if p.get("in") == "query"]
-        name = self.chance.choice([*names, *names, "unknown", ""])
-        bad = f"{quote(name)}={quote(self.chance.choice(QUERIES)[:6_000])}"
-        return self.chance.choice(
-            (bad, f"{query}&{bad}", f"{bad}&{bad}", "%", "=&=", "%ff=%fe", "a" * 8_000, "a=1;b=2")
-        )
+        name = self.rng.choice([*names, *names, "unknown", ""])
+        bad = f"{quote(name)}={quote(self.rng.choice(QUERIES)[:6_000])}"
+        return self.rng.choice((bad, f"{query}&{bad}", f"{bad}&{bad}", "%", "=&=", "%ff=%fe", "a" * 8_000, "a=1;b=2"))
 
     def _bad_path(self, row):
-        gap = fill_placeholders(row.path(), self.values).split("/")
-        places = [at for at, part in enumerate(row.rule.split("/")) if "<" in part]
-        bad = self.chance.choice(
+        parts = fill_placeholders(row.path(), self.values).split("/")
+        indexes = [index for index, part in enumerate(row.rule.split("/")) if "<" in part]
+        bad = self.rng.choice(
             [*QUERIES, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "a/b", ".", "..", "x" * 300]
         )
-        gap[self.chance.choice(places)] = quote(bad, safe="")
-        return "/".join(gap)
+        parts[self.rng.choice(indexes)] = quote(bad, safe="")
+        return "/".join(parts)
 
 
-class Faults(logging.Handler):
-    """What the app's log told with a traceback."""
+class ErrorLog(logging.Handler):
+    """Remembers the last exception that the app logged."""
 
     def __init__(self):
         super().__init__()
@@ -270,106 +283,109 @@ class Faults(logging.Handler):
             self.last = record.exc_info[1]
 
 
-class Judge:
-    """Whether an answer is one that the document allows."""
+class ResponseChecker:
+    """Checks whether the OpenAPI document allows a response."""
 
     def __init__(self, document):
-        self.document, self.known = document, {}
+        self.document, self.validators = document, {}
 
-    def fault(self, row, operation, answer) -> str | None:
-        status = answer.status_code
-        if status >= 500 and not (status == 503 and row.key == UNREADY):
+    def find_error(self, row, operation, response) -> str | None:
+        """What is wrong with the response, or None."""
+        status = response.status_code
+        if status >= 500 and not (status == 503 and row.key == READINESS):
             return f"{status}"
         if status < 400:
             return None
-        if row.rule in OF_OAUTH and answer.mimetype == "application/json" and "error" in answer.json:
+        if row.rule in OAUTH_PATHS and response.mimetype == "application/json" and "error" in response.json:
             return None
-        if answer.mimetype != "application/problem+json":
-            return f"{status} as {answer.mimetype}"
-        said = operation.get("responses", {})
-        described = said.get(str(status)) or said.get("default")
+        if response.mimetype != "application/problem+json":
+            return f"{status} as {response.mimetype}"
+        responses = operation.get("responses", {})
+        described = responses.get(str(status)) or responses.get("default")
         if described is None:
             return None if not operation else f"{status} is not described"
-        problem = next(self._validator(described).iter_errors(answer.json), None)
+        problem = next(self._validator(described).iter_errors(response.json), None)
         if problem:
             return f"{status}: {problem.message}"
-        return None if answer.json["status"] == status else f"{status} told as {answer.json['status']}"
+        return None if response.json["status"] == status else f"{status} with the body of {response.json['status']}"
 
     def _validator(self, response):
         while "$ref" in response:
             response = self.document["components"]["responses"][response["$ref"].rpartition("/")[2]]
         schema = next(iter(response.get("content", {"": {"schema": {}}}).values()))["schema"]
         key = json.dumps(schema)
-        if key not in self.known:
-            whole = schema | {"components": self.document["components"]}
-            self.known[key] = jsonschema.Draft202012Validator(whole)
-        return self.known[key]
+        if key not in self.validators:
+            resolvable = schema | {"components": self.document["components"]}
+            self.validators[key] = jsonschema.Draft202012Validator(resolvable)
+        return self.validators[key]
 
 
-def send(app, row, asked):
+def send_request(app, row, request):
     client = app.test_client(use_cookies=False)
-    answer = client.open(
-        asked["path"],
+    response = client.open(
+        request["path"],
         method=row.method,
-        query_string=asked["query_string"],
-        data=asked.get("data"),
-        headers=asked["headers"],
+        query_string=request["query_string"],
+        data=request.get("data"),
+        headers=request["headers"],
     )
-    answer.get_data()
-    answer.close()
-    return answer
+    response.get_data()
+    response.close()
+    return response
 
 
-def fuzz(app, count, chance) -> tuple[Counter, dict[str, tuple]]:
-    """(answers by status, {fault: an example})."""
+def fuzz_operations(app, count, rng) -> tuple[Counter, dict[str, tuple]]:
+    """Send `count` broken requests; returns (responses by status, {error: (example request, reason)})."""
     document = app.test_client().get("/openapi.json").json
-    world, judge, faults = AccessWorld(app), Judge(document), Faults()
-    requests, statuses, found = Requests(world, document, chance), Counter(), {}
+    world, checker, error_log = AccessWorld(app), ResponseChecker(document), ErrorLog()
+    breaker, statuses, errors = RequestBreaker(world, document, rng), Counter(), {}
     with progress_bar(count, "Broken requests") as bar:
         for number in range(count):
-            row = requests.rows[number % len(requests.rows)]
-            asked = requests.broken(row)
-            faults.last = None
-            answer = send(app, row, asked)
-            statuses[answer.status_code] += 1
-            if fault := judge.fault(row, requests.operations[row.key], answer):
-                why = f"{type(faults.last).__name__}: {str(faults.last)[:150]}" if faults.last else answer.text[:150]
-                found.setdefault(f"{row.method} {row.rule}: {fault}: {type(faults.last).__name__}", (asked, why))
-            if number % BEFORE_RESTORING == BEFORE_RESTORING - 1:
+            row = breaker.rows[number % len(breaker.rows)]
+            request = breaker.broken_request(row)
+            error_log.last = None
+            response = send_request(app, row, request)
+            statuses[response.status_code] += 1
+            if error := checker.find_error(row, breaker.operations[row.key], response):
+                last, kind = error_log.last, type(error_log.last).__name__
+                reason = f"{kind}: {str(last)[:150]}" if last else response.text[:150]
+                errors.setdefault(f"{row.method} {row.rule}: {error}: {kind}", (request, reason))
+            if number % RESTORE_EVERY == RESTORE_EVERY - 1:
                 world.restore()
             bar.update(1)
-    return statuses, found
+    return statuses, errors
 
 
 def main():
     parser = argparse.ArgumentParser("python -m bench.malformed", description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--database", default="sqlite", help="sqlite, or postgresql (one is started)")
+    parser.add_argument("--database", default="sqlite", help="sqlite, or postgresql (started for the run)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--plant", action="store_true", help="read JSON carelessly: it must be found")
-    asked = parser.parse_args()
-    if asked.plant:
+    parser.add_argument("--plant", action="store_true", help="parse JSON carelessly: the run must find it")
+    options = parser.parse_args()
+    if options.plant:
         edge.parse_strict_json = json.loads
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamsvc-bench-")))
-        url = stack.enter_context(database(asked.database, folder))
+        url = stack.enter_context(create_database(options.database, folder))
         settings = Settings(
-            database_url=url, secret_key=("a secret for measuring alone, long enough",), sandbox=True, **CHEAP_HASHING
+            database_url=url, secret_key=("a secret for benchmarks, long enough",), sandbox=True, **CHEAP_HASHING
         )
         app = create_app(settings.with_defaults(), now=Clock())
         with app.app_context():
             flask_migrate.upgrade()
-        print(f"{report.machine()}\n{asked.database}, {asked.requests} requests, seed {asked.seed}", flush=True)
-        statuses, found = fuzz(app, asked.requests, random.Random(asked.seed))
+        print(report.describe_machine())
+        print(f"{options.database}, {options.requests} requests, seed {options.seed}", flush=True)
+        statuses, errors = fuzz_operations(app, options.requests, random.Random(options.seed))
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()
-    for fault, (example, why) in found.items():
+    for error, (example, reason) in errors.items():
         shown = {name: value if len(str(value)) < 300 else f"{str(value)[:300]}…" for name, value in example.items()}
-        print(f"{fault}\n    {why}\n    {shown}")
-    print(f"{statuses.total()} answers: " + ", ".join(f"{n} × {status}" for status, n in sorted(statuses.items())))
-    print(f"{len(found)} faults")
-    sys.exit(bool(found) != asked.plant)
+        print(f"{error}\n    {reason}\n    {shown}")
+    print(f"{statuses.total()} responses: " + ", ".join(f"{n} × {status}" for status, n in sorted(statuses.items())))
+    print(f"{len(errors)} errors")
+    sys.exit(bool(errors) != options.plant)
 
 
 if __name__ == "__main__":

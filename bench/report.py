@@ -1,4 +1,4 @@
-"""What was measured, as tables; and where."""
+"""Result tables, and the machine that they are valid for."""
 
 import platform
 import sqlite3
@@ -6,63 +6,66 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-PARTS = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "flask-smorest", "marshmallow", "msgspec")
+PACKAGES = ("flask", "werkzeug", "sqlalchemy", "gunicorn", "flask-smorest", "marshmallow", "msgspec")
 
 
-def machine() -> str:
-    """The machine and the versions, in two lines."""
-    facts = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(": ")[2] for line in facts.splitlines() if line.startswith("model name")]
+def describe_machine() -> str:
+    """The machine and the package versions, in two lines."""
+    cpu_info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.partition(": ")[2] for line in cpu_info.splitlines() if line.startswith("model name")]
     cpu = f"{len(names)} × {names[0]}" if names else platform.processor()
-    parts = ", ".join(f"{part} {version(part)}" for part in PARTS)
-    return f"{cpu}, {platform.system()}\nPython {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {parts}"
+    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return (
+        f"{cpu}, {platform.system()}\nPython {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}"
+    )
 
 
-def over_loopback(rounds: dict[str, list[tuple]]) -> str:
-    """`rounds`: path → [(streamsvc's Round, bare Flask's Round)]."""
-    rows = [("path", "ratio", "req/s", "(min–max)", "p50 ms", "p99 ms", "bare req/s", "bare p99 ms", "wrong")]
+def format_loopback_table(rounds: dict[str, list[tuple]]) -> str:
+    """`rounds`: path → [(streamsvc's LoadResult, bare Flask's)]."""
+    rows = [("path", "ratio", "req/s", "(min–max)", "p50 ms", "p99 ms", "bare req/s", "bare p99 ms", "failures")]
     for path, pairs in rounds.items():
-        ours, bare = zip(*pairs, strict=True)
-        speeds = [one.per_second for one in ours]
+        streamsvc, bare = zip(*pairs, strict=True)
+        rates = [result.per_second for result in streamsvc]
         rows.append(
             (
                 path,
                 f"{median(a.per_second / b.per_second for a, b in pairs):.2f}",
-                f"{median(speeds):.0f}",
-                f"({min(speeds):.0f}–{max(speeds):.0f})",
-                f"{median(one.p50_ms for one in ours):.1f}",
-                f"{median(one.p99_ms for one in ours):.1f}",
-                f"{median(one.per_second for one in bare):.0f}",
-                f"{median(one.p99_ms for one in bare):.1f}",
-                str(sum(one.wrong for one in (*ours, *bare))),
+                f"{median(rates):.0f}",
+                f"({min(rates):.0f}–{max(rates):.0f})",
+                f"{median(result.p50_ms for result in streamsvc):.1f}",
+                f"{median(result.p99_ms for result in streamsvc):.1f}",
+                f"{median(result.per_second for result in bare):.0f}",
+                f"{median(result.p99_ms for result in bare):.1f}",
+                str(sum(result.failures for result in (*streamsvc, *bare))),
             )
         )
-    return table(rows)
+    return format_table(rows)
 
 
-def in_process(rounds: dict[str, list[tuple[float, float]]]) -> str:
-    """`rounds`: path → [(streamsvc's, bare Flask's µs a request)]."""
+def format_in_process_table(rounds: dict[str, list[tuple[float, float]]]) -> str:
+    """`rounds`: path → [(streamsvc's µs a request, bare Flask's)]."""
     rows = [("path", "ratio", "µs", "(min–max)", "bare µs")]
     for path, pairs in rounds.items():
-        ours, bare = zip(*pairs, strict=True)
+        streamsvc, bare = zip(*pairs, strict=True)
         rows.append(
             (
                 path,
                 f"{median(b / a for a, b in pairs):.2f}",
-                f"{median(ours):.0f}",
-                f"({min(ours):.0f}–{max(ours):.0f})",
+                f"{median(streamsvc):.0f}",
+                f"({min(streamsvc):.0f}–{max(streamsvc):.0f})",
                 f"{median(bare):.0f}",
             )
         )
-    return table(rows)
+    return format_table(rows)
 
 
-def table(rows: list[tuple]) -> str:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+def format_table(rows: list[tuple]) -> str:
+    """The rows as aligned text; the first row is the header."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]

@@ -1,9 +1,9 @@
-"""Make streamsvc/demo/catalog.ndjson.gz from the CC0 film table of the PyPI package bokeh-sampledata.
+"""Build streamsvc/demo/catalog.ndjson.gz from the CC0 film table of the PyPI package bokeh-sampledata.
 
     pip download --no-deps bokeh-sampledata==2026.1
     python scripts/make_demo_catalog.py bokeh_sampledata-2026.1-py3-none-any.whl
 
-The same wheel gives the same bytes. What is changed or left out on the way is counted and printed.
+The same wheel always produces the same bytes. Everything that is changed or dropped is counted and printed.
 """
 
 import argparse
@@ -26,14 +26,14 @@ TITLES = 17_472
 RATINGS = {"G": "US:G", "PG": "US:PG", "PG-13": "US:PG-13", "R": "US:R", "NC-17": "US:NC-17",
            "M": "US:M", "GP": "US:GP", "M/PG": "US:PG", "X": "US:X"}  # fmt: skip
 
-# A name with a comma inside was cut in two by the source's ", "; these belong to the name before them.
+# The source separates names with ", " and thereby splits names that contain a comma; these belong to the previous name.
 SUFFIXES = {"Jr.", "Sr."}
 GROUPS = {("Earth", "Wind & Fire"), ("Crosby", "Stills & Nash"), ("Blood", "Sweat & Tears")}
 NOT_PEOPLE = {"list of The Young and the Restless characters (2013)"}
 
-SHORTEST_FEATURE_MIN = 5  # below this the source's runtime is a slip, e.g. 1 minute for Machuca
+SHORTEST_FEATURE_MIN = 5  # shorter runtimes are errors of the source, such as 1 minute for Machuca
 
-# Names of states that are no more, or of parts of one, go to the code of the state that succeeded them.
+# Former states map to the code of their successor, parts of a state to the code of the state.
 COUNTRIES = dict(pair.rsplit("=", 1) for pair in """\
 United States=US;United Kingdom=GB;France=FR;Germany=DE;Canada=CA;Italy=IT;Australia=AU;Japan=JP;Spain=ES;India=IN;\
 Belgium=BE;Mexico=MX;Hong Kong=HK;Sweden=SE;People's Republic of China=CN;Denmark=DK;Ireland=IE;Switzerland=CH;\
@@ -53,7 +53,7 @@ Liechtenstein=LI;Belarus=BY;Ivory Coast=CI;Republic of China=TW;Bangladesh=BD;Cy
 Eritrea=ER;Ghana=GH;Saudi Arabia=SA;Kyrgyzstan=KG;Wales=GB;Papua New Guinea=PG;Tanzania=TZ;Mauritania=MR;Syria=SY;\
 Nepal=NP;Kosovo=XK;Laos=LA;Yemen=YE;Guatemala=GT""".split(";"))  # fmt: skip
 
-# BCP 47: two letters where there are two, else ISO 639-3, else the family (639-5); `art` for the invented ones.
+# BCP 47: the two-letter code if there is one, else ISO 639-3, else the family (639-5); `art` for invented languages.
 LANGUAGES = dict(pair.rsplit("=", 1) for pair in """\
 English=en;French=fr;Spanish=es;German=de;Italian=it;Japanese=ja;Hindi=hi;Russian=ru;Arabic=ar;Hebrew=he;\
 Cantonese=yue;Korean=ko;Mandarin=zh;Swedish=sv;Portuguese=pt;Persian=fa;Standard Chinese=zh;Danish=da;Dutch=nl;\
@@ -85,29 +85,29 @@ FILMS = """
            Oscars, tomatoes.Reviews, tomatoes.BoxOffice
     FROM omdb JOIN tomatoes USING (ID)
     ORDER BY Released, imdbID
-"""  # the order of release: the newest film is the one added last
+"""  # in order of release, so that the newest film is added last
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("wheel", type=Path)
-    arguments.add_argument("--out", type=Path, default=OUT)
-    given = arguments.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
 
-    counts, seen = Counter(), set()
+    counts, seen_ids = Counter(), set()
     lines = [
-        json.dumps(line_of(*film, seen, counts), ensure_ascii=False, separators=(",", ":"))
-        for film in films_in(given.wheel)
+        json.dumps(build_line(*film, seen_ids, counts), ensure_ascii=False, separators=(",", ":"))
+        for film in read_films(options.wheel)
     ]
     if len(lines) != TITLES:
         sys.exit(f"expected {TITLES} films, found {len(lines)}")
-    write(given.out, "\n".join(lines) + "\n")
-    print(f"{len(lines)} titles, {given.out.stat().st_size} bytes")
-    for what, count in sorted(counts.items()):
-        print(f"{count:>7}  {what}")
+    write_gzip(options.out, "\n".join(lines) + "\n")
+    print(f"{len(lines)} titles, {options.out.stat().st_size} bytes")
+    for change, count in sorted(counts.items()):
+        print(f"{count:>7}  {change}")
 
 
-def films_in(wheel):
+def read_films(wheel):
     data = zipfile.ZipFile(wheel).read(MEMBER)
     if hashlib.sha256(data).hexdigest() != SHA256:
         sys.exit(f"{MEMBER} in {wheel} is not the file this script was written for")
@@ -117,26 +117,26 @@ def films_in(wheel):
         return sqlite3.connect(file.name).execute(FILMS).fetchall()
 
 
-def write(path, text):
-    packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=9, mtime=0) as file:
+def write_gzip(path, text):
+    compressed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=compressed, compresslevel=9, mtime=0) as file:
         file.write(text.encode())
-    path.write_bytes(packed.getvalue())
+    path.write_bytes(compressed.getvalue())
 
 
-def line_of(wikidata_id, imdb_id, title, year, rating, runtime, genres, directors, writers, cast, languages, countries,
-            oscars, reviews, box_office, seen, counts):  # fmt: skip
-    """One film in the catalogue file's form; a field that the source leaves empty is left out."""
+def build_line(wikidata_id, imdb_id, title, year, rating, runtime, genres, directors, writers, cast, languages,
+               countries, oscars, reviews, box_office, seen_ids, counts):  # fmt: skip
+    """One film in the catalogue file format, without the fields that are empty in the source."""
     line = {
-        "external_id": external_id(imdb_id, wikidata_id, seen, counts),
+        "external_id": external_id(imdb_id, wikidata_id, seen_ids, counts),
         "kind": "movie",
         "title": title,
         "year": year,
         "runtime_s": runtime_s(runtime, counts),
-        "genres": slugs(genres, counts),
+        "genres": genre_codes(genres, counts),
         "age_rating": age_rating(rating, counts),
-        "languages": codes(LANGUAGES, "language", languages, counts),
-        "countries": codes(COUNTRIES, "country", countries, counts),
+        "languages": lookup_codes(LANGUAGES, "language", languages, counts),
+        "countries": lookup_codes(COUNTRIES, "country", countries, counts),
         "credits": credits(directors, writers, cast, counts),
         "external_ids": {"imdb": imdb_id, "wikidata": f"Q{wikidata_id}"},
         "popularity": popularity(reviews, box_office, oscars),
@@ -144,12 +144,12 @@ def line_of(wikidata_id, imdb_id, title, year, rating, runtime, genres, director
     return {name: value for name, value in line.items() if value}
 
 
-def external_id(imdb_id, wikidata_id, seen, counts):
-    """The IMDb id; two films of which the source says the same one are told apart by Wikidata's for the later."""
-    if imdb_id not in seen:
-        seen.add(imdb_id)
+def external_id(imdb_id, wikidata_id, seen_ids, counts):
+    """The IMDb id; the Wikidata id for a film whose IMDb id an earlier film already has in the source."""
+    if imdb_id not in seen_ids:
+        seen_ids.add(imdb_id)
         return f"imdb:{imdb_id}"
-    counts["external id: one IMDb id for two cuts of a film, the later cut named by its Wikidata id"] += 1
+    counts["external id: two cuts of a film share an IMDb id, Wikidata id used for the later one"] += 1
     return f"wikidata:Q{wikidata_id}"
 
 
@@ -158,16 +158,16 @@ def runtime_s(minutes, counts):
         counts["runtime: none in the source"] += 1
         return None
     if minutes < SHORTEST_FEATURE_MIN:
-        counts[f"runtime: under {SHORTEST_FEATURE_MIN} minutes, dropped as a slip"] += 1
+        counts[f"runtime: under {SHORTEST_FEATURE_MIN} minutes, dropped as an error"] += 1
         return None
     return round(minutes * 60)
 
 
-def slugs(genres, counts):
-    found = [genre.lower() for genre in genres.split(", ") if genre]
-    if not found:
+def genre_codes(genres, counts):
+    codes = [genre.lower() for genre in genres.split(", ") if genre]
+    if not codes:
         counts["genres: none in the source"] += 1
-    return found
+    return codes
 
 
 def age_rating(rating, counts):
@@ -179,44 +179,47 @@ def age_rating(rating, counts):
     return RATINGS[rating]
 
 
-def codes(table, what, names, counts):
-    """The codes of comma-separated names, once each, in the source's order. An unknown name stops the script."""
-    found = [table[name] for name in (names or "").split(", ") if name]
-    if not found:
-        counts[f"{what}: none in the source"] += 1
-    unique = list(dict.fromkeys(found))
-    if len(unique) < len(found):
-        counts[f"{what}: two names of one title share a code, kept once"] += len(found) - len(unique)
+def lookup_codes(table, kind, names, counts):
+    """The codes of comma-separated names, without duplicates, in the source's order.
+
+    Raises KeyError for an unknown name.
+    """
+    codes = [table[name] for name in (names or "").split(", ") if name]
+    if not codes:
+        counts[f"{kind}: none in the source"] += 1
+    unique = list(dict.fromkeys(codes))
+    if len(unique) < len(codes):
+        counts[f"{kind}: two names of one title share a code, duplicate dropped"] += len(codes) - len(unique)
     return unique
 
 
 def credits(directors, writers, cast, counts):
     by_role = [("director", directors), ("writer", writers), ("actor", cast)]
-    for role, listed in by_role:
-        if not listed:
+    for role, names in by_role:
+        if not names:
             counts[f"{role}: none in the source"] += 1
-    return [{"name": name, "role": role} for role, listed in by_role for name in names_in(listed, counts)]
+    return [{"name": name, "role": role} for role, names in by_role for name in split_names(names, counts)]
 
 
-def names_in(listed, counts):
-    """Names of a comma-separated list, those cut at a comma of their own put together again."""
+def split_names(text, counts):
+    """The names of a comma-separated list; names that contain a comma themselves are rejoined."""
     names = []
-    for part in filter(None, (listed or "").split(", ")):
+    for part in filter(None, (text or "").split(", ")):
         if names and (part in SUFFIXES or (names[-1], part) in GROUPS):
-            counts["credits: a name cut at its own comma, joined again"] += 1
+            counts["credits: a name split at its own comma, rejoined"] += 1
             names[-1] += f", {part}"
         elif part in NOT_PEOPLE:
             counts["credits: not a person, dropped"] += 1
         else:
             names.append(part)
     unique = list(dict.fromkeys(names))
-    counts["credits: named twice in one role, kept once"] += len(names) - len(unique)
-    counts["credits: kept"] += len(unique)
+    counts["credits: named twice in one role, duplicate dropped"] += len(names) - len(unique)
+    counts["credits: imported"] += len(unique)
     return unique
 
 
 def popularity(reviews, box_office_usd, oscars):
-    """Critics' reviews, plus one for each four million dollars of box office, plus twenty for each Oscar."""
+    """The number of critics' reviews, plus 1 per 4 million dollars of box office, plus 20 per Oscar."""
     return (reviews or 0) + round((box_office_usd or 0) / 4_000_000) + 20 * oscars
 
 

@@ -2,7 +2,6 @@
 
 from flask import request
 
-from streamsvc.http.edge import current_request_id
 from streamsvc.http.trusted_proxies import client_city
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security.audit_context import AuditContext, bind_audit_context, reset_audit_context
@@ -18,16 +17,18 @@ def current_request_facts() -> RequestFacts:
 
 
 def _bind_audit_context() -> None:
+    current = request._get_current_object()  # every request runs this: the proxy is resolved once
+    environ, rule = current.environ, current.url_rule
     context = AuditContext(
-        address=request.remote_addr,
-        client=request.headers.get("User-Agent", ""),
-        request_id=current_request_id(),
-        method=request.method,
-        route=request.url_rule and request.url_rule.rule,
-        endpoint=request.endpoint,
-        view_args=request.view_args or {},
+        current.remote_addr,
+        environ.get("HTTP_USER_AGENT", ""),
+        environ["streamsvc.request_id"],
+        current.method,
+        rule.rule if rule else None,
+        rule.endpoint if rule else None,
+        current.view_args,
     )
-    request.environ[TOKEN_KEY] = bind_audit_context(context)
+    environ[TOKEN_KEY] = bind_audit_context(context)
 
 
 def _reset_audit_context(error) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's clock: it runs on from where it was put, and all that fell due on the way happens in time order."""
+"""The sandbox's clock: it runs on from where it was set. Moving it runs all jobs that fall due, in order of time."""
 
 import time
 from datetime import datetime, timedelta
@@ -18,18 +18,18 @@ CLOCK_QUERY = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where
 
 
 def sandbox_now() -> datetime:
-    """What the sandbox's clock shows. It starts where the settings first say so; until then it is the wall's."""
+    """The current time of the sandbox. Starts at STREAMSVC_SANDBOX_CLOCK if set, else at the wall clock."""
     found, at = fetch_one(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
     if not found and not at:
         return clock.wall_time()
     offset_us = found.offset_us if found else _start_clock(at)
-    return clock.wall_time() + offset_us * MICROSECOND  # the wall is read last, lest a new clock show what is before it
+    return clock.wall_time() + offset_us * MICROSECOND  # read last, so that a new clock never shows an earlier time
 
 
 def _start_clock(at: datetime | None) -> int:
     offset = (at - clock.wall_time()) // MICROSECOND if at else 0
     start = insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"])
-    if db.session().in_transaction():  # which on SQLite nobody else could write beside
+    if db.session().in_transaction():  # on SQLite a second connection could not write now
         db.session.execute(start)
     else:
         execute_write(start)
@@ -38,13 +38,16 @@ def _start_clock(at: datetime | None) -> int:
 
 
 def is_clock_moving() -> bool:
-    """Whether somebody moves the clock: workers then leave the jobs to them."""
+    """Whether the clock is being moved: workers then leave the jobs to the mover."""
     found = fetch_one(CLOCK_QUERY)
     return bool(found and found.moving_until and found.moving_until > clock.wall_time())
 
 
 def move_clock(to: datetime) -> int:
-    """Move the clock to `to` and run each job at the moment it falls due; how many ran. Raises where it cannot."""
+    """Move the clock to `to`, run each job at the moment it falls due, and return the number of jobs run.
+
+    Raises ClockMovesForward, or ClockIsMoving if another request is moving it.
+    """
     before, wall = sandbox_now(), clock.wall_time()
     if not fetch_one(CLOCK_QUERY):
         _start_clock(None)
@@ -68,7 +71,7 @@ def _run_jobs_until(to: datetime) -> int:
     ran, shown = 0, sandbox_now()
     while jobs.find_next_due_job(to):
         batch = jobs.lease_batch(to)
-        if not batch:  # a worker that began before the move still holds it
+        if not batch:  # a worker that started before the move still holds it
             time.sleep(0.02)
             _set_clock(shown)
             continue
@@ -83,7 +86,7 @@ def _run_jobs_until(to: datetime) -> int:
 
 
 def _set_clock(moment: datetime) -> None:
-    """Let the clock show `moment` from now on, and keep the right to move it."""
+    """Set the clock to `moment` and renew the lease for moving it."""
     wall = clock.wall_time()
     execute_write(
         sa.update(SandboxClock)

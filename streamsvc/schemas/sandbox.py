@@ -1,4 +1,4 @@
-"""The sandbox's shapes."""
+"""Request and response bodies of the sandbox."""
 
 from marshmallow import fields
 
@@ -11,7 +11,7 @@ class ClockIn(StrictSchema):
 
 class ClockOut(StrictSchema):
     now = Moment(required=True)
-    jobs_run = fields.Integer(metadata={"description": "How much work fell due on the way."})
+    jobs_run = fields.Integer(metadata={"description": "Number of jobs that fell due on the way."})
 
 
 class EmailQuery(PageQuery):

@@ -5,7 +5,7 @@ instead of passing it through every call.
 """
 
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from streamsvc.rules.rate_limits import source_network
 
@@ -22,7 +22,7 @@ class AuditContext:
     """The path template of the matched URL rule."""
     endpoint: str | None
     """Flask's name of the view."""
-    view_args: dict = field(default_factory=dict)
+    view_args: dict | None = None
     actor: str | None = None
     """The id of the authenticated operator; None for viewers and anonymous callers."""
     is_call_recorded: bool = False

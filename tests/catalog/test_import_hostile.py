@@ -206,4 +206,4 @@ def test_the_command_line_can_run_a_full_sync(app, catalog, tmp_path):
     assert (done.exit_code, done.output) == (0, "19 lines: 0 added, 0 changed, 19 unchanged, 0 rejected, 1 removed\n")
     file.write_bytes(gzip.compress(ndjson(line(1)))[:-9])
     broken = app.test_cli_runner().invoke(commands, ["import", str(file)])
-    assert (broken.exit_code, broken.output[:38]) == (1, "Error: The file cannot be read to its ")
+    assert (broken.exit_code, broken.output[:32]) == (1, "Error: The file cannot be read: ")

@@ -18,9 +18,9 @@ from tests.conftest import Clock
 from tests.faults.workers import Workers
 from tests.worlds.billing_world import World
 
-SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "100"))
+SUBSCRIBERS = int(os.environ.get("STREAMSVC_TEST_RENEWALS", "200"))
 WORKERS = 4
-KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "0.2"))
+KILL_EVERY_S = float(os.environ.get("STREAMSVC_TEST_KILL_EVERY_S", "0.1"))
 STUCK_AFTER_S = 200
 """The test is stuck if nothing changes for this long."""
 

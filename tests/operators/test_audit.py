@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
+from streamsvc.security.audit_context import get_audit_context
 from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, new_person, operator
 
@@ -71,6 +72,16 @@ def test_a_rollback_discards_events(app):
         audit.record_event("committed")
         db.session.commit()
         assert db.session.scalars(sa.select(AuditEvent.action)).all() == ["committed"]
+
+
+def test_events_outside_a_request_have_no_request_details(app, ann):
+    ann.get("/v1/account")
+    with app.app_context():
+        assert get_audit_context() is None, "the context ends with its request"
+        audit.record_event("background")
+        db.session.commit()
+        details = db.session.scalar(sa.select(AuditEvent.details).where(AuditEvent.action == "background"))
+    assert details.keys() == {"salt"}
 
 
 def first_break(app):

@@ -11,6 +11,11 @@ MIGRATIONS = PACKAGE / "migrations" / "versions"
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != MIGRATIONS]
 FILES.remove(PACKAGE / "__init__.py")
 HOUSE = Path(__file__).parent / "house.txt"
+VAGUE_NAMES = {
+    *"add answer ask begin count do find finish forget found get given hold keep kept known listed look".split(),
+    *"made make mine of own page put read refuse register remove run send settle show shown stand state".split(),
+    *"take tell told use write".split(),
+}
 NOT_IN_RULES = {"flask", "sqlalchemy", "marshmallow", "requests"}
 
 
@@ -108,3 +113,13 @@ def test_operations_do_not_read_the_current_request(path):
         )
     }
     assert not request_globals, "request facts and the principal are passed in as arguments"
+
+
+def test_a_top_level_function_is_named_by_a_verb_and_its_object():
+    vague = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in FILES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.strip("_") in VAGUE_NAMES
+    ]
+    assert not vague

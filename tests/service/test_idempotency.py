@@ -85,7 +85,10 @@ def test_an_invalid_key_is_rejected(world, price, key):
 def lease_key(world, ann, body):
     """Leave the key in the state of a process that died in the middle of its request."""
     headers = ann.headers(**{"Idempotency-Key": "k"})
-    with world.app.test_request_context("/v1/subscriptions", method="POST", json=body, headers=headers):
+    edge = {"streamsvc.request_id": "req_first"}
+    with world.app.test_request_context(
+        "/v1/subscriptions", method="POST", json=body, headers=headers, environ_overrides=edge
+    ):
         world.app.preprocess_request()
         assert idempotency._lease_or_replay(idempotency._read_request_key(required=True)) is None
 

@@ -1,6 +1,6 @@
-"""Chromium, and an app that is served to it.
+"""A headless Chromium, and an app served to it over HTTP.
 
-Where it or the extra `e2e` is missing the test is skipped; `make browser` runs it.
+Tests are skipped where Chromium or the extra `e2e` is not installed; `make browser` runs them.
 """
 
 import shutil
@@ -12,9 +12,9 @@ import pytest
 from werkzeug.serving import make_server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update".split()
 
-PHONE = {
+AUTHENTICATOR = {
     "protocol": "ctap2",
     "transport": "internal",
     "hasResidentKey": True,
@@ -22,38 +22,38 @@ PHONE = {
     "isUserVerified": True,
     "automaticPresenceSimulation": True,
 }
-"""An authenticator that Chromium plays itself: its owner is always there, and always recognised."""
+"""Options of Chromium's virtual authenticator: the user is always present and always verified."""
 
 
 @contextmanager
-def chromium():
-    """A running Chromium, to be asked for pages."""
+def launch_chromium():
+    """Run Chromium and yield Playwright's browser."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the extra `e2e` is not installed")
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
+        pytest.skip("Chromium is not installed")
     with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 
 
 @contextmanager
-def served(make):
-    """The address of the app that `make(address)` gives."""
+def serve_app(create):
+    """Serve the app that `create(url)` returns, in a thread, and yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    address = f"http://localhost:{port}"
-    server = make_server("127.0.0.1", port, make(address), threaded=True)
+    url = f"http://localhost:{port}"
+    server = make_server("127.0.0.1", port, create(url), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield address
+    yield url
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def with_a_passkey_phone(page):
-    """Give a page an authenticator."""
+def add_authenticator(page):
+    """Give the page a virtual WebAuthn authenticator."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("WebAuthn.enable")
-    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})

@@ -55,7 +55,7 @@ def report_period(query):
     last = end - timedelta(days=1)
     start = query["start"] or last.replace(year=last.year - (last.month < 12), month=last.month % 12 + 1, day=1)
     if start >= end:
-        raise Invalid(errors={"from": ["It lies before `to`."]})
+        raise Invalid(errors={"from": ["Must be before `to`."]})
     return start, end
 
 

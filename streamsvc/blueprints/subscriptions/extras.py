@@ -12,7 +12,12 @@ from streamsvc.schemas.subscriptions.subscriptions import (
 )
 from streamsvc.security.authentication import current_viewer
 
-bp = Blueprint("extras", __name__, url_prefix="/v1/subscriptions", description="Coupons and add-ons of a subscription.")
+bp = Blueprint(
+    "coupons and add-ons",
+    __name__,
+    url_prefix="/v1/subscriptions",
+    description="Coupons and add-ons of a subscription.",
+)
 
 
 @bp.route("/<subscription_id>/coupons", methods=["POST"])

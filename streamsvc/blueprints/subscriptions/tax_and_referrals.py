@@ -10,7 +10,7 @@ from streamsvc.schemas.subscriptions.invoices import ReferralOut, TaxIdIn, TaxId
 from streamsvc.security.authentication import current_viewer
 from streamsvc.storage.database import db
 
-bp = Blueprint("business", __name__, url_prefix="/v1/account", description="VAT numbers and referrals.")
+bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", description="VAT numbers and referrals.")
 
 
 @bp.route("/tax-id")

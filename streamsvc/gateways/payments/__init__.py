@@ -1,4 +1,4 @@
-"""Who moves the money: one small interface, one provider for each way to pay."""
+"""Payment providers: one interface, implemented by the sandbox and Stripe."""
 
 from flask import current_app
 
@@ -7,7 +7,7 @@ from streamsvc.gateways.payments.sandbox import SandboxProvider
 
 
 def current_provider() -> PaymentProvider:
-    """The provider that the settings name. Stripe's SDK is loaded only where it is used."""
+    """Return the configured provider. Stripe's SDK is imported only if it is used."""
     if current_app.extensions["settings"].payment_provider == "stripe":
         from streamsvc.gateways.payments.stripe import StripeProvider
 

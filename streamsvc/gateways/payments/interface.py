@@ -1,4 +1,4 @@
-"""What a payment provider must be able to do. Amounts in minor units; every request carries its idempotency key."""
+"""The interface of payment providers. Amounts are in minor units; every request carries an idempotency key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ SUCCEEDED, DECLINED, REQUIRES_ACTION, UNKNOWN = "succeeded", "declined", "requir
 
 @dataclass(frozen=True)
 class ProviderMethod:
-    """A payment method as the provider keeps it; `reference` is all that is needed to charge it."""
+    """A payment method stored at the provider; `reference` is enough to charge it."""
 
     reference: str
     kind: str
@@ -22,7 +22,7 @@ class ProviderMethod:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a charge or a refund came out. UNKNOWN: the reply was lost; ask again with `find` under the same key."""
+    """The outcome of a charge or refund. UNKNOWN: the response was lost; call `find_outcome` with the same key."""
 
     status: str
     reference: str | None = None
@@ -31,7 +31,7 @@ class Outcome:
 
 
 class ChargeRequest(NamedTuple):
-    """A request for money, under its idempotency key; `method` is the method's reference."""
+    """A charge under its idempotency key; `method` is the payment method's reference."""
 
     key: str
     method: str
@@ -41,7 +41,7 @@ class ChargeRequest(NamedTuple):
 
 
 class PaymentMethodRejected(Exception):
-    """The provider does not know the token, or will not attach it."""
+    """The provider does not know the token or refuses to attach it."""
 
     def __init__(self, decline_code: str):
         super().__init__(decline_code)
@@ -52,34 +52,34 @@ class PaymentProvider(Protocol):
     name: str
 
     def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
-        """Keep the method behind a one-time token for this customer, who may have `earlier` ones.
+        """Attach the payment method of a one-time token to the account's customer.
 
-        Raises MethodRefused.
+        `previous_reference`: another method of the same account. Raises PaymentMethodRejected.
         """
 
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str | None:
-        """A secret with which the customer's own browser has a method checked, by their bank too, for charges to come.
+        """Create a secret with which the customer's browser sets up a method, authenticated by the bank.
 
-        The method's token is attached afterwards. None where there is no such step.
+        The method's token is attached afterwards. None if the provider has no such step.
         """
 
     def detach(self, reference: str) -> None:
-        """Forget the method."""
+        """Detach the method."""
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
-        """Take the money, once for each key however often it is asked. Never raises for what the provider did."""
+        """Charge the method, once per key. Provider errors are outcomes, never exceptions."""
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
-        """Many charges; their outcomes in the same order."""
+        """Charge many; the outcomes are in the same order."""
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
-        """Give back part or all of a charge, once for each key."""
+        """Refund part or all of a charge, once per key."""
 
     def find_outcome(self, key: str) -> Outcome | None:
-        """What became of the request sent under `key`; None where nobody knows of it, and it may be sent again."""
+        """Look up the outcome of the request sent under `key`; None if it never arrived and may be sent again."""
 
     def search_outcome(self, key: str, charge: str | None = None) -> Outcome | None:
-        """The same of a request sent long ago, when asking again under its key would no longer find out.
+        """Search for the outcome of an old request whose key the provider has forgotten.
 
-        `charge`: what a refund was to be taken from. None where it never arrived; UNKNOWN where that cannot be told.
+        `charge`: the charge that a refund was for. None if it never arrived; UNKNOWN if that cannot be determined.
         """

@@ -1,4 +1,4 @@
-"""A payment provider in the box: deterministic, with a journal of its own, and failing on demand.
+"""The built-in payment provider: deterministic, with a journal of its own, and failing on demand.
 
 It keeps its journal in transactions of its own, as a bank would: were it called inside one of our transactions,
 SQLite would make it wait for ever, and the tests would tell.
@@ -24,7 +24,7 @@ from streamsvc.models.subscriptions import SandboxCharge, SandboxPlannedOutcome
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, insert, new_id
 
 TEST_TOKENS = {
-    # token: last four digits, what every charge of it comes to
+    # token: last four digits, outcome of every charge
     "pm_card_visa": ("4242", None),
     "pm_card_chargeDeclined": ("0002", "generic_decline"),
     "pm_card_chargeDeclinedInsufficientFunds": ("9995", "insufficient_funds"),
@@ -38,7 +38,7 @@ class SandboxProvider:
     name = "sandbox"
 
     def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
-        """`pm_card_visa:7` is a card whose fingerprint is the same for all who attach it; without, each has its own."""
+        """Attach a test card; `pm_card_visa:7` has one fingerprint for all accounts, `pm_card_visa` one for each."""
         name, _, shared = token.partition(":")
         if name not in TEST_TOKENS:
             raise PaymentMethodRejected("invalid_token")
@@ -47,10 +47,10 @@ class SandboxProvider:
         return ProviderMethod(reference, "card", "visa", TEST_TOKENS[name][0], 12, clock.now().year + 3, fingerprint)
 
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> None:
-        """Its cards need none."""
+        """Return None: test cards need no setup."""
 
     def detach(self, reference: str) -> None:
-        """Nothing to forget: the reference says it all."""
+        """Do nothing: the sandbox stores no methods."""
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
         if (found := self.find_outcome(key)) is not None:
@@ -59,13 +59,13 @@ class SandboxProvider:
             return found
         planned = self._pop_planned_outcome()
         if planned == "error":
-            return Outcome(UNKNOWN)  # it broke before it did anything
+            return Outcome(UNKNOWN)  # failed before anything happened
         status, decline = (DECLINED, "generic_decline") if planned == "decline" else _decide_outcome(method, on_session)
         self._insert_requests(_request_row(key, "charge", method, amount_minor, currency, status, decline))
         return Outcome(UNKNOWN) if planned == "timeout" else self.find_outcome(key)
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
-        """In one transaction of the bank's own, unless some were asked for before, or something else is planned."""
+        """Charge many in one transaction, unless some were requested before or an outcome is planned."""
         keys = [one.key for one in charges]
         if self.list_planned_outcomes() or self._find_outcomes(keys):
             return [self.charge(*one) for one in charges]
@@ -91,21 +91,21 @@ class SandboxProvider:
         return {row.key: _outcome_from_row(row) for row in rows}
 
     def authenticate(self, key: str, approve: bool) -> Outcome | None:
-        """What the bank's page does in the world outside: the payer says yes, or no."""
+        """Simulate the customer's decision on the bank's page."""
         values = {"status": SUCCEEDED} if approve else {"status": DECLINED, "decline_code": "authentication_failed"}
         waiting = sa.and_(SandboxCharge.key == key, SandboxCharge.status == REQUIRES_ACTION)
         execute_write(sa.update(SandboxCharge).where(waiting).values(**values))
         return self.find_outcome(key)
 
     def plan_outcome(self, what: str) -> None:
-        """Shape the next charge: `decline`; `timeout`, taken but the reply is lost; `error`, it never arrived."""
+        """Plan the next charge: `decline`; `timeout`, charged but no response; `error`, it never arrives."""
         execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details={}))
 
     def list_planned_outcomes(self) -> list[str]:
         return [row.what for row in fetch_all(sa.select(SandboxPlannedOutcome.what).order_by(SandboxPlannedOutcome.id))]
 
     def list_requests(self) -> list[sa.Row]:
-        """Everything that arrived, latest first."""
+        """Return all requests that arrived, newest first."""
         return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
     def _pop_planned_outcome(self) -> str | None:
@@ -128,7 +128,7 @@ def _request_row(key, kind, method, amount_minor, currency, status, decline_code
 
 
 def _decide_outcome(method: str, on_session: bool) -> tuple[str, str | None]:
-    """(status, decline code) of a charge to this method."""
+    """Return (status, decline code) of a charge to this method."""
     decline = TEST_TOKENS[method.partition("/")[0]][1]
     if decline == "authentication_required" and on_session:
         return REQUIRES_ACTION, None

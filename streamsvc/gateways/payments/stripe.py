@@ -1,8 +1,8 @@
 """Stripe, through its official SDK: PaymentIntents confirmed at once, on or off session; refunds; signed events.
 
-`find` always says that nothing is known: for a day Stripe gives the first answer again to the same request under the
-same key, so asking again is finding out. Later the key is forgotten, and a first answer that was an error says nothing;
-`search` looks for our own id in Stripe's records instead.
+`find_outcome` always returns None: for a day Stripe repeats its first response to a request under the same key, so
+sending it again reveals the outcome. After that the key is forgotten, and a first response that was an error reveals
+nothing; `search_outcome` searches Stripe's records for our own id instead.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from streamsvc.gateways.payments.interface import (
 )
 
 ZERO_DECIMAL_SENT_WITH_TWO = ("ISK", "UGX")
-"""Written with two digits by Stripe, though they have none."""
+"""Currencies without minor units that Stripe writes with two digits."""
 TWO_DECIMAL_SENT_WITH_NONE = ("MGA",)
-"""Written without digits by Stripe, though they have two."""
+"""Currencies with two digits that Stripe writes without."""
 INTENT_STATUSES = {
     "succeeded": SUCCEEDED,
     "requires_action": REQUIRES_ACTION,
@@ -36,7 +36,7 @@ REFUND_STATUSES = {"succeeded": SUCCEEDED, "pending": SUCCEEDED, "failed": DECLI
 INVALID_AMOUNT = Outcome(DECLINED, decline_code="invalid_amount")
 TIMEOUT_S = 20
 MAX_CONCURRENT_CHARGES = 8
-"""Charges that wait for Stripe's answer beside each other."""
+"""Number of charges that wait for Stripe in parallel."""
 
 
 class StripeProvider:
@@ -53,7 +53,7 @@ class StripeProvider:
         )
 
     def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
-        """The reference holds customer and method: `cus_…/pm_…`; `earlier` is one of the same customer's."""
+        """Attach the method; its reference holds customer and method: `cus_…/pm_…`."""
         try:
             customer = self._get_or_create_customer(account_id, previous_reference)
             method = self.client.v1.payment_methods.attach(token, {"customer": customer})
@@ -64,7 +64,7 @@ class StripeProvider:
         return ProviderMethod(f"{customer}/{method.id}", method.type, *shown)
 
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
-        """The client secret of a SetupIntent."""
+        """Create a SetupIntent and return its client secret."""
         asked = {"customer": self._get_or_create_customer(account_id, previous_reference), "usage": "off_session"}
         try:
             return self.client.v1.setup_intents.create(asked | {"payment_method_types": ["card"]}).client_secret
@@ -80,7 +80,7 @@ class StripeProvider:
     def detach(self, reference: str) -> None:
         try:
             self.client.v1.payment_methods.detach(reference.partition("/")[2])
-        except stripe.InvalidRequestError:  # it is gone already
+        except stripe.InvalidRequestError:  # already detached
             return
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
@@ -134,7 +134,7 @@ class StripeProvider:
         return Outcome(REFUND_STATUSES.get(mine[0]["status"], UNKNOWN), mine[0]["id"]) if mine else None
 
     def retrieve_outcome(self, reference: str) -> Outcome:
-        """How a PaymentIntent stands now, whatever an event said about it and whenever."""
+        """Retrieve the current state of a PaymentIntent, regardless of events."""
         return self._intent_outcome(lambda: self.client.v1.payment_intents.retrieve(reference))
 
     def _intent_outcome(self, request) -> Outcome:
@@ -145,7 +145,7 @@ class StripeProvider:
             return Outcome(DECLINED, intent.id if intent else None, _decline_code(error))
         except stripe.InvalidRequestError as error:
             return Outcome(DECLINED, decline_code=_decline_code(error))
-        except stripe.StripeError:  # no answer, or one that says nothing about the money
+        except stripe.StripeError:  # no response, or one that does not say what happened to the money
             return Outcome(UNKNOWN)
         status = INTENT_STATUSES.get(intent.status, UNKNOWN)
         failure = intent.last_payment_error if status == DECLINED else None
@@ -154,7 +154,7 @@ class StripeProvider:
         return Outcome(status, intent.id, code if status == DECLINED else None, action)
 
     def parse_event(self, body: bytes, signature: str | None) -> dict | None:
-        """The event in a signed callback, its amount in our units; None where the signature is not good, or too old."""
+        """Parse a signed event, with its amount in our units; None if the signature is invalid or too old."""
         try:
             event = stripe.Webhook.construct_event(body, signature or "", self.webhook_secret).to_dict()
         except (ValueError, stripe.SignatureVerificationError):
@@ -166,20 +166,20 @@ class StripeProvider:
 
 
 def to_stripe_amount(amount_minor: int, currency: str) -> int | None:
-    """The amount as Stripe writes it; None where it cannot be written there."""
+    """Convert an amount to Stripe's units; None if Stripe cannot represent it."""
     if currency in TWO_DECIMAL_SENT_WITH_NONE:
         return None if amount_minor % 100 else amount_minor // 100
     return amount_minor * 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount_minor
 
 
 def from_stripe_amount(amount: int, currency: str) -> int:
-    """The same read back."""
+    """Convert an amount from Stripe's units."""
     if currency in TWO_DECIMAL_SENT_WITH_NONE:
         return amount * 100
     return amount // 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount
 
 
 def _decline_code(error) -> str:
-    """Why it was refused, in the words of the banks."""
+    """The decline code of an error, else its general code."""
     body = error.error
     return (body and (body.decline_code or body.code)) or error.code or "invalid_request"

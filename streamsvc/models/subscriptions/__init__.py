@@ -1,4 +1,4 @@
-"""What is sold, who has it, and the money. Import tables from here."""
+"""Plans, subscriptions, invoices and payments. Import tables from here."""
 
 from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLine
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber

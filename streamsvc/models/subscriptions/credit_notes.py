@@ -1,4 +1,4 @@
-"""credit_notes: what an issued invoice was put right by; documents of their own, with their own numbers."""
+"""credit_notes: corrections of issued invoices; documents with numbers of their own."""
 
 from datetime import datetime
 
@@ -36,5 +36,5 @@ class CreditNoteLine(Base):
     credit_note_id: Mapped[str] = mapped_column(sa.ForeignKey("credit_notes.id"), primary_key=True)
     line_id: Mapped[str] = mapped_column(sa.ForeignKey("invoice_lines.id"), primary_key=True)
     net_minor: Mapped[int] = mapped_column(sa.BigInteger)
-    """Of the line's amount after discount, tax included where the price includes it."""
+    """Part of the line's amount after discount; includes the tax if the price does."""
     tax_minor: Mapped[int] = mapped_column(sa.BigInteger)

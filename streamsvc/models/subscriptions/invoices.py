@@ -1,4 +1,4 @@
-"""invoices and their lines: what was asked for, and why. Once issued, only what is paid of them changes."""
+"""invoices and their lines. Once issued, only the amount paid changes."""
 
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -38,13 +38,13 @@ class Invoice(Base):
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
     number: Mapped[str | None] = mapped_column(unique=True)
-    """Given when it is issued, without gaps; a first invoice that was never paid has none."""
+    """Allocated when the invoice is issued, without gaps; None for a first invoice that was never paid."""
     status: Mapped[str]
     reason: Mapped[str]
-    """Why it came: start, renewal, change, cancellation, one_off, …"""
+    """Why it was issued: start, renewal, change, cancellation, one_off, …"""
     currency: Mapped[str]
     customer: Mapped[dict] = mapped_column(Json)
-    """Name, e-mail, country and language as they were when it was issued."""
+    """The customer's name, email, country and language at the time of issue."""
     tax_name: Mapped[str | None]
     subtotal_minor: Mapped[int] = mapped_column(sa.BigInteger)
     discount_minor: Mapped[int] = mapped_column(sa.BigInteger)
@@ -52,9 +52,9 @@ class Invoice(Base):
     total_minor: Mapped[int] = mapped_column(sa.BigInteger)
     credit_applied_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     amount_paid_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """Payments less refunds that were not credit notes."""
+    """Payments minus refunds without a credit note."""
     balance_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """What is still owed on it: its side of the ledger's receivables."""
+    """The amount still owed: the invoice's part of the ledger's receivables."""
     issued_at: Mapped[datetime | None] = mapped_column(UtcTime)
     due_date: Mapped[date]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -62,7 +62,7 @@ class Invoice(Base):
     first_failed_on: Mapped[date | None]
     next_attempt_on: Mapped[date | None]
     finalizes_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """When a draft gets its number and is charged; None: somebody holds it."""
+    """When a draft gets its number and is charged; None if it is held."""
 
     lines: Mapped[list["InvoiceLine"]] = relationship(order_by="InvoiceLine.position", lazy="selectin")
     payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id", viewonly=True)
@@ -70,7 +70,7 @@ class Invoice(Base):
 
     @property
     def amount_due_minor(self) -> int:
-        """What the payer is asked for: the total less what account credit covered."""
+        """The amount to collect: the total minus account credit applied."""
         return max(0, self.total_minor - self.credit_applied_minor)
 
     @classmethod
@@ -79,22 +79,22 @@ class Invoice(Base):
 
     @classmethod
     def list_open(cls, account_id: str) -> "list[Invoice]":
-        """What the account owes, oldest first."""
+        """List the account's open invoices, oldest first."""
         return cls._list_open(cls.account_id == account_id)
 
     @classmethod
     def list_open_for_subscription(cls, subscription_id: str) -> "list[Invoice]":
-        """What is owed for the subscription, oldest first, whoever had it then."""
+        """List the subscription's open invoices, oldest first, also those of a previous owner."""
         return cls._list_open(cls.subscription_id == subscription_id)
 
     @classmethod
     def select_drafts(cls):
-        """All that may still be looked at; the word stands in the query, so that the index of drafts is read."""
+        """Select all drafts; the status is a literal, so that the partial index is used."""
         return sa.select(cls).where(cls.status == sa.literal_column("'draft'"))
 
     @classmethod
     def list_drafts(cls, subscription_id: str) -> "list[Invoice]":
-        """What may still be looked at before it is final, oldest first."""
+        """List the subscription's drafts, oldest first."""
         mine = cls.select_drafts().where(cls.subscription_id == subscription_id)
         return list(db.session.scalars(mine.order_by(cls.id)))
 
@@ -133,7 +133,7 @@ class InvoiceLine(Base):
     description: Mapped[str]
     subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
     identity: Mapped[str | None]
-    """What the rules of billing call it; unique in its subscription, so that running twice bills once."""
+    """The line identity of the billing rules, unique per subscription, so that running twice bills once."""
     cause: Mapped[str | None]
     item: Mapped[str | None]
     price_id: Mapped[str | None] = mapped_column(sa.ForeignKey("prices.id"))
@@ -157,7 +157,7 @@ class InvoiceLine(Base):
 
 
 class InvoiceNumber(Base):
-    """The last number given in each series; taken in the invoice's own transaction, so that none is lost."""
+    """The last number of each series, allocated in the invoice's own transaction, so that none is lost."""
 
     __tablename__ = "invoice_numbers"
 
@@ -166,12 +166,12 @@ class InvoiceNumber(Base):
 
     @classmethod
     def allocate(cls, series: str) -> str:
-        """The next number."""
+        """Allocate the next number."""
         return cls.allocate_block(series, 1)[0]
 
     @classmethod
     def allocate_block(cls, series: str, count: int) -> list[str]:
-        """The next `count` numbers, in order."""
+        """Allocate the next `count` numbers, in order."""
         last = db.session.scalar(
             insert(cls)
             .values({"series": series, "last": count})

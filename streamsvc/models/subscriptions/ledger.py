@@ -1,4 +1,4 @@
-"""ledger_entries: double entry, in the transaction of what they tell of. Each journal sums to zero."""
+"""ledger_entries: double entry, written in the transaction of the change. Each journal sums to zero."""
 
 from datetime import datetime
 
@@ -8,11 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 BOOKS = (
-    "receivable",  # what customers owe on invoices
-    "customer_credit",  # what is owed to customers: account credit
+    "receivable",  # owed by customers on invoices
+    "customer_credit",  # owed to customers: account credit
     "revenue",
     "tax",
-    "cash",  # what the provider holds for us
+    "cash",  # held by the provider for us
     "goodwill",  # credit given away: promotions, gifts, apologies
     "written_off",
 )
@@ -30,7 +30,7 @@ class LedgerEntry(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("led"))
     journal_id: Mapped[str]
     kind: Mapped[str]
-    """What happened: invoice, credit_applied, payment, refund, credit, write_off, dispute, …"""
+    """The kind of movement: invoice, credit_applied, payment, refund, credit, write_off, dispute, …"""
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     book: Mapped[str]
     currency: Mapped[str]
@@ -43,10 +43,10 @@ class LedgerEntry(Base):
 
     @classmethod
     def balance(cls, account_id: str, book: str, currency: str) -> int:
-        """The sum of one book of one account; credit that the account has is negative in `customer_credit`."""
+        """Sum one book of an account; available credit is negative in `customer_credit`."""
         total = db.session.scalar(
             sa.select(sa.func.coalesce(sa.func.sum(cls.amount_minor), 0)).where(
                 cls.account_id == account_id, cls.book == book, cls.currency == currency
             )
         )
-        return int(total)  # PostgreSQL adds big integers up to a decimal
+        return int(total)  # PostgreSQL sums bigints to a decimal

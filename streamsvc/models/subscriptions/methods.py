@@ -1,4 +1,4 @@
-"""payment_methods: what can be charged, by the provider's reference; no card number is ever here."""
+"""payment_methods: what can be charged, by the provider's reference; card numbers are never stored."""
 
 from datetime import datetime
 
@@ -32,7 +32,7 @@ class PaymentMethod(Base):
     exp_month: Mapped[int | None]
     exp_year: Mapped[int | None]
     fingerprint: Mapped[str | None]
-    """The same for the same card, whoever holds it: one trial for each."""
+    """Identifies the card across accounts: each card gets one trial."""
     is_default: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -1,4 +1,4 @@
-"""price_migrations: who is moved from one price to another, from when, and whether that still stands."""
+"""price_migrations: moves of subscribers from one price to another."""
 
 from datetime import date, datetime
 
@@ -16,12 +16,12 @@ class PriceMigration(Base):
     from_price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
     to_price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
     effective: Mapped[date]
-    """Renewals from this day on are at the new price; the days of notice are counted in."""
+    """Renewals from this day on use the new price; includes the days of notice."""
     notice_days: Mapped[int]
     started_before: Mapped[date | None]
-    """Only subscriptions that began before this day; None: all."""
+    """Only subscriptions that started before this day; None: all."""
     country: Mapped[str | None]
-    """Only accounts of this country; None: all."""
+    """Only accounts in this country; None: all."""
     can_decline: Mapped[bool]
     """Whether customers may keep the old price."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)

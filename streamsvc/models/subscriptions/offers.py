@@ -1,4 +1,4 @@
-"""coupons and their redemptions, gift codes: what makes a subscription cost less."""
+"""coupons, their redemptions, and gift codes."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ class Coupon(Base):
     duration: Mapped[str]
     periods: Mapped[int | None]
     plans: Mapped[list | None] = mapped_column(Json)
-    """The codes of the plans whose lines it is taken off; None: all."""
+    """Codes of the plans to whose lines it applies; None: all."""
     audience: Mapped[str] = mapped_column(default="anyone")
-    """Who may redeem it: anyone, who never had a subscription (new), or whose last one ended (returning)."""
+    """Who may redeem it: `anyone`, `new` (no earlier subscription) or `returning` (the last one ended)."""
     combines: Mapped[bool] = mapped_column(default=True)
-    """Whether it may run beside others."""
+    """Whether it can be combined with other coupons."""
     max_per_account: Mapped[int | None]
     max_redemptions: Mapped[int | None]
     redeemed: Mapped[int] = mapped_column(default=0)
@@ -44,25 +44,25 @@ class Coupon(Base):
         return db.session.scalar(sa.select(cls).where(cls.code == code))
 
     def is_usable(self, now: datetime) -> bool:
-        """Whether it can be redeemed just now."""
+        """Whether the coupon can be redeemed now."""
         in_time = self.expires_at is None or now < self.expires_at
         return in_time and (self.max_redemptions is None or self.redeemed < self.max_redemptions)
 
     @classmethod
     def redeem(cls, coupon_id: str) -> bool:
-        """Take one of the redemptions that are left; False where none is."""
+        """Count one redemption; False if none is left."""
         left = sa.or_(cls.max_redemptions.is_(None), cls.redeemed < cls.max_redemptions)
         taken = sa.update(cls).where(cls.id == coupon_id, left).values(redeemed=cls.redeemed + 1)
         return db.session.execute(taken).rowcount == 1
 
     @classmethod
     def return_redemption(cls, coupon_id: str) -> None:
-        """A redemption that came to nothing; others may redeem at the same moment."""
+        """Return a redemption that was not used; safe while others redeem."""
         db.session.execute(sa.update(cls).where(cls.id == coupon_id).values(redeemed=cls.redeemed - 1))
 
 
 class Discount(Base):
-    """A coupon on a subscription, and how much of it is used."""
+    """A coupon on a subscription, and the number of periods used."""
 
     __tablename__ = "discounts"
     __table_args__ = (sa.Index("uq_discounts_subscription_coupon", "subscription_id", "coupon_id", unique=True),)
@@ -80,7 +80,7 @@ class Discount(Base):
 
     @classmethod
     def list_active(cls, subscription_id: str) -> "list[Discount]":
-        """In the order in which they were given: each takes off what the one before left."""
+        """List the active discounts in the order in which they apply."""
         return list(
             db.session.scalars(
                 sa.select(cls).where(cls.subscription_id == subscription_id, cls.ended_at.is_(None)).order_by(cls.id)
@@ -89,7 +89,7 @@ class Discount(Base):
 
 
 class GiftCode(Base):
-    """A code somebody paid for: whoever redeems it has the amount as account credit."""
+    """A prepaid code; redeeming it adds its amount to the account credit."""
 
     __tablename__ = "gift_codes"
     __table_args__ = (
@@ -116,6 +116,6 @@ class GiftCode(Base):
 
     @classmethod
     def redeem(cls, gift_id: str, account_id: str, now: datetime) -> bool:
-        """Take it; False where somebody was faster."""
+        """Redeem the code; False if another request was faster."""
         free = sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None))
         return db.session.execute(free.values(redeemed_at=now, redeemed_by=account_id)).rowcount == 1

@@ -1,4 +1,4 @@
-"""payments and refunds: recorded before they are sent, settled after; an outcome that is not known is a state."""
+"""payments and refunds: recorded before they are sent, completed after; an unknown outcome is a state."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ IN_FLIGHT_CONDITION = f"status IN {IN_FLIGHT_STATUSES}"
 
 
 class Payment(Base):
-    """One try to collect an invoice. Its id is the idempotency key under which the provider hears of it."""
+    """One attempt to collect an invoice. Its id is the idempotency key at the provider."""
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -41,12 +41,12 @@ class Payment(Base):
     payment_method_id: Mapped[str] = mapped_column(sa.ForeignKey("payment_methods.id"))
     status: Mapped[str]
     on_session: Mapped[bool]
-    """Whether the payer is there to authenticate."""
+    """Whether the customer is present and can authenticate."""
     currency: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
     refunded_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     disputed_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """What the payer's bank took back of it, as long as it is disputed; no more than was left."""
+    """The amount under dispute, at most what was left of the payment."""
     provider: Mapped[str]
     provider_reference: Mapped[str | None]
     decline_code: Mapped[str | None]
@@ -62,7 +62,7 @@ class Payment(Base):
 
     @property
     def refundable_minor(self) -> int:
-        """What of it we still have: nobody was given it back, and nobody took it back."""
+        """The amount neither refunded nor disputed."""
         return self.amount_minor - self.refunded_minor - self.disputed_minor
 
 
@@ -78,7 +78,7 @@ class Refund(Base):
     payment_id: Mapped[str] = mapped_column(sa.ForeignKey("payments.id"))
     invoice_id: Mapped[str] = mapped_column(sa.ForeignKey("invoices.id"))
     credit_note_id: Mapped[str | None] = mapped_column(sa.ForeignKey("credit_notes.id"))
-    """The credit note it settles; without one, the invoice is owed again."""
+    """The credit note that it pays out; without one, the invoice is owed again."""
     status: Mapped[str]
     currency: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
@@ -91,7 +91,7 @@ class Refund(Base):
 
 
 class ProviderEvent(Base):
-    """A callback of the provider, kept once under its id, in the transaction of the job that acts on it."""
+    """A provider event, stored once under its id, in the transaction that enqueues its job."""
 
     __tablename__ = "provider_events"
 
@@ -99,6 +99,6 @@ class ProviderEvent(Base):
     provider: Mapped[str]
     kind: Mapped[str]
     reference: Mapped[str | None]
-    """The PaymentIntent or charge that it is about; its present state counts, not what the event says."""
+    """The PaymentIntent or charge that it is about; its current state counts, not the event's content."""
     received_at: Mapped[datetime] = mapped_column(UtcTime)
     done_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -1,4 +1,4 @@
-"""plans: what is sold. prices: what it costs, one row for each version; a price is never edited, only superseded."""
+"""plans and prices. A price is one version: it is never edited, only superseded."""
 
 from datetime import datetime
 
@@ -33,7 +33,7 @@ class Plan(Base):
 
     @classmethod
     def list_on_sale(cls) -> "list[Plan]":
-        """Every plan, as it was first put on sale; one whose prices are all retired is not sold."""
+        """List the plans with a price on sale, in the order in which they were created."""
         return [plan for plan in db.session.scalars(sa.select(cls).order_by(cls.id)) if plan.prices]
 
 
@@ -57,16 +57,16 @@ class Price(Base):
     intro_periods: Mapped[int | None]
     tax: Mapped[str]
     countries: Mapped[list | None] = mapped_column(Json)
-    """Where it is sold; None: everywhere."""
+    """Countries in which it is sold; None: everywhere."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     retired_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """No longer sold; who bought it keeps it."""
+    """When it was superseded; existing subscribers keep it."""
 
     plan: Mapped[Plan] = relationship()
 
     @classmethod
     def find_on_sale(cls, price_id: str, country: str) -> "Price | None":
-        """The price under this id, if somebody in the country may buy it today."""
+        """Find the price, if it is on sale in the country; else None."""
         price = db.session.get(cls, price_id)
         sold = price and price.retired_at is None and (price.countries is None or country in price.countries)
         return price if sold else None
@@ -83,7 +83,7 @@ class Price(Base):
 
     @property
     def terms(self) -> PriceFacts:
-        """What the rules of billing need to know of it."""
+        """The price as the billing rules use it."""
         intro = Intro(self.intro_amount_minor, self.intro_periods) if self.intro_periods else None
         interval = Interval(self.interval, self.interval_count)
         return PriceFacts(self.id, self.amount_minor, interval, self.trial_days, intro)

@@ -1,4 +1,4 @@
-"""referral_codes, referrals, referral_rewards: who brought whom, and what both have for it."""
+"""referral_codes, referrals, referral_rewards."""
 
 from datetime import datetime
 
@@ -17,13 +17,13 @@ class ReferralCode(Base):
 
 
 class Referral(Base):
-    """A newcomer and who sent them; rewarded when the newcomer first pays."""
+    """A new subscriber and the referrer; both are rewarded at the first payment."""
 
     __tablename__ = "referrals"
     __table_args__ = (sa.Index("ix_referrals_referrer_id", "referrer_id"),)
 
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
-    """The newcomer: an account is brought once."""
+    """The new subscriber: an account can be referred once."""
     referrer_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
     subscription_id: Mapped[str] = mapped_column(sa.ForeignKey("subscriptions.id"))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -31,7 +31,7 @@ class Referral(Base):
 
 
 class ReferralReward(Base):
-    """What a referral is worth in a currency: account credit for both."""
+    """The account credit that both receive, in one currency."""
 
     __tablename__ = "referral_rewards"
 

@@ -1,4 +1,4 @@
-"""The sandbox payment provider's own journal: what it saw and did, as a bank would know it; not our books."""
+"""The sandbox payment provider's own journal, as a bank would keep it; not our books."""
 
 from datetime import datetime
 
@@ -24,12 +24,12 @@ class SandboxCharge(Base):
     status: Mapped[str]
     decline_code: Mapped[str | None]
     requests: Mapped[int] = mapped_column(default=1)
-    """How often it was asked under this key; it acted once."""
+    """Number of requests under this key; it acted once."""
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class SandboxPlannedOutcome(Base):
-    """What the provider is told to do with the charges to come, first in first out."""
+    """Planned outcomes of the next charges, first in, first out."""
 
     __tablename__ = "sandbox_payment_plans"
 

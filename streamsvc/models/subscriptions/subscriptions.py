@@ -1,6 +1,6 @@
-"""subscriptions: who has what, as of now. subscription_events: what happened, from which all else is computed.
+"""subscriptions: the current projection. subscription_events: the event log from which it is computed.
 
-Login asks only `account_id`, `status`, `access_until` and the plan's `features`: see rules/billing/access.py.
+Authentication reads only `account_id`, `status`, `access_until` and the plan's `features`: see rules/billing/access.py.
 """
 
 from datetime import date, datetime
@@ -49,18 +49,18 @@ class Subscription(Base):
     status: Mapped[str]
     currency: Mapped[str]
     time_zone: Mapped[str]
-    """The zone whose civil days are billed: the account's when it began."""
+    """The time zone whose civil days are billed: the account's at the start."""
     payment_method_id: Mapped[str | None] = mapped_column(sa.ForeignKey("payment_methods.id"))
-    """None: the account's default one."""
+    """None: the account's default."""
     device_hash: Mapped[str | None]
-    """Of what the app knows the device by: one trial for each."""
+    """Hash of the device fingerprint: each device gets one trial."""
     started_on: Mapped[date]
     anchor_day: Mapped[int | None]
     period_start: Mapped[date | None]
     period_end: Mapped[date | None]
     trial_end: Mapped[date | None]
     access_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    """No access from then on; None where no end is known."""
+    """End of access; None if no end is known."""
     cancel_at: Mapped[date | None]
     canceled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     cancel_reason: Mapped[str | None]
@@ -70,17 +70,17 @@ class Subscription(Base):
     pending_price_id: Mapped[str | None] = mapped_column(sa.ForeignKey("prices.id"))
     pending_on: Mapped[date | None]
     past_due_since: Mapped[date | None]
-    """The civil day on which the earliest unpaid invoice first failed."""
+    """The civil date on which the earliest unpaid invoice first failed."""
     latest_invoice_id: Mapped[str | None]
     due_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    """When there is next something to do; a job is written for it."""
+    """When the subscription is next due; a job is enqueued for it."""
     reminded_of: Mapped[date | None]
-    """The trial's end or renewal that the customer was last reminded of."""
+    """The trial end or renewal of which the customer was last reminded."""
     parked_at: Mapped[datetime | None] = mapped_column(UtcTime)
     parked_reason: Mapped[str | None]
-    """An invariant broke: it is not billed on until somebody looked."""
+    """Start of a billing hold: the books do not reconcile, and nothing is billed until an operator releases it."""
     request_key: Mapped[str | None] = mapped_column(unique=True)
-    """The idempotency key that made it, so that a request cut short is taken up where it stopped."""
+    """The idempotency key of the request that created it, so that an interrupted request can continue."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     plan: Mapped["Plan"] = relationship()
@@ -92,7 +92,7 @@ class Subscription(Base):
 
     @classmethod
     def select_on_billing_hold(cls):
-        """All that are not billed on until somebody looked."""
+        """Select the subscriptions on billing hold."""
         return sa.select(cls).where(cls.parked_at.is_not(None))
 
     @classmethod
@@ -101,7 +101,7 @@ class Subscription(Base):
 
 
 class SubscriptionEvent(Base):
-    """Append-only. `kind` and `data` make one of the events of rules/billing/facts.py."""
+    """Append-only. `kind` and `data` encode an event of rules/billing/facts.py."""
 
     __tablename__ = "subscription_events"
 
@@ -111,5 +111,5 @@ class SubscriptionEvent(Base):
     on: Mapped[date]
     data: Mapped[dict] = mapped_column(Json)
     actor: Mapped[str | None]
-    """Who: an account, an API key, or None for the passing of time."""
+    """The account, operator or API key that caused it; None for the passing of time."""
     at: Mapped[datetime] = mapped_column(UtcTime)

@@ -1,4 +1,4 @@
-"""tax_rates: what each country asks for, while it stands. tax_ids: whose VAT is for them to pay (reverse charge)."""
+"""tax_rates: the rate of each country. tax_ids: VAT numbers of customers (reverse charge)."""
 
 from datetime import datetime
 
@@ -19,17 +19,17 @@ class TaxRate(Base):
 
 
 class TaxId(Base):
-    """An account's VAT number, in the form of its country."""
+    """An account's VAT number."""
 
     __tablename__ = "tax_ids"
     __table_args__ = (sa.CheckConstraint("status IN ('unchecked', 'valid', 'invalid')", name="status"),)
 
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     number: Mapped[str]
-    """With the two letters of its country in front; Greece writes EL."""
+    """With the country prefix; Greece uses EL."""
     status: Mapped[str]
-    """unchecked: the form is right and nobody could be asked yet; it counts once it is valid."""
+    """`unchecked`: the form is valid but the register has not responded yet; only `valid` numbers count."""
     checked_at: Mapped[datetime | None] = mapped_column(UtcTime)
     reference: Mapped[str | None]
-    """Under which the register remembers that it was asked: what an audit asks for."""
+    """The register's consultation number, as proof of the check."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)

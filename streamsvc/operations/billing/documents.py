@@ -30,7 +30,7 @@ def document_context(invoice: Invoice) -> dict:
         (tax_name, invoice.tax_minor, invoice.tax_minor and not inclusive),
         (words["total"], invoice.total_minor, True),
         (words["credit"], -invoice.credit_applied_minor, invoice.credit_applied_minor),
-        (words["asked"], invoice.amount_due_minor, True),
+        (words["amount_due"], invoice.amount_due_minor, True),
         (words["paid"], invoice.amount_paid_minor, True),
     ]
     return {
@@ -43,7 +43,7 @@ def document_context(invoice: Invoice) -> dict:
         "reverse_charge": words["reverse_charge"] if invoice.customer.get("vat_id") else None,
         "lines": [line_columns(invoice, line) for line in invoice.lines],
         "sums": [(name, format_invoice_amount(invoice, amount)) for name, amount, is_shown in amounts if is_shown],
-        "contained": words["of_tax"].format(tax=tax) if inclusive else None,
+        "contained": words["included_tax"].format(tax=tax) if inclusive else None,
         "notes": [(note.number, format_invoice_amount(invoice, -note.total_minor)) for note in invoice.credit_notes],
     }
 
@@ -82,7 +82,7 @@ def render_invoice_pdf(invoice: Invoice) -> bytes:
         [(MARGIN, f"{words['date']}: {context['issued']}   {words['due']}: {context['due']}", 10, False, False)]
     )
     rows += [[(MARGIN, line, 10, False, False)] for line in context["customer"]] + [None, None]
-    rows.append([(MARGIN, words["what"], 10, True, False), (RIGHT_ALIGNED_X, words["amount"], 10, True, True)])
+    rows.append([(MARGIN, words["description"], 10, True, False), (RIGHT_ALIGNED_X, words["amount"], 10, True, True)])
     for description, period, amount in context["lines"]:
         rows.append([(MARGIN, description, 10, False, False), (RIGHT_ALIGNED_X, amount, 10, False, True)])
         rows += [[(MARGIN + 12, period, 8, False, False)]] if period else []

@@ -121,7 +121,7 @@ def _record_operator_call(session) -> None:
         return
     context.is_call_recorded = True
     if not any(row["actor"] == context.actor for row in session.info.get("audit", [])):
-        details = dict(context.view_args)
+        details = dict(context.view_args or {})
         account_id = details.pop("account_id", None)
         record_event("operator_call", account_id, actor=context.actor, call=context.call, **details)
 

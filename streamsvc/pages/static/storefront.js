@@ -1,483 +1,485 @@
-// A storefront over the API: each page is a function that gives nodes, named by what stands behind the #.
+// Storefront over the API. Each page is a function that returns DOM nodes; the fragment of the URL selects the page.
 const $ = (id) => document.getElementById(id);
-const main = $("main"), field = $("q");
-const WHY_NOT = {
+const main = $("main"), searchField = $("q");
+const ACCESS_MESSAGES = {
   subscription_required: "Choose a plan to watch this.",
-  not_in_plan: "Your plan does not have this one; a larger one does.",
-  profile_required: "Choose who is watching first.",
-  country_unknown: "We cannot tell which country you are in.",
+  not_in_plan: "This is not included in your plan; upgrade to watch it.",
+  profile_required: "Choose a profile first.",
+  country_unknown: "We cannot determine which country you are in.",
   not_available_in_country: "This is not available in your country.",
-  not_yet_available: "This is not out yet.",
-  no_longer_available: "This has left the catalogue.",
+  not_yet_available: "This is not available yet.",
+  no_longer_available: "This is no longer available.",
 };
-let me = null; // what GET /v1/sessions/current tells, with its CSRF token
-let leave = () => {}; // what the page in view wants done when it goes
+let me = null; // the body of GET /v1/sessions/current, including its CSRF token; null while signed out
+let leavePage = () => {}; // clean-up of the current page, called when another page is opened
 
-function h(tag, given = {}, ...inside) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(given)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value != null) made.setAttribute(name, value);
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  made.append(...inside.flat(Infinity).filter((one) => one != null && one !== false));
-  return made;
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  return element;
 }
 
-async function api(method, path, body, more = {}) {
-  const headers = { ...more.headers };
+async function api(method, path, body, options = {}) {
+  const headers = { ...options.headers };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (me && method !== "GET") headers["X-CSRF-Token"] = me.csrf_token;
-  const answer = await fetch("v1" + path, { ...more, method, headers, body: JSON.stringify(body) });
-  const told = answer.status === 204 ? null : await answer.json();
-  if (answer.ok) return told;
-  if (told.code === "reauthentication_required") {
-    await proveAgain();
-    return api(method, path, body, more.headers ? { ...more, ...once() } : more); // the refusal stands under the key
+  const response = await fetch("v1" + path, { ...options, method, headers, body: JSON.stringify(body) });
+  const payload = response.status === 204 ? null : await response.json();
+  if (response.ok) return payload;
+  if (payload.code === "reauthentication_required") {
+    await reauthenticate();
+    // A new idempotency key: this error is stored under the first one.
+    return api(method, path, body, options.headers ? { ...options, ...idempotent() } : options);
   }
-  if (told.code === "not_signed_in" && me) location.assign((me = null, "#/sign-in"));
-  throw Object.assign(new Error(words(told)), told);
+  if (payload.code === "not_signed_in" && me) location.assign((me = null, "#/sign-in"));
+  throw Object.assign(new Error(errorText(payload)), payload);
 }
-const words = (told) => Object.values(told.errors ?? {}).flat().join(" ") || told.detail;
-const once = () => ({ headers: { "Idempotency-Key": Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16)).join("") } });
+const errorText = (problem) => Object.values(problem.errors ?? {}).flat().join(" ") || problem.detail;
+const idempotent = () => ({ headers: { "Idempotency-Key": Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16)).join("") } });
 
-function say(text) {
-  $("told").textContent = text;
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => ($("told").textContent = ""), 4000);
+function notify(text) {
+  $("notice").textContent = text;
+  clearTimeout(notify.timer);
+  notify.timer = setTimeout(() => ($("notice").textContent = ""), 4000);
 }
-function turnTo(heading, ...inside) { // what comes next on the same page
-  main.replaceChildren(h("h1", { tabindex: -1 }, heading), ...inside.flat());
+function showStep(heading, ...children) { // the next step of a flow, without a new URL
+  main.replaceChildren(h("h1", { tabindex: -1 }, heading), ...children.flat());
   main.firstChild.focus();
 }
-const money = (price, minor = price.amount_minor) => {
-  const form = new Intl.NumberFormat(undefined, { style: "currency", currency: price.currency });
-  return form.format(minor / 10 ** form.resolvedOptions().maximumFractionDigits);
+const formatMoney = (price, minor = price.amount_minor) => {
+  const format = new Intl.NumberFormat(undefined, { style: "currency", currency: price.currency });
+  return format.format(minor / 10 ** format.resolvedOptions().maximumFractionDigits);
 };
-const clock = (s) => [s / 3600, (s / 60) % 60, s % 60].map((n) => String(Math.floor(n)).padStart(2, "0")).join(":");
-const minutes = (s) => (s >= 3600 ? `${Math.floor(s / 3600)} h ` : "") + `${Math.round((s % 3600) / 60)} min`;
-const when = (moment) => new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-const country = (code) => new Intl.DisplayNames(undefined, { type: "region", fallback: "none" }).of(code);
+const formatPosition = (s) => [s / 3600, (s / 60) % 60, s % 60].map((n) => String(Math.floor(n)).padStart(2, "0")).join(":");
+const formatRuntime = (s) => (s >= 3600 ? `${Math.floor(s / 3600)} h ` : "") + `${Math.round((s % 3600) / 60)} min`;
+const formatTime = (moment) => new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+const countryName = (code) => new Intl.DisplayNames(undefined, { type: "region", fallback: "none" }).of(code);
 
-// --- pieces --------------------------------------------------------------------------------------------------------
+// --- components ----------------------------------------------------------------------------------------------------
 function poster(text, seed = text) {
-  const made = h("span", { class: "poster" }, text);
-  made.style.setProperty("--hue", [...seed].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7));
-  return made;
+  const element = h("span", { class: "poster" }, text);
+  element.style.setProperty("--hue", [...seed].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7));
+  return element;
 }
 function card(title) {
   const { episode, progress } = title;
-  const about = episode ? `S${episode.season} E${episode.number}` : [title.year, title.runtime_s && minutes(title.runtime_s)];
+  const caption = episode ? `S${episode.season} E${episode.number}` : [title.year, title.runtime_s && formatRuntime(title.runtime_s)];
   return h("li", {}, h("a", { class: "card", href: `#/title/${title.id}` }, poster(title.title),
     progress && h("progress", { max: progress.duration_s ?? 1, value: progress.position_s, "aria-label": "watched" }),
-    h("small", {}, [about].flat().filter(Boolean).join(" · ") || " ")));
+    h("small", {}, [caption].flat().filter(Boolean).join(" · ") || " ")));
 }
-const strip = (titles) => h("ul", { class: "strip" }, titles.map(card));
-function pages(path, first) {
-  const list = h("ul", { class: "grid" }, first.items.map(card));
-  let next = first.next_cursor;
+const titleRow = (titles) => h("ul", { class: "title-row" }, titles.map(card));
+function pagedGrid(path, firstPage) {
+  const list = h("ul", { class: "grid" }, firstPage.items.map(card));
+  let cursor = firstPage.next_cursor;
   const more = button("Show more", async () => {
-    const page = await api("GET", `${path}&cursor=${encodeURIComponent(next)}`);
-    const from = list.children.length;
+    const page = await api("GET", `${path}&cursor=${encodeURIComponent(cursor)}`);
+    const firstNew = list.children.length;
     list.append(...page.items.map(card));
-    list.children[from]?.querySelector("a").focus();
-    more.hidden = !(next = page.next_cursor);
+    list.children[firstNew]?.querySelector("a").focus();
+    more.hidden = !(cursor = page.next_cursor);
   });
-  more.hidden = !next;
-  return [list, h("p", { class: "acts" }, more)];
+  more.hidden = !cursor;
+  return [list, h("p", { class: "actions" }, more)];
 }
-function button(text, act, given = {}) {
-  const made = h("button", { type: "button", ...given, onclick: () => busy(made, act) }, text);
-  return made;
+function button(text, action, attributes = {}) {
+  const element = h("button", { type: "button", ...attributes, onclick: () => runDisabled(element, action) }, text);
+  return element;
 }
-async function busy(control, act) {
+async function runDisabled(control, action) { // disables the control while the action runs
   control.disabled = true;
-  try { await act(); } catch (error) { say(error.message); } finally { control.disabled = false; }
+  try { await action(); } catch (error) { notify(error.message); } finally { control.disabled = false; }
 }
-const choice = (label, name) => h("label", { class: "choice" }, h("input", { type: "checkbox", name }), label);
-const input = (label, name, given = {}) => h("label", {}, label, h("input", { name, required: true, ...given }));
-function sheet(label, act, ...fields) {
-  const wrong = h("p", { class: "bad", role: "alert" });
-  const send = h("button", { class: "first" }, label);
-  return h("form", { class: "sheet", onsubmit: async (event) => {
+const checkbox = (label, name) => h("label", { class: "choice" }, h("input", { type: "checkbox", name }), label);
+const input = (label, name, attributes = {}) => h("label", {}, label, h("input", { name, required: true, ...attributes }));
+function form(label, submit, ...fields) {
+  const alert = h("p", { class: "error", role: "alert" });
+  const submitButton = h("button", { class: "primary" }, label);
+  return h("form", { class: "stacked", onsubmit: async (event) => {
     event.preventDefault();
-    send.disabled = true;
-    wrong.textContent = "";
-    try { await act(Object.fromEntries(new FormData(event.target)), event.target); }
-    catch (error) { wrong.textContent = error.message; }
-    send.disabled = false;
-  } }, fields, wrong, h("p", { class: "acts" }, send));
+    submitButton.disabled = true;
+    alert.textContent = "";
+    try { await submit(Object.fromEntries(new FormData(event.target)), event.target); }
+    catch (error) { alert.textContent = error.message; }
+    submitButton.disabled = false;
+  } }, fields, alert, h("p", { class: "actions" }, submitButton));
 }
-const rows = (items, tell, none) => (items.length ? h("ul", { class: "list" }, items.map((one) => h("li", {}, tell(one)))) : h("p", { class: "quiet" }, none));
+const itemList = (items, render, emptyText) => (items.length ? h("ul", { class: "list" }, items.map((item) => h("li", {}, render(item)))) : h("p", { class: "muted" }, emptyText));
 const facts = (pairs) => h("dl", { class: "facts" }, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 
-// --- who is there --------------------------------------------------------------------------------------------------
-async function enter(told, to) {
-  localStorage.device = told.session.device.id;
-  me = told.csrf_token ? told : null;
-  await refresh();
+// --- sign-in and sign-up -------------------------------------------------------------------------------------------
+async function completeSignIn(payload, to) {
+  localStorage.device = payload.session.device.id;
+  me = payload.csrf_token ? payload : null;
+  await refreshSession();
   location.assign(to ?? (me.profile && me.profiles.length === 1 ? "#/" : "#/profiles"));
 }
-async function refresh() {
+async function refreshSession() {
   me = await api("GET", "/sessions/current").catch((error) => { if (error.status !== 401) throw error; return null; });
 }
-const browser = () => ({ id: localStorage.device, name: /Mobile|Android|iPhone/.test(navigator.userAgent) ? "Phone's browser" : "Web browser", kind: "web" });
-const secrets = { type: "password", minlength: 8, maxlength: 128 };
+const thisDevice = () => ({ id: localStorage.device, name: /Mobile|Android|iPhone/.test(navigator.userAgent) ? "Phone browser" : "Web browser", kind: "web" });
+const passwordInput = { type: "password", minlength: 8, maxlength: 128 };
 
-const fresh = { ...secrets, autocomplete: "new-password" };
-const digits = { inputmode: "numeric", autocomplete: "one-time-code" };
-const PROOFS = { // by the API's word: the field's label, what it is called in a sentence, the field
-  password: ["Your password", "your password", { ...secrets, minlength: 1, autocomplete: "current-password" }],
-  totp: ["Code of your authenticator", "your authenticator", digits],
-  recovery_code: ["One of your recovery codes", "a recovery code", { autocomplete: "off" }],
-  email_code: ["Code that we just mailed you", "a mailed code", digits],
+const newPasswordInput = { ...passwordInput, autocomplete: "new-password" };
+const codeInput = { inputmode: "numeric", autocomplete: "one-time-code" };
+const FACTORS = { // by name in the API: the field's label, its name in a sentence, the input's attributes
+  password: ["Your password", "your password", { ...passwordInput, minlength: 1, autocomplete: "current-password" }],
+  totp: ["Code from your authenticator app", "your authenticator app", codeInput],
+  recovery_code: ["Recovery code", "a recovery code", { autocomplete: "off" }],
+  email_code: ["Code that we just emailed you", "an emailed code", codeInput],
 };
-const PASSKEYS = window.PublicKeyCredential?.parseCreationOptionsFromJSON && !/^[\d.]+$|:/.test(location.hostname); // they are for names
-const passkey = async (act, publicKey) => (await navigator.credentials[act]({ publicKey }).catch((error) => {
-  throw error.name === "NotAllowedError" ? new Error("No passkey was given.") : error;
+// WebAuthn needs a host name; it does not work on an IP address.
+const HAS_PASSKEYS = window.PublicKeyCredential?.parseCreationOptionsFromJSON && !/^[\d.]+$|:/.test(location.hostname);
+const requestPasskey = async (operation, publicKey) => (await navigator.credentials[operation]({ publicKey }).catch((error) => {
+  throw error.name === "NotAllowedError" ? new Error("No passkey was used.") : error;
 })).toJSON();
 
-// Asks for one proof of those that an answer names; the others are a click away.
-function proof(trust) {
-  const place = h("div", { class: "proof" });
-  place.ask = ([name, ...others]) => {
-    const [label, , given] = PROOFS[name];
-    const swap = (other) => button(`Use ${PROOFS[other][1]} instead`, () => place.ask([other, name, ...others.filter((one) => one !== other)]));
-    place.replaceChildren(...[input(label, name, given), name !== "email_code" && trust, ...others.map(swap)].filter(Boolean));
-    place.querySelector("input").focus();
+// A field for one of the factors that an error lists in `methods`, with buttons to switch to the others.
+function factorField(trustCheckbox) {
+  const element = h("div", { class: "factor" });
+  element.showMethods = ([name, ...others]) => {
+    const [label, , attributes] = FACTORS[name];
+    const switchTo = (other) => button(`Use ${FACTORS[other][1]} instead`, () => element.showMethods([other, name, ...others.filter((method) => method !== other)]));
+    element.replaceChildren(...[input(label, name, attributes), name !== "email_code" && trustCheckbox, ...others.map(switchTo)].filter(Boolean));
+    element.querySelector("input").focus();
   };
-  return place;
+  return element;
 }
-async function proveAgain() {
+async function reauthenticate() {
   const path = "/sessions/current/reauthentication";
-  // Mails a code to who has neither password nor authenticator; everybody else hears which of them there is.
+  // Emails a code if the account has neither password nor authenticator app; otherwise the error lists the methods.
   const { methods } = await api("POST", `${path}/email-code`).catch((error) => { if (error.methods) return error; throw error; });
-  await new Promise((proved, gaveUp) => {
-    const asked = proof();
-    const form = sheet("Go on", async (given) => { await api("POST", path, given); proved(); box.close(); }, asked);
-    const box = h("dialog", { "aria-labelledby": "again", onclose: () => { box.remove(); gaveUp(new Error("Nothing was changed.")); } },
-      h("h2", { id: "again" }, "Is it you?"), h("p", { class: "quiet" }, "This needs a proof of the last ten minutes."), form);
-    form.lastChild.append(button("Cancel", () => box.close()));
-    document.body.append(box);
-    box.showModal();
-    asked.ask(methods ?? ["email_code"]);
+  await new Promise((resolve, reject) => {
+    const factor = factorField();
+    const confirmation = form("Continue", async (values) => { await api("POST", path, values); resolve(); dialog.close(); }, factor);
+    const dialog = h("dialog", { "aria-labelledby": "confirm-identity", onclose: () => { dialog.remove(); reject(new Error("Nothing was changed.")); } },
+      h("h2", { id: "confirm-identity" }, "Confirm that it is you"), h("p", { class: "muted" }, "This action requires that you have confirmed your identity within the last ten minutes."), confirmation);
+    confirmation.lastChild.append(button("Cancel", () => dialog.close()));
+    document.body.append(dialog);
+    dialog.showModal();
+    factor.showMethods(methods ?? ["email_code"]);
   });
 }
 
-// Every way to sign in ends so: what else the answer asks for is asked for in place.
-function entry(path, begun, ...fields) {
-  const asked = proof(choice("Trust this device: ask for no code here", "trust_device"));
-  return sheet("Sign in", async ({ trust_device, ...given }) => {
-    const sent = { ...begun, ...given, trust_device: trust_device === "on", cookie: true, device: browser() };
-    await api("POST", path, sent).then((told) => enter(told), (error) => { if (error.methods) asked.ask(error.methods); else throw error; });
-  }, fields, asked);
+// The last step of every way to sign in. If the API requires a second factor, the form asks for it in place.
+function signInForm(path, credentials, ...fields) {
+  const factor = factorField(checkbox("Trust this device: do not ask for a code here again", "trust_device"));
+  return form("Sign in", async ({ trust_device, ...values }) => {
+    const body = { ...credentials, ...values, trust_device: trust_device === "on", cookie: true, device: thisDevice() };
+    await api("POST", path, body).then((payload) => completeSignIn(payload), (error) => { if (error.methods) factor.showMethods(error.methods); else throw error; });
+  }, fields, factor);
 }
-function signIn(_, asked) {
-  if (asked.has("token")) return [h("h1", {}, "Sign in with your link"), h("p", { class: "quiet" }, "It works once, in the browser where you asked for it."), entry("/sessions/magic-link", { token: asked.get("token") })];
-  const email = input("E-mail", "email", { type: "email", autocomplete: "username" });
-  const byLink = async () => {
+function signIn(_, query) {
+  if (query.has("token")) return [h("h1", {}, "Sign in with your link"), h("p", { class: "muted" }, "The link works once, in the browser where you requested it."), signInForm("/sessions/magic-link", { token: query.get("token") })];
+  const email = input("Email", "email", { type: "email", autocomplete: "username" });
+  const sendLink = async () => {
     if (!email.lastChild.reportValidity()) return;
     await api("POST", "/magic-links", { email: email.lastChild.value, cookie: true });
-    turnTo("Look into your mail", h("p", {}, `If ${email.lastChild.value} has an account here, a link is on its way. Open it in this browser.`));
+    showStep("Check your email", h("p", {}, `If ${email.lastChild.value} has an account here, you will receive a link. Open it in this browser.`));
   };
-  const byPasskey = async () => {
+  const usePasskey = async () => {
     const options = await api("POST", "/sessions/passkey-options", { cookie: true });
-    const form = entry("/sessions/passkey", { credential: await passkey("get", PublicKeyCredential.parseRequestOptionsFromJSON(options)) });
-    turnTo("Sign in with a passkey", form, h("p", {}, button("Sign in another way", show)));
-    form.requestSubmit();
+    const passkeyForm = signInForm("/sessions/passkey", { credential: await requestPasskey("get", PublicKeyCredential.parseRequestOptionsFromJSON(options)) });
+    showStep("Sign in with a passkey", passkeyForm, h("p", {}, button("Sign in another way", show)));
+    passkeyForm.requestSubmit();
   };
-  return [h("h1", {}, "Sign in"), entry("/sessions", {}, email, input("Password", "password", PROOFS.password[2])),
-    h("p", { class: "acts" }, button("Mail me a link instead", byLink), PASSKEYS && button("Use a passkey", byPasskey)),
+  return [h("h1", {}, "Sign in"), signInForm("/sessions", {}, email, input("Password", "password", FACTORS.password[2])),
+    h("p", { class: "actions" }, button("Email me a link instead", sendLink), HAS_PASSKEYS && button("Use a passkey", usePasskey)),
     h("p", {}, "New here? ", h("a", { href: "#/sign-up" }, "Create an account"), " · ", h("a", { href: "#/forgot" }, "Forgot your password?"))];
 }
 function signUp() {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   const locale = navigator.language;
-  return [h("h1", {}, "Create an account"), sheet("Create the account", async (given) => {
-    const told = await api("POST", "/accounts", { ...given, country: given.country.toUpperCase(), time_zone: timeZone, locale, cookie: true, device: browser() });
-    if (told.session) await enter(told, "#/plans");
-    else say("Look into your mail to go on.");
-  }, input("Your name", "name", { autocomplete: "given-name", maxlength: 60 }), input("E-mail", "email", { type: "email", autocomplete: "username" }),
-  input("Password", "password", fresh),
-  input("Country, two letters", "country", { value: new Intl.Locale(locale).region ?? "DE", pattern: "[A-Za-z]{2}", maxlength: 2, autocomplete: "country" })),
-  h("p", {}, "Have one? ", h("a", { href: "#/sign-in" }, "Sign in"))];
+  return [h("h1", {}, "Create an account"), form("Create account", async (values) => {
+    const payload = await api("POST", "/accounts", { ...values, country: values.country.toUpperCase(), time_zone: timeZone, locale, cookie: true, device: thisDevice() });
+    if (payload.session) await completeSignIn(payload, "#/plans");
+    else notify("Check your email to continue.");
+  }, input("Your name", "name", { autocomplete: "given-name", maxlength: 60 }), input("Email", "email", { type: "email", autocomplete: "username" }),
+  input("Password", "password", newPasswordInput),
+  input("Country (two-letter code)", "country", { value: new Intl.Locale(locale).region ?? "DE", pattern: "[A-Za-z]{2}", maxlength: 2, autocomplete: "country" })),
+  h("p", {}, "Already have an account? ", h("a", { href: "#/sign-in" }, "Sign in"))];
 }
-const forgot = () => [h("h1", {}, "Forgot your password?"), sheet("Send me a link", async (given) => {
-  await api("POST", "/password-resets", given);
-  say("If there is such an account, a mail is on its way.");
-}, input("E-mail", "email", { type: "email", autocomplete: "username" }))];
-const reset = (_, asked) => [h("h1", {}, "Choose a new password"), sheet("Save it", async (given) => {
-  await api("PUT", "/password-resets", { ...given, token: asked.get("token") });
+const forgotPassword = () => [h("h1", {}, "Forgot your password?"), form("Send me a link", async (values) => {
+  await api("POST", "/password-resets", values);
+  notify("If this account exists, you will receive an email.");
+}, input("Email", "email", { type: "email", autocomplete: "username" }))];
+const resetPassword = (_, query) => [h("h1", {}, "Set a new password"), form("Save password", async (values) => {
+  await api("PUT", "/password-resets", { ...values, token: query.get("token") });
   location.assign("#/sign-in");
-}, input("New password", "password", fresh))];
-// Where a mail leads: nothing is sent before a click, since mail programs follow links by themselves.
-const mailed = (heading, label, path, done) => (_, asked) => [h("h1", {}, heading), sheet(label, async () => {
-  await api("PUT", path, { token: asked.get("token") });
-  turnTo(heading, h("p", {}, done), h("p", { class: "acts" }, h("a", { class: "button first", href: "#/" }, "Go on")));
+}, input("New password", "password", newPasswordInput))];
+// The target of a link in an email. It sends nothing before a click, because some mail programs open links on their own.
+const tokenPage = (heading, label, path, result) => (_, query) => [h("h1", {}, heading), form(label, async () => {
+  await api("PUT", path, { token: query.get("token") });
+  showStep(heading, h("p", {}, result), h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/" }, "Continue")));
 })];
-const MAILED = {
-  "confirm-email": mailed("Confirm your e-mail address", "Confirm it", "/email-verifications", "It is confirmed."),
-  "undo-email-change": mailed("Have your old e-mail address back", "Undo the change", "/email-verifications", "You have it back, and everybody is signed out. A mail lets you choose a new password."),
-  "not-my-device": mailed("A device that is not yours", "Sign it out", "/devices/disowned", "It is signed out. A mail lets you choose a new password."),
+const EMAIL_PAGES = {
+  "confirm-email": tokenPage("Confirm your email address", "Confirm", "/email-verifications", "Your email address is confirmed."),
+  "undo-email-change": tokenPage("Restore your previous email address", "Undo the change", "/email-verifications", "Your previous address is restored, and all sessions are signed out. We emailed you a link to set a new password."),
+  "not-my-device": tokenPage("Sign out a device that is not yours", "Sign it out", "/devices/disowned", "The device is signed out. We emailed you a link to set a new password."),
   "operator-invitation": invitation,
-  "restore-account": mailed("Have your account back", "Open it again", "/account-restorations", "It is open again; sign in as ever."),
+  "restore-account": tokenPage("Restore your account", "Restore account", "/account-restorations", "Your account is restored; sign in as usual."),
 };
-function invitation(_, asked) {
-  const token = asked.get("token");
-  return [h("h1", {}, "Operate streamsvc"), sheet("Begin", async () => {
-    const it = await api("POST", "/admin/invitations", { token });
-    turnTo(`Welcome, ${it.name}`, enrolment(it, async (given) => {
-      reveal(await api("PUT", "/admin/invitations", { ...given, token }), h("p", {}, `${it.email} now signs in at POST /v1/admin/sessions, with the app's next code.`));
-    }, input("New password", "password", fresh)));
+function invitation(_, query) {
+  const token = query.get("token");
+  return [h("h1", {}, "Operate streamsvc"), form("Start", async () => {
+    const invited = await api("POST", "/admin/invitations", { token });
+    showStep(`Welcome, ${invited.name}`, authenticatorSetup(invited, async (values) => {
+      showRecoveryCodes(await api("PUT", "/admin/invitations", { ...values, token }), h("p", {}, `${invited.email} can now sign in at POST /v1/admin/sessions with the next code from the app.`));
+    }, input("New password", "password", newPasswordInput)));
   })];
 }
-function activate(_, asked) {
-  const waiting = h("div", { role: "status" });
-  return [h("h1", {}, "Sign in a television"), sheet("See what asks", async ({ code }) => {
-    const it = await api("POST", "/device-code-lookups", { user_code: code });
+function activate(_, query) {
+  const request = h("div", { role: "status" });
+  return [h("h1", {}, "Sign in a TV"), form("Find the device", async ({ code }) => {
+    const { device, city, address, created_at } = await api("POST", "/device-code-lookups", { user_code: code });
     const decide = (approve) => async () => {
       await api("PUT", `/device-codes/${encodeURIComponent(code)}/decision`, { approve });
-      waiting.replaceChildren(approve ? "It is signed in." : "It stays out.");
+      request.replaceChildren(approve ? "The device is signed in." : "The request was denied.");
     };
-    waiting.replaceChildren(h("p", {}, `“${it.device.name}” asks from ${it.city ?? it.address ?? "somewhere"}, since ${when(it.created_at)}. Is that the one before you?`),
-      h("p", { class: "acts" }, button("Let it in", decide(true), { class: "first" }), button("Keep it out", decide(false))));
-  }, input("Code on its screen", "code", { value: asked.get("code") ?? "", autocomplete: "off" })), waiting];
+    request.replaceChildren(h("p", {}, `“${device.name}” requested to sign in from ${city ?? address ?? "an unknown location"} at ${formatTime(created_at)}. Is this the device in front of you?`),
+      h("p", { class: "actions" }, button("Approve", decide(true), { class: "primary" }), button("Deny", decide(false))));
+  }, input("Code on the TV screen", "code", { value: query.get("code") ?? "", autocomplete: "off" })), request];
 }
 
 function profiles() {
-  const pick = async (profile) => {
-    const pin = profile.has_pin ? prompt(`PIN of ${profile.name}`) : undefined;
+  const select = async (profile) => {
+    const pin = profile.has_pin ? prompt(`PIN for ${profile.name}`) : undefined;
     if (pin === null) return;
     await api("PATCH", "/sessions/current", { profile_id: profile.id, ...(pin && { pin }) });
-    await refresh();
+    await refreshSession();
     location.assign("#/");
   };
   return [h("h1", {}, "Who is watching?"),
-    h("div", { class: "faces" }, me.profiles.map((one) => button([poster(one.name.slice(0, 1).toUpperCase(), one.name), one.name, one.has_pin && " (PIN)"], () => pick(one), { "aria-current": one.id === me.profile?.id && "true" }))),
-    h("details", {}, h("summary", {}, "Add a profile"), h("br"), sheet("Add it", async ({ name, kids }) => {
-      await api("POST", "/profiles", { name, kids: kids === "on", max_age: kids === "on" ? 6 : null }, once());
-      await refresh();
+    h("div", { class: "profiles" }, me.profiles.map((profile) => button([poster(profile.name.slice(0, 1).toUpperCase(), profile.name), profile.name, profile.has_pin && " (PIN)"], () => select(profile), { "aria-current": profile.id === me.profile?.id && "true" }))),
+    h("details", {}, h("summary", {}, "Add a profile"), h("br"), form("Add profile", async ({ name, kids }) => {
+      await api("POST", "/profiles", { name, kids: kids === "on", max_age: kids === "on" ? 6 : null }, idempotent());
+      await refreshSession();
       await show();
-    }, input("Name", "name", { maxlength: 60 }), choice("For a child up to six", "kids")))];
+    }, input("Name", "name", { maxlength: 60 }), checkbox("Kids' profile (up to age 6)", "kids")))];
 }
 
-// --- what there is -------------------------------------------------------------------------------------------------
+// --- catalog -------------------------------------------------------------------------------------------------------
 async function home() {
   if (!me) return [h("div", { class: "hero" }, h("h1", {}, "Thousands of films. One small API."),
-    h("p", { class: "quiet" }, "This page is a demo of streamsvc: everything on it happens over the same API that you can call."),
-    h("p", { class: "acts" }, h("a", { class: "button first", href: "#/sign-up" }, "Create an account"), h("a", { class: "button", href: "#/sign-in" }, "Sign in"), h("a", { class: "button", href: "docs" }, "See the API"))), await plans()];
+    h("p", { class: "muted" }, "This page is a demo of streamsvc. It uses the same API that you can call."),
+    h("p", { class: "actions" }, h("a", { class: "button primary", href: "#/sign-up" }, "Create an account"), h("a", { class: "button", href: "#/sign-in" }, "Sign in"), h("a", { class: "button", href: "docs" }, "See the API"))), await plans()];
   const [rows, genres] = await Promise.all([api("GET", "/catalog/home"), api("GET", "/catalog/genres")]);
-  return [h("h1", { class: "unseen" }, "Home"), rows.items.map((row) => [h("h2", {}, row.title), strip(row.items)]),
-    h("h2", {}, "Genres"), h("p", { class: "acts" }, genres.items.map((one) => h("a", { class: "button", href: `#/genre/${one.code}` }, one.name)))];
+  return [h("h1", { class: "visually-hidden" }, "Home"), rows.items.map((row) => [h("h2", {}, row.title), titleRow(row.items)]),
+    h("h2", {}, "Genres"), h("p", { class: "actions" }, genres.items.map(({ code, name }) => h("a", { class: "button", href: `#/genre/${code}` }, name)))];
 }
 async function genre(code) {
   const path = `/catalog/titles?genre=${encodeURIComponent(code)}&sort=-popularity&limit=30`;
-  return [h("h1", {}, code.replace(/^./, (c) => c.toUpperCase())), pages(path, await api("GET", path))];
+  return [h("h1", {}, code.replace(/^./, (c) => c.toUpperCase())), pagedGrid(path, await api("GET", path))];
 }
-async function search(_, asked) {
-  const q = asked.get("q") ?? "";
-  if (field.value !== q && document.activeElement !== field) field.value = q;
+async function search(_, query) {
+  const q = query.get("q") ?? "";
+  if (searchField.value !== q && document.activeElement !== searchField) searchField.value = q;
   const path = `/catalog/search?q=${encodeURIComponent(q)}&limit=30`;
-  const found = await api("GET", path);
-  return [h("h1", {}, found.items.length ? `Found for “${q}”` : `Nothing found for “${q}”`), pages(path, found)];
+  const results = await api("GET", path);
+  return [h("h1", {}, results.items.length ? `Results for “${q}”` : `No results for “${q}”`), pagedGrid(path, results)];
 }
 async function title(id) {
-  const [it, states] = await Promise.all([api("GET", `/catalog/titles/${id}?expand=seasons,similar`), me.profile ? api("GET", `/profiles/${me.profile.id}/state?ids=${id}`) : { items: [] }]);
-  let wanted = states.items[0]?.in_watchlist;
-  const { playable, reason, starts_at } = it.availability;
-  const at = states.items[0]?.progress?.resume_s;
-  const wish = button(wanted ? "On your list" : "Add to your list", async () => {
-    await api(wanted ? "DELETE" : "PUT", `/profiles/${me.profile.id}/watchlist/${id}`);
-    wish.textContent = (wanted = !wanted) ? "On your list" : "Add to your list";
-    wish.setAttribute("aria-pressed", wanted);
-  }, { "aria-pressed": String(!!wanted) });
-  const people = (role) => it.credits.filter((one) => one.role === role).slice(0, 6).map((one) => one.name).join(", ");
-  return [h("article", { class: "title" }, poster(it.title), h("div", {}, h("h1", {}, it.title),
-    h("p", { class: "quiet" }, [it.year, it.runtime_s && minutes(it.runtime_s), it.age_rating?.label, it.genres.join(", ")].filter(Boolean).join(" · ")),
-    it.synopsis && h("p", {}, it.synopsis),
-    h("p", { class: "acts" }, playable && it.kind === "movie" && h("a", { class: "button first", href: `#/play/${id}` }, at ? `Go on at ${clock(at)}` : "Play"),
-      !playable && h("span", { class: "bad" }, WHY_NOT[reason] ?? reason, reason === "not_yet_available" && starts_at && ` It comes on ${when(starts_at)}.`),
-      ["subscription_required", "not_in_plan"].includes(reason) && h("a", { class: "button first", href: "#/plans" }, "See the plans"),
-      me.profile && wish),
-    facts([["With", people("actor")], ["Directed by", people("director")], ["Written by", people("writer")]].filter(([, who]) => who)),
-    (it.seasons ?? []).map((season) => [h("h2", {}, season.title ?? `Season ${season.number}`), h("ol", { class: "list" }, season.episodes.map((one) =>
-      h("li", {}, h("span", {}, `${one.number}. ${one.title ?? ""}`), playable && h("a", { class: "button", href: `#/play/${one.id}`, "aria-label": `Play episode ${one.number}` }, "Play"))))]))),
-  it.similar?.length > 0 && [h("h2", {}, "More like this"), strip(it.similar)]];
+  const [details, states] = await Promise.all([api("GET", `/catalog/titles/${id}?expand=seasons,similar`), me.profile ? api("GET", `/profiles/${me.profile.id}/state?ids=${id}`) : { items: [] }]);
+  let inWatchlist = states.items[0]?.in_watchlist;
+  const { playable, reason, starts_at } = details.availability;
+  const resumeAt = states.items[0]?.progress?.resume_s;
+  const watchlist = button(inWatchlist ? "In your watchlist" : "Add to watchlist", async () => {
+    await api(inWatchlist ? "DELETE" : "PUT", `/profiles/${me.profile.id}/watchlist/${id}`);
+    watchlist.textContent = (inWatchlist = !inWatchlist) ? "In your watchlist" : "Add to watchlist";
+    watchlist.setAttribute("aria-pressed", inWatchlist);
+  }, { "aria-pressed": String(!!inWatchlist) });
+  const people = (role) => details.credits.filter((credit) => credit.role === role).slice(0, 6).map((credit) => credit.name).join(", ");
+  return [h("article", { class: "title" }, poster(details.title), h("div", {}, h("h1", {}, details.title),
+    h("p", { class: "muted" }, [details.year, details.runtime_s && formatRuntime(details.runtime_s), details.age_rating?.label, details.genres.join(", ")].filter(Boolean).join(" · ")),
+    details.synopsis && h("p", {}, details.synopsis),
+    h("p", { class: "actions" }, playable && details.kind === "movie" && h("a", { class: "button primary", href: `#/play/${id}` }, resumeAt ? `Resume at ${formatPosition(resumeAt)}` : "Play"),
+      !playable && h("span", { class: "error" }, ACCESS_MESSAGES[reason] ?? reason, reason === "not_yet_available" && starts_at && ` It will be available on ${formatTime(starts_at)}.`),
+      ["subscription_required", "not_in_plan"].includes(reason) && h("a", { class: "button primary", href: "#/plans" }, "See plans"),
+      me.profile && watchlist),
+    facts([["Cast", people("actor")], ["Directed by", people("director")], ["Written by", people("writer")]].filter(([, names]) => names)),
+    (details.seasons ?? []).map((season) => [h("h2", {}, season.title ?? `Season ${season.number}`), h("ol", { class: "list" }, season.episodes.map((episode) =>
+      h("li", {}, h("span", {}, `${episode.number}. ${episode.title ?? ""}`), playable && h("a", { class: "button", href: `#/play/${episode.id}`, "aria-label": `Play episode ${episode.number}` }, "Play"))))]))),
+  details.similar?.length > 0 && [h("h2", {}, "More like this"), titleRow(details.similar)]];
 }
 
-// --- plans ---------------------------------------------------------------------------------------------------------
+// --- plans and checkout --------------------------------------------------------------------------------------------
 async function plans() {
   const { items } = await api("GET", "/plans" + (me ? `?country=${me.account.country}` : ""));
-  const now = me?.subscription?.status === "canceled" ? null : me?.subscription;
+  const subscription = me?.subscription?.status === "canceled" ? null : me?.subscription;
   const currencies = [...new Set(items.flatMap((plan) => plan.prices.map((price) => price.currency)))].sort();
-  const near = { US: "USD", GB: "GBP", JP: "JPY" }[me?.account.country ?? new Intl.Locale(navigator.language).region] ?? "EUR";
-  const offer = (price) => [h("p", {}, h("span", { class: "price" }, money(price)), ` a ${price.interval}`, price.trial_days > 0 && `, the first ${price.trial_days} days free`),
-    price.id === now?.price_id ? h("p", { class: "quiet" }, "This is yours.") : me && h("a", { class: "button", href: `#/buy/${price.id}` }, now ? "Change to it" : "Choose it")];
+  const localCurrency = { US: "USD", GB: "GBP", JP: "JPY" }[me?.account.country ?? new Intl.Locale(navigator.language).region] ?? "EUR";
+  const offer = (price) => [h("p", {}, h("span", { class: "price" }, formatMoney(price)), ` per ${price.interval}`, price.trial_days > 0 && `, the first ${price.trial_days} days free`),
+    price.id === subscription?.price_id ? h("p", { class: "muted" }, "Your current plan") : me && h("a", { class: "button", href: `#/buy/${price.id}` }, subscription ? "Switch to this plan" : "Choose this plan")];
   const list = h("ul", { class: "plans" });
-  const fill = (currency) => list.replaceChildren(...items.map((plan) => [plan, plan.prices.filter((price) => price.currency === currency)]).filter(([, prices]) => prices.length).map(([plan, prices]) => h("li", {},
-    h("h2", {}, plan.name), h("p", { class: "quiet" }, plan.description), h("p", {}, `${plan.features.max_streams} at once, up to ${plan.features.max_height} lines${plan.features.ads ? ", with ads" : ""}`), prices.map(offer))));
-  const choice = h("select", { onchange: () => fill(choice.value) }, currencies.map((one) => h("option", { selected: one === near }, one)));
-  fill(choice.value);
-  return [h("h1", {}, now ? "Your plan" : "Choose a plan"), now && standing(now, items.find((plan) => plan.code === now.plan)?.name ?? now.plan), h("p", { class: "acts" }, h("label", {}, "Currency ", choice)), list];
+  const fill = (currency) => list.replaceChildren(...items.map((plan) => [plan, plan.prices.filter((price) => price.currency === currency)]).filter(([, prices]) => prices.length).map(([{ name, description, features }, prices]) => h("li", {},
+    h("h2", {}, name), h("p", { class: "muted" }, description), h("p", {}, `Streams at once: ${features.max_streams}, up to ${features.max_height}p${features.ads ? ", with ads" : ""}`), prices.map(offer))));
+  const select = h("select", { onchange: () => fill(select.value) }, currencies.map((currency) => h("option", { selected: currency === localCurrency }, currency)));
+  fill(select.value);
+  return [h("h1", {}, subscription ? "Your plan" : "Choose a plan"), subscription && subscriptionStatus(subscription, items.find((plan) => plan.code === subscription.plan)?.name ?? subscription.plan), h("p", { class: "actions" }, h("label", {}, "Currency ", select)), list];
 }
-function standing(it, name) {
-  const change = (text, act) => button(text, async () => { await act(); await refresh(); await show(); });
-  return h("p", { class: "acts" }, h("span", {}, `${name}, ${it.status.replace("_", " ")}`, it.cancel_at ? `, ends on ${it.cancel_at}` : it.period && `, next bill on ${it.period.end}`),
-    it.cancel_at ? change("Keep it", () => api("DELETE", `/subscriptions/${it.id}/cancellation`)) : change("Cancel", () => api("POST", `/subscriptions/${it.id}/cancellation`, { when: "period_end" }, once())));
+function subscriptionStatus({ id, status, cancel_at, period }, planName) {
+  const change = (text, action) => button(text, async () => { await action(); await refreshSession(); await show(); });
+  return h("p", { class: "actions" }, h("span", {}, `${planName}, ${status.replace("_", " ")}`, cancel_at ? `, ends on ${cancel_at}` : period && `, next billing date ${period.end}`),
+    cancel_at ? change("Keep subscription", () => api("DELETE", `/subscriptions/${id}/cancellation`)) : change("Cancel subscription", () => api("POST", `/subscriptions/${id}/cancellation`, { when: "period_end" }, idempotent())));
 }
-async function buy(price) {
-  const now = me.subscription;
-  const order = now ? { price_id: price, when: "auto" } : { price_id: price };
-  const bill = await api("POST", "/invoice-previews", now ? { ...order, subscription_id: now.id } : order);
-  const cards = { pm_card_visa: "Visa that pays", pm_card_chargeDeclined: "Card that declines", pm_card_authenticationRequired: "Card whose bank asks back" };
-  return [h("h1", {}, "To pay"), h("div", { class: "panel" }, facts([...bill.lines.map((line) => [line.description, `${line.period?.start ?? ""} – ${line.period?.end ?? ""}: ${money(bill, line.amount_minor)}`]),
-    ["Now", money(bill, bill.amount_due_minor)], ...(bill.next_renewal ? [["Then", `${money(bill, bill.next_renewal.total_minor)} on ${bill.next_renewal.date}`]] : [])])),
-  h("br"), sheet(now ? "Change the plan" : "Subscribe", async ({ card }) => {
-    const method = await api("POST", "/payment-methods", { token: card }, once());
-    await (now ? api("POST", `/subscriptions/${now.id}/plan-change`, order, once()) : api("POST", "/subscriptions", { ...order, payment_method_id: method.id }, once()));
-    await refresh();
-    say("Done. Enjoy.");
+async function buy(priceId) {
+  const { subscription } = me;
+  const order = subscription ? { price_id: priceId, when: "auto" } : { price_id: priceId };
+  const preview = await api("POST", "/invoice-previews", subscription ? { ...order, subscription_id: subscription.id } : order);
+  const cards = { pm_card_visa: "Visa: payment succeeds", pm_card_chargeDeclined: "Card: payment is declined", pm_card_authenticationRequired: "Card: bank requires authentication" };
+  return [h("h1", {}, "Checkout"), h("div", { class: "panel" }, facts([...preview.lines.map((line) => [line.description, `${line.period?.start ?? ""} – ${line.period?.end ?? ""}: ${formatMoney(preview, line.amount_minor)}`]),
+    ["Due now", formatMoney(preview, preview.amount_due_minor)], ...(preview.next_renewal ? [["Next renewal", `${formatMoney(preview, preview.next_renewal.total_minor)} on ${preview.next_renewal.date}`]] : [])])),
+  h("br"), form(subscription ? "Change plan" : "Subscribe", async ({ card }) => {
+    const method = await api("POST", "/payment-methods", { token: card }, idempotent());
+    await (subscription ? api("POST", `/subscriptions/${subscription.id}/plan-change`, order, idempotent()) : api("POST", "/subscriptions", { ...order, payment_method_id: method.id }, idempotent()));
+    await refreshSession();
+    notify("Done. Enjoy!");
     location.assign("#/");
-  }, h("label", {}, "The sandbox's cards: no money moves", h("select", { name: "card" }, Object.entries(cards).map(([value, text]) => h("option", { value }, text)))))];
+  }, h("label", {}, "Sandbox cards (no money moves)", h("select", { name: "card" }, Object.entries(cards).map(([value, text]) => h("option", { value }, text)))))];
 }
 
-// --- playing -------------------------------------------------------------------------------------------------------
-async function play(id, asked) {
+// --- playback ------------------------------------------------------------------------------------------------------
+async function play(id, query) {
   let stream;
   try {
-    stream = await api("POST", "/playback", { item_id: id, ...(asked.get("replace") && { replace: asked.get("replace") }) }, once());
+    stream = await api("POST", "/playback", { item_id: id, ...(query.get("replace") && { replace: query.get("replace") }) }, idempotent());
   } catch (error) {
     if (!error.code || error.code === "not_signed_in") throw error;
-    return [h("h1", {}, "This does not play"), h("p", { class: "bad" }, WHY_NOT[error.code] ?? error.message),
-      (error.streams ?? []).map((one) => h("p", { class: "acts" }, `${one.device.name ?? "A device"} plays.`, h("a", { class: "button first", href: `#/play/${id}?replace=${one.stream_id}` }, "Stop it and play here"))),
-      h("p", { class: "acts" }, ["subscription_required", "not_in_plan"].includes(error.code) && h("a", { class: "button first", href: "#/plans" }, "See the plans"), error.devices && h("a", { class: "button", href: "#/account" }, "See your devices"), h("a", { class: "button", href: "#/" }, "Home"))];
+    return [h("h1", {}, "This cannot be played"), h("p", { class: "error" }, ACCESS_MESSAGES[error.code] ?? error.message),
+      (error.streams ?? []).map(({ device, stream_id }) => h("p", { class: "actions" }, `Playing on ${device.name ?? "another device"}.`, h("a", { class: "button primary", href: `#/play/${id}?replace=${stream_id}` }, "Stop it and play here"))),
+      h("p", { class: "actions" }, ["subscription_required", "not_in_plan"].includes(error.code) && h("a", { class: "button primary", href: "#/plans" }, "See plans"), error.devices && h("a", { class: "button", href: "#/account" }, "See your devices"), h("a", { class: "button", href: "#/" }, "Home"))];
   }
-  let at = stream.resume_s, state = "playing", over = false;
-  const shown = h("p", { class: "clock", role: "timer", "aria-label": "Position" }, clock(at));
-  const pulse = h("dd", {}, "started"), seats = h("dd", {}), expires = h("dd", {});
-  const count = (told) => (seats.textContent = `${told.current} of ${told.max} streams of your plan`);
-  const renew = (grant) => (expires.textContent = `until ${when(grant.expires_at)}, renewed by each heartbeat`);
-  const beat = async (said, more) => {
+  let position = stream.resume_s, state = "playing", over = false;
+  const clock = h("p", { class: "clock", role: "timer", "aria-label": "Position" }, formatPosition(position));
+  const heartbeat = h("dd", {}, "started"), streams = h("dd", {}), expiry = h("dd", {});
+  const showLimits = ({ current, max }) => (streams.textContent = `${current} of ${max} in your plan`);
+  const showGrant = (grant) => (expiry.textContent = `valid until ${formatTime(grant.expires_at)}, renewed by each heartbeat`);
+  const sendHeartbeat = async (newState, options) => {
     if (over) return;
-    over = said === "stopped";
+    over = newState === "stopped";
     try {
-      const told = await api("POST", `/playback/${stream.stream_id}/heartbeat`, { position_s: Math.floor(at), state: said, at: new Date().toISOString() }, more);
-      pulse.textContent = `${said} at ${clock(at)}, told at ${new Date().toLocaleTimeString()}`;
-      count(told);
-      if (told.grant) renew(told.grant);
+      const payload = await api("POST", `/playback/${stream.stream_id}/heartbeat`, { position_s: Math.floor(position), state: newState, at: new Date().toISOString() }, options);
+      heartbeat.textContent = `${newState} at ${formatPosition(position)}, sent at ${new Date().toLocaleTimeString()}`;
+      showLimits(payload);
+      if (payload.grant) showGrant(payload.grant);
     } catch (error) {
-      if (error.code !== "stream_ended") return say(error.message);
-      end(); // first, so that nothing is told of what is over
-      main.replaceChildren(h("h1", {}, "It ended"), h("p", {}, WHY_NOT[error.reason] ?? `Reason: ${error.reason.replaceAll("_", " ")}.`), h("a", { class: "button first", href: "#/" }, "Home"));
+      if (error.code !== "stream_ended") return notify(error.message);
+      end(); // first, so that no further heartbeat is sent for this stream
+      main.replaceChildren(h("h1", {}, "Playback ended"), h("p", {}, ACCESS_MESSAGES[error.reason] ?? `Reason: ${error.reason.replaceAll("_", " ")}.`), h("a", { class: "button primary", href: "#/" }, "Home"));
     }
   };
-  const ticks = setInterval(() => { if (state === "playing") shown.textContent = clock(++at); }, 1000);
-  const beats = setInterval(() => beat(state), stream.heartbeat.interval_s * 1000);
-  const end = () => { over = true; clearInterval(ticks); clearInterval(beats); removeEventListener("pagehide", gone); };
-  const gone = () => beat("stopped", { keepalive: true });
-  addEventListener("pagehide", gone);
-  leave = () => { gone(); end(); };
+  const ticks = setInterval(() => { if (state === "playing") clock.textContent = formatPosition(++position); }, 1000);
+  const heartbeats = setInterval(() => sendHeartbeat(state), stream.heartbeat.interval_s * 1000);
+  const end = () => { over = true; clearInterval(ticks); clearInterval(heartbeats); removeEventListener("pagehide", stop); };
+  const stop = () => sendHeartbeat("stopped", { keepalive: true });
+  addEventListener("pagehide", stop);
+  leavePage = () => { stop(); end(); };
   const toggle = button("Pause", () => {
-    toggle.textContent = (state = state === "playing" ? "paused" : "playing") === "playing" ? "Pause" : "Go on";
-    return beat(state);
-  }, { class: "first" });
-  const skip = (s) => button(s > 0 ? `+${s} s` : `−${-s} s`, () => { shown.textContent = clock((at = Math.max(0, at + s))); return beat(state); });
-  count(stream.limits);
-  renew(stream.grant);
-  return [h("h1", {}, "Playing"), h("div", { class: "player" }, h("div", { class: "screen" }, shown, h("p", { class: "quiet" }, "A demo has no pictures; a player would now fetch the manifest below.")),
-    h("p", { class: "acts" }, toggle, skip(-30), skip(30), h("a", { class: "button", href: "#/" }, "Stop")),
-    h("dl", { class: "facts" }, h("dt", {}, "Manifest"), h("dd", {}, stream.manifests.map((one) => h("div", {}, `${one.type}: ${one.url}`))), h("dt", {}, "Grant"), expires, h("dt", {}, "Heartbeat"), pulse,
-      h("dt", {}, "Places"), seats, h("dt", {}, "Greatest height"), h("dd", {}, `${stream.limits.max_height} lines`), h("dt", {}, "Stream"), h("dd", {}, stream.stream_id)))];
+    toggle.textContent = (state = state === "playing" ? "paused" : "playing") === "playing" ? "Pause" : "Resume";
+    return sendHeartbeat(state);
+  }, { class: "primary" });
+  const skip = (s) => button(s > 0 ? `+${s} s` : `−${-s} s`, () => { clock.textContent = formatPosition((position = Math.max(0, position + s))); return sendHeartbeat(state); });
+  showLimits(stream.limits);
+  showGrant(stream.grant);
+  return [h("h1", {}, "Playing"), h("div", { class: "player" }, h("div", { class: "screen" }, clock, h("p", { class: "muted" }, "This demo has no video. A real player would now fetch the manifest below.")),
+    h("p", { class: "actions" }, toggle, skip(-30), skip(30), h("a", { class: "button", href: "#/" }, "Stop")),
+    h("dl", { class: "facts" }, h("dt", {}, "Manifest"), h("dd", {}, stream.manifests.map(({ type, url }) => h("div", {}, `${type}: ${url}`))), h("dt", {}, "Grant"), expiry, h("dt", {}, "Heartbeat"), heartbeat,
+      h("dt", {}, "Streams"), streams, h("dt", {}, "Maximum height"), h("dd", {}, `${stream.limits.max_height} pixels`), h("dt", {}, "Stream id"), h("dd", {}, stream.stream_id)))];
 }
 
-// --- the account ---------------------------------------------------------------------------------------------------
+// --- account -------------------------------------------------------------------------------------------------------
 async function account() {
   const [devices, sessions, streams, invoices] = await Promise.all(["/devices", "/sessions", "/playback", "/invoices?limit=12"].map((path) => api("GET", path)));
-  const ended = (path) => async () => { await api("DELETE", path); await refresh(); await show(); };
-  return [h("h1", {}, "Your account"), facts([["E-mail", me.account.email + (me.account.email_verified ? "" : " (not confirmed yet)")], ["Country", country(me.account.country) ?? me.account.country], ["Watching", me.profile?.name ?? "nobody yet"]]),
-    h("p", { class: "acts" }, h("a", { class: "button", href: "#/profiles" }, "Change the profile"), h("a", { class: "button", href: "#/security" }, "Security"), h("a", { class: "button", href: "#/activate" }, "Sign in a television"), button("Sign out", async () => { await api("DELETE", "/sessions/current"); me = null; location.assign("#/"); })),
-    h("h2", {}, "Playing now"), rows(streams.items, (one) => [h("span", {}, `${one.device.name ?? "A device"}: ${one.state} at ${clock(one.position_s)}`), button("Stop", ended(`/playback/${one.stream_id}`))], "Nothing plays."),
-    h("h2", {}, "Devices"), rows(devices.items, (one) => [h("span", {}, one.name, one.current && " (this one)"), h("span", { class: "quiet" }, `last seen ${when(one.last_seen_at)}`), !one.current && button("Remove", ended(`/devices/${one.id}`))], "None."),
-    h("h2", {}, "Sessions"), rows(sessions.items, (one) => [h("span", {}, one.device?.name ?? "A session", one.current && " (this one)"), h("span", { class: "quiet" }, `from ${one.city ?? one.address ?? "?"}, last used ${when(one.last_seen_at)}`), !one.current && button("End", ended(`/sessions/${one.id}`))], "None."),
-    sessions.items.length > 1 && h("p", { class: "acts" }, button("End all others", ended("/sessions"))),
-    h("h2", {}, "Invoices"), rows(invoices.items.filter((one) => one.number), (one) => [h("span", {}, `${one.number}: ${money(one, one.total_minor)}, ${one.status}`), h("a", { href: `v1/invoices/${one.id}/pdf` }, "PDF")], "None yet.")];
+  const remove = (path) => async () => { await api("DELETE", path); await refreshSession(); await show(); };
+  return [h("h1", {}, "Your account"), facts([["Email", me.account.email + (me.account.email_verified ? "" : " (not confirmed)")], ["Country", countryName(me.account.country) ?? me.account.country], ["Profile", me.profile?.name ?? "none selected"]]),
+    h("p", { class: "actions" }, h("a", { class: "button", href: "#/profiles" }, "Switch profile"), h("a", { class: "button", href: "#/security" }, "Security"), h("a", { class: "button", href: "#/activate" }, "Sign in a TV"), button("Sign out", async () => { await api("DELETE", "/sessions/current"); me = null; location.assign("#/"); })),
+    h("h2", {}, "Playing now"), itemList(streams.items, (stream) => [h("span", {}, `${stream.device.name ?? "Unknown device"}: ${stream.state} at ${formatPosition(stream.position_s)}`), button("Stop", remove(`/playback/${stream.stream_id}`))], "Nothing is playing."),
+    h("h2", {}, "Devices"), itemList(devices.items, (device) => [h("span", {}, device.name, device.current && " (this device)"), h("span", { class: "muted" }, `last seen ${formatTime(device.last_seen_at)}`), !device.current && button("Remove", remove(`/devices/${device.id}`))], "No devices."),
+    h("h2", {}, "Sessions"), itemList(sessions.items, (session) => [h("span", {}, session.device?.name ?? "Unknown device", session.current && " (this session)"), h("span", { class: "muted" }, `from ${session.city ?? session.address ?? "an unknown location"}, last used ${formatTime(session.last_seen_at)}`), !session.current && button("End", remove(`/sessions/${session.id}`))], "No sessions."),
+    sessions.items.length > 1 && h("p", { class: "actions" }, button("End all other sessions", remove("/sessions"))),
+    h("h2", {}, "Invoices"), itemList(invoices.items.filter((invoice) => invoice.number), (invoice) => [h("span", {}, `${invoice.number}: ${formatMoney(invoice, invoice.total_minor)}, ${invoice.status}`), h("a", { href: `v1/invoices/${invoice.id}/pdf` }, "PDF")], "No invoices yet.")];
 }
 
-function enrolment({ secret, otpauth_uri }, act, ...fields) {
-  return [h("p", {}, "Add this to an authenticator app, then type the code that it shows."),
-    facts([["Secret", h("code", {}, secret)], ["Address", h("a", { href: otpauth_uri }, otpauth_uri)]]), h("br"),
-    sheet("Turn it on", act, fields, input("Code that it shows", "code", digits))];
+function authenticatorSetup({ secret, otpauth_uri }, submit, ...fields) {
+  return [h("p", {}, "Add this account to an authenticator app, then enter the code that the app shows."),
+    facts([["Secret", h("code", {}, secret)], ["Link", h("a", { href: otpauth_uri }, otpauth_uri)]]), h("br"),
+    form("Activate", submit, fields, input("Code from the app", "code", codeInput))];
 }
-function reveal({ recovery_codes }, next) {
-  turnTo("Your recovery codes", h("p", {}, "Each lets you in once where the app is lost. You see them this once: write them down."), h("ul", { class: "codes" }, recovery_codes.map((one) => h("li", {}, h("code", {}, one)))), next);
+function showRecoveryCodes({ recovery_codes }, next) {
+  showStep("Your recovery codes", h("p", {}, "Each code replaces the app once if you lose it. The codes are shown only this time: write them down."), h("ul", { class: "codes" }, recovery_codes.map((code) => h("li", {}, h("code", {}, code)))), next);
 }
 async function security() {
-  const [app, keys] = await Promise.all([api("GET", "/account/totp"), api("GET", "/passkeys")]);
-  const anew = (act) => async (given) => { await act(given); await show(); };
-  const back = h("p", { class: "acts" }, button("Back to security", show));
-  return [h("h1", {}, "Security"), h("h2", {}, "Password"), sheet("Change it", async (given, form) => {
-    await api("PUT", "/account/password", given);
-    form.reset();
-    say("It is changed, and every other session is signed out.");
-  }, input("Password now", "current_password", PROOFS.password[2]), input("New password", "password", fresh)),
-  h("h2", {}, "Authenticator app"), h("p", { class: "quiet" }, app.active ? `It is asked for since ${when(app.since)}; ${app.recovery_codes_left} recovery codes are left.` : "With one, a password alone lets nobody in."),
-  h("p", { class: "acts" }, app.active ? [button("New recovery codes", async () => reveal(await api("PUT", "/account/totp/recovery-codes"), back)), button("Remove the app", anew(() => api("DELETE", "/account/totp")))]
-    : button("Add an app", async () => turnTo("Add an authenticator app", enrolment(await api("POST", "/account/totp"), async (given) => reveal(await api("PUT", "/account/totp", given), back)), back))),
-  h("h2", {}, "Passkeys"), rows(keys.items, (one) => [h("span", {}, one.name), h("span", { class: "quiet" }, one.last_used_at ? `last used ${when(one.last_used_at)}` : `made ${when(one.created_at)}`), button("Remove", anew(() => api("DELETE", `/passkeys/${one.id}`)), { "aria-label": `Remove ${one.name}` })], "None yet."), h("br"),
-  PASSKEYS ? sheet("Add a passkey", anew(async ({ name }) => {
+  const [app, passkeys] = await Promise.all([api("GET", "/account/totp"), api("GET", "/passkeys")]);
+  const thenReload = (action) => async (values) => { await action(values); await show(); };
+  const back = h("p", { class: "actions" }, button("Back to security", show));
+  return [h("h1", {}, "Security"), h("h2", {}, "Password"), form("Change password", async (values, element) => {
+    await api("PUT", "/account/password", values);
+    element.reset();
+    notify("Your password is changed, and all other sessions are signed out.");
+  }, input("Current password", "current_password", FACTORS.password[2]), input("New password", "password", newPasswordInput)),
+  h("h2", {}, "Authenticator app"), h("p", { class: "muted" }, app.active ? `Active since ${formatTime(app.since)}. Recovery codes left: ${app.recovery_codes_left}.` : "With an authenticator app, your password alone is not enough to sign in."),
+  h("p", { class: "actions" }, app.active ? [button("New recovery codes", async () => showRecoveryCodes(await api("PUT", "/account/totp/recovery-codes"), back)), button("Remove app", thenReload(() => api("DELETE", "/account/totp")))]
+    : button("Add an app", async () => showStep("Add an authenticator app", authenticatorSetup(await api("POST", "/account/totp"), async (values) => showRecoveryCodes(await api("PUT", "/account/totp", values), back)), back))),
+  h("h2", {}, "Passkeys"), itemList(passkeys.items, (passkey) => [h("span", {}, passkey.name), h("span", { class: "muted" }, passkey.last_used_at ? `last used ${formatTime(passkey.last_used_at)}` : `added ${formatTime(passkey.created_at)}`), button("Remove", thenReload(() => api("DELETE", `/passkeys/${passkey.id}`)), { "aria-label": `Remove ${passkey.name}` })], "No passkeys yet."), h("br"),
+  HAS_PASSKEYS ? form("Add a passkey", thenReload(async ({ name }) => {
     const options = PublicKeyCredential.parseCreationOptionsFromJSON(await api("POST", "/passkeys/options"));
-    await api("POST", "/passkeys", { name, credential: await passkey("create", options) });
-  }), input("Its name", "name", { value: browser().name, maxlength: 100 })) : h("p", { class: "quiet" }, "They are for a site with a name: say localhost in STREAMSVC_PUBLIC_URL, and open this page there.")];
+    await api("POST", "/passkeys", { name, credential: await requestPasskey("create", options) });
+  }), input("Name of the passkey", "name", { value: thisDevice().name, maxlength: 100 })) : h("p", { class: "muted" }, "Passkeys need a host name: set STREAMSVC_PUBLIC_URL to one, such as localhost, and open this page there.")];
 }
 
-// --- going about ---------------------------------------------------------------------------------------------------
-const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot, "reset-password": reset, plans, ...MAILED };
-const OWN = { profiles, search, genre, title, buy, play, account, security, activate }; // only for who is signed in
-let turn = 0;
+// --- navigation ----------------------------------------------------------------------------------------------------
+const PAGES = { "": home, "sign-in": signIn, "sign-up": signUp, forgot: forgotPassword, "reset-password": resetPassword, plans, ...EMAIL_PAGES };
+const SIGNED_IN_PAGES = { profiles, search, genre, title, buy, play, account, security, activate };
+let navigation = 0; // counts page changes, so that a slow page cannot replace a later one
 async function show() {
-  const here = ++turn;
-  leave();
-  leave = () => {};
+  const current = ++navigation;
+  leavePage();
+  leavePage = () => {};
   document.querySelector("dialog")?.close();
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, id] = path.split("/");
-  const page = PAGES[name] ?? (me ? OWN[name] : OWN[name] && signIn);
+  const page = PAGES[name] ?? (me ? SIGNED_IN_PAGES[name] : SIGNED_IN_PAGES[name] && signIn);
   let nodes;
   try {
-    nodes = page ? await page(id, new URLSearchParams(query)) : [h("h1", {}, "There is nothing here")];
+    nodes = page ? await page(id, new URLSearchParams(query)) : [h("h1", {}, "Page not found")];
   } catch (error) {
-    nodes = [h("h1", {}, "That did not work"), h("p", { class: "bad" }, error.message), h("a", { class: "button", href: "#/" }, "Home")];
+    nodes = [h("h1", {}, "Something went wrong"), h("p", { class: "error" }, error.message), h("a", { class: "button", href: "#/" }, "Home")];
   }
-  if (here !== turn) return; // another page was asked for meanwhile
+  if (current !== navigation) return;
   main.replaceChildren(...[nodes].flat(Infinity).filter(Boolean));
   $("search").hidden = !me;
-  if (name !== "search" && document.activeElement !== field) field.value = "";
+  if (name !== "search" && document.activeElement !== searchField) searchField.value = "";
   const link = (to, text) => h("a", { href: `#/${to}`, "aria-current": to === name && "page" }, text);
   $("nav").replaceChildren(...(me ? [link("", "Home"), link("plans", "Plans"), link("account", me.profile?.name ?? "Account")] : [link("plans", "Plans"), link("sign-in", "Sign in")]));
   const heading = main.querySelector("h1");
   document.title = `${heading?.textContent ?? ""} – streamsvc`;
-  if (document.activeElement === field && name === "search") return;
+  if (document.activeElement === searchField && name === "search") return;
   scrollTo(0, 0);
   heading?.setAttribute("tabindex", "-1");
   heading?.focus();
 }
-field.addEventListener("input", () => {
-  clearTimeout(field.timer);
-  const to = `#/search?q=${encodeURIComponent(field.value)}`;
-  field.timer = setTimeout(() => (location.hash.startsWith("#/search") ? location.replace(to) : location.assign(to)), 180);
+searchField.addEventListener("input", () => {
+  clearTimeout(searchField.timer);
+  const to = `#/search?q=${encodeURIComponent(searchField.value)}`;
+  searchField.timer = setTimeout(() => (location.hash.startsWith("#/search") ? location.replace(to) : location.assign(to)), 180);
 });
 $("search").addEventListener("submit", (event) => { event.preventDefault(); main.querySelector(".card")?.focus(); });
-// A remote control has arrows alone: they go to the nearest card that way.
+// For TV remote controls, which only have arrow keys: move the focus to the nearest card in that direction.
 main.addEventListener("keydown", (event) => {
   const [x, y] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
   if (x === undefined || !event.target.matches(".card")) return;
   const from = event.target.getBoundingClientRect();
-  const way = (to) => { const box = to.getBoundingClientRect(); return [(box.x - from.x) * x + (box.y - from.y) * y, Math.abs((box.x - from.x) * y) + Math.abs((box.y - from.y) * x)]; };
-  const [nearest] = [...main.querySelectorAll(".card")].map((to) => [to, ...way(to)]).filter(([, far]) => far > 8).sort((a, b) => a[1] + 3 * a[2] - b[1] - 3 * b[2]);
+  const distances = (element) => { const box = element.getBoundingClientRect(); return [(box.x - from.x) * x + (box.y - from.y) * y, Math.abs((box.x - from.x) * y) + Math.abs((box.y - from.y) * x)]; };
+  const [nearest] = [...main.querySelectorAll(".card")].map((element) => [element, ...distances(element)]).filter(([, ahead]) => ahead > 8).sort((a, b) => a[1] + 3 * a[2] - b[1] - 3 * b[2]);
   if (!nearest) return;
   event.preventDefault();
   nearest[0].focus();
 });
 addEventListener("hashchange", show);
-await refresh();
+await refreshSession();
 await show();

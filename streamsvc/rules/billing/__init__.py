@@ -1,1 +1,1 @@
-"""What is owed, when, and why. Values and civil dates in; lines, totals and states out."""
+"""Pure billing rules: values and civil dates in; invoice lines, totals and states out."""

@@ -1,4 +1,4 @@
-"""Which subscriptions open the doors, and which take the account's one place."""
+"""Subscription statuses: which give access, and which count as the account's one live subscription."""
 
 LIVE_STATUSES = ("incomplete", "trialing", "active", "past_due", "paused")
 STATUSES = (*LIVE_STATUSES, "canceled")
@@ -6,5 +6,8 @@ ACCESS_STATUSES = ("trialing", "active", "past_due")
 
 
 def gives_access(status, access_until, now):
-    """Whether one may watch: by status, and until `access_until` where an end is known (a cancellation, a grace)."""
+    """Return whether the subscription gives access: by status, and before `access_until` if an end is known.
+
+    A cancellation or the grace period of a failed payment sets `access_until`.
+    """
     return status in ACCESS_STATUSES and (access_until is None or now < access_until)

@@ -1,4 +1,4 @@
-"""Civil dates: periods are counted from the original anchor, so that 31 January comes back as 31 March."""
+"""Civil dates and billing periods, counted from the original anchor: 31 January, 28 February, 31 March."""
 
 from calendar import monthrange
 from dataclasses import dataclass
@@ -10,31 +10,30 @@ DAYS_PER_UNIT = {"day": 1, "week": 7}
 
 
 def civil_day(moment, zone):
-    """The date that a moment has for someone who lives in the IANA zone."""
+    """Return the calendar date of a moment in the IANA time zone."""
     return moment.astimezone(ZoneInfo(zone)).date()
 
 
 def start_of_day(day, zone):
-    """The moment a civil day begins in the zone, in UTC."""
+    """Return the moment at which the civil day starts in the time zone, in UTC."""
     return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
 
 
 def resolve_moment(moment_or_day, zone):
-    """A moment as it is; of a civil day, the one at which it begins in the zone."""
-    return (
-        moment_or_day
-        if moment_or_day is None or isinstance(moment_or_day, datetime)
-        else start_of_day(moment_or_day, zone)
-    )
+    """Return a moment (or None) unchanged, and a civil day as the moment at which it starts in the time zone."""
+    if moment_or_day is None or isinstance(moment_or_day, datetime):
+        return moment_or_day
+    return start_of_day(moment_or_day, zone)
 
 
 def add_days(day, days):
+    """Return the date `days` after `day`."""
     return day + timedelta(days=days)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """How long a period is: unit day, week, month or year, and how many of them."""
+    """The length of a period: `count` units of day, week, month or year."""
 
     unit: str
     count: int = 1
@@ -50,7 +49,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Period:
-    """Half-open: `start` is in it, `end` is the first day after it."""
+    """The half-open range of days [start, end)."""
 
     start: date
     end: date
@@ -62,10 +61,10 @@ class Period:
 
 @dataclass(frozen=True)
 class Grid:
-    """The dates on which periods begin: `origin` and whole intervals before and after it.
+    """The dates on which periods start: `origin` and whole intervals before and after it.
 
-    `day` is the anchor day of the month, 1-31, kept as asked for: each date clamps it anew to its own month.
-    Intervals of days and weeks have no use for it.
+    `day` is the anchor day of the month, 1-31, as requested; each date clamps it to the length of its own month.
+    Intervals of days and weeks ignore it.
     """
 
     origin: date
@@ -74,19 +73,19 @@ class Grid:
 
     @classmethod
     def from_first(cls, start, anchor_day, interval):
-        """The grid whose origin is the first anchor day on or after `start`."""
+        """Return the grid whose origin is the first anchor day on or after `start`."""
         day = anchor_day or start.day
         origin = first_anchor_on_or_after(start, day) if interval.months else start
         return cls(origin, day, interval)
 
     def date(self, n):
-        """The n-th date of the grid; 0 is the origin, negative ones lie before it."""
+        """Return the n-th date of the grid: 0 is the origin, negative numbers lie before it."""
         if self.interval.days:
             return add_days(self.origin, n * self.interval.days)
         return day_in_month(self.origin.year, self.origin.month + n * self.interval.months, self.day)
 
     def period_containing(self, day):
-        """The full period that holds the day."""
+        """Return the full period that contains the day."""
         if self.interval.days:
             n = (day - self.origin).days // self.interval.days
         else:
@@ -97,12 +96,12 @@ class Grid:
 
 
 def day_in_month(year, month, day):
-    """That day of the month or the month's last; `month` may run past 12 or below 1."""
+    """Return that day of the month, or the month's last day. `month` may exceed 12 or be below 1."""
     year, month0 = year + (month - 1) // 12, (month - 1) % 12
     return date(year, month0 + 1, min(day, monthrange(year, month0 + 1)[1]))
 
 
 def first_anchor_on_or_after(start, day):
-    """The first date on or after `start` that is the month's `day`, or its last where the month is shorter."""
-    this = day_in_month(start.year, start.month, day)
-    return this if this >= start else day_in_month(start.year, start.month + 1, day)
+    """Return the first date on or after `start` that is the month's `day`, or the last day of a shorter month."""
+    anchor = day_in_month(start.year, start.month, day)
+    return anchor if anchor >= start else day_in_month(start.year, start.month + 1, day)

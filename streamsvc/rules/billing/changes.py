@@ -1,4 +1,4 @@
-"""What a viewer may ask of a running subscription, and what "auto" means."""
+"""Plan changes and cancellation: what is an upgrade, and when a cancellation takes effect."""
 
 from datetime import date, timedelta
 
@@ -7,18 +7,24 @@ MONTHS_IN_400_YEARS = 4_800
 
 
 def cost_per_400_years(price):
-    """What a price costs over the calendar's whole cycle: how prices of different intervals compare, in integers."""
+    """Return (cost, interval length), whose quotient is the price over 400 years, a full cycle of the calendar.
+
+    It compares prices of different intervals in integers.
+    """
     if price.interval.months:
         return price.amount_minor * MONTHS_IN_400_YEARS, price.interval.months
     return price.amount_minor * DAYS_IN_400_YEARS, price.interval.days
 
 
 def is_upgrade(old, new):
-    """Whether the new price asks at least as much for the same time: an upgrade comes at once, a downgrade waits."""
+    """Return whether the new price costs at least as much for the same time.
+
+    With `when=auto`, an upgrade takes effect now and a downgrade at the end of the period.
+    """
     (old_cost, old_length), (new_cost, new_length) = cost_per_400_years(old), cost_per_400_years(new)
     return new_cost * old_length >= old_cost * new_length
 
 
 def first_day_after_cancellation(today: date) -> date:
-    """Whoever cancels now has used today; the first day without is tomorrow."""
+    """Return the first day without the subscription if it is canceled today: tomorrow, since today counts as used."""
     return today + timedelta(days=1)

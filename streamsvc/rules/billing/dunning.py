@@ -1,4 +1,4 @@
-"""What happens when an invoice is not paid: when to try again, when access ends, when it is over."""
+"""Dunning: when to retry a failed payment, suspend access and cancel the subscription."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,30 +17,33 @@ HARD_DECLINES = frozenset(
         "revocation_of_authorization",
     )
 )
-"""Trying again without the payer cannot work and costs standing with the banks."""
+"""Decline codes for which a retry without the payer cannot succeed and harms the merchant's rating with the banks."""
 
 
 @dataclass(frozen=True)
 class DunningSchedule:
-    """Days since the earliest unpaid invoice first failed."""
+    """The dunning schedule, in days since the first failed attempt of the earliest unpaid invoice."""
 
     retry_days: tuple[int, ...] = (1, 3, 5, 7, 10, 14)
     warn_day: int = 0
-    """From here on the plan cannot be changed."""
+    """From this day on the plan cannot be changed."""
     suspend_day: int = 7
-    """From here on there is no access."""
+    """From this day on there is no access."""
     cancel_day: int = 21
     retry_days_by_decline_code: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """By decline code, where that calls for days of its own; none: only the payer can help."""
+    """Retry days for particular decline codes; an empty tuple means no automatic retry, only the payer can act."""
 
     def next_retry_on(self, first_failed: date, today: date, decline_code: str | None) -> date | None:
-        """The next day to charge again by ourselves; None where only the payer can help."""
-        after = dict.fromkeys(HARD_DECLINES, ()) | self.retry_days_by_decline_code
-        days = (first_failed + timedelta(days=n) for n in after.get(decline_code, self.retry_days))
+        """Return the day of the next automatic retry; None if no retry is left or only the payer can act."""
+        retry_days = dict.fromkeys(HARD_DECLINES, ()) | self.retry_days_by_decline_code
+        days = (first_failed + timedelta(days=n) for n in retry_days.get(decline_code, self.retry_days))
         return next((day for day in days if day > today), None)
 
     def stage(self, first_failed: date | None, today: date) -> str:
-        """clear, grace, warned, suspended or over: a function of the age of the earliest unpaid invoice alone."""
+        """Return the stage: clear, grace, warned, suspended or over.
+
+        It depends only on the age of the earliest unpaid invoice.
+        """
         if first_failed is None:
             return "clear"
         age = (today - first_failed).days
@@ -51,19 +54,22 @@ class DunningSchedule:
         return "warned" if age >= self.warn_day else "grace"
 
     def suspends_on(self, first_failed: date) -> date:
+        """Return the first day without access."""
         return first_failed + timedelta(days=self.suspend_day)
 
     def cancels_on(self, first_failed: date) -> date:
+        """Return the day on which the subscription is canceled."""
         return first_failed + timedelta(days=self.cancel_day)
 
     @classmethod
     def parse(cls, text: str) -> "DunningSchedule":
-        """From the words of the setting: `retry=1,3 retry.expired_card=never warn=0 suspend=7 cancel=21`."""
-        days = dict(part.split("=") for part in text.split())
-        after = {
-            name.removeprefix("retry."): _parse_days(told) for name, told in days.items() if name.startswith("retry.")
+        """Parse the setting, for example `retry=1,3 retry.expired_card=never warn=0 suspend=7 cancel=21`."""
+        parts = dict(part.split("=") for part in text.split())
+        by_decline_code = {
+            name.removeprefix("retry."): _parse_days(days) for name, days in parts.items() if name.startswith("retry.")
         }
-        return cls(_parse_days(days["retry"]), int(days["warn"]), int(days["suspend"]), int(days["cancel"]), after)
+        retry_days, warn_day = _parse_days(parts["retry"]), int(parts["warn"])
+        return cls(retry_days, warn_day, int(parts["suspend"]), int(parts["cancel"]), by_decline_code)
 
 
 def _parse_days(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What a viewer may do by the plan that is paid for: one rule, for every reader."""
+"""Entitlements: what the subscription's plan permits. Every reader uses this one rule."""
 
 from datetime import datetime
 
@@ -12,15 +12,15 @@ NO_ENTITLEMENTS = {
     "downloads": False,
     "ads": True,
 }
-"""Who has no plan may keep a household's profiles, and watches nothing."""
+"""Without a plan an account can have a household's profiles, but can play nothing."""
 
 
 def compute_entitlements(
     status: str | None, access_until: datetime | None, plan: str | None, features, now: datetime
 ) -> dict:
-    """{active, plan, until, max_streams, max_height, max_profiles, max_devices, downloads, ads, …}.
+    """Return {active, plan, until, max_streams, max_height, max_profiles, max_devices, downloads, ads, …}.
 
-    `status` and `access_until` are the live subscription's, `features` its plan's; all None where there is none.
+    `status` and `access_until` are those of the live subscription, `features` those of its plan; all None without one.
     """
     active = status is not None and gives_access(status, access_until, now)
     if not active:

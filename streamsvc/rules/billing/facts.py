@@ -1,4 +1,4 @@
-"""What happened to a subscription: the events, in the order they were recorded, and what is already booked."""
+"""The input of the billing rules: a subscription's events, in the order of recording, and its booked lines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ BASE_ITEM = "base"
 
 @dataclass(frozen=True)
 class Intro:
-    """The first `periods` periods cost `amount_minor` each; a partial first one counts."""
+    """An introductory price: the first `periods` periods cost `amount_minor` each; a partial first period counts."""
 
     amount_minor: int
     periods: int
@@ -30,7 +30,7 @@ class PriceTerms:
 
 @dataclass(frozen=True)
 class Event:
-    """`on` is the civil day it was recorded; `ref` names it among the subscription's events."""
+    """An event. `ref` identifies it among the subscription's events; `on` is the civil day of its recording."""
 
     ref: str
     on: date
@@ -38,6 +38,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
+    """The subscription started on the day `start`."""
+
     price: PriceTerms
     start: date
     anchor_day: int | None = None
@@ -46,7 +48,7 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Imported(Event):
-    """Came from another system, where it is paid for until `paid_through`; nothing was charged for that here."""
+    """The subscription was imported from another system, which charged for the days up to `paid_through`."""
 
     price: PriceTerms
     start: date
@@ -56,7 +58,10 @@ class Imported(Event):
 
 @dataclass(frozen=True)
 class PriceChanged(Event):
-    """Now: the day `effective` belongs to the new price. `anchor_day` counts where the interval changes too."""
+    """The price changes now; the day `effective` is the first of the new price.
+
+    `anchor_day` is used only if the interval changes too.
+    """
 
     price: PriceTerms
     effective: date
@@ -65,16 +70,17 @@ class PriceChanged(Event):
 
 @dataclass(frozen=True)
 class Reverted(Event):
-    """The event `of` did not come about after all: its payment was declined."""
+    """The event with the ref `of` is undone, because its payment was declined."""
 
     of: str
 
 
 @dataclass(frozen=True)
 class PriceScheduled(Event):
-    """At the first period that starts on or after `not_before`; no price drops what the viewer had scheduled.
+    """The price changes with the first period that starts on or after `not_before`.
 
-    A price migration names the price it replaces in `only_from`: it passes by whoever has left that price.
+    With the price None, the change that the viewer scheduled is dropped. A price migration names the price that it
+    replaces in `only_from`; it does not apply to a subscription that has left that price.
     """
 
     price: PriceTerms | None
@@ -84,22 +90,27 @@ class PriceScheduled(Event):
 
 @dataclass(frozen=True)
 class AnchorMoved(Event):
+    """The billing day moves to the `day` of the month."""
+
     day: int
 
 
 @dataclass(frozen=True)
 class Paused(Event):
-    pass
+    """The subscription is paused."""
 
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    pass
+    """The pause is over."""
 
 
 @dataclass(frozen=True)
 class EndScheduled(Event):
-    """`at` a date, or None: where the paid time ends. With `credit`, days paid beyond it are given back then."""
+    """The subscription ends on the date `at`, or with the paid time if `at` is None.
+
+    With `credit`, days paid beyond that are credited then.
+    """
 
     at: date | None = None
     credit: bool = True
@@ -107,12 +118,12 @@ class EndScheduled(Event):
 
 @dataclass(frozen=True)
 class EndDropped(Event):
-    pass
+    """The scheduled end is withdrawn."""
 
 
 @dataclass(frozen=True)
 class Canceled(Event):
-    """Over. With `credit`, unused days from `effective` on are given back."""
+    """The subscription ended on `effective`. With `credit`, unused days from then on are credited."""
 
     effective: date
     credit: bool = True
@@ -120,7 +131,7 @@ class Canceled(Event):
 
 @dataclass(frozen=True)
 class Suspended(Event):
-    """Access was cut for the days [start, end) and is back: they are credited."""
+    """Access was suspended for the days [start, end) and is restored; those days are credited."""
 
     start: date
     end: date
@@ -128,19 +139,23 @@ class Suspended(Event):
 
 @dataclass(frozen=True)
 class AddonAdded(Event):
+    """An add-on was added."""
+
     item: str
     price: PriceTerms
 
 
 @dataclass(frozen=True)
 class AddonRemoved(Event):
+    """An add-on was removed; `effective` is the first day without it."""
+
     item: str
     effective: date
 
 
 @dataclass(frozen=True)
 class Transferred(Event):
-    """It belongs to another account from then on; its days and prices stay as they are."""
+    """The subscription moved to another account; its paid days and prices do not change."""
 
     from_account: str
     to_account: str
@@ -148,7 +163,7 @@ class Transferred(Event):
 
 @dataclass(frozen=True)
 class BookedLine:
-    """A line as it was invoiced: net of its discount, and what credit notes took off it since."""
+    """A line as it was invoiced: its amount less discount, and what credit notes have taken off it since."""
 
     net_minor: int
     adjusted_minor: int = 0
@@ -156,9 +171,11 @@ class BookedLine:
 
 @dataclass(frozen=True)
 class Facts:
+    """The events of a subscription, and its booked lines by line identity."""
+
     events: tuple[Event, ...]
     booked: Mapping[str, BookedLine] = field(default_factory=dict)
 
     def with_events(self, *events):
-        """The same facts, had these events happened too: what a preview asks about."""
+        """Return the facts with these events appended, for a preview."""
         return Facts((*self.events, *events), self.booked)

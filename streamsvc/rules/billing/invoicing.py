@@ -1,4 +1,4 @@
-"""From lines to an invoice: discounts and tax once per invoice and group, shared so that lines add up to totals."""
+"""Invoice totals: discounts and tax, computed per invoice and allocated so that the lines add up to the totals."""
 
 from dataclasses import dataclass, replace
 
@@ -6,14 +6,15 @@ from streamsvc.rules.money import allocate_amount, round_half_up
 
 PPM = 1_000_000
 REVERSE_CHARGE = "reverse_charge"
-"""Among the discounts of an invoice: the tax that its prices hold and that is not ours to charge."""
+"""The key of the discount that removes the tax included in the prices where the customer accounts for it."""
 
 
 @dataclass(frozen=True)
 class TaxTerms:
-    """A rate in parts per million of the net amount (20 % is 200_000); inclusive means the price holds it already.
+    """A tax rate in parts per million of the net amount (20 % is 200_000); `inclusive` if the price includes the tax.
 
-    `reversed`: the customer pays it to their own state, so we charge none, and take off what the price holds.
+    `reversed`: under reverse charge the customer pays the tax to their own state. None is charged, and the tax
+    included in the price is taken off.
     """
 
     rate_ppm: int = 0
@@ -21,15 +22,17 @@ class TaxTerms:
     reversed: bool = False
 
     def tax_on(self, amount_minor):
+        """Return the tax on, or included in, the amount; rounded half up."""
         whole = PPM + self.rate_ppm if self.inclusive else PPM
         return round_half_up(amount_minor * self.rate_ppm, whole)
 
 
 @dataclass(frozen=True)
 class CouponTerms:
-    """Takes off a percentage (in ppm) or an amount; `left_minor` is what remains of an amount used once.
+    """A coupon that takes off a percentage (in ppm) or an amount.
 
-    `only`: the keys of the positions that it is for; None: all.
+    `remaining_minor` is the unused rest of the amount. `eligible_keys` are the keys of the positions to which the
+    coupon applies; None means all.
     """
 
     id: str
@@ -38,9 +41,11 @@ class CouponTerms:
     eligible_keys: frozenset[str] | None = None
 
     def applies_to(self, key):
+        """Return whether the coupon applies to the position with this key."""
         return self.eligible_keys is None or key in self.eligible_keys
 
     def discount_on(self, amount_minor):
+        """Return the discount on the amount, in minor units."""
         if self.percent_ppm is not None:
             return round_half_up(amount_minor * self.percent_ppm, PPM)
         return min(self.remaining_minor, amount_minor)
@@ -48,7 +53,10 @@ class CouponTerms:
 
 @dataclass(frozen=True)
 class Position:
-    """A line with its share of discount and tax. Tax of a credit comes with it, from the line it credits."""
+    """An invoice line with its share of discount and tax.
+
+    A credit is created with its tax, computed from the line that it credits.
+    """
 
     key: str
     amount_minor: int
@@ -67,7 +75,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Totals:
-    """subtotal - discount + tax on top = total; what account credit does not cover is due."""
+    """The totals of an invoice: subtotal - discount + tax not included in prices = total; less account credit, due."""
 
     positions: tuple[Position, ...]
     discounts: tuple[tuple[str, int], ...]
@@ -75,7 +83,7 @@ class Totals:
 
     @property
     def subtotal_minor(self):
-        return sum(one.amount_minor for one in self.positions)
+        return sum(position.amount_minor for position in self.positions)
 
     @property
     def discount_minor(self):
@@ -83,11 +91,11 @@ class Totals:
 
     @property
     def tax_minor(self):
-        return sum(one.tax_minor for one in self.positions)
+        return sum(position.tax_minor for position in self.positions)
 
     @property
     def total_minor(self):
-        return sum(one.total_minor for one in self.positions)
+        return sum(position.total_minor for position in self.positions)
 
     @property
     def amount_due_minor(self):
@@ -95,59 +103,67 @@ class Totals:
 
 
 def compute_totals(positions, coupons=(), balance_minor=0):
-    """Discount, tax and add up the positions; apply up to `balance_minor` of account credit to what is owed."""
+    """Apply discounts and tax to the positions and add them up; apply up to `balance_minor` of account credit."""
     positions, discounts = apply_discounts(positions, coupons)
-    positions, relief = apply_reverse_charge(positions)
-    positions, discounts = apply_taxes(positions), discounts + relief
+    positions, reverse_charge = apply_reverse_charge(positions)
+    positions, discounts = apply_taxes(positions), discounts + reverse_charge
     totals = Totals(tuple(positions), tuple(discounts))
     return replace(totals, credit_applied_minor=max(0, min(balance_minor, totals.total_minor)))
 
 
 def apply_discounts(positions, coupons):
-    """Coupons one after the other, each on what the one before left; a coupon that finds nothing is not used."""
+    """Apply the coupons in order, each to what the previous one left. Returns (positions, [(coupon id, discount)]).
+
+    A coupon that takes off nothing is not used. Each discount is allocated to the positions in proportion.
+    """
     discounts = []
     for coupon in coupons:
-        open_minor = [max(0, one.net_minor) if coupon.applies_to(one.key) else 0 for one in positions]
-        off = coupon.discount_on(sum(open_minor))
-        if off <= 0:
+        bases = [max(0, position.net_minor) if coupon.applies_to(position.key) else 0 for position in positions]
+        discount = coupon.discount_on(sum(bases))
+        if discount <= 0:
             continue
-        parts = allocate_amount(off, open_minor)
+        shares = allocate_amount(discount, bases)
         positions = [
-            replace(one, discount_minor=one.discount_minor + part) for one, part in zip(positions, parts, strict=True)
+            replace(position, discount_minor=position.discount_minor + share)
+            for position, share in zip(positions, shares, strict=True)
         ]
-        discounts.append((coupon.id, off))
+        discounts.append((coupon.id, discount))
     return positions, discounts
 
 
 def apply_reverse_charge(positions):
-    """Take the tax that is in a price off it where the customer pays that tax: one discount under REVERSE_CHARGE."""
-    result, off = list(positions), 0
-    for i, part in _allocate_taxes(positions, lambda tax: tax.reversed and tax.inclusive):
-        result[i], off = replace(positions[i], discount_minor=positions[i].discount_minor + part), off + part
-    return result, [(REVERSE_CHARGE, off)] if off else []
+    """Remove the included tax under reverse charge. Returns (positions, [(REVERSE_CHARGE, discount)] or [])."""
+    result, discount = list(positions), 0
+    for i, tax_minor in _allocate_taxes(positions, lambda tax: tax.reversed and tax.inclusive):
+        result[i] = replace(positions[i], discount_minor=positions[i].discount_minor + tax_minor)
+        discount += tax_minor
+    return result, [(REVERSE_CHARGE, discount)] if discount else []
 
 
 def apply_taxes(positions):
-    """Tax per rate on the sum of what is charged, shared by largest remainder; credits bring their own."""
+    """Tax the charges: per rate, on the sum of their net amounts. Credits keep the tax they were created with."""
     result = list(positions)
-    for i, part in _allocate_taxes(positions, lambda tax: not tax.reversed):
-        result[i] = replace(positions[i], tax_minor=part)
+    for i, tax_minor in _allocate_taxes(positions, lambda tax: not tax.reversed):
+        result[i] = replace(positions[i], tax_minor=tax_minor)
     return result
 
 
 def _allocate_taxes(positions, is_included):
-    """(place, tax) of each charge whose Tax `counts`, rounded once per rate and shared by largest remainder."""
-    for tax in {one.tax: None for one in positions if is_included(one.tax)}:
-        charged = [i for i, one in enumerate(positions) if one.tax == tax and one.amount_minor > 0]
-        net = [positions[i].net_minor for i in charged]
-        yield from zip(charged, allocate_amount(tax.tax_on(sum(net)), net), strict=True)
+    """Yield (index, tax) of each charge whose tax terms `is_included` accepts.
+
+    The tax is rounded once per rate and allocated by largest remainder.
+    """
+    for tax in {position.tax: None for position in positions if is_included(position.tax)}:
+        indexes = [i for i, position in enumerate(positions) if position.tax == tax and position.amount_minor > 0]
+        net = [positions[i].net_minor for i in indexes]
+        yield from zip(indexes, allocate_amount(tax.tax_on(sum(net)), net), strict=True)
 
 
 def tax_to_credit(tax_minor, net_minor, credited_minor, credited_tax_minor=0):
-    """The tax that goes back with `credited_minor` of a line's net: in proportion, and all the rest with the last cent.
+    """Return the tax to credit with a credit on a line: proportional, so that a full credit returns all of the tax.
 
-    All arguments are amounts of the one line: its tax, its net, what is credited of it by now (this credit
-    included), and the tax that went back before.
+    All arguments are amounts of that line: its tax, its net amount, how much of the net is credited by now (this
+    credit included), and the tax credited before.
     """
     if net_minor == 0:
         return 0

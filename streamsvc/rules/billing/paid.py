@@ -1,4 +1,4 @@
-"""The lines of a subscription, and which days they have paid for: what a credit can still be taken from."""
+"""A subscription's lines and the days they pay for, from which credits are computed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,9 +13,10 @@ RENEWAL = "renewal"
 
 @dataclass(frozen=True)
 class Line:
-    """One position of an invoice: `amount_minor` = round_half_up(price * days / full_days); credits are negative.
+    """An invoice line: `amount_minor` = round_half_up(price * days / full_days); credits are negative.
 
-    `bill_on` is the civil day it falls due. `cause` is RENEWAL or the event behind it; `of` the line it credits.
+    `bill_on` is the civil day on which it is due. `cause` is RENEWAL or the ref of the event that caused the line.
+    `credited_identity` is the identity of the line that a credit credits.
     """
 
     kind: str
@@ -34,13 +35,13 @@ class Line:
 
     @property
     def identity(self) -> str:
-        """Unique within the subscription: running the same facts twice names the same lines."""
+        """Return the line's identity, unique in the subscription and the same in every replay of the same facts."""
         return f"{self.item}:{self.price_id}:{self.period.start}:{self.period.end}:{self.kind}:{self.cause}"
 
 
 @dataclass
 class BookedCharge:
-    """A charge as it was booked; `left_minor` is what nobody has taken off it yet."""
+    """A charge as it was booked; `remaining_minor` is the part of it that is not credited yet."""
 
     line: Line
     net_minor: int
@@ -49,7 +50,7 @@ class BookedCharge:
 
 @dataclass
 class PaidSpan:
-    """Days [start, end) that a charge pays for. A pause cuts them in two and moves the later ones."""
+    """The days [start, end) that a charge pays for. A pause splits them and moves the later ones."""
 
     charge: BookedCharge
     start: date
@@ -61,9 +62,9 @@ class PaidSpan:
 
 
 def starts_new_period(lines: Iterable[tuple[str, str, str, date]]) -> bool:
-    """Whether an invoice with these lines (kind, item, cause, end) is for a new period, not for the rest of one.
+    """Return whether an invoice with these lines (kind, item, cause, end) bills a new period, not the rest of one.
 
-    What a change charges for the rest of a period ends where the credit beside it ends.
+    A change's charge for the rest of a period ends on the same day as the credit beside it.
     """
     lines = list(lines)
     credited = {(item, end) for kind, item, _, end in lines if kind == "credit"}
@@ -72,12 +73,12 @@ def starts_new_period(lines: Iterable[tuple[str, str, str, date]]) -> bool:
 
 
 def cap_credit(requested_minor: int, remaining_minor: int) -> int:
-    """What can be credited of what is asked: never more than is left of the line, never less than nothing."""
+    """Return the requested credit, limited to the range from 0 to `remaining_minor`."""
     return max(0, min(requested_minor, remaining_minor))
 
 
 class PaidTime:
-    """Every line so far, oldest first, and the stretches of days that are paid for and not all used."""
+    """All lines so far, oldest first, and the spans of days that they pay for."""
 
     def __init__(self, booked: Mapping[str, BookedLine]):
         self.booked = booked
@@ -85,51 +86,62 @@ class PaidTime:
         self.spans: list[PaidSpan] = []
 
     def add_charge(self, line: Line) -> None:
+        """Add a charge and the span of days that it pays for, at the amount booked if it was invoiced already."""
         booked = self.booked.get(line.identity, BookedLine(line.amount_minor))
         charge = BookedCharge(line, booked.net_minor, booked.net_minor - booked.adjusted_minor)
         self.lines.append(line)
         self.spans.append(PaidSpan(charge, line.period.start, line.period.end))
 
     def credit_from(self, day: date, event: Event, item: str | None = None) -> list[tuple[Line, Period]]:
-        """Credit all that is paid from `day` on, of one item or of all; answers each line cut, with the days taken."""
-        cut = []
-        for stretch in [one for one in self.spans if one.end > day and item in (None, one.item)]:
-            tail = Period(max(stretch.start, day), stretch.end)
-            self._credit(stretch.charge, tail, event)
-            cut.append((stretch.charge.line, tail))
-            stretch.end = tail.start
-        self.spans = [one for one in self.spans if one.end > one.start]
-        return cut
+        """Credit all paid days from `day` on, of one item or of all. Returns [(credited line, its credited days)]."""
+        credited = []
+        for span in [span for span in self.spans if span.end > day and item in (None, span.item)]:
+            tail = Period(max(span.start, day), span.end)
+            self._credit(span.charge, tail, event)
+            credited.append((span.charge.line, tail))
+            span.end = tail.start
+        self.spans = [span for span in self.spans if span.end > span.start]
+        return credited
 
     def credit_gap(self, start: date, end: date, event: Event) -> None:
-        """Credit the days [start, end), which were paid for and could not be used."""
-        for stretch in self.spans:
-            gap = Period(max(stretch.start, start), min(stretch.end, end))
+        """Credit the days of [start, end) that were paid for but could not be used."""
+        for span in self.spans:
+            gap = Period(max(span.start, start), min(span.end, end))
             if gap.days > 0:
-                self._credit(stretch.charge, gap, event)
+                self._credit(span.charge, gap, event)
 
     def _credit(self, charge: BookedCharge, period: Period, event: Event) -> None:
-        """Give back the days of `period`, from what the line was booked at, and never more than is left of it."""
-        of = charge.line
-        amount = cap_credit(round_half_up(charge.net_minor * period.days, of.days), charge.remaining_minor)
-        line = Line("credit", of.item, of.price_id, period, event.on, -amount, of.days, event.ref, of.identity)
+        """Credit the days of `period`, in proportion to the booked amount and limited to what remains of it."""
+        charged = charge.line
+        amount = cap_credit(round_half_up(charge.net_minor * period.days, charged.days), charge.remaining_minor)
+        line = Line(
+            kind="credit",
+            item=charged.item,
+            price_id=charged.price_id,
+            period=period,
+            bill_on=event.on,
+            amount_minor=-amount,
+            full_days=charged.days,
+            cause=event.ref,
+            credited_identity=charged.identity,
+        )
         if line.identity in self.booked:
             line = replace(line, amount_minor=self.booked[line.identity].net_minor)
         charge.remaining_minor += line.amount_minor
         self.lines.append(line)
 
     def freeze(self, since: date, until: date) -> None:
-        """The days from `since` on were not used before `until`: they are still to come, as many as they were."""
-        frozen, moved = (until - since).days, []
-        for stretch in self.spans:
-            if stretch.end > since:
-                later = max(stretch.start, since)
-                if later > stretch.start:
-                    moved.append(PaidSpan(stretch.charge, stretch.start, later))
-                stretch = PaidSpan(stretch.charge, add_days(later, frozen), add_days(stretch.end, frozen))
-            moved.append(stretch)
-        self.spans = moved
+        """Move the paid days from `since` on, unused during a pause that ended on `until`, by the days of the pause."""
+        frozen_days, spans = (until - since).days, []
+        for span in self.spans:
+            if span.end > since:
+                split = max(span.start, since)
+                if split > span.start:
+                    spans.append(PaidSpan(span.charge, span.start, split))
+                span = PaidSpan(span.charge, add_days(split, frozen_days), add_days(span.end, frozen_days))
+            spans.append(span)
+        self.spans = spans
 
     def paid_until(self, item: str, day: date) -> date:
-        """The first day from `day` on that is not paid for this item, where what is paid has no hole."""
-        return max([day, *(one.end for one in self.spans if one.item == item)])
+        """Return the first day from `day` on that is not paid for the item. Assumes that the paid days have no gap."""
+        return max([day, *(span.end for span in self.spans if span.item == item)])

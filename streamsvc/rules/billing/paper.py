@@ -1,26 +1,25 @@
-"""A PDF of plain text in columns, written by hand: A4, Helvetica, as many pages as it takes.
+"""A minimal PDF writer for text in columns: A4, Helvetica, as many pages as needed.
 
-The fonts that every reader has know Latin letters only; others are written without their accents or as `?`. The same
-invoice as HTML or JSON knows them all.
+The standard fonts of PDF cover Latin letters only; others are written without their accents or as `?`. The HTML and
+JSON of the same invoice have every letter.
 """
 
 import unicodedata
 
 WIDTH, HEIGHT, MARGIN, LEADING = 595, 842, 56, 16
 DIGIT_WIDTH = 0.556
-"""How wide a digit of Helvetica is, in parts of its size; other signs are near enough for what stands to the right."""
+"""The width of a digit in Helvetica, as a fraction of the font size; close enough for all right-aligned text."""
 
 
 def to_latin(text):
-    """What of a text the standard fonts can show."""
-    shown = []
+    """Return the text in the letters that the standard fonts have."""
+    letters = []
     for letter in unicodedata.normalize("NFC", text):
-        plain = letter
         if not _is_encodable(letter):
-            bare = unicodedata.normalize("NFKD", letter)
-            plain = "".join(part for part in bare if _is_encodable(part)) or "?"
-        shown.append(plain)
-    return "".join(shown)
+            parts = unicodedata.normalize("NFKD", letter)
+            letter = "".join(part for part in parts if _is_encodable(part)) or "?"
+        letters.append(letter)
+    return "".join(letters)
 
 
 def _is_encodable(letter):
@@ -32,7 +31,10 @@ def _is_encodable(letter):
 
 
 def render_pdf(rows, title):
-    """`rows`: a list of lines, each a list of (x, text, size, bold, right-aligned); None starts a new paragraph."""
+    """Render the rows as a PDF file.
+
+    Each row is a list of (x, text, size, bold, right-aligned); None starts a new paragraph.
+    """
     pages, commands, y = [], [], HEIGHT - MARGIN
     for row in rows:
         if y < MARGIN:
@@ -40,8 +42,8 @@ def render_pdf(rows, title):
             commands, y = [], HEIGHT - MARGIN
         for x, text, size, bold, right in row or ():
             text = to_latin(text)
-            place = x - (len(text) * size * DIGIT_WIDTH if right else 0)
-            commands.append(f"BT /F{2 if bold else 1} {size} Tf {place:.1f} {y} Td ({_escape(text)}) Tj ET")
+            left = x - (len(text) * size * DIGIT_WIDTH if right else 0)
+            commands.append(f"BT /F{2 if bold else 1} {size} Tf {left:.1f} {y} Td ({_escape(text)}) Tj ET")
         y -= LEADING if row else LEADING // 2
     pages.append(commands)
     return _build_document(pages, to_latin(title))
@@ -52,7 +54,7 @@ def _escape(text):
 
 
 def _build_document(pages, title):
-    """The objects of the file: catalogue, page tree, two fonts, the title, then each page and what stands on it."""
+    """Build the objects of the file: catalog, page tree, two fonts, title, then each page and its content."""
     kids = " ".join(f"{6 + 2 * i} 0 R" for i in range(len(pages)))
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>"
     objects = [
@@ -73,6 +75,7 @@ def _build_document(pages, title):
 
 
 def _assemble_file(objects):
+    """Return the bytes of the file: header, objects, cross-reference table, trailer."""
     out, offsets = b"%PDF-1.4\n", []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))

@@ -1,8 +1,8 @@
-"""What subscriptions bring in a month (MRR), how it moves, and who stays: from each account's rate day by day.
+"""Monthly recurring revenue (MRR), its movements and retention, from each account's rate day by day.
 
-The rate is the price in force, less coupons that recur, without tax, by the month; an introductory price counts as
-what it is. It begins with the first period that is charged, so a trial has none; it rests during a pause; it ends when
-the end of the subscription is known. Nothing that comes later changes a day that has passed.
+The rate is the price in force per month, less recurring coupons, without tax; an introductory price counts at its own
+amount. It starts with the first charged period, so a trial has none; it is zero during a pause, and ends when the end
+of the subscription is known. Later events never change the rate of a past day.
 """
 
 from collections.abc import Iterable
@@ -10,37 +10,36 @@ from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 
-from streamsvc.rules.billing.changes import cost_per_400_years
+from streamsvc.rules.billing.changes import MONTHS_IN_400_YEARS, cost_per_400_years
 from streamsvc.rules.billing.invoicing import PPM
 from streamsvc.rules.money import round_half_up
 
-MONTHS_IN_400_YEARS = 4_800
 NEW, EXPANSION, CONTRACTION, CHURN, REACTIVATION = "new", "expansion", "contraction", "churn", "reactivation"
 MOVEMENTS = (NEW, EXPANSION, CONTRACTION, CHURN, REACTIVATION)
 INVOLUNTARY_REASONS = ("payment_failed", "trial_without_payment_method")
-"""Reasons to end that the viewer did not choose."""
+"""Cancellation reasons that count as involuntary churn."""
 
 
 def monthly_rate(price, coupons=(), included_tax_ppm: int = 0) -> int:
-    """What a price with these coupons, in order, comes to in a month of average length; rounded once, half up.
+    """Return the price less these coupons, in order, per month of average length; rounded once, half up.
 
-    `held_ppm` is the rate of the tax that the price holds: it is none of ours.
+    `included_tax_ppm` is the rate of the tax that the price includes; it is not revenue.
     """
     amount = price.amount_minor
     for coupon in coupons:
         amount -= coupon.discount_on(amount)
-    whole, length = cost_per_400_years(replace(price, amount_minor=amount))
-    return round_half_up(whole * PPM, length * MONTHS_IN_400_YEARS * (PPM + included_tax_ppm))
+    cost, length = cost_per_400_years(replace(price, amount_minor=amount))
+    return round_half_up(cost * PPM, length * MONTHS_IN_400_YEARS * (PPM + included_tax_ppm))
 
 
 @dataclass(frozen=True)
 class RateStep:
-    """From the day `on`, a subscription's `item` has this monthly rate, or the whole of it does what `what` says."""
+    """A change from the day `on`: of the monthly rate of one `item`, or of the state of the whole subscription."""
 
     on: date
     subscription_id: str
     kind: str
-    """rate, pause, resume, end."""
+    """rate (of an item); pause, resume or end (of the subscription)."""
     item: str = ""
     rate_minor: int = 0
     involuntary: bool = False
@@ -48,7 +47,7 @@ class RateStep:
 
 @dataclass(frozen=True)
 class Movement:
-    """One account's rate went from `before_minor` to `after_minor` on a day."""
+    """A change of one account's rate from `before_minor` to `after_minor` on a day."""
 
     on: date
     kind: str
@@ -63,7 +62,7 @@ class Movement:
 
 @dataclass
 class _SubscriptionRate:
-    """Where one subscription stands."""
+    """The current rate of one subscription."""
 
     items: dict
     paused: bool = False
@@ -82,50 +81,52 @@ class _SubscriptionRate:
 
 
 def compute_movements(steps: Iterable[RateStep]) -> list[Movement]:
-    """How one account's rate moved, in one currency: at most one movement a day, so that what is undone is not seen.
+    """Return the movements of one account's rate, in one currency, at most one a day.
 
-    From its first rate to the end of its subscription the account is a subscriber, also while it pauses.
+    A change undone on the same day does not appear. The account is a subscriber from its first rate to the end of its
+    subscription, also during a pause.
     """
     rates: dict[str, _SubscriptionRate] = {}
-    found, before, subscribed, ever = [], 0, False, False
+    movements, before, was_subscriber, was_ever = [], 0, False, False
     for on, today in groupby(sorted(steps, key=lambda step: step.on), key=lambda step: step.on):
         involuntary = False
         for step in today:
             rates.setdefault(step.subscription_id, _SubscriptionRate({})).apply_step(step)
             involuntary |= step.involuntary
-        after = sum(one.total_minor for one in rates.values())
-        is_there = after > 0 or (subscribed and not all(one.ended for one in rates.values()))
-        if is_there != subscribed:
-            kind = CHURN if subscribed else REACTIVATION if ever else NEW
+        after = sum(rate.total_minor for rate in rates.values())
+        is_subscriber = after > 0 or (was_subscriber and not all(rate.ended for rate in rates.values()))
+        if is_subscriber != was_subscriber:
+            kind = CHURN if was_subscriber else REACTIVATION if was_ever else NEW
         else:
             kind = EXPANSION if after > before else CONTRACTION
-        if after != before or is_there != subscribed:
-            found.append(Movement(on, kind, before, after, kind == CHURN and involuntary))
-        before, subscribed, ever = after, is_there, ever or is_there
-    return found
+        if after != before or is_subscriber != was_subscriber:
+            movements.append(Movement(on, kind, before, after, kind == CHURN and involuntary))
+        before, was_subscriber, was_ever = after, is_subscriber, was_ever or is_subscriber
+    return movements
 
 
 @dataclass(frozen=True)
 class ReportPeriod:
-    """A stretch of days, `end` not included, under the name that a report gives it."""
+    """The days [start, end) that a report shows under one label."""
 
     label: str
     start: date
     end: date
 
     def contains(self, day: date) -> bool:
+        """Return whether the day lies in the period."""
         return self.start <= day < self.end
 
 
 def report_periods(start: date, end: date, interval: str) -> list[ReportPeriod]:
-    """The calendar months, or days, of [start, end); the first and the last may be cut short."""
-    found = []
+    """Return the calendar months or days of [start, end), oldest first; the first and last may be partial."""
+    periods = []
     while start < end:
         label = start.isoformat() if interval == "day" else f"{start:%Y-%m}"
         following = date.fromordinal(start.toordinal() + 1) if interval == "day" else _next_month(start)
-        found.append(ReportPeriod(label, start, min(following, end)))
+        periods.append(ReportPeriod(label, start, min(following, end)))
         start = following
-    return found
+    return periods
 
 
 def _next_month(day: date) -> date:

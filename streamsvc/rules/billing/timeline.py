@@ -1,4 +1,4 @@
-"""A subscription's life replayed: each event closes, opens or moves paid time, and leaves the lines it causes."""
+"""The replay of a subscription's events: each starts, ends or moves paid time and adds its invoice lines."""
 
 from functools import singledispatchmethod
 
@@ -9,16 +9,16 @@ from streamsvc.rules.money import round_half_up
 
 
 class Timeline:
-    """Feed it events with apply() and days with bill(); read `lines`, `period`, `next_bill_on` and the rest."""
+    """The state of a subscription: advance it with `apply` and `bill_until`, then read `lines`, `period` and others."""
 
     def __init__(self, booked):
         self.paid = PaidTime(booked)
-        self.prices = {}  # item -> Price
+        self.prices = {}  # item -> PriceTerms
         self.started_on = self.paid_from = self.paid_through = None
         self.trial_end = self.period = self.grid = self.anchor_day = None
         self.scheduled_prices = []  # PriceScheduled, in order
         self.bill_early_on = None
-        self.next_period_cause = None  # the change that begins the period which is billed next
+        self.next_period_cause = None  # the ref of the change that starts the next billed period
         self.paused_on = self.ended_on = self.end_scheduled = None
         self._intro_periods = {}
 
@@ -32,7 +32,7 @@ class Timeline:
 
     @property
     def ends_on(self):
-        """The first day without the subscription, as far as it is known."""
+        """The first day without the subscription; None while no end is known."""
         if self.ended_on:
             return self.ended_on
         if self.end_scheduled and (self.end_scheduled.at or not self.next_period_cause):
@@ -41,6 +41,7 @@ class Timeline:
 
     @property
     def next_bill_on(self):
+        """The civil day on which the next period is due; None if none is."""
         if self.started_on is None or self.ended_on or self.paused_on:
             return None
         start = self.paid_through or self.paid_from
@@ -48,15 +49,15 @@ class Timeline:
         due = start if self.scheduled_prices else self.bill_early_on or start
         return None if self.ends_on and start >= self.ends_on else due
 
-    def bill_until(self, until, over_from=None):
-        """Charge every period that falls due up to and on the day `until`.
+    def bill_until(self, until, ended_from=None):
+        """Charge every period that is due up to and including the day `until`.
 
-        `over_from`: the subscription turned out to have ended then; periods from there on count only where they were
-        invoiced already, and so have to be credited.
+        `ended_from` is the first day without a subscription that is canceled retroactively: periods from then on are
+        charged only if they were invoiced already and so have to be credited.
         """
         while (due := self.next_bill_on) and due <= until:
             lines = self._next_period(due)
-            if over_from and lines[0].period.start >= over_from and lines[0].identity not in self.paid.booked:
+            if ended_from and lines[0].period.start >= ended_from and lines[0].identity not in self.paid.booked:
                 return
             for line in lines:
                 self.paid.add_charge(line)
@@ -64,6 +65,7 @@ class Timeline:
             self.bill_early_on = self.next_period_cause = None
 
     def _next_period(self, due):
+        """Return the charges of the next period, due on the day `due`."""
         start = self.paid_through or self.paid_from
         self._apply_scheduled_price(start)
         if self.grid is None:
@@ -74,19 +76,20 @@ class Timeline:
         return [self._charge_line(item, period, full, due, self.next_period_cause or RENEWAL) for item in self.prices]
 
     def _apply_scheduled_price(self, start):
-        for change in [one for one in self.scheduled_prices if one.not_before <= start]:
+        for change in [event for event in self.scheduled_prices if event.not_before <= start]:
             self.scheduled_prices.remove(change)
             if change.only_from in (None, self.price.id):
                 self._set_price(change.price)
 
     def _set_price(self, price):
-        """An interval counted in days keeps no anchor day: months after it are counted from where they begin."""
+        """Set the base price. An interval in days drops the anchor day: later months count from their own start."""
         if price.interval != self.price.interval:
             self.grid = None
             self.anchor_day = self.anchor_day if price.interval.months else None
         self.prices[fact.BASE_ITEM] = price
 
     def _charge_line(self, item, period, full, bill_on, cause):
+        """Return the charge for `period`, prorated by its share of the days of the `full` period."""
         price = self.prices[item]
         base = self._amount_of(item, price, full.start)
         amount = round_half_up(base * period.days, full.days)
@@ -145,35 +148,38 @@ class Timeline:
             self.paid_through, self.bill_early_on, self.next_period_cause = event.effective, None, event.ref
 
     def _change_in_trial(self, event):
-        """The new plan's trial counts from the original start; it may not end in the past. Add-ons go along."""
+        """Change the price during the trial.
+
+        The new plan's trial counts from the original start but cannot end in the past. Add-ons follow the new end.
+        """
         self.prices[fact.BASE_ITEM] = event.price
         self.anchor_day = event.anchor_day or (self.anchor_day if event.price.interval.months else None)
         if self.trial_end:
             trial_end = add_days(self.started_on, event.price.trial_days)
-            was, self.paid_from = self.paid_from, max(event.effective, trial_end)
+            former_end, self.paid_from = self.paid_from, max(event.effective, trial_end)
             self._add_trial(event.effective, event.ref)
             self.trial_end = self.paid_from
             self.next_period_cause = event.ref if self.paid_from == event.effective else None
             self.paid.credit_from(self.paid_from, event)
-            for item in [one for one in self.prices if one != fact.BASE_ITEM and was < self.paid_from]:
-                self._charge_addon(item, was, event)
+            for item in [item for item in self.prices if item != fact.BASE_ITEM and former_end < self.paid_from]:
+                self._charge_addon(item, former_end, event)
 
     @apply.register
     def _(self, event: fact.PriceScheduled):
         if event.only_from is None:
-            self.scheduled_prices = [one for one in self.scheduled_prices if one.only_from]
+            self.scheduled_prices = [scheduled for scheduled in self.scheduled_prices if scheduled.only_from]
         if event.price:
             self.scheduled_prices.append(event)
 
     @apply.register
     def _(self, event: fact.AnchorMoved):
-        """What is paid stays paid; the next line is a bridge to the new day, billed when that day first comes."""
+        """Move the anchor. Paid days stay paid; the next line bridges to the new day and is billed when it comes."""
         self.anchor_day = event.day
         if self.paid_through:
             self._start_bridge(event.on)
 
     def _start_bridge(self, on):
-        """Count from the first anchor day after what is paid; bill the way there when that day next comes."""
+        """Restart the grid at the first anchor day after the paid days; bill the days up to it on the next one."""
         self.grid = Grid.from_first(self.paid_through, self.anchor_day, self.price.interval)
         self.bill_early_on = min(self.paid_through, self.grid.period_containing(on).end)
 
@@ -186,17 +192,17 @@ class Timeline:
         self._end_pause(event.on)
 
     def _end_pause(self, day):
-        """Paid days are frozen, not lost: the end moves by the days of the pause. A moved anchor is still reached."""
-        frozen, since = (day - self.paused_on).days, self.paused_on
+        """Move the end of the paid days by the days of the pause. A bridge to a moved anchor still applies."""
+        frozen_days, since = (day - self.paused_on).days, self.paused_on
         self.paused_on = None
-        if not frozen:
+        if not frozen_days:
             return
         self.paid.freeze(since, day)
         if self.paid_through is None:
-            self.paid_from = add_days(self.paid_from, frozen)
+            self.paid_from = add_days(self.paid_from, frozen_days)
             self.trial_end = self.trial_end and self.paid_from
             return
-        self.paid_through = add_days(self.paid_through, frozen)
+        self.paid_through = add_days(self.paid_through, frozen_days)
         self.period = Period(self.period.start, self.paid_through)
         if self.bill_early_on:
             self._start_bridge(day)
@@ -206,7 +212,7 @@ class Timeline:
 
     @apply.register
     def _(self, event: fact.Transferred):
-        """Whose it is does not change what it costs."""
+        """Change nothing: the owner does not affect the price."""
 
     @apply.register
     def _(self, event: fact.EndScheduled):
@@ -234,7 +240,7 @@ class Timeline:
         self._charge_addon(event.item, self.paid.paid_until(event.item, event.on), event)
 
     def _charge_addon(self, item, start, event):
-        """From `start` to the end of the base plan's running period, on the base plan's grid."""
+        """Charge an add-on from `start` to the end of the base plan's current period, on the base plan's grid."""
         end = self.paid_through or self.paid_from
         grid = self.grid or Grid.from_first(end, self.anchor_day, self.price.interval)
         if end > start:

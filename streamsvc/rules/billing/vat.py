@@ -1,13 +1,13 @@
-"""VAT numbers of the European Union: their forms, and when the tax is for the customer to pay.
+"""VAT numbers of the European Union: their formats, and when reverse charge applies.
 
-The forms are those that the member states give for their numbers; Greece writes EL where ISO 3166 has GR.
+The formats are those that the member states publish; Greece uses the prefix EL, while its ISO 3166 code is GR.
 """
 
 import re
 
 NUMBER_FORMATS = {
-    country: re.compile(form)
-    for country, form in {
+    country: re.compile(pattern)
+    for country, pattern in {
         "AT": r"U\d{8}",
         "BE": r"[01]\d{9}",
         "BG": r"\d{9,10}",
@@ -41,23 +41,23 @@ VAT_PREFIXES = {"GR": "EL"}
 
 
 def normalize_vat_number(number: str) -> str:
-    """As it is kept: capital letters, without spaces, dots and hyphens."""
+    """Normalize a VAT number for storage: upper case, without spaces, dots and hyphens."""
     return re.sub(r"[\s.\-]", "", number, flags=re.ASCII).upper()
 
 
 def vat_number_country(number: str) -> str | None:
-    """The ISO 3166 code of the country whose number this is, by its letters and form; None where it is none."""
+    """Return the ISO 3166 code of the country of a VAT number, by prefix and format; None if it is not valid."""
     prefix, rest = number[:2], number[2:]
     country = next((iso for iso, letters in VAT_PREFIXES.items() if letters == prefix), prefix)
-    written = VAT_PREFIXES.get(country, country) == prefix
-    form = NUMBER_FORMATS.get(country) if written else None
-    return country if form and form.fullmatch(rest) else None
+    is_own_prefix = VAT_PREFIXES.get(country, country) == prefix
+    pattern = NUMBER_FORMATS.get(country) if is_own_prefix else None
+    return country if pattern and pattern.fullmatch(rest) else None
 
 
 def is_reverse_charged(seller: str | None, customer: str, number: str | None) -> bool:
-    """Whether the customer pays the tax: a business of another member state than the seller's (article 196).
+    """Return whether the customer accounts for the tax: a business of another member state (article 196).
 
-    `seller` and `number` are VAT numbers that somebody vouches for, `customer` is the country of the account.
+    `seller` and `number` are confirmed VAT numbers, `customer` is the country of the account.
     """
-    home, theirs = seller and vat_number_country(seller), number and vat_number_country(number)
-    return bool(home and theirs and theirs == customer and theirs != home)
+    seller_country, customer_country = seller and vat_number_country(seller), number and vat_number_country(number)
+    return bool(seller_country and customer_country and customer_country == customer != seller_country)

@@ -1,4 +1,4 @@
-"""What operators ask of reports, and what these tell."""
+"""Report queries and reports."""
 
 from marshmallow import ValidationError, fields, validates_schema
 
@@ -10,7 +10,7 @@ MAX_REPORT_YEARS = 20
 
 
 class ReportQuery(StrictSchema):
-    """Days in UTC; without `from`, the last twelve months up to now."""
+    """Days are UTC; default: the last twelve months."""
 
     start = Day(data_key="from", load_default=None, metadata={"description": "The first day."})
     end = Day(data_key="to", load_default=None, metadata={"description": "The first day after."})
@@ -22,15 +22,15 @@ class ReportQuery(StrictSchema):
         start, end = data.get("start"), data.get("end")
         if start and end:
             if start >= end:
-                raise ValidationError("It lies after `from`.", "to")
+                raise ValidationError("Must be after `from`.", "to")
             if (end - start).days > (MAX_REPORT_DAYS if data.get("interval") == "day" else MAX_REPORT_YEARS * 366):
                 raise ValidationError(
-                    f"At most {MAX_REPORT_DAYS} days, or {MAX_REPORT_YEARS} years by the month.", "to"
+                    f"Must span at most {MAX_REPORT_DAYS} days, or {MAX_REPORT_YEARS} years with interval=month.", "to"
                 )
 
 
 class ReportRow(StrictSchema):
-    period = fields.String(metadata={"description": "YYYY-MM, or YYYY-MM-DD by the day."})
+    period = fields.String(metadata={"description": "YYYY-MM, or YYYY-MM-DD with interval=day."})
 
 
 class MoneyRow(ReportRow):
@@ -38,7 +38,7 @@ class MoneyRow(ReportRow):
 
 
 class MrrRow(MoneyRow):
-    """closing = opening + new + expansion + contraction + churn + reactivation; what is lost is negative."""
+    """closing = opening + new + expansion + contraction + churn + reactivation; losses are negative."""
 
     opening_minor = fields.Integer()
     new_minor = fields.Integer()
@@ -95,7 +95,7 @@ class RevenueOut(Report):
 
 
 class SubscriberRow(ReportRow):
-    """Whoever pays, and whoever pauses. closing = opening + new + reactivated - churned."""
+    """Paying and paused subscribers. closing = opening + new + reactivated - churned."""
 
     opening = fields.Integer()
     new = fields.Integer()
@@ -115,7 +115,10 @@ class TrialRow(ReportRow):
 
 class CohortRow(ReportRow):
     size = fields.Integer()
-    staying = fields.List(fields.Integer(), metadata={"description": "As each period ended, its own first."})
+    staying = fields.List(
+        fields.Integer(),
+        metadata={"description": "Remaining subscribers at the end of each period, starting with the cohort's own."},
+    )
 
 
 class RetentionOut(Report):

@@ -1,4 +1,4 @@
-"""A line of the file of subscribers that come from another system."""
+"""One line of a subscriber import file."""
 
 from marshmallow import ValidationError, fields, validates_schema
 
@@ -28,7 +28,7 @@ class SubscriberPriceIn(StrictSchema):
 
 
 class StoredMethodIn(StrictSchema):
-    """A payment method that the provider already keeps; no card number is ever sent here."""
+    """A payment method that the provider already stores; card numbers are never sent here."""
 
     reference = Text(required=True)
     kind = Text(load_default="card", max_length=40)
@@ -58,6 +58,6 @@ class SubscriberRowIn(StrictSchema):
     @validates_schema
     def check_price_and_dates(self, data, **kwargs):
         if (data.get("price_id") is None) == (data.get("price") is None):
-            raise ValidationError("Give price_id or price.", "price")
+            raise ValidationError("Set either price_id or price.", "price")
         if data["started_on"] >= data["paid_through"]:
-            raise ValidationError("It must come after started_on.", "paid_through")
+            raise ValidationError("Must be after started_on.", "paid_through")

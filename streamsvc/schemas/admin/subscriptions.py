@@ -1,4 +1,4 @@
-"""What operators send about money."""
+"""Request and response bodies of operators' billing endpoints."""
 
 import re
 from decimal import Decimal
@@ -26,7 +26,7 @@ PPM_PER_PERCENT = 10_000
 
 
 class Percent(fields.Field):
-    """A percentage from 0 to 100 with at most four digits after the point; inside, parts per million."""
+    """A percentage from 0 to 100 with at most four decimals; loaded as parts per million."""
 
     PATTERN = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
 
@@ -35,16 +35,16 @@ class Percent(fields.Field):
 
     def _deserialize(self, value, attr, data, **kwargs):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValidationError("Give a number.")
+            raise ValidationError("Must be a number.")
         percent = Decimal(text) if self.PATTERN.fullmatch(text := str(value)) else -1
         if not 0 <= percent <= 100:
-            raise ValidationError("Give a percentage from 0 to 100 with at most four digits after the point.")
+            raise ValidationError("Must be a percentage from 0 to 100 with at most four decimals.")
         return int(percent * PPM_PER_PERCENT)
 
 
 class CouponIn(StrictSchema):
     percent_off = Percent(load_default=None, allow_none=True)
-    amount_off_minor = Money(least=1, load_default=None, allow_none=True)
+    amount_off_minor = Money(minimum=1, load_default=None, allow_none=True)
     currency = Currency(load_default=None, allow_none=True)
     duration = Choice("once", "repeating", "forever", required=True)
     periods = Int(minimum=1, maximum=1000, load_default=None, allow_none=True)
@@ -53,10 +53,10 @@ class CouponIn(StrictSchema):
         load_default=None,
         allow_none=True,
         validate=validate.Length(1, 100),
-        metadata={"description": "The plans, by code, whose lines it is taken off; without: all.", "uniqueItems": True},
+        metadata={"description": "Codes of the plans to whose lines it applies; default: all.", "uniqueItems": True},
     )
     audience = Choice("anyone", "new", "returning", load_default="anyone")
-    combines = Bool(load_default=True, metadata={"description": "Whether it may run beside other coupons."})
+    combines = Bool(load_default=True, metadata={"description": "Whether it can be combined with other coupons."})
     max_per_account = Int(minimum=1, maximum=1000, load_default=None, allow_none=True)
     max_redemptions = Int(minimum=1, maximum=2**31 - 1, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
@@ -64,13 +64,13 @@ class CouponIn(StrictSchema):
     @validates_schema
     def check_discount(self, data, **kwargs):
         if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
-            raise ValidationError("Give percent_off or amount_off_minor.", "percent_off")
+            raise ValidationError("Set either percent_off or amount_off_minor.", "percent_off")
         if data.get("percent_off") == 0:
-            raise ValidationError("Take off more than nothing.", "percent_off")
+            raise ValidationError("percent_off must be greater than 0.", "percent_off")
         if (data.get("amount_off_minor") is None) != (data.get("currency") is None):
-            raise ValidationError("An amount and its currency go together.", "currency")
+            raise ValidationError("amount_off_minor and currency must be set together.", "currency")
         if (data["duration"] == "repeating") != (data.get("periods") is not None):
-            raise ValidationError("A repeating coupon has a number of periods, another has none.", "periods")
+            raise ValidationError("periods is required for duration repeating, and not allowed otherwise.", "periods")
 
     @post_load
     def add_percent_ppm(self, data, **kwargs):
@@ -96,7 +96,7 @@ class CouponAdminOut(StrictSchema):
 
 class GiftCodesIn(StrictSchema):
     currency = Currency(required=True)
-    amount_minor = Money(least=1, required=True)
+    amount_minor = Money(minimum=1, required=True)
     quantity = Int(minimum=1, maximum=1000, load_default=1)
     code = Text(max_length=64, min_length=4, load_default=None, allow_none=True)
     expires_at = Moment(load_default=None, allow_none=True)
@@ -104,7 +104,7 @@ class GiftCodesIn(StrictSchema):
     @validates_schema
     def check_quantity(self, data, **kwargs):
         if data.get("code") and data["quantity"] != 1:
-            raise ValidationError("A code of your own is one gift.", "quantity")
+            raise ValidationError("A custom code can only be issued once; set quantity to 1.", "quantity")
 
 
 class TaxRateIn(StrictSchema):
@@ -133,17 +133,17 @@ class AdminSubscriptionIn(SubscriptionIn):
     paid_through = Day(
         load_default=None,
         allow_none=True,
-        metadata={"description": "Already paid elsewhere until that day: nothing is charged before."},
+        metadata={"description": "The customer has paid elsewhere up to this day: nothing is charged before it."},
     )
 
     @validates_schema
     def check_paid_through(self, data, **kwargs):
         if data.get("paid_through") and data.get("start_date") and data["paid_through"] <= data["start_date"]:
-            raise ValidationError("It must come after start_date.", "paid_through")
+            raise ValidationError("Must be after start_date.", "paid_through")
 
 
 class SubscriptionsQuery(PageQuery):
-    """`parked`: only those that are not billed on since their books do not agree, or only the others."""
+    """`parked`: true lists only subscriptions on billing hold, false only the others."""
 
     parked = QueryBool(load_default=None)
     account_id = Text(load_default=None)
@@ -151,66 +151,64 @@ class SubscriptionsQuery(PageQuery):
 
 class AdminSubscriptionOut(SubscriptionOut):
     account_id = fields.String()
-    parked_at = Moment(
-        allow_none=True, metadata={"description": "Since when it is not billed on: its books do not agree."}
-    )
-    parked_reason = fields.String(allow_none=True, metadata={"description": "The first thing that did not agree."})
+    parked_at = Moment(allow_none=True, metadata={"description": "Start of the billing hold; null if there is none."})
+    parked_reason = fields.String(allow_none=True, metadata={"description": "The first check that did not reconcile."})
 
 
 class AdminCancellationIn(CancellationIn):
-    """As a viewer's, and `effective_date` may lie in the past: days since then are credited."""
+    """A viewer's cancellation; `effective_date` may also be in the past: the days since then are credited."""
 
 
 class CreditNoteLineIn(StrictSchema):
     line_id = Text(required=True)
-    amount_minor = Money(least=1, required=True)
+    amount_minor = Money(minimum=1, required=True)
 
 
 class CreditNoteIn(StrictSchema):
-    """Lines with their net amounts, or an amount of the whole invoice, tax included; neither: all that is left."""
+    """Lines with their net amounts, or an amount of the whole invoice including tax; default: all that is left."""
 
     lines = fields.List(
         fields.Nested(CreditNoteLineIn), load_default=None, allow_none=True, validate=validate.Length(1)
     )
-    amount_minor = Money(least=1, load_default=None, allow_none=True)
+    amount_minor = Money(minimum=1, load_default=None, allow_none=True)
     refund = Bool(load_default=False)
     reason = Text(load_default=None, allow_none=True)
 
     @validates_schema
     def check_amount(self, data, **kwargs):
         if data.get("lines") and data.get("amount_minor"):
-            raise ValidationError("Give lines or amount_minor.", "amount_minor")
+            raise ValidationError("Set either lines or amount_minor.", "amount_minor")
 
 
 class OneOffIn(StrictSchema):
-    """`tax`: whether the amount holds the tax of the account's country, or it comes on top."""
+    """`tax`: whether the amount includes the tax of the account's country or the tax is added."""
 
     account_id = Text(required=True)
-    amount_minor = Money(least=1, required=True)
+    amount_minor = Money(minimum=1, required=True)
     currency = Currency(required=True)
     description = Text(required=True, max_length=200)
     tax = Choice("inclusive", "exclusive", load_default="inclusive")
 
 
 class DraftLineIn(StrictSchema):
-    """In the invoice's currency. `tax`: whether the amount holds the tax of the country, or it comes on top."""
+    """In the invoice's currency. `tax`: whether the amount includes the tax or the tax is added."""
 
-    amount_minor = Money(least=1, required=True)
+    amount_minor = Money(minimum=1, required=True)
     description = Text(required=True, max_length=200)
     tax = Choice("inclusive", "exclusive", load_default="inclusive")
 
 
 class InvoicesQuery(PageQuery):
-    """`status=draft`: what may still be looked at; else everything, or what one account was asked for."""
+    """`status=draft` lists drafts, `account_id` the invoices of one account; default: all invoices."""
 
     status = Choice("draft", load_default=None)
     account_id = Text(load_default=None)
 
 
 class RefundIn(StrictSchema):
-    """`credit_note` false: the money goes back and the invoice is owed again."""
+    """With `credit_note` false, the money is returned and the invoice is owed again."""
 
-    amount_minor = Money(least=1, load_default=None, allow_none=True)
+    amount_minor = Money(minimum=1, load_default=None, allow_none=True)
     payment_id = Text(load_default=None, allow_none=True)
     credit_note = Bool(load_default=True)
     reason = Text(load_default=None, allow_none=True)
@@ -240,7 +238,7 @@ class PriceMigrationIn(StrictSchema):
 
 
 class PriceMigrationOut(PriceMigrationIn):
-    """`effective` after the days of notice."""
+    """`effective` is the date after the days of notice."""
 
     id = fields.String()
     created_at = Moment()
@@ -248,7 +246,7 @@ class PriceMigrationOut(PriceMigrationIn):
 
 
 class PriceMigrationCreatedOut(PriceMigrationOut):
-    """`subscriptions`: how many had the old price."""
+    """`subscriptions`: the number of subscriptions with the old price."""
 
     subscriptions = fields.Integer()
 

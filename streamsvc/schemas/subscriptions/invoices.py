@@ -1,4 +1,4 @@
-"""Invoices, payments, credit: what crosses the wire."""
+"""Request and response bodies of invoices, payments and account credit."""
 
 from marshmallow import fields
 
@@ -21,7 +21,7 @@ class LineOut(StrictSchema):
     cause = fields.String(
         allow_none=True,
         metadata={
-            "description": "`renewal`, or the event behind it: `e3` is the third after the subscription's start."
+            "description": "`renewal`, or the event that made the line due: `e3` is the third event after the start."
         },
     )
 
@@ -34,7 +34,7 @@ class PaymentOut(StrictSchema):
     currency = fields.String()
     amount_minor = fields.Integer()
     refunded_minor = fields.Integer()
-    disputed_minor = fields.Integer(metadata={"description": "What the payer's bank took back of it."})
+    disputed_minor = fields.Integer(metadata={"description": "The part of the payment that is disputed."})
     decline_code = fields.String(allow_none=True)
     next_action = fields.Dict(allow_none=True)
     created_at = Moment()
@@ -72,7 +72,7 @@ class InvoiceOut(StrictSchema):
     discount_minor = fields.Integer()
     tax_minor = fields.Integer()
     tax_name = fields.String(allow_none=True)
-    reverse_charge = fields.Boolean(metadata={"description": "No tax is charged: the customer pays it themselves."})
+    reverse_charge = fields.Boolean(metadata={"description": "No tax is charged: the customer accounts for it."})
     customer_vat_id = fields.String(allow_none=True)
     total_minor = fields.Integer()
     credit_applied_minor = fields.Integer()
@@ -83,7 +83,7 @@ class InvoiceOut(StrictSchema):
     due_date = Day()
     next_attempt_on = Day(allow_none=True)
     finalizes_at = Moment(
-        allow_none=True, metadata={"description": "When a draft is numbered and charged; null where it is held."}
+        allow_none=True, metadata={"description": "When a draft is numbered and charged; null if it is held."}
     )
     payments = fields.List(fields.Nested(PaymentOut))
     credit_notes = fields.List(fields.Nested(CreditNoteOut))
@@ -97,7 +97,7 @@ class InvoicePaymentIn(StrictSchema):
 
 
 class PreviewIn(StrictSchema):
-    """The body of a subscription, plan change, anchor, cancellation or pause; without any, the next renewal."""
+    """The body of a subscription, plan change, anchor, cancellation or pause; empty: the next renewal."""
 
     subscription_id = Text(load_default=None, allow_none=True)
     price_id = Text(load_default=None, allow_none=True)
@@ -106,8 +106,12 @@ class PreviewIn(StrictSchema):
     gift_code = Text(load_default=None, allow_none=True)
     referral_code = Text(load_default=None, allow_none=True)
     device_fingerprint = Text(load_default=None, allow_none=True)
-    add_addon = Text(load_default=None, allow_none=True, metadata={"description": "The price of an add-on to add."})
-    remove_addon = Text(load_default=None, allow_none=True, metadata={"description": "The plan of an add-on."})
+    add_addon = Text(
+        load_default=None, allow_none=True, metadata={"description": "Id of the price of an add-on to add."}
+    )
+    remove_addon = Text(
+        load_default=None, allow_none=True, metadata={"description": "Code of the plan of an add-on to remove."}
+    )
     payment_method_id = Text(load_default=None, allow_none=True)
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
@@ -147,7 +151,7 @@ class CreditBalanceOut(StrictSchema):
 
 
 class BalanceOut(StrictSchema):
-    """What the account has with us, by currency; each entry adds (positive) or spends (negative)."""
+    """Account credit by currency; an entry adds (positive) or spends (negative) credit."""
 
     balances = fields.List(fields.Nested(CreditBalanceOut))
     items = fields.List(fields.Nested(CreditEntryOut))
@@ -165,7 +169,7 @@ class CouponOut(StrictSchema):
 
 
 class ReferralOut(StrictSchema):
-    """The account's own code; how many it brought, and for how many of them it had its reward."""
+    """The account's referral code, the subscribers it has brought, and for how many of them it was rewarded."""
 
     code = fields.String()
     referred = fields.Integer()
@@ -198,7 +202,7 @@ class GiftOut(StrictSchema):
 
 
 class GiftCodesOut(StrictSchema):
-    """`code` is the first one's, for who made one alone."""
+    """`code` is the first of `items`, for callers that create a single code."""
 
     code = fields.String()
     items = fields.List(fields.Nested(GiftOut))
@@ -215,10 +219,10 @@ class SandboxAuthenticationIn(StrictSchema):
 
 class SandboxDisputeIn(StrictSchema):
     amount_minor = Money(
-        least=1,
+        minimum=1,
         load_default=None,
         allow_none=True,
-        metadata={"description": "How much of the payment; no more is taken than is left of it. Without: all."},
+        metadata={"description": "The disputed amount, capped at what is left of the payment; default: all."},
     )
 
 
@@ -236,7 +240,7 @@ class SandboxChargeOut(StrictSchema):
 
 
 class SandboxPaymentsOut(StrictSchema):
-    """What arrived at the provider, latest first, and what is planned for the charges to come."""
+    """Requests that reached the provider, newest first, and the outcomes planned for the next charges."""
 
     items = fields.List(fields.Nested(SandboxChargeOut))
     next = fields.List(fields.String())

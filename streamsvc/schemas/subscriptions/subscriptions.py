@@ -1,4 +1,4 @@
-"""Plans, subscriptions, payment methods: what crosses the wire."""
+"""Request and response bodies of plans, subscriptions and payment methods."""
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
@@ -23,8 +23,8 @@ MAX_AMOUNT_MINOR = 10**12
 class Money(Int):
     """Minor units, never negative, and small enough that years of them add up safely."""
 
-    def __init__(self, *, least: int = 0, **kwargs):
-        super().__init__(minimum=least, maximum=MAX_AMOUNT_MINOR, **kwargs)
+    def __init__(self, *, minimum: int = 0, **kwargs):
+        super().__init__(minimum=minimum, maximum=MAX_AMOUNT_MINOR, **kwargs)
 
 
 class Features(StrictSchema):
@@ -42,7 +42,9 @@ class Intro(StrictSchema):
 
 
 class PriceIn(StrictSchema):
-    id = Text(load_default=None, allow_none=True, metadata={"description": "Ignored: a price is known by its terms."})
+    id = Text(
+        load_default=None, allow_none=True, metadata={"description": "Ignored: prices are identified by their terms."}
+    )
     currency = Currency(required=True)
     amount_minor = Money(required=True)
     interval = Choice("day", "week", "month", "year", load_default="month")
@@ -96,7 +98,7 @@ class PaymentMethodIn(StrictSchema):
 
 
 class PaymentSetupOut(StrictSchema):
-    """`client_secret`: of a Stripe SetupIntent; null where the provider has no such step."""
+    """`client_secret` of a Stripe SetupIntent; null if the provider has no such step."""
 
     provider = fields.String()
     client_secret = fields.String(allow_none=True)
@@ -121,14 +123,14 @@ class SubscriptionIn(StrictSchema):
         Text(),
         load_default=list,
         validate=validate.Length(0, 5),
-        metadata={"description": "Several coupons, in the order in which they are taken off; after `coupon`."},
+        metadata={"description": "Several coupons, in the order in which they apply, after `coupon`."},
     )
     gift_code = Text(load_default=None, allow_none=True)
     referral_code = Text(load_default=None, allow_none=True)
     device_fingerprint = Text(
         load_default=None,
         allow_none=True,
-        metadata={"description": "What the app knows the device by, whoever signs in on it: one trial for each."},
+        metadata={"description": "Identifies the device across accounts: each device gets one trial."},
     )
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
     start_date = Day(load_default=None, allow_none=True)
@@ -136,7 +138,7 @@ class SubscriptionIn(StrictSchema):
         Text(),
         load_default=list,
         validate=validate.Length(0, 20),
-        metadata={"description": "Ids of prices that go along with it, on its periods."},
+        metadata={"description": "Ids of add-on prices; they share the periods of the subscription."},
     )
 
 
@@ -161,9 +163,9 @@ class DiscountOut(StrictSchema):
 
 
 class AddonOut(StrictSchema):
-    plan = fields.String(metadata={"description": "The code of the plan that goes along."})
+    plan = fields.String(metadata={"description": "The code of the add-on's plan."})
     price = fields.Nested(PriceOut)
-    ends = Day(allow_none=True, metadata={"description": "The first day without it, where it was removed."})
+    ends = Day(allow_none=True, metadata={"description": "The first day without the add-on, if it was removed."})
 
 
 class SubscriptionOut(StrictSchema):
@@ -186,10 +188,10 @@ class SubscriptionOut(StrictSchema):
     declinable_change = fields.Nested(
         PendingChange,
         allow_none=True,
-        metadata={"description": "The same, where it is a new price for the plan that need not be taken."},
+        metadata={"description": "The pending change, if it is a price change that the customer may decline."},
     )
     discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
-    discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order they are taken off."})
+    discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order in which they apply."})
     addons = fields.List(fields.Nested(AddonOut))
     payment_method_id = fields.String(allow_none=True)
     latest_invoice_id = fields.String(allow_none=True)
@@ -216,7 +218,7 @@ class CancellationIn(StrictSchema):
     @validates_schema
     def check_effective_date(self, data, **kwargs):
         if data.get("effective_date") and data["when"] == "period_end":
-            raise ValidationError("A date goes with when: now.", "effective_date")
+            raise ValidationError("effective_date requires when: now.", "effective_date")
 
 
 class SubscriptionCouponIn(StrictSchema):

@@ -1,4 +1,4 @@
-"""What the load falls on: the demo catalogue, and viewers who are signed in, subscribed, and watching."""
+"""A service under test: the demo catalogue, and viewers who are signed in, subscribed and watching."""
 
 import random
 import subprocess
@@ -15,23 +15,23 @@ from streamsvc.settings import Settings
 from streamsvc.storage.database import db, new_id
 
 VIEWERS = 2_000
-ENOUGH_STREAMS = 1_000_000
-"""The plan's limit here, so that it is the claim that is measured and not the refusal."""
+MAX_STREAMS = 1_000_000
+"""The plan's stream limit during the benchmark, so that every playback request claims a slot and none is rejected."""
 
 
-class World:
-    """A migrated, seeded database and the tokens and ids in it. `env` is what a server on it needs."""
+class SeededService:
+    """A migrated and seeded database, with the tokens and ids in it. `env`: the environment of a server on it."""
 
     def __init__(self, env: dict):
         self.env = env
-        for words in (["db", "upgrade"], ["demo", "seed"]):
+        for command in (["db", "upgrade"], ["demo", "seed"]):
             subprocess.run(
-                [sys.executable, "-m", "streamsvc.cli", *words], env=env, check=True, stdout=subprocess.DEVNULL
+                [sys.executable, "-m", "streamsvc.cli", *command], env=env, check=True, stdout=subprocess.DEVNULL
             )
         self.app = create_app(Settings.from_env(env))
         with self.app.app_context():
             self.titles = db.session.scalars(sa.select(Title.id).order_by(Title.id).limit(5_000)).all()
-            self.tokens = self._settle_viewers(datetime.now(UTC))
+            self.tokens = self._insert_viewers(datetime.now(UTC))
             db.session.commit()
             if db.engine.dialect.name == "postgresql":
                 with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -39,34 +39,38 @@ class World:
             for engine in db.engines.values():
                 engine.dispose()
 
-    def reset(self) -> None:
-        """As at the beginning: one live stream a viewer. A heartbeat gives it 90 seconds, and a run takes longer."""
+    def reset_streams(self) -> None:
+        """Restore the initial state: one live stream per viewer.
+
+        They live for a day, since a run takes longer than the 90 seconds that a heartbeat gives them.
+        """
         with self.app.app_context():
             live = {"ended_at": None, "expires_at": datetime.now(UTC) + timedelta(days=1)}
             db.session.execute(sa.delete(Stream).where(Stream.id > max(self.streams)))
             db.session.execute(sa.update(Stream).values(live))
             db.session.commit()
 
-    def _settle_viewers(self, now: datetime) -> list[str]:
+    def _insert_viewers(self, now: datetime) -> list[str]:
         plan = db.session.scalar(sa.select(Plan).where(Plan.code == "premium"))
         price = db.session.scalar(sa.select(Price).where(Price.plan_id == plan.id).limit(1))
-        plan.features = plan.features | {"max_streams": ENOUGH_STREAMS}
-        rows = {kind: [] for kind in (Account, Profile, Device, Session, Subscription, StreamDevice, Stream)}
+        plan.features = plan.features | {"max_streams": MAX_STREAMS}
+        rows = {model: [] for model in (Account, Profile, Device, Session, Subscription, StreamDevice, Stream)}
         tokens = [new_token() for _ in range(VIEWERS)]
         self.streams = []
         for number, token in enumerate(tokens):
             ids = {prefix: new_id(prefix) for prefix in ("acc", "pro", "dev", "ses", "sub", "str")}
-            for kind, row in _viewer(number, token, ids, plan, price, random.choice(self.titles), now).items():
-                rows[kind].append(row)
+            for model, row in _viewer_rows(number, token, ids, plan, price, random.choice(self.titles), now).items():
+                rows[model].append(row)
             self.streams.append(ids["str"])
-        for kind, of_kind in rows.items():
-            db.session.execute(sa.insert(kind), of_kind)
+        for model, of_model in rows.items():
+            db.session.execute(sa.insert(model), of_model)
         return tokens
 
 
-def _viewer(number, token, ids, plan, price, title_id, now) -> dict:
+def _viewer_rows(number, token, ids, plan, price, title_id, now) -> dict:
+    """Model → row, for everything that one viewer has."""
     email = f"viewer{number}@bench.example"
-    theirs = {"account_id": ids["acc"]}
+    owner = {"account_id": ids["acc"]}
     tomorrow = now + timedelta(days=1)
     return {
         Account: {
@@ -79,9 +83,9 @@ def _viewer(number, token, ids, plan, price, title_id, now) -> dict:
             "status": "active",
             "created_at": now,
         },
-        Profile: theirs | {"id": ids["pro"], "name": "Viewer", "kids": False, "autoplay": True, "created_at": now},
-        Device: theirs | {"id": ids["dev"], "name": "TV", "kind": "tv", "created_at": now, "last_seen_at": now},
-        Session: theirs
+        Profile: owner | {"id": ids["pro"], "name": "Viewer", "kids": False, "autoplay": True, "created_at": now},
+        Device: owner | {"id": ids["dev"], "name": "TV", "kind": "tv", "created_at": now, "last_seen_at": now},
+        Session: owner
         | {
             "id": ids["ses"],
             "device_id": ids["dev"],
@@ -93,7 +97,7 @@ def _viewer(number, token, ids, plan, price, title_id, now) -> dict:
             "authenticated_at": now,
             "last_seen_at": now,
         },
-        Subscription: theirs
+        Subscription: owner
         | {
             "id": ids["sub"],
             "plan_id": plan.id,
@@ -106,8 +110,8 @@ def _viewer(number, token, ids, plan, price, title_id, now) -> dict:
             "period_end": now.date() + timedelta(days=30),
             "created_at": now,
         },
-        StreamDevice: theirs | {"device_id": ids["dev"], "first_played_at": now, "last_played_at": tomorrow},
-        Stream: theirs
+        StreamDevice: owner | {"device_id": ids["dev"], "first_played_at": now, "last_played_at": tomorrow},
+        Stream: owner
         | {
             "id": ids["str"],
             "profile_id": ids["pro"],
