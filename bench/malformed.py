@@ -31,7 +31,7 @@ from streamsvc.http import edge
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db
 from tests.conftest import CHEAP_HASHING, Clock
-from tests.worlds.access_world import World, filled, table
+from tests.worlds.access_world import AccessWorld, fill_placeholders, load_access_matrix
 
 RESTORE_EVERY = 100
 READINESS = ("GET", "/readyz")
@@ -168,8 +168,8 @@ class RequestBreaker:
 
     def __init__(self, world, document, rng):
         self.world, self.document, self.rng = world, document, rng
-        self.principals, self.rows = table()
-        self.values = world.neutral | world.things["A"]
+        self.principals, self.rows = load_access_matrix()
+        self.values = world.shared_ids | world.ids_by_household["A"]
         self.operations = {row.key: self._operation(document, row) for row in self.rows}
 
     @staticmethod
@@ -189,7 +189,10 @@ class RequestBreaker:
         """One request with one or two defects: {path, headers, query_string, data?}."""
         rng, parts = self.rng, dict(self._part(part) for part in row.sends.split(" | "))
         fields = self.operations[row.key].get("requestBody", {}).get("content", {})
-        request = {"path": filled(row.path(), self.values), "headers": {"Idempotency-Key": secrets.token_hex(8)}}
+        request = {
+            "path": fill_placeholders(row.path(), self.values),
+            "headers": {"Idempotency-Key": secrets.token_hex(8)},
+        }
         if token := self.token(row):
             request["headers"]["Authorization"] = f"Bearer {token}"
         body, query = parts.get("json"), parts.get("query", "")
@@ -222,10 +225,10 @@ class RequestBreaker:
     def _part(self, part):
         kind, _, text = part.partition(" ")
         if part[0] == "?":
-            return "query", filled(part[1:], self.values)
+            return "query", fill_placeholders(part[1:], self.values)
         if kind in ("json", "form"):
-            return "json", json.loads(filled(text, self.values))
-        return (kind, filled(text, self.values).encode()) if text else ("-", None)
+            return "json", json.loads(fill_placeholders(text, self.values))
+        return (kind, fill_placeholders(text, self.values).encode()) if text else ("-", None)
 
     @staticmethod
     def encode_body(content_type, body):
@@ -257,7 +260,7 @@ class RequestBreaker:
         return self.rng.choice((bad, f"{query}&{bad}", f"{bad}&{bad}", "%", "=&=", "%ff=%fe", "a" * 8_000, "a=1;b=2"))
 
     def _bad_path(self, row):
-        parts = filled(row.path(), self.values).split("/")
+        parts = fill_placeholders(row.path(), self.values).split("/")
         indexes = [index for index, part in enumerate(row.rule.split("/")) if "<" in part]
         bad = self.rng.choice(
             [*QUERIES, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "a/b", ".", "..", "x" * 300]
@@ -334,7 +337,7 @@ def send_request(app, row, request):
 def fuzz_operations(app, count, rng) -> tuple[Counter, dict[str, tuple]]:
     """Send `count` broken requests; returns (responses by status, {error: (example request, reason)})."""
     document = app.test_client().get("/openapi.json").json
-    world, checker, error_log = World(app), ResponseChecker(document), ErrorLog()
+    world, checker, error_log = AccessWorld(app), ResponseChecker(document), ErrorLog()
     breaker, statuses, errors = RequestBreaker(world, document, rng), Counter(), {}
     with progress_bar(count, "Broken requests") as bar:
         for number in range(count):

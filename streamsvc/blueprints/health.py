@@ -52,7 +52,7 @@ def get_liveness():
 @public
 @bp.response(200, Readiness)
 def get_readiness():
-    """Check that the service can do its work.
+    """Check that the service is ready to serve requests.
 
     503 unless the database accepts writes, its schema is current and a worker is alive.
     """

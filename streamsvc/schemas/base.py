@@ -218,18 +218,23 @@ class Slug(Pattern):
 class PageQuery(StrictSchema):
     """Query parameters of every list."""
 
-    limit = QueryInt(minimum=1, maximum=100, load_default=24)
+    limit = QueryInt(
+        minimum=1, maximum=100, load_default=24, metadata={"description": "The maximum number of items to return."}
+    )
     cursor = Text(
         max_length=1000, load_default=None, metadata={"description": "The `next_cursor` of the previous page."}
     )
-    include_total = QueryBool(load_default=False, metadata={"description": "Also return the total count of the list."})
+    include_total = QueryBool(load_default=False, metadata={"description": "Also return the total number of items."})
 
 
 class ShortListQuery(PageQuery):
     """Query parameters of a list that is short enough to be returned whole."""
 
     limit = QueryInt(
-        minimum=1, maximum=100, load_default=None, metadata={"description": "Omit it to get the whole list."}
+        minimum=1,
+        maximum=100,
+        load_default=None,
+        metadata={"description": "The maximum number of items to return. Default: all."},
     )
 
 

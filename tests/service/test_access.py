@@ -1,6 +1,6 @@
-"""Who may do what: every route × method × principal, and another's object looks like none.
+"""Authorization: every route × method × principal, and other accounts' resources look like unknown ones.
 
-tests/service/access_matrix.txt says what each principal hears; its head says how to read it and how to add a row.
+tests/service/access_matrix.txt has the status that each principal gets; its header explains how to add a row.
 """
 
 from collections import Counter
@@ -12,89 +12,96 @@ from streamsvc.models import AuditEvent
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.roles import ROLES
 from streamsvc.storage.database import SAFE_METHODS, db
-from tests.worlds.access_world import OWNED, World, filled, missing, routes, table
+from tests.worlds.access_world import (
+    OWNED_RESOURCES,
+    AccessWorld,
+    fill_placeholders,
+    list_routes,
+    load_access_matrix,
+    make_unknown_id,
+)
 
-PRINCIPALS, ROWS = table()
-ALIKE_NOBODY = ("ended", "disabled", "revoked")
-"""Whose token is worth nothing: they hear what somebody without one hears."""
-COUNTED_ON_REFUSAL = {"rate_limit_counters", "audit_events", "idempotency_keys", "api_keys"}
-"""What a refused request may leave behind."""
-SECRET_ENDINGS = ("_hash", "_encrypted", "_ciphertext", "request_key")
-"""Columns with such names no answer shows, whoever asks."""
-OF_ANY_ROLE = ("/v1/admin/sessions", "/v1/admin/credentials")
-"""What is an operator's own: open to people whatever their role, and to no key."""
-OPEN_TO_ALL = {("POST", "/v1/admin/sessions"), ("GET", "/v1/playback/verify")}
-"""Where 401 is the view's own answer to what the table sends."""
-LEFT_UNTOLD = [("POST", "/v1/admin/explain")]
-"""It asks, and changes nothing."""
-CLOSED_TO_SUPPORT = {"/v1/account/export", "/v1/payment-methods"}
-"""What only the owner of an account reads."""
+PRINCIPALS, ROWS = load_access_matrix()
+INVALID_TOKENS = ("ended", "disabled", "revoked")
+"""Principals whose token is no longer valid: they get what anonymous requests get."""
+TABLES_CHANGED_BY_ERRORS = {"rate_limit_counters", "audit_events", "idempotency_keys", "api_keys"}
+"""Tables that a request with an error response may change."""
+SECRET_SUFFIXES = ("_hash", "_encrypted", "_ciphertext", "request_key")
+"""Columns with these suffixes never appear in a response."""
+OWN_OPERATOR_ROUTES = ("/v1/admin/sessions", "/v1/admin/credentials")
+"""Routes for an operator's own resources: open to every role, closed to API keys."""
+PUBLIC_WITH_401 = {("POST", "/v1/admin/sessions"), ("GET", "/v1/playback/verify")}
+"""Public routes whose view itself responds 401 to the row's request."""
+NOT_AUDITED = [("POST", "/v1/admin/explain")]
+"""A POST that changes nothing."""
+OWNER_ONLY_READS = {"/v1/account/export", "/v1/payment-methods"}
+"""Routes that only the owner of an account may read."""
 
 
 @pytest.fixture
 def world(app):
-    return World.of(app)
+    return AccessWorld.for_app(app)
 
 
-def is_shut_out(answer):
-    """Whether the guard turned the request away before any view saw it."""
-    return answer.status_code in (401, 403) and answer.json["code"] in (
+def is_denied(response):
+    """Return whether authentication denied the request before any view ran."""
+    return response.status_code in (401, 403) and response.json["code"] in (
         "not_signed_in",
         "insufficient_scope",
         "kids_profile",
     )
 
 
-def ask(world, row, principal, things=None):
-    """The answer, with the database put back as it was; and the names of the tables that the request changed."""
-    answer = world.ask(row, principal, things)
-    changed = set() if row.method == "GET" or is_shut_out(answer) else set(world.restore())
-    return answer, changed
+def send_and_restore(world, row, principal, ids=None):
+    """Return the response and the names of the tables that the request changed. Restores the database."""
+    response = world.send_request(row, principal, ids)
+    changed = set() if row.method == "GET" or is_denied(response) else set(world.restore())
+    return response, changed
 
 
-def test_every_route_has_its_row_and_every_row_its_route(app):
+def test_every_route_has_a_row_and_every_row_a_route(app):
     rows = Counter(row.key for row in ROWS)
-    known = routes(app)
-    assert not known - set(rows), "tests/service/access_matrix.txt lacks these routes; its head says how to add them"
-    assert not set(rows) - known, "tests/service/access_matrix.txt has rows that no route answers"
+    routes = list_routes(app)
+    assert not routes - set(rows), "tests/service/access_matrix.txt lacks these routes; its header says how to add them"
+    assert not set(rows) - routes, "tests/service/access_matrix.txt has rows without a route"
     assert max(rows.values()) == 1
 
 
-def test_everybody_hears_what_the_table_says(world):
+def test_every_principal_gets_the_status_of_the_matrix(world):
     wrong = []
     for row in ROWS:
-        heard = tuple(str(ask(world, row, principal)[0].status_code) for principal in PRINCIPALS)
-        if heard != row.statuses:
-            wrong.append(f"{row.method} {row.rule} {' '.join(heard)} {row.sends}")
-    assert not wrong, "these rows would say what was heard:\n" + "\n".join(wrong)
+        statuses = tuple(str(send_and_restore(world, row, principal)[0].status_code) for principal in PRINCIPALS)
+        if statuses != row.statuses:
+            wrong.append(f"{row.method} {row.rule} {' '.join(statuses)} {row.sends}")
+    assert not wrong, "the rows with the actual statuses:\n" + "\n".join(wrong)
 
 
-def of_role(row, name):
-    """What the door says to a person with this role: what it says to a key with one of the role's scopes."""
-    heard, changes = dict(zip(PRINCIPALS, row.statuses, strict=True)), row.method not in SAFE_METHODS
-    if row.rule.startswith(OF_ANY_ROLE):
+def expected_for_role(row, name):
+    """Return what an operator with this role gets before the view runs: what a key with one of its scopes gets."""
+    statuses, changes = dict(zip(PRINCIPALS, row.statuses, strict=True)), row.method not in SAFE_METHODS
+    if row.rule.startswith(OWN_OPERATOR_ROUTES):
         return "open"
-    if heard["admin"] == "401":
+    if statuses["admin"] == "401":
         return "401"
     if row.rule.startswith("/v1/sandbox"):
         return "open" if name == "admin" else "403"
     scopes = [scope for scope in PRINCIPALS if ROLES[name].has_scope(scope, changes)]
-    return "open" if {heard[scope] for scope in scopes} - {"403"} else "403"
+    return "open" if {statuses[scope] for scope in scopes} - {"403"} else "403"
 
 
-def of_support_looking_on(row):
-    """What the door says to support in A's place: the same as to A, but of nothing that changes anything."""
+def expected_for_impersonation(row):
+    """Return what support impersonating A gets before the view runs: what A gets, but read-only."""
     if row.rule.startswith(("/v1/admin/", "/v1/sandbox/")):
         return "401"
-    return "403" if row.method not in SAFE_METHODS or row.rule in CLOSED_TO_SUPPORT else "open"
+    return "403" if row.method not in SAFE_METHODS or row.rule in OWNER_ONLY_READS else "open"
 
 
-def at_the_door(world, row, principal):
-    """What is heard before any view runs: 401, 403 or open."""
+def guard_result(world, row, principal):
+    """Return what authentication decides before any view runs: 401, 403 or open."""
     headers = {"Authorization": f"Bearer {world.tokens[principal]}"}
-    path = filled(row.path(), world.neutral | world.things["A"])
-    edge = {"streamsvc.request_id": "req_at_the_door"}
-    with world.app.test_request_context(path, method=row.method, headers=headers, environ_overrides=edge):
+    path = fill_placeholders(row.path(), world.shared_ids | world.ids_by_household["A"])
+    environ = {"streamsvc.request_id": "req_guard"}
+    with world.app.test_request_context(path, method=row.method, headers=headers, environ_overrides=environ):
         try:
             world.app.preprocess_request()
         except Refusal as refusal:
@@ -102,78 +109,84 @@ def at_the_door(world, row, principal):
         return "open"
 
 
-def test_to_people_with_roles_and_to_support_looking_on_the_doors_say_what_follows_from_the_table(world):
-    doors, wrong = [row for row in ROWS if row.statuses[0] == "401" and row.key not in OPEN_TO_ALL], []
-    for row in doors:
-        expected = {f"{name} in person": of_role(row, name) for name in ROLES}
-        expected["looking on"] = of_support_looking_on(row)
-        wrong += [(row.key, who, said) for who, said in expected.items() if at_the_door(world, row, who) != said]
+def test_roles_and_impersonation_get_what_follows_from_the_matrix(world):
+    rows, wrong = [row for row in ROWS if row.statuses[0] == "401" and row.key not in PUBLIC_WITH_401], []
+    for row in rows:
+        expected = {f"{name} session": expected_for_role(row, name) for name in ROLES}
+        expected["impersonation"] = expected_for_impersonation(row)
+        wrong += [
+            (row.key, principal, result)
+            for principal, result in expected.items()
+            if guard_result(world, row, principal) != result
+        ]
     assert wrong == []
-    assert len(doors) > 140
+    assert len(rows) > 140
 
 
-def test_whatever_an_operator_changes_stands_in_the_audit_log_under_their_id(app, world):
-    def told():
+def test_every_change_by_an_operator_is_audited_under_their_id(app, world):
+    def list_actors():
         with app.app_context():
             actors = sa.select(AuditEvent.actor).order_by(AuditEvent.seq)
             return list(db.session.scalars(actors))
 
-    doors = [row for row in ROWS if row.rule.startswith("/v1/admin/") and not row.rule.startswith(OF_ANY_ROLE)]
-    changing = [row for row in doors if row.method != "GET" and row.statuses[0] == "401"]
-    untold, asked = [], 0
+    rows = [row for row in ROWS if row.rule.startswith("/v1/admin/") and not row.rule.startswith(OWN_OPERATOR_ROUTES)]
+    changing = [row for row in rows if row.method != "GET" and row.statuses[0] == "401"]
+    not_audited, succeeded = [], 0
     for row in changing:
-        before = len(told())
-        if world.ask(row, "admin in person").status_code < 300:
-            asked += 1
-            if world.people["admin"] not in told()[before:]:
-                untold.append(row.key)
-    assert untold == LEFT_UNTOLD
-    assert asked > 25
+        before = len(list_actors())
+        if world.send_request(row, "admin session").status_code < 300:
+            succeeded += 1
+            if world.operator_ids["admin"] not in list_actors()[before:]:
+                not_audited.append(row.key)
+    assert not_audited == NOT_AUDITED
+    assert succeeded > 25
 
 
-def test_who_has_a_worthless_token_hears_what_one_without_hears():
+def test_an_invalid_token_gets_what_no_token_gets():
     for row in ROWS:
-        heard = dict(zip(PRINCIPALS, row.statuses, strict=True))
-        assert {heard[name] for name in ALIKE_NOBODY} == {heard["anonymous"]}, row.key
+        statuses = dict(zip(PRINCIPALS, row.statuses, strict=True))
+        assert {statuses[name] for name in INVALID_TOKENS} == {statuses["anonymous"]}, row.key
 
 
-def test_head_opens_for_nobody_for_whom_get_does_not(world):
+def test_head_is_closed_wherever_get_is(world):
     for row in ROWS:
         if row.method == "GET" and row.statuses[0] == "401":
             assert world.client.head(row.path()).status_code == 401, row.rule
 
 
-def household(world, name):
-    """What a household has, whoever `name` is: one that just came has nothing."""
-    return world.things.get(name) or {what: missing(thing) for what, thing in world.things["B"].items()}
+def ids_of(world, name):
+    """Return the resource ids of a household; unknown ids for a principal that owns nothing."""
+    unknown = {resource: make_unknown_id(value) for resource, value in world.ids_by_household["B"].items()}
+    return world.ids_by_household.get(name) or unknown
 
 
-def shown(answer):
-    return answer.status_code, sorted(answer.headers), answer.data
+def comparable_parts(response):
+    return response.status_code, sorted(response.headers), response.data
 
 
-@pytest.mark.parametrize("asking", ["B", "unverified"])
-def test_what_another_household_has_answers_byte_for_byte_like_what_nobody_has(world, asking):
-    own, told = household(world, asking), []
+@pytest.mark.parametrize("principal", ["B", "unverified"])
+def test_another_households_resources_look_exactly_like_unknown_ones(world, principal):
+    own, statuses = ids_of(world, principal), []
     for row in ROWS:
-        if row.statuses[PRINCIPALS.index(asking)] == "401":
+        if row.statuses[PRINCIPALS.index(principal)] == "401":
             continue
-        for what in row.placeholders() & set(OWNED):
-            theirs, changed = ask(world, row, asking, own | {what: world.things["A"][what]})
-            nobodys, _ = ask(world, row, asking, own | {what: missing(world.things["A"][what])})
-            name = f"{row.method} {row.rule} {{{what}}}"
-            if theirs.status_code < 300:  # the id chooses nothing then; a token in the answer is never the same twice
-                assert theirs.status_code == nobodys.status_code, name
-                assert world.things["A"][what] not in theirs.text, name
+        for resource in row.placeholders() & set(OWNED_RESOURCES):
+            foreign_id = world.ids_by_household["A"][resource]
+            foreign, changed = send_and_restore(world, row, principal, own | {resource: foreign_id})
+            unknown, _ = send_and_restore(world, row, principal, own | {resource: make_unknown_id(foreign_id)})
+            name = f"{row.method} {row.rule} {{{resource}}}"
+            if foreign.status_code < 300:  # the id selects nothing then; a token in the response differs every time
+                assert foreign.status_code == unknown.status_code, name
+                assert foreign_id not in foreign.text, name
             else:
-                assert shown(theirs) == shown(nobodys), name
-                assert changed <= COUNTED_ON_REFUSAL, name
-            told.append(theirs.status_code)
-    assert Counter(told)[404] >= 40, Counter(told)
+                assert comparable_parts(foreign) == comparable_parts(unknown), name
+                assert changed <= TABLES_CHANGED_BY_ERRORS, name
+            statuses.append(foreign.status_code)
+    assert Counter(statuses)[404] >= 40, Counter(statuses)
 
 
 def keys_in(value):
-    """Every key of a JSON document, however deep."""
+    """Yield every key of a JSON document, at any depth."""
     if isinstance(value, dict):
         yield from value
         value = value.values()
@@ -182,16 +195,16 @@ def keys_in(value):
             yield from keys_in(inner)
 
 
-def test_no_answer_holds_anything_of_another_household_or_private_to_us(world):
-    theirs, seen = world.things["A"], set()
+def test_no_response_contains_another_households_data_or_internal_secrets(world):
+    foreign_ids, seen = world.ids_by_household["A"], set()
     for row in ROWS:
         if row.statuses[PRINCIPALS.index("B")] != "401":
-            answer, _ = ask(world, row, "B", world.things["B"])
-            assert not [what for what, thing in theirs.items() if thing.encode() in answer.data], row.key
+            response, _ = send_and_restore(world, row, "B", world.ids_by_household["B"])
+            assert not [name for name, value in foreign_ids.items() if value.encode() in response.data], row.key
         for principal in ("A", "admin"):
-            answer, _ = ask(world, row, principal)
+            response, _ = send_and_restore(world, row, principal)
             if principal == "A":
-                seen |= {what for what, thing in theirs.items() if thing.encode() in answer.data}
-            if answer.data and answer.is_json and not row.rule.startswith("/openapi"):
-                assert not [key for key in keys_in(answer.json) if key.endswith(SECRET_ENDINGS)], row.key
-    assert seen >= set(OWNED) | {"email"}, "the check itself: somebody's own answers do hold their things"
+                seen |= {name for name, value in foreign_ids.items() if value.encode() in response.data}
+            if response.data and response.is_json and not row.rule.startswith("/openapi"):
+                assert not [key for key in keys_in(response.json) if key.endswith(SECRET_SUFFIXES)], row.key
+    assert seen >= set(OWNED_RESOURCES) | {"email"}, "the check itself: an owner's responses do contain their data"

@@ -1,4 +1,4 @@
-"""The description is generated from the code, committed, valid, complete, and shown without another host."""
+"""The OpenAPI document is generated from the code, committed, valid and complete; its page loads no other host."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-COMMITTED = Path(__file__).parent.parent.parent / "openapi.json"
+COMMITTED_DOCUMENT = Path(__file__).parent.parent.parent / "openapi.json"
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -16,13 +16,13 @@ def document(client):
     return client.get("/openapi.json").json
 
 
-def operations(document):
+def list_operations(document):
     return {(path, m): o for path, item in document["paths"].items() for m, o in item.items() if m in METHODS}
 
 
-def test_the_committed_document_is_what_the_code_says(document):
-    """`make openapi` writes it anew."""
-    assert json.loads(COMMITTED.read_text()) == document
+def test_the_committed_document_matches_the_code(document):
+    """`make openapi` regenerates it."""
+    assert json.loads(COMMITTED_DOCUMENT.read_text()) == document
 
 
 def test_the_document_is_valid_openapi_3_1(document):
@@ -36,21 +36,21 @@ def test_every_route_is_described(app, document):
         for rule in app.url_map.iter_rules()
         for method in rule.methods & {m.upper() for m in METHODS}
     }
-    assert routes == set(operations(document))
+    assert routes == set(list_operations(document))
 
 
-def test_every_operation_says_what_it_is_and_how_it_fails(document):
-    mute = [where for where, o in operations(document).items() if not o.get("summary")]
-    unfailing = [where for where, o in operations(document).items() if "default" not in o["responses"]]
-    assert (mute, unfailing) == ([], [])
+def test_every_operation_has_a_summary_and_an_error_response(document):
+    no_summary = [key for key, o in list_operations(document).items() if not o.get("summary")]
+    no_error = [key for key, o in list_operations(document).items() if "default" not in o["responses"]]
+    assert (no_summary, no_error) == ([], [])
 
 
-def test_a_client_that_has_the_document_hears_304(client):
+def test_an_unchanged_document_is_304(client):
     etag = client.get("/openapi.json").headers["ETag"]
     assert client.get("/openapi.json", headers={"If-None-Match": etag}).status_code == 304
 
 
-def test_the_docs_name_no_other_host(client):
+def test_the_docs_page_loads_no_other_host(client):
     page = client.get("/docs")
     assert page.status_code == 200
     assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", page.text)
@@ -60,11 +60,11 @@ def test_the_docs_name_no_other_host(client):
             assert file.status_code == 200
 
 
-def test_no_answer_is_described_as_an_object_that_has_nothing_in_it(document):
+def test_no_response_schema_is_an_object_without_fields(document):
     empty = {
         name
         for name, schema in document["components"]["schemas"].items()
         if schema.get("additionalProperties") is False and not schema.get("properties")
     }
-    used = json.dumps([operation["responses"] for operation in operations(document).values()])
+    used = json.dumps([operation["responses"] for operation in list_operations(document).values()])
     assert not [name for name in empty if f'/schemas/{name}"' in used]

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
-from tests.worlds.access_world import World, run_jobs, table, who_gets_in
+from tests.worlds.access_world import AccessWorld, authorized_principal, load_access_matrix, run_jobs
 
-_, ROWS = table()
+_, ROWS = load_access_matrix()
 READ_ALL = ("/v1/admin/reports/", "/v1/admin/coverage")
 """Routes that report on all rows."""
 SMALL = {
@@ -78,11 +78,11 @@ def plans(app, monkeypatch, database):
 
 
 def test_no_query_scans_a_growing_table(app, clock, plans):
-    world = World.of(app)
+    world = AccessWorld.for_app(app)
     for row in ROWS:
         if not row.rule.startswith(READ_ALL):
             plans.caller = row.key
-            world.ask(row, who_gets_in(row))
+            world.send_request(row, authorized_principal(row))
             plans.caller = None
             world.restore()
     plans.caller = "the worker"

@@ -1,6 +1,6 @@
-"""The world of the authorisation matrix: two households that own one of everything, and everybody else who may ask.
+"""The world of the authorization matrix: two households that own one of everything, and all other principals.
 
-The table itself is tests/service/access_matrix.txt; its head says how to read it.
+The matrix is tests/service/access_matrix.txt; its header explains the format.
 """
 
 import json
@@ -21,11 +21,11 @@ from tests.worlds.operator_steps import enrolled
 from tests.worlds.playback_steps import FEATURES
 from tests.worlds.sessions_steps import Person, mailed_token, operator, run_jobs
 
-TABLE = Path(__file__).parent.parent / "service" / "access_matrix.txt"
+MATRIX_FILE = Path(__file__).parent.parent / "service" / "access_matrix.txt"
 REQUEST_ID = "the-same-for-all"
-METHODS_OF_ITS_OWN = {"HEAD", "OPTIONS"}
-"""Those that werkzeug adds; they are guarded with their route."""
-OWNED = (
+AUTOMATIC_METHODS = {"HEAD", "OPTIONS"}
+"""Methods that werkzeug adds; they are guarded with their route."""
+OWNED_RESOURCES = (
     "account",
     "profile",
     "kids_profile",
@@ -38,7 +38,7 @@ OWNED = (
     "passkey",
     "identity",
 )
-"""What one household has and no other may learn of. Each name is a placeholder in the table."""
+"""What one household owns and no other may learn of. Each name is a placeholder in the matrix."""
 PATH_VALUES = {
     "/docs/<name>": "swagger-ui.css",
     "/storefront/<name>": "storefront.js",
@@ -83,7 +83,7 @@ PATH_VALUES = {
     "webhook-deliveries/<delivery_id>": "whd_made-up",
     "webhook-endpoints/<endpoint_id>": "{endpoint}",
 }
-"""What stands in a path's gaps; the longest ending that fits counts. A new kind of id needs its line here."""
+"""Values of path parameters; the longest matching ending wins. A new kind of id needs a line here."""
 
 PASSWORD = "seven red herons"
 FILM = {
@@ -106,7 +106,7 @@ SERIES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One route and method: what is sent (with placeholders), and the status that each principal hears."""
+    """One route and method: the request to send, with placeholders, and the status that each principal gets."""
 
     method: str
     rule: str
@@ -118,11 +118,13 @@ class Row:
         return self.method, self.rule
 
     def path(self) -> str:
-        def value(gap):
-            told = re.sub(r"<\w+:", "<", self.rule[: gap.end()])
-            fitting = [ending for ending in PATH_VALUES if told.endswith(ending)]
-            assert fitting, f"tests/worlds/access_world.py: PATH_VALUES lacks a line for {told}"
-            return PATH_VALUES[max(fitting, key=len)]
+        """The route's path, with placeholders in place of its parameters."""
+
+        def value(parameter):
+            prefix = re.sub(r"<\w+:", "<", self.rule[: parameter.end()])
+            matching = [ending for ending in PATH_VALUES if prefix.endswith(ending)]
+            assert matching, f"tests/worlds/access_world.py: PATH_VALUES lacks a line for {prefix}"
+            return PATH_VALUES[max(matching, key=len)]
 
         return re.sub(r"<[^>]+>", value, self.rule)
 
@@ -130,63 +132,63 @@ class Row:
         return set(re.findall(r"\{(\w+)\}", self.path() + self.sends))
 
 
-def table() -> tuple[list[str], list[Row]]:
-    """The principals, in the order of their columns, and the rows."""
-    lines = [line for line in TABLE.read_text().splitlines() if line and not line.startswith("#")]
+def load_access_matrix() -> tuple[list[str], list[Row]]:
+    """Return the principals in the order of their columns, and the rows."""
+    lines = [line for line in MATRIX_FILE.read_text().splitlines() if line and not line.startswith("#")]
     principals = lines[0].split()[2:-1]
     rows = []
     for line in lines[1:]:
         method, rule, *rest = line.split(maxsplit=2 + len(principals))
-        assert len(rest) == len(principals) + 1, f"{TABLE.name}: count the columns of {method} {rule}"
+        assert len(rest) == len(principals) + 1, f"{MATRIX_FILE.name}: count the columns of {method} {rule}"
         rows.append(Row(method, rule, tuple(rest[:-1]), rest[-1]))
     return principals, rows
 
 
-def routes(app) -> set[tuple[str, str]]:
-    """Each (method, rule) that the app answers."""
+def list_routes(app) -> set[tuple[str, str]]:
+    """Return each (method, rule) of the app."""
     rules = app.url_map.iter_rules()
-    return {(method, rule.rule) for rule in rules for method in rule.methods - METHODS_OF_ITS_OWN}
+    return {(method, rule.rule) for rule in rules for method in rule.methods - AUTOMATIC_METHODS}
 
 
-def who_gets_in(row):
-    """The principal for whom the route opens, of those that stand for everybody else."""
+def authorized_principal(row):
+    """Return the principal that may call the route: A, an admin API key, or an admin's session."""
     if row.rule.startswith(("/v1/admin/sessions", "/v1/admin/credentials")):
-        return "admin in person"
+        return "admin session"
     return "admin" if row.rule.startswith(("/v1/admin", "/v1/sandbox")) else "A"
 
 
-class World:
-    """Everybody and everything.
+class AccessWorld:
+    """All principals and resources of the matrix.
 
-    `tokens` by principal; `people` the operators' ids by role; `things` what placeholders stand for, by household.
+    `tokens` by principal; `operator_ids` by role; `ids_by_household` and `shared_ids` are the values of placeholders.
     """
 
     @classmethod
-    def of(cls, app):
-        """The world of an app whose database is empty: made over HTTP once, and put back for whoever comes later."""
-        if app not in _made:
-            _made[app] = cls(app)
-        _made[app].restore()
-        return _made[app]
+    def for_app(cls, app):
+        """Return the world of an app with an empty database: created over HTTP once, restored for each later test."""
+        if app not in _worlds:
+            _worlds[app] = cls(app)
+        _worlds[app].restore()
+        return _worlds[app]
 
     def __init__(self, app):
         self.app, self.client = app, app.test_client(use_cookies=False)
         self.admin = operator(app, "admin")
-        self.tokens, self.people = {"anonymous": None}, {}
-        self.neutral = self._catalogue_and_plans()
-        self.things = {name: self._household(name) for name in ("A", "B")}
-        self._people_beside()
-        self._keys()
-        self._operators()
+        self.tokens, self.operator_ids = {"anonymous": None}, {}
+        self.shared_ids = self._create_catalog_and_plans()
+        self.ids_by_household = {name: self._create_household(name) for name in ("A", "B")}
+        self._create_other_viewers()
+        self._create_api_keys()
+        self._create_operators()
         run_jobs(app)
-        asked = {"url": "https://example.com/told", "kinds": ["invoice.paid"]}
-        self.neutral["endpoint"] = self._ok(self.admin.post("/v1/admin/webhook-endpoints", asked))["id"]
+        webhook = {"url": "https://example.com/hook", "kinds": ["invoice.paid"]}
+        self.shared_ids["endpoint"] = self._ok(self.admin.post("/v1/admin/webhook-endpoints", webhook))["id"]
         with app.app_context():
-            self.kept = Snapshot()
+            self.snapshot = Snapshot()
 
-    def _catalogue_and_plans(self) -> dict:
+    def _create_catalog_and_plans(self) -> dict:
         admin = self.admin
-        titles = [self._ok(admin.put(f"/v1/admin/titles/{r['external_id']}", r)) for r in (FILM, SERIES)]
+        titles = [self._ok(admin.put(f"/v1/admin/titles/{title['external_id']}", title)) for title in (FILM, SERIES)]
         film, show = titles[0]["id"], titles[1]["id"]
         prices = [{"currency": "EUR", "amount_minor": amount, "tax": "inclusive"} for amount in (999, 1999)]
         plan = self._ok(admin.put("/v1/admin/plans/standard", {"name": "S", "features": FEATURES, "prices": prices}))
@@ -194,8 +196,8 @@ class World:
             self._ok(admin.put(f"/v1/admin/coupons/{coupon}", {"percent_off": 10, "duration": duration}))
         addons = {"name": "E", "features": FEATURES, "prices": prices[:1]}
         extra, another = (self._ok(admin.put(f"/v1/admin/plans/{code}", addons)) for code in ("extra", "another"))
-        moved = {"from_price_id": plan["prices"][1]["id"], "to_price_id": plan["prices"][0]["id"]}
-        migration = self._ok(admin.post("/v1/admin/price-migrations", {**moved, "effective": "2026-06-01"}))
+        prices_moved = {"from_price_id": plan["prices"][1]["id"], "to_price_id": plan["prices"][0]["id"]}
+        migration = self._ok(admin.post("/v1/admin/price-migrations", {**prices_moved, "effective": "2026-06-01"}))
         gift = {"currency": "EUR", "amount_minor": 500, "code": "GIFT-FOR-SOMEBODY"}
         self._ok(admin.post("/v1/admin/gift-codes", gift))
         self._ok(admin.put("/v1/admin/collections/favourites", {"title": "Favourites", "items": [film]}))
@@ -220,31 +222,34 @@ class World:
             "now": self.app.extensions["clock"]().isoformat(),
         }
 
-    def _household(self, name) -> dict:
-        """Somebody with a confirmed address, two profiles, three sessions, a subscription, a stream, a past."""
+    def _create_household(self, name) -> dict:
+        """Create a viewer with a verified address, two profiles, three sessions, a subscription, a stream, a history.
+
+        Returns the ids by placeholder.
+        """
         email = f"{name.lower()}@example.com"
-        me = Person(self.client, email, PASSWORD)
-        told = self._ok(me.sign_up(device={"name": f"{name} at home", "kind": "tv"}))
-        self._ok(self.client.put("/v1/email-verifications", json={"token": self._mailed(email)}))
-        kids = self._ok(me.post("/v1/profiles", {"name": f"{name}'s kids", "kids": True}))["id"]
-        others = [me.again() for _ in range(3)]
+        viewer = Person(self.client, email, PASSWORD)
+        signed_up = self._ok(viewer.sign_up(device={"name": f"{name} at home", "kind": "tv"}))
+        self._ok(self.client.put("/v1/email-verifications", json={"token": self._verification_token(email)}))
+        kids = self._ok(viewer.post("/v1/profiles", {"name": f"{name}'s kids", "kids": True}))["id"]
+        others = [viewer.again() for _ in range(3)]
         sessions = [self._ok(other.sign_in(device={"name": f"{name} away", "kind": "phone"})) for other in others]
-        method = self._ok(me.post("/v1/payment-methods", {"token": "pm_card_visa"}))["id"]
-        extras = {"coupons": ["KEPT"], "addons": [self.neutral["addon"]]}
-        order, key = {"price_id": self.neutral["price"], **extras}, {"Idempotency-Key": f"order of {name}"}
-        subscription = self._ok(me.post("/v1/subscriptions", order, headers=key))
-        stream = self._ok(me.post("/v1/playback", {"item_id": self.neutral["title"]}))["stream_id"]
-        account, profile, film = told["account"]["id"], told["profile"]["id"], self.neutral["title"]
-        seen = {"position_s": 600, "duration_s": 6000, "at": self.neutral["now"]}
-        self._ok(me.put(f"/v1/profiles/{profile}/progress/{film}", seen))
-        self._ok(me.put(f"/v1/profiles/{profile}/watchlist/{film}"))
-        self._ok(me.put(f"/v1/profiles/{profile}/ratings/{film}", {"rating": "up"}))
+        method = self._ok(viewer.post("/v1/payment-methods", {"token": "pm_card_visa"}))["id"]
+        extras = {"coupons": ["KEPT"], "addons": [self.shared_ids["addon"]]}
+        order, key = {"price_id": self.shared_ids["price"], **extras}, {"Idempotency-Key": f"order of {name}"}
+        subscription = self._ok(viewer.post("/v1/subscriptions", order, headers=key))
+        stream = self._ok(viewer.post("/v1/playback", {"item_id": self.shared_ids["title"]}))["stream_id"]
+        account, profile, film = signed_up["account"]["id"], signed_up["profile"]["id"], self.shared_ids["title"]
+        progress = {"position_s": 600, "duration_s": 6000, "at": self.shared_ids["now"]}
+        self._ok(viewer.put(f"/v1/profiles/{profile}/progress/{film}", progress))
+        self._ok(viewer.put(f"/v1/profiles/{profile}/watchlist/{film}"))
+        self._ok(viewer.put(f"/v1/profiles/{profile}/ratings/{film}", {"rating": "up"}))
         self._ok(others[1].patch("/v1/sessions/current", {"profile_id": kids}))
-        self._age(sessions[1]["session"]["id"])
-        self.tokens[name] = me.token
+        self._expire_recent_authentication(sessions[1]["session"]["id"])
+        self.tokens[name] = viewer.token
         if name == "A":
             self.tokens["kids"], self.tokens["ended"] = others[1].token, others[2].token
-            self.neutral["payment"] = self._payment()
+            self.shared_ids["payment"] = self._find_payment_id()
         self._ok(others[2].delete("/v1/sessions/current"))
         return {
             "account": account,
@@ -257,157 +262,160 @@ class World:
             "subscription": subscription["id"],
             "invoice": subscription["latest_invoice_id"],
             "stream": stream,
-            "passkey": self._kept(
+            "passkey": self._insert_row(
                 Passkey(account_id=account, credential_id=f"of {name}", public_key=b"", sign_count=0, name="Key")
             ),
-            "identity": self._kept(
+            "identity": self._insert_row(
                 Identity(account_id=account, provider="acme", issuer="https://acme.example", subject=name)
             ),
         }
 
-    def _age(self, session_id):
-        """Its last proof is long ago."""
+    def _expire_recent_authentication(self, session_id):
+        """Move the session's last authentication an hour into the past."""
         with self.app.app_context():
             db.session.get(Session, session_id).authenticated_at -= timedelta(hours=1)
             db.session.commit()
 
-    def _kept(self, row):
-        """A row that only a browser, or another service, could make over HTTP; its id."""
+    def _insert_row(self, row):
+        """Insert a row that only a browser or another service could create over HTTP. Returns its id."""
         row.created_at = self.app.extensions["clock"]()
         with self.app.app_context():
             db.session.add(row)
             db.session.commit()
             return row.id
 
-    def _mailed(self, email):
+    def _verification_token(self, email):
         return mailed_token(self.app, email, "email_verification")
 
-    def _payment(self):
-        return next(row["id"] for row in self._rows("payments"))
+    def _find_payment_id(self):
+        return next(row["id"] for row in self._list_rows("payments"))
 
-    def _rows(self, name):
+    def _list_rows(self, name):
         with self.app.app_context():
             return [row._mapping for row in db.session.execute(sa.select(db.metadata.tables[name]))]
 
-    def _people_beside(self):
-        """Somebody who never confirmed, and somebody whom an operator disabled."""
+    def _create_other_viewers(self):
+        """Create a viewer who never verified their address, and one whose account an operator disabled."""
         for name in ("unverified", "disabled"):
             person = Person(self.client, f"{name}@example.com", PASSWORD)
-            told = self._ok(person.sign_up())
+            account = self._ok(person.sign_up())["account"]
             self.tokens[name] = person.token
-        self._ok(self.admin.patch(f"/v1/admin/accounts/{told['account']['id']}", {"status": "disabled"}))
+        self._ok(self.admin.patch(f"/v1/admin/accounts/{account['id']}", {"status": "disabled"}))
 
-    def _keys(self):
+    def _create_api_keys(self):
         for scope in ("admin", "billing", "catalog", "support", "playback"):
             self.tokens[scope] = operator(self.app, scope).token
-        asked = {"name": "to be seen", "scopes": ["catalog"]}
-        self.neutral["key"] = self._ok(self.admin.post("/v1/admin/api-keys", asked))["id"]
-        gone = self._ok(self.admin.post("/v1/admin/api-keys", {"name": "gone", "scopes": ["admin"]}))
-        self._ok(self.admin.delete(f"/v1/admin/api-keys/{gone['id']}"))
-        self.tokens["revoked"] = gone["token"]
+        new_key = {"name": "to be seen", "scopes": ["catalog"]}
+        self.shared_ids["key"] = self._ok(self.admin.post("/v1/admin/api-keys", new_key))["id"]
+        revoked = self._ok(self.admin.post("/v1/admin/api-keys", {"name": "revoked", "scopes": ["admin"]}))
+        self._ok(self.admin.delete(f"/v1/admin/api-keys/{revoked['id']}"))
+        self.tokens["revoked"] = revoked["token"]
 
-    def _operators(self):
-        """A person of each role, `{role} in person`, one to be seen, and support that looks on in A's place."""
+    def _create_operators(self):
+        """Create the principals `{role} session` for each role and `impersonation` of A; and one operator more."""
         for role in ROLES:
             person = enrolled(self.app, role)
             self._ok(person.try_to_sign_in(totp=person.code(1)))
-            self.tokens[f"{role} in person"], self.people[role] = person.token, person.id
-        asked = {"email": "seen@example.com", "name": "To be seen", "role": "catalog"}
-        self.neutral["operator"] = self._ok(self.admin.post("/v1/admin/operators", asked))["id"]
-        path = f"/v1/admin/accounts/{self.things['A']['account']}/impersonations"
-        self.tokens["looking on"] = self._ok(self.admin.post(path, {"reason": "a look at everything"}))["token"]
+            self.tokens[f"{role} session"], self.operator_ids[role] = person.token, person.id
+        invited = {"email": "seen@example.com", "name": "To be seen", "role": "catalog"}
+        self.shared_ids["operator"] = self._ok(self.admin.post("/v1/admin/operators", invited))["id"]
+        path = f"/v1/admin/accounts/{self.ids_by_household['A']['account']}/impersonations"
+        self.tokens["impersonation"] = self._ok(self.admin.post(path, {"reason": "to read everything"}))["token"]
 
     @staticmethod
-    def _ok(answer):
-        assert answer.status_code < 300, answer.text
-        return answer.get_json(silent=True) or {}
+    def _ok(response):
+        """Return the JSON of a successful response."""
+        assert response.status_code < 300, response.text
+        return response.get_json(silent=True) or {}
 
-    def ask(self, row: Row, principal: str, things: dict | None = None):
-        """Send the row's request as this principal, about A's things unless told otherwise."""
-        values = self.neutral | self.things["A"] | (things or {})
+    def send_request(self, row: Row, principal: str, ids: dict | None = None):
+        """Send the row's request as this principal, about A's resources except for those in `ids`."""
+        values = self.shared_ids | self.ids_by_household["A"] | (ids or {})
         headers = {"X-Request-Id": REQUEST_ID, "Idempotency-Key": secrets.token_hex(8)}
         if token := self.tokens[principal]:
             headers["Authorization"] = f"Bearer {token}"
-        path, sent = filled(row.path(), values), {}
+        path, arguments = fill_placeholders(row.path(), values), {}
         for part in [] if row.sends == "-" else row.sends.split(" | "):
-            sent |= _sent(part, values)
-        path += "?" + sent.pop("query") if "query" in sent else ""
-        answer = self.client.open(path, method=row.method, headers=headers | sent.pop("headers", {}), **sent)
-        answer.get_data()
-        answer.close()
-        return answer
+            arguments |= _request_arguments(part, values)
+        path += "?" + arguments.pop("query") if "query" in arguments else ""
+        headers |= arguments.pop("headers", {})
+        response = self.client.open(path, method=row.method, headers=headers, **arguments)
+        response.get_data()
+        response.close()
+        return response
 
     def restore(self):
-        """Put the database back to how it was before anybody asked; the names of the tables that had changed."""
+        """Restore the database. Returns the names of the tables that had changed."""
         with self.app.app_context():
-            return self.kept.restore()
+            return self.snapshot.restore()
 
 
-_made: WeakKeyDictionary = WeakKeyDictionary()
+_worlds: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def _sent(part: str, values: dict) -> dict:
+def _request_arguments(part: str, values: dict) -> dict:
+    """Return the arguments of the test client for one part of a row's request."""
     kind, _, text = part.partition(" ")
     if part.startswith("?"):
-        return {"query": filled(part[1:], values)}
-    text = filled(text, values)
+        return {"query": fill_placeholders(part[1:], values)}
+    text = fill_placeholders(text, values)
     if kind == "json":
         return {"json": json.loads(text)}
     if kind == "form":
         return {"data": json.loads(text)}
-    assert kind == "ndjson", f"{TABLE.name}: {kind} is no way to send anything"
+    assert kind == "ndjson", f"{MATRIX_FILE.name}: unknown kind of request {kind}"
     return {"data": text, "headers": {"Content-Type": "application/x-ndjson"}}
 
 
-def filled(text: str, values: dict) -> str:
-    return re.sub(r"\{(\w+)\}", lambda gap: str(values[gap[1]]), text)
+def fill_placeholders(text: str, values: dict) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text)
 
 
-def missing(thing_id: str) -> str:
-    """An id of the same kind that nobody has."""
-    return thing_id.partition("_")[0] + "_" + secrets.token_hex(13)
+def make_unknown_id(resource_id: str) -> str:
+    """Return an id of the same kind that does not exist."""
+    return resource_id.partition("_")[0] + "_" + secrets.token_hex(13)
 
 
 @cache
-def _everything() -> list[tuple[sa.Table, str]]:
-    """What asks for all rows of each table."""
+def _select_statements() -> list[tuple[sa.Table, str]]:
+    """Return each table with the statement that selects all its rows."""
     return [(table, str(sa.select(table))) for table in db.metadata.sorted_tables]
 
 
 class Snapshot:
-    """Every row of every table as the database had them; `kept_` and its name is the copy from which each is put back.
+    """All rows of all tables, to restore them later from tables named `snapshot_…`.
 
-    The database copies by itself: whatever comes here and goes back might not be the same, as a JSON null is not.
+    The database makes the copies: a value that passes through Python may change, as a JSON null does.
     """
 
     def __init__(self):
-        self.plain = self._plain()
+        self.rows = self._read_rows()
         with db.engines[AUTOCOMMIT_BIND].connect() as connection:
             for table in db.metadata.sorted_tables:
-                connection.exec_driver_sql(f"CREATE TABLE kept_{table.name} AS SELECT * FROM {table.name}")  # noqa: S608
+                connection.exec_driver_sql(f"CREATE TABLE snapshot_{table.name} AS SELECT * FROM {table.name}")  # noqa: S608
 
     @staticmethod
-    def _plain() -> dict:
-        """The rows as the driver gives them, which is quick and enough to compare."""
+    def _read_rows() -> dict:
+        """Return the rows as the driver does, which is fast and enough to compare."""
         with db.engines[AUTOCOMMIT_BIND].connect() as connection:
             cursor = connection.connection.cursor()
-            if db.engine.dialect.name == "postgresql":  # all at once: each question more would be a way there and back
-                cursor.execute("; ".join(text for _, text in _everything()))
-                return {table: (cursor.fetchall(), cursor.nextset())[0] for table, _ in _everything()}
-            return {table: cursor.execute(text).fetchall() for table, text in _everything()}
+            if db.engine.dialect.name == "postgresql":  # in one round trip
+                cursor.execute("; ".join(text for _, text in _select_statements()))
+                return {table: (cursor.fetchall(), cursor.nextset())[0] for table, _ in _select_statements()}
+            return {table: cursor.execute(text).fetchall() for table, text in _select_statements()}
 
     def restore(self) -> list[str]:
-        """Make the tables hold these rows again, constraints asleep; the names of those that had changed."""
-        now, changed = self._plain(), []
-        for table, rows in self.plain.items():
+        """Restore the rows with constraints disabled. Returns the names of the tables that had changed."""
+        now, changed = self._read_rows(), []
+        for table, rows in self.rows.items():
             if rows != now[table] and sorted(map(repr, rows)) != sorted(map(repr, now[table])):
                 changed.append(table)
         if changed:
-            self._put_back(changed)
+            self._restore_tables(changed)
         return [table.name for table in changed]
 
-    def _put_back(self, tables):
-        statements = "; ".join(_put_back(table) for table in tables)
+    def _restore_tables(self, tables):
+        statements = "; ".join(_restore_statements(table) for table in tables)
         with db.engines[AUTOCOMMIT_BIND].connect() as connection:
             raw = connection.connection
             if db.engine.dialect.name == "postgresql":
@@ -419,6 +427,6 @@ class Snapshot:
 
 
 @cache
-def _put_back(table) -> str:
+def _restore_statements(table) -> str:
     columns = ", ".join(f'"{column.name}"' for column in table.c)
-    return f"DELETE FROM {table.name}; INSERT INTO {table.name} ({columns}) SELECT {columns} FROM kept_{table.name}"  # noqa: S608
+    return f"DELETE FROM {table.name}; INSERT INTO {table.name} ({columns}) SELECT {columns} FROM snapshot_{table.name}"  # noqa: S608

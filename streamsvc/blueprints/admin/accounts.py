@@ -21,7 +21,7 @@ from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db, lock_row
 
 bp = Blueprint(
-    "operator accounts",
+    "admin accounts",
     __name__,
     url_prefix="/v1/admin/accounts",
     description="Find, import, disable and sign out viewers' accounts.",

@@ -19,7 +19,10 @@ from streamsvc.security.authentication import current_operator, operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint(
-    "api keys", __name__, url_prefix="/v1/admin/api-keys", description="API keys for programs that operate the service."
+    "admin API keys",
+    __name__,
+    url_prefix="/v1/admin/api-keys",
+    description="API keys for programs that operate the service.",
 )
 
 
@@ -31,7 +34,7 @@ bp = Blueprint(
 def create_api_key(body):
     """Create an API key.
 
-    The token is returned only once. Operators need a recent reauthentication: 403 `reauthentication_required`.
+    The token is returned only once. A signed-in operator needs a recent reauthentication.
     """
     current_operator().require_recent_authentication()
     if body["expires_at"] and body["expires_at"] <= clock.now():
@@ -61,8 +64,8 @@ def list_api_keys(query):
 def revoke_api_key(key_id):
     """Revoke an API key.
 
-    Its next use is refused, and impersonation sessions that it started end. Operators need a recent
-    reauthentication: 403 `reauthentication_required`.
+    Its next use is refused, and impersonation sessions that it started end. A signed-in operator needs a recent
+    reauthentication.
     """
     current_operator().require_recent_authentication()
     revocation = (

@@ -11,7 +11,7 @@ from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import fetch_one
 
-bp = Blueprint("audit", __name__, url_prefix="/v1/admin/audit", description="The audit log.")
+bp = Blueprint("admin audit log", __name__, url_prefix="/v1/admin/audit", description="The audit log.")
 
 
 @bp.route("")
@@ -36,8 +36,8 @@ def list_audit_events(query):
 def get_audit_chain():
     """Verify the audit log's hash chain.
 
-    `first_break` is the first row that was changed or removed, null if there is none. Store `head` outside the
-    service: comparing it later also detects a log that was rewritten as a whole.
+    `first_break` is the first row that was changed, removed or inserted, null if there is none. Store `head` outside
+    the service: comparing it later also detects a log that was rewritten as a whole.
     """
     newest = fetch_one(sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1))
     seq, head = newest or (0, None)

@@ -10,7 +10,7 @@ from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import current_operator, operator_only
 
 bp = Blueprint(
-    "impersonations",
+    "admin impersonations",
     __name__,
     url_prefix="/v1/admin/accounts",
     description="Read-only support sessions in a viewer's account.",

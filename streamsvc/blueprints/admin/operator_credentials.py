@@ -24,7 +24,7 @@ bp = Blueprint(
 def change_operator_password(body):
     """Change your operator password.
 
-    All other sessions of the operator end.
+    All your other operator sessions end.
     """
     operator = current_operator()
     credentials.check_operator_password_change(
@@ -39,9 +39,9 @@ def change_operator_password(body):
 @human_operator_only
 @bp.response(201, TotpSecret)
 def start_operator_totp():
-    """Start replacing your authenticator.
+    """Start replacing your operator authenticator.
 
-    The current one stays valid until the new one is confirmed.
+    The current one stays valid until the new one is confirmed. Requires a recent reauthentication.
     """
     operator = current_operator()
     operator.require_recent_authentication()
@@ -55,9 +55,9 @@ def start_operator_totp():
 @human_operator_only
 @bp.response(200, RecoveryCodes)
 def confirm_operator_totp(body):
-    """Confirm your new authenticator with a code.
+    """Confirm your new operator authenticator with a code.
 
-    It replaces the old one. All other sessions of the operator end.
+    It replaces the old one. All your other operator sessions end. Requires a recent reauthentication.
     """
     operator, now = current_operator(), clock.now()
     operator.require_recent_authentication()
@@ -72,9 +72,9 @@ def confirm_operator_totp(body):
 @human_operator_only
 @bp.response(200, RecoveryCodes)
 def replace_operator_recovery_codes():
-    """Replace your recovery codes.
+    """Replace your operator recovery codes.
 
-    Returns ten new codes, once; the old ones become invalid.
+    Returns ten new codes, once; the old ones become invalid. Requires a recent reauthentication.
     """
     operator = current_operator()
     operator.require_recent_authentication()

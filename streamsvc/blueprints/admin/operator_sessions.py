@@ -49,7 +49,7 @@ def create_operator_session(body):
 @human_operator_only
 @bp.response(200, CurrentOperatorSession)
 def get_current_operator():
-    """Retrieve the signed-in operator and the scopes of their role."""
+    """Retrieve the signed-in operator with their session and scopes."""
     return current_operator_view(current_operator())
 
 
@@ -57,7 +57,7 @@ def get_current_operator():
 @human_operator_only
 @bp.response(204)
 def delete_current_operator_session():
-    """Sign out.
+    """Sign out as an operator.
 
     The next use of the token is refused.
     """
@@ -69,9 +69,9 @@ def delete_current_operator_session():
 @human_operator_only
 @bp.response(204)
 def reauthenticate_operator(body):
-    """Reauthenticate with a code.
+    """Reauthenticate as an operator, with a code.
 
-    For ten minutes the session may create and revoke API keys and manage operators.
+    Opens a ten-minute window to create and revoke API keys, manage operators and change credentials.
     """
     operator = current_operator()
     credentials.verify_operator_reauthentication(operator.id, operator.session.session_id, body["totp"], clock.now())

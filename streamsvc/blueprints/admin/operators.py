@@ -48,7 +48,8 @@ def list_operators(query):
 def invite_operator(body):
     """Invite an operator by email.
 
-    Invited operators set their own password and authenticator.
+    Invited operators set their own password and authenticator. A signed-in operator needs a recent
+    reauthentication.
     """
     current_operator().require_recent_authentication()
     operator_id = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
@@ -76,7 +77,8 @@ def get_operator(operator_id):
 def update_operator(body, operator_id):
     """Change an operator's name, role or status.
 
-    Takes effect with the operator's next request. The last admin cannot be demoted: 409 `last_admin`.
+    Takes effect with the operator's next request. The last admin cannot be demoted or disabled: 409 `last_admin`. A
+    signed-in operator needs a recent reauthentication.
     """
     current_operator().require_recent_authentication()
     operator = people.update_operator(operator_id, body, clock.now())
@@ -91,7 +93,7 @@ def delete_operator(operator_id):
     """Remove an operator for good.
 
     The operator can still be retrieved by id, to which the audit log refers. The last admin cannot be removed:
-    409 `last_admin`.
+    409 `last_admin`. A signed-in operator needs a recent reauthentication.
     """
     current_operator().require_recent_authentication()
     people.remove_operator(operator_id, clock.now())
@@ -114,8 +116,8 @@ def delete_operator_sessions(operator_id):
 def reset_operator(operator_id):
     """Reset an operator's credentials.
 
-    Removes password and authenticator at once and emails a new invitation. Operators never set each other's
-    passwords.
+    Removes password and authenticator at once and emails a new invitation: operators never set each other's passwords.
+    The last admin cannot be reset: 409 `last_admin`. A signed-in operator needs a recent reauthentication.
     """
     current_operator().require_recent_authentication()
     return people.reset_operator(operator_id, clock.now())

@@ -71,7 +71,7 @@ def close_account():
     """Close your account.
 
     Ends the subscription and all sessions at once. The emailed token restores the account within the grace period;
-    afterwards everything is erased that tax law does not require to be kept. Needs a recent reauthentication.
+    afterwards everything is erased that tax law does not require to be kept. Requires a recent reauthentication.
     """
     require_recent_authentication()
     closing.close_account(current_viewer().account_id, clock.now())
@@ -101,7 +101,7 @@ def restore_account(body):
 def export_account():
     """Export your personal data.
 
-    Everything stored about the account, by table. Needs a recent reauthentication.
+    Everything stored about the account, by table. Requires a recent reauthentication.
     """
     require_recent_authentication()
     export = personal_data.export_personal_data(current_viewer().account_id, clock.now())

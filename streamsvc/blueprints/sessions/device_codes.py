@@ -64,7 +64,7 @@ def create_device_code(body):
 def authorize_device(form):
     """Start a device authorization (OAuth).
 
-    The same for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
+    The same as `POST /v1/device-codes` for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
     """
     authorization = _start_device_code({"name": form["device_name"], "kind": "tv"})
     db.session.commit()
@@ -77,7 +77,8 @@ def authorize_device(form):
 def look_up_device_code(body):
     """Look up a device code.
 
-    Shows which device is waiting, to be confirmed before approving it. A POST because every attempt is counted.
+    Returns the device that is waiting, for the viewer to check before approving it. A POST because every attempt is
+    counted.
     """
     hit_address_limit(limits.SECRET_BY_ADDRESS, current_request_facts())
     return device_codes.get_pending_device_code(body["user_code"], clock.now())

@@ -96,7 +96,7 @@ def create_oidc_session(body):
     """Complete a sign-in at an identity provider.
 
     Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
-    factor are asked for it: 401 `second_factor_required`.
+    factor need it too: 401 `second_factor_required`.
     """
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
@@ -120,7 +120,10 @@ def create_oidc_session(body):
 @bp.arguments(LinkOptions)
 @bp.response(200, AuthorizationUrl)
 def start_identity_link(body):
-    """Start linking an identity to your account."""
+    """Start linking an identity to your account.
+
+    Requires a recent reauthentication.
+    """
     require_recent_authentication()
     url = oidc_identities.start_provider_sign_in(
         "oidc_link", body["provider"], clock.now(), session_id=current_viewer().row.session_id
@@ -136,7 +139,7 @@ def start_identity_link(body):
 def create_identity(body):
     """Link an identity to your account.
 
-    Takes the parameters of the provider's redirect.
+    Takes the parameters of the provider's redirect. Requires a recent reauthentication.
     """
     require_recent_authentication()
     row, now = current_viewer().row, clock.now()
@@ -159,7 +162,7 @@ def list_identities(query):
 def delete_identity(identity_id):
     """Unlink an identity.
 
-    You can still sign in by magic link or by resetting the password.
+    You can still sign in by magic link or by resetting the password. Requires a recent reauthentication.
     """
     require_recent_authentication()
     identity = Identity.of(current_viewer().account_id, identity_id)

@@ -51,7 +51,8 @@ def create_magic_link(body):
 def create_magic_link_session(body):
     """Sign in with a magic link.
 
-    In the browser that requested it. Accounts with a second factor are asked for it: 401 `second_factor_required`.
+    Takes the emailed token, in the browser or app that requested it. Accounts with a second factor need it too: 401
+    `second_factor_required`.
     """
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)

@@ -35,7 +35,10 @@ bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with
 @bp.route("/passkeys/options", methods=["POST"])
 @bp.response(200, BrowserJson)
 def start_passkey_registration():
-    """Create options for registering a passkey."""
+    """Create options for registering a passkey.
+
+    Requires a recent reauthentication.
+    """
     require_recent_authentication()
     row = current_viewer().row
     options = passkeys.start_passkey_registration(row.account_id, row.email, row.session_id, clock.now())
@@ -48,7 +51,10 @@ def start_passkey_registration():
 @idempotent()
 @bp.response(201, PasskeyOut)
 def create_passkey(body):
-    """Register a passkey."""
+    """Register a passkey.
+
+    Takes the authenticator's response to the options. Requires a recent reauthentication.
+    """
     require_recent_authentication()
     row = current_viewer().row
     return passkeys.complete_passkey_registration(
@@ -67,7 +73,10 @@ def list_passkeys(query):
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
 @bp.response(204)
 def delete_passkey(passkey_id):
-    """Delete a passkey."""
+    """Delete a passkey.
+
+    Requires a recent reauthentication.
+    """
     require_recent_authentication()
     passkey = Passkey.of(current_viewer().account_id, passkey_id)
     if passkey is None:

@@ -29,7 +29,7 @@ bp = Blueprint(
 def change_password(body):
     """Change your password.
 
-    All other sessions end.
+    All other sessions end. A wrong `current_password` is 422 `invalid_credentials`.
     """
     row = current_viewer().row
     accounts.check_password_strength(body["password"], row.email, row.account_name)
@@ -47,7 +47,8 @@ def change_password(body):
 def request_email_change(body):
     """Change your email address.
 
-    Takes effect when the new address confirms. The old address is notified and can undo the change for a week.
+    Takes effect when the new address is confirmed. The old address is notified and can undo the change for a week.
+    Requires a recent reauthentication.
     """
     require_recent_authentication()
     email_changes.start_email_change(current_viewer().account_id, body["email"], current_request_facts(), clock.now())

@@ -36,7 +36,7 @@ def create_profile(body):
     """Create a profile.
 
     409 `profile_limit` beyond the plan's limit. A profile that shows more titles than every other profile without a
-    PIN needs a recent reauthentication.
+    PIN requires a recent reauthentication.
     """
     viewer = current_viewer()
     if exceeds_open_profiles(viewer.profiles, body):
@@ -58,7 +58,7 @@ def get_profile(profile_id):
 def update_profile(body, profile_id):
     """Update a profile.
 
-    Loosening its maturity limit needs a recent reauthentication.
+    Loosening its maturity limit requires a recent reauthentication.
     """
     profile = _get_own_profile(profile_id)
     if loosens_restrictions(profile.max_age, profile.kids, body):
@@ -88,7 +88,7 @@ def delete_profile(profile_id):
 def set_profile_pin(body, profile_id):
     """Set a profile's PIN.
 
-    Needs a recent reauthentication.
+    Requires a recent reauthentication.
     """
     require_recent_authentication()
     if Profile.find_row(current_viewer().account_id, profile_id) is None:
@@ -103,7 +103,7 @@ def set_profile_pin(body, profile_id):
 def delete_profile_pin(profile_id):
     """Remove a profile's PIN.
 
-    Needs a recent reauthentication.
+    Requires a recent reauthentication.
     """
     require_recent_authentication()
     profiles.set_pin(_get_own_profile(profile_id), None)

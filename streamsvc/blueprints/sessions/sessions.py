@@ -80,8 +80,8 @@ def create_session(body):
 def get_current_session():
     """Retrieve the current session.
 
-    A front end's credential check: session, account, profiles, subscription and entitlements in one consistent
-    read.
+    For front ends that check a viewer's token. Session, account, profiles, subscription and entitlements come from one
+    consistent read.
     """
     response = json_response(msgspec.json.encode(current_session_view(current_viewer())))
     response.headers["ETag"] = etag = f'"{hashlib.sha256(response.get_data()).hexdigest()[:32]}"'
@@ -115,7 +115,7 @@ def select_profile(body):
     """Select the profile that is watching.
 
     A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
-    needs a recent reauthentication, because without a profile the whole account is open.
+    requires a recent reauthentication, because without a profile the whole account is open.
     """
     viewer, profile_id = current_viewer(), body["profile_id"]
     if profile_id is None:
@@ -192,9 +192,9 @@ def list_sessions(query):
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
 def delete_other_sessions():
-    """End all other sessions.
+    """End all your other sessions.
 
-    All trusted devices lose their trust, this one included.
+    Pending television sign-ins are denied, and all trusted devices lose their trust, this one included.
     """
     viewer = current_viewer()
     for session_id in Session.revoke_all(viewer.account_id, clock.now(), Session.id != viewer.row.session_id):

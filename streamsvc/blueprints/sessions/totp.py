@@ -13,7 +13,7 @@ from streamsvc.security.authentication import current_viewer, require_recent_aut
 from streamsvc.storage.database import db
 
 bp = Blueprint(
-    "second factors",
+    "two-factor authentication",
     __name__,
     url_prefix="/v1/account/totp",
     description="Two-factor authentication by authenticator app.",
@@ -36,7 +36,7 @@ def get_totp():
 def start_totp():
     """Start setting up an authenticator app.
 
-    Takes effect once a code confirms it. Calling it again replaces the secret.
+    Takes effect once a code confirms it. Calling it again replaces the secret. Requires a recent reauthentication.
     """
     require_recent_authentication()
     row = current_viewer().row
@@ -50,7 +50,8 @@ def start_totp():
 def confirm_totp(body):
     """Confirm the authenticator app with a code.
 
-    From now on every sign-in asks for a code. The recovery codes are returned only once.
+    From now on every sign-in asks for a code. The recovery codes are returned only once. Requires a recent
+    reauthentication.
     """
     require_recent_authentication()
     codes = second_factor.complete_totp_enrollment(current_viewer().account_id, body["code"], clock.now())
@@ -62,7 +63,10 @@ def confirm_totp(body):
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
 def delete_totp():
-    """Turn two-factor authentication off."""
+    """Turn two-factor authentication off.
+
+    Requires a recent reauthentication.
+    """
     require_recent_authentication()
     second_factor.delete_totp(current_viewer().account_id, clock.now())
     db.session.commit()
@@ -73,7 +77,7 @@ def delete_totp():
 def replace_recovery_codes():
     """Replace your recovery codes.
 
-    Returns ten new codes, once; the old ones become invalid.
+    Returns ten new codes, once; the old ones become invalid. Requires a recent reauthentication.
     """
     require_recent_authentication()
     row = current_viewer().row
