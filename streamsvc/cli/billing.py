@@ -67,8 +67,9 @@ def audit_billing():
 def import_billing(file, dry_run):
     """Import active subscribers from another system.
 
-    FILE is NDJSON, one subscriber per line (docs/import-subscribers.md). No subscriber is charged before the day through which
-    they have already paid. Importing the same file again changes nothing. Exits with 1 if a line was rejected.
+    FILE is NDJSON, one subscriber per line (docs/import-subscribers.md). No subscriber is charged before the day
+    through which they have already paid. Importing the same file again changes nothing. Exits with 1 if a line was
+    rejected.
     """
     with Path(file).open("rb") as lines:
         line_count = sum(1 for _ in lines)
