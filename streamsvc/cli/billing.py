@@ -15,7 +15,7 @@ from streamsvc.operations.billing.subscriptions.renewal import process_due_subsc
 from streamsvc.storage.database import db, fetch_all
 
 DUE_SUBSCRIPTIONS = sa.select(Subscription.id).where(
-    Subscription.due_at <= sa.bindparam("now"), Subscription.parked_at.is_(None)
+    Subscription.due_at <= sa.bindparam("now"), Subscription.billing_held_at.is_(None)
 )
 
 

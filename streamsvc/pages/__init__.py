@@ -1,1 +1,1 @@
-"""Pages for people."""
+"""HTML pages: the API documentation, invoices and the demo storefront."""

@@ -195,7 +195,7 @@ def test_the_new_price_waits_for_a_period_that_starts_after_its_day():
     ]
 
 
-def test_days_without_access_are_credited_when_the_ladder_is_climbed_back():
+def test_days_without_access_are_credited_after_recovery():
     """KB-027: blocked from 10 to 20 July inside 30 June - 31 July."""
     price = fact.PriceTerms("shotgun-monthly", 24995, Interval("month"), 30)
     started = fact.Started("e0", date(2012, 5, 1), price, date(2012, 5, 1), None, 30)

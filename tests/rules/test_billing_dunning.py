@@ -23,7 +23,7 @@ def test_the_step_follows_the_age_of_the_earliest_unpaid_invoice(today, step):
     assert EIGHT_DAYS.stage(None, today) == "clear"
 
 
-def test_a_soft_decline_is_tried_again_on_the_days_of_the_schedule():
+def test_a_soft_decline_is_retried_on_the_days_of_the_schedule():
     tried, today = [], FAILED
     while (today := EIGHT_DAYS.next_retry_on(FAILED, today, "insufficient_funds")) is not None:
         tried.append(str(today))
@@ -31,12 +31,12 @@ def test_a_soft_decline_is_tried_again_on_the_days_of_the_schedule():
 
 
 @pytest.mark.parametrize("code", ["stolen_card", "authentication_required", "payment_method_required"])
-def test_a_hard_decline_waits_for_the_payer(code):
+def test_a_hard_decline_waits_for_the_customer(code):
     """ST-011."""
     assert EIGHT_DAYS.next_retry_on(FAILED, FAILED, code) is None
 
 
-def test_a_decline_code_may_have_days_of_its_own():
+def test_a_decline_code_can_have_its_own_retry_days():
     ladder = DunningSchedule.parse(
         "retry=1,3 retry.insufficient_funds=9,2 retry.expired_card=never warn=0 suspend=7 cancel=21"
     )

@@ -29,7 +29,7 @@ def off(amount=None, percent=None):
         (0, [off(12)], []),
     ],
 )
-def test_coupons_stack_each_on_what_the_one_before_left(subtotal, coupons, expected):
+def test_each_coupon_applies_to_what_the_previous_one_left(subtotal, coupons, expected):
     """LG-025, LG-026."""
     totals = compute_totals([position(subtotal)], coupons)
     assert [amount for _, amount in totals.discounts] == expected
@@ -52,7 +52,7 @@ def test_a_fixed_coupon_is_shared_over_lines_with_different_rates():
     assert (totals.subtotal_minor - totals.discount_minor, totals.total_minor) == (19000, 20900)
 
 
-def test_tax_inside_the_price_does_not_change_the_total():
+def test_included_tax_does_not_change_the_total():
     totals = compute_totals([position(1199, 20, inclusive=True)])
     assert (totals.total_minor, totals.tax_minor) == (1199, 200)
 
@@ -74,7 +74,7 @@ def test_account_credit_covers_the_total_and_never_more():
 @pytest.mark.parametrize(
     ("price", "days", "of", "amount"), [(10000, 15, 31, 4839), (10000, 10, 31, 3226), (1000, 10, 31, 323)]
 )
-def test_an_amount_is_rounded_and_never_the_fraction(price, days, of, amount):
+def test_the_amount_is_rounded_but_never_the_fraction(price, days, of, amount):
     """OM-005 and UB-001."""
     assert round_half_up(price * days, of) == amount
     assert round_half_up(100000, 3) == 33333

@@ -59,7 +59,7 @@ def drawn(chance):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_rules_agree_with_a_second_reckoning(seed):
+def test_the_rules_agree_with_a_second_implementation(seed):
     chance = random.Random(seed)
     for _ in range(LIVES):
         start, day, months, prices, changes, over, until = drawn(chance)

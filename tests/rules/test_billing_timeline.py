@@ -32,18 +32,18 @@ def test_halves_are_rounded_away_from_zero():
     assert [round_half_up(n, 2) for n in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
 
 
-def test_a_change_that_was_not_paid_for_did_not_happen():
+def test_an_unpaid_change_does_not_take_effect():
     changed = fact.PriceChanged("e1", april(16), LARGE, april(16))
     reverted = fact.Reverted("e2", april(16), "e1")
     assert told(life(changed, reverted)) == [("charge", "small", 1, 3000)]
 
 
-def test_a_scheduled_price_counts_from_the_very_day_it_may():
+def test_a_scheduled_price_applies_from_its_first_possible_day():
     planned = fact.PriceScheduled("e1", april(10), LARGE, date(2026, 5, 1))
     assert told(life(planned, until=date(2026, 5, 1)))[-1] == ("charge", "large", 1, 6000)
 
 
-def test_a_migration_passes_by_who_has_left_its_price():
+def test_a_migration_skips_customers_who_left_its_price():
     moved = fact.PriceScheduled("e1", april(2), fact.PriceTerms("third", 9, MONTH), april(2), only_from="small")
     planned = fact.PriceScheduled("e2", april(3), LARGE, april(3))
     timeline = replay_timeline(fact.Facts((fact.Started("e0", FIRST, SMALL, FIRST), planned, moved)), date(2026, 5, 1))
@@ -62,7 +62,7 @@ def test_introductory_periods_are_counted():
     assert [line.amount_minor for line in life(price=price, until=date(2026, 7, 1)).lines] == [100, 100, 3000, 3000]
 
 
-def test_a_line_is_credited_once_however_often_it_is_cut():
+def test_a_line_is_credited_once_even_if_cut_twice():
     back = fact.Suspended("e1", april(11), april(6), april(11))
     over = fact.Canceled("e2", april(11), april(1))
     credits = [line.amount_minor for line in life(back, over).lines if line.kind == "credit"]
@@ -76,14 +76,14 @@ def test_frozen_days_can_still_be_credited_after_a_pause():
     assert timeline.lines[-1].period.end == date(2026, 5, 11)
 
 
-def test_an_end_dated_back_before_a_pause_credits_no_frozen_day():
+def test_a_backdated_end_before_a_pause_credits_no_frozen_days():
     """25 of April's 30 days: five before the pause, twenty that it moved."""
     events = (fact.Paused("e1", april(11)), fact.Resumed("e2", april(21)), fact.Canceled("e3", april(25), april(6)))
     credits = [(line.days, line.amount_minor) for line in life(*events).lines if line.kind == "credit"]
     assert credits == [(5, -500), (20, -2000)]
 
 
-def test_a_bridge_waits_for_the_plan_that_it_belongs_to():
+def test_a_bridge_waits_for_the_plan_it_belongs_to():
     """14 of the 30 days to 15 May, at the price that begins in May."""
     moved = fact.AnchorMoved("e1", april(10), 15)
     planned = fact.PriceScheduled("e2", april(11), LARGE, april(11))
@@ -92,7 +92,7 @@ def test_a_bridge_waits_for_the_plan_that_it_belongs_to():
     assert (timeline.price, told(timeline)[-1]) == (LARGE, ("charge", "large", 1, 2800))
 
 
-def test_an_addon_that_is_paid_for_goes_along_when_the_trial_is_cut_or_drawn_out():
+def test_a_paid_addon_follows_a_shortened_or_extended_trial():
     """The trial of 20 days becomes one of none, or of 30: the add-on is credited, or charged, for the difference.
 
     20 of the 31 days to 21 April; ten of these twenty; ten of the 30 days to 1 May.
@@ -106,7 +106,7 @@ def test_an_addon_that_is_paid_for_goes_along_when_the_trial_is_cut_or_drawn_out
         assert [line.amount_minor for line in lines if line.item == "extra"][:2] == [200, expected]
 
 
-def test_who_cancels_in_a_pause_is_credited_from_where_it_began():
+def test_cancelling_during_a_pause_credits_from_its_start():
     events = (fact.Paused("e1", april(11)), fact.Canceled("e2", april(21), april(21)))
     assert told(life(*events))[-1] == ("credit", "small", 21, -2000)
 
@@ -118,17 +118,17 @@ def test_a_trial_that_is_paused_ends_later():
     assert told(timeline)[-1] == ("charge", "small", 16, 3000)
 
 
-def test_an_end_on_a_date_is_charged_up_to_that_date():
+def test_an_end_on_a_date_charges_up_to_that_date():
     ends = fact.EndScheduled("e1", april(2), date(2026, 5, 11))
     assert told(life(ends, until=date(2026, 6, 1)))[-1] == ("charge", "small", 1, round_half_up(3000 * 10, 31))
 
 
-def test_a_period_that_was_never_invoiced_is_not_after_the_end():
+def test_a_period_after_the_end_is_never_invoiced():
     over = fact.Canceled("e1", date(2026, 5, 3), date(2026, 5, 1))
     assert told(life(over, until=date(2026, 5, 3))) == [("charge", "small", 1, 3000)]
 
 
-def test_a_period_that_was_invoiced_is_credited_when_the_end_turns_out_to_lie_before_it():
+def test_an_invoiced_period_after_the_end_is_credited():
     started, over = fact.Started("e0", FIRST, SMALL, FIRST), fact.Canceled("e1", date(2026, 5, 3), date(2026, 5, 1))
     booked = {line.identity: fact.BookedLine(3000) for line in life(until=date(2026, 5, 2)).lines}
     assert told(replay_timeline(fact.Facts((started, over), booked), date(2026, 5, 3)))[-1] == (
@@ -139,7 +139,7 @@ def test_a_period_that_was_invoiced_is_credited_when_the_end_turns_out_to_lie_be
     )
 
 
-def test_a_subscriber_from_elsewhere_is_charged_when_what_they_paid_there_runs_out():
+def test_an_imported_subscriber_is_charged_when_their_paid_time_ends():
     came = fact.Imported("e0", april(10), SMALL, date(2026, 3, 20), april(20))
     timeline = replay_timeline(fact.Facts((came,)), date(2026, 5, 1))
     assert told(timeline) == [("charge", "small", 20, 3000)]
@@ -157,6 +157,6 @@ def test_a_subscriber_from_elsewhere_is_charged_when_what_they_paid_there_runs_o
         ((1000, MONTH), (229, Interval("week")), False),
     ],
 )
-def test_what_costs_more_for_the_same_time_is_an_upgrade(old, new, upgrade):
+def test_a_higher_price_for_the_same_time_is_an_upgrade(old, new, upgrade):
     prices = [fact.PriceTerms("p", amount, interval) for amount, interval in (old, new)]
     assert is_upgrade(*prices) is upgrade

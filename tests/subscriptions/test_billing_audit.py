@@ -119,7 +119,7 @@ def test_an_account_that_does_not_reconcile_is_not_billed_but_can_cancel(app, wo
 def test_listing_subscriptions_on_billing_hold_uses_the_index(app):
     with app.app_context():
         page = Subscription.select_on_billing_hold().order_by(Subscription.id.desc()).limit(25)
-        assert "ix_subscriptions_parked" in query_plan(page, prefer_indexes=True)
+        assert "ix_subscriptions_on_billing_hold" in query_plan(page, prefer_indexes=True)
 
 
 def test_clean_books_have_no_differences(app, ann):

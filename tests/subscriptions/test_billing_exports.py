@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from streamsvc.operations.accounts.exports import EXPORTED_COLUMNS, TABLES
+from streamsvc.operations.accounts.exports import EXPORTED_COLUMNS, EXPORTED_NAMES, TABLES
 from tests.worlds.billing_world import World
 
 
@@ -21,7 +21,8 @@ def test_all_data_can_be_exported(world, name):
     rows = [json.loads(line) for line in response.text.splitlines()]
     assert rows
     for row in rows:
-        assert row.keys() - {"lines"} == set(EXPORTED_COLUMNS[name].split())
+        columns = EXPORTED_COLUMNS[name].split()
+        assert row.keys() - {"lines"} == {EXPORTED_NAMES.get(column, column) for column in columns}
     if name == "invoices":
         assert [line["amount_minor"] for line in rows[0]["lines"]] == [1000]
     assert world.operator.get("/v1/admin/exports/secrets.ndjson").status_code == 404

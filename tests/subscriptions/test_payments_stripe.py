@@ -68,7 +68,7 @@ def test_cards_of_one_viewer_belong_to_one_customer(world, stripe):
     assert len([path for _, path, _, _ in stripe.requests if path == "/v1/customers"]) == 1
 
 
-def test_a_card_is_set_up_for_charges_without_its_payer(world, stripe):
+def test_a_card_is_set_up_for_off_session_charges(world, stripe):
     ann = world.person(card=None)
     answer = ann.post("/v1/payment-methods/setup")
     assert (answer.status_code, answer.json) == (201, {"provider": "stripe", "client_secret": "seti_secret"})
@@ -80,7 +80,7 @@ def test_a_card_is_set_up_for_charges_without_its_payer(world, stripe):
     assert asked["/v1/setup_intents"]["customer"] == asked["/v1/payment_intents"]["customer"]
 
 
-def test_a_decline_says_why_in_the_banks_words(world, stripe):
+def test_a_decline_has_the_banks_decline_code(world, stripe):
     ann = world.person(card="pm_card_chargeDeclinedInsufficientFunds")
     answer = ann.subscribe(world.plan("p", 1000))
     assert (answer.status_code, answer.json["decline_code"]) == (402, "insufficient_funds")
@@ -91,7 +91,7 @@ def test_a_token_that_stripe_does_not_know_is_refused(world, stripe):
     assert (answer.status_code, list(answer.json["errors"])) == (422, ["token"])
 
 
-def test_a_lost_reply_is_asked_for_again_under_the_same_key(world, stripe):
+def test_a_lost_response_is_retried_under_the_same_key(world, stripe):
     ann = world.person()
     stripe.lose_replies = 2  # the SDK itself tries twice
     assert ann.subscribe(world.plan("p", 1000)).json["status"] == "incomplete"
@@ -99,14 +99,14 @@ def test_a_lost_reply_is_asked_for_again_under_the_same_key(world, stripe):
     assert (ann.subscription()["status"], stripe.charged()) == ("active", [1000])
 
 
-def test_money_comes_back_through_stripe(world, stripe):
+def test_a_payment_is_refunded_through_stripe(world, stripe):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
     answer = world.operator.post(f"/v1/admin/invoices/{ann.invoices()[0]['id']}/refunds", {"amount_minor": 400})
     assert answer.json["status"] == "succeeded"
 
 
-def test_what_stripe_writes_with_other_digits_than_the_currency_has_is_charged_and_refunded_right(world, stripe):
+def test_currencies_that_stripe_writes_with_other_digits_are_charged_and_refunded_exactly(world, stripe):
     """ISK have none and are written with two; MGA have two and are written with none, so that part of one cannot be."""
     answers = []
     for currency, amount in (("ISK", 990), ("MGA", 990_000), ("MGA", 990_050), ("JPY", 990)):
@@ -121,7 +121,7 @@ def test_what_stripe_writes_with_other_digits_than_the_currency_has_is_charged_a
     assert answers[2].json["decline_code"] == "invalid_amount"
 
 
-def test_a_charge_in_doubt_for_longer_than_its_key_is_kept_is_looked_for(world, stripe):
+def test_a_charge_in_doubt_after_its_key_expired_is_searched_for(world, stripe):
     ann, price = world.person(), world.plan("p", 1000)
     stripe.lose_replies = 2
     assert ann.subscribe(price).json["status"] == "incomplete"
@@ -151,7 +151,7 @@ def test_a_refund_that_fails_later_is_the_customers_credit(world, stripe):
     assert ann.invoices()[0]["payments"][0]["refunded_minor"] == 0
 
 
-def test_a_payer_who_confirms_is_subscribed_when_stripe_tells(world, stripe):
+def test_a_confirmed_payment_subscribes_when_the_event_arrives(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     answer = ann.subscribe(world.plan("p", 1000))
     assert answer.json["next_action"] == {"type": "stripe", "client_secret": "secret"}
@@ -164,7 +164,7 @@ def test_a_payer_who_confirms_is_subscribed_when_stripe_tells(world, stripe):
     assert len(ann.invoices()[0]["payments"]) == 1
 
 
-def test_events_may_come_in_any_order_and_the_present_state_counts(world, stripe):
+def test_events_can_arrive_in_any_order_and_the_current_state_counts(world, stripe):
     """WH-001, WH-004: a late or repeated event changes nothing."""
     numbers = itertools.count(1)
     price = world.plan("p", 1000)
@@ -181,7 +181,7 @@ def test_events_may_come_in_any_order_and_the_present_state_counts(world, stripe
         assert [payment["status"] for payment in ann.invoices()[0]["payments"]] == ["succeeded"]
 
 
-def test_an_event_that_comes_before_the_reply_to_our_own_call_changes_nothing(world, stripe):
+def test_an_event_before_the_response_to_our_call_changes_nothing(world, stripe):
     """WH-003: one subscription, with the plan that was asked for."""
     cheap, dear = world.plan("cheap", 500), world.plan("dear", 1000)
     ann, heard = world.person(), []
@@ -200,7 +200,7 @@ def test_an_event_that_comes_before_the_reply_to_our_own_call_changes_nothing(wo
     assert cheap != shown["price"]["id"]
 
 
-def test_money_that_comes_after_we_gave_up_is_the_customers_credit(world, stripe):
+def test_money_that_arrives_after_the_payment_was_given_up_is_credited(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     ann.subscribe(world.plan("p", 1000))
     world.go_to("2026-01-16T12:00:00")
@@ -212,7 +212,7 @@ def test_money_that_comes_after_we_gave_up_is_the_customers_credit(world, stripe
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 1000}]
 
 
-def test_a_dispute_comes_out_the_same_in_whatever_order_it_is_told(world, stripe):
+def test_a_dispute_has_the_same_result_in_any_order_of_events(world, stripe):
     price, numbers, people = world.plan("p", 1000), itertools.count(1), []
     ends = {
         "won": (("funds_reinstated", "closed", "created"), ("paid", "succeeded")),
@@ -235,7 +235,7 @@ def test_a_dispute_comes_out_the_same_in_whatever_order_it_is_told(world, stripe
         assert (invoice["status"], invoice["payments"][0]["status"]) == outcome, order
 
 
-def test_a_dispute_is_owed_until_it_is_decided(world, stripe):
+def test_a_disputed_amount_is_owed_until_the_dispute_is_decided(world, stripe):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
     intent = about_intent(stripe)["id"]
@@ -245,7 +245,7 @@ def test_a_dispute_is_owed_until_it_is_decided(world, stripe):
     assert (ann.invoices()[0]["status"], ann.subscription()["status"]) == ("open", "past_due")
 
 
-def test_of_a_dispute_only_what_is_disputed_is_owed_again_and_never_more_than_was_paid(world, stripe):
+def test_only_the_disputed_amount_is_owed_again_and_never_more_than_was_paid(world, stripe):
     numbers, people, price = itertools.count(1), [], world.plan("p", 1000)
 
     def tell(person, kind, amount, status, currency="usd"):
@@ -282,7 +282,7 @@ def test_of_a_dispute_only_what_is_disputed_is_owed_again_and_never_more_than_wa
     assert [standing(person) for person in people[:2]] == [("open", 500, 400, 400), ("paid", 300, 0, 0)]
 
 
-def test_what_is_not_signed_by_stripe_has_no_effect(world, stripe):
+def test_an_unsigned_event_has_no_effect(world, stripe):
     told = event(1, "payment_intent.succeeded", {"object": "payment_intent", "id": "pi_1", "metadata": {}})
     old = int(clock.wall_time().timestamp()) - 600
     for answer in (callback(world, told, secret="whsec_other"), callback(world, told, at=old)):
@@ -290,7 +290,7 @@ def test_what_is_not_signed_by_stripe_has_no_effect(world, stripe):
     assert world.operator.client.post("/v1/webhooks/stripe", json=told).status_code == 400
 
 
-def test_an_event_about_nothing_of_ours_is_taken_and_forgotten(world, stripe):
+def test_an_event_about_an_unknown_object_is_accepted_and_ignored(world, stripe):
     told = event(1, "payment_intent.succeeded", {"object": "payment_intent", "id": "pi_1", "metadata": {}})
     assert callback(world, told).status_code == 204
     assert callback(world, event(2, "customer.created", {"object": "customer", "id": "cus_1"})).status_code == 204

@@ -19,7 +19,7 @@ def put(world, code, *prices):
     return world.operator.put(f"/v1/admin/plans/{code}", {"name": "P", "features": FEATURES, "prices": list(prices)})
 
 
-def test_a_plan_put_twice_is_the_same_plan(world):
+def test_putting_a_plan_twice_changes_nothing(world):
     first = put(world, "standard", price(999), price(899, "EUR", intro={"amount_minor": 1, "periods": 3}))
     again = put(world, "standard", price(999), price(899, "EUR", intro={"amount_minor": 1, "periods": 3}))
     assert first.status_code == again.status_code == 200
@@ -52,13 +52,13 @@ def test_plans_are_public_and_filtered_by_country_and_currency(world):
     assert client.get("/v1/plans/none").status_code == 404
 
 
-def test_only_an_operator_puts_plans(world):
+def test_only_operators_can_put_plans(world):
     ann = world.person()
     assert ann.put("/v1/admin/plans/x", {"name": "X", "prices": []}).status_code == 401
     assert world.operator.put("/v1/admin/plans/x", {"name": "X", "prices": [], "colour": 1}).status_code == 422
 
 
-def test_plans_may_be_kept_until_they_change(world):
+def test_plans_are_cacheable_until_they_change(world):
     put(world, "standard", price(999))
     client = world.operator.client
     for path in ("/v1/plans", "/v1/plans/standard"):

@@ -66,7 +66,7 @@ def step(person, what, **body):
     assert answer.status_code == 200, answer.json
 
 
-def test_mrr_moves_as_told(story):
+def test_mrr_movements_add_up(story):
     rows = report(story, "revenue")["mrr"]
     usd = {row["period"]: figures(row) for row in rows if row["currency"] == "USD"}
     assert usd == {
@@ -86,7 +86,7 @@ def figures(row):
     return tuple(row[f"{name}_minor"] for name in names)
 
 
-def test_churn_tells_who_chose_to_leave(story):
+def test_churn_separates_voluntary_from_involuntary(story):
     rows = report(story, "retention")["subscribers"]
     names = ("opening", "new", "reactivated", "churned_voluntary", "churned_involuntary", "closing", "churn_percent")
     assert [tuple(row[name] for name in names) for row in rows] == [
@@ -99,19 +99,19 @@ def test_churn_tells_who_chose_to_leave(story):
     ]
 
 
-def test_one_of_two_trials_was_paid_on(story):
+def test_one_of_two_trials_converts(story):
     january, february, *_ = report(story, "retention")["trials"]
     assert (january["ended"], january["converted"], january["conversion_percent"]) == (2, 1, 50.0)
     assert (february["ended"], february["conversion_percent"]) == (0, None)
 
 
-def test_a_cohort_tells_how_long_newcomers_stay(story):
+def test_a_cohort_shows_how_long_subscribers_stay(story):
     january, *later = report(story, "retention")["cohorts"]
     assert (january["size"], january["staying"]) == (5, [5, 5, 4, 3, 3, 4])
     assert {row["size"] for row in later} == {0}
 
 
-def test_revenue_is_the_ledgers_and_is_the_same_by_plan_country_and_tax(story):
+def test_revenue_matches_the_ledger_by_plan_country_and_tax(story):
     told = report(story, "revenue")
     january = {row["currency"]: row for row in told["revenue"] if row["period"] == "2026-01"}
     usd, eur = january["USD"], january["EUR"]
@@ -145,7 +145,7 @@ def test_revenue_by_plan_country_and_tax_rate(story):
     assert (french["tax_name"], french["percent"], french["tax_minor"]) == ("TVA", 20.0, 2000)
 
 
-def test_refunds_and_credit_notes_take_away_what_they_gave_back(world):
+def test_refunds_and_credit_notes_reduce_revenue(world):
     ann = world.person()
     ann.subscribe(world.plan("p", 1000))
     invoice = ann.invoices()[0]["id"]
@@ -159,12 +159,12 @@ def test_refunds_and_credit_notes_take_away_what_they_gave_back(world):
     assert (told["by_plan"][0]["revenue_minor"], told["mrr"][0]["closing_minor"]) == (700, 1000)
 
 
-def test_what_is_written_off_is_told(story):
+def test_write_offs_are_reported(story):
     rows = report(story, "revenue")["revenue"]
     assert sum(row["written_off_minor"] for row in rows) > 0
 
 
-def test_a_coupon_that_recurs_lowers_mrr_and_an_introductory_price_counts_as_it_is(world):
+def test_recurring_coupons_and_introductory_prices_lower_mrr(world):
     for code, terms in (("half", {"percent_off": 50, "duration": "repeating", "periods": 2}), ("once", ONCE)):
         assert world.operator.put(f"/v1/admin/coupons/{code}", terms).status_code == 200
     ann, bob, cat = world.person(), world.person(), world.person()
@@ -180,7 +180,7 @@ def test_a_coupon_that_recurs_lowers_mrr_and_an_introductory_price_counts_as_it_
     ]
 
 
-def test_an_addon_counts_while_it_goes_along_and_makes_no_trial_a_paid_one(world):
+def test_an_addon_counts_in_mrr_but_does_not_convert_a_trial(world):
     """600 from January, gone on 20 March and back in April; beside a trial that nobody pays for."""
     base, extra = world.plan("base", 3000), world.plan("extra", 600)
     tried = world.plan("tried", 500, trial_days=14)
@@ -207,14 +207,14 @@ def test_an_addon_counts_while_it_goes_along_and_makes_no_trial_a_paid_one(world
 ONCE = {"amount_off_minor": 500, "currency": "USD", "duration": "once"}
 
 
-def test_a_report_by_the_day_has_one_row_a_day(story):
+def test_a_daily_report_has_one_row_per_day(story):
     rows = report(story, "revenue", "from=2026-02-09&to=2026-02-12&interval=day")["mrr"]
     usd = [(row["period"], row["closing_minor"]) for row in rows if row["currency"] == "USD"]
     assert usd == [("2026-02-09", 4500), ("2026-02-10", 5500), ("2026-02-11", 5500)]
 
 
 @pytest.mark.parametrize("name", ["revenue", "retention"])
-def test_csv_holds_the_same_figures_as_json(story, name):
+def test_csv_has_the_same_figures_as_json(story, name):
     told = report(story, name)
     answer = story.operator.get(f"/v1/admin/reports/{name}?{ALL}&format=csv")
     assert answer.content_type == "text/csv; charset=utf-8"
@@ -230,7 +230,7 @@ def test_csv_holds_the_same_figures_as_json(story, name):
                 assert row[column] == ("" if shown is None else str(shown))
 
 
-def test_reports_are_for_who_has_the_key(world):
+def test_reports_need_an_operators_key(world):
     ann = world.person()
     for name in ("revenue", "retention"):
         assert ann.get(f"/v1/admin/reports/{name}").status_code == 401
@@ -238,10 +238,10 @@ def test_reports_are_for_who_has_the_key(world):
 
 
 @pytest.mark.parametrize("query", ["from=2026-02-01&to=2026-01-01", "from=soon", "interval=hour", "format=xml", "q=1"])
-def test_a_report_of_nothing_sensible_is_refused(world, query):
+def test_an_invalid_report_query_is_refused(world, query):
     assert world.operator.get(f"/v1/admin/reports/revenue?{query}").status_code == 422
 
 
-def test_without_a_stretch_of_time_the_last_twelve_months_are_told(world):
+def test_a_report_defaults_to_the_last_twelve_months(world):
     told = report(world, "retention", "")
     assert (told["from"], told["to"], len(told["subscribers"])) == ("2025-02-01", "2026-01-16", 12)

@@ -52,12 +52,12 @@ def later(days, name, **payload):
     db.session.commit()
 
 
-def test_it_starts_where_the_settings_put_it_and_runs_on(sandbox, key):
+def test_the_clock_starts_where_the_settings_say_and_runs_on(sandbox, key):
     shown = sandbox.test_client().get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {key}"}).json["now"]
     assert START <= datetime.fromisoformat(shown) < START + timedelta(minutes=1)
 
 
-def test_what_was_done_before_the_settings_say_so_does_not_start_it(sandbox, key, monkeypatch):
+def test_earlier_activity_does_not_start_the_clock(sandbox, key, monkeypatch):
     def shown():
         answer = sandbox.test_client().get("/v1/sandbox/clock", headers={"Authorization": f"Bearer {key}"})
         return datetime.fromisoformat(answer.json["now"])
@@ -69,7 +69,7 @@ def test_what_was_done_before_the_settings_say_so_does_not_start_it(sandbox, key
     assert START <= shown() < START + timedelta(minutes=1)
 
 
-def test_what_falls_due_happens_in_time_order_at_the_moment_it_falls_due(sandbox, key, put):
+def test_due_jobs_run_in_order_of_time_at_their_moment(sandbox, key, put):
     later(30, "third")
     later(2, "first", then_in_days=5)
     later(40, "too late")
@@ -80,20 +80,20 @@ def test_what_falls_due_happens_in_time_order_at_the_moment_it_falls_due(sandbox
     assert all(now == seen for _, now, seen in happened)
 
 
-def test_it_only_moves_forward(put):
+def test_the_clock_only_moves_forward(put):
     assert put(START + timedelta(days=10)).status_code == 200
     answer = put(START + timedelta(days=9))
     assert (answer.status_code, answer.json["code"]) == (422, "clock_moves_forward")
 
 
-def test_one_moves_it_at_a_time(sandbox, put):
+def test_only_one_request_moves_the_clock_at_a_time(sandbox, put):
     put(START + timedelta(days=1))
     execute_write(db.update(SandboxClock).values(moving_until=clock.wall_time() + timedelta(seconds=30)))
     answer = put(START + timedelta(days=2))
     assert (answer.status_code, answer.json["code"]) == (409, "clock_is_moving")
 
 
-def test_a_job_that_fails_on_the_way_is_tried_again_on_the_way(sandbox, key, put):
+def test_a_job_that_fails_during_a_move_is_retried_during_the_move(sandbox, key, put):
     later(1, "fails", then_in_days="not a number")
     put(START + timedelta(days=2))
     assert len(happened) == jobs.MAX_ATTEMPTS
@@ -101,7 +101,7 @@ def test_a_job_that_fails_on_the_way_is_tried_again_on_the_way(sandbox, key, put
     assert moments == sorted(moments)
 
 
-def test_what_comes_every_day_is_done_once_on_the_way_at_its_last_moment(sandbox, put):
+def test_a_daily_job_runs_once_per_move_at_its_last_moment(sandbox, put):
     put(START + timedelta(days=400, hours=3))
     done = [(job.kind, job.run_at) for job in fetch_all(sa.select(jobs.Job).where(jobs.Job.done_at.is_not(None)))]
     assert [at for kind, at in sorted(done) if kind in DAILY] == [START + timedelta(days=400)] * len(DAILY)

@@ -44,7 +44,7 @@ def test_a_trial_costs_nothing_until_it_ends(world):
     assert ann.lines() == [("trial", "2026-01-15", "2026-02-14", 0), ("charge", "2026-02-14", "2026-03-14", 999)]
 
 
-def test_a_trial_without_a_card_ends_where_it_would_cost(world):
+def test_a_trial_without_a_card_ends_when_it_would_cost_something(world):
     ann = world.person(card=None)
     ann.subscribe(world.plan("standard", 999, trial_days=30))
     world.go_to("2026-02-15")
@@ -54,7 +54,7 @@ def test_a_trial_without_a_card_ends_where_it_would_cost(world):
 
 
 @pytest.mark.parametrize("how, status", [("pause", "paused"), ("invoice", "past_due")])
-def test_a_trial_without_a_card_waits_for_one_where_the_operator_says_so(app, monkeypatch, world, how, status):
+def test_a_trial_without_a_card_can_be_configured_to_pause(app, monkeypatch, world, how, status):
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].replace(trial_without_card=how))
     ann = world.person(card=None)
     ann.subscribe(world.plan("standard", 999, trial_days=30))
@@ -76,7 +76,7 @@ def test_one_trial_for_each_household_by_its_account_and_its_cards(world):
     assert dee.subscribe(price).json["status"] == "active"
 
 
-def test_a_trial_is_not_given_again_to_who_comes_back(world):
+def test_a_returning_customer_gets_no_second_trial(world):
     price = world.plan("standard", 999, trial_days=30)
     ann = world.person()
     ann.subscribe(price)
@@ -84,7 +84,7 @@ def test_a_trial_is_not_given_again_to_who_comes_back(world):
     assert ann.subscribe(price).json["status"] == "active"
 
 
-def test_a_start_in_the_future_is_paid_and_opened_on_its_day(world, monthly):
+def test_a_future_start_is_charged_and_opened_on_its_date(world, monthly):
     ann = world.person()
     answer = ann.subscribe(monthly, start_date="2026-02-01")
     assert (answer.status_code, answer.json["status"], answer.json["period"]) == (201, "incomplete", None)
@@ -95,7 +95,7 @@ def test_a_start_in_the_future_is_paid_and_opened_on_its_day(world, monthly):
     assert ann.lines() == [("charge", "2026-02-01", "2026-03-01", 999)]
 
 
-def test_a_start_in_the_future_with_a_trial_begins_with_the_trial(world):
+def test_a_future_start_with_a_trial_begins_with_the_trial(world):
     ann = world.person()
     ann.subscribe(world.plan("standard", 999, trial_days=10), start_date="2026-02-01")
     assert ann.subscription()["status"] == "incomplete"
@@ -105,7 +105,7 @@ def test_a_start_in_the_future_with_a_trial_begins_with_the_trial(world):
     assert (ann.subscription()["status"], world.charges()) == ("active", [999])
 
 
-def test_a_start_in_the_future_whose_payment_is_declined_leaves_nothing(world, monthly):
+def test_a_declined_future_start_leaves_no_subscription(world, monthly):
     ann = world.person(card="pm_card_chargeDeclined")
     ann.subscribe(monthly, start_date="2026-02-01")
     world.go_to("2026-02-01T06:00:00")
@@ -113,7 +113,7 @@ def test_a_start_in_the_future_whose_payment_is_declined_leaves_nothing(world, m
     assert [invoice["status"] for invoice in ann.invoices()] == ["void"]
 
 
-def test_two_requests_at_once_make_one_subscription(world, monthly):
+def test_two_parallel_requests_create_one_subscription(world, monthly):
     ann = world.person()
     ann.headers()
     with ThreadPoolExecutor(4) as at_once:
@@ -154,12 +154,12 @@ def test_a_declined_first_payment_leaves_no_subscription(world, monthly):
     assert ann.invoices()[-1]["number"] == "2026-000001"
 
 
-def test_without_a_card_nothing_is_sold(world, monthly):
+def test_a_paid_plan_needs_a_card(world, monthly):
     answer = world.person(card=None).subscribe(monthly)
     assert (answer.status_code, answer.json["decline_code"]) == (402, "payment_method_required")
 
 
-def test_a_payment_that_needs_its_payer_waits_for_them(world, monthly):
+def test_a_payment_that_needs_authentication_waits_for_the_customer(world, monthly):
     ann = world.person(card="pm_card_authenticationRequired")
     answer = ann.subscribe(monthly)
     assert (answer.status_code, answer.json["code"]) == (402, "authentication_required")
@@ -168,7 +168,7 @@ def test_a_payment_that_needs_its_payer_waits_for_them(world, monthly):
     assert (ann.subscription()["status"], world.charges()) == ("active", [999])
 
 
-def test_a_start_that_waits_gives_way_to_a_new_one(world, monthly):
+def test_a_waiting_start_is_replaced_by_a_new_one(world, monthly):
     ann = world.person(card="pm_card_authenticationRequired")
     ann.subscribe(monthly)
     good = ann.add_card()
@@ -183,7 +183,7 @@ def test_a_second_subscription_is_refused(world, monthly):
     assert (answer.status_code, answer.json["code"]) == (409, "already_subscribed")
 
 
-def test_the_same_key_charges_once_and_hears_the_same_answer(world, monthly):
+def test_the_same_key_charges_once_and_gets_the_same_response(world, monthly):
     ann = world.person()
     first = ann.post("/v1/subscriptions", {"price_id": monthly}, key="k1")
     again = ann.post("/v1/subscriptions", {"price_id": monthly}, key="k1")
@@ -206,7 +206,7 @@ def test_a_price_of_another_country_is_refused(world):
     assert world.person(country="DE").subscribe(price).status_code == 201
 
 
-def test_a_lost_reply_is_found_out_and_not_charged_again(world, monthly):
+def test_a_lost_response_is_looked_up_and_not_charged_again(world, monthly):
     ann = world.person()
     world.next_charge("timeout")
     assert ann.subscribe(monthly).json["status"] == "active"
@@ -221,7 +221,7 @@ def test_a_charge_that_never_arrived_is_sent_again_within_a_minute(world, monthl
     assert (ann.subscription()["status"], world.charges()) == ("active", [999])
 
 
-def test_a_declined_renewal_is_past_due_and_tried_again(world, monthly):
+def test_a_declined_renewal_is_past_due_and_retried(world, monthly):
     ann = world.person()
     ann.subscribe(monthly)
     world.next_charge("decline")

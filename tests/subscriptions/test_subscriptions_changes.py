@@ -36,7 +36,7 @@ def lines_told(invoice):
     return [[line[name] for name in names] for line in invoice["lines"]]
 
 
-def test_an_upgrade_counts_at_once_and_costs_the_difference(world, ann):
+def test_an_upgrade_takes_effect_at_once_and_costs_the_difference(world, ann):
     """ST-001."""
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(ten)
@@ -49,7 +49,7 @@ def test_an_upgrade_counts_at_once_and_costs_the_difference(world, ann):
     assert world.charges() == [1000, 500]
 
 
-def test_a_trial_is_not_left_by_a_change_that_is_declined(world, ann):
+def test_a_declined_change_does_not_end_the_trial(world, ann):
     tried, dear = world.plan("tried", 1000, trial_days=14), world.plan("dear", 2000)
     ann.subscribe(tried)
     world.next_charge("decline")
@@ -61,7 +61,7 @@ def test_a_trial_is_not_left_by_a_change_that_is_declined(world, ann):
     assert (ann.subscription()["trial_end"], world.charges()) == ("2026-04-03", [2000])
 
 
-def test_a_downgrade_waits_for_the_period_to_end_and_can_be_dropped(world, ann):
+def test_a_downgrade_waits_for_the_end_of_the_period_and_can_be_dropped(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(twenty)
     pending = act(ann, "plan-change", {"price_id": ten}).json["pending_change"]
@@ -72,7 +72,7 @@ def test_a_downgrade_waits_for_the_period_to_end_and_can_be_dropped(world, ann):
     assert (world.charges(), ann.subscription()["price"]["id"]) == ([2000, 1000], ten)
 
 
-def test_a_downgrade_now_leaves_credit_that_pays_what_comes(world, ann):
+def test_a_downgrade_now_leaves_credit_for_later_invoices(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(twenty)
     world.go_to("2026-04-16T08:00:00")
@@ -83,7 +83,7 @@ def test_a_downgrade_now_leaves_credit_that_pays_what_comes(world, ann):
     assert ann.invoices()[-1]["credit_applied_minor"] == 500
 
 
-def test_a_change_whose_payment_is_declined_did_not_happen(world, ann):
+def test_a_declined_change_does_not_take_effect(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(ten)
     world.go_to("2026-04-16T08:00:00")
@@ -97,7 +97,7 @@ def test_a_change_whose_payment_is_declined_did_not_happen(world, ann):
     assert world.charges() == [1000, 500]
 
 
-def test_while_the_money_for_a_change_may_be_on_its_way_nothing_else_changes(world, ann):
+def test_other_changes_are_refused_while_a_payment_is_in_flight(world, ann):
     small, middle, large = world.plan("p", 1000, 2000, 3000)
     ann.subscribe(small)
     world.go_to("2026-04-16T08:00:00")
@@ -111,7 +111,7 @@ def test_while_the_money_for_a_change_may_be_on_its_way_nothing_else_changes(wor
     assert act(ann, "plan-change", {"price_id": large}).status_code == 200
 
 
-def test_a_change_that_waits_for_its_payer_gives_way_to_another(world, ann):
+def test_a_change_waiting_for_authentication_is_replaced_by_another(world, ann):
     small, middle, large = world.plan("p", 1000, 2000, 3000)
     ann.subscribe(small)
     asks = ann.add_card("pm_card_authenticationRequired")
@@ -136,7 +136,7 @@ def test_another_interval_now_starts_a_full_period(world, ann):
     assert ann.subscription()["period"] == {"start": "2026-04-30", "end": "2027-04-30"}
 
 
-def test_a_preview_is_the_invoice_that_then_comes(world, ann):
+def test_a_preview_equals_the_invoice_that_follows(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     seen = ann.post("/v1/invoice-previews", {"price_id": ten}).json
     assert (seen["total_minor"], seen["next_renewal"]["date"]) == (1000, "2026-05-01")
@@ -170,7 +170,7 @@ def test_a_moved_anchor_keeps_what_is_paid_and_bridges_to_the_new_day(world, ann
     ]
 
 
-def test_cancelling_lets_the_paid_time_run_out(world, ann):
+def test_cancelling_keeps_access_for_the_paid_time(world, ann):
     ann.subscribe(world.plan("p", 1000))
     cancelled = act(ann, "cancellation", {"reason": "too expensive"}).json
     assert (cancelled["status"], cancelled["cancel_at"]) == ("active", "2026-05-01")
@@ -181,7 +181,7 @@ def test_cancelling_lets_the_paid_time_run_out(world, ann):
     assert undo(ann, "cancellation").json["code"] == "wrong_state"
 
 
-def test_a_cancellation_can_be_taken_back(world, ann):
+def test_a_cancellation_can_be_undone(world, ann):
     ann.subscribe(world.plan("p", 1000))
     act(ann, "cancellation")
     kept = undo(ann, "cancellation").json
@@ -214,7 +214,7 @@ def test_a_day_that_was_watched_is_not_credited(world, ann):
     assert ann.lines()[-1] == ("credit", "2026-04-30", "2026-05-01", -100)
 
 
-def test_a_cancellation_on_a_date_charges_until_then_and_credits_from_then(world, ann):
+def test_a_cancellation_on_a_date_charges_up_to_it_and_credits_after_it(world, ann):
     ann.subscribe(world.plan("p", 3100))
     assert act(ann, "cancellation", {"when": "now", "effective_date": "2026-05-11"}).json["cancel_at"] == "2026-05-11"
     world.go_to("2026-05-12")
@@ -225,7 +225,7 @@ def test_a_cancellation_on_a_date_charges_until_then_and_credits_from_then(world
 MONEY = ("total_minor", "tax_minor", "amount_due_minor", "due_date")
 
 
-def test_a_preview_of_an_end_to_come_shows_the_credit_that_is_then_given(world, ann):
+def test_a_preview_of_a_future_end_shows_the_credit_that_follows(world, ann):
     world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
     price, foreseen = world.plan("p", 3000), []
     dated = {"when": "now", "effective_date": "2026-04-21"}
@@ -259,7 +259,7 @@ def test_paid_days_are_frozen_by_a_pause(world, ann):
     assert world.charges() == [3000, 3000]
 
 
-def test_a_pause_may_end_on_a_day_of_the_accounts(world):
+def test_a_pause_can_end_on_a_civil_date_of_the_account(world):
     ben = world.person(zone="America/New_York")
     ben.subscribe(world.plan("p", 3000))
     assert act(ben, "pause", {"resumes_at": "2026-04-11"}).json["resumes_at"] == "2026-04-11T04:00:00Z"
@@ -274,7 +274,7 @@ def test_a_pause_can_be_ended_by_hand(world, ann):
     assert undo(ann, "pause").status_code == 409
 
 
-def test_what_is_overdue_blocks_a_change_until_a_card_works(world, ann):
+def test_an_overdue_invoice_blocks_changes_until_it_is_paid(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
     ann.subscribe(ten)
     world.next_charge("decline")
@@ -286,7 +286,7 @@ def test_what_is_overdue_blocks_a_change_until_a_card_works(world, ann):
     assert act(ann, "plan-change", {"price_id": twenty}).status_code == 200
 
 
-def test_a_card_that_paid_what_was_overdue_is_charged_from_then_on(world, ann):
+def test_a_card_that_paid_an_overdue_invoice_becomes_the_default(world, ann):
     ann.subscribe(world.plan("p", 1000, trial_days=10))
     bad = ann.add_card("pm_card_chargeCustomerFail")
     ann.put(f"/v1/payment-methods/{bad}/default")

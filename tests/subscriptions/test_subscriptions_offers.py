@@ -37,7 +37,7 @@ def totals(person):
         ({"amount_off_minor": 1500, "currency": "USD", "duration": "forever"}, [(1000, 0)] * 3),
     ],
 )
-def test_a_coupon_takes_off_what_it_says_for_as_long_as_it_says(world, price, terms, expected):
+def test_a_coupon_applies_its_discount_for_its_duration(world, price, terms, expected):
     coupon(world, "c", **terms)
     ann = world.person()
     answer = ann.subscribe(price, coupon="c")
@@ -59,7 +59,7 @@ def test_a_preview_knows_when_a_coupon_and_credit_run_out(world, price):
     assert [one["amount_due_minor"] for one in ann.invoices()] == [500, 0, 800]
 
 
-def test_a_coupon_is_used_by_the_period_that_a_change_begins(world, price):
+def test_a_period_started_by_a_change_uses_the_coupon(world, price):
     """Half for two periods: a month, and the year that takes its place."""
     coupon(world, "c", percent_off=50, duration="repeating", periods=2)
     ann = world.person()
@@ -70,7 +70,7 @@ def test_a_coupon_is_used_by_the_period_that_a_change_begins(world, price):
     assert ann.subscription()["discounts"] == []
 
 
-def test_a_coupon_is_redeemed_as_often_as_allowed(world, price):
+def test_a_coupon_can_be_redeemed_only_as_often_as_allowed(world, price):
     coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)
     ann, bob = world.person(), world.person()
     assert ann.get("/v1/coupons/c").json["percent_off"] == 50.0
@@ -95,19 +95,19 @@ def test_a_coupon_that_expired_or_is_for_another_currency_is_refused(world, pric
 
 
 @pytest.mark.parametrize("percent", [0, 100.5, -1, "1e999999", "NaN", "٢٠", " 20 ", "1_0", 0.00001, True, None, [], ""])
-def test_what_is_no_share_to_take_off_is_refused_as_that(world, percent):
+def test_an_invalid_percentage_is_refused(world, percent):
     answer = world.operator.put("/v1/admin/coupons/c", {"percent_off": percent, "duration": "once"})
     assert (answer.status_code, list(answer.json["errors"])) == (422, ["percent_off"])
 
 
-def test_a_coupon_is_given_back_when_the_first_payment_fails(world, price):
+def test_a_coupon_is_returned_when_the_first_payment_fails(world, price):
     coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)
     ann = world.person(card="pm_card_chargeDeclined")
     assert ann.subscribe(price, coupon="c").status_code == 402
     assert coupon(world, "c", percent_off=50, duration="once", max_redemptions=1)["redeemed"] == 0
 
 
-def test_a_coupon_is_not_used_by_an_invoice_that_is_made_void(world, price):
+def test_a_void_invoice_does_not_use_a_coupon(world, price):
     """B19."""
     coupon(world, "c", percent_off=50, duration="repeating", periods=2)
     ann = world.person()
@@ -119,7 +119,7 @@ def test_a_coupon_is_not_used_by_an_invoice_that_is_made_void(world, price):
     assert [invoice["total_minor"] for invoice in ann.invoices()] == [500, 500, 500, 1000]
 
 
-def test_a_credit_gives_back_what_was_paid_and_not_what_was_listed(world):
+def test_a_credit_returns_the_paid_price_not_the_list_price(world):
     cheap, dear = world.plan("p", 1000, 2000)
     coupon(world, "c", percent_off=50, duration="once")
     world.go_to("2026-04-01")
@@ -149,7 +149,7 @@ def test_a_gift_code_can_start_a_subscription_without_a_card(world, price):
     assert ann.subscribe(price, gift_code="GIFT-2026").json["status"] == "active"
 
 
-def test_goodwill_pays_the_open_invoice_first_and_the_rest_stays(world):
+def test_goodwill_pays_the_open_invoice_first_and_the_rest_remains(world):
     """KB-045."""
     world.go_to("2026-05-15")
     ann = world.person(card="pm_card_chargeCustomerFail")
@@ -165,7 +165,7 @@ def test_goodwill_pays_the_open_invoice_first_and_the_rest_stays(world):
     assert world.charges() == [19990]
 
 
-def test_credit_that_is_not_spent_can_be_taken_back_and_no_more(world):
+def test_only_unspent_credit_can_be_withdrawn(world):
     ann = world.person()
     path = f"/v1/admin/accounts/{ann.id}/credits"
     world.operator.post(path, {"amount_minor": 500, "currency": "USD"})
@@ -177,7 +177,7 @@ def test_credit_that_is_not_spent_can_be_taken_back_and_no_more(world):
     ("tax", "percent", "total", "contained"),
     [("exclusive", 20, 1200, 200), ("inclusive", 20, 1000, 167), ("exclusive", 8.875, 1089, 89)],
 )
-def test_tax_is_added_on_top_or_contained(world, tax, percent, total, contained):
+def test_tax_is_added_or_included(world, tax, percent, total, contained):
     assert world.operator.put("/v1/admin/tax-rates/US", {"percent": percent, "name": "VAT"}).status_code == 200
     ann = world.person()
     ann.subscribe(world.plan("p", 1000, tax=tax))

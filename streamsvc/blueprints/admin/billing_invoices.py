@@ -39,10 +39,10 @@ def list_all_invoices(query):
 
     Filter by `account_id`, or by `status=draft`.
     """
-    wanted = Invoice.select_drafts() if query["status"] else select(Invoice)
+    invoices = Invoice.select_drafts() if query["status"] else select(Invoice)
     if query["account_id"]:
-        wanted = wanted.where(Invoice.account_id == query["account_id"])
-    page = paginate_query(wanted, Invoice.id, query, "all invoices")
+        invoices = invoices.where(Invoice.account_id == query["account_id"])
+    page = paginate_query(invoices, Invoice.id, query, "all invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 

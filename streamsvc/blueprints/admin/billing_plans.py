@@ -22,7 +22,7 @@ def put_plan(body, code):
     A price that was sold is never changed: new terms create a new price that supersedes it.
     """
     if body["code"] not in (None, parse_path_value(Slug(), "code", code)):
-        raise Invalid(errors={"code": ["It is the one in the address."]})
+        raise Invalid(errors={"code": ["Must match the code in the URL."]})
     plan = replace_plan(code, body, clock.now())
     db.session.commit()
     return plan

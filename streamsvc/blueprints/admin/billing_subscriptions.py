@@ -46,12 +46,12 @@ def list_all_subscriptions(query):
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.
     """
-    wanted = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
+    subscriptions = Subscription.select_on_billing_hold() if query["parked"] else select(Subscription)
     if query["parked"] is False:
-        wanted = wanted.where(Subscription.parked_at.is_(None))
+        subscriptions = subscriptions.where(Subscription.billing_held_at.is_(None))
     if query["account_id"]:
-        wanted = wanted.where(Subscription.account_id == query["account_id"])
-    page = paginate_query(wanted, Subscription.id, query, "all subscriptions")
+        subscriptions = subscriptions.where(Subscription.account_id == query["account_id"])
+    page = paginate_query(subscriptions, Subscription.id, query, "all subscriptions")
     return page | {"items": [admin_subscription_view(row) for row in page["items"]]}
 
 
@@ -67,12 +67,12 @@ def create_account_subscription(body):
     """
     if db.session.get(Account, body["account_id"]) is None:
         raise NotFound
-    me = current_operator().id
+    operator_id = current_operator().id
     try:
-        subscription = subscribe_account(body["account_id"], body, clock.now(), me, current_key_id())
+        subscription = subscribe_account(body["account_id"], body, clock.now(), operator_id, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
-    audit.record_event("subscription_created", subscription.account_id, actor=me, subscription=subscription.id)
+    audit.record_event("subscription_created", subscription.account_id, actor=operator_id, subscription=subscription.id)
     return admin_subscription_view(subscription)
 
 
@@ -94,12 +94,12 @@ def cancel_any_subscription(body, subscription_id):
 
     An `effective_date` in the past credits the days since then.
     """
-    row, me = require_subscription(subscription_id), current_operator().id
-    shown = changes.apply_change(
-        row.id, lambda at: changes.cancel_subscription(at, body, me, backdate=True), clock.now()
+    row, operator_id = require_subscription(subscription_id), current_operator().id
+    subscription = changes.apply_change(
+        row.id, lambda aggregate: changes.cancel_subscription(aggregate, body, operator_id, backdate=True), clock.now()
     )
-    audit.record_event("subscription_canceled", row.account_id, actor=me, subscription=row.id)
-    return admin_subscription_view(shown)
+    audit.record_event("subscription_canceled", row.account_id, actor=operator_id, subscription=row.id)
+    return admin_subscription_view(subscription)
 
 
 @bp.route("/subscriptions/<subscription_id>/transfer", methods=["POST"])
@@ -112,12 +112,12 @@ def transfer_to_account(body, subscription_id):
 
     Paid days are transferred too; later invoices go to the new account.
     """
-    row, me = require_subscription(subscription_id), current_operator().id
+    row, operator_id = require_subscription(subscription_id), current_operator().id
     giver = row.account_id
-    shown = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), me))
+    subscription = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), operator_id))
     for account_id in (giver, body["account_id"]):
-        audit.record_event("subscription_transferred", account_id, actor=me, subscription=subscription_id)
-    return shown
+        audit.record_event("subscription_transferred", account_id, actor=operator_id, subscription=subscription_id)
+    return subscription
 
 
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
@@ -129,12 +129,12 @@ def release_billing_hold(subscription_id):
     Its books must reconcile again: 409 `does_not_add_up` lists the differences otherwise. What fell due meanwhile
     is billed at once.
     """
-    row, me = require_subscription(subscription_id), current_operator().id
-    reason = row.parked_reason
-    shown = holds.release_billing_hold(row.id, clock.now())
-    audit.record_event("subscription_taken_out", row.account_id, actor=me, subscription=row.id, reason=reason)
+    row, operator_id = require_subscription(subscription_id), current_operator().id
+    reason = row.billing_hold_reason
+    subscription = holds.release_billing_hold(row.id, clock.now())
+    audit.record_event("subscription_taken_out", row.account_id, actor=operator_id, subscription=row.id, reason=reason)
     db.session.commit()
-    return admin_subscription_view(shown)
+    return admin_subscription_view(subscription)
 
 
 @bp.route("/price-migrations")

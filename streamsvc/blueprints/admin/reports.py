@@ -45,8 +45,13 @@ def get_retention_report(query):
 
 def report_response(compute_report, query, schema):
     start, end = report_period(query)
-    made = {"start": start, "end": end, "interval": query["interval"], **compute_report(start, end, query["interval"])}
-    return made if query["format"] == "json" else csv_response(schema.dump(made))
+    report = {
+        "start": start,
+        "end": end,
+        "interval": query["interval"],
+        **compute_report(start, end, query["interval"]),
+    }
+    return report if query["format"] == "json" else csv_response(schema.dump(report))
 
 
 def report_period(query):

@@ -38,14 +38,16 @@ def change_plan(body, subscription_id):
     `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
     take effect: 402 `payment_failed`.
     """
-    return _apply(subscription_id, lambda at: changes.change_plan(at, body, current_viewer().account_id))
+    return _apply(subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id):
     """Drop a scheduled plan change."""
-    return _apply(subscription_id, lambda at: changes.cancel_scheduled_change(at, current_viewer().account_id))
+    return _apply(
+        subscription_id, lambda aggregate: changes.cancel_scheduled_change(aggregate, current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
@@ -56,7 +58,9 @@ def move_anchor(body, subscription_id):
 
     Paid days stay paid; a stub period bridges to the new day.
     """
-    return _apply(subscription_id, lambda at: changes.set_anchor_day(at, body["day"], current_viewer().account_id))
+    return _apply(
+        subscription_id, lambda aggregate: changes.set_anchor_day(aggregate, body["day"], current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
@@ -68,14 +72,16 @@ def cancel_subscription(body, subscription_id):
 
     At the end of the period, or now: then unused days are credited, and today counts as used.
     """
-    return _apply(subscription_id, lambda at: changes.cancel_subscription(at, body, current_viewer().account_id))
+    return _apply(
+        subscription_id, lambda aggregate: changes.cancel_subscription(aggregate, body, current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id):
     """Undo a scheduled cancellation."""
-    return _apply(subscription_id, lambda at: changes.undo_cancellation(at, current_viewer().account_id))
+    return _apply(subscription_id, lambda aggregate: changes.undo_cancellation(aggregate, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
@@ -88,12 +94,12 @@ def pause_subscription(body, subscription_id):
     Paid days are kept and continue after the pause.
     """
 
-    def begin(at):
+    def start_pause(aggregate):
         changes.pause_subscription(
-            at, resolve_moment(body["resumes_at"], at.subscription.time_zone), current_viewer().account_id
+            aggregate, resolve_moment(body["resumes_at"], aggregate.subscription.time_zone), current_viewer().account_id
         )
 
-    return _apply(subscription_id, begin)
+    return _apply(subscription_id, start_pause)
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
@@ -103,7 +109,9 @@ def resume_subscription(subscription_id):
 
     The paid period is extended by the length of the pause.
     """
-    return _apply(subscription_id, lambda at: changes.resume_subscription(at, current_viewer().account_id))
+    return _apply(
+        subscription_id, lambda aggregate: changes.resume_subscription(aggregate, current_viewer().account_id)
+    )
 
 
 @bp.route("/invoice-previews", methods=["POST"])

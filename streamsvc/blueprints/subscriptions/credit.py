@@ -27,10 +27,13 @@ def get_balance(query):
 
     The balance of each currency and its entries, newest first.
     """
-    me = current_viewer().account_id
-    entries = sa.select(LedgerEntry).where(LedgerEntry.account_id == me, LedgerEntry.book == "customer_credit")
+    account_id = current_viewer().account_id
+    entries = sa.select(LedgerEntry).where(LedgerEntry.account_id == account_id, LedgerEntry.book == "customer_credit")
     page = paginate_query(entries, LedgerEntry.id, query, "account credit")
-    return page | {"balances": list_credit_balances(me), "items": [credit_entry_view(entry) for entry in page["items"]]}
+    return page | {
+        "balances": list_credit_balances(account_id),
+        "items": [credit_entry_view(entry) for entry in page["items"]],
+    }
 
 
 @bp.route("/gift-redemptions", methods=["POST"])

@@ -73,7 +73,7 @@ def pay_invoice(body, invoice_id):
 
 def _get_own_invoice(invoice_id):
     """Return one of the viewer's invoices. Raises NotFound."""
-    found = Invoice.of(current_viewer().account_id, invoice_id)
-    if found is None:
+    invoice = Invoice.of(current_viewer().account_id, invoice_id)
+    if invoice is None:
         raise NotFound
-    return found
+    return invoice

@@ -21,8 +21,8 @@ bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", de
 @bp.response(200, page_of(PaymentMethodOut))
 def list_payment_methods(query):
     """List your payment methods, newest first."""
-    kept = PaymentMethod.select_active(current_viewer().account_id)
-    return paginate_query(kept, PaymentMethod.id, query, "payment methods")
+    active_methods = PaymentMethod.select_active(current_viewer().account_id)
+    return paginate_query(active_methods, PaymentMethod.id, query, "payment methods")
 
 
 @bp.route("", methods=["POST"])
@@ -34,8 +34,8 @@ def create_payment_method(body):
 
     Takes the provider's token. The first one becomes the default; overdue invoices are retried at once.
     """
-    me, now = current_viewer().account_id, clock.now()
-    method = methods.attach_payment_method(me, body["token"], now)
+    account_id, now = current_viewer().account_id, clock.now()
+    method = methods.attach_payment_method(account_id, body["token"], now)
     db.session.commit()
     methods.collect_overdue_invoices(method, now)
     return method

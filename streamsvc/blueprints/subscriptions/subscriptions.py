@@ -41,9 +41,9 @@ def create_subscription(body):
     Starts a trial or charges at once. A declined payment is 402 `payment_failed`; one that the customer must
     confirm is 402 `authentication_required` with `next_action`.
     """
-    me = current_viewer().account_id
+    account_id = current_viewer().account_id
     try:
-        subscription = subscribe_account(me, body, clock.now(), me, current_key_id())
+        subscription = subscribe_account(account_id, body, clock.now(), account_id, current_key_id())
     except IntegrityError:  # two requests at once: the database has the last word
         raise AlreadySubscribed from None
     return subscription_view(subscription)
@@ -58,7 +58,7 @@ def get_subscription(subscription_id):
 
 def get_own_subscription(subscription_id):
     """Return one of the viewer's subscriptions. Raises NotFound."""
-    found = Subscription.of(current_viewer().account_id, subscription_id)
-    if found is None:
+    subscription = Subscription.of(current_viewer().account_id, subscription_id)
+    if subscription is None:
         raise NotFound
-    return found
+    return subscription

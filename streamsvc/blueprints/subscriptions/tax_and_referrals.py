@@ -20,10 +20,10 @@ def get_tax_id():
 
     `reverse_charge` tells whether invoices leave the tax to the customer.
     """
-    kept = db.session.get(TaxId, current_viewer().account_id)
-    if kept is None:
+    tax_id = db.session.get(TaxId, current_viewer().account_id)
+    if tax_id is None:
         raise NotFound
-    return tax_id_view(kept)
+    return tax_id_view(tax_id)
 
 
 @bp.route("/tax-id", methods=["PUT"])
@@ -34,9 +34,9 @@ def set_tax_id(body):
 
     Once it is verified, invoices leave the tax to the customer (reverse charge).
     """
-    kept = tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
+    tax_id = tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
     db.session.commit()
-    return kept
+    return tax_id
 
 
 @bp.route("/tax-id", methods=["DELETE"])
@@ -57,12 +57,20 @@ def get_referral_code():
 
     Created at the first call. Also returns how many subscribers it has brought.
     """
-    me = current_viewer().account_id
-    told = {"code": referrals.get_or_create_referral_code(me, clock.now()), **referrals.count_referrals(me)}
+    account_id = current_viewer().account_id
+    referral = {
+        "code": referrals.get_or_create_referral_code(account_id, clock.now()),
+        **referrals.count_referrals(account_id),
+    }
     db.session.commit()
-    return told
+    return referral
 
 
-def tax_id_view(kept):
-    counts = taxing.find_reverse_charge_vat_id(db.session.get(Account, kept.account_id)) is not None
-    return {"number": kept.number, "status": kept.status, "checked_at": kept.checked_at, "reverse_charge": counts}
+def tax_id_view(tax_id):
+    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get(Account, tax_id.account_id)) is not None
+    return {
+        "number": tax_id.number,
+        "status": tax_id.status,
+        "checked_at": tax_id.checked_at,
+        "reverse_charge": reverse_charge,
+    }

@@ -1,4 +1,4 @@
-"""tables and columns by the field's names: encrypted columns, mailed tokens, pending flows, rate-limit counters"""
+"""tables and columns by the field's names: encrypted columns, billing holds, mailed tokens, rate-limit counters"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,8 @@ COLUMNS = {
     ("idempotency_keys", "begun"): "checkpoint",
     ("operators", "totp_sealed"): "totp_encrypted",
     ("operators", "totp_pending_sealed"): "totp_pending_encrypted",
+    ("subscriptions", "parked_at"): "billing_held_at",
+    ("subscriptions", "parked_reason"): "billing_hold_reason",
     ("totp_factors", "secret_sealed"): "secret_encrypted",
     ("webhook_endpoints", "secret_sealed"): "secret_encrypted",
     ("webhook_endpoints", "old_secret_sealed"): "old_secret_encrypted",
@@ -26,16 +28,25 @@ def upgrade():
     create_tables(*TABLES.values())
     for old, new in TABLES.items():
         move_rows(old, new)
+    op.drop_index("ix_subscriptions_parked", "subscriptions")
     for (table, old), new in COLUMNS.items():
         op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
+    create_hold_index("ix_subscriptions_on_billing_hold", "billing_held_at")
 
 
 def downgrade():
+    op.drop_index("ix_subscriptions_on_billing_hold", "subscriptions")
     for (table, old), new in COLUMNS.items():
         op.execute(f"ALTER TABLE {table} RENAME COLUMN {new} TO {old}")
+    create_hold_index("ix_subscriptions_parked", "parked_at")
     create_tables(*TABLES)
     for old, new in TABLES.items():
         move_rows(new, old)
+
+
+def create_hold_index(name, column):
+    held = sa.text(f"{column} IS NOT NULL")
+    op.create_index(name, "subscriptions", ["id"], sqlite_where=held, postgresql_where=held)
 
 
 def create_tables(mailed_tokens, pending_flows, rate_limit_counters):

@@ -35,10 +35,10 @@ class Subscription(Base):
         sa.Index("ix_subscriptions_price_id", "price_id", "id"),
         sa.Index("ix_subscriptions_device_hash", "device_hash"),
         sa.Index(
-            "ix_subscriptions_parked",
+            "ix_subscriptions_on_billing_hold",
             "id",
-            sqlite_where=sa.text("parked_at IS NOT NULL"),
-            postgresql_where=sa.text("parked_at IS NOT NULL"),
+            sqlite_where=sa.text("billing_held_at IS NOT NULL"),
+            postgresql_where=sa.text("billing_held_at IS NOT NULL"),
         ),
     )
 
@@ -76,8 +76,8 @@ class Subscription(Base):
     """When the subscription is next due; a job is enqueued for it."""
     reminded_of: Mapped[date | None]
     """The trial end or renewal of which the customer was last reminded."""
-    parked_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    parked_reason: Mapped[str | None]
+    billing_held_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    billing_hold_reason: Mapped[str | None]
     """Start of a billing hold: the books do not reconcile, and nothing is billed until an operator releases it."""
     request_key: Mapped[str | None] = mapped_column(unique=True)
     """The idempotency key of the request that created it, so that an interrupted request can continue."""
@@ -93,7 +93,7 @@ class Subscription(Base):
     @classmethod
     def select_on_billing_hold(cls):
         """Select the subscriptions on billing hold."""
-        return sa.select(cls).where(cls.parked_at.is_not(None))
+        return sa.select(cls).where(cls.billing_held_at.is_not(None))
 
     @classmethod
     def find_live(cls, account_id: str) -> "Subscription | None":

@@ -17,14 +17,16 @@ EXPORTED_COLUMNS = {
         erase_at created_at""",
     "subscriptions": """id account_id plan_id price_id status currency time_zone payment_method_id started_on anchor_day
         period_start period_end trial_end access_until cancel_at canceled_at cancel_reason cancel_feedback paused_at
-        resumes_at pending_price_id pending_on past_due_since latest_invoice_id due_at reminded_of parked_at
-        parked_reason created_at""",
+        resumes_at pending_price_id pending_on past_due_since latest_invoice_id due_at reminded_of
+        billing_held_at billing_hold_reason created_at""",
     "invoices": """id account_id subscription_id number status reason currency customer tax_name subtotal_minor
         discount_minor tax_minor total_minor credit_applied_minor amount_paid_minor balance_minor issued_at due_date
         created_at attempts first_failed_on next_attempt_on finalizes_at""",
     "ledger": "id journal_id kind account_id book currency amount_minor invoice_id payment_id note at",
 }
 """Only the columns named here are exported: a column added to a table later is left out until it is listed."""
+EXPORTED_NAMES = {"billing_held_at": "parked_at", "billing_hold_reason": "parked_reason"}
+"""The API's names of columns that are called otherwise in the database."""
 EXPORTED_LINE_COLUMNS = """
     id invoice_id position kind description subscription_id identity cause item price_id coupon_id
     credits_line_id period_start period_end days full_days quantity amount_minor discount_minor tax_minor
@@ -35,7 +37,7 @@ EXPORTED_LINE_COLUMNS = """
 def export_ndjson(name: str) -> Iterator[bytes]:
     """The lines of one export (a key of TABLES), in order of id; an invoice includes its lines."""
     table = TABLES[name].__table__
-    columns = [table.c[column] for column in EXPORTED_COLUMNS[name].split()]
+    columns = [table.c[column].label(EXPORTED_NAMES.get(column, column)) for column in EXPORTED_COLUMNS[name].split()]
     after = ""
     while rows := fetch_all(sa.select(*columns).where(table.c.id > after).order_by(table.c.id).limit(CHUNK_SIZE)):
         lines_by_invoice = _list_invoice_lines([row.id for row in rows]) if name == "invoices" else {}

@@ -151,8 +151,16 @@ class SubscriptionsQuery(PageQuery):
 
 class AdminSubscriptionOut(SubscriptionOut):
     account_id = fields.String()
-    parked_at = Moment(allow_none=True, metadata={"description": "Start of the billing hold; null if there is none."})
-    parked_reason = fields.String(allow_none=True, metadata={"description": "The first check that did not reconcile."})
+    parked_at = Moment(
+        attribute="billing_held_at",
+        allow_none=True,
+        metadata={"description": "Start of the billing hold; null if there is none."},
+    )
+    parked_reason = fields.String(
+        attribute="billing_hold_reason",
+        allow_none=True,
+        metadata={"description": "The first check that did not reconcile."},
+    )
 
 
 class AdminCancellationIn(CancellationIn):

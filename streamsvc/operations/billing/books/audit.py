@@ -52,6 +52,6 @@ def handle_daily_audit(payload: dict, now: datetime) -> None:
 def list_stalled_subscriptions(now: datetime) -> list[str]:
     """List the subscriptions that are long overdue for processing because their job was given up."""
     statement = sa.select(Subscription.id).where(
-        Subscription.due_at < now - STALLED_AFTER, Subscription.parked_at.is_(None)
+        Subscription.due_at < now - STALLED_AFTER, Subscription.billing_held_at.is_(None)
     )
     return list(db.session.scalars(statement.order_by(Subscription.due_at)))

@@ -250,7 +250,7 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
         if (
             line.bill_on <= late_since
             and subscription.status not in ("canceled", "incomplete")
-            and not subscription.parked_at
+            and not subscription.billing_held_at
         ):
             yield Difference(
                 LINE_INVOICED_ON_TIME, f"{subscription.id} {line.identity}", line.amount_minor, None, account_id

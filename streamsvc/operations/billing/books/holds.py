@@ -29,8 +29,8 @@ def audit_account(account_id: str, now: datetime) -> list[Difference]:
         all_differences += differences
         own_differences = [difference for difference in differences if difference.check != checks.LINE_INVOICED_ON_TIME]
         reasons = own_differences or (book_differences if row.status in LIVE_STATUSES else [])
-        if reasons and row.parked_at is None:
-            row.parked_at, row.parked_reason = now, str(reasons[0])[:500]
+        if reasons and row.billing_held_at is None:
+            row.billing_held_at, row.billing_hold_reason = now, str(reasons[0])[:500]
     return all_differences
 
 
@@ -41,7 +41,7 @@ def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
     """
     aggregate = load_locked(subscription_id, now)
     subscription = aggregate.subscription
-    if subscription.parked_at is None:
+    if subscription.billing_held_at is None:
         raise WrongState(detail="The subscription is not on billing hold.")
     subscription_differences = [
         difference
@@ -55,7 +55,7 @@ def release_billing_hold(subscription_id: str, now: datetime) -> Subscription:
     ]
     if remaining:
         raise DoesNotAddUp(differences=[_difference_view(difference) for difference in remaining])
-    subscription.parked_at = subscription.parked_reason = None
+    subscription.billing_held_at = subscription.billing_hold_reason = None
     if aggregate.timeline.ended_on:  # canceled while on hold: credit from the cancellation pays what is owed
         aggregate.create_due_invoices("cancellation")
         charging.write_off_ended_subscription(aggregate)

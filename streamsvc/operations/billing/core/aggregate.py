@@ -69,7 +69,7 @@ class SubscriptionAggregate:
 
         Creates no invoices while the subscription is on billing hold. See `issuing.create_invoice` for the arguments.
         """
-        if self.subscription.parked_at:
+        if self.subscription.billing_held_at:
             return []
         booked = self.facts.booked
         due = [line for line in self.timeline.lines if line.bill_on <= self.today and line.identity not in booked]
@@ -239,7 +239,7 @@ def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Dunning
     Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
     """
     row, timeline = aggregate.subscription, aggregate.timeline
-    if row.status == "canceled" or row.parked_at:
+    if row.status == "canceled" or row.billing_held_at:
         return None
     if row.status == "incomplete":
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None

@@ -265,7 +265,7 @@ def write_off_ended_subscription(aggregate: SubscriptionAggregate) -> None:
 
     A subscription on billing hold is skipped: its release first credits what the cancellation returns.
     """
-    if aggregate.subscription.parked_at:
+    if aggregate.subscription.billing_held_at:
         return
     issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
     for invoice in issuing.list_open_invoices(aggregate.account.id):
@@ -360,7 +360,7 @@ def create_due_payments(
     due or not. Records none while the subscription is on billing hold.
     """
     payments = []
-    if aggregate.subscription.parked_at:
+    if aggregate.subscription.billing_held_at:
         return payments
     open_invoices = [
         invoice

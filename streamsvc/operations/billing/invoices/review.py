@@ -82,7 +82,7 @@ def finalize_due_draft(payload: dict, now: datetime) -> list[Payment]:
     invoice = db.session.get(Invoice, payload["invoice_id"], populate_existing=True)
     if invoice.status != "draft" or invoice.finalizes_at is None or invoice.finalizes_at > now:
         return []
-    if aggregate.subscription.parked_at:  # not billed until an operator has looked into it and releases the draft
+    if aggregate.subscription.billing_held_at:  # not billed until an operator has looked into it and releases the draft
         invoice.finalizes_at = None
         return []
     finalize_invoice(invoice, now)

@@ -194,7 +194,7 @@ def require_changeable(aggregate: SubscriptionAggregate) -> None:
 
 def require_no_billing_hold(aggregate: SubscriptionAggregate) -> None:
     """Raise WrongState while the subscription is on billing hold."""
-    if aggregate.subscription.parked_at:
+    if aggregate.subscription.billing_held_at:
         raise WrongState(
             detail="This subscription is on billing hold while its billing is checked; nothing is charged until then."
         )

@@ -66,7 +66,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
         and subscription.latest_invoice_id is None
     )
     if (
-        subscription.parked_at
+        subscription.billing_held_at
         or subscription.status == "canceled"
         or (subscription.status == "incomplete" and not is_starting)
     ):
@@ -93,7 +93,7 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
     Raises PaymentInProgress while the payment for another change is in flight.
     """
     charging.revert_unpaid_changes(aggregate)
-    if aggregate.subscription.parked_at or aggregate.subscription.status in ("canceled", "incomplete"):
+    if aggregate.subscription.billing_held_at or aggregate.subscription.status in ("canceled", "incomplete"):
         return []
     apply_expirations(aggregate)
     return [*review.finalize_drafts(aggregate), *aggregate.create_due_invoices("renewal")]

@@ -49,5 +49,5 @@ def require_transferable(aggregate: SubscriptionAggregate) -> None:
         if invoice.subscription_id == aggregate.subscription.id
     ]
     unpaid += review.list_drafts(aggregate, include_held=True)
-    if unpaid or aggregate.subscription.status not in TRANSFERABLE_STATUSES or aggregate.subscription.parked_at:
+    if unpaid or aggregate.subscription.status not in TRANSFERABLE_STATUSES or aggregate.subscription.billing_held_at:
         raise WrongState(detail="Only a subscription that is in good standing and owes nothing can be transferred.")

@@ -36,7 +36,7 @@ def subscription_view(subscription: Subscription) -> dict:
 def admin_subscription_view(subscription: Subscription) -> dict:
     """Return a subscription in the shape of AdminSubscriptionOut."""
     return subscription_view(subscription) | {
-        name: getattr(subscription, name) for name in ("account_id", "parked_at", "parked_reason")
+        name: getattr(subscription, name) for name in ("account_id", "billing_held_at", "billing_hold_reason")
     }
 
 
