@@ -38,10 +38,10 @@ def create_operator_session(body):
     """
     now = clock.now()
     facts = current_request_facts()
-    proved = sign_in.verify_operator_password(body, facts, now)
-    sign_in.require_operator_second_factor(proved.operator.id, body, now)
+    verified = sign_in.verify_operator_password(body, facts, now)
+    sign_in.require_operator_second_factor(verified.operator.id, body, now)
     token = OPERATOR_TOKEN_PREFIX + idempotency.generate_secret()
-    sign_in.create_operator_session(proved, token, facts, now)
+    sign_in.create_operator_session(verified, token, facts, now)
     return current_operator_view(load_new_session_operator(token)) | {"token": token}
 
 

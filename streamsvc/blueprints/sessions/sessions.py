@@ -58,16 +58,16 @@ def create_session(body):
     """
     facts = current_request_facts()
     device, body["device_trust"] = device_and_trust_token(body)
-    proved = password.verify_password(
+    verified = password.verify_password(
         body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
     )
     now = clock.now()
-    second = second_factor.require_second_factor(proved, body, facts, now)
-    if not password.lock_and_recheck_password(proved):
+    second = second_factor.require_second_factor(verified, body, facts, now)
+    if not password.lock_and_recheck_password(verified):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(
-        proved.account.id, device, body["remember"], token, facts, now, notify=True, second_factor=second
+        verified.account.id, device, body["remember"], token, facts, now, notify=True, second_factor=second
     )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)
