@@ -77,7 +77,7 @@ def create_one_off_invoice(body):
 def add_draft_line(body, invoice_id):
     """Add a charge to a draft invoice.
 
-    Allowed until the invoice is finalised: 409 `wrong_state` afterwards.
+    Allowed until the invoice is finalized: 409 `wrong_state` afterwards.
     """
     line = one_off.OneOffLine(body["description"], body["amount_minor"])
     invoice = review.add_draft_line(require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
@@ -91,7 +91,7 @@ def add_draft_line(body, invoice_id):
 def hold_draft(invoice_id):
     """Hold a draft invoice.
 
-    A held draft is not finalised or charged until it is released.
+    A held draft is not finalized or charged until it is released.
     """
     invoice = review.hold_draft(require_invoice(invoice_id).id)
     record_invoice_event("draft_held", invoice)
@@ -105,7 +105,7 @@ def hold_draft(invoice_id):
 def release_draft(invoice_id):
     """Release a held draft invoice.
 
-    It is finalised when its review window ends, or at once if the window is over.
+    It is finalized when its review window ends, or at once if the window is over.
     """
     invoice = review.release_draft(require_invoice(invoice_id).id, clock.now())
     record_invoice_event("draft_let_go", invoice)

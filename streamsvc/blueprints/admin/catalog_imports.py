@@ -67,7 +67,7 @@ def allow_large_body(view):
 @idempotent()
 @bp.response(202, ImportOut)
 def create_import(query):
-    """Create an import of a file of titles.
+    """Import a file of titles.
 
     The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
     changes nothing.

@@ -18,7 +18,10 @@ bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="C
 @operator_only("catalog")
 @bp.response(200, Coverage)
 def get_coverage():
-    """Retrieve the catalogue's coverage report: each issue with its count and its first titles."""
+    """Retrieve the coverage report.
+
+    Lists each issue with its count and its first titles.
+    """
     return coverage.coverage_report(clock.now())
 
 
@@ -37,7 +40,10 @@ def list_titles_with_issue(query, code):
 @operator_only("catalog")
 @bp.response(200, description="The catalogue: `ndjson`, `roku` or `schema.org`.")
 def export_catalog(form):
-    """Export the whole catalogue as a file, in a streamed response."""
+    """Export the catalogue.
+
+    Responds with a streamed file.
+    """
     if form not in exporting.EXPORTERS:
         raise NotFound
     chunks = exporting.EXPORTERS[form](current_app.extensions["settings"].public_url)

@@ -21,7 +21,10 @@ CACHE_CONTROL = "private, no-cache"
 @operator_only("catalog")
 @bp.response(200, CollectionDefinition)
 def get_collection(code):
-    """Retrieve a collection as defined: its titles and localizations, with the items' external ids in order."""
+    """Retrieve a collection's definition.
+
+    Returns its titles and localizations, and the items' external ids in order.
+    """
     definition = collections.get_collection_definition(code)
     return not_modified_response(compute_etag(definition), CACHE_CONTROL) or (definition, _headers(definition))
 
@@ -46,9 +49,9 @@ def replace_collection(body, code):
 @operator_only("catalog")
 @bp.response(204)
 def delete_collection(code):
-    """Delete a collection, and the home rows that show it.
+    """Delete a collection.
 
-    Supports If-Match.
+    Home rows that show it are deleted too. Supports If-Match.
     """
     _lock_and_check_etag(code)
     collections.delete_collection(code)
@@ -72,9 +75,9 @@ def get_home_rows():
 @bp.arguments(HomeIn)
 @bp.response(200, HomeIn)
 def replace_home_rows(body):
-    """Replace the rows of the home page, in order; an empty list restores the default rows.
+    """Replace the rows of the home page.
 
-    Supports If-Match.
+    The order of the list counts; an empty list restores the default rows. Supports If-Match.
     """
     if [row for row in body["items"] if (row["kind"] == "collection") != bool(row["collection"])]:
         raise Invalid(

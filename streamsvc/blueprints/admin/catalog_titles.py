@@ -29,9 +29,9 @@ class TitleRecordBody(Schema):
 @bp.doc(requestBody=TITLE_RECORD_BODY)
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def replace_title(body, external_id):
-    """Create or replace a title by its whole record, as in a line of the catalogue file.
+    """Create or replace a title.
 
-    Supports If-Match and If-None-Match.
+    Takes the whole record, as in a line of the catalogue file. Supports If-Match and If-None-Match.
     """
     row = editing.lock_title(external_id)
     check_preconditions(_etag(row))
@@ -45,9 +45,9 @@ def replace_title(body, external_id):
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def update_title(body, external_id):
-    """Update some members of a title's record, by its external id or its id.
+    """Update a title.
 
-    Requires If-Match. The body is a merge patch (RFC 7396): null removes a member.
+    Takes its external id or its id. Requires If-Match. The body is a merge patch (RFC 7396): null removes a member.
     """
     row = editing.lock_title(external_id)
     if row is None:
@@ -64,7 +64,10 @@ def update_title(body, external_id):
 @operator_only("catalog")
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def get_title(external_id):
-    """Retrieve a title's record, by its external id or its id, as in a line of the catalogue file."""
+    """Retrieve a title's record.
+
+    Takes its external id or its id. The format is that of a line of the catalogue file.
+    """
     row = editing.get_title(external_id)
     return not_modified_response(_etag(row), CACHE_CONTROL) or _title_response(row)
 

@@ -12,11 +12,11 @@ bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", descri
 
 @bp.route("/<name>.ndjson")
 @operator_only("admin")
-@bp.response(200, content_type="application/x-ndjson", description="One JSON document a line.")
+@bp.response(200, content_type="application/x-ndjson", description="One JSON object per line.")
 def export_table(name):
     """Export accounts, subscriptions, invoices or ledger entries as NDJSON.
 
-    One JSON object a line, oldest first.
+    One JSON object per line, oldest first.
     """
     if name not in exports.TABLES:
         raise NotFound

@@ -86,6 +86,9 @@ def stop_stream(stream_id):
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
 def get_usage_report(query):
-    """Retrieve starts, minutes and viewers by day, by title (the hundred most watched) and in total."""
+    """Report usage.
+
+    Returns starts, minutes and viewers by day, by title (the hundred most watched) and in total.
+    """
     until = query["until"] or clock.now().date() + timedelta(days=1)
     return usage.usage_report(query["since"] or until - timedelta(days=30), until)

@@ -52,9 +52,9 @@ def get_filters():
 @bp.arguments(LocaleQuery, location="query")
 @bp.response(200, PersonOut)
 def get_person(query, person_id):
-    """Retrieve a person and their credits in titles visible to the caller, newest first.
+    """Retrieve a person.
 
-    404 if the person has no credit in a visible title.
+    Includes the credits in titles visible to the caller, newest first; 404 if there are none.
     """
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: browsing.person_json(person_id, query, audience, snapshot))
@@ -75,7 +75,10 @@ def list_collections(query):
 @bp.arguments(CollectionQuery, location="query")
 @bp.response(200, CollectionWithTitles)
 def get_collection(query, collection_id):
-    """Retrieve a collection by id or code, with a page of its titles in the collection's order."""
+    """Retrieve a collection.
+
+    Takes its id or code. Returns a page of its titles in the collection's order.
+    """
     audience = current_audience()
     return catalog_response(
         audience, lambda snapshot: collections.collection_page_json(collection_id, query, audience, snapshot)

@@ -27,6 +27,9 @@ def search_titles(query):
 @bp.arguments(SuggestionsQuery, location="query")
 @bp.response(200, Suggestions)
 def list_suggestions(query):
-    """List titles that complete a partially typed query, best match first."""
+    """List suggestions, best match first.
+
+    Returns titles that complete a partially typed query.
+    """
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: searching.suggestions_json(query, audience, snapshot))

@@ -36,7 +36,7 @@ def list_titles(query):
 @bp.arguments(TitleQuery, location="query")
 @bp.response(200, TitleDetail)
 def get_title(query, title_id):
-    """Retrieve a title, with its availability to the caller.
+    """Retrieve a title.
 
     A title whose plan, country or window forbids playback is returned with the reason in `availability`. 404 if the
     profile's age limit hides it.
@@ -69,6 +69,9 @@ def list_episodes(query, title_id):
 @viewer_or_operator("catalog")
 @bp.response(200, EpisodeDetail)
 def get_episode(episode_id):
-    """Retrieve an episode, with its availability to the caller, which is that of its series."""
+    """Retrieve an episode.
+
+    Its availability is that of its series.
+    """
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: pages.episode_json(episode_id, audience))

@@ -84,7 +84,10 @@ def list_streams(query):
 @allow_kids
 @bp.response(204)
 def stop_stream(stream_id):
-    """Stop a stream; its slot is free at once."""
+    """Stop a stream.
+
+    Its slot is free at once.
+    """
     playing.stop_stream(current_viewer(), stream_id, clock.now())
 
 
@@ -92,8 +95,8 @@ def stop_stream(stream_id):
 @bp.arguments(StopStreamsQuery, location="query")
 @bp.response(204)
 def stop_other_streams(query):
-    """Stop all streams of the account except the one in `except`.
+    """Stop all other streams.
 
-    404 if that stream is not live.
+    Stops all streams of the account except the one in `except`; 404 if that stream is not live.
     """
     playing.stop_other_streams(current_viewer(), query["except_id"], clock.now())

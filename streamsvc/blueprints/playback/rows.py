@@ -29,9 +29,9 @@ def _row_response(statements, name, profile_id, query, item_view):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_continue_watching(query, profile_id):
-    """List the items started and not finished, the latest first.
+    """List items to continue watching, latest first.
 
-    Of a series only the latest episode is listed.
+    Lists items that were started and not finished; of a series only the latest episode.
     """
     return _row_response(rows.CONTINUE_WATCHING, "continue", profile_id, query, rows.watched_item_view)
 
@@ -54,7 +54,10 @@ def hide_from_continue_watching(profile_id, item_id):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_next_up(query, profile_id):
-    """List the next unwatched episode of each series being watched, latest watched series first."""
+    """List next episodes, latest watched series first.
+
+    Lists the next unwatched episode of each series being watched.
+    """
     return _row_response(rows.NEXT_UP, "next-up", profile_id, query, rows.next_item_view)
 
 
@@ -63,7 +66,10 @@ def list_next_up(query, profile_id):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
 def list_history(query, profile_id):
-    """List the items watched, the latest first, each once."""
+    """List watched items, latest first.
+
+    Lists each item once.
+    """
     return _row_response(rows.HISTORY, "history", profile_id, query, rows.watched_item_view)
 
 
@@ -71,7 +77,10 @@ def list_history(query, profile_id):
 @allow_kids
 @bp.response(204)
 def delete_history(profile_id):
-    """Delete the whole history, with its progress."""
+    """Delete the history.
+
+    All progress is deleted with it.
+    """
     profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, None)
 
 
@@ -79,7 +88,10 @@ def delete_history(profile_id):
 @allow_kids
 @bp.response(204)
 def delete_history_item(profile_id, item_id):
-    """Delete a film or an episode from the history, with its progress."""
+    """Delete an item from the history.
+
+    Its progress is deleted too.
+    """
     profile_items.delete_history(get_own_profile(current_viewer(), profile_id).profile_id, item_id)
 
 
@@ -88,5 +100,5 @@ def delete_history_item(profile_id, item_id):
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchlistPage)
 def list_watchlist(query, profile_id):
-    """List the titles on the watchlist, the latest addition first."""
+    """List the watchlist, latest addition first."""
     return _row_response(rows.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)

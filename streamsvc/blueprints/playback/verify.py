@@ -13,7 +13,10 @@ from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import public
 
 bp = Blueprint(
-    "playback verify", __name__, url_prefix="/v1/playback", description="Playback token verification for media servers."
+    "playback verification",
+    __name__,
+    url_prefix="/v1/playback",
+    description="Playback token verification for media servers.",
 )
 
 GRANT_COOKIE = "playback_grant"

@@ -19,7 +19,10 @@ bp = Blueprint(
 @allow_kids
 @bp.response(204)
 def add_to_watchlist(profile_id, title_id):
-    """Add a title to the watchlist; a title already on it keeps its position."""
+    """Add a title to the watchlist.
+
+    A title already on it keeps its position.
+    """
     profile = get_own_profile(current_viewer(), profile_id)
     profile_items.add_to_watchlist(profile_id, profile_items.get_visible_title_id(profile, title_id), clock.now())
 
@@ -57,9 +60,10 @@ def clear_rating(profile_id, title_id):
 @bp.arguments(ItemStateQuery, location="query")
 @bp.response(200, ItemStateListOut)
 def list_item_states(query, profile_id):
-    """List the profile's state of up to 100 titles and episodes: progress, watchlist and rating.
+    """Retrieve a profile's state of titles and episodes.
 
-    It complements catalogue lists, which are the same for all viewers and contain no state of a profile.
+    Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for all viewers
+    and contain no state of a profile.
     """
     return {
         "items": profile_items.list_item_states(get_own_profile(current_viewer(), profile_id).profile_id, query["ids"])

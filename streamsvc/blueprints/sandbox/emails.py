@@ -1,4 +1,4 @@
-"""Emails that the sandbox kept instead of sending."""
+"""Emails that the sandbox stored instead of sending."""
 
 import sqlalchemy as sa
 
@@ -12,7 +12,10 @@ from streamsvc.schemas.sandbox import EmailOut, EmailQuery
 from streamsvc.security.authentication import operator_only
 
 bp = Blueprint(
-    "sandbox emails", __name__, url_prefix="/v1/sandbox", description="Emails that the sandbox kept instead of sending."
+    "sandbox emails",
+    __name__,
+    url_prefix="/v1/sandbox",
+    description="Emails that the sandbox stored instead of sending.",
 )
 
 

@@ -59,7 +59,7 @@ def simulate_authentication(body, payment_id):
 def simulate_dispute(body, payment_id):
     """Simulate a chargeback.
 
-    Of the whole payment, or of `amount_minor`.
+    Disputes the whole payment, or `amount_minor` of it.
     """
     return disputes.record_dispute(require_payment(payment_id), clock.now(), body["amount_minor"])
 

@@ -44,7 +44,7 @@ def change_plan(body, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id):
-    """Drop a scheduled plan change."""
+    """Cancel a scheduled plan change."""
     return _apply(
         subscription_id, lambda aggregate: changes.cancel_scheduled_change(aggregate, current_viewer().account_id)
     )
@@ -70,7 +70,7 @@ def move_anchor(body, subscription_id):
 def cancel_subscription(body, subscription_id):
     """Cancel a subscription.
 
-    At the end of the period, or now: then unused days are credited, and today counts as used.
+    Takes effect at the end of the period, or now: unused days are then credited, and today counts as used.
     """
     return _apply(
         subscription_id, lambda aggregate: changes.cancel_subscription(aggregate, body, current_viewer().account_id)

@@ -16,7 +16,7 @@ from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, Gift
 from streamsvc.security.authentication import current_viewer
 from streamsvc.storage.database import db, lock_row
 
-bp = Blueprint("credit", __name__, url_prefix="/v1", description="Account credit, gift codes and coupons.")
+bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Account credit, gift codes and coupons.")
 
 
 @bp.route("/account/balance")

@@ -49,7 +49,7 @@ def remove_coupon(subscription_id, code):
 def add_addon(body, subscription_id):
     """Add an add-on.
 
-    A price of another plan, charged for the rest of the current period. If the payment is declined, it is not
+    Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
     added: 402 `payment_failed`.
     """
     return _apply(subscription_id, lambda at: addons.add_addon(at, body["price_id"], current_viewer().account_id))
@@ -61,7 +61,7 @@ def add_addon(body, subscription_id):
 def remove_addon(query, subscription_id, plan):
     """Remove an add-on.
 
-    Now, with credit from tomorrow on, or at the end of the period.
+    Takes effect now, with credit from tomorrow on, or at the end of the period.
     """
     return _apply(subscription_id, lambda at: addons.remove_addon(at, plan, query["when"], current_viewer().account_id))
 

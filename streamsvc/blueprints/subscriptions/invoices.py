@@ -39,7 +39,7 @@ def get_invoice(invoice_id):
 
 
 @bp.route("/<invoice_id>/html")
-@bp.response(200, content_type="text/html", description="The invoice as a page, in its customer's language.")
+@bp.response(200, content_type="text/html", description="The invoice in HTML, in the customer's language.")
 def get_invoice_html(invoice_id):
     """Retrieve an invoice as HTML."""
     page = Response(
@@ -50,7 +50,7 @@ def get_invoice_html(invoice_id):
 
 
 @bp.route("/<invoice_id>/pdf")
-@bp.response(200, content_type="application/pdf", description="The invoice on paper, in its customer's language.")
+@bp.response(200, content_type="application/pdf", description="The invoice in PDF, in the customer's language.")
 def get_invoice_pdf(invoice_id):
     """Retrieve an invoice as PDF."""
     invoice = _get_own_invoice(invoice_id)

@@ -12,7 +12,9 @@ from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, Payme
 from streamsvc.security.authentication import current_viewer, owner_only
 from streamsvc.storage.database import db
 
-bp = Blueprint("payment methods", __name__, url_prefix="/v1/payment-methods", description="Payment methods.")
+bp = Blueprint(
+    "payment methods", __name__, url_prefix="/v1/payment-methods", description="Add, list and delete payment methods."
+)
 
 
 @bp.route("")

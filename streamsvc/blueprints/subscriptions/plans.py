@@ -24,7 +24,7 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 def list_plans(query):
     """List plans on sale.
 
-    With the prices available in `country` and `currency`.
+    `country` and `currency` limit the prices returned.
     """
     after = pagination.decode_cursor(SCOPE, query["cursor"])
     plans = [plan_view(plan, query["country"], query["currency"]) for plan in Plan.list_on_sale()]

@@ -18,7 +18,7 @@ bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", descript
 def get_tax_id():
     """Retrieve your VAT number.
 
-    `reverse_charge` tells whether invoices leave the tax to the customer.
+    `reverse_charge` says whether invoices leave the tax to the customer.
     """
     tax_id = db.session.get(TaxId, current_viewer().account_id)
     if tax_id is None:
@@ -53,7 +53,7 @@ def delete_tax_id():
 @bp.route("/referral", methods=["PUT"])
 @bp.response(200, ReferralOut)
 def get_referral_code():
-    """Retrieve your referral code.
+    """Create or retrieve your referral code.
 
     Created at the first call. Also returns how many subscribers it has brought.
     """
