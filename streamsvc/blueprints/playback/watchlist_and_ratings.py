@@ -62,8 +62,8 @@ def clear_rating(profile_id, title_id):
 def list_item_states(query, profile_id):
     """Retrieve a profile's state of titles and episodes.
 
-    Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for all viewers
-    and contain no state of a profile.
+    Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for
+    all viewers and contain no state of a profile.
     """
     return {
         "items": profile_items.list_item_states(get_own_profile(current_viewer(), profile_id).profile_id, query["ids"])

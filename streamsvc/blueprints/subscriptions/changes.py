@@ -19,7 +19,10 @@ from streamsvc.schemas.subscriptions.subscriptions import (
 from streamsvc.security.authentication import current_viewer
 
 bp = Blueprint(
-    "changes", __name__, url_prefix="/v1", description="Change, cancel and pause subscriptions; preview invoices."
+    "subscription changes",
+    __name__,
+    url_prefix="/v1",
+    description="Change, cancel and pause subscriptions; preview invoices.",
 )
 
 
