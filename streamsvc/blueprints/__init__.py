@@ -3,9 +3,18 @@
 from streamsvc import __version__
 from streamsvc.blueprints import admin, catalog, health, playback, sandbox, sessions, storefront, subscriptions
 from streamsvc.http.edge import Api
+from streamsvc.schemas.admin.subscriptions import Percent
+from streamsvc.schemas.base import Day, Moment, MomentOrDay
 
 TITLE = "streamsvc"
 DESCRIPTION = "The back end of a video-streaming service: sessions, catalog, subscriptions, playback."
+OPENAPI_TYPES = (
+    (Moment, "string", "date-time"),
+    (Day, "string", "date"),
+    (MomentOrDay, "string", None),
+    (Percent, "number", None),
+)
+"""(field class, type, format) of fields that marshmallow does not know."""
 SECURITY = {
     "token": {
         "type": "http",
@@ -22,10 +31,13 @@ def register_blueprints(app, settings) -> None:
         app,
         spec_kwargs={
             "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "servers": [{"url": "/", "description": "The service that serves this document."}],
             "security": [{"token": []}],
             "components": {"securitySchemes": SECURITY},
         },
     )
+    for field, *openapi_type in OPENAPI_TYPES:
+        api.register_field(field, *openapi_type)
     app.extensions["api"] = api
     parts = [health, storefront, sessions, catalog, subscriptions, playback, admin]
     for part in parts + ([sandbox] if settings.sandbox else []):

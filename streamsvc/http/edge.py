@@ -161,6 +161,19 @@ class Blueprint(flask_smorest.Blueprint):
     def response(self, status_code, schema=None, **kwargs):
         return super().response(status_code, schema() if isinstance(schema, type) else schema, **kwargs)
 
+    def route(self, rule, **options):
+        """Route a view, and name its operation after it: `list_invoices` has the operationId `listInvoices`."""
+        add_route = super().route(rule, **options)
+
+        def add_named_route(view):
+            first, *rest = view.__name__.split("_")
+            manual_doc = getattr(view, "_apidoc", {}).get("manual_doc", {})
+            operation_id = first + "".join(word.capitalize() for word in rest)
+            view._apidoc = getattr(view, "_apidoc", {}) | {"manual_doc": {"operationId": operation_id} | manual_doc}
+            return add_route(view)
+
+        return add_named_route
+
 
 class Api(flask_smorest.Api):
     """flask-smorest's API, with problem documents for all errors."""

@@ -152,11 +152,23 @@ class Email(Text):
         return email
 
 
+class FullMatch(validate.Regexp):
+    """Matches the whole text. The expression is anchored as ECMA-262 reads it, since the API description shows it."""
+
+    def __init__(self, pattern: str, error: str):
+        super().__init__(f"^(?:{pattern})$", error=error)
+
+    def __call__(self, value: str) -> str:
+        if self.regex.fullmatch(value) is None:  # unlike match, it lets no newline pass at the end
+            raise ValidationError(self._format_error(value))
+        return value
+
+
 class Pattern(Text):
     """Text that matches a regular expression as a whole. `hint` is the error message."""
 
     def __init__(self, pattern: str, hint: str, *, max_length: int = 200, **kwargs):
-        super().__init__(max_length=max_length, validators=[validate.Regexp(rf"(?:{pattern})\Z", error=hint)], **kwargs)
+        super().__init__(max_length=max_length, validators=[FullMatch(pattern, hint)], **kwargs)
 
 
 class Country(Pattern):

@@ -5,7 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from marshmallow import ValidationError
 from openapi_spec_validator import validate
+
+from streamsvc.schemas.base import FullMatch
 
 COMMITTED_DOCUMENT = Path(__file__).parent.parent.parent / "openapi.json"
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -43,6 +46,42 @@ def test_every_operation_has_a_summary_and_an_error_response(document):
     no_summary = [key for key, o in list_operations(document).items() if not o.get("summary")]
     no_error = [key for key, o in list_operations(document).items() if "default" not in o["responses"]]
     assert (no_summary, no_error) == ([], [])
+
+
+def test_every_operation_has_an_id_of_its_own(document):
+    ids = [o["operationId"] for o in list_operations(document).values()]
+    assert len(set(ids)) == len(ids)
+    assert not [name for name in ids if not re.fullmatch("[a-z]+([A-Z][a-z0-9]*)*", name)]
+
+
+def nodes(document):
+    """Every object of the document, at any depth."""
+    if isinstance(document, dict):
+        yield document
+    for child in document.values() if isinstance(document, dict) else document if isinstance(document, list) else []:
+        yield from nodes(child)
+
+
+def test_patterns_are_anchored_as_ecma_262_reads_them(document):
+    patterns = [node["pattern"] for node in nodes(document) if isinstance(node.get("pattern"), str)]
+    assert patterns
+    assert not [p for p in patterns if not (p.startswith("^") and p.endswith("$")) or re.search(r"\\[AZz]|\(\?P", p)]
+
+
+def test_a_pattern_matches_the_whole_text():
+    code = FullMatch("[A-Z]{2}", "no")
+    assert code("DE") == "DE"
+    for text in ("DE\n", "DEU", " DE", "de", ""):
+        with pytest.raises(ValidationError):
+            code(text)
+
+
+def test_every_property_has_a_type(document):
+    properties = [
+        p for node in nodes(document) if isinstance(node.get("properties"), dict) for p in node["properties"].items()
+    ]
+    typed = {"type", "$ref", "anyOf", "allOf", "oneOf", "enum"}
+    assert not [name for name, schema in properties if not typed & schema.keys()]
 
 
 def test_an_unchanged_document_is_304(client):

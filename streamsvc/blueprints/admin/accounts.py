@@ -62,7 +62,7 @@ def import_account(body):
 @bp.route("/<account_id>")
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def get_account(account_id):
+def get_viewer_account(account_id):
     """Retrieve an account."""
     return _require_account(db.session.get(Account, account_id))
 
@@ -71,7 +71,7 @@ def get_account(account_id):
 @bp.arguments(AdminAccountPatch)
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def update_account(body, account_id):
+def update_viewer_account(body, account_id):
     """Disable or enable an account.
 
     `until` disables it for a limited time. A disabled account is signed out at once, on every device.

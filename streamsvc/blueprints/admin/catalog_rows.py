@@ -20,7 +20,7 @@ CACHE_CONTROL = "private, no-cache"
 @bp.route("/collections/<code>")
 @operator_only("catalog")
 @bp.response(200, CollectionDefinition)
-def get_collection(code):
+def get_collection_definition(code):
     """Retrieve a collection's definition.
 
     Returns its titles and localizations, and the items' external ids in order.

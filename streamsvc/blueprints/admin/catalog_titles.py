@@ -63,7 +63,7 @@ def update_title(body, external_id):
 @bp.route("/<path:external_id>")
 @operator_only("catalog")
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
-def get_title(external_id):
+def get_title_record(external_id):
     """Retrieve a title's record.
 
     Takes its external id or its id. The format is that of a line of the catalogue file.

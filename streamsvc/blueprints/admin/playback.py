@@ -47,7 +47,7 @@ def explain_playback(body):
 @operator_only("playback")
 @bp.arguments(StreamsQuery, location="query")
 @bp.response(200, AdminStreamPage)
-def list_streams(query):
+def list_all_streams(query):
     """List all live streams, newest first."""
     conditions = [Stream.account_id == query["account_id"]] if query["account_id"] else []
     live, now = streams.ALL_LIVE_STREAMS.where(*conditions), clock.now()
@@ -68,7 +68,7 @@ def list_streams(query):
 @bp.route("/streams/<stream_id>", methods=["DELETE"])
 @operator_only("playback")
 @bp.response(204)
-def stop_stream(stream_id):
+def stop_any_stream(stream_id):
     """Stop a stream.
 
     Its next heartbeat gets 410 `stream_ended`, and its playback token is not renewed.
