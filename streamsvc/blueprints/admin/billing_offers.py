@@ -109,6 +109,6 @@ def create_credit(body, account_id):
     if account is None:
         raise NotFound
     if body["amount_minor"] == 0:
-        raise Invalid(errors={"amount_minor": ["Give an amount."]})
+        raise Invalid(errors={"amount_minor": ["Must not be 0."]})
     credit.grant_credit(account, body["amount_minor"], body["currency"], body["reason"], clock.now())
     return {"balances": credit.list_credit_balances(account.id)}
