@@ -38,7 +38,7 @@ bp = Blueprint(
 def put_coupon(body, code):
     """Create or update a coupon.
 
-    An existing coupon's expiry and redemption limit can be changed, its discount cannot.
+    An existing coupon's audience, redemption limits, expiry and `combines` can be changed; its discount cannot.
     """
     coupon = codes.replace_coupon(code, body, clock.now())
     db.session.commit()
