@@ -18,29 +18,30 @@ CLOCK_QUERY = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where
 
 
 def sandbox_now() -> datetime:
-    """The current time of the sandbox. Starts at STREAMSVC_SANDBOX_CLOCK if set, else at the wall clock."""
-    found, at = fetch_one(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
-    if not found and not at:
+    """Return the sandbox's current time, which starts at STREAMSVC_SANDBOX_CLOCK if set, else at the wall clock."""
+    row, start = fetch_one(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
+    if not row and not start:
         return clock.wall_time()
-    offset_us = found.offset_us if found else _start_clock(at)
+    offset_us = row.offset_us if row else _start_clock(start)
     return clock.wall_time() + offset_us * MICROSECOND  # read last, so that a new clock never shows an earlier time
 
 
-def _start_clock(at: datetime | None) -> int:
-    offset = (at - clock.wall_time()) // MICROSECOND if at else 0
-    start = insert(SandboxClock).values(id=1, offset_us=offset).on_conflict_do_nothing(index_elements=["id"])
+def _start_clock(start: datetime | None) -> int:
+    """Start the clock at `start`, or at the wall clock, unless it runs already. Returns its offset in microseconds."""
+    offset_us = (start - clock.wall_time()) // MICROSECOND if start else 0
+    statement = insert(SandboxClock).values(id=1, offset_us=offset_us).on_conflict_do_nothing(index_elements=["id"])
     if db.session().in_transaction():  # on SQLite a second connection could not write now
-        db.session.execute(start)
+        db.session.execute(statement)
     else:
-        execute_write(start)
-    found = fetch_one(CLOCK_QUERY)
-    return found.offset_us if found else offset
+        execute_write(statement)
+    row = fetch_one(CLOCK_QUERY)
+    return row.offset_us if row else offset_us
 
 
 def is_clock_moving() -> bool:
-    """Whether the clock is being moved: workers then leave the jobs to the mover."""
-    found = fetch_one(CLOCK_QUERY)
-    return bool(found and found.moving_until and found.moving_until > clock.wall_time())
+    """Return whether a request is moving the clock; workers then leave the jobs to it."""
+    row = fetch_one(CLOCK_QUERY)
+    return bool(row and row.moving_until and row.moving_until > clock.wall_time())
 
 
 def move_clock(to: datetime) -> int:
@@ -51,38 +52,39 @@ def move_clock(to: datetime) -> int:
     before, wall = sandbox_now(), clock.wall_time()
     if not fetch_one(CLOCK_QUERY):
         _start_clock(None)
-    still = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
+    is_free = sa.or_(SandboxClock.moving_until.is_(None), SandboxClock.moving_until < wall)
     if not execute_write(
-        sa.update(SandboxClock).where(SandboxClock.id == 1, still).values(moving_until=wall + MOVE_LEASE)
+        sa.update(SandboxClock).where(SandboxClock.id == 1, is_free).values(moving_until=wall + MOVE_LEASE)
     ):
         raise ClockIsMoving
     try:
         if to < before:
             raise ClockMovesForward
         jobs.schedule_recurring()
-        ran = _run_jobs_until(to)
+        jobs_run = _run_jobs_until(to)
         _set_clock(to)
-        return ran
+        return jobs_run
     finally:
         execute_write(sa.update(SandboxClock).values(moving_until=None))
 
 
 def _run_jobs_until(to: datetime) -> int:
-    ran, shown = 0, sandbox_now()
+    """Run the jobs due up to `to`, setting the clock to the due time of each. Returns the number of jobs run."""
+    jobs_run, now = 0, sandbox_now()
     while jobs.find_next_due_job(to):
         batch = jobs.lease_batch(to)
         if not batch:  # a worker that started before the move still holds it
             time.sleep(0.02)
-            _set_clock(shown)
+            _set_clock(now)
             continue
         if jobs.postpone_recurring_job(batch[0], to):
             continue
-        shown = max(shown, batch[0].run_at)
-        if shown == batch[0].run_at or ran == 0:
-            _set_clock(shown)
-        jobs.run_batch(batch, shown)
-        ran += len(batch)
-    return ran
+        now = max(now, batch[0].run_at)
+        if now == batch[0].run_at or jobs_run == 0:
+            _set_clock(now)
+        jobs.run_batch(batch, now)
+        jobs_run += len(batch)
+    return jobs_run
 
 
 def _set_clock(moment: datetime) -> None:

@@ -80,9 +80,9 @@ def test_every_day_lies_in_exactly_one_full_period(start, day, anchor, interval)
 
 @given(st.dates(date(2000, 1, 1), date(2060, 1, 1)), st.integers(1, 31))
 def test_the_first_anchor_day_is_at_most_a_month_away(start, day):
-    found = first_anchor_on_or_after(start, day)
-    assert 0 <= (found - start).days <= 31
-    assert found.day == day or (found + timedelta(days=1)).day == 1
+    anchor = first_anchor_on_or_after(start, day)
+    assert 0 <= (anchor - start).days <= 31
+    assert anchor.day == day or (anchor + timedelta(days=1)).day == 1
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,5 @@ def test_a_civil_day_begins_at_its_own_midnight(zone, day, moment):
     st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "Africa/Cairo"]),
 )
 def test_the_moment_a_day_begins_lies_on_that_day(day, zone):
-    """Also where midnight does not exist on the day the clocks change."""
+    """Even if midnight does not exist on the day the clocks change."""
     assert civil_day(start_of_day(day, zone), zone) == day

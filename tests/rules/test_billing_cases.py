@@ -1,4 +1,4 @@
-"""The peers' cases, replayed over the pure core: every charge, credit and trial line, to the cent."""
+"""Reference cases of other billing systems, replayed with the rules: each charge, credit and trial, to the cent."""
 
 import json
 from datetime import date, timedelta
@@ -16,15 +16,15 @@ CASES = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]}
 UNITS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 LINE_KINDS = {"charge", "credit", "trial"}
 
-# The same interval keeps the period; an interval changed now starts a full period of its own.
-OURS = {
+# Our lines where they differ: a change of the interval now starts a full period.
+DEVIATIONS = {
     "KB-017": [("charge", "assault-rifle-annual", "2015-03-15", "2016-01-01", 479996)],
     "LG-019": [("charge", "yearly", "2023-09-28", "2024-09-28", 12000)],
     "LG-020": [("charge", "yearly", "2023-11-19", "2024-11-19", 118800)],
     "KB-061": [("charge", "pistol-monthly-notrial", "2023-06-15", "2023-06-23", 515)],
 }
-# What the timeline cannot tell: the ladder, a goodwill credit, a void; they have tests of their own.
-LIFE = [
+# The cases that the timeline covers. Dunning, goodwill credit and voids have their own tests.
+TIMELINE_CASES = [
     "KB-001",
     "KB-006",
     "KB-007",
@@ -64,8 +64,8 @@ def price_of(plan):
     )
 
 
-class Life:
-    """Turns a case's timeline into events, booking what falls due after each, as the service does."""
+class CaseReplay:
+    """Turns a case's timeline into events and books the due lines after each, as the service does."""
 
     def __init__(self, case):
         self.prices = {plan["id"]: price_of(plan) for plan in case["plans"]}
@@ -98,7 +98,7 @@ class Life:
         price = self.prices[step["plan"]]
         start = day(step.get("effective_date", step["date"]))
         self.record_event(fact.Started, on, price, start, step.get("anchor_day", self.anchor_day), price.trial_days)
-        for phase in step.get("phases", ()):  # the same price, sold anew from that day
+        for phase in step.get("phases", ()):  # the same price, sold again from that day
             later = fact.PriceTerms("phase2", price.amount_minor, price.interval)
             self.record_event(fact.PriceChanged, day(phase), later, day(phase))
 
@@ -119,7 +119,7 @@ class Life:
         self.record_event(fact.AnchorMoved, on, step["day"])
 
     def cancel(self, on, step):
-        if step["when"] == "period_end":  # KB-001 gives the day it takes effect; it was asked for before
+        if step["when"] == "period_end":  # KB-001 gives the day on which it takes effect; it was requested before
             self.facts = self.facts.with_events(fact.EndScheduled("end", on - timedelta(days=1)))
         else:
             self.record_event(fact.Canceled, on, day(step.get("effective_date", step["date"])))
@@ -133,7 +133,7 @@ class Life:
         self.facts = fact.Facts(self.facts.events, {**self.facts.booked, **adjusted})
 
     def edit_price(self, on, step):
-        """A new version for new subscribers; who bought before keeps the price they bought."""
+        """A new version for new subscribers; existing subscribers keep their price."""
 
 
 def expected_lines(case):
@@ -143,27 +143,27 @@ def expected_lines(case):
                 yield line["kind"], line["item"], line["start"], line["end"], line["amount"]
 
 
-@pytest.mark.parametrize("name", LIFE)
-def test_a_peers_case_matches_to_the_cent(name):
-    case, life = CASES[name], Life(CASES[name])
-    life.book(max(day(invoice["date"]) for invoice in case["expect"]["invoices"]))
-    got = [
+@pytest.mark.parametrize("name", TIMELINE_CASES)
+def test_a_reference_case_matches_to_the_cent(name):
+    case, replay = CASES[name], CaseReplay(CASES[name])
+    replay.book(max(day(invoice["date"]) for invoice in case["expect"]["invoices"]))
+    lines = [
         (line.kind, line.price_id, str(line.period.start), str(line.period.end), line.amount_minor)
-        for line in life.lines
+        for line in replay.lines
     ]
     for line in expected_lines(case):
-        ours = next((other for other in OURS.get(name, []) if other[:2] == line[:2]), line)
-        assert ours in got, "\n".join(map(str, got))
+        expected = next((ours for ours in DEVIATIONS.get(name, []) if ours[:2] == line[:2]), line)
+        assert expected in lines, "\n".join(map(str, lines))
 
 
-@pytest.mark.parametrize("name", LIFE)
-def test_the_same_facts_name_the_same_lines_and_owe_nothing_more(name):
-    life = Life(CASES[name])
+@pytest.mark.parametrize("name", TIMELINE_CASES)
+def test_a_replay_of_the_same_facts_has_the_same_lines_and_nothing_new_is_due(name):
+    replay = CaseReplay(CASES[name])
     last = day(CASES[name]["timeline"][-1]["date"])
-    assert lines_due(life.facts, last) == []
-    again = replay_timeline(life.facts, last).lines
+    assert lines_due(replay.facts, last) == []
+    again = replay_timeline(replay.facts, last).lines
     assert {line.identity: line.amount_minor for line in again} == {
-        line.identity: line.amount_minor for line in life.lines
+        line.identity: line.amount_minor for line in replay.lines
     }
     assert len({line.identity for line in again}) == len(again)
 
@@ -171,14 +171,14 @@ def test_the_same_facts_name_the_same_lines_and_owe_nothing_more(name):
 def test_two_prorated_phases_of_a_month_add_up_to_its_price():
     """OM-004: 14 of 31 days are used when the second phase starts; the credit and the new charge are 17 of 31."""
     case = CASES["OM-004"]
-    life = Life({**case, "timeline": [*case["timeline"], {"date": "2024-02-01", "op": "advance_to"}]})
-    assert [line.amount_minor for line in life.lines] == [500, -274, 274, 500]
+    replay = CaseReplay({**case, "timeline": [*case["timeline"], {"date": "2024-02-01", "op": "advance_to"}]})
+    assert [line.amount_minor for line in replay.lines] == [500, -274, 274, 500]
 
 
 def test_a_scheduled_cancellation_leaves_nothing_to_bill():
-    life = Life(CASES["KB-001"])
-    assert lines_due(life.facts, date(2013, 1, 1)) == []
-    assert replay_timeline(life.facts, date(2012, 7, 31)).ends_on == date(2012, 7, 31)
+    replay = CaseReplay(CASES["KB-001"])
+    assert lines_due(replay.facts, date(2013, 1, 1)) == []
+    assert replay_timeline(replay.facts, date(2012, 7, 31)).ends_on == date(2012, 7, 31)
 
 
 def test_the_new_price_waits_for_a_period_that_starts_after_its_day():
@@ -211,5 +211,5 @@ def test_days_without_access_are_credited_after_recovery():
 
 
 @pytest.mark.parametrize("row", CASES["FP-006"]["expect"]["state"])
-def test_a_credit_is_capped_by_what_was_paid_and_not_given_back(row):
+def test_a_credit_is_capped_by_the_paid_amount_not_yet_credited(row):
     assert cap_credit(row["potential"], row["paid"] - row["already_credited"]) == row["credit"]

@@ -9,7 +9,7 @@ FAILED = date(2012, 5, 31)
 
 
 @pytest.mark.parametrize(
-    ("today", "step"),
+    ("today", "stage"),
     [
         (date(2012, 6, 29), "grace"),
         (date(2012, 6, 30), "warned"),
@@ -17,17 +17,17 @@ FAILED = date(2012, 5, 31)
         (date(2012, 7, 20), "over"),
     ],
 )
-def test_the_step_follows_the_age_of_the_earliest_unpaid_invoice(today, step):
+def test_the_stage_follows_the_age_of_the_earliest_unpaid_invoice(today, stage):
     """KB-027."""
-    assert EIGHT_DAYS.stage(FAILED, today) == step
+    assert EIGHT_DAYS.stage(FAILED, today) == stage
     assert EIGHT_DAYS.stage(None, today) == "clear"
 
 
 def test_a_soft_decline_is_retried_on_the_days_of_the_schedule():
-    tried, today = [], FAILED
+    retries, today = [], FAILED
     while (today := EIGHT_DAYS.next_retry_on(FAILED, today, "insufficient_funds")) is not None:
-        tried.append(str(today))
-    assert tried == ["2012-06-08", "2012-06-16", "2012-06-24", "2012-07-02", "2012-07-10"]
+        retries.append(str(today))
+    assert retries == ["2012-06-08", "2012-06-16", "2012-06-24", "2012-07-02", "2012-07-10"]
 
 
 @pytest.mark.parametrize("code", ["stolen_card", "authentication_required", "payment_method_required"])
@@ -37,10 +37,12 @@ def test_a_hard_decline_waits_for_the_customer(code):
 
 
 def test_a_decline_code_can_have_its_own_retry_days():
-    ladder = DunningSchedule.parse(
+    schedule = DunningSchedule.parse(
         "retry=1,3 retry.insufficient_funds=9,2 retry.expired_card=never warn=0 suspend=7 cancel=21"
     )
-    first = {code: ladder.next_retry_on(FAILED, FAILED, code) for code in ("insufficient_funds", "expired_card", None)}
+    first = {
+        code: schedule.next_retry_on(FAILED, FAILED, code) for code in ("insufficient_funds", "expired_card", None)
+    }
     assert first == {"insufficient_funds": date(2012, 6, 2), "expired_card": None, None: date(2012, 6, 1)}
-    assert ladder.next_retry_on(FAILED, date(2012, 6, 2), "insufficient_funds") == date(2012, 6, 9)
-    assert ladder.next_retry_on(FAILED, FAILED, "stolen_card") is None
+    assert schedule.next_retry_on(FAILED, date(2012, 6, 2), "insufficient_funds") == date(2012, 6, 9)
+    assert schedule.next_retry_on(FAILED, FAILED, "stolen_card") is None

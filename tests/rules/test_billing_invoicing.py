@@ -5,28 +5,26 @@ from hypothesis import strategies as st
 from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, compute_totals, tax_to_credit
 from streamsvc.rules.money import allocate_amount, format_decimal, round_half_up
 
-NONE = TaxTerms()
-
 
 def position(amount, percent=0, inclusive=False, **more):
     return Position(f"l{amount}", amount, TaxTerms(percent * 10_000, inclusive), **more)
 
 
-def off(amount=None, percent=None):
+def coupon(amount=None, percent=None):
     return CouponTerms("c", percent and percent * 10_000, amount)
 
 
 @pytest.mark.parametrize(
     ("subtotal", "coupons", "expected"),
     [
-        (100, [off(10), off(percent=20)], [10, 18]),
-        (100, [off(percent=15), off(percent=20)], [15, 17]),
-        (100, [off(10), off(20)], [10, 20]),
-        (5, [off(10), off(percent=20)], [5]),
-        (300, [off(percent=20)], [60]),
-        (300, [off(12 - 6)], [6]),
-        (6, [off(12)], [6]),
-        (0, [off(12)], []),
+        (100, [coupon(10), coupon(percent=20)], [10, 18]),
+        (100, [coupon(percent=15), coupon(percent=20)], [15, 17]),
+        (100, [coupon(10), coupon(20)], [10, 20]),
+        (5, [coupon(10), coupon(percent=20)], [5]),
+        (300, [coupon(percent=20)], [60]),
+        (300, [coupon(12 - 6)], [6]),
+        (6, [coupon(12)], [6]),
+        (0, [coupon(12)], []),
     ],
 )
 def test_each_coupon_applies_to_what_the_previous_one_left(subtotal, coupons, expected):
@@ -37,18 +35,18 @@ def test_each_coupon_applies_to_what_the_previous_one_left(subtotal, coupons, ex
 
 
 def test_tax_is_rounded_once_and_shared_by_largest_remainder():
-    """LG-027: 10 % and 20 % on lines of 1.51 and 3.79, the second a whole unit off."""
+    """LG-027: 10 % and 20 % on lines of 1.51 and 3.79, the second discounted by 1.00."""
     totals = compute_totals([position(151, 30), position(379, 30, discount_minor=100)])
-    assert [one.tax_minor for one in totals.positions] == [45, 84]
+    assert [position.tax_minor for position in totals.positions] == [45, 84]
     assert (totals.tax_minor, totals.total_minor) == (129, 559)
 
 
 def test_a_fixed_coupon_is_shared_over_lines_with_different_rates():
     """LG-028."""
     lines = [position(10000, 10), position(5000, 0), position(3000, 20), position(2000, 20)]
-    totals = compute_totals(lines, [off(1000)])
-    assert [one.discount_minor for one in totals.positions] == [500, 250, 150, 100]
-    assert [one.tax_minor for one in totals.positions] == [950, 0, 570, 380]
+    totals = compute_totals(lines, [coupon(1000)])
+    assert [position.discount_minor for position in totals.positions] == [500, 250, 150, 100]
+    assert [position.tax_minor for position in totals.positions] == [950, 0, 570, 380]
     assert (totals.subtotal_minor - totals.discount_minor, totals.total_minor) == (19000, 20900)
 
 
@@ -84,11 +82,11 @@ amounts = st.lists(st.integers(1, 10**9), min_size=1, max_size=8)
 
 
 @given(amounts, st.integers(0, 300_000), st.booleans(), st.integers(0, 10**9))
-def test_lines_always_add_up_to_totals(parts, rate, inclusive, coupon):
+def test_lines_always_add_up_to_totals(parts, rate, inclusive, amount_off):
     lines = [Position(str(i), amount, TaxTerms(rate, inclusive)) for i, amount in enumerate(parts)]
-    totals = compute_totals(lines, [CouponTerms("c", remaining_minor=coupon)])
-    assert sum(one.discount_minor for one in totals.positions) == totals.discount_minor
-    assert all(0 <= one.discount_minor <= one.amount_minor for one in totals.positions)
+    totals = compute_totals(lines, [CouponTerms("c", remaining_minor=amount_off)])
+    assert sum(position.discount_minor for position in totals.positions) == totals.discount_minor
+    assert all(0 <= position.discount_minor <= position.amount_minor for position in totals.positions)
     on_top = 0 if inclusive else totals.tax_minor
     assert totals.total_minor == totals.subtotal_minor - totals.discount_minor + on_top
     assert totals.tax_minor == TaxTerms(rate, inclusive).tax_on(totals.subtotal_minor - totals.discount_minor)

@@ -40,22 +40,22 @@ def test_an_invoice_page_is_in_the_customers_language(app, world):
 def test_an_invoice_pdf_has_a_valid_cross_reference_table(app, world):
     ann = customer(app, world, name="Иван (Ł) Müller", locale="fr")
     ann.subscribe(world.plan("standard", 1500, currency="JPY"))
-    paper = ann.get(f"/v1/invoices/{ann.invoices()[0]['id']}/pdf").data
-    assert paper.startswith(b"%PDF-1.4") and paper.endswith(b"%%EOF\n")
-    table = int(re.search(rb"startxref\n(\d+)", paper)[1])
-    assert paper[table:].startswith(b"xref")
-    offsets = [int(found) for found in re.findall(rb"(\d{10}) 00000 n", paper)]
-    assert all(paper[offset:].startswith(f"{n} 0 obj".encode()) for n, offset in enumerate(offsets, 1))
-    assert b"Facture 2026-000001" in paper
-    assert b"1500 JPY" in paper
-    assert "Müller".encode("cp1252") in paper
+    pdf = ann.get(f"/v1/invoices/{ann.invoices()[0]['id']}/pdf").data
+    assert pdf.startswith(b"%PDF-1.4") and pdf.endswith(b"%%EOF\n")
+    table = int(re.search(rb"startxref\n(\d+)", pdf)[1])
+    assert pdf[table:].startswith(b"xref")
+    offsets = [int(offset) for offset in re.findall(rb"(\d{10}) 00000 n", pdf)]
+    assert all(pdf[offset:].startswith(f"{n} 0 obj".encode()) for n, offset in enumerate(offsets, 1))
+    assert b"Facture 2026-000001" in pdf
+    assert b"1500 JPY" in pdf
+    assert "Müller".encode("cp1252") in pdf
 
 
 def test_a_long_invoice_takes_several_pages():
     from streamsvc.rules.billing.paper import render_pdf
 
-    paper = render_pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
-    assert b"/Count 3" in paper
+    pdf = render_pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
+    assert b"/Count 3" in pdf
 
 
 def test_an_issued_invoice_does_not_change_with_its_customer(app, world):
@@ -74,8 +74,8 @@ def test_an_issued_invoice_does_not_change_with_its_customer(app, world):
 def test_an_invoice_that_is_not_open_cannot_be_paid(app, world):
     ann = world.person()
     ann.subscribe(world.plan("standard", 1000))
-    answer = ann.post(f"/v1/invoices/{ann.invoices()[0]['id']}/payments", {})
-    assert (answer.status_code, answer.json["code"]) == (409, "invoice_not_open")
+    response = ann.post(f"/v1/invoices/{ann.invoices()[0]['id']}/payments", {})
+    assert (response.status_code, response.json["code"]) == (409, "invoice_not_open")
 
 
 def test_an_overdue_invoice_is_paid_by_hand_with_another_card(app, world):
@@ -85,8 +85,8 @@ def test_an_overdue_invoice_is_paid_by_hand_with_another_card(app, world):
     world.go_to("2026-02-15T06:00:00")
     late = ann.invoices()[-1]["id"]
     bad = ann.post("/v1/payment-methods", {"token": "pm_card_chargeDeclinedInsufficientFunds"}).json["id"]
-    answer = ann.post(f"/v1/invoices/{late}/payments", {"payment_method_id": bad})
-    assert (answer.status_code, answer.json["decline_code"]) == (402, "insufficient_funds")
-    answer = ann.post(f"/v1/invoices/{late}/payments", {})
-    assert (answer.status_code, answer.json["status"]) == (201, "succeeded")
+    response = ann.post(f"/v1/invoices/{late}/payments", {"payment_method_id": bad})
+    assert (response.status_code, response.json["decline_code"]) == (402, "insufficient_funds")
+    response = ann.post(f"/v1/invoices/{late}/payments", {})
+    assert (response.status_code, response.json["status"]) == (201, "succeeded")
     assert ann.subscription()["status"] == "active"

@@ -46,8 +46,8 @@ def test_plans_are_public_and_filtered_by_country_and_currency(world):
     put(world, "basic", price(499))
     client = world.operator.client
     assert [plan["code"] for plan in client.get("/v1/plans").json["items"]] == ["standard", "basic"]
-    [found] = client.get("/v1/plans?country=DE&currency=EUR").json["items"]
-    assert [p["amount_minor"] for p in found["prices"]] == [899]
+    [plan] = client.get("/v1/plans?country=DE&currency=EUR").json["items"]
+    assert [p["amount_minor"] for p in plan["prices"]] == [899]
     assert client.get("/v1/plans?colour=red").status_code == 422
     assert client.get("/v1/plans/none").status_code == 404
 
@@ -64,7 +64,7 @@ def test_plans_are_cacheable_until_they_change(world):
     for path in ("/v1/plans", "/v1/plans/standard"):
         first = client.get(path)
         assert first.headers["Cache-Control"] == "public, max-age=60"
-        kept = {"If-None-Match": first.headers["ETag"]}
-        assert (client.get(path, headers=kept).status_code, client.get(path, headers=kept).data) == (304, b"")
+        headers = {"If-None-Match": first.headers["ETag"]}
+        assert (client.get(path, headers=headers).status_code, client.get(path, headers=headers).data) == (304, b"")
         put(world, "standard", price(first.json.get("prices", [{}])[0].get("amount_minor", 0) + 1))
-        assert client.get(path, headers=kept).status_code == 200
+        assert client.get(path, headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""Reports against a small story told by hand: every figure of it was worked out on paper."""
+"""Reports on a small scripted history whose every figure was computed by hand."""
 
 import csv
 import io
@@ -17,16 +17,16 @@ def world(app):
 
 
 def report(world, name, query=ALL):
-    answer = world.operator.get(f"/v1/admin/reports/{name}?{query}")
-    assert answer.status_code == 200, answer.json
-    return answer.json
+    response = world.operator.get(f"/v1/admin/reports/{name}?{query}")
+    assert response.status_code == 200, response.json
+    return response.json
 
 
 @pytest.fixture(scope="session")
-def story(database, new_app):
-    """From 15 January to June: six viewers; 20 % French VAT inside the price, none in the US.
+def history(database, new_app):
+    """Six viewers from 15 January to June; 20 % French VAT included in the price, none in the US.
 
-    In a database of its own, told once and only read.
+    In a database of its own, written once and then only read.
     """
     world = World(new_app(database, "reports", clock=Clock()))
     world.operator.put("/v1/admin/tax-rates/FR", {"percent": 20, "name": "TVA"})
@@ -34,12 +34,12 @@ def story(database, new_app):
     annual = world.plan("annual", 12_000, currency="EUR", interval="year", tax="inclusive")
     ann, bob, cat, dan = world.person(), world.person(), world.person(), world.person()
     eve, fay = world.person(country="FR"), world.person()
-    ann.subscribe(basic)  # new 1000; goes up on 10 February, leaves on 15 April, is back in June
-    bob.subscribe(best)  # new 2000; goes down on 15 February, pauses for ten days of May
-    cat.subscribe(basic)  # new 1000; the card fails on 15 February, all is over on 8 March
-    dan.subscribe(tried)  # tries for 14 days, then new 500
+    ann.subscribe(basic)  # new 1000; upgrades on 10 February, cancels as of 15 April, resubscribes in June
+    bob.subscribe(best)  # new 2000; downgrades on 15 February, pauses for ten days in May
+    cat.subscribe(basic)  # new 1000; the card fails on 15 February, canceled on 8 March
+    dan.subscribe(tried)  # a trial of 14 days, then new 500
     eve.subscribe(annual)  # 12 000 a year, of which 2000 is tax: 833 a month
-    fay.subscribe(tried)  # tries, and leaves on the third day
+    fay.subscribe(tried)  # a trial, canceled on the third day
     world.go_to("2026-01-18T12:00:00")
     step(fay, "cancellation", when="now")
     cat.post("/v1/payment-methods", {"token": "pm_card_chargeCustomerFail"})
@@ -62,12 +62,12 @@ def story(database, new_app):
 
 
 def step(person, what, **body):
-    answer = person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
-    assert answer.status_code == 200, answer.json
+    response = person.post(f"/v1/subscriptions/{person.subscription()['id']}/{what}", body)
+    assert response.status_code == 200, response.json
 
 
-def test_mrr_movements_add_up(story):
-    rows = report(story, "revenue")["mrr"]
+def test_mrr_movements_add_up(history):
+    rows = report(history, "revenue")["mrr"]
     usd = {row["period"]: figures(row) for row in rows if row["currency"] == "USD"}
     assert usd == {
         "2026-01": (0, 4500, 0, 0, 0, 0, 4500),
@@ -86,8 +86,8 @@ def figures(row):
     return tuple(row[f"{name}_minor"] for name in names)
 
 
-def test_churn_separates_voluntary_from_involuntary(story):
-    rows = report(story, "retention")["subscribers"]
+def test_churn_separates_voluntary_from_involuntary(history):
+    rows = report(history, "retention")["subscribers"]
     names = ("opening", "new", "reactivated", "churned_voluntary", "churned_involuntary", "closing", "churn_percent")
     assert [tuple(row[name] for name in names) for row in rows] == [
         (0, 5, 0, 0, 0, 5, None),
@@ -99,31 +99,31 @@ def test_churn_separates_voluntary_from_involuntary(story):
     ]
 
 
-def test_one_of_two_trials_converts(story):
-    january, february, *_ = report(story, "retention")["trials"]
+def test_one_of_two_trials_converts(history):
+    january, february, *_ = report(history, "retention")["trials"]
     assert (january["ended"], january["converted"], january["conversion_percent"]) == (2, 1, 50.0)
     assert (february["ended"], february["conversion_percent"]) == (0, None)
 
 
-def test_a_cohort_shows_how_long_subscribers_stay(story):
-    january, *later = report(story, "retention")["cohorts"]
+def test_a_cohort_shows_how_long_subscribers_stay(history):
+    january, *later = report(history, "retention")["cohorts"]
     assert (january["size"], january["staying"]) == (5, [5, 5, 4, 3, 3, 4])
     assert {row["size"] for row in later} == {0}
 
 
-def test_revenue_matches_the_ledger_by_plan_country_and_tax(story):
-    told = report(story, "revenue")
-    january = {row["currency"]: row for row in told["revenue"] if row["period"] == "2026-01"}
+def test_revenue_matches_the_ledger_by_plan_country_and_tax(history):
+    revenue = report(history, "revenue")
+    january = {row["currency"]: row for row in revenue["revenue"] if row["period"] == "2026-01"}
     usd, eur = january["USD"], january["EUR"]
     assert (usd["invoiced_minor"], usd["revenue_minor"], usd["collected_minor"]) == (4500, 4500, 4500)
     assert (eur["invoiced_minor"], eur["revenue_minor"], eur["tax_minor"]) == (12_000, 10_000, 2_000)
-    for period in {row["period"] for row in told["revenue"]}:
+    for period in {row["period"] for row in revenue["revenue"]}:
         for currency in ("USD", "EUR"):
-            found = [sum_of(told[name], period, currency) for name in ("revenue", "by_plan", "by_country", "taxes")]
-            assert len(set(found)) == 1, (period, currency, found)
+            sums = [sum_of(revenue[name], period, currency) for name in ("revenue", "by_plan", "by_country", "taxes")]
+            assert len(set(sums)) == 1, (period, currency, sums)
     assert all(
         row["invoiced_minor"] - row["voided_minor"] - row["credited_minor"] == row["revenue_minor"] + row["tax_minor"]
-        for row in told["revenue"]
+        for row in revenue["revenue"]
     )
 
 
@@ -131,17 +131,17 @@ def sum_of(rows, period, currency, name="revenue_minor"):
     return sum(row[name] for row in rows if (row["period"], row["currency"]) == (period, currency))
 
 
-def test_revenue_by_plan_country_and_tax_rate(story):
-    told = report(story, "revenue", "from=2026-01-01&to=2026-02-01")
-    plans = {(row["plan"], row["currency"]): row["revenue_minor"] for row in told["by_plan"]}
+def test_revenue_by_plan_country_and_tax_rate(history):
+    revenue = report(history, "revenue", "from=2026-01-01&to=2026-02-01")
+    plans = {(row["plan"], row["currency"]): row["revenue_minor"] for row in revenue["by_plan"]}
     assert plans == {
         ("basic", "USD"): 2000,
         ("best", "USD"): 2000,
         ("tried", "USD"): 500,
         ("annual", "EUR"): 10_000,
     }
-    assert {row["country"]: row["revenue_minor"] for row in told["by_country"]} == {"US": 4500, "FR": 10_000}
-    french = next(row for row in told["taxes"] if row["country"] == "FR")
+    assert {row["country"]: row["revenue_minor"] for row in revenue["by_country"]} == {"US": 4500, "FR": 10_000}
+    french = next(row for row in revenue["taxes"] if row["country"] == "FR")
     assert (french["tax_name"], french["percent"], french["tax_minor"]) == ("TVA", 20.0, 2000)
 
 
@@ -152,15 +152,15 @@ def test_refunds_and_credit_notes_reduce_revenue(world):
     world.go_to("2026-01-20")
     world.operator.post(f"/v1/admin/invoices/{invoice}/refunds", {"amount_minor": 300})
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 50, "currency": "USD"})
-    told = report(world, "revenue", "from=2026-01-01&to=2026-02-01")
-    row = told["revenue"][0]
+    revenue = report(world, "revenue", "from=2026-01-01&to=2026-02-01")
+    row = revenue["revenue"][0]
     names = ("invoiced", "credited", "revenue", "collected", "refunded", "goodwill", "written_off")
     assert [row[f"{name}_minor"] for name in names] == [1000, 300, 700, 1000, 300, 50, 0]
-    assert (told["by_plan"][0]["revenue_minor"], told["mrr"][0]["closing_minor"]) == (700, 1000)
+    assert (revenue["by_plan"][0]["revenue_minor"], revenue["mrr"][0]["closing_minor"]) == (700, 1000)
 
 
-def test_write_offs_are_reported(story):
-    rows = report(story, "revenue")["revenue"]
+def test_write_offs_are_reported(history):
+    rows = report(history, "revenue")["revenue"]
     assert sum(row["written_off_minor"] for row in rows) > 0
 
 
@@ -181,7 +181,7 @@ def test_recurring_coupons_and_introductory_prices_lower_mrr(world):
 
 
 def test_an_addon_counts_in_mrr_but_does_not_convert_a_trial(world):
-    """600 from January, gone on 20 March and back in April; beside a trial that nobody pays for."""
+    """An add-on of 600 from January, removed on 20 March and added again in April; and a trial that is never paid."""
     base, extra = world.plan("base", 3000), world.plan("extra", 600)
     tried = world.plan("tried", 500, trial_days=14)
     ann, bob = world.person(), world.person()
@@ -207,27 +207,27 @@ def test_an_addon_counts_in_mrr_but_does_not_convert_a_trial(world):
 ONCE = {"amount_off_minor": 500, "currency": "USD", "duration": "once"}
 
 
-def test_a_daily_report_has_one_row_per_day(story):
-    rows = report(story, "revenue", "from=2026-02-09&to=2026-02-12&interval=day")["mrr"]
+def test_a_daily_report_has_one_row_per_day(history):
+    rows = report(history, "revenue", "from=2026-02-09&to=2026-02-12&interval=day")["mrr"]
     usd = [(row["period"], row["closing_minor"]) for row in rows if row["currency"] == "USD"]
     assert usd == [("2026-02-09", 4500), ("2026-02-10", 5500), ("2026-02-11", 5500)]
 
 
 @pytest.mark.parametrize("name", ["revenue", "retention"])
-def test_csv_has_the_same_figures_as_json(story, name):
-    told = report(story, name)
-    answer = story.operator.get(f"/v1/admin/reports/{name}?{ALL}&format=csv")
-    assert answer.content_type == "text/csv; charset=utf-8"
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
-    tables = {table: items for table, items in told.items() if isinstance(items, list)}
+def test_csv_has_the_same_figures_as_json(history, name):
+    document = report(history, name)
+    response = history.operator.get(f"/v1/admin/reports/{name}?{ALL}&format=csv")
+    assert response.content_type == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    tables = {table: items for table, items in document.items() if isinstance(items, list)}
     assert {row["table"] for row in rows} <= set(tables)
     for table, items in tables.items():
-        found = [row for row in rows if row["table"] == table]
-        assert len(found) == len(items)
-        for row, item in zip(found, items, strict=True):
+        table_rows = [row for row in rows if row["table"] == table]
+        assert len(table_rows) == len(items)
+        for row, item in zip(table_rows, items, strict=True):
             for column, value in item.items():
-                shown = " ".join(map(str, value)) if isinstance(value, list) else value
-                assert row[column] == ("" if shown is None else str(shown))
+                cell = " ".join(map(str, value)) if isinstance(value, list) else value
+                assert row[column] == ("" if cell is None else str(cell))
 
 
 def test_reports_need_an_operators_key(world):
@@ -243,5 +243,5 @@ def test_an_invalid_report_query_is_refused(world, query):
 
 
 def test_a_report_defaults_to_the_last_twelve_months(world):
-    told = report(world, "retention", "")
-    assert (told["from"], told["to"], len(told["subscribers"])) == ("2025-02-01", "2026-01-16", 12)
+    retention = report(world, "retention", "")
+    assert (retention["from"], retention["to"], len(retention["subscribers"])) == ("2025-02-01", "2026-01-16", 12)

@@ -20,11 +20,11 @@ def monthly(world):
 
 def test_a_paid_subscription_has_an_invoice_and_one_payment(world, monthly):
     ann = world.person()
-    answer = ann.subscribe(monthly)
-    assert answer.status_code == 201, answer.json
-    assert answer.json["status"] == "active"
-    assert answer.json["period"] == {"start": "2026-01-15", "end": "2026-02-15"}
-    assert answer.json["anchor_day"] == 15
+    response = ann.subscribe(monthly)
+    assert response.status_code == 201, response.json
+    assert response.json["status"] == "active"
+    assert response.json["period"] == {"start": "2026-01-15", "end": "2026-02-15"}
+    assert response.json["anchor_day"] == 15
     [invoice] = ann.invoices()
     assert (invoice["status"], invoice["number"]) == ("paid", "2026-000001")
     assert (invoice["total_minor"], invoice["amount_due_minor"], invoice["amount_paid_minor"]) == (999, 999, 999)
@@ -34,8 +34,8 @@ def test_a_paid_subscription_has_an_invoice_and_one_payment(world, monthly):
 
 def test_a_trial_costs_nothing_until_it_ends(world):
     ann = world.person()
-    answer = ann.subscribe(world.plan("standard", 999, trial_days=30))
-    assert (answer.json["status"], answer.json["trial_end"]) == ("trialing", "2026-02-14")
+    response = ann.subscribe(world.plan("standard", 999, trial_days=30))
+    assert (response.json["status"], response.json["trial_end"]) == ("trialing", "2026-02-14")
     assert world.charges() == []
     world.go_to("2026-02-13T23:59:00")
     assert world.charges() == []
@@ -72,7 +72,9 @@ def test_one_trial_for_each_household_by_its_account_and_its_cards(world):
     assert ann.subscribe(price).json["status"] == "trialing"
     assert bob.subscribe(price).json["status"] == "active"
     assert cay.subscribe(price).json["status"] == "trialing"
-    dee.delete(f"/v1/payment-methods/{dee.add_card('pm_card_visa:1')}")  # of the household, whatever they pay with
+    dee.delete(
+        f"/v1/payment-methods/{dee.add_card('pm_card_visa:1')}"
+    )  # same household, even after the card is removed
     assert dee.subscribe(price).json["status"] == "active"
 
 
@@ -86,8 +88,8 @@ def test_a_returning_customer_gets_no_second_trial(world):
 
 def test_a_future_start_is_charged_and_opened_on_its_date(world, monthly):
     ann = world.person()
-    answer = ann.subscribe(monthly, start_date="2026-02-01")
-    assert (answer.status_code, answer.json["status"], answer.json["period"]) == (201, "incomplete", None)
+    response = ann.subscribe(monthly, start_date="2026-02-01")
+    assert (response.status_code, response.json["status"], response.json["period"]) == (201, "incomplete", None)
     world.go_to("2026-01-31T12:00:00")
     assert (world.charges(), ann.invoices()) == ([], [])
     world.go_to("2026-02-01T00:00:00")
@@ -116,9 +118,9 @@ def test_a_declined_future_start_leaves_no_subscription(world, monthly):
 def test_two_parallel_requests_create_one_subscription(world, monthly):
     ann = world.person()
     ann.headers()
-    with ThreadPoolExecutor(4) as at_once:
-        answers = list(at_once.map(lambda n: ann.subscribe(monthly), range(4)))
-    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    with ThreadPoolExecutor(4) as pool:
+        responses = list(pool.map(lambda n: ann.subscribe(monthly), range(4)))
+    assert sorted(response.status_code for response in responses) == [201, 409, 409, 409]
     assert world.charges() == [999]
 
 
@@ -143,9 +145,9 @@ def test_a_renewal_falls_due_at_the_accounts_own_midnight(world, monthly):
 
 def test_a_declined_first_payment_leaves_no_subscription(world, monthly):
     ann = world.person(card="pm_card_chargeDeclinedInsufficientFunds")
-    answer = ann.subscribe(monthly)
-    assert (answer.status_code, answer.json["code"]) == (402, "payment_failed")
-    assert answer.json["decline_code"] == "insufficient_funds"
+    response = ann.subscribe(monthly)
+    assert (response.status_code, response.json["code"]) == (402, "payment_failed")
+    assert response.json["decline_code"] == "insufficient_funds"
     assert ann.subscription()["status"] == "canceled"
     assert [(invoice["status"], invoice["number"]) for invoice in ann.invoices()] == [("void", None)]
     ann.add_card()
@@ -155,16 +157,16 @@ def test_a_declined_first_payment_leaves_no_subscription(world, monthly):
 
 
 def test_a_paid_plan_needs_a_card(world, monthly):
-    answer = world.person(card=None).subscribe(monthly)
-    assert (answer.status_code, answer.json["decline_code"]) == (402, "payment_method_required")
+    response = world.person(card=None).subscribe(monthly)
+    assert (response.status_code, response.json["decline_code"]) == (402, "payment_method_required")
 
 
 def test_a_payment_that_needs_authentication_waits_for_the_customer(world, monthly):
     ann = world.person(card="pm_card_authenticationRequired")
-    answer = ann.subscribe(monthly)
-    assert (answer.status_code, answer.json["code"]) == (402, "authentication_required")
+    response = ann.subscribe(monthly)
+    assert (response.status_code, response.json["code"]) == (402, "authentication_required")
     assert ann.subscription()["status"] == "incomplete"
-    assert world.operator.post(answer.json["next_action"]["path"], {"approve": True}).status_code == 200
+    assert world.operator.post(response.json["next_action"]["path"], {"approve": True}).status_code == 200
     assert (ann.subscription()["status"], world.charges()) == ("active", [999])
 
 
@@ -179,8 +181,8 @@ def test_a_waiting_start_is_replaced_by_a_new_one(world, monthly):
 def test_a_second_subscription_is_refused(world, monthly):
     ann = world.person()
     ann.subscribe(monthly)
-    answer = ann.subscribe(monthly)
-    assert (answer.status_code, answer.json["code"]) == (409, "already_subscribed")
+    response = ann.subscribe(monthly)
+    assert (response.status_code, response.json["code"]) == (409, "already_subscribed")
 
 
 def test_the_same_key_charges_once_and_gets_the_same_response(world, monthly):
@@ -196,8 +198,8 @@ def test_the_same_key_charges_once_and_gets_the_same_response(world, monthly):
 
 def test_a_subscription_needs_an_idempotency_key(world, monthly):
     ann = world.person()
-    answer = ann.client.post("/v1/subscriptions", json={"price_id": monthly}, headers=ann.headers())
-    assert (answer.status_code, answer.json["code"]) == (400, "idempotency_key_required")
+    response = ann.client.post("/v1/subscriptions", json={"price_id": monthly}, headers=ann.headers())
+    assert (response.status_code, response.json["code"]) == (400, "idempotency_key_required")
 
 
 def test_a_price_of_another_country_is_refused(world):

@@ -13,7 +13,7 @@ def world(app):
 
 @pytest.fixture
 def ann(world):
-    """Somebody with a card; the clock stands at noon of 2026-04-01."""
+    """A viewer with a card, at noon on 2026-04-01."""
     world.go_to("2026-04-01T12:00:00")
     return world.person()
 
@@ -30,8 +30,8 @@ def preview(person, **body):
     return person.post("/v1/invoice-previews", {"subscription_id": person.subscription()["id"], **body}).json
 
 
-def lines_told(invoice):
-    """What the lines of an invoice say, or of one to come."""
+def line_values(invoice):
+    """Return the lines of an invoice or a preview, without their ids."""
     names = ("kind", "description", "price_id", "period", "amount_minor", "tax_minor", "days", "full_days", "cause")
     return [[line[name] for name in names] for line in invoice["lines"]]
 
@@ -55,8 +55,12 @@ def test_a_declined_change_does_not_end_the_trial(world, ann):
     world.next_charge("decline")
     world.go_to("2026-04-03T12:00:00")
     assert act(ann, "plan-change", {"price_id": dear}).json["code"] == "payment_failed"
-    shown = ann.subscription()
-    assert (shown["status"], shown["price"]["id"], shown["trial_end"]) == ("trialing", tried, "2026-04-15")
+    subscription = ann.subscription()
+    assert (subscription["status"], subscription["price"]["id"], subscription["trial_end"]) == (
+        "trialing",
+        tried,
+        "2026-04-15",
+    )
     assert act(ann, "plan-change", {"price_id": dear}).json["status"] == "active"
     assert (ann.subscription()["trial_end"], world.charges()) == ("2026-04-03", [2000])
 
@@ -88,8 +92,8 @@ def test_a_declined_change_does_not_take_effect(world, ann):
     ann.subscribe(ten)
     world.go_to("2026-04-16T08:00:00")
     world.next_charge("decline")
-    answer = act(ann, "plan-change", {"price_id": twenty})
-    assert (answer.status_code, answer.json["code"]) == (402, "payment_failed")
+    response = act(ann, "plan-change", {"price_id": twenty})
+    assert (response.status_code, response.json["code"]) == (402, "payment_failed")
     assert ann.subscription()["price"]["id"] == ten
     assert ann.subscription()["status"] == "active"
     assert ann.invoices()[-1]["status"] == "void"
@@ -114,8 +118,8 @@ def test_other_changes_are_refused_while_a_payment_is_in_flight(world, ann):
 def test_a_change_waiting_for_authentication_is_replaced_by_another(world, ann):
     small, middle, large = world.plan("p", 1000, 2000, 3000)
     ann.subscribe(small)
-    asks = ann.add_card("pm_card_authenticationRequired")
-    ann.put(f"/v1/payment-methods/{asks}/default")
+    card = ann.add_card("pm_card_authenticationRequired")
+    ann.put(f"/v1/payment-methods/{card}/default")
     world.go_to("2026-04-16T08:00:00")
     assert act(ann, "plan-change", {"price_id": middle}).json["code"] == "authentication_required"
     ann.put(f"/v1/payment-methods/{ann.add_card()}/default")
@@ -138,30 +142,30 @@ def test_another_interval_now_starts_a_full_period(world, ann):
 
 def test_a_preview_equals_the_invoice_that_follows(world, ann):
     ten, twenty = world.plan("p", 1000, 2000)
-    seen = ann.post("/v1/invoice-previews", {"price_id": ten}).json
-    assert (seen["total_minor"], seen["next_renewal"]["date"]) == (1000, "2026-05-01")
+    expected = ann.post("/v1/invoice-previews", {"price_id": ten}).json
+    assert (expected["total_minor"], expected["next_renewal"]["date"]) == (1000, "2026-05-01")
     assert ann.get("/v1/subscriptions").json["items"] == []
     ann.subscribe(ten)
-    assert lines_told(seen) == lines_told(ann.invoices()[-1])
+    assert line_values(expected) == line_values(ann.invoices()[-1])
     world.go_to("2026-04-11T08:00:00")
-    seen = preview(ann, price_id=twenty)
+    expected = preview(ann, price_id=twenty)
     act(ann, "plan-change", {"price_id": twenty})
-    came = ann.invoices()[-1]
+    issued = ann.invoices()[-1]
     for name in ("subtotal_minor", "tax_minor", "total_minor", "amount_due_minor", "credit_applied_minor"):
-        assert seen[name] == came[name]
-    assert lines_told(seen) == lines_told(came)
-    assert seen["next_renewal"] == {"date": "2026-05-01", "total_minor": 2000, "amount_due_minor": 2000}
+        assert expected[name] == issued[name]
+    assert line_values(expected) == line_values(issued)
+    assert expected["next_renewal"] == {"date": "2026-05-01", "total_minor": 2000, "amount_due_minor": 2000}
     assert preview(ann, price_id=ten)["total_minor"] == 1000
-    seen = preview(ann)
+    expected = preview(ann)
     world.go_to("2026-05-01T08:00:00")
-    assert lines_told(seen) == lines_told(ann.invoices()[-1])
+    assert line_values(expected) == line_values(ann.invoices()[-1])
 
 
 def test_a_moved_anchor_keeps_what_is_paid_and_bridges_to_the_new_day(world, ann):
-    """KB-019 in its first step."""
+    """The first step of KB-019."""
     ann.subscribe(world.plan("p", 3000))
-    answer = ann.put(f"/v1/subscriptions/{ann.subscription()['id']}/anchor", {"day": 15})
-    assert (answer.status_code, answer.json["anchor_day"]) == (200, 15)
+    response = ann.put(f"/v1/subscriptions/{ann.subscription()['id']}/anchor", {"day": 15})
+    assert (response.status_code, response.json["anchor_day"]) == (200, 15)
     world.go_to("2026-05-16")
     assert ann.lines() == [
         ("charge", "2026-04-01", "2026-05-01", 3000),
@@ -184,8 +188,8 @@ def test_cancelling_keeps_access_for_the_paid_time(world, ann):
 def test_a_cancellation_can_be_undone(world, ann):
     ann.subscribe(world.plan("p", 1000))
     act(ann, "cancellation")
-    kept = undo(ann, "cancellation").json
-    assert (kept["cancel_at"], kept["access_until"], kept["cancel_reason"]) == (None, None, None)
+    undone = undo(ann, "cancellation").json
+    assert (undone["cancel_at"], undone["access_until"], undone["cancel_reason"]) == (None, None, None)
     world.go_to("2026-05-02")
     assert (ann.subscription()["status"], world.charges()) == ("active", [1000, 1000])
 
@@ -193,10 +197,10 @@ def test_a_cancellation_can_be_undone(world, ann):
 def test_cancelling_now_credits_the_days_from_tomorrow(world, ann):
     ann.subscribe(world.plan("p", 3000))
     world.go_to("2026-04-10T08:00:00")
-    seen = preview(ann, when="now")
+    expected = preview(ann, when="now")
     assert act(ann, "cancellation", {"when": "now"}).json["status"] == "canceled"
     assert ann.lines()[-1] == ("credit", "2026-04-11", "2026-05-01", -2000)
-    assert seen["total_minor"] == ann.invoices()[-1]["total_minor"] == -2000
+    assert expected["total_minor"] == ann.invoices()[-1]["total_minor"] == -2000
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 2000}]
 
 
@@ -222,29 +226,36 @@ def test_a_cancellation_on_a_date_charges_up_to_it_and_credits_after_it(world, a
     assert ann.subscription()["status"] == "canceled"
 
 
-MONEY = ("total_minor", "tax_minor", "amount_due_minor", "due_date")
+def amounts_of(invoice):
+    totals = ("total_minor", "tax_minor", "amount_due_minor", "due_date")
+    return [line["amount_minor"] for line in invoice["lines"]] + [invoice[name] for name in totals]
 
 
 def test_a_preview_of_a_future_end_shows_the_credit_that_follows(world, ann):
     world.operator.put("/v1/admin/tax-rates/US", {"percent": 10, "name": "Tax"})
-    price, foreseen = world.plan("p", 3000), []
+    price, previews = world.plan("p", 3000), []
     dated = {"when": "now", "effective_date": "2026-04-21"}
-    people = {"dated": ann, "kept": world.person(), "uncredited": world.person(), "paused": world.person()}
+    people = {"dated": ann, "rescheduled": world.person(), "uncredited": world.person(), "paused": world.person()}
     for person in people.values():
         person.subscribe(price)
-    act(people["kept"], "cancellation", dated)
+    act(people["rescheduled"], "cancellation", dated)
     act(people["paused"], "pause", {"resumes_at": "2026-04-11"})
-    for name, body in (("dated", dated), ("kept", {}), ("uncredited", {**dated, "credit": "none"}), ("paused", dated)):
-        foreseen.append(preview(people[name], **body))
+    for name, body in (
+        ("dated", dated),
+        ("rescheduled", {}),
+        ("uncredited", {**dated, "credit": "none"}),
+        ("paused", dated),
+    ):
+        previews.append(preview(people[name], **body))
         assert act(people[name], "cancellation", dated | body).json["cancel_at"] == "2026-04-21"
     world.go_to("2026-04-21T00:00:00")
-    came = [person.invoices()[1:] for person in people.values()]
-    assert [seen["total_minor"] for seen in foreseen] == [-1100, -1100, 0, -2200]
-    for seen, invoices in zip(foreseen, came, strict=True):
-        shown = [[line["amount_minor"] for line in one["lines"]] + [one[name] for name in MONEY] for one in invoices]
-        assert shown in ([[line["amount_minor"] for line in seen["lines"]] + [seen[name] for name in MONEY]], [])
-        assert bool(shown) == bool(seen["total_minor"])
-        assert seen["next_renewal"] is None
+    issued = [person.invoices()[1:] for person in people.values()]
+    assert [expected["total_minor"] for expected in previews] == [-1100, -1100, 0, -2200]
+    for expected, invoices in zip(previews, issued, strict=True):
+        amounts = [amounts_of(invoice) for invoice in invoices]
+        assert amounts in ([amounts_of(expected)], [])
+        assert bool(amounts) == bool(expected["total_minor"])
+        assert expected["next_renewal"] is None
 
 
 def test_paid_days_are_frozen_by_a_pause(world, ann):
@@ -293,7 +304,7 @@ def test_a_card_that_paid_an_overdue_invoice_becomes_the_default(world, ann):
     world.go_to("2026-04-12")
     assert ann.subscription()["status"] == "past_due"
     good = ann.add_card()
-    [default] = [one["id"] for one in ann.get("/v1/payment-methods").json["items"] if one["is_default"]]
+    [default] = [card["id"] for card in ann.get("/v1/payment-methods").json["items"] if card["is_default"]]
     assert (default, ann.subscription()["status"]) == (good, "active")
 
 

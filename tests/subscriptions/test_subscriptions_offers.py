@@ -17,9 +17,9 @@ def price(world):
 
 
 def coupon(world, code, **terms):
-    answer = world.operator.put(f"/v1/admin/coupons/{code}", terms)
-    assert answer.status_code == 200, answer.json
-    return answer.json
+    response = world.operator.put(f"/v1/admin/coupons/{code}", terms)
+    assert response.status_code == 200, response.json
+    return response.json
 
 
 def totals(person):
@@ -40,8 +40,8 @@ def totals(person):
 def test_a_coupon_applies_its_discount_for_its_duration(world, price, terms, expected):
     coupon(world, "c", **terms)
     ann = world.person()
-    answer = ann.subscribe(price, coupon="c")
-    assert answer.status_code == 201, answer.json
+    response = ann.subscribe(price, coupon="c")
+    assert response.status_code == 201, response.json
     world.go_to("2026-03-16")
     assert totals(ann) == expected
     assert world.charges() == [total for _, total in expected if total]
@@ -52,21 +52,21 @@ def test_a_preview_knows_when_a_coupon_and_credit_run_out(world, price):
     ann = world.person()
     ann.subscribe(price, coupon="c")
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 700, "currency": "USD"})
-    shown = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"]}).json
-    assert (shown["total_minor"], shown["amount_due_minor"]) == (500, 0)
-    assert shown["next_renewal"] == {"date": "2026-03-15", "total_minor": 1000, "amount_due_minor": 800}
+    renewal = ann.post("/v1/invoice-previews", {"subscription_id": ann.subscription()["id"]}).json
+    assert (renewal["total_minor"], renewal["amount_due_minor"]) == (500, 0)
+    assert renewal["next_renewal"] == {"date": "2026-03-15", "total_minor": 1000, "amount_due_minor": 800}
     world.go_to("2026-03-16")
-    assert [one["amount_due_minor"] for one in ann.invoices()] == [500, 0, 800]
+    assert [invoice["amount_due_minor"] for invoice in ann.invoices()] == [500, 0, 800]
 
 
 def test_a_period_started_by_a_change_uses_the_coupon(world, price):
-    """Half for two periods: a month, and the year that takes its place."""
+    """A discount of 50 % for two periods: a month, and the year that replaces it."""
     coupon(world, "c", percent_off=50, duration="repeating", periods=2)
     ann = world.person()
     ann.subscribe(price, coupon="c")
     year = world.plan("y", 20_000, interval="year")
     ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": year, "when": "now"})
-    assert [one["discount_minor"] for one in ann.invoices()] == [500, 10_000]
+    assert [invoice["discount_minor"] for invoice in ann.invoices()] == [500, 10_000]
     assert ann.subscription()["discounts"] == []
 
 
@@ -76,8 +76,8 @@ def test_a_coupon_can_be_redeemed_only_as_often_as_allowed(world, price):
     assert ann.get("/v1/coupons/c").json["percent_off"] == 50.0
     ann.subscribe(price, coupon="c")
     assert ann.get("/v1/coupons/c").status_code == 404
-    answer = bob.subscribe(price, coupon="c")
-    assert (answer.status_code, answer.json["code"]) == (422, "coupon_invalid")
+    response = bob.subscribe(price, coupon="c")
+    assert (response.status_code, response.json["code"]) == (422, "coupon_invalid")
     assert bob.get("/v1/subscriptions").json["items"] == []
 
 
@@ -96,8 +96,8 @@ def test_a_coupon_that_expired_or_is_for_another_currency_is_refused(world, pric
 
 @pytest.mark.parametrize("percent", [0, 100.5, -1, "1e999999", "NaN", "٢٠", " 20 ", "1_0", 0.00001, True, None, [], ""])
 def test_an_invalid_percentage_is_refused(world, percent):
-    answer = world.operator.put("/v1/admin/coupons/c", {"percent_off": percent, "duration": "once"})
-    assert (answer.status_code, list(answer.json["errors"])) == (422, ["percent_off"])
+    response = world.operator.put("/v1/admin/coupons/c", {"percent_off": percent, "duration": "once"})
+    assert (response.status_code, list(response.json["errors"])) == (422, ["percent_off"])
 
 
 def test_a_coupon_is_returned_when_the_first_payment_fails(world, price):
@@ -156,8 +156,8 @@ def test_goodwill_pays_the_open_invoice_first_and_the_rest_remains(world):
     ann.subscribe(world.plan("p", 24995, trial_days=30), anchor_day=14)
     world.go_to("2026-06-14T06:00:00")
     assert ann.subscription()["status"] == "past_due"
-    given = world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 30000, "currency": "USD"})
-    assert given.json["balances"] == [{"currency": "USD", "amount_minor": 5005}]
+    granted = world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 30000, "currency": "USD"})
+    assert granted.json["balances"] == [{"currency": "USD", "amount_minor": 5005}]
     assert (ann.subscription()["status"], ann.invoices()[-1]["status"]) == ("active", "paid")
     good = ann.add_card()
     ann.put(f"/v1/payment-methods/{good}/default")
@@ -186,14 +186,14 @@ def test_tax_is_added_or_included(world, tax, percent, total, contained):
 
 
 def test_the_tax_of_a_credit_is_that_of_its_line(world):
-    """LG-002: 25 % on top; 193.5 rounds up, and a second change gives all of the first one's back."""
+    """LG-002: 25 % added; 193.5 rounds up, and a second change credits the first one in full."""
     world.operator.put("/v1/admin/tax-rates/DE", {"percent": 25, "name": "MwSt"})
-    one, two, three = world.plan("p", 1000, 1500, 1900, currency="EUR")
+    small, middle, large = world.plan("p", 1000, 1500, 1900, currency="EUR")
     world.go_to("2026-03-05")
     ann = world.person(country="DE")
-    ann.subscribe(one)
+    ann.subscribe(small)
     world.go_to("2026-03-12T12:12:00")
-    for price in (two, three):
+    for price in (middle, large):
         ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": price})
     taxes = [[(line["amount_minor"], line["tax_minor"]) for line in invoice["lines"]] for invoice in ann.invoices()]
     assert taxes == [[(1000, 250)], [(-774, -194), (1161, 290)], [(-1161, -290), (1471, 368)]]

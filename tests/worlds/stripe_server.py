@@ -1,6 +1,6 @@
-"""A local server that speaks as much of Stripe's HTTP interface as we use: its shapes, its keys, its refusals.
+"""A local server with the part of Stripe's HTTP API that the service uses: objects, idempotency keys, errors.
 
-Methods are named after Stripe's own test tokens. State is in memory; every request that came is kept in `requests`.
+Payment methods are named after Stripe's test tokens. The state is in memory; `requests` lists every request.
 """
 
 import threading
@@ -15,31 +15,34 @@ DECLINES = {
 }
 
 
-class State:
+class StripeState:
+    """The objects, requests and responses of the server."""
+
     def __init__(self):
-        self.lock, self.requests, self.answers = threading.Lock(), [], {}
+        self.lock, self.requests, self.responses = threading.Lock(), [], {}
         self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, 0
         self.lose_replies = 0
-        """How many of the answers to come are cut off after the request was carried out."""
+        """The number of next responses that are lost after the request was processed."""
         self.before_reply = None
-        """Called once, between carrying out a charge and telling how it went."""
+        """Called once, after a charge is processed and before its response is sent."""
 
     def new_id(self, prefix):
         self.counter += 1
         return f"{prefix}_{self.counter:06d}"
 
-    def answer(self, method, path, params, key):
-        """(status, body), the same again for the same key."""
+    def handle_request(self, method, path, params, key):
+        """Return (status, body); a repeated idempotency key gets the first response again."""
         with self.lock:
             self.requests.append((method, path, params, key))
-            if key and (path, key) in self.answers:
-                return self.answers[path, key]
-            answered = self.act(method, path.strip("/").split("/")[1:], params)
+            if key and (path, key) in self.responses:
+                return self.responses[path, key]
+            response = self.process(method, path.strip("/").split("/")[1:], params)
             if key:
-                self.answers[path, key] = answered
-            return answered
+                self.responses[path, key] = response
+            return response
 
-    def act(self, method, path, params):
+    def process(self, method, path, params):
+        """Process one request and return (status, body)."""
         match (method, *path):
             case ("POST", "customers"):
                 return 200, {"id": self.new_id("cus"), "object": "customer"}
@@ -52,12 +55,12 @@ class State:
             case ("POST", "payment_intents"):
                 return self.charge(params)
             case ("GET", "payment_intents", "search"):
-                own_id = params["query"].split("'")[3]
-                found = [one for one in self.intents.values() if one["metadata"]["payment_id"] == own_id]
-                return 200, {"object": "search_result", "data": found, "has_more": False}
+                payment_id = params["query"].split("'")[3]
+                intents = [i for i in self.intents.values() if i["metadata"]["payment_id"] == payment_id]
+                return 200, {"object": "search_result", "data": intents, "has_more": False}
             case ("GET", "refunds"):
-                found = [one for one in self.refunds.values() if one["payment_intent"] == params["payment_intent"]]
-                return 200, {"object": "list", "data": found, "has_more": False}
+                refunds = [r for r in self.refunds.values() if r["payment_intent"] == params["payment_intent"]]
+                return 200, {"object": "list", "data": refunds, "has_more": False}
             case ("GET", "payment_intents", name):
                 return 200, self.intents[name]
             case ("POST", "refunds"):
@@ -71,11 +74,11 @@ class State:
                 }
                 self.refunds[body["id"]] = body
                 return 200, body
-        return refusal(404, "invalid_request_error", code="resource_missing")
+        return error_response(404, "invalid_request_error", code="resource_missing")
 
     def attach(self, token, params):
         if not token.startswith("pm_card_"):
-            return refusal(400, "invalid_request_error", code="resource_missing")
+            return error_response(400, "invalid_request_error", code="resource_missing")
         name = self.new_id("pm")
         self.methods[name] = token
         card = {"brand": "visa", "last4": "4242", "exp_month": 1, "exp_year": 2030, "fingerprint": "f" + name}
@@ -106,29 +109,31 @@ class State:
         intent["status"] = "requires_payment_method"
         error = {"code": "card_declined", "decline_code": decline, "type": "card_error"}
         intent["last_payment_error"] = error
-        return refusal(402, "card_error", code="card_declined", decline_code=decline, payment_intent=intent)
+        return error_response(402, "card_error", code="card_declined", decline_code=decline, payment_intent=intent)
 
-    def charged(self):
-        return [one["amount"] for one in self.intents.values() if one["status"] == "succeeded"]
+    def charged_amounts(self):
+        """Return the amounts of the successful charges."""
+        return [intent["amount"] for intent in self.intents.values() if intent["status"] == "succeeded"]
 
 
-def refusal(status, kind, **more):
-    return status, {"error": {"type": kind, "message": kind, **more}}
+def error_response(status, kind, **details):
+    """Return (status, body) of an error."""
+    return status, {"error": {"type": kind, "message": kind, **details}}
 
 
 @contextmanager
 def stripe_server():
-    """Run it on a free port; gives (address, state)."""
-    state = State()
+    """Run the server on a free port; yields (address, state)."""
+    state = StripeState()
 
     class Stripe(LocalHandler):
         def handle_call(self):
             path, _, query = self.path.partition("?")
             params = dict(parse_qsl(self.read_body().decode() or query))
-            status, body = state.answer(self.command, path, params, self.headers.get("Idempotency-Key"))
+            status, body = state.handle_request(self.command, path, params, self.headers.get("Idempotency-Key"))
             if state.before_reply and path == "/v1/payment_intents":
-                act, state.before_reply = state.before_reply, None
-                act()
+                callback, state.before_reply = state.before_reply, None
+                callback()
             if state.lose_replies and path in ("/v1/payment_intents", "/v1/refunds"):
                 state.lose_replies -= 1
                 self.connection.close()

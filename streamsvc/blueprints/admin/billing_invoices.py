@@ -156,8 +156,8 @@ def create_credit_note(body, invoice_id):
     """
     invoice = require_invoice(invoice_id)
     if body["refund"]:
-        row = corrections.refund_invoice(invoice.id, body, clock.now())
-        note = db.session.get(corrections.CreditNote, row.credit_note_id)
+        refund = corrections.refund_invoice(invoice.id, body, clock.now())
+        note = db.session.get(corrections.CreditNote, refund.credit_note_id)
     else:
         account, invoice = corrections.lock_invoice(invoice.id)
         note = corrections.create_credit_note(invoice, body, clock.now())
@@ -176,12 +176,13 @@ def create_refund(body, invoice_id):
 
     The money goes back to the payment method that was charged.
     """
-    row = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
-    record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=row.id)
-    return row
+    refund = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
+    record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=refund.id)
+    return refund
 
 
 def require_invoice(invoice_id):
+    """Return the invoice. Raises NotFound."""
     invoice = db.session.get(Invoice, invoice_id)
     if invoice is None:
         raise NotFound
@@ -189,4 +190,5 @@ def require_invoice(invoice_id):
 
 
 def record_invoice_event(action, invoice, **details):
+    """Record an action on the invoice in the audit log."""
     audit.record_event(action, invoice.account_id, actor=current_operator().id, invoice=invoice.id, **details)

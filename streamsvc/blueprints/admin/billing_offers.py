@@ -38,7 +38,7 @@ bp = Blueprint(
 def put_coupon(body, code):
     """Create or update a coupon.
 
-    An existing coupon's expiry and redemption limit can be changed, its discount cannot.
+    An existing coupon's audience, redemption limits, expiry and `combines` can be changed; its discount cannot.
     """
     coupon = codes.replace_coupon(code, body, clock.now())
     db.session.commit()
@@ -109,6 +109,6 @@ def create_credit(body, account_id):
     if account is None:
         raise NotFound
     if body["amount_minor"] == 0:
-        raise Invalid(errors={"amount_minor": ["Give an amount."]})
+        raise Invalid(errors={"amount_minor": ["Must not be 0."]})
     credit.grant_credit(account, body["amount_minor"], body["currency"], body["reason"], clock.now())
     return {"balances": credit.list_credit_balances(account.id)}

@@ -70,7 +70,7 @@ def create_account_subscription(body):
     operator_id = current_operator().id
     try:
         subscription = subscribe_account(body["account_id"], body, clock.now(), operator_id, current_key_id())
-    except IntegrityError:  # two requests at once: the database has the last word
+    except IntegrityError:  # a concurrent request subscribed first; the unique index decides
         raise AlreadySubscribed from None
     audit.record_event("subscription_created", subscription.account_id, actor=operator_id, subscription=subscription.id)
     return admin_subscription_view(subscription)
@@ -113,9 +113,9 @@ def transfer_to_account(body, subscription_id):
     Paid days are transferred too; later invoices go to the new account.
     """
     row, operator_id = require_subscription(subscription_id), current_operator().id
-    giver = row.account_id
+    former_account_id = row.account_id
     subscription = admin_subscription_view(transfer_subscription(row.id, body["account_id"], clock.now(), operator_id))
-    for account_id in (giver, body["account_id"]):
+    for account_id in (former_account_id, body["account_id"]):
         audit.record_event("subscription_transferred", account_id, actor=operator_id, subscription=subscription_id)
     return subscription
 
@@ -172,12 +172,13 @@ def create_price_migration(body):
 
     Each moves at the first renewal on or after `effective`.
     """
-    moved = start_migration(body, clock.now(), current_operator().id)
+    migration = start_migration(body, clock.now(), current_operator().id)
     audit.record_event("price_migrated", actor=current_operator().id, **{k: str(v) for k, v in body.items()})
-    return moved
+    return migration
 
 
 def require_subscription(subscription_id):
+    """Return the subscription. Raises NotFound."""
     row = db.session.get(Subscription, subscription_id)
     if row is None:
         raise NotFound

@@ -44,6 +44,7 @@ def get_retention_report(query):
 
 
 def report_response(compute_report, query, schema):
+    """Compute the report of the queried period and return it as JSON or CSV."""
     start, end = report_period(query)
     report = {
         "start": start,
@@ -55,7 +56,7 @@ def report_response(compute_report, query, schema):
 
 
 def report_period(query):
-    """The days asked for; the last twelve months up to and with today where none were named."""
+    """Return the days [start, end) of the query; default: the last twelve months including today. Raises Invalid."""
     end = query["end"] or clock.now().date() + timedelta(days=1)
     last = end - timedelta(days=1)
     start = query["start"] or last.replace(year=last.year - (last.month < 12), month=last.month % 12 + 1, day=1)
@@ -65,7 +66,7 @@ def report_period(query):
 
 
 def csv_response(report):
-    """Every table of the report under one header; the first column names the table."""
+    """Return all tables of the report as one CSV file with a common header; the first column names the table."""
     tables = {name: rows for name, rows in report.items() if isinstance(rows, list)}
     columns = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row))
     text = io.StringIO()
@@ -77,7 +78,7 @@ def csv_response(report):
 
 
 def csv_cell(value):
-    """A list as its parts with spaces between; text that a spreadsheet would take for a formula as plain text."""
+    """Return a list as its items separated by spaces, and escape text that a spreadsheet would run as a formula."""
     if isinstance(value, list):
         return " ".join(map(str, value))
     return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

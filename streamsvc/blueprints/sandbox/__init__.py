@@ -1,4 +1,4 @@
-"""sandbox: a clock to move and mails to read. Registered only where the sandbox is on."""
+"""Endpoints of the sandbox: its clock, its emails and its payment provider. Registered only in the sandbox."""
 
 from streamsvc.blueprints.sandbox import clock, emails, payments
 

@@ -26,5 +26,5 @@ def advance_clock(body):
     Responds when all work that fell due on the way is done, in order of time. The clock never moves back: 422
     `clock_moves_forward`.
     """
-    ran = move_clock(body["now"])
-    return {"now": body["now"], "jobs_run": ran}
+    jobs_run = move_clock(body["now"])
+    return {"now": body["now"], "jobs_run": jobs_run}

@@ -29,7 +29,7 @@ def list_emails(query):
     Includes emails that are being sent right now.
     """
     wait_for_due_jobs()
-    sent = sa.select(SandboxEmail)
+    emails = sa.select(SandboxEmail)
     if query["to"]:
-        sent = sent.where(sa.func.lower(SandboxEmail.to) == email_key(query["to"]))
-    return paginate_query(sent, SandboxEmail.id, query, "emails")
+        emails = emails.where(sa.func.lower(SandboxEmail.to) == email_key(query["to"]))
+    return paginate_query(emails, SandboxEmail.id, query, "emails")

@@ -73,11 +73,13 @@ def simulate_dispute_won(payment_id):
 
 
 def require_payment(payment_id):
+    """Return the id of an existing payment. Raises NotFound."""
     if db.session.get(Payment, payment_id) is None:
         raise NotFound
     return payment_id
 
 
 def provider_state_view():
+    """Return the provider's requests and planned outcomes."""
     provider = SandboxProvider()
     return {"items": provider.list_requests(), "next": provider.list_planned_outcomes(), "next_cursor": None}

@@ -1,4 +1,4 @@
-"""subscriptions: what is sold, who has it, and the money."""
+"""Endpoints of plans, subscriptions, invoices, payment methods and account credit."""
 
 from streamsvc.blueprints.subscriptions import (
     changes,

@@ -29,7 +29,7 @@ def add_coupon(body, subscription_id):
 
     Applied after the existing ones, from the next invoice on.
     """
-    return _apply(subscription_id, lambda at: coupons.add_coupon(at, body["coupon"]))
+    return _apply(subscription_id, lambda aggregate: coupons.add_coupon(aggregate, body["coupon"]))
 
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
@@ -39,7 +39,7 @@ def remove_coupon(subscription_id, code):
 
     Takes effect with the next invoice.
     """
-    return _apply(subscription_id, lambda at: coupons.remove_coupon(at, code))
+    return _apply(subscription_id, lambda aggregate: coupons.remove_coupon(aggregate, code))
 
 
 @bp.route("/<subscription_id>/addons", methods=["POST"])
@@ -52,7 +52,9 @@ def add_addon(body, subscription_id):
     Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
     added: 402 `payment_failed`.
     """
-    return _apply(subscription_id, lambda at: addons.add_addon(at, body["price_id"], current_viewer().account_id))
+    return _apply(
+        subscription_id, lambda aggregate: addons.add_addon(aggregate, body["price_id"], current_viewer().account_id)
+    )
 
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
@@ -63,7 +65,10 @@ def remove_addon(query, subscription_id, plan):
 
     Takes effect now, with credit from tomorrow on, or at the end of the period.
     """
-    return _apply(subscription_id, lambda at: addons.remove_addon(at, plan, query["when"], current_viewer().account_id))
+    return _apply(
+        subscription_id,
+        lambda aggregate: addons.remove_addon(aggregate, plan, query["when"], current_viewer().account_id),
+    )
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
@@ -73,4 +78,6 @@ def decline_price_migration(subscription_id):
 
     Keeps the current price, if the announced change can be declined.
     """
-    return _apply(subscription_id, lambda at: price_migrations.decline_migration(at, current_viewer().account_id))
+    return _apply(
+        subscription_id, lambda aggregate: price_migrations.decline_migration(aggregate, current_viewer().account_id)
+    )

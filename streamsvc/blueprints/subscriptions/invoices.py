@@ -1,4 +1,4 @@
-"""The viewer's invoices: read, print, pay."""
+"""The viewer's invoices: list, retrieve, print and pay."""
 
 from flask import Response
 from sqlalchemy import select
@@ -26,8 +26,8 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.response(200, InvoicePageOut)
 def list_invoices(query):
     """List your invoices, newest first."""
-    mine = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
-    page = paginate_query(mine, Invoice.id, query, "invoices")
+    invoices = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
+    page = paginate_query(invoices, Invoice.id, query, "invoices")
     return page | {"items": [invoice_view(invoice) for invoice in page["items"]]}
 
 
@@ -42,11 +42,11 @@ def get_invoice(invoice_id):
 @bp.response(200, content_type="text/html", description="The invoice in HTML, in the customer's language.")
 def get_invoice_html(invoice_id):
     """Retrieve an invoice as HTML."""
-    page = Response(
+    response = Response(
         documents.render_invoice_html(_get_own_invoice(invoice_id)), content_type="text/html; charset=utf-8"
     )
-    page.headers["Content-Security-Policy"] = PAGE_POLICY
-    return page
+    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    return response
 
 
 @bp.route("/<invoice_id>/pdf")
@@ -54,9 +54,9 @@ def get_invoice_html(invoice_id):
 def get_invoice_pdf(invoice_id):
     """Retrieve an invoice as PDF."""
     invoice = _get_own_invoice(invoice_id)
-    paper = Response(documents.render_invoice_pdf(invoice), content_type="application/pdf")
-    paper.headers["Content-Disposition"] = f'attachment; filename="invoice-{invoice.number or invoice.id}.pdf"'
-    return paper
+    response = Response(documents.render_invoice_pdf(invoice), content_type="application/pdf")
+    response.headers["Content-Disposition"] = f'attachment; filename="invoice-{invoice.number or invoice.id}.pdf"'
+    return response
 
 
 @bp.route("/<invoice_id>/payments", methods=["POST"])

@@ -53,11 +53,12 @@ def _cached_response(document):
 
 
 def plan_view(plan, country, currency):
+    """Return the plan with the prices for sale in the country and currency; None means any."""
     prices = [
         price
         for price in plan.prices
         if (country is None or price.countries is None or country in price.countries)
         and (currency is None or price.currency == currency)
     ]
-    plain = {name: getattr(plan, name) for name in ("id", "code", "name", "description", "features")}
-    return plain | {"prices": prices}
+    view = {name: getattr(plan, name) for name in ("id", "code", "name", "description", "features")}
+    return view | {"prices": prices}

@@ -26,8 +26,8 @@ bp = Blueprint(
 @bp.response(200, page_of(SubscriptionOut))
 def list_subscriptions(query):
     """List your subscriptions, newest first."""
-    mine = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
-    page = paginate_query(mine, Subscription.id, query, "subscriptions")
+    subscriptions = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
+    page = paginate_query(subscriptions, Subscription.id, query, "subscriptions")
     return page | {"items": [subscription_view(row) for row in page["items"]]}
 
 
@@ -44,7 +44,7 @@ def create_subscription(body):
     account_id = current_viewer().account_id
     try:
         subscription = subscribe_account(account_id, body, clock.now(), account_id, current_key_id())
-    except IntegrityError:  # two requests at once: the database has the last word
+    except IntegrityError:  # a concurrent request subscribed first; the unique index decides
         raise AlreadySubscribed from None
     return subscription_view(subscription)
 

@@ -67,6 +67,7 @@ def get_referral_code():
 
 
 def tax_id_view(tax_id):
+    """Return the VAT number as the API shows it."""
     reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get(Account, tax_id.account_id)) is not None
     return {
         "number": tax_id.number,

@@ -49,6 +49,8 @@ class PaymentMethodRejected(Exception):
 
 
 class PaymentProvider(Protocol):
+    """A payment provider: stores payment methods, charges and refunds them."""
+
     name: str
 
     def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:

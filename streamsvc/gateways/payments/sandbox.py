@@ -1,7 +1,7 @@
 """The built-in payment provider: deterministic, with a journal of its own, and failing on demand.
 
-It keeps its journal in transactions of its own, as a bank would: were it called inside one of our transactions,
-SQLite would make it wait for ever, and the tests would tell.
+It writes its journal in transactions of its own, as a bank would. A call inside one of our transactions would block
+forever on SQLite, so the tests catch it.
 """
 
 import hashlib
@@ -35,6 +35,8 @@ TEST_TOKENS = {
 
 
 class SandboxProvider:
+    """The payment provider of the sandbox."""
+
     name = "sandbox"
 
     def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
@@ -53,10 +55,10 @@ class SandboxProvider:
         """Do nothing: the sandbox stores no methods."""
 
     def charge(self, key: str, method: str, amount_minor: int, currency: str, on_session: bool) -> Outcome:
-        if (found := self.find_outcome(key)) is not None:
-            again = sa.update(SandboxCharge).where(SandboxCharge.key == key)
-            execute_write(again.values(requests=SandboxCharge.requests + 1))
-            return found
+        if (outcome := self.find_outcome(key)) is not None:
+            update = sa.update(SandboxCharge).where(SandboxCharge.key == key)
+            execute_write(update.values(requests=SandboxCharge.requests + 1))
+            return outcome
         planned = self._pop_planned_outcome()
         if planned == "error":
             return Outcome(UNKNOWN)  # failed before anything happened
@@ -66,15 +68,24 @@ class SandboxProvider:
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         """Charge many in one transaction, unless some were requested before or an outcome is planned."""
-        keys = [one.key for one in charges]
+        keys = [charge.key for charge in charges]
         if self.list_planned_outcomes() or self._find_outcomes(keys):
-            return [self.charge(*one) for one in charges]
-        judged = [(one, *_decide_outcome(one.method, one.on_session)) for one in charges]
+            return [self.charge(*charge) for charge in charges]
         self._insert_requests(
-            *(_request_row(one.key, "charge", *one[1:4], status, decline) for one, status, decline in judged)
+            *(
+                _request_row(
+                    charge.key,
+                    "charge",
+                    charge.method,
+                    charge.amount_minor,
+                    charge.currency,
+                    *_decide_outcome(charge.method, charge.on_session),
+                )
+                for charge in charges
+            )
         )
-        found = self._find_outcomes(keys)
-        return [found[key] for key in keys]
+        outcomes = self._find_outcomes(keys)
+        return [outcomes[key] for key in keys]
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         self._insert_requests(_request_row(key, "refund", charge, amount_minor, currency, SUCCEEDED, None))
@@ -102,10 +113,11 @@ class SandboxProvider:
         execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details={}))
 
     def list_planned_outcomes(self) -> list[str]:
+        """Return the outcomes planned for the next charges, in order."""
         return [row.what for row in fetch_all(sa.select(SandboxPlannedOutcome.what).order_by(SandboxPlannedOutcome.id))]
 
     def list_requests(self) -> list[sa.Row]:
-        """Return all requests that arrived, newest first."""
+        """Return the last 1,000 requests that arrived, newest first."""
         return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
     def _pop_planned_outcome(self) -> str | None:
@@ -136,6 +148,6 @@ def _decide_outcome(method: str, on_session: bool) -> tuple[str, str | None]:
 
 
 def _outcome_from_row(row: sa.Row) -> Outcome:
-    waits = row.status == REQUIRES_ACTION
+    needs_action = row.status == REQUIRES_ACTION
     action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{row.key}/authentication"}
-    return Outcome(row.status, row.id, row.decline_code, action if waits else None)
+    return Outcome(row.status, row.id, row.decline_code, action if needs_action else None)

@@ -40,6 +40,8 @@ MAX_CONCURRENT_CHARGES = 8
 
 
 class StripeProvider:
+    """Stripe as the payment provider."""
+
     name = "stripe"
 
     def __init__(self):
@@ -60,20 +62,21 @@ class StripeProvider:
         except (stripe.CardError, stripe.InvalidRequestError) as error:
             raise PaymentMethodRejected(_decline_code(error)) from None
         card = method.card
-        shown = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
-        return ProviderMethod(f"{customer}/{method.id}", method.type, *shown)
+        details = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
+        return ProviderMethod(f"{customer}/{method.id}", method.type, *details)
 
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
         """Create a SetupIntent and return its client secret."""
-        asked = {"customer": self._get_or_create_customer(account_id, previous_reference), "usage": "off_session"}
+        customer = self._get_or_create_customer(account_id, previous_reference)
+        params = {"customer": customer, "usage": "off_session", "payment_method_types": ["card"]}
         try:
-            return self.client.v1.setup_intents.create(asked | {"payment_method_types": ["card"]}).client_secret
+            return self.client.v1.setup_intents.create(params).client_secret
         except stripe.StripeError as error:
             raise PaymentMethodRejected(_decline_code(error)) from None
 
-    def _get_or_create_customer(self, account_id: str, earlier: str | None) -> str:
-        if earlier:
-            return earlier.partition("/")[0]
+    def _get_or_create_customer(self, account_id: str, previous_reference: str | None) -> str:
+        if previous_reference:
+            return previous_reference.partition("/")[0]
         options = {"idempotency_key": f"customer {account_id}"}
         return self.client.v1.customers.create({"metadata": {"account_id": account_id}}, options).id
 
@@ -87,7 +90,7 @@ class StripeProvider:
         customer, _, payment_method = method.partition("/")
         if (amount := to_stripe_amount(amount_minor, currency)) is None:
             return INVALID_AMOUNT
-        asked = {
+        params = {
             "amount": amount,
             "currency": currency.lower(),
             "customer": customer,
@@ -95,20 +98,20 @@ class StripeProvider:
             "confirm": True,
             "metadata": {"payment_id": key},
         }
-        with_payer = {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
-        asked |= with_payer if on_session else {"off_session": True}
-        return self._intent_outcome(lambda: self.client.v1.payment_intents.create(asked, {"idempotency_key": key}))
+        on_session_params = {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
+        params |= on_session_params if on_session else {"off_session": True}
+        return self._intent_outcome(lambda: self.client.v1.payment_intents.create(params, {"idempotency_key": key}))
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         with ThreadPoolExecutor(MAX_CONCURRENT_CHARGES) as pool:
-            return list(pool.map(lambda one: self.charge(*one), charges))
+            return list(pool.map(lambda charge: self.charge(*charge), charges))
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         if (amount := to_stripe_amount(amount_minor, currency)) is None:
             return INVALID_AMOUNT
-        asked = {"payment_intent": charge, "amount": amount, "metadata": {"refund_id": key}}
+        params = {"payment_intent": charge, "amount": amount, "metadata": {"refund_id": key}}
         try:
-            refund = self.client.v1.refunds.create(asked, {"idempotency_key": key})
+            refund = self.client.v1.refunds.create(params, {"idempotency_key": key})
         except stripe.InvalidRequestError as error:
             return Outcome(DECLINED, decline_code=_decline_code(error))
         except stripe.StripeError:
@@ -122,16 +125,16 @@ class StripeProvider:
         try:
             if charge:
                 return self._find_refund(key, charge)
-            asked = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
-            found = self.client.v1.payment_intents.search(asked).data
+            params = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
+            intents = self.client.v1.payment_intents.search(params).data
         except stripe.StripeError:
             return Outcome(UNKNOWN)
-        return self.retrieve_outcome(found[0].id) if found else None
+        return self.retrieve_outcome(intents[0].id) if intents else None
 
     def _find_refund(self, key: str, charge: str) -> Outcome | None:
         refunds = self.client.v1.refunds.list({"payment_intent": charge, "limit": 100}).to_dict()["data"]
-        mine = [one for one in refunds if (one["metadata"] or {}).get("refund_id") == key]
-        return Outcome(REFUND_STATUSES.get(mine[0]["status"], UNKNOWN), mine[0]["id"]) if mine else None
+        matches = [refund for refund in refunds if (refund["metadata"] or {}).get("refund_id") == key]
+        return Outcome(REFUND_STATUSES.get(matches[0]["status"], UNKNOWN), matches[0]["id"]) if matches else None
 
     def retrieve_outcome(self, reference: str) -> Outcome:
         """Retrieve the current state of a PaymentIntent, regardless of events."""
@@ -159,9 +162,10 @@ class StripeProvider:
             event = stripe.Webhook.construct_event(body, signature or "", self.webhook_secret).to_dict()
         except (ValueError, stripe.SignatureVerificationError):
             return None
-        about = event["data"]["object"]
-        if about.get("amount") is not None:
-            about["amount"] = from_stripe_amount(about["amount"], (about.get("currency") or "").upper())
+        event_object = event["data"]["object"]
+        if event_object.get("amount") is not None:
+            currency = (event_object.get("currency") or "").upper()
+            event_object["amount"] = from_stripe_amount(event_object["amount"], currency)
         return event
 
 
@@ -180,6 +184,6 @@ def from_stripe_amount(amount: int, currency: str) -> int:
 
 
 def _decline_code(error) -> str:
-    """The decline code of an error, else its general code."""
+    """Return the decline code of an error, else its general code."""
     body = error.error
     return (body and (body.decline_code or body.code)) or error.code or "invalid_request"

@@ -95,8 +95,8 @@ class Invoice(Base):
     @classmethod
     def list_drafts(cls, subscription_id: str) -> "list[Invoice]":
         """List the subscription's drafts, oldest first."""
-        mine = cls.select_drafts().where(cls.subscription_id == subscription_id)
-        return list(db.session.scalars(mine.order_by(cls.id)))
+        drafts = cls.select_drafts().where(cls.subscription_id == subscription_id)
+        return list(db.session.scalars(drafts.order_by(cls.id)))
 
     @classmethod
     def _list_open(cls, condition) -> "list[Invoice]":

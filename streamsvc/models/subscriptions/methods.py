@@ -39,12 +39,15 @@ class PaymentMethod(Base):
 
     @classmethod
     def of(cls, account_id: str, method_id: str) -> "PaymentMethod | None":
+        """Find one of the account's payment methods that is not removed."""
         return db.session.scalar(cls.select_active(account_id).where(cls.id == method_id))
 
     @classmethod
     def select_active(cls, account_id: str):
+        """Select the account's payment methods that are not removed."""
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
     def find_default(cls, account_id: str) -> "PaymentMethod | None":
+        """Find the account's default payment method."""
         return db.session.scalar(cls.select_active(account_id).where(cls.is_default))
