@@ -15,6 +15,7 @@ def query_plan(statement, /, *, prefer_indexes=False, **parameters) -> str:
     values = tuple(bound[name] for name in compiled.positiontup) if compiled.positional else bound
     with engine.connect() as connection:
         if prefer_indexes and engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="READ COMMITTED")  # SET LOCAL needs a transaction
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         keyword = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
         return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(keyword + str(compiled), values))
