@@ -15,7 +15,7 @@ help:
 	@echo "make install  create .venv with the streamsvc command"
 	@echo "make lint     check style"
 	@echo "make openapi  regenerate openapi.json from the code"
-	@echo "make bench    measure the hot paths against a bare Flask constant, and in larger catalogues"
+	@echo "make bench    measure the hot paths against a Flask view that returns a constant, and in larger catalogues"
 	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
 	@echo "make torture  kill processes at every statement, and workers during 20,000 renewals (slow)"
 	@echo "make simulate run 100,000 subscribers through 24 months and check every cent (slow; SUBSCRIBERS=100"

@@ -127,8 +127,8 @@ def load_checkpoint() -> dict | None:
 def generate_secret(placeholder: str = SECRET) -> str:
     """Generate a secret for this response, at most one of each kind: random, or derived if the request has a key.
 
-    SECRET, TRUST: 256 bits in 43 URL-safe letters. KEY: 256 bits in standard base64. USER_CODE: BCDF-GHJK.
-    TOTP_SECRET: 160 bits in base32.
+    SECRET, TRUST_TOKEN: 256 bits in 43 URL-safe letters. SIGNING_KEY: 256 bits in standard base64. USER_CODE:
+    BCDF-GHJK. TOTP_SECRET: 160 bits in base32.
     """
     key = g.get("idempotency_key")
     if key is None:

@@ -1,4 +1,4 @@
-"""accounts: the paying customers. profiles: the viewers of an account. api_keys: access of operators and front ends."""
+"""accounts: the paying customers. profiles: the people of an account. api_keys: credentials of machines."""
 
 from datetime import datetime
 

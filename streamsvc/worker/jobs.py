@@ -1,4 +1,4 @@
-"""The job queue: a job is a row written in the transaction of its cause, and run by a worker exactly once.
+"""The job queue: a job is a row written in the transaction of its cause, and run by a worker until it succeeds.
 
 The payload of a finished job is cleared, since it may name a person.
 

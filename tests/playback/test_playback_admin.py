@@ -4,7 +4,7 @@ import pytest
 
 from streamsvc.models import Stream
 from streamsvc.operations.playback import streams
-from streamsvc.rules.playback import streaming
+from streamsvc.rules.playback import stream_rules
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 from tests.worlds.plans import query_plan
@@ -162,9 +162,9 @@ def test_expired_streams_are_ended_and_old_ones_deleted_daily(app, ann, clock):
         clock.advance(days=1)
         jobs.run_due_jobs(clock())
         [stream] = db.session.query(Stream).all()
-        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", streaming.STREAM_TTL)
+        assert (stream.end_reason, stream.ended_at - stream.started_at) == ("expired", stream_rules.STREAM_TTL)
         db.session.remove()
-        clock.advance(days=streaming.STREAM_RETENTION.days)
+        clock.advance(days=stream_rules.STREAM_RETENTION.days)
         streams.expire_and_purge_streams(clock())
         db.session.commit()
         assert db.session.query(Stream).count() == 0

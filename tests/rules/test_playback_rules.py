@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamsvc.rules.playback import progress, streaming
+from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.progress import PlayableItem
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -67,26 +67,30 @@ def test_a_restarted_item_resumes_where_it_stopped():
 
 def test_only_playing_time_counts_as_watched():
     later = NOON + timedelta(seconds=30)
-    assert [streaming.watched_seconds(state, NOON, later) for state in ("playing", "paused", "buffering")] == [30, 0, 0]
+    assert [stream_rules.watched_seconds(state, NOON, later) for state in ("playing", "paused", "buffering")] == [
+        30,
+        0,
+        0,
+    ]
 
 
 def test_time_without_heartbeats_counts_up_to_the_ttl():
-    assert streaming.watched_seconds("playing", NOON, NOON + timedelta(days=1)) == 90
+    assert stream_rules.watched_seconds("playing", NOON, NOON + timedelta(days=1)) == 90
 
 
 def test_a_clock_set_back_subtracts_nothing():
-    assert streaming.watched_seconds("playing", NOON, NOON - timedelta(hours=1)) == 0
+    assert stream_rules.watched_seconds("playing", NOON, NOON - timedelta(hours=1)) == 0
 
 
 @pytest.mark.parametrize(
     "plan, requested, height", [(1080, None, 1080), (1080, 720, 720), (720, 2160, 720), (None, None, None)]
 )
 def test_the_height_is_the_lower_of_plan_and_player(plan, requested, height):
-    assert streaming.allowed_height(plan, requested) == height
+    assert stream_rules.allowed_height(plan, requested) == height
 
 
 def test_every_access_check_has_its_error():
     from streamsvc.rules.playback.access import TitleFacts, ViewerFacts, access_checks
 
     codes = {check.code for check in access_checks(TitleFacts(), ViewerFacts(), NOON)}
-    assert codes == set(streaming.REFUSAL_BY_CODE)
+    assert codes == set(stream_rules.REFUSAL_BY_CODE)

@@ -11,7 +11,7 @@ from streamsvc.models import Stream
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
-from streamsvc.rules.playback import streaming
+from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
     AdminStreamPage,
@@ -76,7 +76,7 @@ def stop_any_stream(stream_id):
     stream = fetch_one(sa.select(Stream.account_id).where(Stream.id == stream_id))
     if stream is None:
         raise NotFound
-    streams.end_streams(stream.account_id, clock.now(), streaming.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+    streams.end_streams(stream.account_id, clock.now(), stream_rules.STOPPED_BY_OPERATOR, Stream.id == stream_id)
     audit.record_event("stream_stopped", stream.account_id, actor=current_operator().id, stream=stream_id)
     db.session.commit()
 
@@ -86,7 +86,7 @@ def stop_any_stream(stream_id):
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
 def get_usage_report(query):
-    """Report usage.
+    """Retrieve the usage report.
 
     Returns starts, minutes and viewers by day, by title (the hundred most watched) and in total.
     """

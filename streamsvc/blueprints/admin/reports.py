@@ -22,7 +22,7 @@ bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", descri
 @operator_only("billing")
 @bp.response(200, RevenueOut)
 def get_revenue_report(query):
-    """Report revenue.
+    """Retrieve the revenue report.
 
     MRR and its movements; amounts invoiced and collected, from the ledger; revenue by plan, country and tax.
     `format=csv` returns a table.
@@ -35,7 +35,7 @@ def get_revenue_report(query):
 @operator_only("billing")
 @bp.response(200, RetentionOut)
 def get_retention_report(query):
-    """Report retention.
+    """Retrieve the retention report.
 
     New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay. `format=csv`
     returns a table.

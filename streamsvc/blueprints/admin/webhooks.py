@@ -104,7 +104,7 @@ def list_webhook_deliveries(query):
 @idempotent()
 @bp.response(201, WebhookDeliveryOut)
 def redeliver_webhook(delivery_id):
-    """Send an event again.
+    """Redeliver a webhook event.
 
     The delivery keeps the event's id, so that receivers can deduplicate.
     """

@@ -38,7 +38,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
     description="With `STREAMSVC_SIGNUP=confirm`: an email says how to continue.",
 )
 def create_account(body):
-    """Sign up.
+    """Create an account.
 
     Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
     `STREAMSVC_SIGNUP=confirm` every sign-up is a 202 and continues by email.

@@ -36,7 +36,7 @@ def _apply(subscription_id, step):
 @idempotent(required=True)
 @bp.response(200, SubscriptionOut)
 def change_plan(body, subscription_id):
-    """Change the plan.
+    """Change the plan of a subscription.
 
     `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
     take effect: 402 `payment_failed`.
@@ -57,7 +57,7 @@ def delete_plan_change(subscription_id):
 @bp.arguments(AnchorIn)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body, subscription_id):
-    """Move the billing day.
+    """Change the billing day of a subscription.
 
     Paid days stay paid; a stub period bridges to the new day.
     """

@@ -47,7 +47,7 @@ def remove_coupon(subscription_id, code):
 @idempotent(required=True)
 @bp.response(201, SubscriptionOut)
 def add_addon(body, subscription_id):
-    """Add an add-on.
+    """Add an add-on to a subscription.
 
     Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
     added: 402 `payment_failed`.
@@ -61,7 +61,7 @@ def add_addon(body, subscription_id):
 @bp.arguments(AddonRemovalQuery, location="query")
 @bp.response(200, SubscriptionOut)
 def remove_addon(query, subscription_id, plan):
-    """Remove an add-on.
+    """Remove an add-on from a subscription.
 
     Takes effect now, with credit from tomorrow on, or at the end of the period.
     """

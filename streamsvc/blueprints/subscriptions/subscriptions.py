@@ -36,7 +36,7 @@ def list_subscriptions(query):
 @idempotent(required=True)
 @bp.response(201, SubscriptionOut)
 def create_subscription(body):
-    """Subscribe.
+    """Create a subscription.
 
     Starts a trial or charges at once. A declined payment is 402 `payment_failed`; one that the customer must
     confirm is 402 `authentication_required` with `next_action`.

@@ -9,7 +9,7 @@ from streamsvc.models.subscriptions import Plan, Subscription
 from streamsvc.operations.playback import items, streams
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements
-from streamsvc.rules.playback import streaming
+from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
@@ -96,7 +96,7 @@ def _limit_checks(account_id, device_id, entitlements, at):
     if device_id:
         device_ids = [device.device_id for device in streams.list_stream_devices(account_id, at)]
         evictable = [known_id for known_id in device_ids if known_id not in busy] if streams.evicts_devices() else []
-        evicted = streaming.devices_to_evict(device_id, device_ids, entitlements["max_devices"], evictable)
+        evicted = stream_rules.devices_to_evict(device_id, device_ids, entitlements["max_devices"], evictable)
         yield AccessCheck("device_limit", evicted is not None, DeviceLimit.code)
     yield AccessCheck("stream_limit", len(busy) < entitlements["max_streams"], StreamLimit.code)
 
@@ -104,7 +104,7 @@ def _limit_checks(account_id, device_id, entitlements, at):
 def _check_view(check: AccessCheck) -> dict:
     """Return {check, passed, code, detail}; code and detail are null if the check passed."""
     refusals: dict[str, type[Refusal]] = {cls.code: cls for cls in (NotSignedIn, DeviceLimit, StreamLimit)}
-    refusal = (refusals | streaming.REFUSAL_BY_CODE)[check.code]
+    refusal = (refusals | stream_rules.REFUSAL_BY_CODE)[check.code]
     return {
         "check": check.name,
         "passed": check.passed,

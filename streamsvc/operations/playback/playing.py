@@ -11,7 +11,7 @@ from streamsvc.models.progress import save_progress
 from streamsvc.operations.catalog.reading.audience import viewer_facts
 from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
-from streamsvc.rules.playback import progress, streaming
+from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
 from streamsvc.rules.playback.tokens import PlaybackToken, allowed_path
 from streamsvc.rules.refusals.playback import StreamEnded
@@ -41,7 +41,7 @@ def start_playback(viewer: Viewer, reported_country: str | None, body: dict, now
         title_id=playable.row.title_id,
         item_id=playable.row.item_id,
         country=facts.country,
-        max_height=streaming.allowed_height(entitlements["max_height"], body["max_height"]),
+        max_height=stream_rules.allowed_height(entitlements["max_height"], body["max_height"]),
     )
     limits = streams.StreamLimits(entitlements["max_streams"], entitlements["max_devices"], streams.evicts_devices())
     stream_id, current = streams.claim_stream(request, limits, body["replace"], now)
@@ -62,7 +62,7 @@ def _require_playable(playable: Playable | None, facts: ViewerFacts, now: dateti
     if playable is None:
         raise NotFound
     if reason := decide_access(playable.facts, facts, now).reason:
-        raise streaming.access_refusal(reason)
+        raise stream_rules.access_refusal(reason)
 
 
 def _playback_view(stream_id, current, request, limits, playable, now) -> dict:
@@ -74,8 +74,8 @@ def _playback_view(stream_id, current, request, limits, playable, now) -> dict:
         "grant": issue_playback_token(stream_id, request, manifests, now),
         "resume_s": progress.resume_position_s(row.position_s, row.duration_s, row.watched_at, row.restarted_at),
         "heartbeat": {
-            "interval_s": int(streaming.HEARTBEAT_INTERVAL.total_seconds()),
-            "ttl_s": int(streaming.STREAM_TTL.total_seconds()),
+            "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
+            "ttl_s": int(stream_rules.STREAM_TTL.total_seconds()),
         },
         "limits": {"max": limits.streams, "current": current, "max_height": request.max_height},
         "markers": playable.markers,
@@ -94,7 +94,7 @@ def manifest_views(playable: Playable) -> list[dict]:
 
 def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
     """Return a new playback token for a stream (a StreamRequest or a row): {token, expires_at}."""
-    expires_at = now + streaming.STREAM_TTL
+    expires_at = now + stream_rules.STREAM_TTL
     paths = tuple(dict.fromkeys(allowed_path(manifest["url"]) for manifest in manifests))
     token = PlaybackToken(
         stream_id,
@@ -131,10 +131,10 @@ def record_heartbeat(viewer: Viewer, reported_country: str | None, stream_id: st
         raise StreamEnded(reason=reason)
     _extend_stream(stream, report, now)
     response = {
-        "interval_s": int(streaming.HEARTBEAT_INTERVAL.total_seconds()),
+        "interval_s": int(stream_rules.HEARTBEAT_INTERVAL.total_seconds()),
         "max": viewer.entitlements["max_streams"],
     }
-    if report["state"] in streaming.FINAL_STATES:
+    if report["state"] in stream_rules.FINAL_STATES:
         return response | {"current": stream.current - 1}
     return response | {
         "grant": issue_playback_token(stream_id, stream, manifest_views(playable), now),
@@ -147,7 +147,7 @@ def _denial_reason(
 ) -> str | None:
     """Return why a stream must end, by the facts of the profile that started it; None if it may continue."""
     if playable is None:
-        return streaming.TITLE_REMOVED
+        return stream_rules.TITLE_REMOVED
     profile = _find_stream_profile(viewer, stream)
     facts = replace(
         viewer_facts(viewer, reported_country),
@@ -164,14 +164,14 @@ def _find_stream_profile(viewer: Viewer, stream: sa.Row):
 
 def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
     """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
-    is_final = report["state"] in streaming.FINAL_STATES
+    is_final = report["state"] in stream_rules.FINAL_STATES
     extended = (FINAL_HEARTBEAT if is_final else HEARTBEAT).execute_write(
         stream_id=stream.id,
         now=now,
-        new_expires_at=now if is_final else now + streaming.STREAM_TTL,
+        new_expires_at=now if is_final else now + stream_rules.STREAM_TTL,
         new_position_s=report["position_s"],
         new_state=report["state"],
-        added_s=streaming.watched_seconds(stream.state, stream.seen_at, now),
+        added_s=stream_rules.watched_seconds(stream.state, stream.seen_at, now),
     )
     if not extended:
         stream = streams.find_stream(stream.account_id, stream.id, now)
@@ -195,7 +195,7 @@ def _heartbeat_statement(**final_values) -> CompiledStatement:
 
 
 HEARTBEAT = _heartbeat_statement()
-FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=streaming.STOPPED)
+FINAL_HEARTBEAT = _heartbeat_statement(ended_at=streams.NOW, end_reason=stream_rules.STOPPED)
 
 
 def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
@@ -203,7 +203,7 @@ def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
     stream = streams.find_stream(viewer.account_id, stream_id, now)
     if stream is None:
         raise NotFound
-    reason = streaming.STOPPED if stream.session_id == viewer.row.session_id else streaming.STOPPED_BY_VIEWER
+    reason = stream_rules.STOPPED if stream.session_id == viewer.row.session_id else stream_rules.STOPPED_BY_VIEWER
     streams.end_streams(viewer.account_id, now, reason, Stream.id == stream_id)
 
 
@@ -213,5 +213,5 @@ def stop_other_streams(viewer: Viewer, except_id: str | None, now: datetime) -> 
     if except_id and (excepted is None or streams.stream_end_reason(excepted, now)):
         raise NotFound
     streams.end_streams(
-        viewer.account_id, now, streaming.STOPPED_BY_VIEWER, *([Stream.id != except_id] if except_id else [])
+        viewer.account_id, now, stream_rules.STOPPED_BY_VIEWER, *([Stream.id != except_id] if except_id else [])
     )

@@ -16,7 +16,7 @@ from flask import current_app
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import STREAM_IS_OPEN
 from streamsvc.operations.accounts import devices
-from streamsvc.rules.playback import streaming
+from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
@@ -90,8 +90,8 @@ def stream_end_reason(stream: sa.Row, now: datetime) -> str | None:
     if stream.ended_at is not None:
         return stream.end_reason
     if stream.expires_at <= now:
-        return streaming.EXPIRED
-    return None if stream.session_is_live else streaming.SIGNED_OUT
+        return stream_rules.EXPIRED
+    return None if stream.session_is_live else stream_rules.SIGNED_OUT
 
 
 def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | None, now: datetime) -> tuple[str, int]:
@@ -101,7 +101,7 @@ def claim_stream(request: StreamRequest, limits: StreamLimits, replace: str | No
     """
     row = _new_stream_row(request, now)
     if replace is None and db.engine.dialect.name == "sqlite":
-        since = now - streaming.DEVICE_USE_PRECISION
+        since = now - stream_rules.DEVICE_USE_PRECISION
         if claimed := _claim_statement("sqlite").one(**row, now=now, limit=limits.streams, since=since):
             return claimed.id, claimed.current
     return row["id"], _claim_exclusively(request, row, limits, replace, now)
@@ -115,7 +115,7 @@ def _new_stream_row(request: StreamRequest, now: datetime) -> dict:
         "watched_s": 0,
         "started_at": now,
         "seen_at": now,
-        "expires_at": now + streaming.STREAM_TTL,
+        "expires_at": now + stream_rules.STREAM_TTL,
         "ended_at": None,
         "end_reason": None,
     }
@@ -152,8 +152,8 @@ def _claim_exclusively(
         live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
         _admit_device(request, limits, live, now)
         same_playback = Stream.device_id == request.device_id, Stream.item_id == request.item_id
-        _end_streams_uncommitted(request.account_id, now, streaming.TAKEN_OVER, *same_playback)
-        _end_streams_uncommitted(request.account_id, now, streaming.REPLACED, Stream.id == replace)
+        _end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, *same_playback)
+        _end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
         others = [
             s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)
         ]
@@ -179,12 +179,12 @@ def _admit_device(request: StreamRequest, limits: StreamLimits, live: list[sa.Ro
 
     Raises DeviceLimit if it exceeds the limit; NotSignedIn or NotFound if its session or itself was just removed.
     """
-    since = now - streaming.DEVICE_RETENTION
+    since = now - stream_rules.DEVICE_RETENTION
     known_devices = db.session.execute(STREAM_DEVICES, {"account_id": request.account_id, "since": since}).all()
     ids = [device.device_id for device in known_devices]
-    evicted = streaming.devices_to_evict(request.device_id, ids, limits.devices)
+    evicted = stream_rules.devices_to_evict(request.device_id, ids, limits.devices)
     if evicted is None and limits.evicts_devices:
-        evicted = streaming.devices_to_evict(
+        evicted = stream_rules.devices_to_evict(
             request.device_id, ids, limits.devices, _list_evictable_devices(request, known_devices, live)
         )
     if evicted is None:
@@ -228,7 +228,7 @@ def _list_evictable_devices(request: StreamRequest, known_devices: list[sa.Row],
 
 def list_stream_devices(account_id: str, now: datetime) -> list[sa.Row]:
     """Return the devices that count towards the account's limit, oldest first."""
-    return fetch_all(STREAM_DEVICES, {"account_id": account_id, "since": now - streaming.DEVICE_RETENTION})
+    return fetch_all(STREAM_DEVICES, {"account_id": account_id, "since": now - stream_rules.DEVICE_RETENTION})
 
 
 STREAM_DEVICES = (
@@ -263,7 +263,7 @@ def _end_statement(account_id, now, reason, *conditions):
         .where(Stream.account_id == account_id, Stream.ended_at.is_(None), *conditions)
         .values(
             ended_at=sa.case((has_expired, Stream.expires_at), else_=now),
-            end_reason=sa.case((has_expired, streaming.EXPIRED), else_=reason),
+            end_reason=sa.case((has_expired, stream_rules.EXPIRED), else_=reason),
         )
     )
 
@@ -284,9 +284,9 @@ def expire_and_purge_streams(now: datetime) -> None:
     """
     expired = sa.select(Stream.id).where(Stream.ended_at.is_(None), Stream.expires_at <= now)
     ending = sa.update(Stream).where(Stream.id.in_(expired), Stream.ended_at.is_(None), Stream.expires_at <= now)
-    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=streaming.EXPIRED))
+    db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=stream_rules.EXPIRED))
     oldest = sa.select(Stream.id).order_by(Stream.id).limit(PURGE_BATCH_SIZE)
-    deletion = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - streaming.STREAM_RETENTION)
+    deletion = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - stream_rules.STREAM_RETENTION)
     while db.session.execute(deletion).rowcount == PURGE_BATCH_SIZE:
         continue
 

@@ -63,7 +63,8 @@ class StreamLimit(Refusal):
 
 
 class StreamEnded(Refusal):
-    """`reason`: stopped, stopped_by_viewer, replaced, taken_over, expired, signed_out, or an access error's code."""
+    """`reason`: stopped, stopped_by_viewer, stopped_by_operator, replaced, taken_over, expired, signed_out, or an access
+    error's code."""
 
     code = "stream_ended"
     status = 410

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.rules.playback.streaming import STATES
+from streamsvc.rules.playback.stream_rules import STATES
 from streamsvc.schemas.base import Choice, Int, Moment, StrictSchema, Text, page_of
 
 MAX_POSITION_S = 10_000_000

@@ -1,4 +1,7 @@
-"""Streams: their lifetime, the reasons for which they end, device limits, and access errors."""
+"""Streams: their lifetime, the reasons for which they end, device limits, and access errors.
+
+The stream limit itself is one SQL statement, in operations/playback/streams.py.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
