@@ -63,8 +63,8 @@ class StreamLimit(Refusal):
 
 
 class StreamEnded(Refusal):
-    """`reason`: stopped, stopped_by_viewer, stopped_by_operator, replaced, taken_over, expired, signed_out, or an access
-    error's code."""
+    """`reason`: the code of an access error, or one of stopped, stopped_by_viewer, stopped_by_operator, replaced,
+    taken_over, expired, signed_out."""
 
     code = "stream_ended"
     status = 410
