@@ -21,7 +21,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_opener = urllib.request.build_opener(_NoRedirects)
+OPENER = urllib.request.build_opener(_NoRedirects)
+"""Opens URLs without following redirects."""
 
 
 def fetch_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
@@ -44,7 +45,7 @@ def fetch_text(url: str, timeout_s: float, headers: dict) -> str:
 def _fetch(request: urllib.request.Request, timeout_s: float, parse):
     url = request.full_url
     try:
-        with _opener.open(request, timeout=timeout_s) as response:
+        with OPENER.open(request, timeout=timeout_s) as response:
             return parse(response.read(MAX_RESPONSE_BYTES))
     except urllib.error.HTTPError as error:
         with error:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from flask import current_app
 
+from streamsvc.gateways.calls import OPENER
+
 TIMEOUT_S = 10
 MAX_RESPONSE_BYTES = 64 * 1024
 CONCLUSIVE_RESULTS = (None, "VALID", "INVALID")
@@ -24,11 +26,6 @@ class VatCheck(NamedTuple):
     reference: str | None = None
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args):
-        return None
-
-
 def check_vat_number(number: str, requester: str) -> VatCheck:
     """Check whether the number is registered today. Both numbers start with their country's letters."""
     body = {
@@ -41,7 +38,7 @@ def check_vat_number(number: str, requester: str) -> VatCheck:
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as response:
+        with OPENER.open(request, timeout=TIMEOUT_S) as response:
             return _parse_response(json.loads(response.read(MAX_RESPONSE_BYTES)))
     except (OSError, http.client.HTTPException, ValueError):  # urllib's errors are OSErrors, bad JSON a ValueError
         return VatCheck(None)
