@@ -151,7 +151,7 @@ class PinRequired(Refusal):
 class PinInvalid(Refusal):
     code = "pin_invalid"
     status = 403
-    detail = "The PIN is incorrect."
+    detail = "The PIN is incorrect; try again, or set a new one with your password."
 
 
 class PinLocked(Refusal):
@@ -174,4 +174,4 @@ class ProfileLimit(Refusal):
 class LastProfile(Refusal):
     code = "last_profile"
     status = 409
-    detail = "An account must have at least one profile."
+    detail = "An account must have at least one profile; create another one first."

@@ -68,7 +68,7 @@ class StreamEnded(Refusal):
 
     code = "stream_ended"
     status = 410
-    detail = "This stream has ended."
+    detail = "This stream has ended; start playback again."
 
 
 class EntitlementUnavailable(Unavailable):
@@ -79,7 +79,7 @@ class EntitlementUnavailable(Unavailable):
 class GrantInvalid(Refusal):
     code = "grant_invalid"
     status = 401
-    detail = "Send a valid playback grant."
+    detail = "Send a valid playback token."
 
     def __init__(self):
         super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
@@ -88,4 +88,4 @@ class GrantInvalid(Refusal):
 class GrantForbids(Refusal):
     code = "grant_forbids"
     status = 403
-    detail = "This playback grant does not allow access to this path."
+    detail = "This playback token does not allow access to this path."

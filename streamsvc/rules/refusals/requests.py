@@ -59,7 +59,7 @@ class IdempotencyKeyRequired(Refusal):
 class IdempotencyKeyReused(Refusal):
     code = "idempotency_key_reused"
     status = 422
-    detail = "This Idempotency-Key was already used for a different request."
+    detail = "This Idempotency-Key was already used for a different request; use a new key."
 
 
 class IdempotencyKeyInUse(Refusal):
