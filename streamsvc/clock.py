@@ -15,17 +15,17 @@ _frozen_now: ContextVar[datetime | None] = ContextVar("frozen_now", default=None
 
 
 def wall_time() -> datetime:
-    """The machine's time; aware UTC."""
+    """Return the machine's time; aware UTC."""
     return datetime.now(UTC)
 
 
 def wall_time_ms() -> int:
-    """The machine's time in milliseconds since 1970."""
+    """Return the machine's time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def now() -> datetime:
-    """The time of the current request or job; aware UTC."""
+    """Return the time of the current request or job; aware UTC."""
     if frozen := _frozen_now.get():
         return frozen
     if not has_request_context():

@@ -29,7 +29,7 @@ def parse_flag(text: str) -> bool:
 
 
 def integer_between(lowest: int, highest: int):
-    """A parser of integers from `lowest` to `highest`."""
+    """Return a parser of integers from `lowest` to `highest`."""
 
     def parse(text: str) -> int:
         if not text.lstrip("-").isdecimal() or not lowest <= int(text) <= highest:
@@ -53,7 +53,7 @@ def parse_trusted_proxies(text: str) -> int | tuple:
 
 
 def one_of(*words: str):
-    """A parser that accepts only these words."""
+    """Return a parser that accepts only these words."""
 
     def parse(text: str) -> str:
         if text not in words:
@@ -175,7 +175,7 @@ def parse_media_pattern(text: str) -> str:
 
 
 def setting(default, parse, description: str, secret: bool = False):
-    """A dataclass field with its parser and description; a `secret` value is masked in `streamsvc config`."""
+    """Return a dataclass field with its parser and description; a `secret` value is masked in `streamsvc config`."""
     return field(default=default, metadata={"parse": parse, "description": description, "secret": secret})
 
 
@@ -296,7 +296,7 @@ class Settings:
         parse_dunning_schedule,
         "Dunning schedule in days after the first failed payment: retries (`retry.insufficient_funds=2,5,9` "
         "after that decline, `never` for none), then plan changes are refused, access ends, the "
-        "subscription is cancelled.",
+        "subscription is canceled.",
     )
     invoice_review_hours: int = setting(
         0,
@@ -362,7 +362,7 @@ class Settings:
         return cls(**values).with_defaults()
 
     def with_defaults(self) -> "Settings":
-        """The settings completed by development defaults. Raises SettingsError for an unsafe or incomplete set."""
+        """Return the settings with development defaults. Raises SettingsError if they are unsafe or incomplete."""
         if self.env == "production" and not self.secret_key:
             raise SettingsError(f"{PREFIX}SECRET_KEY: required in production; generate one with `openssl rand -hex 32`")
         if self.env == "production" and self.payment_provider == "sandbox" and not self.sandbox:
@@ -398,7 +398,7 @@ class Settings:
         )
 
     def replace(self, **changes) -> "Settings":
-        """A copy with these fields changed."""
+        """Return a copy with these fields changed."""
         return type(self)(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
     @property
@@ -407,7 +407,7 @@ class Settings:
 
 
 def _development_secret(path: Path) -> tuple[str, ...]:
-    """The development secret key: created on first start, readable only by its owner.
+    """Return the development secret key: created on first start, readable only by its owner.
 
     It is written to a temporary file and linked into place, so that another process sees all of it or nothing. Raises
     SettingsError if the file is empty or its key is too short.

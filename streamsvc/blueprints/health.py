@@ -117,7 +117,7 @@ def get_docs_file(name):
 
 
 def _require_public_docs() -> None:
-    """Raises NotFound if `STREAMSVC_DOCS` is off."""
+    """Raise NotFound if `STREAMSVC_DOCS` is off."""
     if not current_app.extensions["settings"].docs:
         raise NotFound
 

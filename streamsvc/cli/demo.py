@@ -46,7 +46,7 @@ def demo(context):
 
 
 def _require_free_port(settings):
-    """Raises ClickException if the port is in use."""
+    """Raise ClickException if the port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

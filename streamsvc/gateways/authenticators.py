@@ -71,7 +71,7 @@ def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None 
 
 
 def read_challenge(credential: dict) -> bytes:
-    """The challenge that the credential claims to answer, not verified. Raises VerificationFailed."""
+    """Read the challenge that the credential claims to answer, not verified. Raises VerificationFailed."""
     from webauthn.helpers import base64url_to_bytes
 
     try:
@@ -107,7 +107,7 @@ def verify_assertion(
 
 
 def read_user_handle(credential: dict) -> str | None:
-    """The account id that the authenticator reports, or None. Raises VerificationFailed."""
+    """Read the account id that the authenticator reports, or None. Raises VerificationFailed."""
     from webauthn.helpers import base64url_to_bytes
 
     try:

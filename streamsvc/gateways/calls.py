@@ -26,7 +26,7 @@ OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def fetch_json(url: str, timeout_s: float, body: bytes | None = None, headers: dict | None = None) -> dict:
-    """The JSON object that a GET, or with a body a POST, returns.
+    """Fetch the JSON object that a GET, or with a body a POST, returns.
 
     Raises CallFailed; CallRejected for a POST that gets 4xx.
     """
@@ -38,7 +38,7 @@ def fetch_json(url: str, timeout_s: float, body: bytes | None = None, headers: d
 
 
 def fetch_text(url: str, timeout_s: float, headers: dict) -> str:
-    """The ASCII text that a GET returns. Raises CallFailed."""
+    """Fetch the ASCII text that a GET returns. Raises CallFailed."""
     return _fetch(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
 
 

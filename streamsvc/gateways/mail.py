@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 SMTP_TIMEOUT_S = 10
 
 
-def build_message(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
-    """A message with text and HTML parts. The standard library rejects line feeds in headers."""
+def build_email(sender: str, to: str, subject: str, text: str, html: str) -> EmailMessage:
+    """Build a message with text and HTML parts. The standard library rejects line feeds in headers."""
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"], message["Subject"] = sender, to, subject
     message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=sender.rpartition("@")[2].strip(" >"))

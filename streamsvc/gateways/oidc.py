@@ -30,7 +30,7 @@ class OidcProvider:
     """`form_post`: the provider has the browser post its response to us, not redirect to the front end's page."""
 
     def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
-        """The URL at which the browser starts the sign-in. Raises CallFailed."""
+        """Return the URL at which the browser starts the sign-in. Raises CallFailed."""
         parameters = {
             "response_type": "code",
             "client_id": self.client_id,
@@ -82,7 +82,7 @@ class OidcProvider:
             raise CallRejected(f"the code: {error}") from None
 
     def _verify_id_token(self, metadata: dict, token) -> dict:
-        """The claims of an ID token signed by one of the provider's keys. Raises CallRejected, CallFailed."""
+        """Return the claims of an ID token signed by one of the provider's keys. Raises CallRejected, CallFailed."""
         from joserfc import jwt
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet

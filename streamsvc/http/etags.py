@@ -11,7 +11,7 @@ def compute_etag(*parts) -> str:
 
 
 def not_modified_response(etag: str, cache_control: str) -> Response | None:
-    """A 304 response if the client already has `etag`, else None."""
+    """Return a 304 response if the client already has `etag`, else None."""
     if not request.if_none_match.contains_weak(etag):
         return None
     return add_cache_headers(Response(status=304), etag, cache_control)

@@ -6,7 +6,7 @@ request dies, the next one takes over its key when the lease ends, and the view 
 therefore records what it has started with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint`
 tells it where to continue.
 
-No secret is stored. A repeated request is recognised by a keyed hash, since bodies contain passwords. A secret in the
+No secret is stored. A repeated request is recognized by a keyed hash, since bodies contain passwords. A secret in the
 response (a new token) comes from `generate_secret`: it is derived from the key as sent by the client, which is not
 stored, and the stored response contains a placeholder instead; only the same request can have it filled in again.
 """
@@ -65,11 +65,11 @@ class RequestKey:
     """{placeholder: the secret that replaces it in the response}"""
 
     def fingerprint(self, signing_key: str) -> str:
-        """A keyed hash that identifies the same request; it reveals nothing to a reader of the database alone."""
+        """Return a keyed hash that identifies the request and reveals nothing to a reader of the database alone."""
         return self._digest(signing_key, "fingerprint").hex()
 
     def derive_secret(self, signing_key: str, placeholder: str) -> str:
-        """The secret for this placeholder: the same for the same request, for as long as its response is stored."""
+        """Derive the secret of a placeholder: the same for the same request while its response is stored."""
         return PLACEHOLDERS[placeholder](self._digest(signing_key, f"{placeholder} {format_utc(self.first_seen_at)}"))
 
     def fill_placeholders(self, body: str, signing_key: str) -> str:
@@ -107,7 +107,7 @@ def idempotent(required: bool = False):
 
 
 def current_key_id() -> str | None:
-    """The id under which this request's response will be stored; None if no key was sent."""
+    """Return the id under which this request's response will be stored; None if no key was sent."""
     key = g.get("idempotency_key")
     return key and key.id
 
@@ -119,7 +119,7 @@ def save_checkpoint(**state) -> None:
 
 
 def load_checkpoint() -> dict | None:
-    """The checkpoint of an interrupted earlier run of this request; None on its first run."""
+    """Load the checkpoint of an interrupted earlier run of this request; None on its first run."""
     key = g.get("idempotency_key")
     return key and key.checkpoint
 

@@ -11,7 +11,7 @@ MAX_USER_AGENT_LENGTH = 300
 
 
 def current_request_facts() -> RequestFacts:
-    """The facts of the current request, for views to pass to operations."""
+    """Return the facts of the current request, for views to pass to operations."""
     user_agent = request.headers.get("User-Agent", "")[:MAX_USER_AGENT_LENGTH]
     return RequestFacts(address=request.remote_addr, city=client_city(), user_agent=user_agent)
 

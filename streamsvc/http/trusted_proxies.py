@@ -27,7 +27,7 @@ class TrustedProxyMiddleware:
 
 
 def read_proxy_header(name: str) -> str:
-    """The value of a header set by a trusted proxy; empty if it is absent or the request did not come through one.
+    """Read the value of a header set by a trusted proxy; empty if it is absent or the request did not come through one.
 
     In the sandbox a header may be configured without any trusted proxy; it is then accepted from any client.
     """
@@ -37,7 +37,7 @@ def read_proxy_header(name: str) -> str:
 
 
 def client_city() -> str | None:
-    """The client's approximate city from the proxies' header (UTF-8, optionally percent-encoded), or None."""
+    """Return the client's approximate city from the proxies' header (UTF-8, optionally percent-encoded), or None."""
     raw = read_proxy_header(current_app.extensions["settings"].city_header).encode("latin-1", "replace")
     name = unquote(raw.decode(errors="replace"), errors="replace").strip()
     return name if 0 < len(name) <= MAX_CITY_LENGTH and name.isprintable() and "\ufffd" not in name else None

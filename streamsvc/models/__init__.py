@@ -30,7 +30,7 @@ from streamsvc.models.progress import Progress, TitleRating, WatchlistItem
 from streamsvc.models.rate_limits import RateLimitCounter
 from streamsvc.models.sandbox import SandboxClock, SandboxEmail
 from streamsvc.models.sessions import Device, Session
-from streamsvc.models.webhooks import Event, WebhookDelivery, WebhookEndpoint
+from streamsvc.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "Account",
@@ -43,7 +43,6 @@ __all__ = [
     "DeviceCode",
     "DeviceTrust",
     "Episode",
-    "Event",
     "Facet",
     "HomeRow",
     "IdempotencyKey",
@@ -85,5 +84,6 @@ __all__ = [
     "WatchlistItem",
     "WebhookDelivery",
     "WebhookEndpoint",
+    "WebhookEvent",
     "Worker",
 ]

@@ -64,7 +64,7 @@ class Profile(Base):
 
     @classmethod
     def find_row(cls, account_id: str, profile_id: str) -> sa.Row | None:
-        """The columns of the account's profile, read without starting a unit of work."""
+        """Find the columns of the account's profile, read without starting a transaction."""
         conditions = (cls.id == profile_id, cls.account_id == account_id)
         return fetch_one(sa.select(*cls.__table__.c).where(*conditions))
 
@@ -82,7 +82,7 @@ class Profile(Base):
 
     @classmethod
     def find_default_id(cls, account_id: str) -> str | None:
-        """The id of the account's only profile, if it has no PIN; else None, and the viewer selects a profile."""
+        """Find the id of the account's only profile, if it has no PIN; else None, and the viewer selects a profile."""
         profiles = cls.list_owned(account_id)
         return profiles[0].id if len(profiles) == 1 and profiles[0].pin_hash is None else None
 

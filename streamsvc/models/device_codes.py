@@ -36,6 +36,6 @@ class DeviceCode(Base):
 
     @classmethod
     def find_pending(cls, user_code_hash: str, now: datetime) -> "DeviceCode | None":
-        """The code that awaits a decision."""
+        """Find the code that awaits a decision."""
         is_pending = (cls.user_code_hash == user_code_hash, cls.status == "pending", cls.expires_at > now)
         return db.session.scalar(sa.select(cls).where(*is_pending))

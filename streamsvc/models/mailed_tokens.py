@@ -34,7 +34,7 @@ class MailedToken(Base):
 
     @classmethod
     def open_conditions(cls, now: datetime) -> tuple:
-        """The conditions under which a token can be consumed."""
+        """Return the conditions under which a token can be consumed."""
         return (cls.used_at.is_(None), cls.expires_at > now)
 
     @classmethod

@@ -87,7 +87,7 @@ class OperatorSession(Base):
 
     @classmethod
     def live(cls, operator_id: str, now: datetime):
-        """The operator's sessions that were neither revoked nor have expired."""
+        """Select the operator's sessions that are neither revoked nor expired."""
         life = OPERATOR_LIFETIME
         is_live = (cls.ended_at.is_(None), cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
         return sa.select(cls).where(cls.operator_id == operator_id, *is_live)

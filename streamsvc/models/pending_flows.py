@@ -31,12 +31,12 @@ class PendingFlow(Base):
 
     @classmethod
     def select_open(cls, kind: str, secret_hash: str, now: datetime):
-        """The statement that selects a flow while it can be completed."""
+        """Return the statement that selects a flow while it can be completed."""
         is_open = (cls.kind == kind, cls.secret_hash == secret_hash, cls.used_at.is_(None), cls.expires_at > now)
         return sa.select(*cls.__table__.c).where(*is_open)
 
     @classmethod
     def consume(cls, flow_id: str, now: datetime) -> bool:
-        """Complete the flow and clear its data, in the caller's unit of work; False if it was completed before."""
+        """Complete the flow and clear its data, in the caller's transaction; False if it was completed before."""
         is_unused = (cls.id == flow_id, cls.used_at.is_(None))
         return db.session.execute(sa.update(cls).where(*is_unused).values(used_at=now, data={})).rowcount == 1

@@ -23,7 +23,7 @@ class Device(Base):
 
     @classmethod
     def owned_by(cls, account_id: str):
-        """The account's devices, except removed ones."""
+        """Select the account's devices, except removed ones."""
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
@@ -84,12 +84,12 @@ class Session(Base):
 
     @classmethod
     def live(cls, account_id: str, now: datetime):
-        """The account's sessions that were neither revoked nor have expired."""
+        """Select the account's sessions that are neither revoked nor expired."""
         return sa.select(cls).where(cls.account_id == account_id, *cls.live_conditions(now))
 
     @classmethod
     def live_conditions(cls, now: datetime) -> tuple:
-        """The conditions of a live session, equivalent to `session_expires_at` in rules/sign_in/sessions.py."""
+        """Return the conditions of a live session, equivalent to `session_expires_at` in rules/sign_in/sessions.py."""
         classes = (
             sa.and_(cls.lifetime == name, cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
             for name, life in SESSION_LIFETIMES.items()

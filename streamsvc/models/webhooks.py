@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from streamsvc.storage.database import Base, Json, UtcTime, new_id
 
 
-class Event(Base):
+class WebhookEvent(Base):
     """An event, written in the same transaction as the change it reports."""
 
     __tablename__ = "events"

@@ -4,7 +4,7 @@ import unicodedata
 
 
 def email_key(email: str) -> str:
-    """The form that must be unique among accounts: NFC and lower case.
+    """Return the form that must be unique among accounts: NFC and lower case.
 
     Dots and tags stay, since they may be significant.
     """
@@ -12,6 +12,6 @@ def email_key(email: str) -> str:
 
 
 def canonical_email(email: str) -> str:
-    """The form that is stored and used in mail: NFC, with the domain in lower case and the local part as given."""
+    """Return the form that is stored and used in mail: NFC, the domain in lower case, the local part as given."""
     local, _, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
     return f"{local}@{domain.lower()}"

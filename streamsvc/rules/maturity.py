@@ -91,5 +91,5 @@ def parse_age_rating(text: str) -> AgeRating:
 
 
 def age_gate(min_age: int | None) -> int:
-    """The lowest `max_age` of a profile that may see the title."""
+    """Return the lowest `max_age` of a profile that may see the title."""
     return UNRATED_AGE_GATE if min_age is None else min_age

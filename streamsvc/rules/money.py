@@ -11,7 +11,7 @@ MINOR_DIGITS = {
 
 
 def minor_digits(currency):
-    """The number of decimal digits of an ISO 4217 currency: 2, with few exceptions."""
+    """Return the number of decimal digits of an ISO 4217 currency: 2, with few exceptions."""
     return MINOR_DIGITS.get(currency, 2)
 
 

@@ -24,5 +24,5 @@ def exceeds_open_profiles(profiles, new_profile: dict) -> bool:
 
 
 def highest_visible_age(max_age: int | None) -> int:
-    """The highest minimum age visible under this limit."""
+    """Return the highest minimum age visible under this limit."""
     return NO_AGE_LIMIT if max_age is None else max_age

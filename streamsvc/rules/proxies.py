@@ -6,7 +6,7 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def client_address(peer: str, forwarded_for: str, trusted: int | Networks) -> str:
-    """The client's address. `trusted`: the number of proxies, or their networks.
+    """Return the client's address. `trusted`: the number of proxies, or their networks.
 
     `forwarded_for` is X-Forwarded-For: each proxy appends, after a comma, the address that connected to it. So it is
     read from the right, and only as far as trusted proxies wrote it. If such an entry is not an address, the proxy that

@@ -79,7 +79,7 @@ MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)
 
 
 def source_network(address: str | None) -> str:
-    """The unit that counts as one source: an IPv4 address, or the /64 assigned to an IPv6 customer."""
+    """Return the unit that counts as one source: an IPv4 address, or the /64 assigned to an IPv6 customer."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:

@@ -41,10 +41,10 @@ NO_ROLE = Role("nothing")
 
 
 def get_role(name: str) -> Role:
-    """The role with this name; one without scopes if there is none."""
+    """Return the role with this name; one without scopes if there is none."""
     return ROLES.get(name, NO_ROLE)
 
 
 def api_key_role(scopes) -> Role:
-    """The role of an API key with these scopes."""
+    """Return the role of an API key with these scopes."""
     return Role("an API key", write_scopes=frozenset(scopes))

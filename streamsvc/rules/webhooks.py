@@ -15,7 +15,7 @@ SECRET_ROTATION_PERIOD = timedelta(hours=24)
 
 
 def sign_message(secrets: list[str], message_id: str, timestamp: int, body: bytes) -> str:
-    """The signatures with each secret, space-separated, so that receivers can verify during a secret rotation."""
+    """Sign with each secret; the signatures are space-separated, so that receivers can verify during a rotation."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return " ".join("v1," + _sign(secret, signed) for secret in secrets)
 
@@ -26,7 +26,7 @@ def _sign(secret: str, signed: bytes) -> str:
 
 
 def next_attempt_at(attempts: int, now: datetime, retry_after_s: int | None = None) -> datetime | None:
-    """The time of the next attempt after this many, or None after the last.
+    """Return the time of the next attempt after this many, or None after the last.
 
     `retry_after_s`: a longer delay requested by the receiver.
     """

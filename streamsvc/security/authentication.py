@@ -89,7 +89,7 @@ def owner_only(view):
 
 
 def allow_kids(view):
-    """Mark a view that is also open to a kids profile; if the view is about a profile, only to that profile itself."""
+    """Mark a view that is also open to a kids' profile; if the view is about a profile, only to that profile itself."""
     view.allows_kids = True
     return view
 
@@ -140,7 +140,7 @@ class Viewer(UserMixin):
         return compute_entitlements(row.subscription_status, row.access_until, row.plan_code, row.features, clock.now())
 
     def reload(self) -> "Viewer":
-        """The same viewer as seen by the current transaction."""
+        """Return the same viewer as seen by the current transaction."""
         rows = db.session.execute(VIEWER_BY_TOKEN, {"token_hash": self.row.token_hash}).all()
         return Viewer(rows, self.csrf_token)
 
@@ -224,7 +224,7 @@ authz_failed = Signal()
 
 @login_manager.request_loader
 def load_principal(request):
-    """The viewer or operator of the request's token, or None.
+    """Load the viewer or operator of the request's token, or None.
 
     The Authorization header takes precedence over the cookie.
     """
@@ -253,7 +253,7 @@ def _find_viewer(token: str, by_cookie: bool = False) -> Viewer | None:
 
 
 def compute_csrf_token(session_id: str, key: str | None = None) -> str:
-    """The CSRF token of a session: only pages of our own origin can read it and send it along.
+    """Compute the CSRF token of a session: only pages of our own origin can read it and send it along.
 
     It is bound to the session by the service's secret, and stays the same when the session gets a new token.
     """
@@ -262,23 +262,23 @@ def compute_csrf_token(session_id: str, key: str | None = None) -> str:
 
 
 def current_principal() -> Viewer | Operator | None:
-    """The authenticated viewer or operator; None in a public view, even if a token was sent."""
+    """Return the authenticated viewer or operator; None in a public view, even if a token was sent."""
     return g.get("_login_user")
 
 
 def current_viewer() -> Viewer:
-    """The authenticated viewer; call it only if the principal is a viewer."""
+    """Return the authenticated viewer; call it only if the principal is a viewer."""
     return g._login_user
 
 
 def current_operator() -> Operator | None:
-    """The authenticated operator, or None for a viewer."""
+    """Return the authenticated operator, or None for a viewer."""
     principal = current_principal()
     return principal if isinstance(principal, Operator) else None
 
 
 def require_recent_authentication() -> None:
-    """Raises ReauthenticationRequired unless the viewer authenticated within the last ten minutes."""
+    """Raise ReauthenticationRequired unless the viewer authenticated within the last ten minutes."""
     if not current_viewer().is_recently_authenticated:
         raise ReauthenticationRequired
 
@@ -305,7 +305,7 @@ def _check_access():
 
 
 def _check_kids_profile(viewer: Viewer, view, access: Access) -> None:
-    """Restrict a kids profile to playback and its own data: nothing of the account, its payments or other profiles.
+    """Restrict a kids' profile to playback and its own data: nothing of the account, its payments or other profiles.
 
     Raises KidsProfile, unless the viewer authenticated recently and so is known to be the account's owner.
     """
@@ -313,7 +313,7 @@ def _check_kids_profile(viewer: Viewer, view, access: Access) -> None:
     is_own_profile = (request.view_args or {}).get("profile_id", profile_id) == profile_id
     is_allowed = access.scope == "catalog" or (getattr(view, "allows_kids", False) and is_own_profile)
     if not is_allowed and not viewer.is_recently_authenticated:
-        _deny(viewer, "a kids profile is selected", KidsProfile())
+        _deny(viewer, "a kids' profile is selected", KidsProfile())
 
 
 def _check_operator(operator: Operator, access: Access) -> None:

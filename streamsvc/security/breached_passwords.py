@@ -24,7 +24,7 @@ def is_in_filter(*spellings: str) -> bool:
 
 
 def count_passwords(source: Path) -> int:
-    """The number of passwords in a list."""
+    """Count the passwords in a list."""
     return sum(1 for _ in _read_lines(source))
 
 

@@ -32,7 +32,7 @@ PURPOSE = b"streamsvc end-user address"
 
 
 def derive_signing_secret(token: str) -> str:
-    """The signing secret of the API key `token`: HMAC-SHA-256 of a fixed text under the token, in hex."""
+    """Derive the signing secret of the API key `token`: HMAC-SHA-256 of a fixed text under the token, in hex."""
     return hmac.digest(token.encode(), PURPOSE, "sha256").hex()
 
 
@@ -64,7 +64,7 @@ def _verify_header(header: str) -> str:
 
 
 def _find_signing_secret(key_id: str) -> str | None:
-    """The signing secret of the live key with this id; None if the key may not vouch for addresses."""
+    """Find the signing secret of the live key with this id; None if the key may not vouch for addresses."""
     key = fetch_one(
         sa.select(ApiKey.signing_key_encrypted, ApiKey.scopes, ApiKey.expires_at).where(
             ApiKey.id == key_id, ApiKey.revoked_at.is_(None), ApiKey.signing_key_encrypted.is_not(None)

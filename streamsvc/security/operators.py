@@ -66,7 +66,7 @@ class Operator(UserMixin):
         return self.role.has_scope(scope, write)
 
     def require_recent_authentication(self) -> None:
-        """Raises ReauthenticationRequired for a person who has not entered a code within the last ten minutes."""
+        """Raise ReauthenticationRequired for a person who has not entered a code within the last ten minutes."""
         if self.session and clock.now() - self.session.authenticated_at > REAUTHENTICATION_WINDOW:
             raise ReauthenticationRequired(
                 detail="Enter an authenticator code (POST /v1/admin/sessions/current/reauthentication), "
@@ -75,7 +75,7 @@ class Operator(UserMixin):
 
 
 def find_operator_by_key(token: str) -> Operator | None:
-    """The operator of a live API key, or None."""
+    """Find the operator of a live API key, or None."""
     key, now = fetch_one(KEY_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if key is None or (key.expires_at is not None and key.expires_at <= now):
         return None
@@ -85,7 +85,7 @@ def find_operator_by_key(token: str) -> Operator | None:
 
 
 def find_operator_by_session(token: str) -> Operator | None:
-    """The operator of a live session, with their current role, or None."""
+    """Find the operator of a live session, with their current role, or None."""
     row, now = fetch_one(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
     if row is None or row.epoch < current_app.extensions["settings"].session_epoch:
         return None
@@ -97,6 +97,6 @@ def find_operator_by_session(token: str) -> Operator | None:
 
 
 def load_new_session_operator(token: str) -> Operator:
-    """The operator of a session that the current transaction has just created."""
+    """Load the operator of a session that the current transaction has just created."""
     row = db.session.execute(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}).one()
     return Operator(row.operator_id, get_role(row.role), row)

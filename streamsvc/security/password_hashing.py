@@ -3,7 +3,7 @@
 A hash takes 19 MiB and about 25 ms of a core. Unbounded, a storm of sign-ins would occupy every thread and gigabytes of
 memory; with the bound, some threads always stay free for requests that hash nothing.
 
-Hashes for unrecognised devices may occupy three eighths of the threads, and hashes for known devices (a device or
+Hashes for unrecognized devices may occupy three eighths of the threads, and hashes for known devices (a device or
 session that the account knows) a quarter, so that a queue of unknown devices cannot keep them out; they also come
 first. One of the permits for unknown devices is reserved for addresses without recent failures, which come next: a
 storm from addresses that have failed leaves room for someone with a new television.
@@ -69,7 +69,7 @@ class HashingPool:
 
     @contextmanager
     def permit(self, known_device: bool = False, address_has_failures: bool = False) -> Iterator["HashingPermit"]:
-        """A permit for one hash. Raises Unavailable if none is free."""
+        """Hold a permit for one hash during the block. Raises Unavailable if none is free."""
         with ExitStack() as stack:
             for permits in (
                 [self.known_device_permits]
@@ -146,7 +146,7 @@ _pool_lock = threading.Lock()
 
 
 def _hashing_pool() -> HashingPool:
-    """The app's hashing pool, created on first use and shared by its threads."""
+    """Return the app's hashing pool, created on first use and shared by its threads."""
     extensions = current_app.extensions
     with _pool_lock:
         if "hashing" not in extensions:
@@ -157,7 +157,7 @@ def _hashing_pool() -> HashingPool:
 def hashing_permit(
     known_device: bool = False, address_has_failures: bool = False
 ) -> AbstractContextManager[HashingPermit]:
-    """A permit to hash, to be held while hashing. Raises Unavailable if none is free.
+    """Hold a permit to hash during the block. Raises Unavailable if none is free.
 
     `known_device`: the request's device or session is known to the account. `address_has_failures`: its address has
     failed to sign in recently.
@@ -172,7 +172,7 @@ def hash_password(password: str, known_device: bool = False) -> str:
 
 
 def import_hash(text: str) -> str:
-    """What to store for another system's hash: the hash itself, or for a mere digest our own hash of it.
+    """Return what to store for another system's hash: the hash itself, or for a mere digest our own hash of it.
 
     The latter takes as long as hashing a password. Raises ValueError, with the reason, if the hash is unknown or too
     expensive to verify; Unavailable if no permit is free.
@@ -209,7 +209,7 @@ def _split_pepper(stored: str) -> tuple[str, str]:
 
 
 def _peppers() -> dict[str, str]:
-    """The peppers by id; "" stands for no pepper, which is always allowed."""
+    """Return the peppers by id; "" stands for no pepper, which is always allowed."""
     return {"": ""} | dict(current_app.extensions["settings"].password_pepper)
 
 
@@ -219,7 +219,7 @@ def _current_pepper() -> str:
 
 
 def _apply_pepper(password: str, pepper: str) -> str:
-    """The text to hash: the password or, with a pepper, its HMAC-SHA-256.
+    """Return the text to hash: the password or, with a pepper, its HMAC-SHA-256.
 
     With a pepper, the database alone is not enough to try passwords.
     """

@@ -18,7 +18,7 @@ PURPOSE = b"streamsvc playback grant"
 
 @cache
 def media_keys(secret_keys: tuple[str, ...]) -> list[bytes]:
-    """The keys that sign playback tokens, 32 bytes each, in the order of the secret keys they are derived from."""
+    """Return the keys that sign playback tokens, 32 bytes each, in the order of the secret keys."""
     return [hmac.digest(key.encode(), PURPOSE, "sha256") for key in secret_keys]
 
 
@@ -29,7 +29,7 @@ def encode_token(playback_token: PlaybackToken, keys: list[bytes]) -> str:
 
 
 def decode_claims(token: str, keys: list[bytes]) -> dict | None:
-    """The claims of a token signed by one of the keys, else None. Expiry is not checked."""
+    """Decode the claims of a token signed by one of the keys, else None. Expiry is not checked."""
     body, _, signature = token.encode("ascii", "replace").rpartition(b".")
     header, _, payload = body.partition(b".")
     for key in keys:
@@ -39,7 +39,7 @@ def decode_claims(token: str, keys: list[bytes]) -> dict | None:
 
 
 def key_id(key: bytes) -> str:
-    """The id of a key, in the `kid` header of its tokens."""
+    """Return the id of a key, in the `kid` header of its tokens."""
     return hashlib.sha256(key).hexdigest()[:8]
 
 

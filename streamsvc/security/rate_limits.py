@@ -111,7 +111,7 @@ def clear_in_transaction(rule: RateLimit | Backoff, subject: str) -> None:
 
 
 def counter_key(rule: RateLimit | Backoff, subject: str) -> str:
-    """The primary key of a counter. It is a keyed hash, so that the row does not reveal the subject."""
+    """Return the primary key of a counter. It is a keyed hash, so that the row does not reveal the subject."""
     secret = current_app.extensions["settings"].secret_key[0]
     return f"{rule.name}:{hmac.digest(secret.encode(), subject.encode(), 'sha256').hex()[:40]}"
 

@@ -22,7 +22,7 @@ class CompiledStatement:
 
     A SELECT, or a single guarded write. All parameters are passed by name. Rows (for a write: of its RETURNING clause)
     are named tuples of the columns' Python values. Each call is a transaction of its own and raises the same errors as
-    Core, so that an outage is recognised as one.
+    Core, so that an outage is recognized as one.
     """
 
     def __init__(self, statement: sa.Select | sa.Insert | sa.Update):
@@ -114,7 +114,7 @@ def _convert(values, converters):
 
 
 def _converter(column, dialect):
-    """The function that converts the driver's value of the column to Python; None if no conversion is needed."""
+    """Return the function that converts the driver's value of the column to Python; None if no conversion is needed."""
     if dialect.name == "sqlite":
         if isinstance(column.type, UtcTime):
             return _parse_utc
@@ -128,5 +128,5 @@ def _parse_utc(text: str) -> datetime:
 
 
 def _dialect_type(element, dialect):
-    """The dialect's implementation of the type of a column or parameter."""
+    """Return the dialect's implementation of the type of a column or parameter."""
     return element.type.dialect_impl(dialect)

@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
     metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
 
 
-class Session(FlaskSession):
+class DatabaseSession(FlaskSession):
     """A session that uses the read-only path (`AUTOCOMMIT_BIND`) in requests with a safe method."""
 
     def get_bind(self, mapper=None, clause=None, bind=None, **kwargs):
@@ -61,7 +61,7 @@ class Session(FlaskSession):
         return super().get_bind(mapper=mapper, clause=clause, bind=bind, **kwargs)
 
 
-db = SQLAlchemy(model_class=Base, session_options={"class_": Session})
+db = SQLAlchemy(model_class=Base, session_options={"class_": DatabaseSession})
 
 
 class UtcTime(sa.TypeDecorator):
@@ -225,7 +225,7 @@ def execute_write(clause, parameters=None) -> int:
 
 @contextmanager
 def write_transaction() -> Iterator[sa.Connection]:
-    """A connection for a short transaction of a few writes; an exception rolls it back.
+    """Yield the connection of a short transaction of a few writes; an exception rolls it back.
 
     On SQLite it queues fairly with the transactions of `db.session`, which would otherwise always come first. Must not
     be used while `db.session` is in a transaction.
@@ -266,7 +266,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def insert(table):
-    """The dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    """Return the dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if db.engine.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert as dialect_insert
     else:

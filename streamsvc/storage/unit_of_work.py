@@ -54,7 +54,7 @@ def preload(key: Hashable, value) -> None:
 
 
 def cached(key: Hashable):
-    """The cached value of `key`, or None. Code that changes the underlying data must keep it up to date."""
+    """Return the cached value of `key`, or None. Code that changes the underlying data must keep it up to date."""
     current = _current.get()
     return current and current.values.get(key)
 
@@ -134,7 +134,7 @@ def flush_batch(final: bool = False) -> None:
 
 @cache
 def _tables_in_order() -> list:
-    """All tables, each after those it references."""
+    """Return all tables, each after those it references."""
     return db.metadata.sorted_tables
 
 
@@ -148,7 +148,7 @@ def _insert_rows(model, unique_by: str | None, rows: list[dict]) -> None:
 
 
 def _row_values(instance, table) -> dict:
-    """The column values of a new instance; missing ones get the column's default, as the session would set it."""
+    """Return the column values of a new instance; missing ones get the column's default."""
     values = vars(instance)
     for column in table.c:
         if column.default is not None and values.get(column.key) is None:

@@ -91,7 +91,7 @@ def _schedule_next(kind: str, after: datetime) -> None:
 
 
 def _latest_run_time(kind: str, until: datetime) -> datetime:
-    """The last run time of a recurring kind that is not after `until`."""
+    """Return the last run time of a recurring kind that is not after `until`."""
     return until - (until - EPOCH) % _recurring[kind]
 
 
@@ -173,7 +173,7 @@ def lease_batch(until: datetime, max_jobs: int = MAX_BATCH_SIZE) -> list[sa.Row]
 
 
 def find_next_due_job(until: datetime) -> sa.Row | None:
-    """The earliest open job due by `until`, leased or not; None if there is none."""
+    """Find the earliest open job due by `until`, leased or not; None if there is none."""
     return fetch_one(
         sa.select(Job.id, Job.run_at).where(IS_OPEN, Job.run_at <= until).order_by(Job.run_at, Job.id).limit(1)
     )
@@ -260,7 +260,7 @@ def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
 
 
 def compute_backoff(attempts: int) -> timedelta:
-    """The wait after this many attempts: doubling, capped, with 25 % jitter so that failures do not retry in step."""
+    """Compute the wait after this many attempts: doubling, capped, with 25 % jitter."""
     return min(MIN_BACKOFF * 2 ** (attempts - 1), MAX_BACKOFF) * random.uniform(0.75, 1.25)
 
 

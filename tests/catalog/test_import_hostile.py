@@ -160,7 +160,7 @@ def test_a_resumed_import_does_not_parse_earlier_lines_again(catalog, monkeypatc
 
 @pytest.mark.parametrize("file_format", ["ndjson", "roku"])
 def test_reading_a_file_holds_no_write_lock(catalog, monkeypatch, file_format):
-    """On SQLite a unit of work holds the write lock from its start."""
+    """On SQLite a transaction holds the write lock from its start."""
     transactions = []
     read = stored_files.StoredFile.readinto
 

@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from streamsvc.app import create_app
 from streamsvc.settings import Settings
-from streamsvc.storage.database import AUTOCOMMIT_BIND, Session, db
+from streamsvc.storage.database import AUTOCOMMIT_BIND, DatabaseSession, db
 from streamsvc.worker import jobs
 from tests.conftest import CHEAP_HASHING, SECRET, close_app
 
@@ -80,14 +80,14 @@ def run_in_child(app, task):
 def install_crash_points(app, unit, tick):
     """Call `tick` around each commit, or before each statement."""
     if unit == "commit":
-        commit = Session.commit
+        commit = DatabaseSession.commit
 
         def commit_with_crash_points(self):
             tick()
             commit(self)
             tick()
 
-        Session.commit = commit_with_crash_points
+        DatabaseSession.commit = commit_with_crash_points
         return
     with app.app_context():
         for engine in (db.engine, db.engines[AUTOCOMMIT_BIND]):

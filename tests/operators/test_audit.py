@@ -143,7 +143,7 @@ def test_a_denied_request_is_audited_once_an_hour(app, ann):
     assert [(row["account_id"], row["details"]["call"], row["details"]["why"]) for row in reversed(denials)] == [
         (None, "GET /v1/admin/audit", "lacks the scope admin"),
         (None, "PUT /v1/admin/plans/<code>", "lacks the scope billing"),
-        (account["id"], "GET /v1/invoices", "a kids profile is selected"),
+        (account["id"], "GET /v1/invoices", "a kids' profile is selected"),
     ]
     assert first_break(app) is None
     app.extensions["clock"].advance(hours=1)

@@ -107,7 +107,7 @@ def test_a_paid_addon_follows_a_shortened_or_extended_trial():
         assert [line.amount_minor for line in lines if line.item == "extra"][:2] == [200, expected]
 
 
-def test_cancelling_during_a_pause_credits_from_its_start():
+def test_canceling_during_a_pause_credits_from_its_start():
     events = (fact.Paused("e1", april(11)), fact.Canceled("e2", april(21), april(21)))
     assert line_values(replay(*events))[-1] == ("credit", "small", 21, -2000)
 

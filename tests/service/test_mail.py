@@ -8,7 +8,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from jinja2 import Environment, meta
 
-from streamsvc.gateways.mail import build_message
+from streamsvc.gateways.mail import build_email
 from streamsvc.operations.outbox import mail
 from streamsvc.worker import jobs
 from tests.conftest import NOON
@@ -82,4 +82,4 @@ def test_every_template_is_complete_and_escapes_markup(path):
 
 def test_a_line_feed_in_a_header_is_rejected():
     with pytest.raises(ValueError):
-        build_message("a@example.com", "b@example.com", "Hello\nBcc: everybody@example.com", "x", "x")
+        build_email("a@example.com", "b@example.com", "Hello\nBcc: everybody@example.com", "x", "x")

@@ -141,7 +141,7 @@ def test_a_sign_in_completes_only_in_the_client_that_started_it(client, provider
     assert complete(client, redirect, binding=started["binding"]).status_code == 201
 
 
-def test_a_browser_is_recognised_by_its_cookie(app, provider, ann):
+def test_a_browser_is_recognized_by_its_cookie(app, provider, ann):
     browser = app.test_client(use_cookies=False)
     options = start(browser, cookie=True)
     cookie = options.headers["Set-Cookie"].split("; ")[0]
@@ -342,6 +342,6 @@ def test_a_form_post_response_is_redirected_to_the_front_end_and_signs_in(client
 
 
 def test_a_denied_consent_reaches_the_front_end_and_a_malformed_form_does_not(client, by_form):
-    denied = client.post("/v1/sessions/oidc-callback", data={"state": "x", "error": "user_cancelled_authorize"})
-    assert denied.headers["Location"] == f"{by_form}#state=x&error=user_cancelled_authorize"
+    denied = client.post("/v1/sessions/oidc-callback", data={"state": "x", "error": "user_canceled_authorize"})
+    assert denied.headers["Location"] == f"{by_form}#state=x&error=user_canceled_authorize"
     assert client.post("/v1/sessions/oidc-callback", data={"code": "x"}).status_code == 422

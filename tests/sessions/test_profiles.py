@@ -1,4 +1,4 @@
-"""Profiles, their PINs and the kids profile."""
+"""Profiles, their PINs and the kids' profile."""
 
 import pytest
 
@@ -95,7 +95,7 @@ def test_loosening_a_profile_requires_recent_authentication(ann, clock):
 
 @pytest.fixture
 def kid(ann, clock):
-    """Ann's television, an hour after she selected a kids profile; `own` and `other` are profile ids."""
+    """Ann's television, an hour after she selected a kids' profile; `own` and `other` are profile ids."""
     kid = ann.again()
     kid.sign_in(device={"name": "TV", "kind": "tv"})
     kid.other = ann.get("/v1/profiles").json["items"][0]["id"]

@@ -52,7 +52,7 @@ def test_an_invoice_pdf_has_a_valid_cross_reference_table(app, world):
 
 
 def test_a_long_invoice_takes_several_pages():
-    from streamsvc.rules.billing.paper import render_pdf
+    from streamsvc.rules.billing.invoice_pdf import render_pdf
 
     pdf = render_pdf([[(50, f"line {n}", 10, False, False)] for n in range(120)], "Long")
     assert b"/Count 3" in pdf

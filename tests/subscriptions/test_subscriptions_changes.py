@@ -174,11 +174,11 @@ def test_a_moved_anchor_keeps_what_is_paid_and_bridges_to_the_new_day(world, ann
     ]
 
 
-def test_cancelling_keeps_access_for_the_paid_time(world, ann):
+def test_canceling_keeps_access_for_the_paid_time(world, ann):
     ann.subscribe(world.plan("p", 1000))
-    cancelled = act(ann, "cancellation", {"reason": "too expensive"}).json
-    assert (cancelled["status"], cancelled["cancel_at"]) == ("active", "2026-05-01")
-    assert cancelled["access_until"] == "2026-05-01T00:00:00Z"
+    canceled = act(ann, "cancellation", {"reason": "too expensive"}).json
+    assert (canceled["status"], canceled["cancel_at"]) == ("active", "2026-05-01")
+    assert canceled["access_until"] == "2026-05-01T00:00:00Z"
     world.go_to("2026-05-01T00:00:00")
     assert ann.subscription()["status"] == "canceled"
     assert world.charges() == [1000]
@@ -194,7 +194,7 @@ def test_a_cancellation_can_be_undone(world, ann):
     assert (ann.subscription()["status"], world.charges()) == ("active", [1000, 1000])
 
 
-def test_cancelling_now_credits_the_days_from_tomorrow(world, ann):
+def test_canceling_now_credits_the_days_from_tomorrow(world, ann):
     ann.subscribe(world.plan("p", 3000))
     world.go_to("2026-04-10T08:00:00")
     expected = preview(ann, when="now")
@@ -204,7 +204,7 @@ def test_cancelling_now_credits_the_days_from_tomorrow(world, ann):
     assert ann.get("/v1/account/balance").json["balances"] == [{"currency": "USD", "amount_minor": 2000}]
 
 
-def test_cancelling_now_without_credit(world, ann):
+def test_canceling_now_without_credit(world, ann):
     ann.subscribe(world.plan("p", 3000))
     act(ann, "cancellation", {"when": "now", "credit": "none"})
     assert len(ann.invoices()) == 1

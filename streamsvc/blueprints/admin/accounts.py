@@ -123,7 +123,7 @@ def delete_account_session(account_id, session_id):
 
 
 def _require_account(account: Account | None) -> Account:
-    """Raises NotFound if there is no such account."""
+    """Raise NotFound if there is no such account."""
     if account is None:
         raise NotFound
     return account

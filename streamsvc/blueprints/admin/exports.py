@@ -20,4 +20,4 @@ def export_table(name):
     """
     if name not in exports.TABLES:
         raise NotFound
-    return Response(stream_with_context(exports.export_ndjson(name)), content_type="application/x-ndjson")
+    return Response(stream_with_context(exports.export_table(name)), content_type="application/x-ndjson")

@@ -8,7 +8,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
-from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
+from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.operations.outbox import webhooks
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
@@ -123,12 +123,12 @@ def list_events(query):
 
     Filter by `account_id` or `kind`.
     """
-    events = sa.select(Event)
+    events = sa.select(WebhookEvent)
     if query["account_id"]:
-        events = events.where(Event.account_id == query["account_id"])
+        events = events.where(WebhookEvent.account_id == query["account_id"])
     if query["kind"]:
-        events = events.where(Event.kind == query["kind"])
-    return paginate_query(events, Event.id, query, "events")
+        events = events.where(WebhookEvent.kind == query["kind"])
+    return paginate_query(events, WebhookEvent.id, query, "events")
 
 
 def endpoint_view_with_secret(endpoint: WebhookEndpoint, secret: str) -> dict:
@@ -138,7 +138,7 @@ def endpoint_view_with_secret(endpoint: WebhookEndpoint, secret: str) -> dict:
 
 
 def require_endpoint(endpoint_id: str) -> WebhookEndpoint:
-    """Raises NotFound if there is none or it was deleted."""
+    """Raise NotFound if there is none or it was deleted."""
     endpoint = db.session.get(WebhookEndpoint, endpoint_id)
     if endpoint is None or endpoint.removed_at:
         raise NotFound

@@ -58,7 +58,7 @@ def create_session(body):
     """
     facts = current_request_facts()
     device, body["device_trust"] = device_and_trust_token(body)
-    verified = password.verify_password(
+    verified = password.verify_sign_in_password(
         body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
     )
     now = clock.now()

@@ -50,7 +50,7 @@ def check_password_strength(password: str, email: str, name: str | None = None, 
 
 
 def _plan_words() -> list[str]:
-    """The codes, names and words of the names of all plans."""
+    """Return the codes, names and words of the names of all plans."""
     plans = fetch_all(sa.select(Plan.code, Plan.name))
     return [word for plan in plans for word in (plan.code, plan.name, *plan.name.split())]
 
@@ -58,7 +58,7 @@ def _plan_words() -> list[str]:
 def register_account(
     email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **fields
 ) -> str:
-    """Create an account with its first profile, in the caller's unit of work, and return its id.
+    """Create an account with its first profile, in the caller's transaction, and return its id.
 
     `fields` are further fields of NewAccount. Raises EmailTaken, Invalid.
     """
@@ -97,7 +97,7 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
 
 
 def import_account(record: dict, now: datetime) -> str:
-    """Create an account from another system's record, in the caller's unit of work, and return its id.
+    """Create an account from another system's record, in the caller's transaction, and return its id.
 
     The first sign-in replaces the imported hash with an argon2id hash. Without a hash, the owner sets a password by a
     password reset. Raises EmailTaken, Invalid; Unavailable if a digest has to be hashed and the queue is full.

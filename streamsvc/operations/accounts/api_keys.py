@@ -22,7 +22,7 @@ def create_api_key(name: str, scopes: list[str], expires_at: datetime | None = N
 def create_api_key_from_token(
     name: str, scopes: list[str], token: str, expires_at: datetime | None, actor: str | None = None
 ) -> ApiKey:
-    """Create an API key with the hash of `token`, in the caller's unit of work."""
+    """Create an API key with the hash of `token`, in the caller's transaction."""
     key = ApiKey(
         name=name,
         scopes=sorted(set(scopes)),

@@ -13,7 +13,7 @@ from streamsvc.storage.database import db, lock_row
 def remove_devices(
     account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **details
 ) -> None:
-    """Remove devices of the account, in the caller's unit of work.
+    """Remove devices of the account, in the caller's transaction.
 
     Their sessions end, their places under the device limit become free, and the next sign-in on them counts as one on
     an unknown device. The account's lock keeps out concurrent sign-ins, which take it as well.

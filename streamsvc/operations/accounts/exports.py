@@ -34,8 +34,8 @@ EXPORTED_LINE_COLUMNS = """
 """
 
 
-def export_ndjson(name: str) -> Iterator[bytes]:
-    """The lines of one export (a key of TABLES), in order of id; an invoice includes its lines."""
+def export_table(name: str) -> Iterator[bytes]:
+    """Yield the lines of one export (a key of TABLES), in order of id; an invoice includes its lines."""
     table = TABLES[name].__table__
     columns = [table.c[column].label(EXPORTED_NAMES.get(column, column)) for column in EXPORTED_COLUMNS[name].split()]
     after = ""

@@ -57,7 +57,7 @@ NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
 def ownership_condition(table: sa.Table, account_id: str):
-    """The condition under which a row of `table` belongs to the account; None if its rows belong to no account."""
+    """Return the condition under which a row of `table` belongs to the account; None if its rows belong to none."""
     if table.name == "accounts":
         return table.c.id == account_id
     if "account_id" in table.c:
@@ -71,7 +71,7 @@ def ownership_condition(table: sa.Table, account_id: str):
 
 
 def export_personal_data(account_id: str, now: datetime) -> dict:
-    """Every row about the account, without hashes and encrypted secrets: {exported_at, tables: {name: [row]}}."""
+    """Return every row about the account, without hashes and secrets: {exported_at, tables: {name: [row]}}."""
     tables = {}
     for table in db.metadata.sorted_tables:
         condition = ownership_condition(table, account_id)
@@ -87,7 +87,7 @@ def export_personal_data(account_id: str, now: datetime) -> dict:
 
 
 def erase_personal_data(account_id: str, email: str, now: datetime) -> None:
-    """Erase a closed account except for what tax law requires, in the caller's unit of work.
+    """Erase a closed account except for what tax law requires, in the caller's transaction.
 
     `email` is the address that the account had; failed mails to it are deleted.
     """
@@ -118,7 +118,7 @@ def _delete_owned_rows(table: sa.Table, account_id: str) -> None:
 
 
 def erase_profile_data(profile_id: str) -> None:
-    """Delete the viewing data of one profile, in the caller's unit of work."""
+    """Delete the viewing data of one profile, in the caller's transaction."""
     for table in reversed(db.metadata.sorted_tables):
         for key in table.foreign_keys:
             if key.column.table.name == "profiles" and table.name in ERASED:

@@ -13,7 +13,7 @@ from streamsvc.storage.database import db, execute_write
 def check_pin(profile: Profile, pin: str | None) -> None:
     """Check the PIN of a profile that has one. Raises PinRequired, PinInvalid, PinLocked.
 
-    No unit of work is open meanwhile. A wrong PIN is recorded in the audit log and committed.
+    No transaction is open meanwhile. A wrong PIN is recorded in the audit log and committed.
     """
     if profile.pin_hash is None:
         return

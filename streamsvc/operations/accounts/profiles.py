@@ -14,7 +14,7 @@ from streamsvc.storage.database import db, lock_row
 
 
 def create_profile(account_id: str, values: dict, max_profiles: int, now: datetime) -> Profile:
-    """Create a profile, in the caller's unit of work. Raises ProfileLimit."""
+    """Create a profile, in the caller's transaction. Raises ProfileLimit."""
     lock_row(Account, account_id)
     if len(Profile.list_owned(account_id)) >= max_profiles:
         raise ProfileLimit(limit=max_profiles)

@@ -5,8 +5,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from streamsvc.models.subscriptions import Invoice
-from streamsvc.rules.billing.paper import MARGIN, WIDTH, render_pdf
-from streamsvc.rules.billing.words import invoice_labels
+from streamsvc.rules.billing.invoice_labels import invoice_labels
+from streamsvc.rules.billing.invoice_pdf import MARGIN, WIDTH, render_pdf
 from streamsvc.rules.money import format_decimal
 
 RIGHT_ALIGNED_X = WIDTH - MARGIN

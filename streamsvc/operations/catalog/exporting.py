@@ -27,7 +27,7 @@ ROKU_RATING_SOURCES = {"US": "MPAA", "GB": "BBFC", "DE": "FSK", "FR": "CNC", "AU
 SCHEMA_ORG_TYPES = {"movie": "Movie", "series": "TVSeries"}
 
 
-def export_ndjson(public_url: str = "") -> Iterator[str]:
+def export_titles(public_url: str = "") -> Iterator[str]:
     """Yield the catalogue file; importing it again changes nothing."""
     for row in _iter_titles():
         yield row.body + "\n"
@@ -52,7 +52,7 @@ def export_schema_org(public_url: str = "") -> Iterator[str]:
     yield "]}"
 
 
-EXPORTERS = {"ndjson": export_ndjson, "roku": export_roku, "schema.org": export_schema_org}
+EXPORTERS = {"ndjson": export_titles, "roku": export_roku, "schema.org": export_schema_org}
 EXPORT_MEDIA_TYPES = {"ndjson": "application/x-ndjson", "roku": "application/json", "schema.org": "application/ld+json"}
 
 

@@ -166,7 +166,7 @@ class SignInAttempt:
 
 
 def audit_lockout(limit: limits.Backoff, count: int, account_id: str | None, actor: str) -> None:
-    """Record in the caller's unit of work that failure number `count` in a row starts a wait, if it does."""
+    """Record in the caller's transaction that failure number `count` in a row starts a wait, if it does."""
     if limit.is_exhausted_at(count):
         audit.record_event("authn_login_lock", account_id, actor=actor, limits=[limit.name])
 

@@ -14,7 +14,7 @@ def is_breached_password(password: str) -> bool:
     """Whether the password is known from a breach.
 
     If the range API does not respond in time, the password is accepted, with an entry in the log and the audit log.
-    Commits that entry unless a unit of work is open.
+    Commits that entry unless a transaction is open.
     """
     if password_hashing.is_listed_as_breached(password):
         return True

@@ -14,7 +14,7 @@ MAX_TRUST_PERIOD = timedelta(days=90)
 def purge_expired_tokens(now: datetime) -> None:
     """Delete flows, device codes and mailed tokens that expired a month ago, and device trusts older than 90 days.
 
-    In the caller's unit of work.
+    In the caller's transaction.
     """
     for model in (PendingFlow, DeviceCode, MailedToken):
         db.session.execute(sa.delete(model).where(model.expires_at < now - RETENTION_PERIOD))

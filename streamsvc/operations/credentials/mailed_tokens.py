@@ -10,7 +10,7 @@ from streamsvc.storage.database import db, lock_row
 
 
 def consume_mailed_token(token: str, now: datetime, *kinds: str) -> MailedToken | None:
-    """Consume an open token of one of these kinds, in the caller's unit of work; None if there is none.
+    """Consume an open token of one of these kinds, in the caller's transaction; None if there is none.
 
     Of concurrent requests with the same token only one gets it.
     """

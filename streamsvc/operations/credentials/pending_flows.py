@@ -16,7 +16,7 @@ def start_flow(
 ) -> None:
     """Start a flow that only the session `session_id` or the holder of `binding` can complete.
 
-    In the caller's unit of work. `data` is stored with the flow.
+    In the caller's transaction. `data` is stored with the flow.
     """
     db.session.add(
         PendingFlow(
@@ -32,13 +32,13 @@ def start_flow(
 
 
 def find_session_flow(kind: str, secret: str, session_id: str, now: datetime) -> sa.Row | None:
-    """The open flow that this session started, or None."""
+    """Find the open flow that this session started, or None."""
     flow = fetch_one(PendingFlow.select_open(kind, hash_token(secret), now))
     return flow if flow and flow.session_id == session_id else None
 
 
 def find_browser_flow(kind: str, secret: str, binding: str, must_be_bound: bool, now: datetime) -> sa.Row | None:
-    """The open flow that this browser or app started, or None.
+    """Find the open flow that this browser or app started, or None.
 
     A flow that was started without a binding can be completed by any client that knows its secret, but never with a
     cookie as the result: pass `must_be_bound` for that.

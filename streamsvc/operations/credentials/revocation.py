@@ -14,7 +14,7 @@ PENDING_TOKEN_KINDS = ("password_reset", "magic_link", "sign_in_code", "reauthen
 
 
 def cancel_pending_sign_ins(account_id: str, now: datetime) -> None:
-    """Revoke open mailed tokens, approved device codes and the trust of all devices, in the caller's unit of work."""
+    """Revoke open mailed tokens, approved device codes and the trust of all devices, in the caller's transaction."""
     MailedToken.revoke_all(account_id, now, *PENDING_TOKEN_KINDS)
     deny_pending_device_codes(account_id)
     trusted_devices.revoke_device_trust(account_id)
@@ -27,14 +27,14 @@ def deny_pending_device_codes(account_id: str) -> None:
 
 
 def revoke_passkeys_and_identities(account_id: str) -> None:
-    """Delete passkeys and linked identities, in the caller's unit of work. The owner signs in by mail and adds them
+    """Delete passkeys and linked identities, in the caller's transaction. The owner signs in by mail and adds them
     again."""
     counts = {}
     for model in (Passkey, Identity):
         statement = sa.delete(model).where(model.account_id == account_id)
         counts[model.__tablename__] = db.session.execute(statement).rowcount
     if any(counts.values()):
-        audit.record_event("ways_in_removed", account_id, **counts)
+        audit.record_event("credentials_revoked", account_id, **counts)
 
 
 def revoke_authenticator(account_id: str, since: datetime) -> None:

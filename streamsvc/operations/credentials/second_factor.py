@@ -109,7 +109,7 @@ def consume_totp(account_id: str, code: str, now: datetime, confirmed: bool = Tr
 
 
 def find_totp_step(secret_encrypted: str, code: str, now: datetime) -> int | None:
-    """The time step that the code belongs to; None if there is none or the secret cannot be decrypted."""
+    """Find the time step that the code belongs to; None if there is none or the secret cannot be decrypted."""
     try:
         return find_matching_step(encryption.decrypt(secret_encrypted), code, now)
     except InvalidToken:

@@ -22,7 +22,7 @@ AUTHENTICATOR_METHODS = ("totp", "recovery_code")
 
 
 def trust_period() -> timedelta:
-    """How long a device stays trusted. A change of the setting takes effect at once."""
+    """Return how long a device stays trusted. A change of the setting takes effect at once."""
     return timedelta(days=current_app.extensions["settings"].trusted_device_days)
 
 
@@ -50,7 +50,7 @@ def is_trusted_device(account: sa.Row, token: str | None, now: datetime) -> bool
 
 
 def lock_second_factor_time(device_id: str) -> datetime:
-    """When the second factor was last given on this device; locks the trust until the caller's unit of work ends.
+    """Lock the device's trust and return when the second factor was last given on it.
 
     Raises SecondFactorRequired if the trust has just been revoked.
     """
@@ -63,7 +63,7 @@ def lock_second_factor_time(device_id: str) -> datetime:
 def trust_device_if_requested(
     session: Session, requested: bool, second_factor: str | None, now: datetime
 ) -> dict | None:
-    """Trust the session's device if `second_factor` was just given on it, in the caller's unit of work.
+    """Trust the session's device if `second_factor` was just given on it, in the caller's transaction.
 
     Returns {token, until}, or None if the device is not trusted.
     """
@@ -90,7 +90,7 @@ def list_trust_expirations(device_ids: list[str], now: datetime) -> dict[str, da
 def revoke_device_trust(account_id: str, *conditions) -> None:
     """Require the second factor again on the account's devices that meet the conditions.
 
-    In the caller's unit of work.
+    In the caller's transaction.
     """
     trusts = sa.delete(DeviceTrust).where(DeviceTrust.account_id == account_id, *conditions)
     device_ids = list(db.session.scalars(trusts.returning(DeviceTrust.device_id)))
@@ -99,6 +99,6 @@ def revoke_device_trust(account_id: str, *conditions) -> None:
 
 
 def revoke_session_device_trust(account_id: str, session_id: str) -> None:
-    """Require the second factor again on the device of one session, in the caller's unit of work."""
+    """Require the second factor again on the device of one session, in the caller's transaction."""
     device_ids = sa.select(Session.device_id).where(Session.id == session_id)
     revoke_device_trust(account_id, DeviceTrust.device_id.in_(device_ids))

@@ -24,12 +24,12 @@ EMAIL = "viewer@example.com"
 
 
 def demo_password() -> str:
-    """The demo viewer's password, derived from this installation's secret key."""
+    """Return the demo viewer's password, derived from this installation's secret key."""
     return "demo-" + _derive_secret("viewer's password")[:12]
 
 
 def demo_operator_token() -> str:
-    """The demo operator's API key, derived from this installation's secret key."""
+    """Return the demo operator's API key, derived from this installation's secret key."""
     return API_KEY_PREFIX + "demo_" + _derive_secret("operator's key")
 
 

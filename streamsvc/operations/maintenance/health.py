@@ -20,7 +20,7 @@ def is_schema_current() -> bool:
 
 
 def newest_revision(folder: str) -> str | None:
-    """The id of the newest migration in a folder."""
+    """Return the id of the newest migration in a folder."""
     return ScriptDirectory(str(Path(folder))).get_current_head()
 
 

@@ -21,12 +21,12 @@ ISSUER = "streamsvc-operators"
 
 
 def attempt_identifier(email_key: str) -> str:
-    """The identifier of an operator's sign-in attempts, distinct from a viewer's with the same email address."""
+    """Return the identifier of an operator's sign-in attempts, distinct from a viewer's with the same email address."""
     return f"operator {email_key}"
 
 
 def get_invited_operator(token: str, now: datetime) -> sa.Row:
-    """The row of the operator whose open invitation has this token. Raises TokenInvalid."""
+    """Return the row of the operator whose open invitation has this token. Raises TokenInvalid."""
     is_open = (
         MailedToken.kind == INVITATION_KIND,
         MailedToken.token_hash == hash_token(token),
@@ -39,7 +39,7 @@ def get_invited_operator(token: str, now: datetime) -> sa.Row:
 
 
 def find_operator_row(operator_id: str) -> sa.Row:
-    """The operator's columns, read without starting a unit of work."""
+    """Find the operator's columns, read without starting a transaction."""
     return fetch_one(sa.select(*OperatorAccount.__table__.c).where(OperatorAccount.id == operator_id))
 
 
@@ -51,7 +51,7 @@ def start_operator_totp(operator_id: str) -> dict:
 
 
 def get_pending_totp_step(operator: sa.Row, code: str, now: datetime) -> int:
-    """The time step of a code of the pending authenticator. Raises WrongCode."""
+    """Return the time step of a code of the pending authenticator. Raises WrongCode."""
     secret_encrypted = operator.totp_pending_encrypted
     step = find_totp_step(secret_encrypted, code, now) if secret_encrypted else None
     if step is None:
@@ -129,7 +129,7 @@ def check_operator_password_change(operator: sa.Row, current_password: str, new_
 
 
 def set_operator_password(operator_id: str, new_hash: str, kept_session_id: str, now: datetime) -> None:
-    """Set the password and end every other session, in the caller's unit of work."""
+    """Set the password and end every other session, in the caller's transaction."""
     operator = lock_row(OperatorAccount, operator_id)
     operator.password_hash = new_hash
     OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)

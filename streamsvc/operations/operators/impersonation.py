@@ -18,7 +18,7 @@ LIFETIME_NAME = "impersonation"
 
 
 def start_impersonation(account_id: str, operator: Operator, body: dict, token: str, now: datetime) -> Session:
-    """Create an impersonation session with the hash of `token`, in the caller's unit of work.
+    """Create an impersonation session with the hash of `token`, in the caller's transaction.
 
     `body` is {reason, profile_id}. Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
     """
@@ -57,7 +57,7 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
 
 
 def revoke_impersonations(operator_id: str, now: datetime) -> None:
-    """End all impersonation sessions of this operator or API key, in the caller's unit of work."""
+    """End all impersonation sessions of this operator or API key, in the caller's transaction."""
     is_live = (Session.impersonated_by == operator_id, Session.ended_at.is_(None))
     db.session.execute(sa.update(Session).where(*is_live).values(ended_at=now))
 

@@ -24,7 +24,7 @@ INVITATION_KIND = "operator_invitation"
 def invite_operator(email: str, name: str, role: str, now: datetime, token: str | None = None) -> str:
     """Create an operator with an invitation to set a password and an authenticator; returns the operator's id.
 
-    In the caller's unit of work. The invitation is mailed, unless the caller passes on `token` itself. Raises
+    In the caller's transaction. The invitation is mailed, unless the caller passes on `token` itself. Raises
     EmailTaken.
     """
     row = {

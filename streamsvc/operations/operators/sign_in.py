@@ -92,7 +92,7 @@ def _consume_code(operator_id: str, method: str, code: str, now: datetime) -> bo
 def create_operator_session(
     verified: VerifiedOperatorPassword, token: str, facts: RequestFacts, now: datetime
 ) -> OperatorSession:
-    """Create a session with the hash of `token`, in the caller's unit of work.
+    """Create a session with the hash of `token`, in the caller's transaction.
 
     A sign-in from a new network is notified by mail. Raises InvalidCredentials if the credentials have changed since
     they were verified.
@@ -122,5 +122,5 @@ def create_operator_session(
 
 
 def purge_old_operator_sessions(now: datetime) -> None:
-    """Delete sessions older than `USUAL_NETWORK_PERIOD`, in the caller's unit of work. They ended long before."""
+    """Delete sessions older than `USUAL_NETWORK_PERIOD`, in the caller's transaction. They ended long before."""
     db.session.execute(sa.delete(OperatorSession).where(OperatorSession.created_at < now - USUAL_NETWORK_PERIOD))

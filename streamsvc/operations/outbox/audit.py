@@ -21,7 +21,7 @@ from streamsvc.security import rate_limits
 from streamsvc.security.audit_context import get_audit_actor, get_audit_context
 from streamsvc.security.authentication import Viewer, authz_failed
 from streamsvc.security.operators import Operator
-from streamsvc.storage.database import SAFE_METHODS, Session, db, fetch_all, format_utc, write_transaction
+from streamsvc.storage.database import SAFE_METHODS, DatabaseSession, db, fetch_all, format_utc, write_transaction
 
 CHAIN_LOCK = 0x5EC0DE
 GENESIS = "0" * 64
@@ -29,11 +29,11 @@ PAGE_SIZE = 1_000
 
 
 def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
-    """Record an event in this unit of work. The details must not contain secrets or passwords.
+    """Record an event in this transaction. The details must not contain secrets or passwords.
 
     The actor defaults to the account's owner, then to the operator who sent the request.
     """
-    db.session.connection()  # begins the unit of work, whose rollback discards the event
+    db.session.connection()  # begins the transaction, whose rollback discards the event
     row = _event_row(action, account_id, actor or account_id or get_audit_actor(), details)
     db.session.info.setdefault("audit", []).append(row)
 
@@ -57,25 +57,25 @@ def _record_denial(principal: Viewer | Operator, reason: str) -> None:
 
 
 def _event_row(action: str, account_id: str | None, actor: str | None, details: dict) -> dict:
-    """The columns of an event, except its position in the chain."""
+    """Return the columns of an event, except its position in the chain."""
     context = get_audit_context()
     details = details | (context.details if context else {}) | {"salt": secrets.token_hex(8)}
     return {"action": action, "account_id": account_id, "actor": actor, "at": clock.now(), "details": details}
 
 
 def hash_details(details: dict) -> str:
-    """The digest of an event's details. Their salt keeps an erased address from being found by trying all addresses."""
+    """Return the digest of an event's details; their salt keeps an erased address from being guessed."""
     return hashlib.sha256(json.dumps(details, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def hash_event(previous: str, seq: int, at: datetime, action: str, account_id, actor, details_digest: str) -> str:
-    """The hash of a row, which covers the previous row's hash."""
+    """Return the hash of a row, which covers the previous row's hash."""
     text = json.dumps([previous, seq, format_utc(at), action, account_id, actor, details_digest])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_first_break() -> int | None:
-    """The number of the first row that was changed, removed or inserted; None if the chain is intact."""
+    """Find the number of the first row that was changed, removed or inserted; None if the chain is intact."""
     seq, previous = 0, GENESIS
     columns = AuditEvent.__table__.c
     while rows := fetch_all(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE_SIZE)):
@@ -91,14 +91,14 @@ def find_first_break() -> int | None:
     return None
 
 
-@event.listens_for(Session, "before_commit")
+@event.listens_for(DatabaseSession, "before_commit")
 def _write_events(session) -> None:
     _record_operator_call(session)
     if events := session.info.pop("audit", []):
         _append_events(session, events)
 
 
-def _append_events(transaction: Session | sa.Connection, events: list[dict]) -> None:
+def _append_events(transaction: DatabaseSession | sa.Connection, events: list[dict]) -> None:
     """Append events to the chain, whose end stays locked until the transaction ends."""
     if db.engine.dialect.name == "postgresql":
         transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
@@ -126,7 +126,7 @@ def _record_operator_call(session) -> None:
         record_event("operator_call", account_id, actor=context.actor, call=context.call, **details)
 
 
-@event.listens_for(Session, "after_soft_rollback")
+@event.listens_for(DatabaseSession, "after_soft_rollback")
 def _discard_events(session, previous_transaction) -> None:
     session.info.pop("audit", None)
     if context := get_audit_context():

@@ -97,7 +97,7 @@ def send_token_mail(payload: dict, now: datetime) -> None:
 
 
 def _page_link(kind: str, secret: str) -> str:
-    """The link in the mail. The secret is in the fragment, which browsers do not send to servers."""
+    """Return the link in the mail. The secret is in the fragment, which browsers do not send to servers."""
     return f"{current_app.extensions['settings'].public_url}/#/{PAGE_BY_KIND[kind]}?token={secret}"
 
 
@@ -107,13 +107,15 @@ def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
     if settings.sandbox:
         db.session.add(SandboxEmail(to=to, subject=subject, text=text, html=html, kind=kind, sent_at=now))
         return
-    message = mail.build_message(settings.mail_from, to, subject, text, html)
+    message = mail.build_email(settings.mail_from, to, subject, text, html)
     db.session.commit()  # the secret's hash is stored before the secret can be used
     mail.send_message(settings.mail_url, message)
 
 
 def render_mail(kind: str, context: dict) -> tuple[str, str, str]:
-    """The subject, text and HTML of a mail. The template's first line is the subject; a line with a link is a button.
+    """Render the subject, text and HTML of a mail.
+
+    The template's first line is the subject; a line with a link is a button.
 
     Line breaks in values are removed, so that a device's name, for example, cannot add a paragraph or a button.
     """

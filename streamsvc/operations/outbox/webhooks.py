@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.gateways import webhooks as gateway
-from streamsvc.models import Event, WebhookDelivery, WebhookEndpoint
+from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
 from streamsvc.storage import unit_of_work
@@ -18,10 +18,10 @@ DELIVERY_JOB = "webhook.deliver"
 
 
 def publish_event(kind: str, account_id: str | None, now: datetime, **data) -> None:
-    """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's unit of work."""
+    """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's transaction."""
     event_id = new_id("evt")
     event = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
-    unit_of_work.add_rows(Event, [event])
+    unit_of_work.add_rows(WebhookEvent, [event])
     for endpoint in unit_of_work.get_or_load("live endpoints", list_active_endpoints):
         if endpoint.kinds is None or kind in endpoint.kinds:
             _enqueue_delivery(endpoint.id, event_id, now)
@@ -73,20 +73,20 @@ def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None
 
 @jobs.job_handler(DELIVERY_JOB)
 def send_delivery(payload: dict, now: datetime) -> None:
-    """Send one delivery, outside any unit of work, and record the outcome."""
+    """Send one delivery, outside any transaction, and record the outcome."""
     delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
     endpoint = db.session.get(WebhookEndpoint, delivery.endpoint_id)
-    event = db.session.get(Event, delivery.event_id)
+    event = db.session.get(WebhookEvent, delivery.event_id)
     if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
         return
-    url, (body, headers) = endpoint.url, build_message(endpoint, event, now)
+    url, (body, headers) = endpoint.url, build_delivery(endpoint, event, now)
     db.session.commit()
     response = gateway.post_webhook(url, body, headers)
     complete_delivery(db.session.get(WebhookDelivery, payload["delivery_id"]), response, now)
 
 
-def build_message(endpoint: WebhookEndpoint, event: Event, now: datetime) -> tuple[bytes, dict[str, str]]:
-    """The body and the signed headers of a delivery.
+def build_delivery(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[bytes, dict[str, str]]:
+    """Build the body and the signed headers of a delivery.
 
     The timestamp is the wall clock's, even in the sandbox, since receivers reject old signatures.
     """

@@ -151,7 +151,7 @@ def _catalog_row(row, audience, snapshot):
 
 
 def replace_home_rows(rows: list[dict]) -> None:
-    """Replace the rows of the home page, in the caller's unit of work; none restores the defaults. Raises Invalid."""
+    """Replace the rows of the home page, in the caller's transaction; none restores the defaults. Raises Invalid."""
     writing.lock_catalog()
     codes = set(db.session.scalars(sa.select(Collection.code)))
     for row in rows:

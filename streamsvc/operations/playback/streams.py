@@ -3,7 +3,7 @@
 The limit holds under concurrent requests. SQLite runs one write at a time, so there a claim is one statement that
 counts and inserts. PostgreSQL counts from a snapshot, so there an account's claims wait for each other under an
 advisory lock; not under the account's row lock, which billing may hold. What one statement cannot do, such as freeing
-a slot first or admitting a device, runs in a unit of work under the same lock.
+a slot first or admitting a device, runs in a transaction under the same lock.
 """
 
 from dataclasses import dataclass
@@ -146,7 +146,7 @@ def _claim_statement(dialect: str) -> CompiledStatement:
 def _claim_exclusively(
     request: StreamRequest, row: dict, limits: StreamLimits, replace: str | None, now: datetime
 ) -> int:
-    """Start a stream in a unit of work that excludes other claims of the account; return the number of live streams."""
+    """Start a stream in a transaction that excludes other claims of the account; return the number of live streams."""
     try:
         _lock_claims(request.account_id)
         live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
@@ -246,7 +246,7 @@ STREAM_DEVICES = (
 
 
 def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions) -> None:
-    """End streams in the caller's unit of work."""
+    """End streams in the caller's transaction."""
     db.session.execute(_end_statement(account_id, now, reason, *conditions))
 
 
@@ -278,7 +278,7 @@ ALL_LIVE_STREAMS = (
 
 
 def expire_and_purge_streams(now: datetime) -> None:
-    """End expired streams and delete those that ended long ago, in the caller's unit of work.
+    """End expired streams and delete those that ended long ago, in the caller's transaction.
 
     Nothing depends on it, since an expired stream takes no slot; it keeps the index of open streams short.
     """

@@ -11,7 +11,7 @@ from streamsvc.worker import jobs
 
 
 def set_account_status(account: Account, change: dict, now: datetime, actor: str) -> None:
-    """Apply a change {status, reason, until}, in the caller's unit of work. Raises Invalid, NotFound.
+    """Apply a change {status, reason, until}, in the caller's transaction. Raises Invalid, NotFound.
 
     Disabling ends all sessions and revokes mailed tokens, device codes and device trusts. `until` enables the account
     again at that time.

@@ -26,7 +26,7 @@ ERASURE_JOB = "accounts.erase"
 
 
 def close_account(account_id: str, now: datetime) -> None:
-    """Close the account, in the caller's unit of work. Raises PaymentInProgress while a change's payment is pending.
+    """Close the account, in the caller's transaction. Raises PaymentInProgress while a change's payment is pending.
 
     The email address becomes available to others; only the mailed restoration token still holds it. The owner of a
     previous address can restore the account as well, as long as they can undo its change.
@@ -53,7 +53,7 @@ def close_account(account_id: str, now: datetime) -> None:
 
 
 def restore_account(token: str, now: datetime) -> None:
-    """Restore a closed account under its address, in the caller's unit of work. Raises TokenInvalid, EmailTaken."""
+    """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken."""
     mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     account = mailed_token and lock_row(Account, mailed_token.account_id)
     if account is None or account.erase_at is None:

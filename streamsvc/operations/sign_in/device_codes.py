@@ -27,7 +27,7 @@ class OAuthError(Exception):
 
 
 def create_device_code(device: dict, device_code: str, user_code: str, facts: RequestFacts, now: datetime) -> dict:
-    """Create a device code, in the caller's unit of work, and return the response of RFC 8628, 3.2.
+    """Create a device code, in the caller's transaction, and return the response of RFC 8628, 3.2.
 
     `device` is {name, kind}.
     """
@@ -55,7 +55,7 @@ def create_device_code(device: dict, device_code: str, user_code: str, facts: Re
 
 
 def get_pending_device_code(user_code: str, now: datetime) -> DeviceCode:
-    """The device code that awaits a decision, to be shown before the user approves it. Raises NotFound."""
+    """Return the device code that awaits a decision, to be shown before the user approves it. Raises NotFound."""
     device_code = DeviceCode.find_pending(hash_token(normalize_user_code(user_code)), now)
     if device_code is None:
         raise NotFound
@@ -80,7 +80,7 @@ def decide_device_code(
 
 
 def poll_device_code(device_code: str, now: datetime) -> sa.Row:
-    """Redeem an approved device code, in the caller's unit of work, and return its row. Raises OAuthError."""
+    """Redeem an approved device code, in the caller's transaction, and return its row. Raises OAuthError."""
     columns = DeviceCode.__table__.c
     row = fetch_one(sa.select(*columns).where(columns.device_code_hash == hash_token(device_code)))
     if row is None or row.status == "used":
@@ -101,7 +101,7 @@ def poll_device_code(device_code: str, now: datetime) -> sa.Row:
 
 
 def approver_authenticated_at(device_code: sa.Row) -> datetime:
-    """When the user who approved the code had last authenticated; the television's session counts from then."""
+    """Return when the user who approved the code had last authenticated; the television's session counts from then."""
     return datetime.fromisoformat(device_code.device["proved_at"])
 
 

@@ -24,7 +24,7 @@ from streamsvc.worker import jobs
 
 
 def enqueue_magic_link(email: str, binding: str, facts: RequestFacts, now: datetime) -> None:
-    """Leave the request to the worker, in the caller's unit of work.
+    """Leave the request to the worker, in the caller's transaction.
 
     Requests beyond the mail limits are dropped silently.
     """
@@ -44,7 +44,7 @@ def send_magic_link(payload: dict, now: datetime) -> None:
 
 
 def get_magic_link_account_id(token: str, binding: str, now: datetime) -> str:
-    """The account that the link signs in to in this browser; does not consume the link. Raises TokenInvalid."""
+    """Return the account that the link signs in to in this browser; does not consume the link. Raises TokenInvalid."""
     mailed_token = fetch_one(
         sa.select(MailedToken.account_id, MailedToken.data).where(
             MailedToken.kind == "magic_link",
@@ -58,7 +58,7 @@ def get_magic_link_account_id(token: str, binding: str, now: datetime) -> str:
 
 
 def consume_magic_link(token: str, now: datetime) -> str:
-    """Consume the link and verify the address, in the caller's unit of work; the account's id. Raises TokenInvalid."""
+    """Consume the link and verify the address, in the caller's transaction; the account's id. Raises TokenInvalid."""
     mailed_token = mailed_tokens.consume_mailed_token(token, now, "magic_link")
     if mailed_token is None:
         raise TokenInvalid

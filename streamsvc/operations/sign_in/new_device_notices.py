@@ -15,7 +15,7 @@ TOKEN_KIND = "new_device"
 
 
 def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts, now: datetime) -> None:
-    """Notify the owner, in the caller's unit of work. Links of earlier mails stay valid: they are for other devices."""
+    """Notify the owner, in the caller's transaction. Links of earlier mails stay valid: they are for other devices."""
     place = ", ".join(filter(None, (facts.city, facts.address))) or "an unknown place"
     context = {"device": device.name, "address": place}
     email = db.session.get(Account, account_id).email
@@ -24,7 +24,7 @@ def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts
 
 
 def disown_device(token: str, now: datetime) -> None:
-    """Sign the device out and remove it, in the caller's unit of work. Raises TokenInvalid.
+    """Sign the device out and remove it, in the caller's transaction. Raises TokenInvalid.
 
     The sign-in on it used valid credentials, so the password stops working and a mail to set a new one is enqueued.
     """

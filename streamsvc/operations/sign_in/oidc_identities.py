@@ -52,7 +52,7 @@ def list_provider_names() -> list[str]:
 
 
 def start_provider_sign_in(kind: str, provider_name: str, now: datetime, sign_up: dict | None = None, **owner) -> str:
-    """Start a flow at the provider, in the caller's unit of work, and return the URL to send the browser to.
+    """Start a flow at the provider, in the caller's transaction, and return the URL to send the browser to.
 
     `owner` is the `session_id` or `binding` that can complete it; `sign_up` has the fields of a new account, if one may
     be created. Raises NotFound, Unavailable.
@@ -98,7 +98,7 @@ def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, n
 
 
 def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -> str:
-    """The account that the identity is linked to, created first on sign-up; in the caller's unit of work.
+    """Return the account that the identity is linked to, created first on sign-up; in the caller's transaction.
 
     Raises TokenInvalid, IdentityUnknown, EmailUnverified, EmailTaken, InvalidCredentials.
     """
@@ -195,12 +195,12 @@ def _redirect_uri(provider: OidcProvider) -> str:
 
 
 def form_post_url() -> str:
-    """The redirect URI of providers that respond by form post."""
+    """Return the redirect URI of providers that respond by form post."""
     return f"{current_app.extensions['settings'].public_url}{CALLBACK_PATH}"
 
 
 def front_end_redirect_url() -> str:
-    """The redirect URI of all other providers: a page of the front end."""
+    """Return the redirect URI of all other providers: a page of the front end."""
     settings = current_app.extensions["settings"]
     return settings.oidc_redirect_url or f"{settings.public_url}/"
 

@@ -38,7 +38,7 @@ class VerifiedAssertion:
 
 
 def start_passkey_registration(account_id: str, email: str, session_id: str, now: datetime) -> dict:
-    """The options to create a passkey with, in the caller's unit of work. Raises PasskeyLimit."""
+    """Return the options to create a passkey with, in the caller's transaction. Raises PasskeyLimit."""
     credential_ids = _list_credential_ids(account_id)
     if len(credential_ids) >= MAX_PASSKEYS:
         raise PasskeyLimit(limit=MAX_PASSKEYS)
@@ -85,7 +85,7 @@ def delete_passkey(passkey: Passkey, now: datetime) -> None:
 
 
 def start_passkey_sign_in(binding: str | None, now: datetime) -> dict:
-    """The options to sign in with, in the caller's unit of work; only the holder of `binding` can use them."""
+    """Return the options to sign in with, in the caller's transaction; only the holder of `binding` can use them."""
     challenge = _create_challenge("passkey_sign_in", now, binding=binding)
     return authenticators.request_options(_relying_party()[0], challenge)
 
@@ -100,7 +100,7 @@ def verify_passkey_sign_in(credential: dict, binding: str, by_cookie: bool, now:
 
 
 def start_passkey_reauthentication(account_id: str, session_id: str, now: datetime) -> dict:
-    """The options to reauthenticate with, in the caller's unit of work."""
+    """Return the options to reauthenticate with, in the caller's transaction."""
     challenge = _create_challenge(REAUTHENTICATION_FLOW, now, session_id=session_id)
     return authenticators.request_options(_relying_party()[0], challenge, _list_credential_ids(account_id))
 
@@ -140,7 +140,7 @@ def _verify_assertion(credential: dict, find_flow: Callable[[str], sa.Row | None
 
 
 def consume_assertion(assertion: VerifiedAssertion, now: datetime) -> str:
-    """Consume the challenge and update the sign count, in the caller's unit of work; returns the account's id.
+    """Consume the challenge and update the sign count, in the caller's transaction; returns the account's id.
 
     Raises InvalidCredentials, also if the sign count went back.
     """

@@ -56,7 +56,7 @@ class VerifiedPassword:
     is_known_device: bool
 
 
-def verify_password(
+def verify_sign_in_password(
     email: str, password: str, device_id: str | None, facts: RequestFacts, challenge_token: str | None = None
 ) -> VerifiedPassword:
     """Verify an email and a password. `challenge_token` proves the challenge that a 429 response asked for.
@@ -76,7 +76,7 @@ def verify_password(
 
 
 def _rehash_if_outdated(account: sa.Row, password: str) -> str:
-    """The account's current hash, replaced first if it comes from another system or was made at other costs.
+    """Return the account's current hash, replaced first if it comes from another system or was made at other costs.
 
     A password that was changed in the meantime is not overwritten.
     """
@@ -89,7 +89,7 @@ def _rehash_if_outdated(account: sa.Row, password: str) -> str:
 
 
 def load_sign_in_account(account_id: str, device_id: str | None) -> sa.Row:
-    """The row that `verify_password` uses, for a sign-in by another method."""
+    """Load the row that `verify_password` uses, for a sign-in by another method."""
     return fetch_one(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
 
 
@@ -105,7 +105,7 @@ def create_session(
     authenticated_at: datetime | None = None,
     second_factor: str | None = None,
 ) -> Session:
-    """Create a session with the hash of `token`, in the caller's unit of work.
+    """Create a session with the hash of `token`, in the caller's transaction.
 
     `device` is {id, name, kind}; an id that the account does not know creates a new device, about which the owner is
     notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
@@ -149,7 +149,7 @@ def create_session(
 
 
 def purge_old_sessions(now: datetime) -> None:
-    """Delete sessions past `SESSION_RETENTION`, with their addresses, in batches in the caller's unit of work."""
+    """Delete sessions past `SESSION_RETENTION`, with their addresses, in batches in the caller's transaction."""
     oldest = sa.select(Session.id).order_by(Session.id).limit(PURGE_BATCH_SIZE)
     statement = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - SESSION_RETENTION)
     while db.session.execute(statement).rowcount == PURGE_BATCH_SIZE:

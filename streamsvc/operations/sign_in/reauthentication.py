@@ -84,14 +84,14 @@ def enqueue_reauthentication_code(account_id: str, facts: RequestFacts, now: dat
 
 
 def start_reauthentication_window(session_id: str, account_id: str) -> None:
-    """Allow the session sensitive calls for the next ten minutes, in the caller's unit of work."""
+    """Allow the session sensitive calls for the next ten minutes, in the caller's transaction."""
     now = clock.now()
     db.session.execute(sa.update(Session).where(Session.id == session_id).values(authenticated_at=now))
     audit.record_event("reauthn_success", account_id)
 
 
 def renew_session_token(viewer, requested: bool) -> str | None:
-    """Replace the token of the viewer's session, in the caller's unit of work; None if it stays as it is.
+    """Replace the token of the viewer's session, in the caller's transaction; None if it stays as it is.
 
     A session in a cookie always gets a new token. Other clients must request it, since their old token stops working.
     Raises NotSignedIn if the session has ended or its token was replaced concurrently.

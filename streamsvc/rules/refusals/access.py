@@ -1,4 +1,4 @@
-"""Authentication and authorisation errors."""
+"""Authentication and authorization errors."""
 
 from streamsvc.rules.refusals.base import Refusal
 

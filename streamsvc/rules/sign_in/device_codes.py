@@ -22,5 +22,5 @@ def format_user_code(random_bytes: bytes) -> str:
 
 
 def normalize_user_code(code: str) -> str:
-    """The form in which a code is hashed, independent of case, spaces and punctuation as typed."""
+    """Return the form in which a code is hashed, independent of case, spaces and punctuation as typed."""
     return "user_code:" + "".join(letter for letter in code.upper() if letter in USER_CODE_ALPHABET)

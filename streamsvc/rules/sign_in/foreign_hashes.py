@@ -44,7 +44,7 @@ class LegacyDigest(NamedTuple):
     after: bytes
 
     def hash_password(self, password: str) -> str:
-        """The digest in hexadecimal."""
+        """Return the digest of a password in hexadecimal."""
         salted = self.before + password.encode() + self.after
         return hashlib.new(self.algorithm, salted, usedforsecurity=False).hexdigest()
 

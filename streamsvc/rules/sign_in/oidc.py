@@ -11,12 +11,12 @@ MAX_SUBJECT_LENGTH = 255
 
 
 def code_challenge(verifier: str) -> str:
-    """The PKCE code challenge (S256) of a verifier."""
+    """Return the PKCE code challenge (S256) of a verifier."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
 def find_invalid_claim(claims: dict, issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
-    """The name of the first claim that is invalid; None if the claims prove the sign-in at the provider."""
+    """Find the name of the first claim that is invalid; None if the claims prove the sign-in at the provider."""
     audience = claims.get("aud")
     audience = [audience] if isinstance(audience, str) else audience
     subject, expires, issued = claims.get("sub"), claims.get("exp"), claims.get("iat")

@@ -12,7 +12,7 @@ def normalize_password(password: str) -> str:
 
 
 def password_errors(password: str, min_length: int, is_breached, words: tuple[str, ...] = ()) -> list[str]:
-    """The reasons to reject a password, as sentences; empty if it is acceptable.
+    """Return the reasons to reject a password, as sentences; empty if it is acceptable.
 
     `is_breached(password)` looks it up in breaches. `words` are the owner's, the service's and the plans' names.
     """

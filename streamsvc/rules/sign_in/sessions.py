@@ -36,14 +36,14 @@ OPERATOR_SEEN_GRAIN = timedelta(minutes=1)
 
 
 def session_lifetime_name(device_kind: str, remember: bool) -> str:
-    """The key of SESSION_LIFETIMES: longest for televisions and apps, shorter for browsers, shortest for visits."""
+    """Return the key of SESSION_LIFETIMES: longest for televisions and apps, shortest for visits."""
     if not remember:
         return "visit"
     return {"tv": "tv", "console": "tv", "web": "browser"}.get(device_kind, "app")
 
 
 def session_expires_at(lifetime: str, created_at: datetime, last_seen_at: datetime) -> datetime:
-    """When the session expires. A session of an unknown lifetime has expired at once."""
+    """Return when the session expires. A session of an unknown lifetime has expired at once."""
     limits = SESSION_LIFETIMES.get(lifetime)
     return limits.ends_at(created_at, last_seen_at) if limits else created_at
 
@@ -54,10 +54,10 @@ def impersonation_view(operator: str | None, reason: str | None) -> dict | None:
 
 
 def new_token(prefix: str = SESSION_TOKEN_PREFIX) -> str:
-    """256 random bits, with a prefix that secret scanners recognise."""
+    """256 random bits, with a prefix that secret scanners recognize."""
     return prefix + secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:
-    """The SHA-256 of a token, in hex: what is stored instead of it."""
+    """Return the SHA-256 of a token, in hex: what is stored instead of it."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -19,18 +19,18 @@ def generate_totp_secret() -> str:
 
 
 def encode_totp_secret(random_bytes: bytes) -> str:
-    """The first 160 bits in base32."""
+    """Return the first 160 bits in base32."""
     return base64.b32encode(random_bytes[:SECRET_BYTES]).decode()
 
 
 def totp_uri(secret: str, email: str, issuer: str = "streamsvc") -> str:
-    """The otpauth://totp/… URI to show as a QR code."""
+    """Return the otpauth://totp/… URI to show as a QR code."""
     label = quote(f"{issuer}:{email}")
     return f"otpauth://totp/{label}?{urlencode({'secret': secret, 'issuer': issuer})}"
 
 
 def totp_code(secret: str, step: int) -> str:
-    """The code of one time step (RFC 4226, 5.3)."""
+    """Return the code of one time step (RFC 4226, 5.3)."""
     digest = hmac.digest(base64.b32decode(secret), step.to_bytes(8), "sha1")
     offset = digest[-1] & 15
     number = int.from_bytes(digest[offset : offset + 4]) & 0x7FFFFFFF
@@ -38,7 +38,7 @@ def totp_code(secret: str, step: int) -> str:
 
 
 def find_matching_step(secret: str, code: str, now: datetime) -> int | None:
-    """The time step that the code belongs to, at most one step away from the current one; None if there is none."""
+    """Find the time step of the code, at most one step away from the current one; None if there is none."""
     current = int(now.timestamp()) // STEP_S
     steps = range(current - DRIFT_STEPS, current + DRIFT_STEPS + 1)
     matching = [step for step in steps if hmac.compare_digest(totp_code(secret, step), code)]
@@ -52,5 +52,5 @@ def generate_recovery_codes() -> list[str]:
 
 
 def recovery_code_key(account_id: str, code: str) -> str:
-    """The text to hash for a recovery code, independent of case, spaces and hyphens as typed."""
+    """Return the text to hash for a recovery code, independent of case, spaces and hyphens as typed."""
     return f"{account_id}:{code.replace('-', '').replace(' ', '').lower()}"

@@ -98,7 +98,7 @@ def _load_fresh(query) -> list:
 
 
 def send_payments(payment_ids: Sequence[str], replayed: Mapping[str, ReplayedHistory] | None = None) -> None:
-    """Send recorded payments to the provider and complete them together. Must not be called inside a unit of work."""
+    """Send recorded payments to the provider and complete them together. Must not be called inside a transaction."""
     if not payment_ids:
         return
     requests = fetch_all(

@@ -89,7 +89,7 @@ def create_payment(
 
 
 def send_payment(payment_id: str) -> Payment:
-    """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a unit of work."""
+    """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a transaction."""
     payment = db.session.get(Payment, payment_id)
     method_reference = payment.method.reference
     request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)

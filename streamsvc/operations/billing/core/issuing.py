@@ -316,7 +316,7 @@ def issue_invoice(invoice: Invoice, now: datetime) -> None:
 
 
 def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
-    """Assign gapless numbers in the invoices' own unit of work.
+    """Assign gapless numbers in the invoices' own transaction.
 
     Done as late as possible, since taking a number blocks every other transaction that needs one.
     """

@@ -213,7 +213,7 @@ def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment
 
 
 def send_refund(refund_id: str) -> Refund:
-    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a unit of work."""
+    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a transaction."""
     refund = db.session.get(Refund, refund_id)
     request = (refund.id, refund.payment.provider_reference, refund.amount_minor, refund.currency)
     db.session.commit()

@@ -107,7 +107,7 @@ def localized_title(row, language: str | None) -> str:
 
 
 def replace_collection(code: str, body: dict, now: datetime) -> str:
-    """Create or replace a collection in the caller's unit of work and return its id.
+    """Create or replace a collection in the caller's transaction and return its id.
 
     `body` is a loaded CollectionIn. Raises Invalid for an unknown title.
     """
@@ -163,7 +163,7 @@ def get_collection_definition(code: str) -> dict:
 
 
 def delete_collection(code: str) -> None:
-    """Delete a collection and the home rows that show it, in the caller's unit of work. Raises NotFound."""
+    """Delete a collection and the home rows that show it, in the caller's transaction. Raises NotFound."""
     writing.lock_catalog()
     row = db.session.scalar(sa.select(Collection).where(Collection.code == code))
     if row is None:

@@ -177,7 +177,7 @@ def import_batch(
     on_batch: BatchHook | None = None,
 ):
     """Import a batch in one transaction, with what `on_batch(rejections, titles' keys)` writes."""
-    now = clock.now()  # before the unit of work starts: a new sandbox's clock starts with a write of its own
+    now = clock.now()  # before the transaction starts: a new sandbox's clock starts with a write of its own
     bulk.prepare_connection()
     entries = _complete_records(batch)
     rejections = [rejection for entry in entries if entry.errors for rejection in report.add_rejections(entry)]

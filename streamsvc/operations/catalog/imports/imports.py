@@ -30,7 +30,7 @@ class ImportTakenOver(Exception):
 
 
 def create_import(body: bytes, options: dict, now: datetime) -> Import:
-    """Store a file and enqueue its import, in the caller's unit of work."""
+    """Store a file and enqueue its import, in the caller's transaction."""
     new_import = Import(
         status="queued",
         format=options["format"],
@@ -65,7 +65,7 @@ def handle_catalog_import(payload: dict, now: datetime) -> None:
 
 
 def _import_file(catalog_import, now):
-    """Import batches until the file or the time is up; the file is read between units of work, holding no lock."""
+    """Import batches until the file or the time is up; the file is read between transactions, holding no lock."""
     file, *others = stored_files.open_import_files(catalog_import.id, archives=catalog_import.format == "imdb")
     entries = importing.read_entries(catalog_import.format, file, catalog_import.lines_done, others, MAX_ARCHIVE_LINES)
     cache = writing.WriteCache()
@@ -143,7 +143,7 @@ def _complete_import(catalog_import, now):
 
 
 def _lock_import(catalog_import):
-    """Return the import, locked until the unit of work ends. Raises ImportTakenOver if it has ended already."""
+    """Return the import, locked until the transaction ends. Raises ImportTakenOver if it has ended already."""
     writing.lock_catalog()
     locked = lock_row(Import, catalog_import.id)
     if locked.status in FINAL_STATUSES:

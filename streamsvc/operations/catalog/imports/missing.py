@@ -18,7 +18,7 @@ class RemovalRefused(Exception):
 def remove_missing_titles(
     named: Collection[int] | sa.Select, rejected: int, max_percent: int, started_at: datetime
 ) -> int:
-    """Remove the titles whose keys are not in `named`, in the caller's unit of work; return how many.
+    """Remove the titles whose keys are not in `named`, in the caller's transaction; return how many.
 
     Titles created or changed after `started_at`, the start of the import, are newer than the file and stay. Raises
     RemovalRefused if a line was rejected, or if more than `max_percent` of the catalogue would be removed.

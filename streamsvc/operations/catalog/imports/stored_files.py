@@ -22,7 +22,7 @@ ACCEPTED_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class StoredFile(io.RawIOBase):
-    """A stored file. Each chunk is read outside of any unit of work, so that reading holds no lock."""
+    """A stored file. Each chunk is read outside any transaction, so that reading holds no lock."""
 
     def __init__(self, import_id: str):
         self.import_id = import_id

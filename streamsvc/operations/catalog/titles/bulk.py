@@ -1,4 +1,4 @@
-"""Bulk reads and writes in the caller's unit of work: COPY on PostgreSQL, one prepared statement on SQLite."""
+"""Bulk reads and writes in the caller's transaction: COPY on PostgreSQL, one prepared statement on SQLite."""
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
@@ -18,7 +18,7 @@ BULK_WRITE_PRAGMAS = ("PRAGMA cache_size=-65536", "PRAGMA wal_autocheckpoint=250
 
 
 def prepare_connection() -> None:
-    """Prepare the unit of work's connection for many rows."""
+    """Prepare the transaction's connection for many rows."""
     connection = db.session.connection()
     if connection.dialect.name == "sqlite":
         for pragma in BULK_WRITE_PRAGMAS:
@@ -89,6 +89,6 @@ def in_chunks(rows: list) -> Iterable[list]:
 
 
 def analyze_tables() -> None:
-    """Update PostgreSQL's statistics of the catalogue's tables, in the caller's unit of work."""
+    """Update PostgreSQL's statistics of the catalogue's tables, in the caller's transaction."""
     if db.session.connection().dialect.name == "postgresql":
         db.session.execute(ANALYZE_CATALOG)

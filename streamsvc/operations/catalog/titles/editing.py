@@ -23,7 +23,7 @@ STORED_TITLE = (
 
 
 def lock_title(id_or_external_id: str) -> sa.Row | None:
-    """Return the stored title, locked until the unit of work ends; None if there is none."""
+    """Return the stored title, locked until the transaction ends; None if there is none."""
     writing.lock_catalog()
     return db.session.execute(STORED_TITLE, {"name": id_or_external_id}).first()
 

@@ -13,25 +13,25 @@ from streamsvc.storage.database import db
 BULK_AUTOMERGE, DEFAULT_AUTOMERGE = 8, 4
 """How many segments of similar size are merged into one."""
 PAGES_PER_MERGE = 1_000
-"""Pages of 4 KB merged in one unit of work, about 0.2 s."""
+"""Pages of 4 KB merged in one transaction, about 0.2 s."""
 MERGE_THRESHOLD = 0.01
 """The share of titles that must have been written for a merge to cost no more than the writes did."""
 
 
 def start_bulk_writes() -> None:
-    """Prepare the index for many titles, in the caller's unit of work."""
+    """Prepare the index for many titles, in the caller's transaction."""
     _set_fts_option("automerge", BULK_AUTOMERGE)
 
 
 def complete_bulk_writes(written: int) -> bool:
-    """Restore the index's defaults in the caller's unit of work; return whether a merge pays after so many titles."""
+    """Restore the index's defaults in the caller's transaction; return whether a merge pays after so many titles."""
     if not _set_fts_option("automerge", DEFAULT_AUTOMERGE):
         return False
     return written > MERGE_THRESHOLD * db.session.scalar(sa.select(sa.func.count()).select_from(Title))
 
 
 def merge_index_step() -> bool:
-    """Merge a part of the index in the caller's unit of work; return whether there may be more to merge."""
+    """Merge a part of the index in the caller's transaction; return whether there may be more to merge."""
     if db.engine.dialect.name != "sqlite":
         return False
     connection = db.session.connection().connection.dbapi_connection

@@ -46,7 +46,7 @@ def handle_catalog_reindex(payload: dict, now: datetime) -> None:
 
 
 def reindex_batch(after: int) -> int | None:
-    """Reindex a batch of titles with keys after `after`, in the caller's unit of work.
+    """Reindex a batch of titles with keys after `after`, in the caller's transaction.
 
     Returns the last title's key, None at the end.
     """
@@ -75,7 +75,7 @@ def handle_search_merge(payload: dict, now: datetime) -> None:
 
 
 def update_catalog_statistics() -> None:
-    """Count the titles of each facet and update PostgreSQL's statistics, in the caller's unit of work.
+    """Count the titles of each facet and update PostgreSQL's statistics, in the caller's transaction.
 
     PostgreSQL on its own updates its statistics only minutes after a large import, and until then plans searches as if
     the catalogue were empty. The catalogue is locked so that concurrent counts do not deadlock.

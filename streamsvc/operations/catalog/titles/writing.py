@@ -87,7 +87,7 @@ class WriteCache:
 
 
 def lock_catalog() -> None:
-    """Lock the catalogue against other writers until the unit of work ends."""
+    """Lock the catalogue against other writers until the transaction ends."""
     new = {"id": 1, "version": clock.wall_time_ms(), "search_version": search.INDEX_VERSION}
     db.session.execute(insert(CatalogState).values(new).on_conflict_do_nothing())
     lock_row(CatalogState, 1)
@@ -101,7 +101,7 @@ def increment_catalog_version() -> None:
 def write_titles(
     records: Iterable[CatalogRecord], now: datetime, cache: WriteCache | None = None
 ) -> tuple[Counter, dict[str, int]]:
-    """Create or update titles in the caller's unit of work; return counts by outcome, and keys by external id.
+    """Create or update titles in the caller's transaction; return counts by outcome, and keys by external id.
 
     A record equal to the stored one changes nothing. Of two records with one external id the later counts.
     """

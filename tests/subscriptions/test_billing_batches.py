@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from streamsvc.models import Account, Event, Job, SandboxEmail
+from streamsvc.models import Account, Job, SandboxEmail, WebhookEvent
 from streamsvc.models.subscriptions import (
     Discount,
     Invoice,
@@ -38,7 +38,7 @@ COMPARED = (
     LedgerEntry,
     Payment,
     SandboxCharge,
-    Event,
+    WebhookEvent,
     Job,
     SandboxEmail,
 )
