@@ -42,14 +42,16 @@ def catalog():
 )
 @click.option("--remove-missing", is_flag=True, help="Remove the titles that are not in the file.")
 @click.option(
-    "--most-removals-percent",
+    "--max-removals-percent",
+    "--most-removals-percent",  # its name in the first builds
+    "max_removals_percent",
     type=click.IntRange(0, 100),
     default=10,
     show_default=True,
     help="Abort the removals if more than this percentage of titles would be removed.",
 )
 @with_appcontext
-def import_catalog(file, dry_run, file_format, other_files, remove_missing, most_removals_percent):
+def import_catalog(file, dry_run, file_format, other_files, remove_missing, max_removals_percent):
     """Import titles from FILE, plain or gzip.
 
     NDJSON has one title per line. Valid entries are imported; rejected ones are reported. Importing the same file again
@@ -57,7 +59,8 @@ def import_catalog(file, dry_run, file_format, other_files, remove_missing, most
     """
     if other_files and file_format != "imdb":
         raise click.UsageError("--with requires --format imdb")
-    max_removals_percent = most_removals_percent if remove_missing and not dry_run else None
+    if dry_run or not remove_missing:
+        max_removals_percent = None
     try:
         report = import_with_progress(file, dry_run, file_format, max_removals_percent, other_files)
     except (OSError, EOFError, zlib.error, FileTooLarge) as error:
