@@ -43,7 +43,7 @@ def catalog():
 @click.option("--remove-missing", is_flag=True, help="Remove the titles that are not in the file.")
 @click.option(
     "--max-removals-percent",
-    "--most-removals-percent",  # its name in the first builds
+    "--most-removals-percent",  # its former name
     "max_removals_percent",
     type=click.IntRange(0, 100),
     default=10,
