@@ -15,6 +15,7 @@ from streamsvc.storage import compiled_statements
 from streamsvc.storage.database import AUTOCOMMIT_BIND, db
 from tests.worlds import databases, postgres
 from tests.worlds.databases import SERVER_VARIABLE
+from tests.worlds.described_client import DescribedClient
 
 DATABASES = os.environ.get("STREAMSVC_TEST_DATABASES", "sqlite,postgresql").split(",")
 SECRET = "a secret for tests alone, 32 characters at least"
@@ -120,6 +121,7 @@ def build_app(url, clock=None, **settings):
     """An app on this database, with cheap hashing and, unless `settings` say otherwise, in the sandbox."""
     values = {"secret_key": (SECRET,), "sandbox": True, **CHEAP_HASHING, **settings}
     app = create_app(Settings(database_url=url, **values).with_defaults(), now=clock)
+    app.test_client_class = DescribedClient
     disable_fsync(app)
     return app
 

@@ -15,13 +15,6 @@ OPENAPI_TYPES = (
     (Percent, "number", None),
 )
 """(field class, type, format) of fields that marshmallow does not know."""
-SECURITY = {
-    "token": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The token of a viewer's session (`sst_…`), of an operator's (`ops_…`), or an API key (`sk_…`).",
-    }
-}
 
 
 def register_blueprints(app, settings) -> None:
@@ -32,8 +25,6 @@ def register_blueprints(app, settings) -> None:
         spec_kwargs={
             "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
             "servers": [{"url": "/", "description": "The service that serves this document."}],
-            "security": [{"token": []}],
-            "components": {"securitySchemes": SECURITY},
         },
     )
     for field, *openapi_type in OPENAPI_TYPES:

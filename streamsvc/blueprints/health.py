@@ -10,10 +10,10 @@ from flask import Response, current_app, render_template, send_from_directory
 from marshmallow import fields
 
 from streamsvc.http import metrics
-from streamsvc.http.edge import Blueprint, json_response, problem_response
+from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.maintenance.health import run_health_checks
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.refusals.requests import NotFound, NotReady
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
 
@@ -50,6 +50,7 @@ def get_liveness():
 
 @bp.route("/readyz")
 @public
+@bp.errors(NotReady)
 @bp.response(200, Readiness)
 def get_readiness():
     """Check that the service is ready to serve requests.
@@ -60,11 +61,12 @@ def get_readiness():
     if all(checks.values()):
         return {"status": "ok", "checks": checks}
     failed = ", ".join(name for name, passed in checks.items() if not passed)
-    return problem_response(503, "not_ready", f"Not ready: {failed}.", {"Retry-After": "2"}, checks=checks)
+    raise NotReady(detail=f"Not ready: {failed}.", checks=checks)
 
 
 @bp.route("/metrics")
 @public
+@bp.errors(NotFound)
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="Metrics in the Prometheus text format.")
 def get_metrics():
     """Retrieve metrics in Prometheus format.
@@ -78,6 +80,7 @@ def get_metrics():
 
 @bp.route("/openapi.json")
 @public
+@bp.etag
 @bp.response(200, {"type": "object"}, description="The OpenAPI 3.1 document.")
 def get_openapi():
     """Retrieve the OpenAPI description of this API."""
@@ -107,7 +110,7 @@ def get_docs():
 
 @bp.route("/docs/<path:name>")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
+@bp.response(200, {"type": "string"}, content_type="*/*", description="The file.")
 def get_docs_file(name):
     """Retrieve a file of the API reference page."""
     _require_public_docs()

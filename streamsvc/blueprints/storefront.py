@@ -26,6 +26,7 @@ CONTENT_SECURITY_POLICY = (
 
 @bp.route("/")
 @public
+@bp.errors(NotFound)
 @bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
 def get_storefront():
     """Show the demo storefront.
@@ -37,7 +38,8 @@ def get_storefront():
 
 @bp.route("/storefront/<name>")
 @public
-@bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
+@bp.etag
+@bp.response(200, {"type": "string"}, content_type="*/*", description="The file.")
 def get_storefront_file(name):
     """Retrieve a file of the storefront."""
     return _static_response(name)

@@ -5,20 +5,19 @@ import logging
 import re
 import secrets
 from functools import lru_cache
-from http import HTTPStatus
 
 import flask_smorest
 import msgspec
 from flask import Response, current_app, request
 from flask.json.provider import JSONProvider
 from flask.sessions import NullSession, SessionInterface
-from flask_smorest.utils import prepare_response
 from marshmallow import RAISE
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import InternalServerError
 
+from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.rules.proxies import Networks
 from streamsvc.rules.refusals.base import Refusal
@@ -26,9 +25,9 @@ from streamsvc.rules.refusals.requests import Invalid, Malformed, NotFound, Unav
 from streamsvc.schemas.base import Problem
 from streamsvc.storage.database import is_unavailable
 
-PROBLEM_MEDIA_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 256 * 1024
 MAX_CACHED_QUERY_LENGTH = 200
+PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
@@ -148,6 +147,37 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = StrictParser()
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(describe_operation)
+
+    @staticmethod
+    def errors(*refusals: type[Refusal]):
+        """List the errors of a view that do not follow from its access, parameters, body and preconditions."""
+
+        def list_errors(view):
+            view.refusals = refusals
+            return view
+
+        return list_errors
+
+    @staticmethod
+    def etag(view):
+        """Describe that a view's response has an ETag, which the view compares with If-None-Match."""
+        view.has_etag = True
+        return view
+
+    @staticmethod
+    def preconditions(*, required: bool = False):
+        """Describe that a view checks If-Match and If-None-Match, and whether it requires If-Match."""
+
+        def describe_preconditions(view):
+            view.has_etag = view.checks_if_match = True
+            view.requires_if_match = required
+            return view
+
+        return describe_preconditions
+
     def arguments(self, schema, *, location="json", **kwargs):
         decorate = super().arguments(schema() if isinstance(schema, type) else schema, location=location, **kwargs)
 
@@ -169,7 +199,11 @@ class Blueprint(flask_smorest.Blueprint):
             first, *rest = view.__name__.split("_")
             manual_doc = getattr(view, "_apidoc", {}).get("manual_doc", {})
             operation_id = first + "".join(word.capitalize() for word in rest)
-            view._apidoc = getattr(view, "_apidoc", {}) | {"manual_doc": {"operationId": operation_id} | manual_doc}
+            view._apidoc = getattr(view, "_apidoc", {}) | {
+                "manual_doc": {"operationId": operation_id} | manual_doc,
+                "view": view,
+                "path_parameters": PATH_PARAMETER.findall((self.url_prefix or "") + rule),
+            }
             return add_route(view)
 
         return add_named_route
@@ -181,10 +215,7 @@ class Api(flask_smorest.Api):
     ERROR_SCHEMA = Problem
 
     def _register_responses(self):
-        for name, phrase in [(s.name, s.phrase) for s in HTTPStatus] + [("DEFAULT_ERROR", "Error")]:
-            response = {"description": phrase, "schema": self.ERROR_SCHEMA}
-            prepare_response(response, self.spec, PROBLEM_MEDIA_TYPE)
-            self.spec.components.response(name, response, lazy=True)
+        register_components(self.spec, self.ERROR_SCHEMA)
 
     def handle_http_exception(self, error):
         if error.response is not None:
@@ -203,16 +234,7 @@ def problem_response(status: int, code: str, detail: str, headers: dict | None =
 
 def problem_body(status: int, code: str, detail: str, request_id: str, **members) -> bytes:
     """Encode a problem document as JSON."""
-    body = {
-        "type": f"urn:streamsvc:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": request_id,
-        **members,
-    }
-    return msgspec.json.encode(body)
+    return msgspec.json.encode(problem_document(status, code, detail, request_id) | members)
 
 
 def refusal_response(refusal: Refusal) -> Response:

@@ -101,6 +101,7 @@ def idempotent(required: bool = False):
             return _lease_or_replay(key) or _run_view(key, lambda: view(*args, **kwargs))
 
         idempotent_view.takes_idempotency_key = True
+        idempotent_view.requires_idempotency_key = required
         return idempotent_view
 
     return decorate

@@ -13,6 +13,7 @@ from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
+from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
@@ -47,6 +48,7 @@ def list_accounts(query):
 @bp.arguments(ImportedAccount)
 @operator_only("admin")
 @idempotent()
+@bp.errors(EmailTaken)
 @bp.response(201, AdminAccount)
 def import_account(body):
     """Import an account from another system.

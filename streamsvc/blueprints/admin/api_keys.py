@@ -11,6 +11,7 @@ from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
+from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
@@ -30,6 +31,7 @@ bp = Blueprint(
 @bp.arguments(NewApiKey)
 @operator_only("admin")
 @idempotent()
+@bp.errors(ReauthenticationRequired)
 @bp.response(201, CreatedApiKey)
 def create_api_key(body):
     """Create an API key.
@@ -60,6 +62,7 @@ def list_api_keys(query):
 
 @bp.route("/<key_id>", methods=["DELETE"])
 @operator_only("admin")
+@bp.errors(ReauthenticationRequired)
 @bp.response(204)
 def revoke_api_key(key_id):
     """Revoke an API key.

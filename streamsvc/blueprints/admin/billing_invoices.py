@@ -12,6 +12,8 @@ from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
+from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CreditNoteIn,
@@ -58,6 +60,7 @@ def get_any_invoice(invoice_id):
 @bp.arguments(OneOffIn)
 @operator_only("billing")
 @idempotent(required=True)
+@bp.errors(AccountNotActive, NotFound)
 @bp.response(201, InvoiceOut)
 def create_one_off_invoice(body):
     """Charge an account for a one-off item.
@@ -73,6 +76,7 @@ def create_one_off_invoice(body):
 @bp.arguments(DraftLineIn)
 @operator_only("billing")
 @idempotent()
+@bp.errors(WrongState)
 @bp.response(201, InvoiceOut)
 def add_draft_line(body, invoice_id):
     """Add a charge to a draft invoice.
@@ -87,6 +91,7 @@ def add_draft_line(body, invoice_id):
 
 @bp.route("/<invoice_id>/hold", methods=["PUT"])
 @operator_only("billing")
+@bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
 def hold_draft(invoice_id):
     """Hold a draft invoice.
@@ -101,6 +106,7 @@ def hold_draft(invoice_id):
 
 @bp.route("/<invoice_id>/hold", methods=["DELETE"])
 @operator_only("billing")
+@bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
 def release_draft(invoice_id):
     """Release a held draft invoice.
@@ -116,6 +122,7 @@ def release_draft(invoice_id):
 @bp.route("/<invoice_id>/void", methods=["POST"])
 @operator_only("billing")
 @idempotent()
+@bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
 def void_invoice(invoice_id):
     """Void an invoice.
@@ -130,6 +137,7 @@ def void_invoice(invoice_id):
 @bp.route("/<invoice_id>/write-off", methods=["POST"])
 @operator_only("billing")
 @idempotent()
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, InvoiceOut)
 def write_off_invoice(invoice_id):
     """Write off an open invoice as uncollectible.
@@ -147,6 +155,7 @@ def write_off_invoice(invoice_id):
 @bp.arguments(CreditNoteIn)
 @operator_only("billing")
 @idempotent()
+@bp.errors(WrongState)
 @bp.response(201, CreditNoteOut)
 def create_credit_note(body, invoice_id):
     """Create a credit note.
@@ -170,6 +179,7 @@ def create_credit_note(body, invoice_id):
 @bp.arguments(RefundIn)
 @operator_only("billing")
 @idempotent()
+@bp.errors(WrongState)
 @bp.response(201, RefundOut)
 def create_refund(body, invoice_id):
     """Refund a payment.

@@ -16,7 +16,18 @@ from streamsvc.operations.billing.subscriptions.subscribe import subscribe_accou
 from streamsvc.operations.billing.subscriptions.transfer import transfer_subscription
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.refusals.billing import AlreadySubscribed
+from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.billing import (
+    AlreadySubscribed,
+    AuthenticationRequired,
+    CouponInvalid,
+    DoesNotAddUp,
+    GiftCodeInvalid,
+    PaymentFailed,
+    PaymentInProgress,
+    ReferralCodeInvalid,
+    WrongState,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.subscriptions import (
     AdminCancellationIn,
@@ -59,6 +70,17 @@ def list_all_subscriptions(query):
 @bp.arguments(AdminSubscriptionIn)
 @operator_only("billing")
 @idempotent(required=True)
+@bp.errors(
+    AccountNotActive,
+    AlreadySubscribed,
+    AuthenticationRequired,
+    CouponInvalid,
+    GiftCodeInvalid,
+    NotFound,
+    PaymentFailed,
+    PaymentInProgress,
+    ReferralCodeInvalid,
+)
 @bp.response(201, AdminSubscriptionOut)
 def create_account_subscription(body):
     """Subscribe an account.
@@ -88,6 +110,7 @@ def get_any_subscription(subscription_id):
 @bp.arguments(AdminCancellationIn)
 @operator_only("billing")
 @idempotent(required=True)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 def cancel_any_subscription(body, subscription_id):
     """Cancel a subscription of any account.
@@ -106,6 +129,7 @@ def cancel_any_subscription(body, subscription_id):
 @bp.arguments(TransferIn)
 @operator_only("billing")
 @idempotent(required=True)
+@bp.errors(AlreadySubscribed, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 def transfer_to_account(body, subscription_id):
     """Transfer a subscription to another account.
@@ -122,6 +146,7 @@ def transfer_to_account(body, subscription_id):
 
 @bp.route("/subscriptions/<subscription_id>/parking", methods=["DELETE"])
 @operator_only("billing")
+@bp.errors(DoesNotAddUp, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 def release_billing_hold(subscription_id):
     """Release a subscription from billing hold.
@@ -148,6 +173,7 @@ def list_price_migrations(query):
 
 @bp.route("/price-migrations/<migration_id>", methods=["DELETE"])
 @operator_only("billing")
+@bp.errors(WrongState)
 @bp.response(200, PriceMigrationOut)
 def withdraw_price_migration(migration_id):
     """Withdraw a price migration.

@@ -65,6 +65,7 @@ def allow_large_body(view):
 @bp.arguments(ImportQuery, location="query")
 @bp.doc(requestBody=FILE_BODY)
 @idempotent()
+@bp.errors(WrongMediaType)
 @bp.response(202, ImportOut)
 def create_import(query):
     """Import a file of titles.

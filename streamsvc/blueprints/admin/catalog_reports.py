@@ -38,7 +38,9 @@ def list_titles_with_issue(query, code):
 
 @bp.route("/catalog-exports/<form>")
 @operator_only("catalog")
-@bp.response(200, description="The catalogue: `ndjson`, `roku` or `schema.org`.")
+@bp.response(200, {"type": "string"}, content_type="application/x-ndjson", description="One title per line: `ndjson`.")
+@bp.alt_response(200, schema={"type": "object"}, content_type="application/json", description="One document: `roku`.")
+@bp.alt_response(200, schema={"type": "object"}, content_type="application/ld+json", description="`schema.org`.")
 def export_catalog(form):
     """Export the catalogue.
 

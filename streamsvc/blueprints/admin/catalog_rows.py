@@ -19,6 +19,7 @@ CACHE_CONTROL = "private, no-cache"
 
 @bp.route("/collections/<code>")
 @operator_only("catalog")
+@bp.etag
 @bp.response(200, CollectionDefinition)
 def get_collection_definition(code):
     """Retrieve a collection's definition.
@@ -32,6 +33,7 @@ def get_collection_definition(code):
 @bp.route("/collections/<code>", methods=["PUT"])
 @operator_only("catalog")
 @bp.arguments(CollectionIn)
+@bp.preconditions()
 @bp.response(200, CollectionOut)
 def replace_collection(body, code):
     """Create or replace a collection.
@@ -47,6 +49,7 @@ def replace_collection(body, code):
 
 @bp.route("/collections/<code>", methods=["DELETE"])
 @operator_only("catalog")
+@bp.preconditions()
 @bp.response(204)
 def delete_collection(code):
     """Delete a collection.
@@ -60,6 +63,7 @@ def delete_collection(code):
 
 @bp.route("/home")
 @operator_only("catalog")
+@bp.etag
 @bp.response(200, HomeIn)
 def get_home_rows():
     """Retrieve the configured rows of the home page.
@@ -73,6 +77,7 @@ def get_home_rows():
 @bp.route("/home", methods=["PUT"])
 @operator_only("catalog")
 @bp.arguments(HomeIn)
+@bp.preconditions()
 @bp.response(200, HomeIn)
 def replace_home_rows(body):
     """Replace the rows of the home page.

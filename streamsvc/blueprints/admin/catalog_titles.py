@@ -27,6 +27,7 @@ class TitleRecordBody(Schema):
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.doc(requestBody=TITLE_RECORD_BODY)
+@bp.preconditions()
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def replace_title(body, external_id):
     """Create or replace a title.
@@ -43,6 +44,7 @@ def replace_title(body, external_id):
 @bp.route("/<path:external_id>", methods=["PATCH"])
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
+@bp.preconditions(required=True)
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def update_title(body, external_id):
     """Update a title.
@@ -62,6 +64,7 @@ def update_title(body, external_id):
 
 @bp.route("/<path:external_id>")
 @operator_only("catalog")
+@bp.etag
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
 def get_title_record(external_id):
     """Retrieve a title's record.
@@ -74,6 +77,7 @@ def get_title_record(external_id):
 
 @bp.route("/<path:external_id>", methods=["DELETE"])
 @operator_only("catalog")
+@bp.preconditions()
 @bp.response(204)
 def delete_title(external_id):
     """Remove a title from the catalogue.

@@ -5,6 +5,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
+from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import current_operator, operator_only
@@ -21,6 +22,7 @@ bp = Blueprint(
 @bp.arguments(NewImpersonation)
 @operator_only("support")
 @idempotent()
+@bp.errors(AccountNotActive)
 @bp.response(201, ImpersonationOut)
 def create_impersonation(body, account_id):
     """Start a read-only support session in an account.

@@ -3,6 +3,7 @@
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.operators import credentials
+from streamsvc.rules.refusals.accounts import ReauthenticationRequired, TooManyAttempts, WrongCode, WrongPassword
 from streamsvc.schemas.admin.operators import OperatorPasswordChange, OperatorTotpCode
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpSecret
 from streamsvc.security import password_hashing
@@ -20,6 +21,7 @@ bp = Blueprint(
 @bp.route("/password", methods=["PUT"])
 @bp.arguments(OperatorPasswordChange)
 @human_operator_only
+@bp.errors(TooManyAttempts, WrongPassword)
 @bp.response(204)
 def change_operator_password(body):
     """Change your operator password.
@@ -37,6 +39,7 @@ def change_operator_password(body):
 
 @bp.route("/totp", methods=["POST"])
 @human_operator_only
+@bp.errors(ReauthenticationRequired)
 @bp.response(201, TotpSecret)
 def start_operator_totp():
     """Start replacing your operator authenticator.
@@ -53,6 +56,7 @@ def start_operator_totp():
 @bp.route("/totp", methods=["PUT"])
 @bp.arguments(OperatorTotpCode)
 @human_operator_only
+@bp.errors(ReauthenticationRequired, WrongCode)
 @bp.response(200, RecoveryCodes)
 def confirm_operator_totp(body):
     """Confirm your new operator authenticator with a code.
@@ -70,6 +74,7 @@ def confirm_operator_totp(body):
 
 @bp.route("/recovery-codes", methods=["PUT"])
 @human_operator_only
+@bp.errors(ReauthenticationRequired)
 @bp.response(200, RecoveryCodes)
 def replace_operator_recovery_codes():
     """Replace your operator recovery codes.

@@ -9,6 +9,14 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import (
+    InvalidCredentials,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    TooManyAttempts,
+    WrongCode,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import (
@@ -30,6 +38,7 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @bp.arguments(NewOperatorSession)
 @public
 @idempotent()
+@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, OperatorSignedIn)
 def create_operator_session(body):
     """Sign in as an operator.
@@ -67,6 +76,7 @@ def delete_current_operator_session():
 @bp.route("/current/reauthentication", methods=["POST"])
 @bp.arguments(OperatorReauthentication)
 @human_operator_only
+@bp.errors(TooManyAttempts, WrongCode)
 @bp.response(204)
 def reauthenticate_operator(body):
     """Reauthenticate as an operator, with a code.

@@ -10,6 +10,14 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.operators import credentials, people
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid, LastAdmin
+from streamsvc.rules.refusals.accounts import (
+    EmailTaken,
+    ReauthenticationRequired,
+    TokenInvalid,
+    TooManyAttempts,
+    WrongCode,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.operators import (
     Invitation,
@@ -44,6 +52,7 @@ def list_operators(query):
 @bp.arguments(NewOperator)
 @operator_only("admin")
 @idempotent()
+@bp.errors(EmailTaken, ReauthenticationRequired)
 @bp.response(201, OperatorOut)
 def invite_operator(body):
     """Invite an operator by email.
@@ -73,6 +82,7 @@ def get_operator(operator_id):
 @bp.route("/operators/<operator_id>", methods=["PATCH"])
 @bp.arguments(OperatorPatch)
 @operator_only("admin")
+@bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(200, OperatorOut)
 def update_operator(body, operator_id):
     """Change an operator's name, role or status.
@@ -88,6 +98,7 @@ def update_operator(body, operator_id):
 
 @bp.route("/operators/<operator_id>", methods=["DELETE"])
 @operator_only("admin")
+@bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(204)
 def delete_operator(operator_id):
     """Remove an operator for good.
@@ -112,6 +123,7 @@ def delete_operator_sessions(operator_id):
 @bp.route("/operators/<operator_id>/reset", methods=["POST"])
 @operator_only("admin")
 @idempotent()
+@bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(202, OperatorOut)
 def reset_operator(operator_id):
     """Reset an operator's credentials.
@@ -126,6 +138,7 @@ def reset_operator(operator_id):
 @bp.route("/invitations", methods=["POST"])
 @bp.arguments(Invitation)
 @public
+@bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(200, InvitedOperator)
 def open_invitation(body):
     """Open an invitation and start its authenticator setup.
@@ -142,6 +155,7 @@ def open_invitation(body):
 @bp.route("/invitations", methods=["PUT"])
 @bp.arguments(OperatorEnrollment)
 @public
+@bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts, WrongCode)
 @bp.response(200, RecoveryCodes)
 def accept_invitation(body):
     """Accept an invitation.

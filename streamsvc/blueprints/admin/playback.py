@@ -32,6 +32,7 @@ bp = Blueprint(
 @bp.route("/explain", methods=["POST"])
 @operator_only("support")
 @bp.arguments(ExplainIn)
+@bp.errors(NotFound)
 @bp.response(200, ExplainOut)
 def explain_playback(body):
     """Explain why an account can or cannot play a title.

@@ -21,6 +21,7 @@ bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", descri
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RevenueOut)
+@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
 def get_revenue_report(query):
     """Retrieve the revenue report.
 
@@ -34,6 +35,7 @@ def get_revenue_report(query):
 @bp.arguments(ReportQuery, location="query")
 @operator_only("billing")
 @bp.response(200, RetentionOut)
+@bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
 def get_retention_report(query):
     """Retrieve the retention report.
 

@@ -28,6 +28,7 @@ bp = Blueprint(
 @bp.route("/genres")
 @viewer_or_operator("catalog")
 @bp.arguments(ShortListQuery, location="query")
+@bp.etag
 @bp.response(200, Genres)
 def list_genres(query):
     """List the genres with at least one title visible to the caller."""
@@ -37,6 +38,7 @@ def list_genres(query):
 
 @bp.route("/filters")
 @viewer_or_operator("catalog")
+@bp.etag
 @bp.response(200, Filters)
 def get_filters():
     """Retrieve the filters and sort orders of title lists.
@@ -50,6 +52,7 @@ def get_filters():
 @bp.route("/people/<person_id>")
 @viewer_or_operator("catalog")
 @bp.arguments(LocaleQuery, location="query")
+@bp.etag
 @bp.response(200, PersonOut)
 def get_person(query, person_id):
     """Retrieve a person.
@@ -63,6 +66,7 @@ def get_person(query, person_id):
 @bp.route("/collections")
 @viewer_or_operator("catalog")
 @bp.arguments(CollectionQuery, location="query")
+@bp.etag
 @bp.response(200, PageOfCollections)
 def list_collections(query):
     """List the collections with at least one title visible to the caller."""
@@ -73,6 +77,7 @@ def list_collections(query):
 @bp.route("/collections/<collection_id>")
 @viewer_or_operator("catalog")
 @bp.arguments(CollectionQuery, location="query")
+@bp.etag
 @bp.response(200, CollectionWithTitles)
 def get_collection(query, collection_id):
     """Retrieve a collection.
@@ -87,6 +92,7 @@ def get_collection(query, collection_id):
 
 @bp.route("/home")
 @viewer_or_operator("catalog")
+@bp.etag
 @bp.response(200, Home)
 def get_home():
     """Retrieve the rows of the home page.

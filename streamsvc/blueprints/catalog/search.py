@@ -12,6 +12,7 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 @bp.route("/search")
 @viewer_or_operator("catalog")
 @bp.arguments(SearchQuery, location="query")
+@bp.etag
 @bp.response(200, PageOfHits)
 def search_titles(query):
     """Search titles by name and by the people who took part.
@@ -25,6 +26,7 @@ def search_titles(query):
 @bp.route("/suggestions")
 @viewer_or_operator("catalog")
 @bp.arguments(SuggestionsQuery, location="query")
+@bp.etag
 @bp.response(200, Suggestions)
 def list_suggestions(query):
     """List suggestions, best match first.

@@ -24,6 +24,7 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles
 @bp.route("/titles")
 @viewer_or_operator("catalog")
 @bp.arguments(TitlesQuery, location="query")
+@bp.etag
 @bp.response(200, PageOfTitles)
 def list_titles(query):
     """List the titles visible to the caller, filtered and sorted."""
@@ -34,6 +35,7 @@ def list_titles(query):
 @bp.route("/titles/<title_id>")
 @viewer_or_operator("catalog")
 @bp.arguments(TitleQuery, location="query")
+@bp.etag
 @bp.response(200, TitleDetail)
 def get_title(query, title_id):
     """Retrieve a title.
@@ -48,6 +50,7 @@ def get_title(query, title_id):
 @bp.route("/titles/<title_id>/seasons")
 @viewer_or_operator("catalog")
 @bp.arguments(ShortListQuery, location="query")
+@bp.etag
 @bp.response(200, Seasons)
 def list_seasons(query, title_id):
     """List the seasons of a series, in order."""
@@ -58,6 +61,7 @@ def list_seasons(query, title_id):
 @bp.route("/titles/<title_id>/episodes")
 @viewer_or_operator("catalog")
 @bp.arguments(EpisodesQuery, location="query")
+@bp.etag
 @bp.response(200, SeasonEpisodes)
 def list_episodes(query, title_id):
     """List the episodes of a series, or of one of its seasons, in order."""
@@ -67,6 +71,7 @@ def list_episodes(query, title_id):
 
 @bp.route("/episodes/<episode_id>")
 @viewer_or_operator("catalog")
+@bp.etag
 @bp.response(200, EpisodeDetail)
 def get_episode(episode_id):
     """Retrieve an episode.

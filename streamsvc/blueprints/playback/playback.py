@@ -11,7 +11,21 @@ from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import playing, streams
-from streamsvc.rules.refusals.playback import EntitlementUnavailable
+from streamsvc.rules.refusals.accounts import PinRequired
+from streamsvc.rules.refusals.playback import (
+    CountryUnknown,
+    DeviceLimit,
+    EntitlementUnavailable,
+    NoLongerAvailable,
+    NotAvailableInCountry,
+    NotInPlan,
+    NotYetAvailable,
+    ProfileRequired,
+    StreamEnded,
+    StreamLimit,
+    SubscriptionRequired,
+)
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.playback import (
     HeartbeatIn,
@@ -38,6 +52,20 @@ def handle_database_error(error):
 @allow_kids
 @bp.arguments(PlaybackIn)
 @idempotent()
+@bp.errors(
+    CountryUnknown,
+    DeviceLimit,
+    EntitlementUnavailable,
+    NoLongerAvailable,
+    NotAvailableInCountry,
+    NotFound,
+    NotInPlan,
+    NotYetAvailable,
+    PinRequired,
+    ProfileRequired,
+    StreamLimit,
+    SubscriptionRequired,
+)
 @bp.response(201, PlaybackOut)
 def start_playback(body):
     """Start the playback of a film or an episode.
@@ -55,6 +83,7 @@ def start_playback(body):
 @bp.route("/<stream_id>/heartbeat", methods=["POST"])
 @allow_kids
 @bp.arguments(HeartbeatIn)
+@bp.errors(StreamEnded)
 @bp.response(200, HeartbeatOut)
 def send_heartbeat(body, stream_id):
     """Send a heartbeat with the player's position and state.
@@ -93,6 +122,7 @@ def stop_stream(stream_id):
 
 @bp.route("", methods=["DELETE"])
 @bp.arguments(StopStreamsQuery, location="query")
+@bp.errors(NotFound)
 @bp.response(204)
 def stop_other_streams(query):
     """Stop all other streams.

@@ -5,6 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import reports
 from streamsvc.operations.playback.profiles import get_own_profile
+from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
 from streamsvc.security.authentication import allow_kids, current_viewer
 
@@ -14,6 +15,7 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 @bp.route("/<item_id>", methods=["PUT"])
 @allow_kids
 @bp.arguments(ProgressIn)
+@bp.errors(PinRequired)
 @bp.response(200, ProgressOut)
 def update_progress(body, profile_id, item_id):
     """Report the progress of a film or an episode.
@@ -27,6 +29,7 @@ def update_progress(body, profile_id, item_id):
 @allow_kids
 @bp.arguments(ProgressBatchIn)
 @idempotent()
+@bp.errors(PinRequired)
 @bp.response(200, ProgressBatchOut)
 def update_progress_batch(body, profile_id):
     """Report progress collected while a device was offline.

@@ -5,6 +5,7 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import profile_items, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
+from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
 from streamsvc.security.authentication import allow_kids, current_viewer
@@ -27,6 +28,7 @@ def _row_response(statements, name, profile_id, query, item_view):
 @bp.route("/continue-watching")
 @allow_kids
 @bp.arguments(PageQuery, location="query")
+@bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
 def list_continue_watching(query, profile_id):
     """List items to continue watching, latest first.
@@ -38,6 +40,7 @@ def list_continue_watching(query, profile_id):
 
 @bp.route("/continue-watching/<item_id>", methods=["DELETE"])
 @allow_kids
+@bp.errors(PinRequired)
 @bp.response(204)
 def hide_from_continue_watching(profile_id, item_id):
     """Hide an item from "Continue watching".
@@ -52,6 +55,7 @@ def hide_from_continue_watching(profile_id, item_id):
 @bp.route("/next-up")
 @allow_kids
 @bp.arguments(PageQuery, location="query")
+@bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
 def list_next_up(query, profile_id):
     """List next episodes, latest watched series first.
@@ -64,6 +68,7 @@ def list_next_up(query, profile_id):
 @bp.route("/history")
 @allow_kids
 @bp.arguments(PageQuery, location="query")
+@bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
 def list_history(query, profile_id):
     """List watched items, latest first.
@@ -75,6 +80,7 @@ def list_history(query, profile_id):
 
 @bp.route("/history", methods=["DELETE"])
 @allow_kids
+@bp.errors(PinRequired)
 @bp.response(204)
 def delete_history(profile_id):
     """Delete the history.
@@ -86,6 +92,7 @@ def delete_history(profile_id):
 
 @bp.route("/history/<item_id>", methods=["DELETE"])
 @allow_kids
+@bp.errors(PinRequired)
 @bp.response(204)
 def delete_history_item(profile_id, item_id):
     """Delete an item from the history.
@@ -98,6 +105,7 @@ def delete_history_item(profile_id, item_id):
 @bp.route("/watchlist")
 @allow_kids
 @bp.arguments(PageQuery, location="query")
+@bp.errors(PinRequired)
 @bp.response(200, WatchlistPage)
 def list_watchlist(query, profile_id):
     """List the watchlist, latest addition first."""

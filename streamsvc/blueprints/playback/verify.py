@@ -27,6 +27,7 @@ ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 @bp.route("/verify")
 @public
 @bp.arguments(VerifyQuery, location="query")
+@bp.errors(GrantForbids, GrantInvalid)
 @bp.response(204)
 def verify_playback_token(query):
     """Verify the playback token of a media request.

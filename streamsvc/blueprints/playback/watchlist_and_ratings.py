@@ -4,6 +4,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.playback import profile_items
 from streamsvc.operations.playback.profiles import get_own_profile
+from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import ItemStateListOut, ItemStateQuery, RatingIn
 from streamsvc.security.authentication import allow_kids, current_viewer
 
@@ -17,6 +18,7 @@ bp = Blueprint(
 
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
 @allow_kids
+@bp.errors(PinRequired)
 @bp.response(204)
 def add_to_watchlist(profile_id, title_id):
     """Add a title to the watchlist.
@@ -29,6 +31,7 @@ def add_to_watchlist(profile_id, title_id):
 
 @bp.route("/watchlist/<title_id>", methods=["DELETE"])
 @allow_kids
+@bp.errors(PinRequired)
 @bp.response(204)
 def remove_from_watchlist(profile_id, title_id):
     """Remove a title from the watchlist."""
@@ -38,6 +41,7 @@ def remove_from_watchlist(profile_id, title_id):
 @bp.route("/ratings/<title_id>", methods=["PUT"])
 @allow_kids
 @bp.arguments(RatingIn)
+@bp.errors(PinRequired)
 @bp.response(204)
 def set_rating(body, profile_id, title_id):
     """Rate a title thumbs up or down."""
@@ -49,6 +53,7 @@ def set_rating(body, profile_id, title_id):
 
 @bp.route("/ratings/<title_id>", methods=["DELETE"])
 @allow_kids
+@bp.errors(PinRequired)
 @bp.response(204)
 def clear_rating(profile_id, title_id):
     """Remove the rating of a title."""
@@ -58,6 +63,7 @@ def clear_rating(profile_id, title_id):
 @bp.route("/state")
 @allow_kids
 @bp.arguments(ItemStateQuery, location="query")
+@bp.errors(PinRequired)
 @bp.response(200, ItemStateListOut)
 def list_item_states(query, profile_id):
     """Retrieve a profile's state of titles and episodes.

@@ -2,6 +2,7 @@
 
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.sandbox import move_clock, sandbox_now
+from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
 from streamsvc.schemas.sandbox import ClockIn, ClockOut
 from streamsvc.security.authentication import operator_only
 
@@ -19,6 +20,7 @@ def get_clock():
 @bp.route("/clock", methods=["PUT"])
 @bp.arguments(ClockIn)
 @operator_only("sandbox")
+@bp.errors(ClockIsMoving, ClockMovesForward)
 @bp.response(200, ClockOut)
 def advance_clock(body):
     """Advance the clock.

@@ -6,6 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Payment
 from streamsvc.operations.billing.core.charging import complete_sandbox_authentication
 from streamsvc.operations.billing.invoices import disputes
+from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import (
     PaymentOut,
@@ -55,6 +56,7 @@ def simulate_authentication(body, payment_id):
 @bp.route("/<payment_id>/dispute", methods=["POST"])
 @bp.arguments(SandboxDisputeIn)
 @operator_only("sandbox")
+@bp.errors(WrongState)
 @bp.response(200, PaymentOut)
 def simulate_dispute(body, payment_id):
     """Simulate a chargeback.
@@ -66,6 +68,7 @@ def simulate_dispute(body, payment_id):
 
 @bp.route("/<payment_id>/dispute", methods=["DELETE"])
 @operator_only("sandbox")
+@bp.errors(WrongState)
 @bp.response(200, PaymentOut)
 def simulate_dispute_won(payment_id):
     """Simulate a dispute won by the merchant."""

@@ -16,6 +16,9 @@ from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import closing, password
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import EmailTaken, ReauthenticationRequired, TokenInvalid, TooManyAttempts
+from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPatch, Export, MailedTokenIn, NewAccount
 from streamsvc.schemas.sessions.sessions import SignedIn
@@ -31,6 +34,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
 @public
 @token_in_cookie_on_request
 @idempotent()
+@bp.errors(EmailTaken, EndUserAddressInvalid, TooManyAttempts)
 @bp.response(201, SignedIn)
 @bp.alt_response(
     202,
@@ -66,6 +70,7 @@ def get_account():
 
 
 @bp.route("/account", methods=["DELETE"])
+@bp.errors(PaymentInProgress, ReauthenticationRequired)
 @bp.response(204)
 def close_account():
     """Close your account.
@@ -84,6 +89,7 @@ def close_account():
 @bp.route("/account-restorations", methods=["PUT"])
 @bp.arguments(MailedTokenIn)
 @public
+@bp.errors(EmailTaken, EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
 def restore_account(body):
     """Restore a closed account.
@@ -97,6 +103,7 @@ def restore_account(body):
 
 @bp.route("/account/export")
 @owner_only
+@bp.errors(ReauthenticationRequired)
 @bp.response(200, Export)
 def export_account():
     """Export your personal data.

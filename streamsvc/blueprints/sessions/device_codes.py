@@ -13,7 +13,9 @@ from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import device_codes, password
 from streamsvc.operations.sign_in.device_codes import OAuthError
 from streamsvc.rules import rate_limits as limits
-from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_PREFIX, GRANT_TYPE
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, new_token, session_lifetime_name
 from streamsvc.schemas.sessions.device_codes import (
@@ -47,6 +49,7 @@ ERROR_DESCRIPTIONS = {
 @bp.arguments(NewDeviceCode)
 @public
 @idempotent()
+@bp.errors(TooManyAttempts)
 @bp.response(201, DeviceAuthorization)
 def create_device_code(body):
     """Start a television sign-in.
@@ -59,6 +62,7 @@ def create_device_code(body):
 @bp.route("/device-authorizations", methods=["POST"])
 @bp.arguments(DeviceAuthorizationIn, location="form", unknown=EXCLUDE)
 @public
+@bp.errors(TooManyAttempts)
 @bp.response(200, DeviceAuthorization)
 @bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2).")
 def authorize_device(form):
@@ -73,6 +77,7 @@ def authorize_device(form):
 
 @bp.route("/device-code-lookups", methods=["POST"])
 @bp.arguments(UserCode)
+@bp.errors(EndUserAddressInvalid, NotFound, TooManyAttempts)
 @bp.response(200, PendingDevice)
 def look_up_device_code(body):
     """Look up a device code.
@@ -86,6 +91,7 @@ def look_up_device_code(body):
 
 @bp.route("/device-codes/<user_code>/decision", methods=["PUT"])
 @bp.arguments(Decision)
+@bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(204)
 def decide_device_code(body, user_code):
     """Approve or deny a device code.
@@ -101,6 +107,7 @@ def decide_device_code(body, user_code):
 @bp.route("/token", methods=["POST"])
 @bp.arguments(TokenRequest, location="form", unknown=EXCLUDE)
 @public
+@bp.errors(EndUserAddressInvalid)
 @bp.response(200, TokenResponse)
 @bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2; RFC 8628, section 3.5).")
 def create_token(form):

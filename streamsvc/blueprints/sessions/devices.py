@@ -12,6 +12,8 @@ from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import TokenInvalid, TooManyAttempts
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import MailedTokenIn
@@ -69,6 +71,7 @@ def revoke_device_trust(device_id):
 @bp.route("/disowned", methods=["PUT"])
 @bp.arguments(MailedTokenIn)
 @public
+@bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
 def disown_device(body):
     """Report a new device as not yours.

@@ -24,6 +24,19 @@ from streamsvc.operations.credentials import pending_flows, second_factor, trust
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import oidc_identities, password
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import (
+    EmailTaken,
+    EmailUnverified,
+    IdentityTaken,
+    IdentityUnknown,
+    InvalidCredentials,
+    ReauthenticationRequired,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    TokenInvalid,
+    TooManyAttempts,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
@@ -57,6 +70,7 @@ def list_identity_providers():
 @bp.route("/sessions/oidc-options", methods=["POST"])
 @bp.arguments(OidcOptions)
 @public
+@bp.errors(EndUserAddressInvalid, NotFound, TooManyAttempts)
 @bp.response(200, AuthorizationUrl)
 def start_oidc_sign_in(body):
     """Start a sign-in at an identity provider.
@@ -75,7 +89,8 @@ def start_oidc_sign_in(body):
 @bp.route("/sessions/oidc-callback", methods=["POST"])
 @bp.arguments(ProviderFormPost, location="form", unknown=EXCLUDE)
 @public
-@bp.response(303)
+@bp.errors(EndUserAddressInvalid, TooManyAttempts)
+@bp.response(303, {"type": "string"}, content_type="text/html", description="To the front end.")
 def receive_oidc_form_post(form):
     """Receive a provider's form-post response.
 
@@ -91,6 +106,18 @@ def receive_oidc_form_post(form):
 @public
 @token_in_cookie_on_request
 @idempotent()
+@bp.errors(
+    EmailTaken,
+    EmailUnverified,
+    EndUserAddressInvalid,
+    IdentityTaken,
+    IdentityUnknown,
+    InvalidCredentials,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    TokenInvalid,
+    TooManyAttempts,
+)
 @bp.response(201, SignedIn)
 def create_oidc_session(body):
     """Complete a sign-in at an identity provider.
@@ -118,6 +145,7 @@ def create_oidc_session(body):
 
 @bp.route("/identities/options", methods=["POST"])
 @bp.arguments(LinkOptions)
+@bp.errors(ReauthenticationRequired)
 @bp.response(200, AuthorizationUrl)
 def start_identity_link(body):
     """Start linking an identity to your account.
@@ -135,6 +163,7 @@ def start_identity_link(body):
 @bp.route("/identities", methods=["POST"])
 @bp.arguments(ProviderResponse)
 @idempotent()
+@bp.errors(IdentityTaken, ReauthenticationRequired, TokenInvalid)
 @bp.response(201, IdentityOut)
 def create_identity(body):
     """Link an identity to your account.
@@ -158,6 +187,7 @@ def list_identities(query):
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
+@bp.errors(ReauthenticationRequired)
 @bp.response(204)
 def delete_identity(identity_id):
     """Unlink an identity.

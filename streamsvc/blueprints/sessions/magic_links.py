@@ -17,6 +17,8 @@ from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
@@ -29,6 +31,7 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in b
 @bp.route("/magic-links", methods=["POST"])
 @bp.arguments(NewMagicLink)
 @public
+@bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(202, MagicLinkRequested)
 def create_magic_link(body):
     """Request a magic link.
@@ -47,6 +50,7 @@ def create_magic_link(body):
 @public
 @token_in_cookie_on_request
 @idempotent()
+@bp.errors(EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts)
 @bp.response(201, SignedIn)
 def create_magic_link_session(body):
     """Sign in with a magic link.

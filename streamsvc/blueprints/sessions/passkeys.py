@@ -21,6 +21,16 @@ from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import passkeys, password
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import (
+    InvalidCredentials,
+    PasskeyInvalid,
+    PasskeyLimit,
+    ReauthenticationRequired,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    TooManyAttempts,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
@@ -33,6 +43,7 @@ bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with
 
 
 @bp.route("/passkeys/options", methods=["POST"])
+@bp.errors(PasskeyLimit, ReauthenticationRequired)
 @bp.response(200, BrowserJson)
 def start_passkey_registration():
     """Create options for registering a passkey.
@@ -49,6 +60,7 @@ def start_passkey_registration():
 @bp.route("/passkeys", methods=["POST"])
 @bp.arguments(NewPasskey)
 @idempotent()
+@bp.errors(PasskeyInvalid, PasskeyLimit, ReauthenticationRequired)
 @bp.response(201, PasskeyOut)
 def create_passkey(body):
     """Register a passkey.
@@ -71,6 +83,7 @@ def list_passkeys(query):
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
+@bp.errors(ReauthenticationRequired)
 @bp.response(204)
 def delete_passkey(passkey_id):
     """Delete a passkey.
@@ -88,6 +101,7 @@ def delete_passkey(passkey_id):
 @bp.route("/sessions/passkey-options", methods=["POST"])
 @bp.arguments(PasskeyOptions)
 @public
+@bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(200, BrowserJson)
 def start_passkey_sign_in(body):
     """Create options for signing in with a passkey.
@@ -110,6 +124,7 @@ def start_passkey_sign_in(body):
 @public
 @token_in_cookie_on_request
 @idempotent()
+@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, SignedIn)
 def create_passkey_session(body):
     """Sign in with a passkey.

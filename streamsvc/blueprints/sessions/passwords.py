@@ -8,6 +8,14 @@ from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import email_changes, password_changes, reauthentication
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import (
+    EmailTaken,
+    ReauthenticationRequired,
+    TokenInvalid,
+    TooManyAttempts,
+    WrongPassword,
+)
 from streamsvc.schemas.sessions.accounts import Accepted, EmailIn, MailedTokenIn, PasswordReset
 from streamsvc.schemas.sessions.sessions import NewToken, PasswordChange
 from streamsvc.security import password_hashing
@@ -24,6 +32,7 @@ bp = Blueprint(
 
 @bp.route("/account/password", methods=["PUT"])
 @bp.arguments(PasswordChange)
+@bp.errors(TooManyAttempts, WrongPassword)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
 def change_password(body):
@@ -43,6 +52,7 @@ def change_password(body):
 
 @bp.route("/account/email", methods=["PUT"])
 @bp.arguments(EmailIn)
+@bp.errors(EndUserAddressInvalid, ReauthenticationRequired, TooManyAttempts)
 @bp.response(202, Accepted)
 def request_email_change(body):
     """Change your email address.
@@ -59,6 +69,7 @@ def request_email_change(body):
 @bp.route("/password-resets", methods=["POST"])
 @bp.arguments(EmailIn)
 @public
+@bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(202, Accepted)
 def request_password_reset(body):
     """Request a password reset.
@@ -73,6 +84,7 @@ def request_password_reset(body):
 @bp.route("/password-resets", methods=["PUT"])
 @bp.arguments(PasswordReset)
 @public
+@bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
 def reset_password(body):
     """Reset a password with an emailed token.
@@ -87,6 +99,7 @@ def reset_password(body):
 
 
 @bp.route("/email-verifications", methods=["POST"])
+@bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(202, Accepted)
 def request_email_verification():
     """Send the verification email again.
@@ -101,6 +114,7 @@ def request_email_verification():
 @bp.route("/email-verifications", methods=["PUT"])
 @bp.arguments(MailedTokenIn)
 @public
+@bp.errors(EmailTaken, EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
 def verify_email(body):
     """Verify an email address with an emailed token.

@@ -8,6 +8,7 @@ from streamsvc.models import Account, Profile
 from streamsvc.operations.accounts import profiles
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.profiles import exceeds_open_profiles, loosens_restrictions
+from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit, ReauthenticationRequired
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
@@ -31,6 +32,7 @@ def list_profiles(query):
 @bp.route("", methods=["POST"])
 @bp.arguments(NewProfile)
 @idempotent()
+@bp.errors(ProfileLimit, ReauthenticationRequired)
 @bp.response(201, ListedProfile)
 def create_profile(body):
     """Create a profile.
@@ -54,6 +56,7 @@ def get_profile(profile_id):
 
 @bp.route("/<profile_id>", methods=["PATCH"])
 @bp.arguments(ProfilePatch)
+@bp.errors(ReauthenticationRequired)
 @bp.response(200, ListedProfile)
 def update_profile(body, profile_id):
     """Update a profile.
@@ -71,6 +74,7 @@ def update_profile(body, profile_id):
 
 
 @bp.route("/<profile_id>", methods=["DELETE"])
+@bp.errors(LastProfile)
 @bp.response(204)
 def delete_profile(profile_id):
     """Delete a profile and its history.
@@ -84,6 +88,7 @@ def delete_profile(profile_id):
 
 @bp.route("/<profile_id>/pin", methods=["PUT"])
 @bp.arguments(PinIn)
+@bp.errors(ReauthenticationRequired)
 @bp.response(204)
 def set_profile_pin(body, profile_id):
     """Set a profile's PIN.
@@ -99,6 +104,7 @@ def set_profile_pin(body, profile_id):
 
 
 @bp.route("/<profile_id>/pin", methods=["DELETE"])
+@bp.errors(ReauthenticationRequired)
 @bp.response(204)
 def delete_profile_pin(profile_id):
     """Remove a profile's PIN.

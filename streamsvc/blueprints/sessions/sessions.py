@@ -23,7 +23,20 @@ from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import passkeys, password, reauthentication
-from streamsvc.rules.refusals.accounts import InvalidCredentials, KidsProfile
+from streamsvc.rules.refusals.access import EndUserAddressInvalid
+from streamsvc.rules.refusals.accounts import (
+    InvalidCredentials,
+    KidsProfile,
+    OtherProofRequired,
+    PinInvalid,
+    PinLocked,
+    PinRequired,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    TooManyAttempts,
+    WrongCode,
+    WrongPassword,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
@@ -49,6 +62,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @public
 @token_in_cookie_on_request
 @idempotent()
+@bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, SignedIn)
 def create_session(body):
     """Sign in.
@@ -75,6 +89,7 @@ def create_session(body):
 
 @bp.route("/current")
 @allow_kids
+@bp.etag
 @bp.response(200, CurrentSession)
 @bp.alt_response(304, description="Not modified since the response with this `ETag`.")
 def get_current_session():
@@ -110,6 +125,7 @@ def delete_current_session():
 @bp.route("/current", methods=["PATCH"])
 @allow_kids
 @bp.arguments(SessionPatch)
+@bp.errors(KidsProfile, NotFound, PinInvalid, PinLocked, PinRequired, TooManyAttempts)
 @bp.response(200, CurrentSession)
 def select_profile(body):
     """Select the profile that is watching.
@@ -137,6 +153,7 @@ def select_profile(body):
 @bp.route("/current/reauthentication", methods=["POST"])
 @allow_kids
 @bp.arguments(Reauthentication)
+@bp.errors(TooManyAttempts, WrongCode, WrongPassword)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
 def reauthenticate(body):
@@ -168,6 +185,7 @@ def start_passkey_reauthentication():
 
 @bp.route("/current/reauthentication/email-code", methods=["POST"])
 @allow_kids
+@bp.errors(EndUserAddressInvalid, OtherProofRequired, TooManyAttempts)
 @bp.response(202, Accepted)
 def send_reauthentication_code():
     """Send a reauthentication code by email.

@@ -7,6 +7,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.credentials import second_factor
 from streamsvc.operations.sign_in import reauthentication
+from streamsvc.rules.refusals.accounts import ReauthenticationRequired, TooManyAttempts, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpCode, TotpConfirmed, TotpSecret, TotpStatus
 from streamsvc.security.authentication import current_viewer, require_recent_authentication
@@ -32,6 +33,7 @@ def get_totp():
 
 @bp.route("", methods=["POST"])
 @idempotent()
+@bp.errors(ReauthenticationRequired, TotpActive)
 @bp.response(201, TotpSecret)
 def start_totp():
     """Start setting up an authenticator app.
@@ -46,6 +48,7 @@ def start_totp():
 
 @bp.route("", methods=["PUT"])
 @bp.arguments(TotpCode)
+@bp.errors(ReauthenticationRequired, TooManyAttempts, WrongCode)
 @bp.response(200, TotpConfirmed)
 def confirm_totp(body):
     """Confirm the authenticator app with a code.
@@ -61,6 +64,7 @@ def confirm_totp(body):
 
 
 @bp.route("", methods=["DELETE"])
+@bp.errors(NotFound, ReauthenticationRequired)
 @bp.response(204)
 def delete_totp():
     """Turn two-factor authentication off.
@@ -73,6 +77,7 @@ def delete_totp():
 
 
 @bp.route("/recovery-codes", methods=["PUT"])
+@bp.errors(NotFound, ReauthenticationRequired)
 @bp.response(200, RecoveryCodes)
 def replace_recovery_codes():
     """Replace your recovery codes.

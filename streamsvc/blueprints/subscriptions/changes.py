@@ -8,6 +8,18 @@ from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import resolve_moment
+from streamsvc.rules.refusals.billing import (
+    AlreadySubscribed,
+    AuthenticationRequired,
+    CouponInvalid,
+    GiftCodeInvalid,
+    PaymentFailed,
+    PaymentInProgress,
+    PaymentOverdue,
+    ReferralCodeInvalid,
+    WrongState,
+)
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.subscriptions.invoices import PreviewIn, PreviewOut
 from streamsvc.schemas.subscriptions.subscriptions import (
     AnchorIn,
@@ -34,6 +46,7 @@ def _apply(subscription_id, step):
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_plan(body, subscription_id):
     """Change the plan of a subscription.
@@ -45,6 +58,7 @@ def change_plan(body, subscription_id):
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
+@bp.errors(WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id):
     """Cancel a scheduled plan change."""
@@ -55,6 +69,7 @@ def delete_plan_change(subscription_id):
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body, subscription_id):
     """Change the billing day of a subscription.
@@ -69,6 +84,7 @@ def move_anchor(body, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])
 @bp.arguments(CancellationIn)
 @idempotent(required=True)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def cancel_subscription(body, subscription_id):
     """Cancel a subscription.
@@ -81,6 +97,7 @@ def cancel_subscription(body, subscription_id):
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
+@bp.errors(WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id):
     """Undo a scheduled cancellation."""
@@ -90,6 +107,7 @@ def delete_cancellation(subscription_id):
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
 @bp.arguments(PauseIn)
 @idempotent()
+@bp.errors(PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def pause_subscription(body, subscription_id):
     """Pause a subscription.
@@ -106,6 +124,7 @@ def pause_subscription(body, subscription_id):
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id):
     """Resume a paused subscription.
@@ -119,6 +138,7 @@ def resume_subscription(subscription_id):
 
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
+@bp.errors(AlreadySubscribed, CouponInvalid, GiftCodeInvalid, NotFound, PaymentOverdue, ReferralCodeInvalid, WrongState)
 @bp.response(200, PreviewOut)
 def preview_invoice(body):
     """Preview an invoice.

@@ -10,6 +10,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, LedgerEntry
 from streamsvc.operations.billing.core.credit import apply_new_credit, list_credit_balances, redeem_gift_code
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
+from streamsvc.rules.refusals.billing import GiftCodeInvalid
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
@@ -39,6 +40,7 @@ def get_balance(query):
 @bp.route("/gift-redemptions", methods=["POST"])
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
+@bp.errors(GiftCodeInvalid)
 @bp.response(201, GiftOut)
 def create_gift_redemption(body):
     """Redeem a gift code.

@@ -4,6 +4,14 @@ from streamsvc.blueprints.subscriptions.changes import _apply
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
+from streamsvc.rules.refusals.billing import (
+    AuthenticationRequired,
+    CouponInvalid,
+    PaymentFailed,
+    PaymentInProgress,
+    PaymentOverdue,
+    WrongState,
+)
 from streamsvc.schemas.subscriptions.subscriptions import (
     AddonIn,
     AddonRemovalQuery,
@@ -23,6 +31,7 @@ bp = Blueprint(
 @bp.route("/<subscription_id>/coupons", methods=["POST"])
 @bp.arguments(SubscriptionCouponIn)
 @idempotent()
+@bp.errors(CouponInvalid)
 @bp.response(201, SubscriptionOut)
 def add_coupon(body, subscription_id):
     """Add a coupon to a subscription.
@@ -45,6 +54,7 @@ def remove_coupon(subscription_id, code):
 @bp.route("/<subscription_id>/addons", methods=["POST"])
 @bp.arguments(AddonIn)
 @idempotent(required=True)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_addon(body, subscription_id):
     """Add an add-on to a subscription.
@@ -59,6 +69,7 @@ def add_addon(body, subscription_id):
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemovalQuery, location="query")
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
 def remove_addon(query, subscription_id, plan):
     """Remove an add-on from a subscription.
@@ -72,6 +83,7 @@ def remove_addon(query, subscription_id, plan):
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
+@bp.errors(WrongState)
 @bp.response(200, SubscriptionOut)
 def decline_price_migration(subscription_id):
     """Decline a price change.

@@ -11,10 +11,13 @@ from streamsvc.models.subscriptions import Invoice
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
+from streamsvc.rules.refusals.billing import AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
 from streamsvc.security.authentication import current_viewer
+
+PDF = {"type": "string", "format": "binary"}
 
 bp = Blueprint("invoices", __name__, url_prefix="/v1/invoices", description="Read, print and pay invoices.")
 
@@ -39,7 +42,7 @@ def get_invoice(invoice_id):
 
 
 @bp.route("/<invoice_id>/html")
-@bp.response(200, content_type="text/html", description="The invoice in HTML, in the customer's language.")
+@bp.response(200, {"type": "string"}, content_type="text/html", description="In the customer's language.")
 def get_invoice_html(invoice_id):
     """Retrieve an invoice as HTML."""
     response = Response(
@@ -50,7 +53,7 @@ def get_invoice_html(invoice_id):
 
 
 @bp.route("/<invoice_id>/pdf")
-@bp.response(200, content_type="application/pdf", description="The invoice in PDF, in the customer's language.")
+@bp.response(200, PDF, content_type="application/pdf", description="In the customer's language.")
 def get_invoice_pdf(invoice_id):
     """Retrieve an invoice as PDF."""
     invoice = _get_own_invoice(invoice_id)
@@ -62,6 +65,7 @@ def get_invoice_pdf(invoice_id):
 @bp.route("/<invoice_id>/payments", methods=["POST"])
 @bp.arguments(InvoicePaymentIn)
 @idempotent(required=True)
+@bp.errors(AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress)
 @bp.response(201, PaymentOut)
 def pay_invoice(body, invoice_id):
     """Pay an open invoice.

@@ -20,6 +20,7 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 @bp.route("")
 @bp.arguments(PlanQuery, location="query")
 @public
+@bp.etag
 @bp.response(200, PAGE)
 def list_plans(query):
     """List plans on sale.
@@ -36,6 +37,7 @@ def list_plans(query):
 
 @bp.route("/<code>")
 @public
+@bp.etag
 @bp.response(200, PlanOut)
 def get_plan(code):
     """Retrieve a plan."""

@@ -10,7 +10,16 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.views import subscription_view
-from streamsvc.rules.refusals.billing import AlreadySubscribed
+from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.refusals.billing import (
+    AlreadySubscribed,
+    AuthenticationRequired,
+    CouponInvalid,
+    GiftCodeInvalid,
+    PaymentFailed,
+    PaymentInProgress,
+    ReferralCodeInvalid,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import SubscriptionIn, SubscriptionOut
@@ -34,6 +43,16 @@ def list_subscriptions(query):
 @bp.route("", methods=["POST"])
 @bp.arguments(SubscriptionIn)
 @idempotent(required=True)
+@bp.errors(
+    AccountNotActive,
+    AlreadySubscribed,
+    AuthenticationRequired,
+    CouponInvalid,
+    GiftCodeInvalid,
+    PaymentFailed,
+    PaymentInProgress,
+    ReferralCodeInvalid,
+)
 @bp.response(201, SubscriptionOut)
 def create_subscription(body):
     """Create a subscription.

@@ -14,6 +14,7 @@ bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", descript
 
 
 @bp.route("/tax-id")
+@bp.errors(NotFound)
 @bp.response(200, TaxIdOut)
 def get_tax_id():
     """Retrieve your VAT number.

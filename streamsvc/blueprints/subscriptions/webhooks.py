@@ -14,6 +14,7 @@ bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="Web
 
 @bp.route("/stripe", methods=["POST"])
 @public
+@bp.errors(NotFound, SignatureInvalid)
 @bp.response(204)
 def receive_stripe_event():
     """Receive a Stripe event.

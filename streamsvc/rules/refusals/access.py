@@ -1,5 +1,7 @@
 """Authentication and authorization errors."""
 
+from typing import ClassVar
+
 from streamsvc.rules.refusals.base import Refusal
 
 
@@ -17,6 +19,7 @@ class InsufficientScope(Refusal):
     code = "insufficient_scope"
     status = 403
     detail = "Your API key or role does not have the scope that this endpoint requires."
+    member_schemas: ClassVar = {"scope": {"type": "string"}}
 
     def __init__(self, scope: str):
         challenge = f'Bearer error="insufficient_scope", scope="{scope}"'

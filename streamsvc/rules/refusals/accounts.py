@@ -1,5 +1,7 @@
 """Account, sign-in, credential and profile errors."""
 
+from typing import ClassVar
+
 from streamsvc.rules.refusals.base import Refusal
 
 
@@ -15,6 +17,7 @@ class TooManyAttempts(Refusal):
     code = "too_many_attempts"
     status = 429
     detail = "Too many attempts; wait before you try again."
+    member_schemas: ClassVar = {"challenge": {"type": "boolean"}}
 
     def __init__(self, retry_after_s: int, **members):
         self.retry_after_s = max(1, retry_after_s)
@@ -33,6 +36,7 @@ class SecondFactorRequired(Refusal):
     code = "second_factor_required"
     status = 401
     detail = "The password is correct; a second factor is required."
+    member_schemas: ClassVar = {"methods": {"type": "array", "items": {"type": "string"}}}
 
 
 class SecondFactorInvalid(Refusal):
@@ -82,6 +86,7 @@ class PasskeyLimit(Refusal):
     code = "passkey_limit"
     status = 409
     detail = "The account has the maximum number of passkeys; remove one first."
+    member_schemas: ClassVar = {"limit": {"type": "integer"}}
 
 
 class IdentityUnknown(Refusal):
@@ -116,6 +121,7 @@ class OtherProofRequired(Refusal):
     code = "other_proof_required"
     status = 409
     detail = "Emailed codes are only for accounts without a password and an authenticator app; use one of `methods`."
+    member_schemas: ClassVar = {"methods": {"type": "array", "items": {"type": "string"}}}
 
 
 class KidsProfile(Refusal):
@@ -169,6 +175,7 @@ class ProfileLimit(Refusal):
     code = "profile_limit"
     status = 409
     detail = "The account has the maximum number of profiles."
+    member_schemas: ClassVar = {"limit": {"type": "integer"}}
 
 
 class LastProfile(Refusal):

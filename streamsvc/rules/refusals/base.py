@@ -4,6 +4,8 @@
 which replaces the class's sentence, and `headers`, which are added to the response.
 """
 
+from typing import ClassVar
+
 
 class Refusal(Exception):
     """An error that the API returns to the client: a stable `code`, an HTTP `status` and a `detail` for people."""
@@ -11,6 +13,8 @@ class Refusal(Exception):
     code = "refused"
     status = 422
     detail = "The request was refused."
+    member_schemas: ClassVar[dict[str, dict]] = {}
+    """{member of the problem document: its JSON Schema}, for members beyond those of every error."""
 
     def __init__(self, *, detail: str | None = None, headers: dict | None = None, **members):
         super().__init__(detail or self.detail)

@@ -1,5 +1,7 @@
 """Subscription, payment and code errors."""
 
+from typing import ClassVar
+
 from streamsvc.rules.refusals.base import Refusal
 
 
@@ -9,6 +11,7 @@ class PaymentFailed(Refusal):
     code = "payment_failed"
     status = 402
     detail = "The payment was declined; try another payment method."
+    member_schemas: ClassVar = {"decline_code": {"type": ["string", "null"]}}
 
 
 class AuthenticationRequired(Refusal):
@@ -17,6 +20,7 @@ class AuthenticationRequired(Refusal):
     code = "authentication_required"
     status = 402
     detail = "The payer's bank requires authentication; follow `next_action`."
+    member_schemas: ClassVar = {"next_action": {"type": "object"}}
 
 
 class AlreadySubscribed(Refusal):
@@ -55,6 +59,7 @@ class DoesNotAddUp(Refusal):
     code = "does_not_add_up"
     status = 409
     detail = "The account still does not reconcile; see `differences`."
+    member_schemas: ClassVar = {"differences": {"type": "array", "items": {"type": "object"}}}
 
 
 class PaymentOverdue(Refusal):

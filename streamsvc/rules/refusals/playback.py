@@ -1,5 +1,7 @@
 """Playback errors: access decisions, devices, streams and grants."""
 
+from typing import ClassVar
+
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import Unavailable
 
@@ -52,6 +54,7 @@ class DeviceLimit(Refusal):
     code = "device_limit"
     status = 409
     detail = "Your plan's device limit is reached; remove a device to use another one."
+    member_schemas: ClassVar = {"limit": {"type": "integer"}, "devices": {"type": "array", "items": {"type": "object"}}}
 
 
 class StreamLimit(Refusal):
@@ -60,6 +63,7 @@ class StreamLimit(Refusal):
     code = "stream_limit"
     status = 409
     detail = "Your plan's limit of simultaneous streams is reached; stop one or replace it."
+    member_schemas: ClassVar = {"limit": {"type": "integer"}, "streams": {"type": "array", "items": {"type": "object"}}}
 
 
 class StreamEnded(Refusal):
@@ -69,6 +73,7 @@ class StreamEnded(Refusal):
     code = "stream_ended"
     status = 410
     detail = "This stream has ended; start playback again."
+    member_schemas: ClassVar = {"reason": {"type": "string"}}
 
 
 class EntitlementUnavailable(Unavailable):

@@ -1,5 +1,7 @@
 """Errors of any request: format, preconditions, idempotency keys."""
 
+from typing import ClassVar
+
 from streamsvc.rules.refusals.base import Refusal
 
 
@@ -13,6 +15,12 @@ class WrongMediaType(Refusal):
     code = "unsupported_media_type"
     status = 415
     detail = "Send the body as application/json."
+
+
+class BodyTooLarge(Refusal):
+    code = "request_entity_too_large"
+    status = 413
+    detail = "The request body is too large."
 
 
 class Invalid(Refusal):
@@ -48,6 +56,14 @@ class Unavailable(Refusal):
 
     def __init__(self, *, retry_after_s: int = 2, **more):
         super().__init__(headers={"Retry-After": str(retry_after_s)}, **more)
+
+
+class NotReady(Unavailable):
+    """`checks`: {name: whether it passed}."""
+
+    code = "not_ready"
+    detail = "The service is not ready to serve requests."
+    member_schemas: ClassVar = {"checks": {"type": "object", "additionalProperties": {"type": "boolean"}}}
 
 
 class IdempotencyKeyRequired(Refusal):

@@ -1,0 +1,282 @@
+"""Describes each operation in the API description: who may call it, its headers, and its errors by code.
+
+Nothing is written twice. Access, idempotency and preconditions are read from the view's own decorators; the errors that
+follow from these are added, so that a view lists with `@bp.errors` only those of its own.
+"""
+
+from collections import defaultdict
+from http import HTTPStatus
+
+from streamsvc.rules.refusals import access, accounts, requests
+from streamsvc.rules.refusals.base import Refusal
+from streamsvc.security.authentication import COOKIE, CSRF_HEADER, VIEWER_ONLY, Access
+from streamsvc.security.end_user_addresses import HEADER as END_USER_ADDRESS_HEADER
+from streamsvc.storage.database import SAFE_METHODS
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+ETAG_HEADER, RETRY_AFTER_HEADER, REPLAYED_HEADER, REQUEST_ID_HEADER = "ETag", "RetryAfter", "Replayed", "RequestId"
+
+SECURITY_SCHEMES = {
+    "session": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of a viewer's session, `sst_…`: see `POST /v1/sessions`.",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "The same token in a cookie, for browsers: sign in with `cookie: true`.",
+    },
+    "csrf": {
+        "type": "apiKey",
+        "in": "header",
+        "name": CSRF_HEADER,
+        "description": "The `csrf_token` of the current session. Required with the cookie for every change.",
+    },
+    "operator": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, `sk_…`, or the token of an operator's session, `ops_…`. The roles listed are the "
+        "scopes that the key or the operator's role must have; `admin` includes all of them.",
+    },
+}
+
+PARAMETERS = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "description": "Makes the request safe to retry: the same key with the same request acts once and gets the "
+        "same response, for 48 hours. Use a new random value, such as a UUID, for each new request.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "example": "3b9f3d0e-6c6c-4f0e-9a57-8f7a3f6f7c51",
+    },
+    "RequiredIdempotencyKey": {"required": True},
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "description": "The `ETag` of your copy. If it is still valid, the response is 304 without a body.",
+        "schema": {"type": "string"},
+        "example": '"354514b63fded3417185286c0d753b33"',
+    },
+    "IfNoneMatchAny": {
+        "name": "If-None-Match",
+        "description": "`*` creates the resource only if it does not exist; otherwise 412 `precondition_failed`.",
+        "schema": {"type": "string"},
+        "example": "*",
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "description": "The `ETag` of the version that you read. If the resource has changed since, the response is "
+        "412 `precondition_failed`.",
+        "schema": {"type": "string"},
+        "example": '"354514b63fded3417185286c0d753b33"',
+    },
+    "RequiredIfMatch": {"required": True},
+    "EndUserAddress": {
+        "name": END_USER_ADDRESS_HEADER,
+        "description": "The address of the viewer, signed by a front end's server with an API key of the scope "
+        "`frontend`. Rate limits then count this address instead of the server's.",
+        "schema": {"type": "string"},
+        "example": f"203.0.113.9; key=key_06f19s3f8a2dkq4z1v7t0m5c6w; t=1767225600; sig={'5e' * 32}",
+    },
+}
+PARAMETERS["RequiredIdempotencyKey"] = PARAMETERS["IdempotencyKey"] | PARAMETERS["RequiredIdempotencyKey"]
+PARAMETERS["RequiredIfMatch"] = PARAMETERS["IfMatch"] | PARAMETERS["RequiredIfMatch"]
+
+HEADERS = {
+    REQUEST_ID_HEADER: (
+        "X-Request-Id",
+        {"description": "The id of this request, also in the log.", "schema": {"type": "string"}, "required": True},
+    ),
+    ETAG_HEADER: ("ETag", {"description": "The version of the response.", "schema": {"type": "string"}}),
+    RETRY_AFTER_HEADER: (
+        "Retry-After",
+        {"description": "Seconds to wait before the next attempt.", "schema": {"type": "integer", "minimum": 1}},
+    ),
+    REPLAYED_HEADER: (
+        "Idempotency-Replayed",
+        {
+            "description": "`true` if this is the stored response to an earlier request with the same Idempotency-Key.",
+            "schema": {"type": "string", "const": "true"},
+        },
+    ),
+}
+"""{component: (header, its description)}"""
+
+
+def register_components(spec, problem_schema) -> None:
+    """Register what operations refer to: security schemes, headers, parameters, and a schema for each error code."""
+    for name, scheme in SECURITY_SCHEMES.items():
+        spec.components.security_scheme(name, scheme)
+    for name, (_, header) in HEADERS.items():
+        spec.components.header(name, header)
+    for name, parameter in PARAMETERS.items():
+        spec.components.parameter(name, "header", parameter)
+    spec.components.schema("Problem", schema=problem_schema)
+    refusals = list_refusals()
+    spec.components.schemas["Problem"]["properties"]["code"]["x-extensible-enum"] = [r.code for r in refusals]
+    for refusal in refusals:
+        spec.components.schema(problem_name(refusal), problem_component(refusal))
+        spec.components.example(problem_name(refusal), {"value": problem_example(refusal)}, lazy=True)
+    spec.components.response(
+        "Problem",
+        {
+            "description": "Any other error, as a problem document.",
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "headers": {"X-Request-Id": REQUEST_ID_HEADER},
+        },
+    )
+
+
+def problem_document(status: int, code: str, detail: str, request_id: str) -> dict:
+    """Return a problem document (RFC 9457)."""
+    return {
+        "type": f"urn:streamsvc:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+
+
+def list_refusals() -> list[type[Refusal]]:
+    """List the error classes, one per code: the class that defines the code, not those that inherit it."""
+
+    def walk(refusal):
+        if "code" in vars(refusal) and refusal is not Refusal:
+            yield refusal
+        for child in refusal.__subclasses__():
+            yield from walk(child)
+
+    return sorted(walk(Refusal), key=lambda refusal: refusal.code)
+
+
+def problem_name(refusal: type[Refusal]) -> str:
+    """Return the name of the schema of an error's code: `not_found` has `NotFoundProblem`."""
+    return "".join(word.capitalize() for word in refusal.code.split("_")) + "Problem"
+
+
+def problem_component(refusal: type[Refusal]) -> dict:
+    """Return the schema of the problem document of one code."""
+    members = {"code": {"type": "string", "const": refusal.code}} | refusal.member_schemas
+    return {
+        "description": refusal.detail,
+        "allOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "object", "properties": members}],
+    }
+
+
+def problem_example(refusal: type[Refusal]) -> dict:
+    """Return an example of the problem document of one code, without the members that depend on the request."""
+    return problem_document(refusal.status, refusal.code, refusal.detail, "req_06c59b00f27e47520594")
+
+
+def describe_operation(doc: dict, doc_info: dict, *, spec, method: str, **_) -> dict:
+    """Complete an operation's description: a documentation callback of flask-smorest."""
+    view = doc_info["view"]
+    doc["responses"] = {str(status): response for status, response in doc["responses"].items()}
+    is_write = method.upper() not in SAFE_METHODS
+    access_rule = getattr(view, "access", VIEWER_ONLY)
+    doc["security"] = _security(access_rule, is_write)
+    doc["parameters"] = doc.get("parameters", []) + _header_parameters(view, is_write)
+    refusals = _general_errors(view, doc, access_rule, is_write, doc_info["path_parameters"])
+    _add_error_responses(spec, doc, [*refusals, *getattr(view, "refusals", ())])
+    _add_response_headers(doc, view)
+    return doc
+
+
+def _security(access_rule: Access, is_write: bool) -> list[dict]:
+    """Return the alternative security requirements of an operation; none if it is public."""
+    schemes = []
+    if access_rule.viewer:
+        schemes = [{"session": []}, {"cookie": [], "csrf": []} if is_write else {"cookie": []}]
+    if access_rule.scope or access_rule.human_only:
+        schemes.append({"operator": [access_rule.scope] if access_rule.scope else []})
+    return schemes
+
+
+def _header_parameters(view, is_write: bool) -> list[str]:
+    names = []
+    if hasattr(view, "takes_idempotency_key"):
+        names.append("RequiredIdempotencyKey" if view.requires_idempotency_key else "IdempotencyKey")
+    if hasattr(view, "has_etag") and not is_write:
+        names.append("IfNoneMatch")
+    if hasattr(view, "checks_if_match"):
+        names += ["RequiredIfMatch"] if view.requires_if_match else ["IfMatch", "IfNoneMatchAny"]
+    if access.EndUserAddressInvalid in getattr(view, "refusals", ()):
+        names.append("EndUserAddress")
+    return names
+
+
+def _general_errors(view, doc: dict, access_rule: Access, is_write: bool, path_parameters: list[str]) -> list:
+    """List the errors that follow from an operation's access, parameters, body and preconditions."""
+    errors = [requests.Invalid, requests.Unavailable]
+    if not access_rule.public:
+        errors.append(access.NotSignedIn)
+    if access_rule.scope:
+        errors.append(access.InsufficientScope)
+    if access_rule.viewer:
+        errors += [access.ReadOnlySession] if is_write or access_rule.owner_only else []
+        errors += [accounts.CsrfTokenInvalid] if is_write else []
+        is_open_to_kids = getattr(view, "allows_kids", False) and "profile_id" not in path_parameters
+        errors += [] if is_open_to_kids or access_rule.scope == "catalog" else [accounts.KidsProfile]
+    if path_parameters:
+        errors.append(requests.NotFound)
+    if "requestBody" in doc:
+        errors += [requests.Malformed, requests.WrongMediaType, requests.BodyTooLarge]
+    if hasattr(view, "takes_idempotency_key"):
+        errors += [requests.IdempotencyKeyInUse, requests.IdempotencyKeyReused]
+        errors += [requests.IdempotencyKeyRequired] if view.requires_idempotency_key else []
+    if hasattr(view, "checks_if_match"):
+        errors.append(requests.PreconditionFailed)
+        errors += [requests.PreconditionRequired] if view.requires_if_match else []
+    return errors
+
+
+def _add_error_responses(spec, doc: dict, refusals: list[type[Refusal]]) -> None:
+    """Replace an operation's unspecific error responses by one per status, which lists its codes."""
+    responses = doc["responses"]
+    responses.pop("422", None)
+    responses["default"] = "Problem"
+    by_status = defaultdict(dict)
+    for refusal in refusals:
+        by_status[refusal.status][refusal.code] = refusal
+    for status, by_code in sorted(by_status.items()):
+        described = responses.get(str(status), {})
+        response = _problem_response(status, [refusal for _, refusal in sorted(by_code.items())])
+        response["content"] |= described.get("content", {})
+        if len(by_code) > 1 or described:
+            responses[str(status)] = response
+        else:
+            responses[str(status)] = name = next(iter(by_code.values())).__name__
+            if name not in spec.components.responses:
+                spec.components.response(name, response)
+
+
+def _problem_response(status: int, refusals: list[type[Refusal]]) -> dict:
+    """Return the response of one status, with an example for each code."""
+    refs = [{"$ref": f"#/components/schemas/{problem_name(refusal)}"} for refusal in refusals]
+    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+    examples = {refusal.code: problem_name(refusal) for refusal in refusals}
+    headers = {"X-Request-Id": REQUEST_ID_HEADER}
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers["Retry-After"] = RETRY_AFTER_HEADER
+    return {
+        "description": "\n\n".join(f"`{refusal.code}`: {refusal.detail}" for refusal in refusals),
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": schema, "examples": examples}},
+        "headers": headers,
+    }
+
+
+def _add_response_headers(doc: dict, view) -> None:
+    """Add headers to the responses below 400, and 304 where a view that reads has an ETag."""
+    if hasattr(view, "has_etag") and not hasattr(view, "checks_if_match"):
+        doc["responses"].setdefault("304", {"description": "Not modified since the response with this `ETag`."})
+    for status, response in doc["responses"].items():
+        if not status.isdecimal() or int(status) >= HTTPStatus.BAD_REQUEST:
+            continue
+        headers = response.setdefault("headers", {})
+        headers["X-Request-Id"] = REQUEST_ID_HEADER
+        if hasattr(view, "has_etag") and status in ("200", "304"):
+            headers["ETag"] = ETAG_HEADER
+        if hasattr(view, "takes_idempotency_key") and int(status) < HTTPStatus.MULTIPLE_CHOICES:
+            headers["Idempotency-Replayed"] = REPLAYED_HEADER

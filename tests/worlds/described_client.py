@@ -1,0 +1,109 @@
+"""A test client that compares every exchange with the API description: what is not described fails the test."""
+
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import jsonschema_rs
+from flask.testing import FlaskClient
+from werkzeug.exceptions import HTTPException
+
+RECORD_FOLDER = os.environ.get("STREAMSVC_TEST_RECORD_TO")
+"""If set, exchanges are written to files in this folder, one JSON document per line, and mismatches do not fail."""
+
+
+class DescribedClient(FlaskClient):
+    """Flask's test client, which raises AssertionError for a response that the description does not allow."""
+
+    def open(self, *args, **kwargs):
+        response = super().open(*args, **kwargs)
+        if not kwargs.get("follow_redirects"):
+            check_exchange(self.application, response)
+        return response
+
+
+def check_exchange(app, response) -> None:
+    """Check the status, media type, body and error code of a response to one of the described operations."""
+    request = response.request
+    operation = find_operation(app, request.method, request.path)
+    if operation is None:
+        return
+    problem = find_mismatch(app, operation, response)
+    if RECORD_FOLDER:
+        record_exchange(operation, response, problem)
+    else:
+        assert problem is None, f"{operation['operationId']} {response.status_code}: {problem}\n{response.text[:2000]}"
+
+
+def find_operation(app, method: str, path: str) -> dict | None:
+    """Return the description of the operation that serves a request; None if no route does."""
+    method = "GET" if method == "HEAD" else method
+    try:
+        rule, _ = app.url_map.bind("localhost").match(path, method, return_rule=True)
+    except HTTPException:
+        return None
+    item = describe(app)["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
+    return item.get(method.lower())
+
+
+def find_mismatch(app, operation: dict, response) -> str | None:
+    """Say how a response differs from the description; None if it does not."""
+    described = operation["responses"].get(str(response.status_code))
+    if described is None:
+        return f"the status is not described (code {(response.json or {}).get('code') if response.is_json else None})"
+    if "$ref" in described:
+        described = describe(app)["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    body, content = response.get_data(), described.get("content", {})
+    if response.request.method == "HEAD" or not (body or content) or response.status_code == 304:
+        return None
+    if not {response.mimetype, "*/*"} & content.keys():
+        return f"the media type {response.mimetype} is not described"
+    if not response.mimetype.endswith("json"):
+        return None
+    schema = json.dumps(content[response.mimetype].get("schema", {}))
+    errors = list(compile_schema(app, schema).iter_errors(json.loads(body)))
+    return "; ".join(f"{'/'.join(map(str, error.instance_path))}: {error.message[:300]}" for error in errors) or None
+
+
+def describe(app) -> dict:
+    """Return the app's API description."""
+    if "description" not in app.extensions:
+        app.extensions["description"] = app.extensions["api"].spec.to_dict()
+    return app.extensions["description"]
+
+
+@cache
+def compile_schema(app, schema: str):
+    """Compile a schema of the description, given as JSON."""
+    whole = json.loads(schema) | {"components": {"schemas": describe(app)["components"]["schemas"]}}
+    return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+
+
+def record_exchange(operation: dict, response, problem: str | None) -> None:
+    """Append an exchange to this process's file."""
+    request = response.request
+    line = {
+        "operation": operation["operationId"],
+        "status": response.status_code,
+        "type": response.mimetype,
+        "query": dict(request.args),
+        "request": _read_json_body(request),
+        "response": response.get_json(silent=True),
+        "headers": sorted(response.headers.keys()),
+        "problem": problem,
+    }
+    with (Path(RECORD_FOLDER) / f"{os.getpid()}.ndjson").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _read_json_body(request):
+    """Read the JSON body that the client sent; None without one. The app has read the stream already."""
+    stream = request.environ["wsgi.input"]
+    if not request.mimetype.endswith("json") or not hasattr(stream, "getvalue"):
+        return None
+    try:
+        return json.loads(stream.getvalue())
+    except ValueError:
+        return None
