@@ -1,36 +1,31 @@
 """The endpoints, one package per part of the API, and the OpenAPI document that describes them."""
 
 from streamsvc import __version__
-from streamsvc.blueprints import admin, catalog, health, playback, sandbox, sessions, storefront, subscriptions
-from streamsvc.http.edge import Api
-from streamsvc.schemas.admin.subscriptions import Percent
-from streamsvc.schemas.base import Day, Moment, MomentOrDay
-
-TITLE = "streamsvc"
-DESCRIPTION = "The back end of a video-streaming service: sessions, catalog, subscriptions, playback."
-OPENAPI_TYPES = (
-    (Moment, "string", "date-time"),
-    (Day, "string", "date"),
-    (MomentOrDay, "string", None),
-    (Percent, "number", None),
+from streamsvc.blueprints import (
+    admin,
+    catalog,
+    description,
+    health,
+    playback,
+    sandbox,
+    sessions,
+    storefront,
+    subscriptions,
 )
-"""(field class, type, format) of fields that marshmallow does not know."""
+from streamsvc.http.edge import Api
 
 
 def register_blueprints(app, settings) -> None:
     """Register all blueprints with the app. Those of the sandbox only if it is on."""
-    app.config.update(API_TITLE=TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
+    app.config.update(API_TITLE=description.TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     api = Api(
-        app,
-        spec_kwargs={
-            "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
-            "servers": [{"url": "/", "description": "The service that serves this document."}],
-        },
+        app, spec_kwargs={"info": description.describe_service(settings.public_url), "servers": description.SERVERS}
     )
-    for field, *openapi_type in OPENAPI_TYPES:
+    for field, *openapi_type in description.FIELD_TYPES:
         api.register_field(field, *openapi_type)
     app.extensions["api"] = api
     parts = [health, storefront, sessions, catalog, subscriptions, playback, admin]
     for part in parts + ([sandbox] if settings.sandbox else []):
         for blueprint in part.BLUEPRINTS:
             api.register_blueprint(blueprint)
+    description.complete_description(api)

@@ -7,6 +7,7 @@ import re
 import zoneinfo
 from datetime import UTC, date, datetime
 from functools import cache
+from typing import ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -21,6 +22,9 @@ EMAIL_PATTERN = re.compile(
 
 class StrictSchema(Schema):
     """A schema that rejects unknown fields, so that a client's typo is reported instead of ignored."""
+
+    sometimes_absent: ClassVar[tuple[str, ...]] = ()
+    """Fields of a response that are left out when they do not apply; all others are always present."""
 
     class Meta:
         unknown = RAISE
@@ -261,6 +265,7 @@ def page_of(item_schema: type[Schema]) -> type[Schema]:
             "items": fields.List(fields.Nested(item_schema), required=True),
             "next_cursor": fields.String(allow_none=True, required=True),
             "total": fields.Integer(),
+            "sometimes_absent": ("total",),
         },
         name=f"PageOf{item_schema.__name__}",
     )

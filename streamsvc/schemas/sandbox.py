@@ -10,6 +10,7 @@ class ClockIn(StrictSchema):
 
 
 class ClockOut(StrictSchema):
+    sometimes_absent = ("jobs_run",)
     now = Moment(required=True)
     jobs_run = fields.Integer(metadata={"description": "Number of jobs that fell due on the way."})
 

@@ -27,25 +27,25 @@ class DescribedClient(FlaskClient):
 def check_exchange(app, response) -> None:
     """Check the status, media type, body and error code of a response to one of the described operations."""
     request = response.request
-    operation = find_operation(app, request.method, request.path)
+    operation, path_values = find_operation(app, request.method, request.path)
     if operation is None:
         return
     problem = find_mismatch(app, operation, response)
     if RECORD_FOLDER:
-        record_exchange(operation, response, problem)
+        record_exchange(operation, path_values, response, problem)
     else:
         assert problem is None, f"{operation['operationId']} {response.status_code}: {problem}\n{response.text[:2000]}"
 
 
-def find_operation(app, method: str, path: str) -> dict | None:
-    """Return the description of the operation that serves a request; None if no route does."""
+def find_operation(app, method: str, path: str) -> tuple[dict | None, dict]:
+    """Return the description of the operation that serves a request, None if no route does, and its path parameters."""
     method = "GET" if method == "HEAD" else method
     try:
-        rule, _ = app.url_map.bind("localhost").match(path, method, return_rule=True)
+        rule, path_values = app.url_map.bind("localhost").match(path, method, return_rule=True)
     except HTTPException:
-        return None
+        return None, {}
     item = describe(app)["paths"].get(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
-    return item.get(method.lower())
+    return item.get(method.lower()), path_values
 
 
 def find_mismatch(app, operation: dict, response) -> str | None:
@@ -60,7 +60,7 @@ def find_mismatch(app, operation: dict, response) -> str | None:
         return None
     if not {response.mimetype, "*/*"} & content.keys():
         return f"the media type {response.mimetype} is not described"
-    if not response.mimetype.endswith("json"):
+    if not response.is_json:
         return None
     schema = json.dumps(content[response.mimetype].get("schema", {}))
     errors = list(compile_schema(app, schema).iter_errors(json.loads(body)))
@@ -81,14 +81,14 @@ def compile_schema(app, schema: str):
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
 
-def record_exchange(operation: dict, response, problem: str | None) -> None:
+def record_exchange(operation: dict, path_values: dict, response, problem: str | None) -> None:
     """Append an exchange to this process's file."""
     request = response.request
     line = {
         "operation": operation["operationId"],
         "status": response.status_code,
         "type": response.mimetype,
-        "query": dict(request.args),
+        "parameters": path_values | dict(request.args),
         "request": _read_json_body(request),
         "response": response.get_json(silent=True),
         "headers": sorted(response.headers.keys()),

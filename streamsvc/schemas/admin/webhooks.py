@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Moment, PageQuery, Pattern, StrictSchema, Text
+from streamsvc.schemas.base import Day, Moment, PageQuery, Pattern, StrictSchema, Text
 
 
 class WebhookEndpointIn(StrictSchema):
@@ -50,3 +50,56 @@ class EventOut(StrictSchema):
 class EventQuery(PageQuery):
     account_id = Text(load_default=None)
     kind = Text(load_default=None)
+
+
+class EventData(StrictSchema):
+    account_id = fields.String(required=True)
+
+
+class InvoiceEventData(EventData):
+    invoice_id = fields.String(required=True)
+    number = fields.String(required=True, allow_none=True)
+    subscription_id = fields.String(required=True, allow_none=True)
+    currency = fields.String(required=True)
+    total_minor = fields.Integer(required=True)
+    balance_minor = fields.Integer(required=True)
+    status = fields.String(required=True)
+    reason = fields.String(required=True)
+
+
+class PaymentEventData(InvoiceEventData):
+    payment_id = fields.String(required=True)
+    amount_minor = fields.Integer(required=True)
+    decline_code = fields.String(required=True, allow_none=True)
+
+
+class SubscriptionEventData(EventData):
+    subscription_id = fields.String(required=True)
+    status = fields.String(required=True)
+    plan_id = fields.String(required=True)
+    price_id = fields.String(required=True)
+    period_start = Day(required=True, allow_none=True)
+    period_end = Day(required=True, allow_none=True)
+    trial_end = Day(required=True, allow_none=True)
+    cancel_at = Day(required=True, allow_none=True)
+    cancel_reason = fields.String(required=True, allow_none=True)
+
+
+class InvoiceEvent(StrictSchema):
+    """The body of a delivery about an invoice."""
+
+    type = fields.String(required=True)
+    timestamp = Moment(required=True)
+    data = fields.Nested(InvoiceEventData, required=True)
+
+
+class PaymentEvent(InvoiceEvent):
+    """The body of a delivery about a payment."""
+
+    data = fields.Nested(PaymentEventData, required=True)
+
+
+class SubscriptionEvent(InvoiceEvent):
+    """The body of a delivery about a subscription."""
+
+    data = fields.Nested(SubscriptionEventData, required=True)

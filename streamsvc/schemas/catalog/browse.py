@@ -55,6 +55,7 @@ class CollectionOut(StrictSchema):
 
 
 class CollectionWithTitles(CollectionOut):
+    sometimes_absent = ("total",)
     items = fields.List(fields.Nested(TitleCard), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
     total = fields.Integer()
@@ -67,6 +68,7 @@ PageOfCollections = page_of(CollectionOut)
 class HomeItem(TitleCard):
     """A title; in rows of kind `continue` and `next_up` also the item to resume, its episode and its progress."""
 
+    sometimes_absent = ("item_id", "episode", "progress")
     item_id = fields.String()
     episode = fields.Dict(allow_none=True)
     progress = fields.Dict(allow_none=True)

@@ -168,6 +168,7 @@ class SeasonWithEpisodes(Season):
 
 
 class TitleDetail(TitleCard):
+    sometimes_absent = ("seasons", "similar")
     credits = fields.List(fields.Nested(TitleCredit), required=True)
     markers = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
     tracks = fields.List(fields.Nested(Track), required=True)

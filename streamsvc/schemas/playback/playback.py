@@ -84,6 +84,7 @@ class PlaybackOut(StrictSchema):
 
 
 class HeartbeatOut(StrictSchema):
+    sometimes_absent = ("grant",)
     grant = fields.Nested(
         GrantOut, metadata={"description": "The playback token to use from now on; absent once the stream has ended."}
     )

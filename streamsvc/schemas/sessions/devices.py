@@ -30,6 +30,7 @@ class DeviceTrustRequest(StrictSchema):
 
 
 class DeviceTrustOut(StrictSchema):
+    sometimes_absent = ("token",)
     token = fields.String(metadata={"description": "Returned only once. Absent if a cookie was requested."})
     until = Moment(required=True)
 

@@ -26,4 +26,5 @@ class RecoveryCodes(StrictSchema):
 
 
 class TotpConfirmed(RecoveryCodes):
+    sometimes_absent = ("token",)
     token = fields.String(metadata={"description": "The new session token. Only with `rotate`."})

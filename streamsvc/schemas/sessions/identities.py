@@ -34,6 +34,7 @@ class OidcOptions(LinkOptions):
 
 
 class AuthorizationUrl(StrictSchema):
+    sometimes_absent = ("binding",)
     authorization_url = fields.String(required=True, metadata={"description": "Redirect the browser to this URL."})
     binding = fields.String(metadata={"description": "Send it with `code` and `state`."})
 

@@ -32,6 +32,7 @@ class NewMagicLink(StrictSchema):
 
 
 class MagicLinkRequested(Accepted):
+    sometimes_absent = ("binding",)
     binding = fields.String(
         metadata={"description": "Send it with the emailed token: no other app or browser can use the link."}
     )

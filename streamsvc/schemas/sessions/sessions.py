@@ -92,6 +92,7 @@ class Entitlements(StrictSchema):
 class CurrentSession(StrictSchema):
     """The session with its account, profiles, subscription and entitlements."""
 
+    sometimes_absent = ("csrf_token",)
     csrf_token = fields.String(metadata={"description": "Only with a session cookie: send it as `X-CSRF-Token`."})
     session = fields.Nested(SessionOut(), required=True)
     account = fields.Nested(AccountOut(), required=True)
@@ -103,6 +104,7 @@ class CurrentSession(StrictSchema):
 
 
 class SignedIn(CurrentSession):
+    sometimes_absent = ("csrf_token", "device_trust", "token")
     device_trust = fields.Nested(
         DeviceTrustOut(), metadata={"description": "Only with `trust_device` and a second factor."}
     )

@@ -7,6 +7,7 @@ from streamsvc.schemas.subscriptions.subscriptions import Money, PeriodOut
 
 
 class LineOut(StrictSchema):
+    sometimes_absent = ("id", "price_id", "period", "days", "full_days", "cause")
     id = fields.String()
     kind = fields.String()
     description = fields.String()
@@ -132,6 +133,16 @@ class NextRenewal(StrictSchema):
 
 
 class PreviewOut(InvoiceOut):
+    sometimes_absent = (
+        "id",
+        "reason",
+        "subscription_id",
+        "issued_at",
+        "next_attempt_on",
+        "finalizes_at",
+        "payments",
+        "credit_notes",
+    )
     next_renewal = fields.Nested(NextRenewal, allow_none=True)
 
 
@@ -153,6 +164,7 @@ class CreditBalanceOut(StrictSchema):
 class BalanceOut(StrictSchema):
     """Account credit by currency; an entry adds (positive) or spends (negative) credit."""
 
+    sometimes_absent = ("total",)
     balances = fields.List(fields.Nested(CreditBalanceOut))
     items = fields.List(fields.Nested(CreditEntryOut))
     next_cursor = fields.String(allow_none=True)

@@ -1,0 +1,145 @@
+"""The parts of the API description that are about the whole API: introduction, webhooks and examples."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from streamsvc.schemas.admin.subscriptions import Percent
+from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
+from streamsvc.schemas.base import Day, Moment, MomentOrDay
+
+TITLE = "streamsvc"
+INTRODUCTION = """\
+The back end of a video-streaming service: sessions, catalog, subscriptions, playback.
+
+**Authentication.** Send `Authorization: Bearer <token>`; each operation lists who may call it. Public operations need
+no token. Browsers can use a cookie instead, with `X-CSRF-Token` for changes.
+
+**Errors.** Every error is a problem document (RFC 9457). Match on `code`, which is stable; show `detail` to people. New
+codes may be added.
+
+**Lists.** A list returns `items` and `next_cursor`. Send the cursor back as `cursor` to get the next page; `null` is
+the last page.
+
+**Retries.** POST operations that take an `Idempotency-Key` act once for each key; a repeated request gets the stored
+response with `Idempotency-Replayed: true`.
+
+**Values.** Money is in minor units of its currency (`amount_minor`); times are RFC 3339 in UTC; durations are in
+seconds (`_s`). Unknown fields and parameters are rejected.
+"""
+SERVERS = [{"url": "/", "description": "The service that serves this document."}]
+FIELD_TYPES = (
+    (Moment, "string", "date-time"),
+    (Day, "string", "date"),
+    (MomentOrDay, "string", None),
+    (Percent, "number", None),
+)
+"""(field class, type, format) of fields that marshmallow does not know."""
+WEBHOOKS = {
+    "invoice.issued": (InvoiceEvent, "An invoice got its number."),
+    "payment.succeeded": (PaymentEvent, "A payment succeeded."),
+    "payment.failed": (PaymentEvent, "A payment failed."),
+    "subscription.changed": (SubscriptionEvent, "The public state of a subscription changed."),
+}
+"""{event kind: (schema of the body, when it is sent)}"""
+WEBHOOK_HEADERS = {
+    "webhook-id": "The event's id. The same event may be delivered twice: store the ids that you have processed.",
+    "webhook-timestamp": "When the delivery was signed, in seconds since 1970. Reject old deliveries.",
+    "webhook-signature": "`v1,` and the base64 HMAC-SHA-256 of `<webhook-id>.<webhook-timestamp>.<body>` under the "
+    "endpoint's secret. During a rotation there are two, separated by a space.",
+}
+EXAMPLES_FILE = Path(__file__).parent.parent / "data" / "api_examples.json"
+
+
+def describe_service(public_url: str) -> dict:
+    """Return the `info` object."""
+    return {
+        "description": INTRODUCTION,
+        "license": {"name": "MIT", "identifier": "MIT"},
+        "contact": {"name": "The operator of this service", "url": public_url},
+    }
+
+
+def complete_description(api) -> None:
+    """Add webhooks, required response fields and examples to a description that has all operations."""
+    spec = api.spec
+    for kind, (schema, summary) in WEBHOOKS.items():
+        if schema.__name__ not in spec.components.schemas:
+            spec.components.schema(schema.__name__, schema=schema)
+        spec.options.setdefault("webhooks", {})[kind] = {"post": _webhook(kind, schema, summary)}
+    _require_response_fields(api)
+    examples = load_examples()
+    for name, example in examples["schemas"].items():
+        if name in spec.components.schemas:
+            spec.components.schemas[name]["examples"] = [example]
+            spec.components.example(name, {"value": example})
+    for operation in list_operations(spec):
+        for parameter in operation["parameters"]:
+            if (name := parameter.get("name")) in examples["parameters"]:
+                parameter["example"] = examples["parameters"][name]
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media_type in [media_type for body in bodies for media_type in body.get("content", {}).values()]:
+            name = media_type.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            if name in examples["schemas"]:
+                media_type["examples"] = {name: {"$ref": f"#/components/examples/{name}"}}
+
+
+@cache
+def load_examples() -> dict[str, dict]:
+    """Load the examples, recorded from real calls: `schemas` {component: value}, `parameters` {name: value}."""
+    return json.loads(EXAMPLES_FILE.read_text())
+
+
+def list_operations(spec) -> list[dict]:
+    """List the operations of all paths."""
+    return [operation for path in spec._paths.values() for name, operation in path.items() if name != "parameters"]
+
+
+def _require_response_fields(api) -> None:
+    """Mark the fields that a response always has as required, in schemas that are used for responses only."""
+    schemas = api.spec.components.schemas
+    operations = list_operations(api.spec)
+    in_requests = _component_names(schemas, [operation.get("requestBody") for operation in operations])
+    for (schema_class, *_), name in api.ma_plugin.converter.refs.items():
+        if name in schemas and name not in in_requests and name != "Problem" and "properties" in schemas[name]:
+            absent = getattr(schema_class, "sometimes_absent", ())
+            schemas[name]["required"] = [field for field in schemas[name]["properties"] if field not in absent]
+
+
+def _component_names(schemas: dict, tree) -> set[str]:
+    """Return the names of the schemas that `tree` refers to, directly or through others."""
+    names, todo = set(), [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            name = str(node.get("$ref", "")).rpartition("/")[2]
+            if name in schemas and name not in names:
+                names.add(name)
+                todo.append(schemas[name])
+            todo += node.values()
+        elif isinstance(node, list):
+            todo += node
+    return names
+
+
+def _webhook(kind: str, schema, summary: str) -> dict:
+    """Describe the request that an endpoint receives for an event."""
+    first, *rest = kind.replace(".", "_").split("_")
+    return {
+        "operationId": "receive" + first.capitalize() + "".join(word.capitalize() for word in rest),
+        "summary": summary,
+        "tags": ["webhooks"],
+        "security": [],
+        "parameters": [
+            {"in": "header", "name": name, "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in WEBHOOK_HEADERS.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}},
+        },
+        "responses": {
+            "2XX": {"description": "The event was received. Any other status is retried for three days."},
+            "410": {"description": "The endpoint is gone: it is disabled."},
+        },
+    }
