@@ -7,6 +7,7 @@ from pathlib import Path
 from streamsvc.schemas.admin.subscriptions import Percent
 from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
+from streamsvc.schemas.catalog.title_record import title_record_schemas
 
 TITLE = "streamsvc"
 INTRODUCTION = """\
@@ -67,7 +68,12 @@ def complete_description(api) -> None:
         if schema.__name__ not in spec.components.schemas:
             spec.components.schema(schema.__name__, schema=schema)
         spec.options.setdefault("webhooks", {})[kind] = {"post": _webhook(kind, schema, summary)}
-    _require_response_fields(api)
+    for name, schema in title_record_schemas().items():
+        spec.components.schema(name, schema)
+    spec.components.schemas.pop("PaginationMetadata")  # flask-smorest's own; nothing refers to it
+    in_requests = _component_names(spec, [operation.get("requestBody") for operation in list_operations(spec)])
+    _require_response_fields(api, in_requests)
+    _describe_defaults(spec, in_requests)
     examples = load_examples()
     for name, example in examples["schemas"].items():
         if name in spec.components.schemas:
@@ -95,20 +101,27 @@ def list_operations(spec) -> list[dict]:
     return [operation for path in spec._paths.values() for name, operation in path.items() if name != "parameters"]
 
 
-def _require_response_fields(api) -> None:
+def _require_response_fields(api, in_requests: set[str]) -> None:
     """Mark the fields that a response always has as required, in schemas that are used for responses only."""
     schemas = api.spec.components.schemas
-    operations = list_operations(api.spec)
-    in_requests = _component_names(schemas, [operation.get("requestBody") for operation in operations])
     for (schema_class, *_), name in api.ma_plugin.converter.refs.items():
         if name in schemas and name not in in_requests and name != "Problem" and "properties" in schemas[name]:
             absent = getattr(schema_class, "sometimes_absent", ())
             schemas[name]["required"] = [field for field in schemas[name]["properties"] if field not in absent]
 
 
-def _component_names(schemas: dict, tree) -> set[str]:
+def _describe_defaults(spec, in_requests: set[str]) -> None:
+    """Say defaults of request fields in words: generators take a field with `default` for one that is always sent."""
+    for name in in_requests:
+        for field in spec.components.schemas[name].get("properties", {}).values():
+            default = field.pop("default", None)
+            if default is not None and "Default: " not in field.get("description", ""):
+                field["description"] = f"{field.get('description', '')} Default: `{json.dumps(default)}`.".strip()
+
+
+def _component_names(spec, tree) -> set[str]:
     """Return the names of the schemas that `tree` refers to, directly or through others."""
-    names, todo = set(), [tree]
+    schemas, names, todo = spec.components.schemas, set(), [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, dict):

@@ -158,7 +158,7 @@ def problem_name(refusal: type[Refusal]) -> str:
 
 def problem_component(refusal: type[Refusal]) -> dict:
     """Return the schema of the problem document of one code."""
-    members = {"code": {"type": "string", "const": refusal.code}} | refusal.member_schemas
+    members = {"code": {"type": "string", "enum": [refusal.code]}} | refusal.member_schemas
     return {
         "description": refusal.detail,
         "allOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "object", "properties": members}],

@@ -8,12 +8,13 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.titles import editing
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.schemas.catalog.title_record import TITLE_RECORD_BODY
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
 
 bp = Blueprint("admin titles", __name__, url_prefix="/v1/admin/titles", description="Manage titles.")
 CACHE_CONTROL = "private, no-cache"
+RECORD_BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/TitleRecord"}}}}
+STORED_RECORD = {"$ref": "#/components/schemas/StoredTitleRecord"}
 
 
 class TitleRecordBody(Schema):
@@ -26,9 +27,9 @@ class TitleRecordBody(Schema):
 @bp.route("/<path:external_id>", methods=["PUT"])
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
-@bp.doc(requestBody=TITLE_RECORD_BODY)
+@bp.doc(requestBody=RECORD_BODY)
 @bp.preconditions()
-@bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
+@bp.response(200, STORED_RECORD, description="The stored record.")
 def replace_title(body, external_id):
     """Create or replace a title.
 
@@ -45,7 +46,7 @@ def replace_title(body, external_id):
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.preconditions(required=True)
-@bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
+@bp.response(200, STORED_RECORD, description="The stored record.")
 def update_title(body, external_id):
     """Update a title.
 
@@ -65,7 +66,7 @@ def update_title(body, external_id):
 @bp.route("/<path:external_id>")
 @operator_only("catalog")
 @bp.etag
-@bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
+@bp.response(200, STORED_RECORD, description="The stored record.")
 def get_title_record(external_id):
     """Retrieve a title's record.
 

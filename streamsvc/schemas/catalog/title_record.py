@@ -5,10 +5,16 @@ import msgspec
 from streamsvc.rules.catalog.record import CatalogRecord
 
 
-def title_record_schema() -> dict:
-    """Return the JSON Schema 2020-12 of the record, without references."""
+def title_record_schemas() -> dict[str, dict]:
+    """Return {component: JSON Schema 2020-12} of the record as written and as read, without references."""
     (reference,), parts = msgspec.json.schema_components([CatalogRecord])
-    return _inline_references(reference, parts)
+    record = _inline_references(reference, parts)
+    stored = record | {
+        "description": "A title record as stored, with the title's id.",
+        "properties": {"id": {"type": "string"}} | record["properties"],
+        "required": ["id", *record["required"]],
+    }
+    return {"TitleRecord": record, "StoredTitleRecord": stored}
 
 
 def _inline_references(schema, definitions):
@@ -18,7 +24,8 @@ def _inline_references(schema, definitions):
         return schema
     if "$ref" in schema:
         return _inline_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {name: _inline_references(inner, definitions) for name, inner in schema.items()}
-
-
-TITLE_RECORD_BODY = {"required": True, "content": {"application/json": {"schema": title_record_schema()}}}
+    return {
+        name: _inline_references(inner, definitions)
+        for name, inner in schema.items()
+        if name != "default" and not (name == "title" and isinstance(inner, str))
+    }
