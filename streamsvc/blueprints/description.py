@@ -36,6 +36,8 @@ FIELD_TYPES = (
     (Percent, "number", None),
 )
 """(field class, type, format) of fields that marshmallow does not know."""
+LIST_PARAMETERS = {"limit": "Limit", "cursor": "Cursor", "include_total": "IncludeTotal"}
+"""{query parameter of lists: its component}"""
 WEBHOOKS = {
     "invoice.issued": (InvoiceEvent, "An invoice got its number."),
     "payment.succeeded": (PaymentEvent, "A payment succeeded."),
@@ -80,9 +82,7 @@ def complete_description(api) -> None:
             spec.components.schemas[name]["examples"] = [example]
             spec.components.example(name, {"value": example})
     for operation in list_operations(spec):
-        for parameter in operation["parameters"]:
-            if (name := parameter.get("name")) in examples["parameters"]:
-                parameter["example"] = examples["parameters"][name]
+        operation["parameters"] = [_complete_parameter(spec, p, examples) for p in operation["parameters"]]
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for media_type in [media_type for body in bodies for media_type in body.get("content", {}).values()]:
             name = media_type.get("schema", {}).get("$ref", "").rpartition("/")[2]
@@ -108,6 +108,25 @@ def _require_response_fields(api, in_requests: set[str]) -> None:
         if name in schemas and name not in in_requests and name != "Problem" and "properties" in schemas[name]:
             absent = getattr(schema_class, "sometimes_absent", ())
             schemas[name]["required"] = [field for field in schemas[name]["properties"] if field not in absent]
+
+
+def _complete_parameter(spec, parameter: dict, examples: dict) -> dict:
+    """Complete a query parameter: no null, which a query cannot express; an example; one component for all lists."""
+    if parameter.get("in") != "query":
+        return parameter
+    name, schema = parameter["name"], parameter["schema"]
+    if isinstance(schema.get("type"), list):
+        schema["type"] = next(kind for kind in schema["type"] if kind != "null")
+    if None in schema.get("enum", ()):
+        schema["enum"] = [value for value in schema["enum"] if value is not None]
+    if schema.get("default", "") is None:
+        del schema["default"]
+    if name in examples["parameters"]:
+        parameter["example"] = examples["parameters"][name]
+    if name not in LIST_PARAMETERS:
+        return parameter
+    shared = spec.components.parameters.setdefault(LIST_PARAMETERS[name], parameter)
+    return {"$ref": f"#/components/parameters/{LIST_PARAMETERS[name]}"} if shared == parameter else parameter
 
 
 def _describe_defaults(spec, in_requests: set[str]) -> None:

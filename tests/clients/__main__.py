@@ -40,7 +40,7 @@ def main() -> int:
         validate_recorded_exchanges(folder / "exchanges")
         database = databases.create_database("sqlite", folder, "clients")
         seed_demo(database)
-        with running_service(database, folder, **DEMO_SETTINGS | {"STREAMSVC_RATE_LIMITS": "off"}) as service:
+        with running_service(database, folder, **DEMO_SETTINGS) as service:
             url = f"http://127.0.0.1:{service.port}"
             walk_in_typescript(url)
             walk_in_python(url, folder / "client")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from streamsvc_client import AuthenticatedClient, Client
 from streamsvc_client.api.accounts import create_account
-from streamsvc_client.api.payment_methods import add_payment_method
+from streamsvc_client.api.payment_methods import create_payment_method
 from streamsvc_client.api.plans import list_plans
 from streamsvc_client.api.playback import send_heartbeat, start_playback, stop_stream
 from streamsvc_client.api.subscription_changes import cancel_subscription
@@ -33,7 +33,7 @@ assert refused.code == "email_taken", refused
 
 plans = list_plans.sync(client=client, country="DE", currency="EUR").items
 price = next(p for plan in plans for p in plan.prices if (p.currency, p.interval) == ("EUR", "month"))
-add_payment_method.sync(client=client, body=PaymentMethodIn(token="pm_card_visa"))
+create_payment_method.sync(client=client, body=PaymentMethodIn(token="pm_card_visa"))
 order = SubscriptionIn(price_id=price.id)
 subscription = create_subscription.sync(client=client, body=order, idempotency_key=f"order of {email}")
 assert subscription.status in ("active", "trialing"), subscription

@@ -105,5 +105,5 @@ def _read_json_body(request):
         return None
     try:
         return json.loads(stream.getvalue())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
