@@ -6,12 +6,13 @@ SIZES ?= 10000,100000
 SUBSCRIBERS ?= 100000
 PARTS ?= 1
 
-.PHONY: help install run test browser lint openapi bench torture simulate clean
+.PHONY: help install run test browser clients lint openapi bench torture simulate clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
 	@echo "make test     install the test requirements, run the tests on SQLite and PostgreSQL"
 	@echo "make browser  run the browser tests; requires Chromium (make test skips them without Playwright)"
+	@echo "make clients  check the API description with linters, validators and generated clients (some ten minutes)"
 	@echo "make install  create .venv with the streamsvc command"
 	@echo "make lint     check style"
 	@echo "make openapi  regenerate openapi.json from the code"
@@ -34,6 +35,10 @@ browser: .venv/installed-test
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is missing: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[e2e]'
 	$(BIN)/python -m pytest tests/sessions/test_passkeys_in_a_browser.py tests/service/test_storefront.py
+
+clients: .venv/installed-test
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clients]'
+	$(BIN)/python -m tests.clients
 
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .

@@ -4,7 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from streamsvc.schemas.admin.subscriptions import Percent
+from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
 from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
 from streamsvc.schemas.catalog.title_record import title_record_schemas
@@ -34,6 +34,7 @@ FIELD_TYPES = (
     (Day, "string", "date"),
     (MomentOrDay, "string", None),
     (Percent, "number", None),
+    (PercentIn, ["number", "string"], None),
 )
 """(field class, type, format) of fields that marshmallow does not know."""
 LIST_PARAMETERS = {"limit": "Limit", "cursor": "Cursor", "include_total": "IncludeTotal"}
@@ -51,6 +52,20 @@ WEBHOOK_HEADERS = {
     "webhook-signature": "`v1,` and the base64 HMAC-SHA-256 of `<webhook-id>.<webhook-timestamp>.<body>` under the "
     "endpoint's secret. During a rotation there are two, separated by a space.",
 }
+TEXT_EXAMPLES = {
+    "text/html": "<!doctype html>…",
+    "text/csv": "table,period,currency,opening_minor\nmrr,2026-03,EUR,0\n",
+    "text/tab-separated-values": "tconst\ttitleType\tprimaryTitle\ntt0111161\tmovie\tThe Shawshank Redemption\n",
+    "text/plain": 'streamsvc_requests_total{status="200"} 42\n',
+    "application/x-ndjson": '{"external_id": "tt0111161", "kind": "movie", "title": "The Shawshank Redemption"}\n',
+    "application/pdf": "%PDF-1.7 …",
+    "application/gzip": "(a compressed file)",
+    "application/zip": "(an archive of files)",
+    "application/ld+json": {"@context": "https://schema.org", "@type": "DataFeed", "dataFeedElement": []},
+    "application/json": {"titles": []},
+    "*/*": "(the file)",
+}
+"""{media type: an example}, where a body has no schema of its own."""
 EXAMPLES_FILE = Path(__file__).parent.parent / "data" / "api_examples.json"
 
 
@@ -80,19 +95,27 @@ def complete_description(api) -> None:
     for name, example in examples["schemas"].items():
         if name in spec.components.schemas:
             spec.components.schemas[name]["examples"] = [example]
-            spec.components.example(name, {"value": example})
+    for item in spec._paths.values():
+        for parameter in item.get("parameters", []):
+            _add_example(parameter, examples)
     for operation in list_operations(spec):
         operation["parameters"] = [_complete_parameter(spec, p, examples) for p in operation["parameters"]]
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
-        for media_type in [media_type for body in bodies for media_type in body.get("content", {}).values()]:
-            name = media_type.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        for kind, media_type in [item for body in bodies for item in body.get("content", {}).items()]:
+            name = media_type["schema"].get("$ref", "").rpartition("/")[2]
             if name in examples["schemas"]:
+                spec.components.examples[name] = {"value": examples["schemas"][name]}
                 media_type["examples"] = {name: {"$ref": f"#/components/examples/{name}"}}
+            elif not name and kind in TEXT_EXAMPLES:
+                media_type["example"] = TEXT_EXAMPLES[kind]
 
 
 @cache
 def load_examples() -> dict[str, dict]:
-    """Load the examples, recorded from real calls: `schemas` {component: value}, `parameters` {name: value}."""
+    """Load the examples, recorded from real calls.
+
+    `schemas` {component: value}, `parameters` {name, followed by its format if it has one: value}.
+    """
     return json.loads(EXAMPLES_FILE.read_text())
 
 
@@ -110,6 +133,13 @@ def _require_response_fields(api, in_requests: set[str]) -> None:
             schemas[name]["required"] = [field for field in schemas[name]["properties"] if field not in absent]
 
 
+def _add_example(parameter: dict, examples: dict) -> None:
+    name, value_format = parameter["name"], parameter["schema"].get("format")
+    key = f"{name} ({value_format})" if value_format else name
+    if key in examples["parameters"]:
+        parameter["example"] = examples["parameters"][key]
+
+
 def _complete_parameter(spec, parameter: dict, examples: dict) -> dict:
     """Complete a query parameter: no null, which a query cannot express; an example; one component for all lists."""
     if parameter.get("in") != "query":
@@ -121,8 +151,7 @@ def _complete_parameter(spec, parameter: dict, examples: dict) -> dict:
         schema["enum"] = [value for value in schema["enum"] if value is not None]
     if schema.get("default", "") is None:
         del schema["default"]
-    if name in examples["parameters"]:
-        parameter["example"] = examples["parameters"][name]
+    _add_example(parameter, examples)
     if name not in LIST_PARAMETERS:
         return parameter
     shared = spec.components.parameters.setdefault(LIST_PARAMETERS[name], parameter)

@@ -15,6 +15,7 @@ from streamsvc.rules.catalog.codes import COUNTRIES
 from streamsvc.rules.refusals.requests import Invalid
 
 MAX_BIGINT = 2**63 - 1
+DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 EMAIL_PATTERN = re.compile(
     r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?=.{4,255}$)([^\s@.\-<>][^\s@.<>]{0,62}\.)+[^\s@.\d<>][^\s@.<>]{1,62}"
 )
@@ -54,6 +55,21 @@ class Choice(Text):
 
     def __init__(self, *choices: str, **kwargs):
         super().__init__(max_length=100, validators=[validate.OneOf(choices)], **kwargs)
+
+
+class PrefixedId(fields.String):
+    """An id in a response with one of these prefixes: `PrefixedId("sub")` is `sub_` and 26 characters, see `new_id`."""
+
+    def __init__(self, *prefixes: str, metadata: dict | None = None, **kwargs):
+        pattern = f"^({'|'.join(prefixes)})_[0-9a-z]{{26}}$"
+        super().__init__(metadata={"pattern": pattern} | (metadata or {}), **kwargs)
+
+
+class OneOf(fields.String):
+    """A response field that has one of these values: `OneOf("open", "paid")`."""
+
+    def __init__(self, *values: str, **kwargs):
+        super().__init__(validate=validate.OneOf(values), **kwargs)
 
 
 class Int(fields.Integer):

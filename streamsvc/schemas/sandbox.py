@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Email, Moment, PageQuery, StrictSchema
+from streamsvc.schemas.base import Email, Moment, PageQuery, PrefixedId, StrictSchema
 
 
 class ClockIn(StrictSchema):
@@ -20,7 +20,7 @@ class EmailQuery(PageQuery):
 
 
 class EmailOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("eml", required=True)
     to = fields.String(required=True)
     kind = fields.String(required=True)
     subject = fields.String(required=True)

@@ -44,7 +44,7 @@ function check(content, key, value) {
 
 for (const name of readdirSync(folder))
   for await (const line of createInterface({ input: createReadStream(join(folder, name)) })) {
-    const exchange = JSON.parse(line);
+    const exchange = JSON.parse(line.replaceAll("NaN","null").replaceAll("Infinity","null"));
     const operation = operations.get(exchange.operation);
     const described = describedResponse(operation, exchange.status);
     if (exchange.response !== null)

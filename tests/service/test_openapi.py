@@ -4,11 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 from marshmallow import ValidationError
 from openapi_spec_validator import validate
 
+import streamsvc
 from streamsvc.schemas.base import FullMatch
+from streamsvc.security.authentication import VIEWER_ONLY, public
 
 COMMITTED_DOCUMENT = Path(__file__).parent.parent.parent / "openapi.json"
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -82,6 +85,117 @@ def test_every_property_has_a_type(document):
     ]
     typed = {"type", "$ref", "anyOf", "allOf", "oneOf", "enum"}
     assert not [name for name, schema in properties if not typed & schema.keys()]
+
+
+def bodies(operation):
+    """The media types of an operation's request and of its responses below 400."""
+    responses = [response for status, response in operation["responses"].items() if status[0] in "123"]
+    return [content for body in [operation.get("requestBody", {}), *responses] for content in media_types(body)]
+
+
+def parameters_of(item):
+    return [parameter for parameter in item.get("parameters", []) if "$ref" not in parameter]
+
+
+def media_types(body):
+    return body.get("content", {}).values()
+
+
+def test_every_body_and_every_parameter_has_an_example(document):
+    operations = list_operations(document)
+    assert not [key for key, o in operations.items() if not all({"example", "examples"} & m.keys() for m in bodies(o))]
+    paths = document["paths"].values()
+    parameters = [p for item in paths for o in [item, *item.values()] if isinstance(o, dict) for p in parameters_of(o)]
+    parameters += document["components"]["parameters"].values()
+    assert not {p["name"] for p in parameters if "example" not in p}
+
+
+def test_every_schema_has_an_example_that_it_allows(document):
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        if name == "Problem" or name.endswith("Problem"):
+            continue
+        validator = jsonschema_rs.Draft202012Validator(
+            {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}, validate_formats=True
+        )
+        for example in schema["examples"]:
+            validator.validate(example)
+
+
+def test_every_error_is_named_by_its_code(document):
+    """Each status has the codes that it may come with; each code has a schema and an example of its own."""
+    schemas, examples = document["components"]["schemas"], document["components"]["examples"]
+    codes = schemas["Problem"]["properties"]["code"]["x-extensible-enum"]
+    assert len(codes) > 60 and len(set(codes)) == len(codes)
+    for operation in list_operations(document).values():
+        for status, response in operation["responses"].items():
+            if status[0] not in "45":
+                continue
+            if "$ref" in response:
+                response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+            content = response["content"]["application/problem+json"]
+            refs = [r["$ref"].rpartition("/")[2] for r in content["schema"].get("oneOf", [content["schema"]])]
+            for name in refs:
+                (code,) = schemas[name]["allOf"][1]["properties"]["code"]["enum"]
+                assert code in codes and f"`{code}`" in response["description"]
+                assert examples[name]["value"]["code"] == code
+
+
+def test_every_operation_says_who_may_call_it(app, document):
+    """Public operations need nothing; of all others each alternative names a scheme, with scopes for operators."""
+    open_to_all = {key for key, o in list_operations(document).items() if o["security"] == []}
+    assert ("/v1/sessions", "post") in open_to_all and ("/v1/account", "get") not in open_to_all
+    for key, operation in list_operations(document).items():
+        view = next(v for v in app.view_functions.values() if is_view_of(v, operation))
+        access = getattr(view, "access", VIEWER_ONLY)
+        assert access.public == (key in open_to_all)
+        scopes = [scope for alternative in operation["security"] for scope in alternative.get("operator", [])]
+        assert scopes == ([access.scope] if access.scope else [])
+        has_cookie = any("cookie" in alternative for alternative in operation["security"])
+        assert has_cookie == access.viewer
+        has_csrf = any("csrf" in alternative for alternative in operation["security"])
+        assert has_csrf == (access.viewer and key[1] != "get")
+
+
+def is_view_of(view, operation):
+    documentation = getattr(view, "_apidoc", {}).get("manual_doc", {})
+    return documentation.get("operationId") == operation["operationId"]
+
+
+def test_headers_are_described_where_they_count(document):
+    operations = list_operations(document)
+    subscribe = operations["/v1/subscriptions", "post"]
+    assert {"$ref": "#/components/parameters/RequiredIdempotencyKey"} in subscribe["parameters"]
+    assert "Idempotency-Replayed" in subscribe["responses"]["201"]["headers"]
+    titles = operations["/v1/catalog/titles", "get"]
+    assert {"$ref": "#/components/parameters/IfNoneMatch"} in titles["parameters"]
+    assert "ETag" in titles["responses"]["200"]["headers"] and "ETag" in titles["responses"]["304"]["headers"]
+    patch = operations["/v1/admin/titles/{external_id}", "patch"]
+    assert {"$ref": "#/components/parameters/RequiredIfMatch"} in patch["parameters"]
+    assert "Retry-After" in operations["/v1/sessions", "post"]["responses"]["429"].get("headers", {"Retry-After": 0})
+    without_id = [
+        key
+        for key, o in operations.items()
+        for response in o["responses"].values()
+        if "$ref" not in response and "X-Request-Id" not in response["headers"]
+    ]
+    assert not without_id
+
+
+def test_webhooks_are_described_and_deliveries_match(app, document):
+    """Each kind of event that the code publishes has its webhook."""
+    sources = "".join(path.read_text() for path in (Path(streamsvc.__file__).parent / "operations").rglob("*.py"))
+    published = set(re.findall(r'publish_event\("([a-z.]+)"', sources))
+    assert {"invoice.issued", "subscription.changed"} <= published
+    assert published <= set(document["webhooks"])
+    assert 'publish_event(f"payment.{payment.status}"' in sources
+
+
+def test_a_response_that_is_not_described_fails_the_test(client, monkeypatch):
+    """The test client holds each response against the description."""
+    monkeypatch.setitem(client.application.view_functions, "health.get_liveness", public(lambda: {"status": 1}))
+    with pytest.raises(AssertionError, match="1 is not of type"):
+        client.get("/livez")
 
 
 def test_an_unchanged_document_is_304(client):

@@ -89,7 +89,7 @@ def record_exchange(operation: dict, path_values: dict, response, problem: str |
         "status": response.status_code,
         "type": response.mimetype,
         "parameters": path_values | dict(request.args),
-        "request": _read_json_body(request),
+        "request": _read_json_body(request) if response.status_code < 300 else None,
         "response": response.get_json(silent=True),
         "headers": sorted(response.headers.keys()),
         "problem": problem,

@@ -23,7 +23,7 @@ ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
 FILE_BODY = {
     "required": True,
     "content": {
-        media: {"schema": {"type": "string", "format": "binary"}}
+        media: {"schema": {"type": "object"} if media == "application/json" else {"type": "string", "format": "binary"}}
         for media in (
             "application/x-ndjson",
             "text/csv",

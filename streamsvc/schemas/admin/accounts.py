@@ -10,6 +10,7 @@ from streamsvc.schemas.base import (
     Language,
     Moment,
     PageQuery,
+    PrefixedId,
     StrictSchema,
     Text,
     TimeZone,
@@ -66,7 +67,7 @@ class AuditEventOut(StrictSchema):
     seq = fields.Integer(required=True)
     at = Moment(required=True)
     action = fields.String(required=True)
-    account_id = fields.String(required=True, allow_none=True)
+    account_id = PrefixedId("acc", required=True, allow_none=True)
     actor = fields.String(required=True, allow_none=True)
     details = fields.Dict(required=True, allow_none=True)
     details_digest = fields.String(required=True)

@@ -3,7 +3,7 @@
 from marshmallow import fields, validate
 
 from streamsvc.rules.roles import SCOPES
-from streamsvc.schemas.base import Choice, Moment, StrictSchema, Text
+from streamsvc.schemas.base import Choice, Moment, PrefixedId, StrictSchema, Text
 
 
 class NewApiKey(StrictSchema):
@@ -13,7 +13,7 @@ class NewApiKey(StrictSchema):
 
 
 class ApiKeyOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("key", required=True)
     name = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
     created_at = Moment(required=True)

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Choice, Moment, QueryBool, QueryInt, StrictSchema, page_of
+from streamsvc.schemas.base import Choice, Moment, OneOf, PrefixedId, QueryBool, QueryInt, StrictSchema, page_of
 
 IMPORT_FORMATS = ("ndjson", "csv", "imdb", "roku")
 
@@ -31,9 +31,9 @@ class ImportQuery(StrictSchema):
 
 
 class ImportOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("imp", required=True)
     status = fields.String(required=True, validate=validate.OneOf(("queued", "running", "done", "failed")))
-    format = fields.String(required=True)
+    format = OneOf(*IMPORT_FORMATS, required=True)
     dry_run = fields.Boolean(required=True)
     remove_missing = fields.Boolean(required=True)
     lines_done = fields.Integer(required=True)
@@ -56,7 +56,7 @@ class RejectionOut(StrictSchema):
 
 
 class TitleWithIssue(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("ttl", required=True)
     external_id = fields.String(required=True)
     title = fields.String(required=True)
     year = fields.Integer(required=True, allow_none=True)

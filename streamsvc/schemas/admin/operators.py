@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.rules.roles import ROLES
-from streamsvc.schemas.base import Choice, Email, Moment, Pattern, StrictSchema, Text
+from streamsvc.schemas.base import Choice, Email, Moment, OneOf, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import Password
 
 SIX_DIGITS = ("[0-9]{6}", "Must be six digits.")
@@ -20,10 +20,10 @@ class NewOperatorSession(StrictSchema):
 
 
 class OperatorOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("opr", required=True)
     email = fields.String(required=True)
     name = fields.String(required=True)
-    role = fields.String(required=True)
+    role = OneOf(*ROLES, required=True)
     status = Choice("active", "disabled", "removed", required=True)
     enrolled = fields.Boolean(
         required=True, metadata={"description": "False until the operator has set a password and an authenticator."}
@@ -32,7 +32,7 @@ class OperatorOut(StrictSchema):
 
 
 class OperatorSessionOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("ose", required=True)
     created_at = Moment(required=True)
     authenticated_at = Moment(required=True)
     last_seen_at = Moment(required=True)
@@ -48,7 +48,7 @@ class CurrentOperator(StrictSchema):
     `write_scopes` are the scopes with full access, `read_scopes` those with read-only access.
     """
 
-    id = fields.String(required=True)
+    id = PrefixedId("opr", required=True)
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
@@ -57,7 +57,7 @@ class CurrentOperator(StrictSchema):
 
 
 class OperatorSessionPeriod(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("ose", required=True)
     created_at = Moment(required=True)
     authenticated_at = Moment(required=True)
     expires_at = Moment(required=True)
@@ -106,7 +106,7 @@ class InvitedOperator(StrictSchema):
 
     email = fields.String(required=True)
     name = fields.String(required=True)
-    role = fields.String(required=True)
+    role = OneOf(*ROLES, required=True)
     secret = fields.String(required=True, metadata={"description": "Base32, for an authenticator app."})
     otpauth_uri = fields.String(required=True, metadata={"description": "The secret as a URI, for a QR code."})
 
@@ -123,6 +123,6 @@ class NewImpersonation(StrictSchema):
 
 
 class ImpersonationOut(StrictSchema):
-    session_id = fields.String(required=True)
+    session_id = PrefixedId("ses", required=True)
     token = fields.String(required=True, metadata={"description": "A read-only viewer token. Returned only once."})
     expires_at = Moment(required=True)

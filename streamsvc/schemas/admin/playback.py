@@ -2,10 +2,18 @@
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Choice, Country, Day, Moment, PageQuery, StrictSchema, page_of
+from streamsvc.schemas.base import (
+    DEVICE_KINDS,
+    Choice,
+    Country,
+    Day,
+    Moment,
+    PageQuery,
+    PrefixedId,
+    StrictSchema,
+    page_of,
+)
 from streamsvc.schemas.playback.playback import Id, StreamOut
-
-DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
 
 
 class ExplainIn(StrictSchema):
@@ -37,7 +45,7 @@ class CheckOut(StrictSchema):
 class ExplainedFactsOut(StrictSchema):
     at = Moment(required=True)
     country = fields.String(required=True, allow_none=True)
-    profile_id = fields.String(required=True, allow_none=True)
+    profile_id = PrefixedId("pro", required=True, allow_none=True)
     max_age = fields.Integer(required=True, allow_none=True)
     subscription_status = fields.String(required=True, allow_none=True)
     plan = fields.String(required=True, allow_none=True)
@@ -58,7 +66,7 @@ class StreamsQuery(PageQuery):
 
 
 class AdminStreamOut(StreamOut):
-    account_id = fields.String(required=True)
+    account_id = PrefixedId("acc", required=True)
     country = fields.String(required=True, allow_none=True)
 
 
@@ -95,7 +103,7 @@ class UsageDayOut(UsageNumbersOut):
 
 
 class UsageTitleOut(UsageNumbersOut):
-    title_id = fields.String(required=True)
+    title_id = PrefixedId("ttl", required=True)
     title = fields.String(required=True, allow_none=True)
 
 

@@ -13,7 +13,9 @@ from streamsvc.schemas.base import (
     Day,
     Int,
     Moment,
+    OneOf,
     PageQuery,
+    PrefixedId,
     QueryBool,
     Slug,
     StrictSchema,
@@ -42,8 +44,12 @@ class Percent(fields.Field):
         return int(percent * PPM_PER_PERCENT)
 
 
+class PercentIn(Percent):
+    """A percentage in a request: a number, or its decimal digits as text."""
+
+
 class CouponIn(StrictSchema):
-    percent_off = Percent(load_default=None, allow_none=True)
+    percent_off = PercentIn(load_default=None, allow_none=True)
     amount_off_minor = Money(minimum=1, load_default=None, allow_none=True)
     currency = Currency(load_default=None, allow_none=True)
     duration = Choice("once", "repeating", "forever", required=True)
@@ -78,15 +84,15 @@ class CouponIn(StrictSchema):
 
 
 class CouponAdminOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("cou")
     code = fields.String()
     percent_off = Percent(attribute="percent_ppm", allow_none=True)
     amount_off_minor = fields.Integer(allow_none=True)
     currency = fields.String(allow_none=True)
-    duration = fields.String()
+    duration = OneOf("once", "repeating", "forever")
     periods = fields.Integer(allow_none=True)
     plans = fields.List(fields.String(), allow_none=True)
-    audience = fields.String()
+    audience = OneOf("anyone", "new", "returning")
     combines = fields.Boolean()
     max_per_account = fields.Integer(allow_none=True)
     max_redemptions = fields.Integer(allow_none=True)
@@ -108,7 +114,7 @@ class GiftCodesIn(StrictSchema):
 
 
 class TaxRateIn(StrictSchema):
-    percent = Percent(required=True)
+    percent = PercentIn(required=True)
     name = Text(required=True)
 
 
@@ -150,7 +156,7 @@ class SubscriptionsQuery(PageQuery):
 
 
 class AdminSubscriptionOut(SubscriptionOut):
-    account_id = fields.String()
+    account_id = PrefixedId("acc")
     parked_at = Moment(
         attribute="billing_held_at",
         allow_none=True,
@@ -223,11 +229,11 @@ class RefundIn(StrictSchema):
 
 
 class RefundOut(StrictSchema):
-    id = fields.String()
-    payment_id = fields.String()
-    invoice_id = fields.String()
-    credit_note_id = fields.String(allow_none=True)
-    status = fields.String()
+    id = PrefixedId("ref")
+    payment_id = PrefixedId("pay")
+    invoice_id = PrefixedId("inv")
+    credit_note_id = PrefixedId("crn", allow_none=True)
+    status = OneOf("pending", "unknown", "succeeded", "failed")
     currency = fields.String()
     amount_minor = fields.Integer()
     reason = fields.String(allow_none=True)
@@ -248,7 +254,7 @@ class PriceMigrationIn(StrictSchema):
 class PriceMigrationOut(PriceMigrationIn):
     """`effective` is the date after the days of notice."""
 
-    id = fields.String()
+    id = PrefixedId("mig")
     created_at = Moment()
     withdrawn_at = Moment(allow_none=True)
 

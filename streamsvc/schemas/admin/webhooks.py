@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Day, Moment, PageQuery, Pattern, StrictSchema, Text
+from streamsvc.schemas.base import Day, Moment, OneOf, PageQuery, Pattern, PrefixedId, StrictSchema, Text
 
 
 class WebhookEndpointIn(StrictSchema):
@@ -11,7 +11,7 @@ class WebhookEndpointIn(StrictSchema):
 
 
 class WebhookEndpointOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("whe")
     url = fields.String()
     kinds = fields.List(fields.String(), allow_none=True)
     created_at = Moment()
@@ -23,10 +23,10 @@ class NewWebhookEndpointOut(WebhookEndpointOut):
 
 
 class WebhookDeliveryOut(StrictSchema):
-    id = fields.String()
-    endpoint_id = fields.String()
-    event_id = fields.String()
-    status = fields.String()
+    id = PrefixedId("whd")
+    endpoint_id = PrefixedId("whe")
+    event_id = PrefixedId("evt")
+    status = OneOf("pending", "delivered", "failed")
     attempts = fields.Integer()
     response_status = fields.Integer(allow_none=True)
     error = fields.String(allow_none=True)
@@ -40,9 +40,9 @@ class WebhookDeliveryQuery(PageQuery):
 
 
 class EventOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("evt")
     kind = fields.String()
-    account_id = fields.String(allow_none=True)
+    account_id = PrefixedId("acc", allow_none=True)
     data = fields.Dict()
     at = Moment()
 

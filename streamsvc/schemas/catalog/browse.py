@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Choice, PageQuery, Slug, StrictSchema, Text, page_of
+from streamsvc.schemas.base import Choice, PageQuery, PrefixedId, Slug, StrictSchema, Text, page_of
 from streamsvc.schemas.catalog.titles import Locale, TitleCard
 
 ROW_KINDS = ("continue", "next_up", "because", "collection", "new", "popular")
@@ -43,13 +43,13 @@ class PersonCredit(StrictSchema):
 
 
 class PersonOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("per", required=True)
     name = fields.String(required=True)
     credits = fields.List(fields.Nested(PersonCredit), required=True)
 
 
 class CollectionOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("col", required=True)
     code = fields.String(required=True)
     title = fields.String(required=True)
 
@@ -69,7 +69,7 @@ class HomeItem(TitleCard):
     """A title; in rows of kind `continue` and `next_up` also the item to resume, its episode and its progress."""
 
     sometimes_absent = ("item_id", "episode", "progress")
-    item_id = fields.String()
+    item_id = PrefixedId("epi", "ttl")
     episode = fields.Dict(allow_none=True)
     progress = fields.Dict(allow_none=True)
 
@@ -100,7 +100,7 @@ class CollectionIn(StrictSchema):
 class CollectionDefinition(CollectionIn):
     """A collection as its operator defined it; its titles by external id."""
 
-    id = fields.String(required=True)
+    id = PrefixedId("col", required=True)
     code = fields.String(required=True)
 
 

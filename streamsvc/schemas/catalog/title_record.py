@@ -9,11 +9,12 @@ def title_record_schemas() -> dict[str, dict]:
     """Return {component: JSON Schema 2020-12} of the record as written and as read, without references."""
     (reference,), parts = msgspec.json.schema_components([CatalogRecord])
     record = _inline_references(reference, parts)
+    record["properties"] = {"id": {"type": "string"}} | record["properties"]
     stored = record | {
         "description": "A title record as stored, with the title's id.",
-        "properties": {"id": {"type": "string"}} | record["properties"],
         "required": ["id", *record["required"]],
     }
+    record["required"].remove("external_id")  # the URL has it; if sent, it must be the same. `id` is ignored
     return {"TitleRecord": record, "StoredTitleRecord": stored}
 
 

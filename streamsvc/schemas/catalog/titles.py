@@ -3,7 +3,18 @@
 from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
-from streamsvc.schemas.base import Choice, Country, PageQuery, QueryInt, ShortListQuery, StrictSchema, Text, page_of
+from streamsvc.schemas.base import (
+    Choice,
+    Country,
+    OneOf,
+    PageQuery,
+    PrefixedId,
+    QueryInt,
+    ShortListQuery,
+    StrictSchema,
+    Text,
+    page_of,
+)
 
 MAX_IDS = 100
 
@@ -97,7 +108,7 @@ class Artwork(StrictSchema):
 class TitleCard(StrictSchema):
     """A title in a list, the same for every viewer who may see it."""
 
-    id = fields.String(required=True)
+    id = PrefixedId("ttl", required=True)
     kind = fields.String(required=True, validate=validate.OneOf(("movie", "series")))
     title = fields.String(required=True)
     original_title = fields.String(required=True, allow_none=True)
@@ -113,7 +124,7 @@ class TitleCard(StrictSchema):
 
 
 class TitleCredit(StrictSchema):
-    person_id = fields.String(required=True)
+    person_id = PrefixedId("per", required=True)
     name = fields.String(required=True)
     role = fields.String(required=True)
     character = fields.String(required=True, allow_none=True)
@@ -140,8 +151,8 @@ class Extra(StrictSchema):
 
 
 class Episode(StrictSchema):
-    id = fields.String(required=True)
-    title_id = fields.String(required=True)
+    id = PrefixedId("epi", required=True)
+    title_id = PrefixedId("ttl", required=True)
     season = fields.Integer(required=True)
     number = fields.Integer(required=True)
     title = fields.String(required=True, allow_none=True)
@@ -157,7 +168,7 @@ class EpisodeDetail(Episode):
 
 
 class Season(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("sea", required=True)
     number = fields.Integer(required=True)
     title = fields.String(required=True, allow_none=True)
     episode_count = fields.Integer(required=True)
@@ -183,11 +194,11 @@ class SearchHit(TitleCard):
 
 
 class Suggestion(StrictSchema):
-    id = fields.String(required=True)
-    kind = fields.String(required=True)
+    id = PrefixedId("ttl", required=True)
+    kind = OneOf("movie", "series", required=True)
     title = fields.String(required=True)
     year = fields.Integer(required=True, allow_none=True)
-    match = fields.String(required=True)
+    match = OneOf("exact", "prefix", "words", "fuzzy", required=True)
 
 
 class Suggestions(StrictSchema):

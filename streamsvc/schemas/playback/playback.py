@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.rules.playback.stream_rules import STATES
-from streamsvc.schemas.base import Choice, Int, Moment, StrictSchema, Text, page_of
+from streamsvc.schemas.base import DEVICE_KINDS, Choice, Int, Moment, OneOf, PrefixedId, StrictSchema, Text, page_of
 
 MAX_POSITION_S = 10_000_000
 
@@ -68,12 +68,12 @@ class StreamLimitsOut(StrictSchema):
 
 
 class CmcdOut(StrictSchema):
-    sid = fields.String(required=True)
-    cid = fields.String(required=True)
+    sid = PrefixedId("str", required=True)
+    cid = PrefixedId("epi", "ttl", required=True)
 
 
 class PlaybackOut(StrictSchema):
-    stream_id = fields.String(required=True)
+    stream_id = PrefixedId("str", required=True)
     manifests = fields.List(fields.Nested(ManifestOut), required=True)
     grant = fields.Nested(GrantOut, required=True)
     resume_s = fields.Integer(required=True)
@@ -94,18 +94,18 @@ class HeartbeatOut(StrictSchema):
 
 
 class StreamDeviceOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("dev", required=True)
     name = fields.String(required=True, allow_none=True)
-    kind = fields.String(required=True, allow_none=True)
+    kind = OneOf(*DEVICE_KINDS, required=True, allow_none=True)
 
 
 class StreamOut(StrictSchema):
-    stream_id = fields.String(required=True)
-    item_id = fields.String(required=True)
-    title_id = fields.String(required=True)
-    profile_id = fields.String(required=True, allow_none=True)
+    stream_id = PrefixedId("str", required=True)
+    item_id = PrefixedId("ttl", required=True)
+    title_id = PrefixedId("ttl", required=True)
+    profile_id = PrefixedId("pro", required=True, allow_none=True)
     device = fields.Nested(StreamDeviceOut, required=True)
-    state = fields.String(required=True)
+    state = OneOf(*STATES, required=True)
     position_s = fields.Integer(required=True)
     started_at = Moment(required=True)
     seen_at = Moment(required=True)

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from streamsvc.schemas.base import Bool, Choice, Int, Moment, StrictSchema, page_of
+from streamsvc.schemas.base import Bool, Choice, Int, Moment, PrefixedId, StrictSchema, page_of
 from streamsvc.schemas.catalog.titles import Ids, TitleCard
 from streamsvc.schemas.playback.playback import MAX_POSITION_S, Id
 
@@ -31,8 +31,8 @@ class ProgressBatchIn(StrictSchema):
 
 
 class ProgressOut(StrictSchema):
-    item_id = fields.String(required=True)
-    title_id = fields.String(required=True)
+    item_id = PrefixedId("epi", "ttl", required=True)
+    title_id = PrefixedId("ttl", required=True)
     position_s = fields.Integer(required=True)
     duration_s = fields.Integer(required=True, allow_none=True)
     resume_s = fields.Integer(
@@ -55,7 +55,7 @@ class ProgressBatchOut(StrictSchema):
 
 
 class EpisodeOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("epi", required=True)
     season = fields.Integer(required=True)
     number = fields.Integer(required=True)
     title = fields.String(allow_none=True, required=True)
@@ -65,14 +65,14 @@ class EpisodeOut(StrictSchema):
 class WatchedItemOut(StrictSchema):
     """A title in one of the profile's own rows."""
 
-    item_id = fields.String(required=True)
+    item_id = PrefixedId("epi", "ttl", required=True)
     title = fields.Nested(TitleCard, required=True)
     episode = fields.Nested(EpisodeOut, allow_none=True, required=True)
     progress = fields.Nested(ProgressOut, allow_none=True, required=True)
 
 
 class WatchlistItemOut(StrictSchema):
-    item_id = fields.String(required=True)
+    item_id = PrefixedId("ttl", required=True)
     title = fields.Nested(TitleCard, required=True)
     added_at = Moment(required=True)
 

@@ -3,7 +3,18 @@
 from marshmallow import fields
 
 from streamsvc.rules.sign_in.passwords import MAX_PASSWORD_BYTES
-from streamsvc.schemas.base import Bool, Country, Email, Language, Moment, StrictSchema, Text, TimeZone
+from streamsvc.schemas.base import (
+    Bool,
+    Country,
+    Email,
+    Language,
+    Moment,
+    OneOf,
+    PrefixedId,
+    StrictSchema,
+    Text,
+    TimeZone,
+)
 from streamsvc.schemas.sessions.devices import DeviceIn
 
 
@@ -34,7 +45,7 @@ class AccountPatch(StrictSchema):
 
 
 class AccountOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("acc", required=True)
     email = fields.String(required=True)
     email_verified = fields.Boolean(required=True)
     name = fields.String(required=True, allow_none=True)
@@ -67,4 +78,4 @@ class PasswordReset(StrictSchema):
 class Accepted(StrictSchema):
     """Confirms that a request was accepted. Any result arrives by email."""
 
-    status = fields.String(required=True)
+    status = OneOf("accepted", required=True)

@@ -2,9 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Choice, Moment, StrictSchema, Text
-
-DEVICE_KINDS = ("web", "phone", "tablet", "tv", "console", "other")
+from streamsvc.schemas.base import DEVICE_KINDS, Bool, Choice, Moment, PrefixedId, StrictSchema, Text
 
 
 class NewDevice(StrictSchema):
@@ -41,7 +39,7 @@ class DeviceSummary(StrictSchema):
 
 
 class SessionDevice(DeviceSummary):
-    id = fields.String(required=True)
+    id = PrefixedId("dev", required=True)
 
 
 class DevicePatch(StrictSchema):
@@ -49,7 +47,7 @@ class DevicePatch(StrictSchema):
 
 
 class DeviceOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("dev", required=True)
     name = fields.String(required=True)
     kind = Choice(*DEVICE_KINDS, required=True)
     created_at = Moment(required=True)

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Country, Language, Moment, StrictSchema, Text, TimeZone
+from streamsvc.schemas.base import Bool, Country, Language, Moment, PrefixedId, StrictSchema, Text, TimeZone
 from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
 
@@ -61,7 +61,7 @@ class OidcSignIn(SignInCompletion, ProviderResponse):
 
 
 class IdentityOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("idn", required=True)
     provider = fields.String(required=True)
     email = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Choice, Moment, Pattern, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Moment, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.sessions.magic_links import SignInCompletion
 
 MAX_ENCODED_LENGTH = 64 * 1024
@@ -67,7 +67,7 @@ class NewPasskey(StrictSchema):
 
 
 class PasskeyOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("pky", required=True)
     name = fields.String(required=True)
     created_at = Moment(required=True)
     last_used_at = Moment(required=True, allow_none=True)

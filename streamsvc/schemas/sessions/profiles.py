@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, PrefixedId, StrictSchema, Text
 
 
 class Pin(Pattern):
@@ -35,7 +35,7 @@ class PinIn(StrictSchema):
 
 
 class ProfileOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("pro", required=True)
     name = fields.String(required=True)
     avatar = fields.String(required=True, allow_none=True)
     language = fields.String(required=True, allow_none=True)

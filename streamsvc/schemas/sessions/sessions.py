@@ -2,7 +2,7 @@
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, StrictSchema, Text
+from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, PrefixedId, StrictSchema, Text
 from streamsvc.schemas.sessions.accounts import AccountOut, Password
 from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustOut, DeviceTrustRequest, SessionDevice
 from streamsvc.schemas.sessions.passkeys import AssertionCredential
@@ -29,9 +29,9 @@ class SessionPatch(StrictSchema):
 
 
 class SessionOut(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("ses", required=True)
     device = fields.Nested(SessionDevice(), required=True)
-    profile_id = fields.String(required=True, allow_none=True)
+    profile_id = PrefixedId("pro", required=True, allow_none=True)
     created_at = Moment(required=True)
     authenticated_at = Moment(required=True)
     last_seen_at = Moment(required=True)
@@ -42,7 +42,7 @@ class SessionOut(StrictSchema):
 class Impersonation(StrictSchema):
     """The operator behind a read-only support session, and the reason."""
 
-    operator = fields.String(required=True)
+    operator = PrefixedId("key", "opr", required=True)
     reason = fields.String(required=True)
 
 
@@ -61,10 +61,10 @@ class SessionPeriod(StrictSchema):
 
 
 class LiveSubscription(StrictSchema):
-    id = fields.String(required=True)
+    id = PrefixedId("sub", required=True)
     status = Choice("incomplete", "trialing", "active", "past_due", "paused", required=True)
     plan = fields.String(required=True)
-    price_id = fields.String(required=True)
+    price_id = PrefixedId("pri", required=True)
     period = fields.Nested(SessionPeriod(), required=True)
     trial_end = fields.String(required=True, allow_none=True)
     cancel_at = fields.String(required=True, allow_none=True)

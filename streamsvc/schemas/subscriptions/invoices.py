@@ -2,16 +2,16 @@
 
 from marshmallow import fields
 
-from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, StrictSchema, Text, page_of
+from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, OneOf, PrefixedId, StrictSchema, Text, page_of
 from streamsvc.schemas.subscriptions.subscriptions import Money, PeriodOut
 
 
 class LineOut(StrictSchema):
     sometimes_absent = ("id", "price_id", "period", "days", "full_days", "cause")
-    id = fields.String()
-    kind = fields.String()
+    id = PrefixedId("lin")
+    kind = OneOf("charge", "credit", "trial", "discount", "one_off")
     description = fields.String()
-    price_id = fields.String(allow_none=True)
+    price_id = PrefixedId("pri", allow_none=True)
     period = fields.Nested(PeriodOut, allow_none=True)
     quantity = fields.Integer()
     amount_minor = fields.Integer()
@@ -28,10 +28,10 @@ class LineOut(StrictSchema):
 
 
 class PaymentOut(StrictSchema):
-    id = fields.String()
-    invoice_id = fields.String()
-    payment_method_id = fields.String()
-    status = fields.String()
+    id = PrefixedId("pay")
+    invoice_id = PrefixedId("inv")
+    payment_method_id = PrefixedId("pme")
+    status = OneOf("pending", "unknown", "requires_action", "succeeded", "failed", "disputed")
     currency = fields.String()
     amount_minor = fields.Integer()
     refunded_minor = fields.Integer()
@@ -43,15 +43,15 @@ class PaymentOut(StrictSchema):
 
 
 class CreditNoteLineOut(StrictSchema):
-    line_id = fields.String()
+    line_id = PrefixedId("lin")
     net_minor = fields.Integer()
     tax_minor = fields.Integer()
 
 
 class CreditNoteOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("crn")
     number = fields.String()
-    invoice_id = fields.String()
+    invoice_id = PrefixedId("inv")
     currency = fields.String()
     reason = fields.String(allow_none=True)
     net_minor = fields.Integer()
@@ -62,11 +62,11 @@ class CreditNoteOut(StrictSchema):
 
 
 class InvoiceOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("inv")
     number = fields.String(allow_none=True)
-    status = fields.String()
+    status = OneOf("draft", "open", "paid", "void", "uncollectible")
     reason = fields.String()
-    subscription_id = fields.String(allow_none=True)
+    subscription_id = PrefixedId("sub", allow_none=True)
     currency = fields.String()
     lines = fields.List(fields.Nested(LineOut))
     subtotal_minor = fields.Integer()
@@ -147,11 +147,11 @@ class PreviewOut(InvoiceOut):
 
 
 class CreditEntryOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("led")
     kind = fields.String()
     amount_minor = fields.Integer()
     currency = fields.String()
-    invoice_id = fields.String(allow_none=True)
+    invoice_id = PrefixedId("inv", allow_none=True)
     note = fields.String(allow_none=True)
     at = Moment()
 
@@ -176,7 +176,7 @@ class CouponOut(StrictSchema):
     percent_off = fields.Float(allow_none=True)
     amount_off_minor = fields.Integer(allow_none=True)
     currency = fields.String(allow_none=True)
-    duration = fields.String()
+    duration = OneOf("once", "repeating", "forever")
     periods = fields.Integer(allow_none=True)
 
 
@@ -196,7 +196,7 @@ class TaxIdOut(StrictSchema):
     """`reverse_charge`: whether invoices issued now leave the tax to the customer."""
 
     number = fields.String()
-    status = fields.String()
+    status = OneOf("unchecked", "valid", "invalid")
     checked_at = Moment(allow_none=True)
     reverse_charge = fields.Boolean()
 
@@ -239,8 +239,8 @@ class SandboxDisputeIn(StrictSchema):
 
 
 class SandboxChargeOut(StrictSchema):
-    id = fields.String()
-    key = fields.String()
+    id = PrefixedId("ch")
+    key = PrefixedId("pay", "ref")
     kind = fields.String()
     method = fields.String()
     currency = fields.String()

@@ -2,6 +2,7 @@
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from streamsvc.rules.billing.access import STATUSES
 from streamsvc.schemas.base import (
     Bool,
     Choice,
@@ -11,7 +12,9 @@ from streamsvc.schemas.base import (
     Int,
     Moment,
     MomentOrDay,
+    OneOf,
     PageQuery,
+    PrefixedId,
     Slug,
     StrictSchema,
     Text,
@@ -66,14 +69,14 @@ class PlanIn(StrictSchema):
 
 
 class PriceOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("pri")
     currency = fields.String()
     amount_minor = fields.Integer()
-    interval = fields.String()
+    interval = OneOf("day", "week", "month", "year")
     interval_count = fields.Integer()
     trial_days = fields.Integer()
     intro = fields.Nested(Intro, allow_none=True)
-    tax = fields.String()
+    tax = OneOf("inclusive", "exclusive")
     countries = fields.List(fields.String(), allow_none=True)
 
 
@@ -105,7 +108,7 @@ class PaymentSetupOut(StrictSchema):
 
 
 class PaymentMethodOut(StrictSchema):
-    id = fields.String()
+    id = PrefixedId("pme")
     kind = fields.String()
     brand = fields.String(allow_none=True)
     last4 = fields.String(allow_none=True)
@@ -148,7 +151,7 @@ class PeriodOut(StrictSchema):
 
 
 class PendingChange(StrictSchema):
-    price_id = fields.String()
+    price_id = PrefixedId("pri")
     effective = Day()
 
 
@@ -157,7 +160,7 @@ class DiscountOut(StrictSchema):
     percent_off = fields.Float(allow_none=True)
     amount_off_minor = fields.Integer(allow_none=True)
     currency = fields.String(allow_none=True)
-    duration = fields.String()
+    duration = OneOf("once", "repeating", "forever")
     periods = fields.Integer(allow_none=True)
     periods_used = fields.Integer()
 
@@ -169,8 +172,8 @@ class AddonOut(StrictSchema):
 
 
 class SubscriptionOut(StrictSchema):
-    id = fields.String()
-    status = fields.String()
+    id = PrefixedId("sub")
+    status = OneOf(*STATUSES)
     plan = fields.Nested(PlanSummaryOut)
     price = fields.Nested(PriceOut)
     anchor_day = fields.Integer(allow_none=True)
@@ -193,8 +196,8 @@ class SubscriptionOut(StrictSchema):
     discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
     discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order in which they apply."})
     addons = fields.List(fields.Nested(AddonOut))
-    payment_method_id = fields.String(allow_none=True)
-    latest_invoice_id = fields.String(allow_none=True)
+    payment_method_id = PrefixedId("pme", allow_none=True)
+    latest_invoice_id = PrefixedId("inv", allow_none=True)
     created_at = Moment()
 
 
