@@ -3,10 +3,12 @@
 from marshmallow import INCLUDE, Schema
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import TITLE
 from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.titles import editing
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.catalog.title_record import TITLE_RECORD_BODY
 from streamsvc.security.authentication import operator_only
@@ -28,6 +30,7 @@ class TitleRecordBody(Schema):
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.doc(requestBody=TITLE_RECORD_BODY)
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
+@audited(TITLE, "external_id")
 def replace_title(body, external_id):
     """Create or replace a title.
 
@@ -44,6 +47,7 @@ def replace_title(body, external_id):
 @operator_only("catalog")
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.response(200, TitleRecordBody, description="The stored record, with the title's id.")
+@audited(TITLE, "external_id")
 def update_title(body, external_id):
     """Update a title.
 
@@ -75,6 +79,7 @@ def get_title_record(external_id):
 @bp.route("/<path:external_id>", methods=["DELETE"])
 @operator_only("catalog")
 @bp.response(204)
+@audited(TITLE, "external_id")
 def delete_title(external_id):
     """Remove a title from the catalogue.
 

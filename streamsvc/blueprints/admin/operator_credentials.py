@@ -1,8 +1,10 @@
 """The signed-in operator's own password, authenticator and recovery codes."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import OPERATOR
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.operators import credentials
+from streamsvc.operations.outbox.audited_changes import audited, own_id
 from streamsvc.schemas.admin.operators import OperatorPasswordChange, OperatorTotpCode
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpSecret
 from streamsvc.security import password_hashing
@@ -21,6 +23,7 @@ bp = Blueprint(
 @bp.arguments(OperatorPasswordChange)
 @human_operator_only
 @bp.response(204)
+@audited(OPERATOR, own_id, "authn_password_change")
 def change_operator_password(body):
     """Change your operator password.
 
@@ -38,6 +41,7 @@ def change_operator_password(body):
 @bp.route("/totp", methods=["POST"])
 @human_operator_only
 @bp.response(201, TotpSecret)
+@audited(OPERATOR, own_id)
 def start_operator_totp():
     """Start replacing your operator authenticator.
 
@@ -54,6 +58,7 @@ def start_operator_totp():
 @bp.arguments(OperatorTotpCode)
 @human_operator_only
 @bp.response(200, RecoveryCodes)
+@audited(OPERATOR, own_id, "authn_factor_added")
 def confirm_operator_totp(body):
     """Confirm your new operator authenticator with a code.
 
@@ -71,6 +76,7 @@ def confirm_operator_totp(body):
 @bp.route("/recovery-codes", methods=["PUT"])
 @human_operator_only
 @bp.response(200, RecoveryCodes)
+@audited(OPERATOR, own_id, "recovery_codes_made")
 def replace_operator_recovery_codes():
     """Replace your operator recovery codes.
 
