@@ -148,14 +148,19 @@ def add_change_details(**details) -> None:
 
 
 def _load_old_before_first_write(change: ResourceChange) -> None:
-    session = db.session()
-    event.listen(session, "before_flush", lambda *_: change.load_old())
+    """Load the old members when a statement that writes is about to run, however it reaches the connection."""
 
-    def load_old_before_write(state):
-        if state.is_insert or state.is_update or state.is_delete:
+    def load_old_before_write(connection, statement, *_):
+        if getattr(statement, "is_dml", False):
             change.load_old()
 
-    event.listen(session, "do_orm_execute", load_old_before_write)
+    def watch_connection(session, transaction, connection):
+        event.listen(connection, "before_execute", load_old_before_write)
+
+    session = db.session()
+    event.listen(session, "after_begin", watch_connection)
+    if session.in_transaction():
+        watch_connection(session, None, session.connection())
 
 
 @event.listens_for(DatabaseSession, "after_soft_rollback")
