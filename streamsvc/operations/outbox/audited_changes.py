@@ -3,6 +3,9 @@
 `audited` names the resource that a view changes. Its old members are read in the request's transaction just before the
 first write, when the view has taken its locks, and its new members just before the commit. They go into the one event
 of the request that has the given action, as `object`, `old` and `new`. Secrets are only ever compared: see `Hidden`.
+
+A view that commits before it calls the payment provider leaves an `operator_call` there, with the object and the amount
+alone. If an interrupted request is repeated, the old members are those that the interrupted one left.
 """
 
 import hashlib
