@@ -7,12 +7,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.storage.database import Base, Json, UtcTime
 
+HAS_OBJECT = sa.text("object_id IS NOT NULL")
+
 
 class AuditEvent(Base):
     __tablename__ = "audit_events"
     __table_args__ = (
         sa.Index("ix_audit_events_account_id", "account_id", "seq"),
         sa.Index("ix_audit_events_action", "action", "seq"),
+        sa.Index("ix_audit_events_object_id", "object_id", "seq", sqlite_where=HAS_OBJECT, postgresql_where=HAS_OBJECT),
     )
 
     seq: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
@@ -21,6 +24,9 @@ class AuditEvent(Base):
     account_id: Mapped[str | None]
     actor: Mapped[str | None]
     """An account, operator or API key; `anonymous` for an unauthenticated caller, None for scheduled work."""
+    object_type: Mapped[str | None]
+    object_id: Mapped[str | None]
+    """What was changed: `object` of the details. It stays when these are emptied."""
     details: Mapped[dict | None] = mapped_column(Json)
     """Address, client and so on. Erasure empties it; the chain stays valid, since it covers the digest."""
     details_digest: Mapped[str]

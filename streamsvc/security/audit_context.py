@@ -6,6 +6,7 @@ instead of passing it through every call.
 
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from typing import Any
 
 from streamsvc.rules.rate_limits import source_network
 
@@ -27,6 +28,8 @@ class AuditContext:
     """The id of the authenticated operator; None for viewers and anonymous callers."""
     is_call_recorded: bool = False
     """Whether the operator's call has been recorded, or was rolled back and must not be."""
+    change: Any = None
+    """The `ResourceChange` that the request makes, if its view names a resource."""
 
     @property
     def call(self) -> str:

@@ -28,7 +28,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from streamsvc import clock
 from streamsvc.storage.fifo_lock import FifoLock
@@ -248,6 +248,22 @@ def write_transaction() -> Iterator[sa.Connection]:
         finally:
             if write_lock:
                 write_lock.release()
+
+
+@contextmanager
+def separate_session(connection: sa.Connection) -> Iterator[None]:
+    """Replace `db.session` within the block by a new session on the same connection.
+
+    It reads what the transaction has written so far, where the outer session returns objects that may be changed and
+    not flushed. Must not be used for writes.
+    """
+    outer, reader = db.session(), Session(connection, autoflush=False)
+    db.session.registry.set(reader)
+    try:
+        yield
+    finally:
+        db.session.registry.set(outer)
+        reader.close()
 
 
 def lock_row(model, key):

@@ -46,7 +46,7 @@ PATH_VALUES = {
     "sessions/<session_id>": "{session}",
     "api-keys/<key_id>": "{key}",
     "operators/<operator_id>": "{operator}",
-    "admin/sessions/<session_id>": "ose_made-up",
+    "admin/sessions/<session_id>": "{operator_session}",
     "admin/collections/<code>": "favourites",
     "catalog/collections/<collection_id>": "{collection}",
     "catalog-exports/<form>": "ndjson",
@@ -80,7 +80,7 @@ PATH_VALUES = {
     "ratings/<title_id>": "{title}",
     "watchlist/<title_id>": "{title}",
     "payments/<payment_id>": "{payment}",
-    "webhook-deliveries/<delivery_id>": "whd_made-up",
+    "webhook-deliveries/<delivery_id>": "{delivery}",
     "webhook-endpoints/<endpoint_id>": "{endpoint}",
 }
 """Values of path parameters; the longest matching ending wins. A new kind of id needs a line here."""
@@ -160,7 +160,8 @@ def authorized_principal(row):
 class AccessWorld:
     """All principals and resources of the matrix.
 
-    `tokens` by principal; `operator_ids` by role; `ids_by_household` and `shared_ids` are the values of placeholders.
+    `tokens` by principal; `staff` and `operator_ids` by role; `ids_by_household` and `shared_ids` are the values of
+    placeholders.
     """
 
     @classmethod
@@ -174,7 +175,7 @@ class AccessWorld:
     def __init__(self, app):
         self.app, self.client = app, app.test_client(use_cookies=False)
         self.admin = operator(app, "admin")
-        self.tokens, self.operator_ids = {"anonymous": None}, {}
+        self.tokens, self.staff, self.operator_ids = {"anonymous": None}, {}, {}
         self.shared_ids = self._create_catalog_and_plans()
         self.ids_by_household = {name: self._create_household(name) for name in ("A", "B")}
         self._create_other_viewers()
@@ -220,6 +221,8 @@ class AccessWorld:
                 "user_code"
             ],
             "now": self.app.extensions["clock"]().isoformat(),
+            "operator_session": "ose_made-up",
+            "delivery": "whd_made-up",
         }
 
     def _create_household(self, name) -> dict:
@@ -300,6 +303,7 @@ class AccessWorld:
             person = Person(self.client, f"{name}@example.com", PASSWORD)
             account = self._ok(person.sign_up())["account"]
             self.tokens[name] = person.token
+            self.shared_ids[f"{name}_account"] = account["id"]
         self._ok(self.admin.patch(f"/v1/admin/accounts/{account['id']}", {"status": "disabled"}))
 
     def _create_api_keys(self):
@@ -317,6 +321,7 @@ class AccessWorld:
             person = enrolled(self.app, role)
             self._ok(person.try_to_sign_in(totp=person.code(1)))
             self.tokens[f"{role} session"], self.operator_ids[role] = person.token, person.id
+            self.staff[role] = person
         invited = {"email": "seen@example.com", "name": "To be seen", "role": "catalog"}
         self.shared_ids["operator"] = self._ok(self.admin.post("/v1/admin/operators", invited))["id"]
         path = f"/v1/admin/accounts/{self.ids_by_household['A']['account']}/impersonations"
@@ -328,10 +333,10 @@ class AccessWorld:
         assert response.status_code < 300, response.text
         return response.get_json(silent=True) or {}
 
-    def send_request(self, row: Row, principal: str, ids: dict | None = None):
+    def send_request(self, row: Row, principal: str, ids: dict | None = None, headers: dict | None = None):
         """Send the row's request as this principal, about A's resources except for those in `ids`."""
         values = self.shared_ids | self.ids_by_household["A"] | (ids or {})
-        headers = {"X-Request-Id": REQUEST_ID, "Idempotency-Key": secrets.token_hex(8)}
+        headers = {"X-Request-Id": REQUEST_ID, "Idempotency-Key": secrets.token_hex(8)} | (headers or {})
         if token := self.tokens[principal]:
             headers["Authorization"] = f"Bearer {token}"
         path, arguments = fill_placeholders(row.path(), values), {}

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import ACCOUNT, ACCOUNT_SESSIONS, SESSION
 from streamsvc.blueprints.sessions.sessions import session_view
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -11,6 +12,7 @@ from streamsvc.models import Account, Session
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
@@ -50,6 +52,7 @@ def list_accounts(query):
 @idempotent()
 @bp.errors(EmailTaken)
 @bp.response(201, AdminAccount)
+@audited(ACCOUNT, created_id, "account_imported")
 def import_account(body):
     """Import an account from another system.
 
@@ -73,6 +76,7 @@ def get_viewer_account(account_id):
 @bp.arguments(AdminAccountPatch)
 @operator_only("support")
 @bp.response(200, AdminAccount)
+@audited(ACCOUNT, "account_id", "account_disabled", "account_enabled")
 def update_viewer_account(body, account_id):
     """Disable or enable an account.
 
@@ -98,6 +102,7 @@ def list_account_sessions(query, account_id):
 @bp.route("/<account_id>/sessions", methods=["DELETE"])
 @operator_only("support")
 @bp.response(204)
+@audited(ACCOUNT_SESSIONS, "account_id", "session_ended")
 def delete_account_sessions(account_id):
     """End all sessions of an account.
 
@@ -114,6 +119,7 @@ def delete_account_sessions(account_id):
 @bp.route("/<account_id>/sessions/<session_id>", methods=["DELETE"])
 @operator_only("support")
 @bp.response(204)
+@audited(SESSION, "session_id", "session_ended")
 def delete_account_session(account_id, session_id):
     """End one session of an account."""
     account = _require_account(lock_row(Account, account_id))

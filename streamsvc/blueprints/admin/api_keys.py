@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import API_KEY
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -11,6 +12,7 @@ from streamsvc.models import ApiKey
 from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
@@ -33,6 +35,7 @@ bp = Blueprint(
 @idempotent()
 @bp.errors(ReauthenticationRequired)
 @bp.response(201, CreatedApiKey)
+@audited(API_KEY, created_id, "api_key_created")
 def create_api_key(body):
     """Create an API key.
 
@@ -64,6 +67,7 @@ def list_api_keys(query):
 @operator_only("admin")
 @bp.errors(ReauthenticationRequired)
 @bp.response(204)
+@audited(API_KEY, "key_id", "api_key_revoked")
 def revoke_api_key(key_id):
     """Revoke an API key.
 

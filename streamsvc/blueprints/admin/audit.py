@@ -21,10 +21,11 @@ bp = Blueprint("admin audit log", __name__, url_prefix="/v1/admin/audit", descri
 def list_audit_events(query):
     """List audit events, newest first.
 
-    Filter by `account_id` or `action`.
+    Filter by `account_id`, by `action`, or by `object_id`, with `object_type` where ids of several kinds are alike. An
+    operator's change has the changed members in `details.old` and `details.new`.
     """
     events = sa.select(AuditEvent)
-    for name in ("account_id", "action"):
+    for name in ("account_id", "action", "object_id", "object_type"):
         if query[name]:
             events = events.where(getattr(AuditEvent, name) == query[name])
     return paginate_query(events, AuditEvent.seq, query, "audit")

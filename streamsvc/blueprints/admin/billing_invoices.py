@@ -3,6 +3,7 @@
 from sqlalchemy import select
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import INVOICE
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
@@ -12,6 +13,7 @@ from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import NotFound
@@ -62,6 +64,7 @@ def get_any_invoice(invoice_id):
 @idempotent(required=True)
 @bp.errors(AccountNotActive, NotFound)
 @bp.response(201, InvoiceOut)
+@audited(INVOICE, created_id, "one_off_charged")
 def create_one_off_invoice(body):
     """Charge an account for a one-off item.
 
@@ -78,6 +81,7 @@ def create_one_off_invoice(body):
 @idempotent()
 @bp.errors(WrongState)
 @bp.response(201, InvoiceOut)
+@audited(INVOICE, "invoice_id", "draft_line_added")
 def add_draft_line(body, invoice_id):
     """Add a charge to a draft invoice.
 
@@ -85,7 +89,7 @@ def add_draft_line(body, invoice_id):
     """
     line = one_off.OneOffLine(body["description"], body["amount_minor"])
     invoice = review.add_draft_line(require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
-    record_invoice_event("draft_line_added", invoice, amount_minor=line.amount_minor)
+    record_invoice_event("draft_line_added", invoice, amount_minor=line.amount_minor, currency=invoice.currency)
     return invoice_view(invoice)
 
 
@@ -93,6 +97,7 @@ def add_draft_line(body, invoice_id):
 @operator_only("billing")
 @bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
+@audited(INVOICE, "invoice_id", "draft_held")
 def hold_draft(invoice_id):
     """Hold a draft invoice.
 
@@ -108,6 +113,7 @@ def hold_draft(invoice_id):
 @operator_only("billing")
 @bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
+@audited(INVOICE, "invoice_id", "draft_let_go")
 def release_draft(invoice_id):
     """Release a held draft invoice.
 
@@ -124,6 +130,7 @@ def release_draft(invoice_id):
 @idempotent()
 @bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
+@audited(INVOICE, "invoice_id", "invoice_voided")
 def void_invoice(invoice_id):
     """Void an invoice.
 
@@ -139,6 +146,7 @@ def void_invoice(invoice_id):
 @idempotent()
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, InvoiceOut)
+@audited(INVOICE, "invoice_id", "invoice_written_off")
 def write_off_invoice(invoice_id):
     """Write off an open invoice as uncollectible.
 
@@ -157,6 +165,7 @@ def write_off_invoice(invoice_id):
 @idempotent()
 @bp.errors(WrongState)
 @bp.response(201, CreditNoteOut)
+@audited(INVOICE, "invoice_id", "credit_note_issued")
 def create_credit_note(body, invoice_id):
     """Create a credit note.
 
@@ -171,7 +180,8 @@ def create_credit_note(body, invoice_id):
         account, invoice = corrections.lock_invoice(invoice.id)
         note = corrections.create_credit_note(invoice, body, clock.now())
         apply_new_credit(account, invoice.currency, clock.now())
-    record_invoice_event("credit_note_issued", invoice, credit_note=note.number)
+    amount = {"amount_minor": note.total_minor, "currency": note.currency}
+    record_invoice_event("credit_note_issued", invoice, credit_note=note.number, **amount)
     return note
 
 
@@ -181,13 +191,15 @@ def create_credit_note(body, invoice_id):
 @idempotent()
 @bp.errors(WrongState)
 @bp.response(201, RefundOut)
+@audited(INVOICE, "invoice_id", "payment_refunded")
 def create_refund(body, invoice_id):
     """Refund a payment.
 
     The money goes back to the payment method that was charged.
     """
     refund = corrections.refund_invoice(require_invoice(invoice_id).id, body, clock.now())
-    record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=refund.id)
+    amount = {"amount_minor": refund.amount_minor, "currency": refund.currency}
+    record_invoice_event("payment_refunded", require_invoice(invoice_id), refund=refund.id, **amount)
     return refund
 
 

@@ -1,11 +1,13 @@
 """Coupons, gift codes, referral rewards, tax rates and account credit."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import ACCOUNT_CREDIT, COUPON, GIFT_CODES, REFERRAL_REWARD, TAX_RATE
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import ReferralReward, TaxRate
 from streamsvc.operations.billing.core import codes, credit
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CouponAdminOut,
@@ -35,6 +37,7 @@ bp = Blueprint(
 @bp.arguments(CouponIn)
 @operator_only("billing")
 @bp.response(200, CouponAdminOut)
+@audited(COUPON, "code")
 def put_coupon(body, code):
     """Create or update a coupon.
 
@@ -50,6 +53,7 @@ def put_coupon(body, code):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, GiftCodesOut)
+@audited(GIFT_CODES, lambda result: result["items"][0].id)
 def create_gift_codes(body):
     """Create gift codes.
 
@@ -64,6 +68,7 @@ def create_gift_codes(body):
 @bp.arguments(ReferralRewardIn)
 @operator_only("billing")
 @bp.response(200, ReferralRewardOut)
+@audited(REFERRAL_REWARD, "currency")
 def put_referral_reward(body, currency):
     """Set the referral reward in a currency.
 
@@ -82,6 +87,7 @@ def put_referral_reward(body, currency):
 @bp.arguments(TaxRateIn)
 @operator_only("billing")
 @bp.response(200, TaxRateOut)
+@audited(TAX_RATE, "country")
 def put_tax_rate(body, country):
     """Set the tax rate of a country.
 
@@ -100,6 +106,7 @@ def put_tax_rate(body, country):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, CreditOut)
+@audited(ACCOUNT_CREDIT, "account_id")
 def create_credit(body, account_id):
     """Add account credit.
 

@@ -1,8 +1,10 @@
 """Plans and their prices."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import PLAN
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.plans import replace_plan
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
@@ -16,6 +18,7 @@ bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", descriptio
 @bp.arguments(PlanIn)
 @operator_only("billing")
 @bp.response(200, PlanOut)
+@audited(PLAN, "code")
 def put_plan(body, code):
     """Create or replace a plan with its prices.
 

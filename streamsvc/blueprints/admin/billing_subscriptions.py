@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import PRICE_MIGRATION, SUBSCRIPTION
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import current_key_id, idempotent
 from streamsvc.http.pagination import paginate_query
@@ -16,6 +17,7 @@ from streamsvc.operations.billing.subscriptions.subscribe import subscribe_accou
 from streamsvc.operations.billing.subscriptions.transfer import transfer_subscription
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
@@ -82,6 +84,7 @@ def list_all_subscriptions(query):
     ReferralCodeInvalid,
 )
 @bp.response(201, AdminSubscriptionOut)
+@audited(SUBSCRIPTION, created_id, "subscription_created")
 def create_account_subscription(body):
     """Subscribe an account.
 
@@ -112,6 +115,7 @@ def get_any_subscription(subscription_id):
 @idempotent(required=True)
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, AdminSubscriptionOut)
+@audited(SUBSCRIPTION, "subscription_id", "subscription_canceled")
 def cancel_any_subscription(body, subscription_id):
     """Cancel a subscription of any account.
 
@@ -131,6 +135,7 @@ def cancel_any_subscription(body, subscription_id):
 @idempotent(required=True)
 @bp.errors(AlreadySubscribed, WrongState)
 @bp.response(200, AdminSubscriptionOut)
+@audited(SUBSCRIPTION, "subscription_id", "subscription_transferred")
 def transfer_to_account(body, subscription_id):
     """Transfer a subscription to another account.
 
@@ -148,6 +153,7 @@ def transfer_to_account(body, subscription_id):
 @operator_only("billing")
 @bp.errors(DoesNotAddUp, WrongState)
 @bp.response(200, AdminSubscriptionOut)
+@audited(SUBSCRIPTION, "subscription_id", "subscription_taken_out")
 def release_billing_hold(subscription_id):
     """Release a subscription from billing hold.
 
@@ -175,6 +181,7 @@ def list_price_migrations(query):
 @operator_only("billing")
 @bp.errors(WrongState)
 @bp.response(200, PriceMigrationOut)
+@audited(PRICE_MIGRATION, "migration_id", "price_migration_withdrawn")
 def withdraw_price_migration(migration_id):
     """Withdraw a price migration.
 
@@ -193,6 +200,7 @@ def withdraw_price_migration(migration_id):
 @operator_only("billing")
 @idempotent()
 @bp.response(201, PriceMigrationCreatedOut)
+@audited(PRICE_MIGRATION, created_id, "price_migrated")
 def create_price_migration(body):
     """Migrate subscribers from one price to another.
 

@@ -1,17 +1,20 @@
 """POST·GET /v1/admin/imports and their rejections."""
 
+import hashlib
 from functools import wraps
 
 import sqlalchemy as sa
 from flask import request
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import IMPORT
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog.imports import imports
+from streamsvc.operations.outbox.audited_changes import add_change_details, audited, created_id
 from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
@@ -67,6 +70,7 @@ def allow_large_body(view):
 @idempotent()
 @bp.errors(WrongMediaType)
 @bp.response(202, ImportOut)
+@audited(IMPORT, created_id)
 def create_import(query):
     """Import a file of titles.
 
@@ -79,6 +83,7 @@ def create_import(query):
     if not body:
         raise Invalid(errors={"_": ["Must be sent as the request body."]})
     new_import = imports.create_import(body, {**query, "format": _detect_format(query["format"])}, clock.now())
+    add_change_details(file_bytes=len(body), file_sha256=hashlib.sha256(body).hexdigest())
     db.session.flush()
     return new_import
 

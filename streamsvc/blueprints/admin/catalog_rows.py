@@ -1,11 +1,13 @@
 """GET·PUT·DELETE /v1/admin/collections/{code} and /v1/admin/home."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import COLLECTION, HOME
 from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.etags import compute_etag, not_modified_response
 from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import writing
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import home
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.base import Slug, parse_path_value
@@ -35,6 +37,7 @@ def get_collection_definition(code):
 @bp.arguments(CollectionIn)
 @bp.preconditions()
 @bp.response(200, CollectionOut)
+@audited(COLLECTION, "code")
 def replace_collection(body, code):
     """Create or replace a collection.
 
@@ -51,6 +54,7 @@ def replace_collection(body, code):
 @operator_only("catalog")
 @bp.preconditions()
 @bp.response(204)
+@audited(COLLECTION, "code")
 def delete_collection(code):
     """Delete a collection.
 
@@ -79,6 +83,7 @@ def get_home_rows():
 @bp.arguments(HomeIn)
 @bp.preconditions()
 @bp.response(200, HomeIn)
+@audited(HOME)
 def replace_home_rows(body):
     """Replace the rows of the home page.
 
@@ -99,6 +104,7 @@ def replace_home_rows(body):
 @bp.route("/home", methods=["DELETE"])
 @operator_only("catalog")
 @bp.response(204)
+@audited(HOME)
 def reset_home_rows():
     """Restore the default rows of the home page."""
     home.replace_home_rows([])

@@ -3,10 +3,12 @@
 from marshmallow import INCLUDE, Schema
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import TITLE
 from streamsvc.blueprints.admin.preconditions import check_preconditions
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.operations.catalog.titles import editing
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import db
@@ -30,6 +32,7 @@ class TitleRecordBody(Schema):
 @bp.doc(requestBody=RECORD_BODY)
 @bp.preconditions()
 @bp.response(200, STORED_RECORD, description="The stored record.")
+@audited(TITLE, "external_id")
 def replace_title(body, external_id):
     """Create or replace a title.
 
@@ -47,6 +50,7 @@ def replace_title(body, external_id):
 @bp.arguments(TitleRecordBody, unknown=INCLUDE)
 @bp.preconditions(required=True)
 @bp.response(200, STORED_RECORD, description="The stored record.")
+@audited(TITLE, "external_id")
 def update_title(body, external_id):
     """Update a title.
 
@@ -80,6 +84,7 @@ def get_title_record(external_id):
 @operator_only("catalog")
 @bp.preconditions()
 @bp.response(204)
+@audited(TITLE, "external_id")
 def delete_title(external_id):
     """Remove a title from the catalogue.
 

@@ -1,10 +1,12 @@
 """Read-only support sessions in a viewer's account."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import SESSION
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
@@ -24,6 +26,7 @@ bp = Blueprint(
 @idempotent()
 @bp.errors(AccountNotActive)
 @bp.response(201, ImpersonationOut)
+@audited(SESSION, lambda result: result["session_id"], "impersonation_started")
 def create_impersonation(body, account_id):
     """Start a read-only support session in an account.
 

@@ -1,8 +1,10 @@
 """The signed-in operator's own password, authenticator and recovery codes."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import OPERATOR
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.operators import credentials
+from streamsvc.operations.outbox.audited_changes import audited, own_id
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired, TooManyAttempts, WrongCode, WrongPassword
 from streamsvc.schemas.admin.operators import OperatorPasswordChange, OperatorTotpCode
 from streamsvc.schemas.sessions.factors import RecoveryCodes, TotpSecret
@@ -23,6 +25,7 @@ bp = Blueprint(
 @human_operator_only
 @bp.errors(TooManyAttempts, WrongPassword)
 @bp.response(204)
+@audited(OPERATOR, own_id, "authn_password_change")
 def change_operator_password(body):
     """Change your operator password.
 
@@ -41,6 +44,7 @@ def change_operator_password(body):
 @human_operator_only
 @bp.errors(ReauthenticationRequired)
 @bp.response(201, TotpSecret)
+@audited(OPERATOR, own_id)
 def start_operator_totp():
     """Start replacing your operator authenticator.
 
@@ -58,6 +62,7 @@ def start_operator_totp():
 @human_operator_only
 @bp.errors(ReauthenticationRequired, WrongCode)
 @bp.response(200, RecoveryCodes)
+@audited(OPERATOR, own_id, "authn_factor_added")
 def confirm_operator_totp(body):
     """Confirm your new operator authenticator with a code.
 
@@ -76,6 +81,7 @@ def confirm_operator_totp(body):
 @human_operator_only
 @bp.errors(ReauthenticationRequired)
 @bp.response(200, RecoveryCodes)
+@audited(OPERATOR, own_id, "recovery_codes_made")
 def replace_operator_recovery_codes():
     """Replace your operator recovery codes.
 

@@ -1,6 +1,7 @@
 """Operators' sign-in, reauthentication and sessions."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import OPERATOR_SESSION, OPERATOR_SESSIONS
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
@@ -9,6 +10,7 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.audited_changes import audited, own_id
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
@@ -65,6 +67,7 @@ def get_current_operator():
 @bp.route("/current", methods=["DELETE"])
 @human_operator_only
 @bp.response(204)
+@audited(OPERATOR_SESSIONS, own_id, "session_ended")
 def delete_current_operator_session():
     """Sign out as an operator.
 
@@ -104,6 +107,7 @@ def list_operator_sessions(query):
 @bp.route("/<session_id>", methods=["DELETE"])
 @human_operator_only
 @bp.response(204)
+@audited(OPERATOR_SESSION, "session_id", "session_ended")
 def delete_operator_session(session_id):
     """End one of your operator sessions."""
     _revoke_session(session_id)

@@ -1,6 +1,7 @@
 """Operators and their invitations."""
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import OPERATOR, OPERATOR_SESSIONS
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
@@ -9,6 +10,7 @@ from streamsvc.models import OperatorAccount
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.operators import credentials, people
+from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import EndUserAddressInvalid, LastAdmin
 from streamsvc.rules.refusals.accounts import (
@@ -54,6 +56,7 @@ def list_operators(query):
 @idempotent()
 @bp.errors(EmailTaken, ReauthenticationRequired)
 @bp.response(201, OperatorOut)
+@audited(OPERATOR, created_id, "operator_invited")
 def invite_operator(body):
     """Invite an operator by email.
 
@@ -84,6 +87,7 @@ def get_operator(operator_id):
 @operator_only("admin")
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(200, OperatorOut)
+@audited(OPERATOR, "operator_id", "operator_changed")
 def update_operator(body, operator_id):
     """Change an operator's name, role or status.
 
@@ -100,6 +104,7 @@ def update_operator(body, operator_id):
 @operator_only("admin")
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(204)
+@audited(OPERATOR, "operator_id", "operator_removed")
 def delete_operator(operator_id):
     """Remove an operator for good.
 
@@ -114,6 +119,7 @@ def delete_operator(operator_id):
 @bp.route("/operators/<operator_id>/sessions", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
+@audited(OPERATOR_SESSIONS, "operator_id", "session_ended")
 def delete_operator_sessions(operator_id):
     """End all sessions of an operator."""
     people.revoke_operator_sessions(operator_id, clock.now())
@@ -125,6 +131,7 @@ def delete_operator_sessions(operator_id):
 @idempotent()
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(202, OperatorOut)
+@audited(OPERATOR, "operator_id", "operator_reset")
 def reset_operator(operator_id):
     """Reset an operator's credentials.
 

@@ -5,10 +5,12 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import STREAM
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint
 from streamsvc.models import Stream
 from streamsvc.operations.outbox import audit
+from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
 from streamsvc.rules.playback import stream_rules
@@ -69,6 +71,7 @@ def list_all_streams(query):
 @bp.route("/streams/<stream_id>", methods=["DELETE"])
 @operator_only("playback")
 @bp.response(204)
+@audited(STREAM, "stream_id", "stream_stopped")
 def stop_any_stream(stream_id):
     """Stop a stream.
 
@@ -77,7 +80,9 @@ def stop_any_stream(stream_id):
     stream = fetch_one(sa.select(Stream.account_id).where(Stream.id == stream_id))
     if stream is None:
         raise NotFound
-    streams.end_streams(stream.account_id, clock.now(), stream_rules.STOPPED_BY_OPERATOR, Stream.id == stream_id)
+    now = clock.now()
+    is_stoppable = Stream.id == stream_id, Stream.expires_at > now
+    streams.end_streams_uncommitted(stream.account_id, now, stream_rules.STOPPED_BY_OPERATOR, *is_stoppable)
     audit.record_event("stream_stopped", stream.account_id, actor=current_operator().id, stream=stream_id)
     db.session.commit()
 

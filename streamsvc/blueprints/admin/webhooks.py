@@ -4,12 +4,14 @@ import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc import clock
+from streamsvc.blueprints.admin.audited_resources import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT
 from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.operations.outbox import webhooks
+from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.admin.webhooks import (
@@ -45,6 +47,7 @@ def list_webhook_endpoints(query):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, NewWebhookEndpointOut)
+@audited(WEBHOOK_ENDPOINT, created_id)
 def create_webhook_endpoint(body):
     """Create a webhook endpoint.
 
@@ -60,6 +63,7 @@ def create_webhook_endpoint(body):
 @bp.route("/webhook-endpoints/<endpoint_id>", methods=["DELETE"])
 @operator_only("admin")
 @bp.response(204)
+@audited(WEBHOOK_ENDPOINT, "endpoint_id")
 def delete_webhook_endpoint(endpoint_id):
     """Delete a webhook endpoint.
 
@@ -73,6 +77,7 @@ def delete_webhook_endpoint(endpoint_id):
 @operator_only("admin")
 @idempotent()
 @bp.response(200, NewWebhookEndpointOut)
+@audited(WEBHOOK_ENDPOINT, "endpoint_id")
 def rotate_webhook_secret(endpoint_id):
     """Rotate the signing secret of a webhook endpoint.
 
@@ -103,6 +108,7 @@ def list_webhook_deliveries(query):
 @operator_only("admin")
 @idempotent()
 @bp.response(201, WebhookDeliveryOut)
+@audited(WEBHOOK_DELIVERY, created_id)
 def redeliver_webhook(delivery_id):
     """Redeliver a webhook event.
 

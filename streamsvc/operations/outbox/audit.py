@@ -2,20 +2,21 @@
 
 `record_event` only queues the event. It is written by the commit, as the last statement, so that the chain's lock is
 held for one statement and is always taken after every other lock; a rollback discards it. A change by an operator that
-records no event of its own is logged as the call itself. A request that is denied in spite of a valid token is logged
-too. The facts of the request come from the audit context.
+records no event of its own is logged as the call itself; `audited_changes` adds to the event what was changed. A
+request that is denied in spite of a valid token is logged too. The facts of the request come from the audit context.
 """
 
 import hashlib
 import json
 import secrets
-from datetime import datetime
+from types import SimpleNamespace
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from streamsvc import clock
 from streamsvc.models import AuditEvent
+from streamsvc.operations.outbox.audited_changes import OPERATOR_CALL
 from streamsvc.rules.rate_limits import AUTHZ_FAILURE
 from streamsvc.security import rate_limits
 from streamsvc.security.audit_context import get_audit_actor, get_audit_context
@@ -31,7 +32,8 @@ PAGE_SIZE = 1_000
 def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
     """Record an event in this transaction. The details must not contain secrets or passwords.
 
-    The actor defaults to the account's owner, then to the operator who sent the request.
+    `object` in the details, {type, id}, is what the event can be found by. The actor defaults to the account's owner,
+    then to the operator who sent the request.
     """
     db.session.connection()  # begins the transaction, whose rollback discards the event
     row = _event_row(action, account_id, actor or account_id or get_audit_actor(), details)
@@ -68,10 +70,11 @@ def hash_details(details: dict) -> str:
     return hashlib.sha256(json.dumps(details, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def hash_event(previous: str, seq: int, at: datetime, action: str, account_id, actor, details_digest: str) -> str:
-    """Return the hash of a row, which covers the previous row's hash."""
-    text = json.dumps([previous, seq, format_utc(at), action, account_id, actor, details_digest])
-    return hashlib.sha256(text.encode()).hexdigest()
+def hash_event(previous: str, seq: int, row) -> str:
+    """Return the hash of an event's columns, which covers the previous row's hash."""
+    values = [previous, seq, format_utc(row.at), row.action, row.account_id, row.actor, row.details_digest]
+    values += [row.object_type, row.object_id] if row.object_type else []  # rows from before they existed have none
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def find_first_break() -> int | None:
@@ -81,7 +84,7 @@ def find_first_break() -> int | None:
     while rows := fetch_all(sa.select(*columns).where(columns.seq > seq).order_by(columns.seq).limit(PAGE_SIZE)):
         for row in rows:
             seq += 1
-            expected = hash_event(previous, seq, row.at, row.action, row.account_id, row.actor, row.details_digest)
+            expected = hash_event(previous, seq, row)
             is_erased = row.details is None
             if row.seq != seq or row.previous != previous or row.hash != expected:
                 return seq
@@ -94,6 +97,7 @@ def find_first_break() -> int | None:
 @event.listens_for(DatabaseSession, "before_commit")
 def _write_events(session) -> None:
     _record_operator_call(session)
+    _add_change(session.info.get("audit", []))
     if events := session.info.pop("audit", []):
         _append_events(session, events)
 
@@ -105,11 +109,13 @@ def _append_events(transaction: DatabaseSession | sa.Connection, events: list[di
     newest = sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)
     seq, previous = transaction.execute(newest).first() or (0, GENESIS)
     rows = []
-    for row in events:
+    for event_columns in events:
         seq += 1
-        digest = hash_details(row["details"])
-        row_hash = hash_event(previous, seq, row["at"], row["action"], row["account_id"], row["actor"], digest)
-        rows.append(row | {"seq": seq, "details_digest": digest, "previous": previous, "hash": row_hash})
+        named = event_columns["details"].get("object") or {"type": None, "id": None}
+        row = event_columns | {"object_type": named["type"], "object_id": named["id"]}
+        row |= {"details_digest": hash_details(row["details"])}
+        row_hash = hash_event(previous, seq, SimpleNamespace(**row))
+        rows.append(row | {"seq": seq, "previous": previous, "hash": row_hash})
         previous = row_hash
     transaction.execute(sa.insert(AuditEvent.__table__), rows)
 
@@ -123,7 +129,18 @@ def _record_operator_call(session) -> None:
     if not any(row["actor"] == context.actor for row in session.info.get("audit", [])):
         details = dict(context.view_args or {})
         account_id = details.pop("account_id", None)
-        record_event("operator_call", account_id, actor=context.actor, call=context.call, **details)
+        record_event(OPERATOR_CALL, account_id, actor=context.actor, call=context.call, **details)
+
+
+def _add_change(events: list[dict]) -> None:
+    """Add what the operator's request changed to the event that reports it; to others, only which resource it is."""
+    context = get_audit_context()
+    change = context and context.change
+    own = [row for row in events if change and row["actor"] == context.actor]
+    reporting = [row for row in own if row["action"] in change.actions]
+    for row in own:
+        added = change.describe() if row in reporting[-1:] else change.identify()
+        row["details"] = added | row["details"]
 
 
 @event.listens_for(DatabaseSession, "after_soft_rollback")

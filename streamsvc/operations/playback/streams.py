@@ -152,8 +152,8 @@ def _claim_exclusively(
         live = db.session.execute(LIVE_STREAMS_OF_ACCOUNT, {"account_id": request.account_id, "now": now}).all()
         _admit_device(request, limits, live, now)
         same_playback = Stream.device_id == request.device_id, Stream.item_id == request.item_id
-        _end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, *same_playback)
-        _end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
+        end_streams_uncommitted(request.account_id, now, stream_rules.TAKEN_OVER, *same_playback)
+        end_streams_uncommitted(request.account_id, now, stream_rules.REPLACED, Stream.id == replace)
         others = [
             s for s in live if s.id != replace and (s.device_id, s.item_id) != (request.device_id, request.item_id)
         ]
@@ -245,7 +245,7 @@ STREAM_DEVICES = (
 )
 
 
-def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions) -> None:
+def end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions) -> None:
     """End streams in the caller's transaction."""
     db.session.execute(_end_statement(account_id, now, reason, *conditions))
 

@@ -1,6 +1,6 @@
 """Schemas of accounts and the audit log for operators."""
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.base import (
     Bool,
@@ -61,6 +61,13 @@ class AdminAccountPatch(StrictSchema):
 class AuditQuery(PageQuery):
     account_id = Text(max_length=64, load_default=None)
     action = Text(max_length=64, load_default=None)
+    object_id = Text(max_length=300, load_default=None)
+    object_type = Text(max_length=64, load_default=None)
+
+    @validates_schema
+    def check_object(self, data, **kwargs):
+        if data.get("object_type") and not data.get("object_id"):
+            raise ValidationError("object_type requires object_id.", "object_type")
 
 
 class AuditEventOut(StrictSchema):
@@ -69,7 +76,16 @@ class AuditEventOut(StrictSchema):
     action = fields.String(required=True)
     account_id = PrefixedId("acc", required=True, allow_none=True)
     actor = fields.String(required=True, allow_none=True)
-    details = fields.Dict(required=True, allow_none=True)
+    object_type = fields.String(required=True, allow_none=True)
+    object_id = fields.String(required=True, allow_none=True)
+    details = fields.Dict(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Of a change by an operator: `object`, its `old` and `new` members that changed, "
+            "`amount_minor`, `currency`, `reason`. Null once erased."
+        },
+    )
     details_digest = fields.String(required=True)
     previous = fields.String(required=True)
     hash = fields.String(required=True)

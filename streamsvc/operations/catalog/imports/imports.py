@@ -13,6 +13,7 @@ from streamsvc.operations.catalog.formats import FileTooLarge
 from streamsvc.operations.catalog.imports import importing, missing, stored_files
 from streamsvc.operations.catalog.imports.stored_files import CHUNK_BYTES
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
+from streamsvc.operations.outbox import audit
 from streamsvc.storage.database import db, fetch_one, insert, lock_row
 from streamsvc.worker import jobs
 
@@ -152,8 +153,11 @@ def _lock_import(catalog_import):
 
 
 def _close_import(catalog_import, now, status, error=None, removed=0):
-    _lock_import(catalog_import)
+    locked = _lock_import(catalog_import)
     for model in (ImportChunk, ImportedTitle):
         db.session.execute(sa.delete(model).where(model.import_id == catalog_import.id))
     values = {"status": status, "error": error, "removed": removed, "finished_at": now}
     db.session.execute(sa.update(Import).where(Import.id == catalog_import.id).values(values))
+    counts = {name: getattr(locked, name) for name in COUNT_COLUMNS} | {"removed": removed}
+    named = {"type": "import", "id": catalog_import.id}
+    audit.record_event("catalog_imported", object=named, status=status, dry_run=locked.dry_run, **counts)

@@ -1,0 +1,173 @@
+"""The resources that operators change, with the members that the audit log compares: those of the API.
+
+Secrets join as `Hidden`. What also changes without an operator (counters, times of use) is left out.
+"""
+
+import sqlalchemy as sa
+
+from streamsvc import clock
+from streamsvc.models import (
+    Account,
+    ApiKey,
+    Import,
+    OperatorAccount,
+    OperatorCode,
+    OperatorSession,
+    Session,
+    Stream,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from streamsvc.models.subscriptions import (
+    Coupon,
+    GiftCode,
+    Invoice,
+    Plan,
+    PriceMigration,
+    ReferralReward,
+    Subscription,
+    TaxRate,
+)
+from streamsvc.operations.billing.core import credit
+from streamsvc.operations.billing.subscriptions.views import admin_subscription_view, invoice_view
+from streamsvc.operations.catalog.browse import collections
+from streamsvc.operations.catalog.titles import editing, writing
+from streamsvc.operations.outbox.audited_changes import AuditedResource, Hidden
+from streamsvc.operations.playback import home
+from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.schemas.admin.accounts import AdminAccount
+from streamsvc.schemas.admin.api_keys import ApiKeyOut
+from streamsvc.schemas.admin.catalog import ImportOut
+from streamsvc.schemas.admin.operators import OperatorOut
+from streamsvc.schemas.admin.subscriptions import (
+    AdminSubscriptionOut,
+    CouponAdminOut,
+    PriceMigrationOut,
+    ReferralRewardOut,
+    TaxRateOut,
+)
+from streamsvc.schemas.admin.webhooks import WebhookDeliveryOut, WebhookEndpointOut
+from streamsvc.schemas.subscriptions.invoices import InvoiceOut
+from streamsvc.schemas.subscriptions.subscriptions import PlanOut
+from streamsvc.storage.database import db
+
+
+def _find_row(column, value: str):
+    """Find the row with this key, locked as by the update that follows, so that nobody changes it in between."""
+    model = column.class_
+    statement = sa.select(model).where(column == value)
+    return db.session.scalar(statement.with_for_update(of=model, key_share=True))
+
+
+def _row_resource(resource_type: str, column, schema, view=lambda row: row, hidden=(), lives=lambda row: True):
+    """Return the resource of one row: found by `column`, with the members of an API schema.
+
+    `view` makes of the row what the schema takes; `hidden` are {member: function of the row} for secrets; `lives` tells
+    a row that the API treats as deleted.
+    """
+
+    def load(key):
+        row = _find_row(column, key)
+        if row is None or not lives(row):
+            return None
+        return schema.dump(view(row)) | {name: Hidden(secret_of(row)) for name, secret_of in dict(hidden).items()}
+
+    return AuditedResource(resource_type, load)
+
+
+def _load_account_sessions(account_id: str) -> dict:
+    live = Session.live(account_id, clock.now()).with_only_columns(Session.id)
+    return {"sessions": sorted(db.session.scalars(live))}
+
+
+def _load_operator_sessions(operator_id: str) -> dict:
+    live = OperatorSession.live(operator_id, clock.now()).with_only_columns(OperatorSession.id)
+    return {"sessions": sorted(db.session.scalars(live))}
+
+
+def _load_columns(column, names: tuple[str, ...]):
+    """Return the loader of a row's columns."""
+
+    def load(key):
+        row = _find_row(column, key)
+        return row and {name: getattr(row, name) for name in names}
+
+    return load
+
+
+def _load_gift_codes(first_id: str) -> dict:
+    """Return what gift codes that were created together have in common, with their ids: the codes are worth money."""
+    first = db.session.get(GiftCode, first_id)
+    names = ("currency", "amount_minor", "expires_at")
+    together = (GiftCode.id >= first.id, *(getattr(GiftCode, name) == getattr(first, name) for name in names[:2]))
+    ids = sa.select(GiftCode.id).where(GiftCode.created_at == first.created_at, *together).order_by(GiftCode.id)
+    return {name: getattr(first, name) for name in names} | {"ids": list(db.session.scalars(ids))}
+
+
+def _list_recovery_codes(operator: OperatorAccount) -> list[str]:
+    hashes = sa.select(OperatorCode.code_hash).where(OperatorCode.operator_id == operator.id)
+    return sorted(db.session.scalars(hashes))
+
+
+def _load_collection(code: str) -> dict | None:
+    try:
+        return collections.get_collection_definition(code)
+    except NotFound:
+        return None
+
+
+def _load_title(name: str) -> dict | None:
+    row = db.session.execute(editing.STORED_TITLE, {"name": name}).first()
+    return row and {"id": row.id} | editing.decode_title_record(row)
+
+
+ACCOUNT = _row_resource("account", Account.id, AdminAccount())
+ACCOUNT_CREDIT = AuditedResource("account", lambda key: {"credit_balances": credit.list_credit_balances(key)})
+ACCOUNT_SESSIONS = AuditedResource("account", _load_account_sessions)
+API_KEY = _row_resource("api_key", ApiKey.id, ApiKeyOut(exclude=("last_used_at",)))
+COLLECTION = AuditedResource("collection", _load_collection, lock=writing.lock_catalog)
+COUPON = _row_resource("coupon", Coupon.code, CouponAdminOut(exclude=("redeemed",)))
+GIFT_CODES = AuditedResource("gift_codes", _load_gift_codes)
+HOME = AuditedResource(
+    "home", lambda _: {"items": home.list_configured_rows()}, lock=writing.lock_catalog, only_id="home"
+)
+IMPORT = _row_resource("import", Import.id, ImportOut())
+INVOICE = _row_resource("invoice", Invoice.id, InvoiceOut(), invoice_view)
+OPERATOR = _row_resource(
+    "operator",
+    OperatorAccount.id,
+    OperatorOut(),
+    hidden={
+        "password": lambda row: row.password_hash,
+        "authenticator": lambda row: row.totp_encrypted,
+        "pending_authenticator": lambda row: row.totp_pending_encrypted,
+        "recovery_codes": _list_recovery_codes,
+    },
+)
+OPERATOR_SESSION = AuditedResource(
+    "operator_session", _load_columns(OperatorSession.id, ("operator_id", "created_at", "ended_at"))
+)
+OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
+PLAN = _row_resource("plan", Plan.code, PlanOut())
+PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut())
+REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
+SESSION = AuditedResource(
+    "session",
+    _load_columns(
+        Session.id, ("account_id", "profile_id", "created_at", "ended_at", "impersonated_by", "impersonation_reason")
+    ),
+)
+STREAM = AuditedResource(
+    "stream", _load_columns(Stream.id, ("account_id", "item_id", "started_at", "ended_at", "end_reason"))
+)
+SUBSCRIPTION = _row_resource("subscription", Subscription.id, AdminSubscriptionOut(), admin_subscription_view)
+TAX_RATE = _row_resource("tax_rate", TaxRate.country, TaxRateOut())
+TITLE = AuditedResource("title", _load_title, lock=writing.lock_catalog, id_member="external_id")
+WEBHOOK_DELIVERY = _row_resource("webhook_delivery", WebhookDelivery.id, WebhookDeliveryOut())
+WEBHOOK_ENDPOINT = _row_resource(
+    "webhook_endpoint",
+    WebhookEndpoint.id,
+    WebhookEndpointOut(),
+    hidden={"secret": lambda row: row.secret_encrypted},
+    lives=lambda row: row.removed_at is None,
+)
