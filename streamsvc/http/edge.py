@@ -19,6 +19,7 @@ from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.http.unknown_fields import explain_unknown_fields
 from streamsvc.rules.proxies import Networks
@@ -299,11 +300,14 @@ def current_request_id() -> str:
 
 
 def init_app(app, trusted_proxies: int | Networks) -> None:
-    """Set up JSON, error handlers, request ids, response headers and trusted proxies."""
+    """Set up JSON, error handlers, request ids, response headers, front ends' origins and trusted proxies."""
     app.json = MsgspecJsonProvider(app)
     app.session_interface = DisabledSessionInterface()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(app.extensions["settings"]))
+    settings = app.extensions["settings"]
+    if settings.cors_origins:
+        app.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
+    app.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))
     if trusted_proxies:
         app.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
     app.before_request(_reject_unusable_request)
