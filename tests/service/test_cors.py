@@ -9,6 +9,7 @@ from streamsvc.http.cors import EXPOSED_HEADERS, REQUEST_HEADERS
 from streamsvc.security.authentication import public
 from streamsvc.settings import Settings
 from tests.conftest import close_app
+from tests.worlds.authenticator import Authenticator
 from tests.worlds.billing_world import World
 from tests.worlds.browser import launch_chromium, serve_app
 from tests.worlds.local_server import LocalHandler, local_server
@@ -148,6 +149,24 @@ def test_a_cookie_changes_something_for_listed_origins_only_and_with_the_csrf_to
                 assert code_of(rename(origin, **{"Sec-Fetch-Site": site})) == (403, "csrf_token_invalid"), origin
     assert code_of(rename(FRONT_END, **{"X-CSRF-Token": None})) == (403, "csrf_token_invalid")
     assert code_of(rename(FRONT_END, **{"X-CSRF-Token": "0" * 64})) == (403, "csrf_token_invalid")
+
+
+def test_a_passkey_may_be_added_and_used_by_pages_of_listed_origins(front_end):
+    ann = new_person(front_end)
+
+    def add_passkey(authenticator):
+        options = ann.post("/v1/passkeys/options").json
+        return ann.post("/v1/passkeys", {"credential": authenticator.make(options)})
+
+    foreign = Authenticator(FOREIGN[0], rp_id="127.0.0.1")
+    assert code_of(add_passkey(foreign)) == (422, "passkey_invalid")
+    phone = Authenticator(FRONT_END, rp_id="127.0.0.1")
+    assert add_passkey(phone).status_code == 201
+    for origin, status in ((CONSOLE, 201), (FOREIGN[0], 401)):
+        phone.origin = origin
+        options = front_end.post("/v1/sessions/passkey-options").json
+        response = front_end.post("/v1/sessions/passkey", json={"credential": phone.sign(options)})
+        assert response.status_code == status, origin
 
 
 FETCH = """async ([url, method, headers, body, credentials]) => {
