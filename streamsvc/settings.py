@@ -14,6 +14,9 @@ from pathlib import Path
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
+ORIGIN = re.compile(
+    r"(https://[a-z0-9-]+(\.[a-z0-9-]+)*(?!:443$)|http://(localhost|127\.0\.0\.1)(?!:80$))(:[1-9]\d{0,4})?", re.ASCII
+)
 PASSWORD_IN_URL = re.compile(r"(://[^:/@]*:)[^@]*@")
 
 
@@ -111,6 +114,20 @@ def parse_https_url(text: str) -> str:
     return text
 
 
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Parse the origins of front ends, comma-separated, each as browsers send it in `Origin`."""
+    origins = tuple(origin.strip() for origin in text.split(","))
+    for origin in origins:
+        if "*" in origin:
+            raise ValueError("must list each origin; with `*` any website could act for a signed-in viewer")
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{origin!r} must be an origin such as https://app.example: https (http for localhost and 127.0.0.1 "
+                "only), in lower case, no path, no slash at the end, and a port only if it is not the default"
+            )
+    return origins
+
+
 def parse_range_url(text: str) -> str:
     return parse_https_url(text).rstrip("/") + "/"
 
@@ -200,6 +217,11 @@ class Settings:
     public_url: str = setting("http://127.0.0.1:8000", parse_url, "Public URL of the service, used in links in mail.")
     hsts_subdomains: bool = setting(
         False, parse_flag, "Adds `includeSubDomains` to the HSTS header, which is sent if the public URL is https."
+    )
+    cors_origins: tuple[str, ...] = setting(
+        (),
+        parse_origins,
+        "Origins of browser front ends that may call this API with cookies: `https://app.example`, comma-separated.",
     )
     docs: bool = setting(True, parse_flag, "Serves `/docs` and `/openapi.json`; if off, they return 404.")
     storefront: bool = setting(

@@ -80,11 +80,11 @@ def read_challenge(credential: dict) -> bytes:
         raise VerificationFailed(type(error).__name__) from None
 
 
-def verify_registration(credential: dict, challenge: bytes, rp_id: str, origin: str) -> VerifiedCredential:
+def verify_registration(credential: dict, challenge: bytes, rp_id: str, origins: list[str]) -> VerifiedCredential:
     """Verify the response to `creation_options`. Raises VerificationFailed."""
     import webauthn
 
-    expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origin}
+    expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origins}
     verified = _verify(webauthn.verify_registration_response, credential=credential, **expected)
     return VerifiedCredential(
         _base64url(verified.credential_id), verified.sign_count, verified.user_verified, verified.credential_public_key
@@ -92,7 +92,7 @@ def verify_registration(credential: dict, challenge: bytes, rp_id: str, origin: 
 
 
 def verify_assertion(
-    credential: dict, challenge: bytes, rp_id: str, origin: str, public_key: bytes
+    credential: dict, challenge: bytes, rp_id: str, origins: list[str], public_key: bytes
 ) -> VerifiedCredential:
     """Verify the response to `request_options` against a public key. Raises VerificationFailed.
 
@@ -100,7 +100,7 @@ def verify_assertion(
     """
     import webauthn
 
-    expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origin}
+    expected = {"expected_challenge": challenge, "expected_rp_id": rp_id, "expected_origin": origins}
     stored = {"credential_public_key": public_key, "credential_current_sign_count": 0}
     verified = _verify(webauthn.verify_authentication_response, credential=credential, **expected, **stored)
     return VerifiedCredential(_base64url(verified.credential_id), verified.new_sign_count, verified.user_verified)

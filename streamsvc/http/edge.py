@@ -15,13 +15,26 @@ from marshmallow import RAISE
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError
 
+from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
+from streamsvc.http.unknown_fields import explain_unknown_fields
 from streamsvc.rules.proxies import Networks
 from streamsvc.rules.refusals.base import Refusal
-from streamsvc.rules.refusals.requests import Invalid, Malformed, NotFound, Unavailable, WrongMediaType
+from streamsvc.rules.refusals.requests import (
+    BadRequest,
+    BodyTooLarge,
+    InternalError,
+    Invalid,
+    Malformed,
+    NotFound,
+    Unavailable,
+    UnknownPath,
+    WrongMediaType,
+    WrongMethod,
+)
 from streamsvc.schemas.base import Problem
 from streamsvc.storage.database import is_unavailable
 
@@ -118,12 +131,11 @@ class StrictParser(FlaskParser):
         return _single_values(req.args)
 
     def handle_error(self, error, req, schema, *, error_status_code, error_headers):
-        by_location = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
-        raise Invalid(
-            errors={
-                name: sentences for messages in by_location.values() for name, sentences in flatten_messages(messages)
-            }
-        )
+        errors = {}
+        for location, messages in error.messages.items():
+            noun = "parameter" if location == "query" else "field"
+            errors |= flatten_messages(explain_unknown_fields(messages, schema, noun))
+        raise Invalid(errors=errors)
 
 
 def _single_values(fields) -> dict[str, str]:
@@ -220,8 +232,26 @@ class Api(flask_smorest.Api):
     def handle_http_exception(self, error):
         if error.response is not None:
             return error.response
-        code = "internal_error" if error.code == 500 else re.sub(r"\W+", "_", error.name.lower())
-        return problem_response(error.code, code, error.description or error.name, headers=dict(error.get_headers()))
+        if refusal := _refusal_of(error):
+            return refusal_response(refusal)
+        code = re.sub(r"\W+", "_", error.name.lower())
+        return problem_response(error.code, code, f"{error.name}.", headers=dict(error.get_headers()))
+
+
+def _refusal_of(error: HTTPException) -> Refusal | None:
+    """Return the error of this API that corresponds to Werkzeug's; None for those that do not occur in practice."""
+    match error.code:
+        case 400:
+            return BadRequest()
+        case 404:
+            return UnknownPath(has_docs=current_app.extensions["settings"].docs)
+        case 405:
+            return WrongMethod(request.method, sorted(error.valid_methods))
+        case 413:
+            return BodyTooLarge(request.max_content_length)
+        case 500:
+            return InternalError()
+    return None
 
 
 def problem_response(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
@@ -292,11 +322,14 @@ def current_request_id() -> str:
 
 
 def init_app(app, trusted_proxies: int | Networks) -> None:
-    """Set up JSON, error handlers, request ids, response headers and trusted proxies."""
+    """Set up JSON, error handlers, request ids, response headers, front ends' origins and trusted proxies."""
     app.json = MsgspecJsonProvider(app)
     app.session_interface = DisabledSessionInterface()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(app.extensions["settings"]))
+    settings = app.extensions["settings"]
+    if settings.cors_origins:
+        app.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
+    app.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))
     if trusted_proxies:
         app.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
     app.before_request(_reject_unusable_request)
@@ -310,7 +343,8 @@ def _reject_unusable_request():
         raise NotFound
     view = current_app.view_functions.get(request.endpoint)
     if request.query_string and view and not getattr(view, "reads_query", False):
-        raise Invalid(errors={name: ["Unknown field."] for name in request.args})
+        sentence = "Unknown parameter. This endpoint takes no query parameters."
+        raise Invalid(errors={name: [sentence] for name in request.args})
 
 
 def _handle_database_error(error):

@@ -43,13 +43,22 @@ if _settings.metrics:
         metrics.remove_process(worker.pid)
 
 
+PROBLEMS = {
+    400: ("bad_request", "The request is not valid HTTP."),
+    414: ("request_uri_too_long", f"The request line is too long; send at most {limit_request_line:,} bytes."),
+    431: ("request_header_fields_too_large", "A header is too long, or there are too many; send less."),
+    500: ("internal_error", "The service failed on this request. Try again later."),
+}
+"""The code and the sentence for each status that gunicorn itself responds with in practice."""
+
+
 def write_problem(connection, status, reason, message):
     """Report an error that never reaches the app, such as a broken request line, as a problem document."""
     from streamsvc.http import edge  # loaded in the worker only
 
-    code = HTTPStatus(status).name.lower()
+    code, detail = PROBLEMS.get(status) or (HTTPStatus(status).name.lower(), f"{reason}.")
     request_id = edge.new_request_id()
-    body = edge.problem_body(status, code, message or reason, request_id)
+    body = edge.problem_body(status, code, detail, request_id)
     headers = {"Content-Type": edge.PROBLEM_MEDIA_TYPE, "Content-Length": len(body), "X-Request-Id": request_id}
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close", "", ""]
     util.write_nonblock(connection, "\r\n".join(lines).encode() + body)

@@ -6,6 +6,11 @@ request dies, the next one takes over its key when the lease ends, and the view 
 therefore records what it has started with `save_checkpoint`, in that same commit; when it runs again, `load_checkpoint`
 tells it where to continue.
 
+A response is stored if the request began something: a success, or an error after something was committed, such as a
+declined payment or a failed attempt to sign in. An error of 4xx before anything was committed releases the key, so that
+a corrected request may use it; rate limits that the request hit stay counted. An error of 5xx is never stored, and the
+key serves the same request only if something was committed.
+
 No secret is stored. A repeated request is recognized by a keyed hash, since bodies contain passwords. A secret in the
 response (a new token) comes from `generate_secret`: it is derived from the key as sent by the client, which is not
 stored, and the stored response contains a placeholder instead; only the same request can have it filled in again.
@@ -21,6 +26,7 @@ from functools import wraps
 
 import sqlalchemy as sa
 from flask import Response, current_app, g, make_response, request
+from sqlalchemy import event
 
 from streamsvc import clock
 from streamsvc.http.edge import refusal_response
@@ -53,12 +59,15 @@ PLACEHOLDERS = {
 class RequestKey:
     """The idempotency key of a request, as sent in `raw`, with the request's `body`.
 
-    `first_seen_at` and `checkpoint` are those of the first request with this key.
+    `first_seen_at` and `checkpoint` are those of the first request with this key. `has_begun`: whether this request, or
+    perhaps an earlier one with this key, has committed something.
     """
 
     id: str
     raw: str
     body: bytes
+    has_begun: bool = False
+    leased_until: datetime | None = None
     first_seen_at: datetime | None = None
     checkpoint: dict | None = None
     issued_secrets: dict[str, str] = field(default_factory=dict)
@@ -105,6 +114,13 @@ def idempotent(required: bool = False):
         return idempotent_view
 
     return decorate
+
+
+@event.listens_for(db.session, "after_commit")
+def _note_commit(_) -> None:
+    """Note that the current request has committed something."""
+    if key := g.get("idempotency_key"):
+        key.has_begun = True
 
 
 def current_key_id() -> str | None:
@@ -161,7 +177,7 @@ def _lease_or_replay(key: RequestKey) -> Response | None:
     """Lease the key, or return its stored response. Raises IdempotencyKeyInUse, IdempotencyKeyReused."""
     key.first_seen_at = wall = clock.wall_time()
     row = {"id": key.id, "fingerprint": key.fingerprint(_signing_keys()[0]), "created_at": wall}
-    row["leased_until"] = wall + LEASE
+    row["leased_until"] = key.leased_until = wall + LEASE
     if execute_write(insert(IdempotencyKey).values(row).on_conflict_do_nothing(index_elements=["id"])):
         return None
     stored = fetch_one(sa.select(*IdempotencyKey.__table__.c).where(IdempotencyKey.id == key.id))
@@ -183,22 +199,23 @@ def _lease_or_replay(key: RequestKey) -> Response | None:
     )
     if not execute_write(take_over):
         raise IdempotencyKeyInUse
+    key.leased_until, key.has_begun = wall + LEASE, True
     return None
 
 
 def _run_view(key: RequestKey, view) -> Response:
-    """Run the view and store its response in the same transaction; an error of 5xx is not stored."""
+    """Run the view and store its response in the same transaction, unless it is an error that frees the key."""
     try:
         response = make_response(view())
     except Refusal as refusal:
         db.session.rollback()
         response = refusal_response(refusal)
-        if response.status_code >= 500:
-            _release_key(key.id)
+        if response.status_code >= 500 or not key.has_begun:
+            _release_key(key)
             return response
     except BaseException:
         db.session.rollback()
-        _release_key(key.id)
+        _release_key(key)
         raise
     body = response.get_data(as_text=True)
     for placeholder, secret in key.issued_secrets.items():
@@ -213,11 +230,20 @@ def _run_view(key: RequestKey, view) -> Response:
     return response
 
 
-def _release_key(key_id: str) -> None:
-    """Let a retry run: delete the key or, if it has a checkpoint, end its lease so that the retry continues there."""
-    without_response = (IdempotencyKey.id == key_id, IdempotencyKey.status.is_(None))
-    execute_write(sa.update(IdempotencyKey).where(*without_response).values(leased_until=clock.wall_time()))
-    execute_write(sa.delete(IdempotencyKey).where(*without_response, IdempotencyKey.checkpoint.is_(None)))
+def _release_key(key: RequestKey) -> None:
+    """Let a retry run: end the lease if something has begun, so that only the same request continues it; else delete.
+
+    Does nothing if the lease had ended and another request has taken it over.
+    """
+    is_leased_by_us = (
+        IdempotencyKey.id == key.id,
+        IdempotencyKey.status.is_(None),
+        IdempotencyKey.leased_until == key.leased_until,
+    )
+    if key.has_begun:
+        execute_write(sa.update(IdempotencyKey).where(*is_leased_by_us).values(leased_until=clock.wall_time()))
+    else:
+        execute_write(sa.delete(IdempotencyKey).where(*is_leased_by_us))
 
 
 def purge_old_keys() -> int:

@@ -253,7 +253,7 @@ def _find_viewer(token: str, by_cookie: bool = False) -> Viewer | None:
 
 
 def compute_csrf_token(session_id: str, key: str | None = None) -> str:
-    """Compute the CSRF token of a session: only pages of our own origin can read it and send it along.
+    """Compute the CSRF token of a session: only pages of our own and of allowed origins can read it and send it along.
 
     It is bound to the session by the service's secret, and stays the same when the session gets a new token.
     """
@@ -328,7 +328,7 @@ def _check_operator(operator: Operator, access: Access) -> None:
 def _check_csrf(viewer: Viewer) -> None:
     settings, headers = current_app.extensions["settings"], request.headers
     own_hosts = {request.host.lower(), relying_party_and_origin(settings.public_url)[1].partition("://")[2]}
-    if is_cross_site(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts):
+    if is_cross_site(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts, settings.cors_origins):
         refusal = CsrfTokenInvalid(detail="This cookie cannot be used for changes requested by another site.")
         _deny(viewer, "cross-site request with the cookie", refusal)
     sent = headers.get(CSRF_HEADER, "").encode()

@@ -1,14 +1,18 @@
 """Errors: every one is a problem document (RFC 9457), and bad input gets a specific code."""
 
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
 from marshmallow import ValidationError
 
 from streamsvc.app import create_app
+from streamsvc.http.edge import flatten_messages
+from streamsvc.http.unknown_fields import MAX_EXPLAINED, UNKNOWN, explain_unknown_fields
 from streamsvc.rules.sign_in.sessions import new_token
 from streamsvc.schemas import base
+from streamsvc.schemas.subscriptions.subscriptions import PlanIn
 from streamsvc.security.authentication import public
 from streamsvc.settings import Settings
 from tests.conftest import close_app
@@ -84,15 +88,48 @@ def test_a_body_that_is_not_an_object_is_invalid(client, body):
     assert_problem(post(client, body), 422, "invalid")
 
 
-def test_an_unknown_field_is_rejected_by_name(client):
+def test_an_unknown_field_is_rejected_with_the_known_ones(client):
     response = post(client, json.dumps({**SIGN_IN, "pasword": "x"}))
-    assert assert_problem(response, 422, "invalid")["errors"] == {"pasword": ["Unknown field."]}
+    known = "challenge, cookie, device, device_trust, email, email_code, password, recovery_code, remember, totp"
+    sentence = f"Unknown field. Did you mean password? Known: {known}, trust_device."
+    assert assert_problem(response, 422, "invalid")["errors"] == {"pasword": [sentence]}
 
 
-def test_an_unknown_query_parameter_is_rejected_by_name(client):
-    response = client.get("/v1/plans?contry=DE")
-    assert list(assert_problem(response, 422, "invalid")["errors"]) == ["contry"]
-    assert_problem(client.get("/livez?x=1"), 422, "invalid")
+def test_an_unknown_field_of_a_nested_object_is_explained_too(client):
+    response = post(client, json.dumps({**SIGN_IN, "device": {"name": "tv", "kind": "tv", "zzzz": 1}}))
+    errors = assert_problem(response, 422, "invalid")["errors"]
+    assert errors == {"device.zzzz": ["Unknown field. Known: id, kind, name."]}
+
+
+def test_an_unknown_field_of_an_object_in_a_list_is_explained_by_its_position():
+    messages = {"prices": {1: {"currncy": UNKNOWN, "interval": ["Must be one of: …"]}}, "code": UNKNOWN}
+    explained = dict(flatten_messages(explain_unknown_fields(messages, PlanIn(), "field")))
+    assert list(explained) == ["prices.1.interval", "prices.1.currncy", "code"]
+    assert explained["prices.1.currncy"][0].startswith("Unknown field. Did you mean currency? Known: amount_minor, ")
+
+
+def test_an_unknown_query_parameter_is_rejected_with_the_known_ones(client):
+    for text, sentence in {
+        "contry": "Unknown parameter. Did you mean country? Known: addons, country, currency, cursor, include_total, "
+        "limit.",
+        "x": "Unknown parameter. Known: addons, country, currency, cursor, include_total, limit.",
+    }.items():
+        errors = assert_problem(client.get(f"/v1/plans?{text}=DE"), 422, "invalid")["errors"]
+        assert errors == {text: [sentence]}
+    errors = assert_problem(client.get("/livez?x=1&a=1"), 422, "invalid")["errors"]
+    assert errors == {name: ["Unknown parameter. This endpoint takes no query parameters."] for name in "xa"}
+
+
+def test_only_the_first_unknown_fields_are_explained_in_a_fixed_order(client):
+    names = [f"f{number:05}" for number in range(9_000)]
+    started = time.perf_counter()
+    response = post(client, json.dumps({**SIGN_IN, **dict.fromkeys(reversed(names), 1)}))
+    errors = assert_problem(response, 422, "invalid")["errors"]
+    assert list(errors) == names and len(response.data) < 2 * 256 * 1024
+    assert [name for name, sentences in errors.items() if sentences != UNKNOWN] == names[:MAX_EXPLAINED]
+    long_name = "p" * 200_000
+    assert long_name in assert_problem(post(client, json.dumps({long_name: 1})), 422, "invalid")["errors"]
+    assert time.perf_counter() - started < 2, "explaining costs more than the request"
 
 
 def test_a_repeated_query_parameter_is_rejected(client):
@@ -109,15 +146,25 @@ def test_an_unknown_charset_is_rejected(client):
 
 
 def test_a_body_that_is_too_large_is_rejected(client):
-    assert_problem(post(client, b"x" * 300_000), 413, "request_entity_too_large")
+    problem = assert_problem(post(client, b"x" * 300_000), 413, "request_entity_too_large")
+    assert problem["detail"] == "The request body is too large; send at most 262,144 bytes."
 
 
-def test_an_unknown_path_is_404_and_a_wrong_method_405(client):
-    assert_problem(client.get("/v1/nowhere"), 404, "not_found")
-    response = client.delete("/v1/plans")
-    assert_problem(response, 405, "method_not_allowed")
-    assert "GET" in response.headers["Allow"]
-    assert_problem(client.trace("/v1/plans"), 405, "method_not_allowed")
+def test_an_unknown_path_is_404_and_names_the_documentation(app, client):
+    detail = "This path does not exist in this API."
+    for path in ("/v1/nowhere", "/v1/plans/", "/%ff", "/docs/none.js"):
+        problem = assert_problem(client.get(path), 404, "not_found")
+        assert problem["detail"] == f"{detail} See /docs or /openapi.json for all paths."
+    without_docs = create_app(app.extensions["settings"].replace(docs=False))
+    assert without_docs.test_client().get("/v1/nowhere").json["detail"] == detail
+    close_app(without_docs)
+
+
+def test_a_wrong_method_is_405_with_the_right_ones(client):
+    for response, method in ((client.delete("/v1/plans"), "DELETE"), (client.trace("/v1/plans"), "TRACE")):
+        problem = assert_problem(response, 405, "method_not_allowed")
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert problem["detail"] == f"This path does not support {method}; use GET, HEAD, OPTIONS."
 
 
 @pytest.mark.parametrize("request_id", ["abc-123", "A.b_c"])
@@ -171,7 +218,7 @@ def test_an_unhandled_exception_is_reported_without_details_and_logged_with_the_
     broken = create_app(app.extensions["settings"])
     broken.add_url_rule("/v1/broken", view_func=public(lambda: {}["a secret"]))
     problem = assert_problem(broken.test_client().get("/v1/broken"), 500, "internal_error")
-    assert "secret" not in json.dumps(problem)
+    assert "secret" not in json.dumps(problem) and problem["detail"].startswith("The service failed on this request.")
     assert "KeyError: 'a secret'" in caplog.text and problem["request_id"] in caplog.text
     close_app(broken)
 

@@ -5,9 +5,19 @@ import threading
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from streamsvc.app import create_app
 from streamsvc.http import idempotency
+from streamsvc.models import IdempotencyKey
+from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT
+from streamsvc.security.authentication import public
+from streamsvc.storage.database import db
+from tests.conftest import close_app
 from tests.worlds.billing_world import World
+from tests.worlds.sessions_steps import new_person
+
+FREE_ATTEMPTS = SIGN_IN_ACCOUNT.free_attempts
 
 
 @pytest.fixture
@@ -18,6 +28,10 @@ def world(app):
 @pytest.fixture
 def price(world):
     return world.plan("standard", 999)
+
+
+def is_replayed(response):
+    return response.headers.get("Idempotency-Replayed") == "true"
 
 
 def send(ann, body, key="k", path="/v1/subscriptions"):
@@ -56,10 +70,49 @@ def test_an_error_response_is_replayed_too(world, price):
     assert len(world.charges("declined")) == 1
 
 
-def test_an_invalid_request_does_not_use_up_the_key(world, price):
-    ann = world.person()
-    assert send(ann, {"price_id": price, "nonsense": 1}).status_code == 422
+def test_a_request_rejected_before_anything_began_does_not_use_up_the_key(world, price):
+    ann = world.person(card=None)
+    for body, status, code in (
+        ({"price_id": price, "nonsense": 1}, 422, "invalid"),
+        ({"price_id": "pri_none"}, 422, "invalid"),
+        ({"price_id": price, "coupon": "none"}, 422, "coupon_invalid"),
+        ({"price_id": price}, 402, "payment_failed"),  # no payment method: nothing was charged
+        ({"price_id": price}, 402, "payment_failed"),
+    ):
+        response = send(ann, body)
+        assert (response.status_code, response.json["code"], is_replayed(response)) == (status, code, False)
+    ann.add_card()
     assert send(ann, {"price_id": price}).status_code == 201
+    assert is_replayed(send(ann, {"price_id": price}))
+    assert send(ann, {"price_id": "pri_none"}).json["code"] == "idempotency_key_reused"
+    assert (send(ann, {"price_id": price}, "other").json["code"], world.charges()) == ("already_subscribed", [999])
+
+
+def test_a_declined_payment_uses_up_the_key(world, price):
+    ann = world.person(card="pm_card_chargeCustomerFail")
+    assert send(ann, {"price_id": price}).status_code == 402
+    assert send(ann, {"price_id": price, "coupon": "none"}).json["code"] == "idempotency_key_reused"
+    assert ann.put(f"/v1/payment-methods/{ann.add_card()}/default").status_code == 200
+    assert is_replayed(send(ann, {"price_id": price}))
+    assert (send(ann, {"price_id": price}, "new").status_code, world.charges()) == (201, [999])
+
+
+def test_attempts_count_whatever_their_keys_and_a_rate_limit_does_not_use_up_the_key(app, client, clock):
+    ann = new_person(client)
+
+    def sign_in(password, key):
+        body = {"email": ann.email, "password": password}
+        return client.post("/v1/sessions", json=body, headers={"Idempotency-Key": key})
+
+    assert sign_in("wrong", "k").json["code"] == "invalid_credentials"
+    assert is_replayed(sign_in("wrong", "k"))  # not another attempt
+    assert sign_in("guess", "k").json["code"] == "idempotency_key_reused"  # not tried
+    statuses = [sign_in(f"wrong {n}", f"k{n}").status_code for n in range(FREE_ATTEMPTS + 1)]
+    assert statuses == [401] * (FREE_ATTEMPTS - 1) + [429] * 2
+    assert [sign_in(ann.password, "right").status_code for _ in range(2)] == [429, 429]
+    clock.at += timedelta(hours=1)
+    assert sign_in(ann.password, "right").status_code == 201
+    assert is_replayed(sign_in(ann.password, "right"))
 
 
 def test_viewers_do_not_share_keys(world, price):
@@ -90,7 +143,9 @@ def lease_key(world, ann, body):
         "/v1/subscriptions", method="POST", json=body, headers=headers, environ_overrides=edge
     ):
         world.app.preprocess_request()
-        assert idempotency._lease_or_replay(idempotency._read_request_key(required=True)) is None
+        key = idempotency._read_request_key(required=True)
+        assert idempotency._lease_or_replay(key) is None
+        return key
 
 
 def test_a_second_request_is_rejected_while_the_first_is_running(world, price):
@@ -107,3 +162,47 @@ def test_a_dead_requests_key_is_taken_over_when_its_lease_ends(world, price, mon
     lease_key(world, ann, {"price_id": price})
     assert send(ann, {"price_id": price}).status_code == 201
     assert world.charges() == [999]
+
+
+def test_an_error_of_a_request_that_took_over_a_key_is_stored_since_the_first_may_have_begun(world, price, monkeypatch):
+    ann, body = world.person(), {"price_id": price, "coupon": "none"}
+    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=-1))
+    lease_key(world, ann, body)
+    assert [is_replayed(send(ann, body)) for _ in range(2)] == [False, True]
+    assert send(ann, {"price_id": price}).json["code"] == "idempotency_key_reused"
+
+
+def test_a_request_whose_key_was_taken_over_does_not_release_it(world, price, monkeypatch):
+    ann, body = world.person(), {"price_id": price}
+    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=-1))
+    first = lease_key(world, ann, body)
+    second = lease_key(world, ann, body)
+    with world.app.app_context():
+        idempotency._release_key(first)
+        assert db.session.get(IdempotencyKey, second.id) is not None
+        db.session.rollback()
+        second.has_begun = False
+        idempotency._release_key(second)
+        assert db.session.get(IdempotencyKey, second.id) is None
+
+
+@pytest.mark.parametrize("commits, statuses", [(False, (201, 422)), (True, (422, 201))])
+def test_a_failure_keeps_the_key_for_the_same_request_only_if_something_was_committed(app, commits, statuses):
+    failing, failures = create_app(app.extensions["settings"]), [1]
+
+    def view():
+        if commits:
+            db.session.execute(sa.text("SELECT 1"))
+            db.session.commit()
+        if failures:
+            raise ZeroDivisionError(failures.pop())
+        return {}, 201
+
+    failing.add_url_rule("/v1/failing", view_func=public(idempotency.idempotent()(view)), methods=["POST"])
+
+    def post(body):
+        return failing.test_client().post("/v1/failing", json=body, headers={"Idempotency-Key": "k"}).status_code
+
+    assert post({"a": 1}) == 500
+    assert (post({"a": 2}), post({"a": 1})) == statuses
+    close_app(failing)

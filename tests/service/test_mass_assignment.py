@@ -93,7 +93,7 @@ def test_a_field_that_the_schema_does_not_name_is_rejected(app, world):
         extra = names - documented
         response = send_row(world, row, body_of(world, row) | dict.fromkeys(extra, "1"))
         assert response.status_code == 422, row.key
-        rejected = {name for name in extra if response.json["errors"].get(name) == ["Unknown field."]}
+        rejected = {name for name in extra if response.json["errors"].get(name, [""])[0].startswith("Unknown field.")}
         for name in extra - rejected:  # a route that reports one unknown field at a time
             response = send_row(world, row, body_of(world, row) | {name: "1"})
             assert (response.status_code, name in response.json["errors"]) == (422, True), (row.key, name)

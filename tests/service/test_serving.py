@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -56,6 +57,7 @@ UNREADABLE = {
     431: b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 9000 + b"\r\n\r\n",
     400: b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Odd: \x7f\x01\r\n\r\n",
 }
+CODES = {414: "request_uri_too_long", 431: "request_header_fields_too_large", 400: "bad_request"}
 
 
 def test_requests_that_never_reach_the_app_get_a_problem_document(service):
@@ -65,7 +67,8 @@ def test_requests_that_never_reach_the_app_get_a_problem_document(service):
             head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
         problem = json.loads(body)
         assert head.startswith(b"HTTP/1.1 %d " % status), head
-        assert problem["status"] == status
+        assert (problem["status"], problem["code"]) == (status, CODES[status])
+        assert re.fullmatch("(The request|A header)[^'%]+[.]", problem["detail"]), "not gunicorn's own sentence"
         assert b"application/problem+json" in head
         assert f"X-Request-Id: {problem['request_id']}".encode() in head
 

@@ -49,11 +49,34 @@ def test_an_unknown_name_prevents_startup_and_is_named(tmp_path):
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "127.0.0.1,::/0"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "https://*.app.example"),
+        ("CORS_ORIGINS", "https://app.example/"),
+        ("CORS_ORIGINS", "https://app.example/home"),
+        ("CORS_ORIGINS", "https://App.example"),
+        ("CORS_ORIGINS", "https://app.example:443"),
+        ("CORS_ORIGINS", "http://app.example"),
+        ("CORS_ORIGINS", "http://localhost:80"),
+        ("CORS_ORIGINS", "http://localhost.evil.example"),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "https://app.example,"),
+        ("CORS_ORIGINS", "https://app.example https://ops.example"),
+        ("CORS_ORIGINS", "https://user@app.example"),
+        ("CORS_ORIGINS", "https://app.example\nX-Header: x"),
     ],
 )
 def test_an_invalid_value_prevents_startup_and_names_its_variable(tmp_path, name, value):
     with pytest.raises(SettingsError, match=f"STREAMSVC_{name}: "):
         load(tmp_path, **{"STREAMSVC_SANDBOX": "1", f"STREAMSVC_{name}": value})
+
+
+def test_the_origins_of_front_ends_are_listed_exactly(tmp_path):
+    origins = "https://app.example, https://ops.example:8443,http://localhost:5173,http://127.0.0.1"
+    loaded = load(tmp_path, STREAMSVC_CORS_ORIGINS=origins).cors_origins
+    assert loaded == tuple(origin.strip() for origin in origins.split(","))
+    with pytest.raises(SettingsError, match="any website could act for a signed-in viewer"):
+        load(tmp_path, STREAMSVC_CORS_ORIGINS="*")
 
 
 def test_production_requires_a_secret_key(tmp_path):

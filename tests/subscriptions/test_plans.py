@@ -15,8 +15,18 @@ def price(amount, currency="USD", **terms):
     return {"currency": currency, "amount_minor": amount, **terms}
 
 
-def put(world, code, *prices):
-    return world.operator.put(f"/v1/admin/plans/{code}", {"name": "P", "features": FEATURES, "prices": list(prices)})
+def put(world, code, *prices, **values):
+    body = {"name": "P", "features": FEATURES, "prices": list(prices)} | values
+    return world.operator.put(f"/v1/admin/plans/{code}", body)
+
+
+def put_addon(world, code, amount, **values):
+    """Put a plan that is sold only as an add-on; returns the id of its price."""
+    return put(world, code, price(amount, tax="exclusive"), addon=True, **values).json["prices"][0]["id"]
+
+
+def listed_codes(world, query=""):
+    return [plan["code"] for plan in world.operator.client.get(f"/v1/plans{query}").json["items"]]
 
 
 def test_putting_a_plan_twice_changes_nothing(world):
@@ -50,6 +60,49 @@ def test_plans_are_public_and_filtered_by_country_and_currency(world):
     assert [p["amount_minor"] for p in plan["prices"]] == [899]
     assert client.get("/v1/plans?colour=red").status_code == 422
     assert client.get("/v1/plans/none").status_code == 404
+
+
+def test_addons_are_listed_apart_from_plans(world):
+    put(world, "standard", price(999))
+    put_addon(world, "sports", 500)
+    assert (listed_codes(world), listed_codes(world, "?addons=false")) == (["standard"], ["standard"])
+    assert listed_codes(world, "?addons=true") == ["sports"]
+    client = world.operator.client
+    assert [client.get(f"/v1/plans/{code}").json["addon"] for code in ("standard", "sports")] == [False, True]
+    put(world, "sports", price(500))
+    assert (listed_codes(world), listed_codes(world, "?addons=true")) == (["standard", "sports"], [])
+
+
+def test_an_addon_is_sold_only_together_with_another_plan(world):
+    standard, sports = world.plan("standard", 999), put_addon(world, "sports", 500)
+    ann, bob = world.person(), world.person()
+    sentence = "This price is of an add-on, which is sold only together with another plan."
+    admin_body = {"account_id": ann.id, "price_id": sports}
+    for response in (
+        ann.subscribe(sports),
+        ann.post("/v1/invoice-previews", {"price_id": sports}),
+        world.operator.post("/v1/admin/subscriptions", admin_body),
+    ):
+        assert (response.status_code, response.json["errors"]) == (422, {"price_id": [sentence]})
+    assert ann.subscribe(standard, addons=[sports]).status_code == 201
+    path = f"/v1/subscriptions/{ann.subscription()['id']}"
+    change = ann.post(f"{path}/plan-change", {"price_id": sports})
+    assert (change.status_code, change.json["errors"]) == (422, {"price_id": [sentence]})
+    body = {"from_price_id": standard, "to_price_id": sports, "effective": "2026-06-01"}
+    migration = world.operator.post("/v1/admin/price-migrations", body)
+    assert (migration.status_code, migration.json["errors"]) == (422, {"to_price_id": [sentence]})
+    assert (world.charges(), bob.subscribe(standard).status_code) == ([1499], 201)
+
+
+def test_a_plan_that_becomes_an_addon_keeps_its_subscribers_and_one_that_is_none_can_be_added(world):
+    """Plans from before add-ons were marked: whoever has one as a plan or as an add-on keeps it."""
+    standard, sports = world.plan("standard", 999), world.plan("sports", 500)
+    ann, bob = world.person(), world.person()
+    assert ann.subscribe(sports).status_code == 201
+    assert bob.subscribe(standard, addons=[sports]).status_code == 201
+    assert put_addon(world, "sports", 500) == sports
+    world.go_to("2026-05-02")
+    assert sorted(world.charges()[-2:]) == [500, 1499]
 
 
 def test_only_operators_can_put_plans(world):

@@ -19,12 +19,15 @@ def unb64(text: str) -> bytes:
 
 
 class Authenticator:
-    """A device with one passkey. `verifies`: it verifies its user. `counts`: it has a sign count."""
+    """A device with one passkey. `verifies`: it verifies its user. `counts`: it has a sign count.
+
+    `origin`: of the page. `rp_id`: the page's host by default.
+    """
 
     PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
-    def __init__(self, origin="http://127.0.0.1:8000", verifies=True, counts=True):
-        self.origin, self.rp_id = origin, origin.split("/")[2].split(":")[0]
+    def __init__(self, origin="http://127.0.0.1:8000", verifies=True, counts=True, rp_id=None):
+        self.origin, self.rp_id = origin, rp_id or origin.split("/")[2].split(":")[0]
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.id = secrets.token_bytes(32)
         self.count, self.counts = 0, counts

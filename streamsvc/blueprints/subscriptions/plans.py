@@ -25,10 +25,12 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 def list_plans(query):
     """List plans on sale.
 
-    `country` and `currency` limit the prices returned.
+    `country` and `currency` limit the prices returned. Add-ons, which are sold only with another plan, are listed by
+    `addons=true`.
     """
     after = pagination.decode_cursor(SCOPE, query["cursor"])
-    plans = [plan_view(plan, query["country"], query["currency"]) for plan in Plan.list_on_sale()]
+    listed = Plan.list_on_sale(addon=query["addons"])
+    plans = [plan_view(plan, query["country"], query["currency"]) for plan in listed]
     plans = [plan for plan in plans if plan["prices"]]
     rest = [plan for plan in plans if after is None or plan["id"] > after[0]]
     page = pagination.build_page(rest[: query["limit"] + 1], query["limit"], SCOPE, lambda plan: [plan["id"]])
@@ -62,5 +64,5 @@ def plan_view(plan, country, currency):
         if (country is None or price.countries is None or country in price.countries)
         and (currency is None or price.currency == currency)
     ]
-    view = {name: getattr(plan, name) for name in ("id", "code", "name", "description", "features")}
+    view = {name: getattr(plan, name) for name in ("id", "code", "name", "description", "addon", "features")}
     return view | {"prices": prices}

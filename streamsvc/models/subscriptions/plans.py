@@ -20,6 +20,8 @@ class Plan(Base):
     description: Mapped[str | None]
     features: Mapped[dict] = mapped_column(Json)
     """{max_streams, max_height, max_profiles, max_devices, downloads, ads}."""
+    addon: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether it is sold only with another plan. Any other plan can be sold both alone and with another one."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     updated_at: Mapped[datetime] = mapped_column(UtcTime)
 
@@ -32,9 +34,10 @@ class Plan(Base):
         return db.session.scalar(sa.select(cls).where(cls.code == code))
 
     @classmethod
-    def list_on_sale(cls) -> "list[Plan]":
-        """List the plans with a price on sale, in the order in which they were created."""
-        return [plan for plan in db.session.scalars(sa.select(cls).order_by(cls.id)) if plan.prices]
+    def list_on_sale(cls, addon: bool) -> "list[Plan]":
+        """List the add-ons, or all other plans, with a price on sale, in the order in which they were created."""
+        plans = db.session.scalars(sa.select(cls).where(cls.addon == addon).order_by(cls.id))
+        return [plan for plan in plans if plan.prices]
 
 
 class Price(Base):

@@ -14,7 +14,7 @@ def replace_plan(code: str, body: dict, now: datetime) -> Plan:
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
         db.session.add(plan)
-    description_values = {name: body[name] for name in ("name", "description", "features")}
+    description_values = {name: body[name] for name in ("name", "description", "addon", "features")}
     if any(getattr(plan, name, None) != value for name, value in description_values.items()):
         for name, value in description_values.items():
             setattr(plan, name, value)

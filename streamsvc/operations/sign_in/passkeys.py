@@ -176,6 +176,8 @@ def _list_credential_ids(account_id: str) -> list[str]:
     return list(db.session.scalars(sa.select(Passkey.credential_id).where(Passkey.account_id == account_id)))
 
 
-def _relying_party() -> tuple[str, str]:
-    """(relying party id, origin) of this service."""
-    return relying_party_and_origin(current_app.extensions["settings"].public_url)
+def _relying_party() -> tuple[str, list[str]]:
+    """(relying party id, origins) of this service and its front ends; browsers require an origin to fit the id."""
+    settings = current_app.extensions["settings"]
+    rp_id, own_origin = relying_party_and_origin(settings.public_url)
+    return rp_id, [own_origin, *settings.cors_origins]

@@ -17,12 +17,6 @@ class WrongMediaType(Refusal):
     detail = "Send the body as application/json."
 
 
-class BodyTooLarge(Refusal):
-    code = "request_entity_too_large"
-    status = 413
-    detail = "The request body is too large."
-
-
 class Invalid(Refusal):
     """`errors`: {field: [sentence]}."""
 
@@ -35,6 +29,46 @@ class NotFound(Refusal):
     code = "not_found"
     status = 404
     detail = "This resource does not exist, or you do not have access to it."
+
+
+class UnknownPath(NotFound):
+    detail = "This path does not exist in this API."
+
+    def __init__(self, has_docs: bool):
+        super().__init__(detail=f"{self.detail} See /docs or /openapi.json for all paths." if has_docs else None)
+
+
+class WrongMethod(Refusal):
+    code = "method_not_allowed"
+    status = 405
+    detail = "This path does not support this method; see `Allow`."
+
+    def __init__(self, method: str, allowed: list[str]):
+        names = ", ".join(allowed)
+        super().__init__(detail=f"This path does not support {method}; use {names}.", headers={"Allow": names})
+
+
+class BodyTooLarge(Refusal):
+    code = "request_entity_too_large"
+    status = 413
+    detail = "The request body is too large."
+
+    def __init__(self, max_bytes: int):
+        super().__init__(detail=f"The request body is too large; send at most {max_bytes:,} bytes.")
+
+
+class BadRequest(Refusal):
+    """A request that HTTP itself does not allow, such as a body that ends early."""
+
+    code = "bad_request"
+    status = 400
+    detail = "The request is not valid HTTP, or its body is incomplete."
+
+
+class InternalError(Refusal):
+    code = "internal_error"
+    status = 500
+    detail = "The service failed on this request. Try again later; quote the `request_id` if you report it."
 
 
 class PreconditionFailed(Refusal):

@@ -15,6 +15,7 @@ from streamsvc.schemas.base import (
     OneOf,
     PageQuery,
     PrefixedId,
+    QueryBool,
     Slug,
     StrictSchema,
     Text,
@@ -64,6 +65,10 @@ class PlanIn(StrictSchema):
     code = Slug(load_default=None)
     name = Text(required=True)
     description = Text(load_default=None, allow_none=True, max_length=2000)
+    addon = Bool(
+        load_default=False,
+        metadata={"description": "Sell it only as an add-on to another plan. If false, it can be sold both ways."},
+    )
     features = fields.Nested(Features, load_default=lambda: Features().load({}))
     prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
 
@@ -88,12 +93,14 @@ class PlanSummaryOut(StrictSchema):
 
 class PlanOut(PlanSummaryOut):
     description = fields.String(allow_none=True)
+    addon = fields.Boolean(metadata={"description": "Whether it is sold only as an add-on to another plan."})
     prices = fields.List(fields.Nested(PriceOut))
 
 
 class PlanQuery(PageQuery):
     country = Country(load_default=None)
     currency = Currency(load_default=None)
+    addons = QueryBool(load_default=False, metadata={"description": "List the add-ons instead of the other plans."})
 
 
 class PaymentMethodIn(StrictSchema):

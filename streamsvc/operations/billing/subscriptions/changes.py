@@ -13,7 +13,11 @@ from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
-from streamsvc.operations.billing.subscriptions.subscribe import cancel_abandoned_start, raise_if_not_paid
+from streamsvc.operations.billing.subscriptions.subscribe import (
+    cancel_abandoned_start,
+    raise_if_not_paid,
+    require_base_plan,
+)
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import ACCESS_STATUSES
 from streamsvc.rules.billing.changes import first_day_after_cancellation, is_upgrade
@@ -82,6 +86,7 @@ def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, ancho
         raise Invalid(
             errors={"price_id": ["No such price is on sale in the account's country and the subscription's currency."]}
         )
+    require_base_plan(price, "price_id")
     if price.id == aggregate.timeline.price.id:
         raise Invalid(errors={"price_id": ["The subscription already has this price."]})
     addons = aggregate.timeline.prices.keys() - {fact.BASE_ITEM}

@@ -11,6 +11,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Price, PriceMigration, Subscription
 from streamsvc.operations.billing.core import notices
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
+from streamsvc.operations.billing.subscriptions.subscribe import require_base_plan
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.refusals.billing import WrongState
@@ -33,6 +34,7 @@ def start_migration(body: dict, now: datetime, actor: str) -> dict:
         raise Invalid(errors={"to_price_id": ["from_price_id and to_price_id must be two different existing prices."]})
     if (old_price.currency, old_price.terms.interval) != (new_price.currency, new_price.terms.interval):
         raise Invalid(errors={"to_price_id": ["Must have the currency and interval of the old price."]})
+    require_base_plan(new_price, "to_price_id")
     effective = max(body["effective"], now.date() + timedelta(days=body["notice_days"]))
     migration = PriceMigration(**{**body, "effective": effective}, id=new_id("mig"), created_at=now)
     db.session.add(migration)

@@ -68,6 +68,7 @@ def start_subscription(
     price = Price.find_on_sale(body["price_id"], account.country)
     if price is None:
         raise Invalid(errors={"price_id": ["No such price is on sale in the account's country."]})
+    require_base_plan(price, "price_id")
     method = get_requested_method(account, body.get("payment_method_id"))
     today = civil_day(now, account.time_zone)
     subscription = Subscription(
@@ -150,6 +151,12 @@ def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
             payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
     charging.cancel_unpaid_start(aggregate, "abandoned")
     aggregate.save_projection()
+
+
+def require_base_plan(price: Price, field: str) -> None:
+    """Raise Invalid for `field` if the price's plan is sold only as an add-on."""
+    if price.plan.addon:
+        raise Invalid(errors={field: ["This price is of an add-on, which is sold only together with another plan."]})
 
 
 def get_addon_prices(account: Account, base_price: Price, price_ids) -> list[Price]:

@@ -1,0 +1,59 @@
+"""Cross-origin requests of browser front ends, as WSGI middleware: every response carries the headers, errors too.
+
+Flask-Cors adds them in `after_request` hooks: authentication would reject a preflight before it, and what other
+middleware responds would lack them.
+"""
+
+PREFLIGHT_MAX_AGE_S = 7200
+"""Chromium caches no preflight for longer."""
+REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-CSRF-Token",
+    "X-Request-Id",
+)
+"""What front ends may send."""
+EXPOSED_HEADERS = (
+    "Content-Disposition",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-Id",
+)
+"""What their scripts may read, besides the headers that every script may read, such as Cache-Control."""
+ALLOW_CREDENTIALS = ("Access-Control-Allow-Credentials", "true")
+VARY = ("Vary", "Origin")
+"""Sent to everyone, also without an Origin: a shared cache must not give one origin's response to another."""
+PREFLIGHT = (
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+    ("Access-Control-Allow-Headers", ", ".join(REQUEST_HEADERS)),
+    ("Access-Control-Max-Age", str(PREFLIGHT_MAX_AGE_S)),
+)
+
+
+class CorsMiddleware:
+    """Responds to the preflights of the allowed origins and lets their pages read responses, with cookies."""
+
+    def __init__(self, wsgi_app, origins: tuple[str, ...]):
+        self.wsgi_app = wsgi_app
+        exposed = ("Access-Control-Expose-Headers", ", ".join(EXPOSED_HEADERS))
+        self.headers = {
+            origin: (VARY, ("Access-Control-Allow-Origin", origin), ALLOW_CREDENTIALS, exposed) for origin in origins
+        }
+
+    def __call__(self, environ, start_response):
+        headers = self.headers.get(environ.get("HTTP_ORIGIN"))
+        is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        if headers and is_preflight:
+            start_response("204 NO CONTENT", [*headers, *PREFLIGHT])
+            return []
+
+        def start_with_headers(status, response_headers, exc_info=None):
+            return start_response(status, [*response_headers, *(headers or (VARY,))], exc_info)
+
+        return self.wsgi_app(environ, start_with_headers)
