@@ -88,7 +88,7 @@ class Invoice(Base):
         return cls._list_open(cls.subscription_id == subscription_id)
 
     @classmethod
-    def select_drafts(cls):
+    def select_drafts(cls) -> "sa.Select[Invoice]":
         """Select all drafts; the status is a literal, so that the partial index is used."""
         return sa.select(cls).where(cls.status == sa.literal_column("'draft'"))
 
