@@ -67,4 +67,4 @@ def set_audit_actor(operator_id: str) -> None:
 def get_audit_actor() -> str | None:
     """Return the id of the operator who sent the current request, if an operator did."""
     context = _context.get()
-    return context and context.actor
+    return context.actor if context else None

@@ -172,10 +172,10 @@ class InvoiceNumber(Base):
     @classmethod
     def allocate_block(cls, series: str, count: int) -> list[str]:
         """Allocate the next `count` numbers, in order."""
-        last = db.session.scalar(
+        last = db.session.scalars(
             insert(cls)
             .values({"series": series, "last": count})
             .on_conflict_do_update(index_elements=["series"], set_={"last": cls.last + count})
             .returning(cls.last)
-        )
+        ).one()
         return [f"{series}-{number:06d}" for number in range(last - count + 1, last + 1)]
