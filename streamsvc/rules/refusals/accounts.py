@@ -1,5 +1,7 @@
 """Account, sign-in, credential and profile errors."""
 
+from typing import Any
+
 from streamsvc.rules.refusals.base import Refusal
 
 
@@ -16,7 +18,7 @@ class TooManyAttempts(Refusal):
     status = 429
     detail = "Too many attempts; wait before you try again."
 
-    def __init__(self, retry_after_s: int, **members):
+    def __init__(self, retry_after_s: int, **members: Any) -> None:
         self.retry_after_s = max(1, retry_after_s)
         super().__init__(headers={"Retry-After": str(self.retry_after_s)}, **members)
 

@@ -4,6 +4,8 @@
 which replaces the class's sentence, and `headers`, which are added to the response.
 """
 
+from typing import Any
+
 
 class Refusal(Exception):
     """An error that the API returns to the client: a stable `code`, an HTTP `status` and a `detail` for people."""
@@ -12,7 +14,7 @@ class Refusal(Exception):
     status = 422
     detail = "The request was refused."
 
-    def __init__(self, *, detail: str | None = None, headers: dict | None = None, **members):
+    def __init__(self, *, detail: str | None = None, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail or self.detail)
         self.detail = detail or self.detail
         self.headers = headers or ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})

@@ -1,5 +1,7 @@
 """Errors of any request: format, preconditions, idempotency keys."""
 
+from typing import Any
+
 from streamsvc.rules.refusals.base import Refusal
 
 
@@ -46,7 +48,7 @@ class Unavailable(Refusal):
     status = 503
     detail = "The service is temporarily unavailable; try again shortly."
 
-    def __init__(self, *, retry_after_s: int = 2, **more):
+    def __init__(self, *, retry_after_s: int = 2, **more: Any) -> None:
         super().__init__(headers={"Retry-After": str(retry_after_s)}, **more)
 
 
@@ -67,5 +69,5 @@ class IdempotencyKeyInUse(Refusal):
     status = 409
     detail = "The first request with this Idempotency-Key is still in progress; try again shortly."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "1"})
