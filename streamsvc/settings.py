@@ -90,19 +90,21 @@ def parse_secret_keys(text: str) -> tuple[str, ...]:
 
 def parse_peppers(text: str) -> tuple[tuple[str, str], ...]:
     """Parse `id:secret` or `none`, comma-separated, to pairs of id and secret; ("", "") for none."""
-    peppers = tuple(
-        tuple(entry.strip().split(":", 1)) if entry.strip() != "none" else ("", "") for entry in text.split(",")
-    )
-    for entry in peppers:
-        if entry != ("", "") and not (
-            len(entry) == 2 and re.fullmatch("[a-z0-9]{1,16}", entry[0]) and len(entry[1]) >= MIN_SECRET_LENGTH
-        ):
-            raise ValueError(
-                f"must be id:secret, the secret with {MIN_SECRET_LENGTH} characters or more; separate several by commas"
-            )
-    if len({entry[0] for entry in peppers}) != len(peppers):
+    peppers = tuple(_parse_pepper(entry.strip()) for entry in text.split(","))
+    if len({pepper_id for pepper_id, _ in peppers}) != len(peppers):
         raise ValueError("must not repeat an id")
     return peppers
+
+
+def _parse_pepper(entry: str) -> tuple[str, str]:
+    if entry == "none":
+        return "", ""
+    pepper_id, _, secret = entry.partition(":")
+    if not re.fullmatch("[a-z0-9]{1,16}", pepper_id) or len(secret) < MIN_SECRET_LENGTH:
+        raise ValueError(
+            f"must be id:secret, the secret with {MIN_SECRET_LENGTH} characters or more; separate several by commas"
+        )
+    return pepper_id, secret
 
 
 def parse_https_url(text: str) -> str:

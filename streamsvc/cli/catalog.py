@@ -67,8 +67,8 @@ def import_catalog(file, dry_run, file_format, other_files, remove_missing, max_
         raise click.ClickException(f"The file cannot be read: {error}") from None
     click.echo(format_summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
     for rejection in report.rejections[:MAX_REPORTED]:
-        title, error = rejection.external_id or "", rejection.error
-        click.echo(f"line {rejection.line} {title}: {error.field or 'line'}: {error.code}: {error.reason}", err=True)
+        title, cause = rejection.external_id or "", rejection.error
+        click.echo(f"line {rejection.line} {title}: {cause.field or 'line'}: {cause.code}: {cause.reason}", err=True)
     if len(report.rejections) > MAX_REPORTED:
         click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
     if report.not_removed:

@@ -62,6 +62,6 @@ def reset_operator(email):
 def list_operators():
     """List all operators: id, role, status, email address."""
     columns = OperatorAccount.__table__.c
-    for row in fetch_all(sa.select(columns).where(columns.status != "removed").order_by(columns.id)):
+    for row in fetch_all(sa.select(*columns).where(columns.status != "removed").order_by(columns.id)):
         status = row.status if row.totp_encrypted or row.status != "active" else "invited"
         click.echo(f"{row.id}  {row.role:8} {status:9} {row.email}")

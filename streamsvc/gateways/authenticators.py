@@ -62,9 +62,9 @@ def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None 
         rp_id=rp_id,
         challenge=challenge,
         user_verification=structs.UserVerificationRequirement.PREFERRED,
-        allow_credentials=allowed_ids
-        and [
-            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(credential_id)) for credential_id in allowed_ids
+        allow_credentials=[
+            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(credential_id))
+            for credential_id in allowed_ids or ()
         ],
     )
     return json.loads(webauthn.options_to_json(options))

@@ -157,9 +157,10 @@ class FullMatch(validate.Regexp):
 
     def __init__(self, pattern: str, error: str):
         super().__init__(f"^(?:{pattern})$", error=error)
+        self._text_regex = re.compile(pattern)
 
-    def __call__(self, value: str) -> str:
-        if self.regex.fullmatch(value) is None:  # unlike match, it lets no newline pass at the end
+    def __call__(self, value: str) -> str:  # type: ignore[override]  # no field with this validator holds bytes
+        if self._text_regex.fullmatch(value) is None:  # unlike match, it lets no newline pass at the end
             raise ValidationError(self._format_error(value))
         return value
 

@@ -49,6 +49,13 @@ def get_audit_context() -> AuditContext | None:
     return _context.get()
 
 
+def require_audit_context() -> AuditContext:
+    """Return the context of the current request. Raises LookupError outside of requests."""
+    if (context := _context.get()) is None:
+        raise LookupError("no request is being processed")
+    return context
+
+
 def bind_audit_context(context: AuditContext) -> Token:
     """Make `context` the current one; pass the token to `reset_audit_context` when the request ends."""
     return _context.set(context)

@@ -274,10 +274,14 @@ def current_viewer() -> Viewer:
     return g._login_user
 
 
-def current_operator() -> Operator | None:
-    """Return the authenticated operator, or None for a viewer."""
-    principal = current_principal()
-    return principal if isinstance(principal, Operator) else None
+def current_operator() -> Operator:
+    """Return the authenticated operator; call it only if the principal is an operator."""
+    return g._login_user
+
+
+def is_operator_request() -> bool:
+    """Whether an operator sent the request, not a viewer."""
+    return isinstance(current_principal(), Operator)
 
 
 def require_recent_authentication() -> None:

@@ -10,6 +10,7 @@ from flask_login import UserMixin
 
 from streamsvc import clock
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
+from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.rules.roles import Role, api_key_role, get_role
 from streamsvc.rules.sign_in.sessions import (
@@ -61,6 +62,13 @@ class Operator(UserMixin):
         self.role = role
         self.session = session
         """A person's session, a row of SESSION_BY_TOKEN; None for a machine."""
+
+    @property
+    def own_session(self) -> sa.Row:
+        """A person's session, for views that exclude machines. Raises NotSignedIn for a machine."""
+        if self.session is None:
+            raise NotSignedIn(presented=True)
+        return self.session
 
     def has_scope(self, scope: str, write: bool) -> bool:
         return self.role.has_scope(scope, write)

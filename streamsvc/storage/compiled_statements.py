@@ -31,7 +31,7 @@ class CompiledStatement:
     Core, so that an outage is recognized as one.
     """
 
-    def __init__(self, statement: sa.Select | sa.Insert | sa.Update):
+    def __init__(self, statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update):
         self.statement = statement
         self.columns = list(statement.exported_columns)
         names: list[Any] = [column.key for column in self.columns]

@@ -217,10 +217,10 @@ def _try_begin_immediate(raw: Any) -> bool:
     return True
 
 
-def fetch_all(clause: sa.Executable, parameters: Parameters | None = None) -> Sequence[sa.Row]:
+def fetch_all(clause: sa.Executable, parameters: Parameters | None = None) -> list[sa.Row]:
     """Run one statement in a transaction of its own and return all rows."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-        return connection.execute(clause, parameters).all()
+        return connection.execute(clause, parameters).all()  # type: ignore[return-value]  # it is a list, not copied
 
 
 def fetch_one(clause: sa.Executable, parameters: Parameters | None = None) -> sa.Row | None:

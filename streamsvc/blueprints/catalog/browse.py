@@ -15,7 +15,7 @@ from streamsvc.schemas.catalog.browse import (
     PageOfCollections,
     PersonOut,
 )
-from streamsvc.security.authentication import current_operator, current_viewer, viewer_or_operator
+from streamsvc.security.authentication import current_viewer, is_operator_request, viewer_or_operator
 
 bp = Blueprint(
     "browse",
@@ -95,6 +95,6 @@ def get_home():
     rows without titles.
     """
     audience = current_audience()
-    profile = None if current_operator() else current_viewer().profile
+    profile = None if is_operator_request() else current_viewer().profile
     personal_rows = home.load_personal_rows(profile, audience)
     return catalog_response(audience, lambda snapshot: home.home_json(personal_rows, audience, snapshot), personal_rows)

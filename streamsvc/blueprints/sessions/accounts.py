@@ -21,7 +21,7 @@ from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPat
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and manage the account.")
 
@@ -118,7 +118,7 @@ def update_account(body):
 
     Email address and password have their own endpoints.
     """
-    row = lock_row(Account, current_viewer().account_id)
+    row = lock_existing_row(Account, current_viewer().account_id)
     for name, value in body.items():
         setattr(row, name, value)
     audit.record_event("account_changed", row.id, fields=sorted(body))

@@ -140,7 +140,7 @@ def create_token(form):
 @bp.errorhandler(Invalid)
 def render_invalid_request(error):
     """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document."""
-    is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
+    is_oauth = request.endpoint in [f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token)]
     return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
 
 

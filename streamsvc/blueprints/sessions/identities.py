@@ -105,13 +105,22 @@ def create_oidc_session(body):
     provider_sign_in = oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now)
     second = None
     if provider_sign_in.account_id:
-        account = password.load_sign_in_account(provider_sign_in.account_id, device and device.get("id"))
+        account = password.load_sign_in_account(provider_sign_in.account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
     account_id = oidc_identities.complete_provider_sign_in(provider_sign_in, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": provider_sign_in.provider.name, "second_factor": second}
     notify = provider_sign_in.account_id is not None
-    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify, **methods)
+    session = password.create_session(
+        account_id,
+        device,
+        body["remember"],
+        token,
+        facts,
+        now,
+        notify,
+        method=provider_sign_in.provider.name,
+        second_factor=second,
+    )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)
 

@@ -59,11 +59,12 @@ def create_magic_link_session(body):
     now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
     account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body), now)
     second = second_factor.require_authenticator_code(
-        password.load_sign_in_account(account_id, device and device.get("id")), body, now
+        password.load_sign_in_account(account_id, (device or {}).get("id")), body, now
     )
     magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": "magic_link", "second_factor": second}
-    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    session = password.create_session(
+        account_id, device, body["remember"], token, facts, now, notify=True, method="magic_link", second_factor=second
+    )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)

@@ -122,11 +122,12 @@ def create_passkey_session(body):
     signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
-        account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
+        account = password.load_sign_in_account(signed.passkey.account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": "passkey", "second_factor": second}
-    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    session = password.create_session(
+        account_id, device, body["remember"], token, facts, now, notify=True, method="passkey", second_factor=second
+    )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)

@@ -59,7 +59,7 @@ def create_session(body):
     facts = current_request_facts()
     device, body["device_trust"] = device_and_trust_token(body)
     verified = password.verify_sign_in_password(
-        body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
+        body["email"], body["password"], (device or {}).get("id"), facts, body.get("challenge")
     )
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, facts, now)
@@ -126,7 +126,7 @@ def select_profile(body):
         if profile is None:
             raise NotFound
         pins.check_pin(profile, body.get("pin"))
-    db.session.get(Session, viewer.row.session_id).profile_id = profile_id
+    db.session.get_one(Session, viewer.row.session_id).profile_id = profile_id
     audit.record_event("profile_selected", viewer.account_id, session=viewer.row.session_id, profile=profile_id)
     db.session.flush()
     document = current_session_view(viewer.reload())

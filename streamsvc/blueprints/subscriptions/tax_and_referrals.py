@@ -66,9 +66,9 @@ def get_referral_code():
     return referral
 
 
-def tax_id_view(tax_id):
+def tax_id_view(tax_id: TaxId) -> dict:
     """Return the VAT number as the API shows it."""
-    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get(Account, tax_id.account_id)) is not None
+    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get_one(Account, tax_id.account_id)) is not None
     return {
         "number": tax_id.number,
         "status": tax_id.status,

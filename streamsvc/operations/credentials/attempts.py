@@ -68,7 +68,7 @@ class SignInAttempt:
         return limits.SIGN_IN_ACCOUNT, self.identifier
 
     @property
-    def first_try_limit(self) -> rate_limits.Limit:
+    def first_try_limit(self) -> tuple[limits.RateLimit, str]:
         """Counts the pair of address and identifier once an hour, to count the identifiers that an address tries."""
         return limits.SPRAYED_IDENTIFIER, f"{self.network} {self.identifier}"
 

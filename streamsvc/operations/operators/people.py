@@ -16,7 +16,7 @@ from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, insert, lock_row, new_id
+from streamsvc.storage.database import db, insert, lock_existing_row, new_id
 
 INVITATION_KIND = "operator_invitation"
 
@@ -27,9 +27,10 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
     In the caller's transaction. The invitation is mailed, unless the caller passes on `token` itself. Raises
     EmailTaken.
     """
+    operator_id, address = new_id("opr"), canonical_email(email)
     row = {
-        "id": new_id("opr"),
-        "email": canonical_email(email),
+        "id": operator_id,
+        "email": address,
         "email_key": email_key(email),
         "name": name,
         "role": role,
@@ -40,9 +41,9 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
     statement = insert(OperatorAccount).values(row).on_conflict_do_nothing(index_elements=["email_key"])
     if db.session.execute(statement.returning(OperatorAccount.id)).first() is None:
         raise EmailTaken(detail="There is already an operator with this email address.")
-    _create_invitation(row["id"], row["email"], now, token)
-    audit.record_event("operator_invited", operator=row["id"], role=role)
-    return row["id"]
+    _create_invitation(operator_id, address, now, token)
+    audit.record_event("operator_invited", operator=operator_id, role=role)
+    return operator_id
 
 
 def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorAccount:
@@ -97,7 +98,7 @@ def revoke_operator_sessions(operator_id: str, now: datetime) -> None:
 def _lock_operator(operator_id: str) -> tuple[OperatorAccount, bool]:
     """Lock all admins, then the operator; the operator, and whether they are the only admin. Raises NotFound."""
     admins = OperatorAccount.lock_admins()
-    operator = lock_row(OperatorAccount, operator_id)
+    operator = lock_existing_row(OperatorAccount, operator_id)
     if operator is None or operator.status == "removed":
         raise NotFound
     return operator, admins == [operator.id]

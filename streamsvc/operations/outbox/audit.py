@@ -18,7 +18,7 @@ from streamsvc import clock
 from streamsvc.models import AuditEvent
 from streamsvc.rules.rate_limits import AUTHZ_FAILURE
 from streamsvc.security import rate_limits
-from streamsvc.security.audit_context import get_audit_actor, get_audit_context
+from streamsvc.security.audit_context import get_audit_actor, get_audit_context, require_audit_context
 from streamsvc.security.authentication import Viewer, authz_failed
 from streamsvc.security.operators import Operator
 from streamsvc.storage.database import SAFE_METHODS, DatabaseSession, db, fetch_all, format_utc, write_transaction
@@ -44,7 +44,7 @@ def _record_denial(principal: Viewer | Operator, reason: str) -> None:
 
     Only the first with the same actor, endpoint and reason within an hour is recorded.
     """
-    context = get_audit_context()
+    context = require_audit_context()
     owner = None if isinstance(principal, Operator) else principal.account_id
     actor = principal.id if isinstance(principal, Operator) else principal.row.impersonated_by or owner
     limit = AUTHZ_FAILURE, f"{actor} {context.endpoint} {reason}"

@@ -59,17 +59,17 @@ def explain_playback(body: dict, now: datetime) -> dict:
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
         AccessCheck("in_catalogue", is_playable, NotFound.code),
-        *(access_checks(playable.facts, viewer, at) if is_playable else ()),
+        *(access_checks(playable.facts, viewer, at) if playable and is_playable else ()),
         *_limit_checks(account_id, body["device_id"], entitlements, at),
     ]
     failed = next((check for check in results if not check.passed), None)
     return {
         "allowed": failed is None,
-        "code": failed and failed.code,
+        "code": failed.code if failed else None,
         "facts": {
             "at": at,
             "country": viewer.country,
-            "profile_id": profile and profile.id,
+            "profile_id": profile.id if profile else None,
             "max_age": viewer.max_age,
             "subscription_status": account.status,
             "plan": viewer.plan,

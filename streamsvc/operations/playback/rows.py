@@ -16,10 +16,10 @@ from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.playback.progress import INACTIVE_AFTER, STARTED_AFTER_S, STARTED_AFTER_SHARE
-from streamsvc.storage.database import UtcTime, fetch_all, fetch_one
+from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
-PROFILE_ID = sa.bindparam("profile_id")
-LIMIT = sa.bindparam("limit")
+PROFILE_ID: sa.BindParameter[str] = sa.bindparam("profile_id")
+LIMIT: sa.BindParameter[int] = sa.bindparam("limit")
 AFTER_AT, AFTER_ID = sa.bindparam("after_at", type_=UtcTime), sa.bindparam("after_id", type_=sa.String)
 SINCE = sa.bindparam("since", type_=UtcTime)
 EPISODE_COLUMNS = (
@@ -114,15 +114,14 @@ HISTORY = _page_statements(
 
 def _next_up_statements():
     """Select, per series, the first unwatched episode after the one watched last; specials are ignored."""
-    of_title = {"partition_by": Progress.title_id}
-    latest_first = [Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc()]
+    latest_first = (Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc())
     watched = (
         sa.select(
             Progress.title_id,
             Progress.season,
             Progress.episode,
             Progress.watched_at,
-            sa.func.row_number().over(order_by=latest_first, **of_title).label("position"),
+            sa.func.row_number().over(partition_by=Progress.title_id, order_by=latest_first).label("position"),
         )
         .where(Progress.profile_id == PROFILE_ID, Progress.watched_at.is_not(None), Progress.season > 0)
         .subquery()
@@ -211,7 +210,7 @@ def profile_row_json(
     )
     page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
     if query.get("include_total"):
-        page["total"] = fetch_one(statements[COUNT_KEY], parameters)[0]
+        page["total"] = fetch_existing(statements[COUNT_KEY], parameters)[0]
     return msgspec.json.encode(page)
 
 

@@ -10,7 +10,7 @@ from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import fetch_all, fetch_one
+from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 MAX_CREDITS = 500
 
@@ -76,7 +76,7 @@ def genres_json(query: dict, audience: Audience) -> str:
 
 def filters_json(audience: Audience) -> str:
     """Return the filter values with at least one visible title, and the sort orders of lists."""
-    years = fetch_one(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
+    years = fetch_existing(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
     return encode_json(
         {
             "kinds": list_facet_codes("kind", audience),
@@ -100,7 +100,9 @@ def _genre_view(code):
 def person_json(person_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return a person and their credits in visible titles, newest first. Raises NotFound if there are none."""
     row = fetch_one(PERSON_BY_ID, {"id": person_id})
-    rows = row and fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
+    if row is None:
+        raise NotFound
+    rows = fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
     if not rows:
         raise NotFound
     cards = localized_cards(rows, query["locale"] or audience.language, snapshot)

@@ -14,7 +14,7 @@ from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import db, fetch_all, fetch_one
+from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
 COLLECTION_COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
 COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
@@ -78,7 +78,7 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
     )
     total = None
     if query["include_total"]:
-        total = fetch_one(
+        total = fetch_existing(
             COLLECTION_ITEM_COUNT[audience.sees_all], {**audience.sql_parameters(), "collection": row.pk}
         )[0]
     return merge_json_objects(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
-from streamsvc.storage.database import UtcTime, fetch_all, fetch_one
+from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
 ENDING_SOON_WITHIN = timedelta(days=14)
 MAX_EXAMPLES = 5
@@ -66,12 +66,12 @@ def coverage_report(now: datetime) -> dict:
     issues = [
         {
             "code": code,
-            "count": fetch_one(ISSUE_COUNTS[code], times)[0],
+            "count": fetch_existing(ISSUE_COUNTS[code], times)[0],
             "items": fetch_all(ISSUE_PAGES[code], {**times, "after": 0, "limit": MAX_EXAMPLES}),
         }
         for code in ISSUES
     ]
-    return {"total": fetch_one(TITLE_COUNT)[0], "issues": issues}
+    return {"total": fetch_existing(TITLE_COUNT)[0], "issues": issues}
 
 
 def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
@@ -81,4 +81,4 @@ def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
     times = {"now": now, "soon": now + ENDING_SOON_WITHIN}
     rows = fetch_all(ISSUE_PAGES[code], {**times, "after": after[0], "limit": query["limit"] + 1})
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.pk])
-    return page | ({"total": fetch_one(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})
+    return page | ({"total": fetch_existing(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})

@@ -191,7 +191,7 @@ class ImdbDatabase:
         return {field: value for field, value in part.items() if value}
 
     def _credits(self, tconst):
-        credits = {}
+        credits: dict[tuple, dict] = {}
         for name, role, character in self._fetch_all(SELECT_CREDITS, tconst):
             credits.setdefault(
                 (name, role), {"name": name, "role": role} | ({"character": character} if character else {})

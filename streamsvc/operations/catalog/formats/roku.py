@@ -29,7 +29,8 @@ EXTERNAL_ID_NAMES = {"TMS": "gracenote", "ROVI": "rovi", "IMDB": "imdb", "EIDR":
 
 def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
     """Yield the entries of a feed; reads it twice, since shared members and episodes may follow the assets."""
-    feed, episodes = {}, {}
+    feed: dict[str, Any] = {}
+    episodes: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):
         for name, value in _iter_members(file):
             if name is not ASSET:

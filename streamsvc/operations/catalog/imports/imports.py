@@ -13,7 +13,7 @@ from streamsvc.operations.catalog.formats import FileTooLarge
 from streamsvc.operations.catalog.imports import importing, missing, stored_files
 from streamsvc.operations.catalog.imports.stored_files import CHUNK_BYTES
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
-from streamsvc.storage.database import db, fetch_one, insert, lock_row
+from streamsvc.storage.database import db, execute_in_session, fetch_one, insert, lock_existing_row
 from streamsvc.worker import jobs
 
 MAX_FILE_BYTES = 64 << 20
@@ -93,7 +93,7 @@ def _import_batch(catalog_import, batch, cache, after):
             _store_named_titles(catalog_import.id, pks)
         counts = {name: getattr(Import, name) + getattr(report, name) for name in COUNT_COLUMNS}
         progress = sa.update(Import).where(Import.id == catalog_import.id, Import.lines_done == after)
-        if db.session.execute(progress.values(status="running", lines_done=report.lines, **counts)).rowcount != 1:
+        if execute_in_session(progress.values(status="running", lines_done=report.lines, **counts)) != 1:
             raise ImportTakenOver
 
     importing.import_batch(batch, report, cache, catalog_import.dry_run, record_progress)
@@ -142,10 +142,10 @@ def _complete_import(catalog_import, now):
         jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {catalog_import.id}")
 
 
-def _lock_import(catalog_import):
+def _lock_import(catalog_import: sa.Row) -> Import:
     """Return the import, locked until the transaction ends. Raises ImportTakenOver if it has ended already."""
     writing.lock_catalog()
-    locked = lock_row(Import, catalog_import.id)
+    locked = lock_existing_row(Import, catalog_import.id)
     if locked.status in FINAL_STATUSES:
         raise ImportTakenOver
     return locked

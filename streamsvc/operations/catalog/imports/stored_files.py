@@ -27,9 +27,10 @@ class StoredFile(io.RawIOBase):
     def __init__(self, import_id: str):
         self.import_id = import_id
         self.offset = 0
-        self.position, self.chunk = None, b""
-        last = sa.select(ImportChunk.position, sa.func.length(ImportChunk.body).label("bytes"))
-        last = fetch_one(last.where(self._own_chunks()).order_by(ImportChunk.position.desc()).limit(1))
+        self.position: int | None = None
+        self.chunk = b""
+        chunks = sa.select(ImportChunk.position, sa.func.length(ImportChunk.body).label("bytes"))
+        last = fetch_one(chunks.where(self._own_chunks()).order_by(ImportChunk.position.desc()).limit(1))
         self.size = last.position * CHUNK_BYTES + last.bytes if last else 0
 
     def _own_chunks(self):
@@ -128,7 +129,8 @@ def _open_archive_members(file):
             raise FileTooLarge(f"The archive has more than {MAX_ARCHIVE_MEMBERS} files.")
         if any(member.compress_type not in ACCEPTED_COMPRESSION for member in members):
             raise zipfile.BadZipFile("files in the archive must be stored or deflated")
-        outer, inner = [], []
+        outer: list[UnpackedFile] = []
+        inner: list[UnpackedFile] = []
         return [_unpack_gzip(_buffered(archive.open(member), outer), inner) for member in members]
     except (ValueError, OverflowError, IndexError, RuntimeError, struct.error) as error:  # encrypted archives, too
         raise zipfile.BadZipFile(str(error)) from None

@@ -17,7 +17,7 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import fetch_all, fetch_one
+from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
@@ -56,7 +56,7 @@ def list_title_cards(
     position = {f"after_{index}": value for index, value in enumerate(after or ())}
     rows = list_rows(shape._replace(after=after is not None), {**parameters, **position, "limit": query["limit"] + 1})
     page = pagination.build_page(rows, query["limit"], scope, lambda row: list(row[2:]))
-    total = fetch_one(count_statement(shape), parameters)[0] if query["include_total"] else None
+    total = fetch_existing(count_statement(shape), parameters)[0] if query["include_total"] else None
     return localized_cards(page["items"], query["locale"] or audience.language, snapshot), page["next_cursor"], total
 
 
@@ -171,7 +171,7 @@ def _base_and_conditions(shape):
 
 
 def _source(base, with_cards=True):
-    source = Title.__table__
+    source: sa.FromClause = Title.__table__
     if base is TitleFacet:
         source = sa.join(TitleFacet, Title, Title.pk == TitleFacet.title_pk)
     if with_cards:

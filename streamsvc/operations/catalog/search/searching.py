@@ -90,7 +90,7 @@ def list_hits(
         after = position.rank if number == position.stage else FIRST_POSITION.rank
         statement, expression = _hits_query(stage.expression, limit, audience.sees_all)
         for row in statement.all(**parameters, expression=expression, after=after, limit=limit - len(hits)):
-            hits.append(SearchHit(*row, stage.match))
+            hits.append(SearchHit(*(*row, stage.match)))
             positions.append(SearchPosition(number, row.rank, confidence()))
         if len(hits) == limit:
             break
@@ -106,7 +106,7 @@ def count_hits(words: list[str], audience: Audience) -> int:
 
     for _, stage in _iter_stages(words, FIRST_POSITION, confidence):
         statement, expression = _hit_count_query(stage.expression, audience.sees_all)
-        row = statement.one(**audience.sql_parameters(), expression=expression, after=FIRST_POSITION.rank)
+        [row] = statement.all(**audience.sql_parameters(), expression=expression, after=FIRST_POSITION.rank)
         counts.append((stage.match, row.hits))
     return sum(count for _, count in counts)
 

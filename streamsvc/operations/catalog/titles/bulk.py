@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from streamsvc.storage.database import db
+from streamsvc.storage.database import Base, db
 
+Item = TypeVar("Item")
 MAX_PARAMETERS = 500
 ANALYZE_CATALOG = sa.text(
     "ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words"
@@ -25,21 +27,22 @@ def prepare_connection() -> None:
             connection.exec_driver_sql(pragma)
 
 
-def insert_rows(model, columns: Sequence[str], rows: list[tuple]) -> None:
+def insert_rows(model: type[Base], columns: Sequence[str], rows: list[tuple]) -> None:
     """Insert tuples whose values are in the order of `columns`; JSON as text, times in UTC."""
     if not rows:
         return
     connection = db.session.connection()
     table = model.__table__
     if connection.dialect.name == "postgresql":
-        with connection.connection.cursor() as cursor:
+        driver: Any = connection.connection
+        with driver.cursor() as cursor:
             names = ", ".join(f'"{name}"' for name in columns)
             with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
                 for row in rows:
                     copy.write_row(row)
         return
     statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    indexes = [columns.index(name) for name in statement.positiontup]
+    indexes = [columns.index(name) for name in statement.positiontup or ()]
     processors = [_bind_processor(table.c[columns[index]], connection.dialect) for index in indexes]
     values = [
         map(process, map(itemgetter(index), rows)) if process else map(itemgetter(index), rows)
@@ -83,7 +86,7 @@ def allocate_pks(model, count: int) -> range | list[int]:
     return range(last + 1, last + count + 1)
 
 
-def in_chunks(rows: list) -> Iterable[list]:
+def in_chunks(rows: list[Item]) -> Iterable[list[Item]]:
     """Yield the rows in lists of up to MAX_PARAMETERS."""
     return (rows[start : start + MAX_PARAMETERS] for start in range(0, len(rows), MAX_PARAMETERS))
 

@@ -12,7 +12,7 @@ from streamsvc.rules.catalog.record import InvalidRecord, convert_record
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_one
 
-_name = sa.bindparam("name")
+_name: sa.BindParameter[str] = sa.bindparam("name")
 STORED_TITLE = (
     sa.select(Title.pk, Title.id, Title.external_id, TitleRecord.body)
     .join(TitleRecord, TitleRecord.title_pk == Title.pk)
