@@ -14,7 +14,7 @@ from functools import cache
 from sqlalchemy import event
 from sqlalchemy.orm import make_transient_to_detached
 
-from streamsvc.storage.database import db, insert
+from streamsvc.storage.database import Base, db, insert
 
 
 class UnitOfWork:
@@ -22,8 +22,8 @@ class UnitOfWork:
 
     def __init__(self):
         self.values: dict[Hashable, object] = {}
-        self.objects: dict[type, list] = {}
-        self.rows: dict[tuple[type, str | None], list[dict]] = {}
+        self.objects: dict[type[Base], list] = {}
+        self.rows: dict[tuple[type[Base], str | None], list[dict]] = {}
         self.deferred: dict[Callable[[list], None], list] = {}
         self.is_writing = False
 
@@ -50,7 +50,10 @@ def unit_of_work():
 
 def preload(key: Hashable, value) -> None:
     """Cache `value` under `key` for `cached` and `get_or_load`."""
-    _current.get().values[key] = value
+    current = _current.get()
+    if current is None:
+        raise RuntimeError("values are preloaded within unit_of_work()")
+    current.values[key] = value
 
 
 def cached(key: Hashable):

@@ -12,7 +12,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
-from streamsvc.storage.database import db, lock_existing_row
+from streamsvc.storage.database import db, lock_existing_row, lock_row
 
 LIFETIME_NAME = "impersonation"
 
@@ -22,7 +22,7 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
 
     `body` is {reason, profile_id}. Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
     """
-    account = lock_existing_row(Account, account_id)
+    account = lock_row(Account, account_id)
     if account is None or account.status == "deleted":
         raise NotFound
     if account.status != "active":

@@ -16,7 +16,7 @@ from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, insert, lock_existing_row, new_id
+from streamsvc.storage.database import db, insert, lock_row, new_id
 
 INVITATION_KIND = "operator_invitation"
 
@@ -98,7 +98,7 @@ def revoke_operator_sessions(operator_id: str, now: datetime) -> None:
 def _lock_operator(operator_id: str) -> tuple[OperatorAccount, bool]:
     """Lock all admins, then the operator; the operator, and whether they are the only admin. Raises NotFound."""
     admins = OperatorAccount.lock_admins()
-    operator = lock_existing_row(OperatorAccount, operator_id)
+    operator = lock_row(OperatorAccount, operator_id)
     if operator is None or operator.status == "removed":
         raise NotFound
     return operator, admins == [operator.id]

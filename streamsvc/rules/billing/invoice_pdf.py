@@ -5,14 +5,14 @@ JSON of the same invoice have every letter.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 WIDTH, HEIGHT, MARGIN, LEADING = 595, 842, 56, 16
 DIGIT_WIDTH = 0.556
 """The width of a digit in Helvetica, as a fraction of the font size; close enough for all right-aligned text."""
 
 
-Row = list[tuple[float, str, int, bool, bool]]
+Row = Sequence[tuple[float, str, int, bool, bool]]
 
 
 def to_latin(text: str) -> str:

@@ -143,8 +143,10 @@ def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
     )
     union = sa.union_all(*parts).subquery().c
     sums, keys = (sa.func.sum(union.kept), sa.func.sum(union.cash)), (union.payment, union.account_id)
-    for payment_id, owner_id, *amounts in fetch_all(sa.select(*keys, *sums).group_by(*keys).having(sums[0] != sums[1])):
-        yield Difference("payment cash matches the ledger", payment_id, *map(int, amounts), owner_id)
+    for payment_id, owner_id, kept_minor, cash_minor in fetch_all(
+        sa.select(*keys, *sums).group_by(*keys).having(sums[0] != sums[1])
+    ):
+        yield Difference("payment cash matches the ledger", payment_id, int(kept_minor), int(cash_minor), owner_id)
 
 
 def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
@@ -222,7 +224,7 @@ def check_subscriptions(
 def _load_invoiced_lines(subscription_ids: list[str]) -> dict[str, list]:
     """Load (identity, amount, invoice status) of every line, by subscription id."""
     lines: dict[str, list] = {subscription_id: [] for subscription_id in subscription_ids}
-    rows = (
+    rows: sa.Select = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, InvoiceLine.amount_minor, Invoice.status)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))

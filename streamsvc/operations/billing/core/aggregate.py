@@ -21,7 +21,7 @@ from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
 DUE_JOB = "subscription.due"
@@ -159,7 +159,8 @@ def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
 
 def _lock_account_and_subscription(subscription_id: str) -> tuple[Account, Subscription]:
     account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
-    return lock_row(Account, account_id), db.session.get(Subscription, subscription_id, populate_existing=True)
+    account = lock_existing_row(Account, account_id)
+    return account, db.session.get_one(Subscription, subscription_id, populate_existing=True)
 
 
 def update_projection(aggregate: SubscriptionAggregate) -> None:
@@ -174,10 +175,10 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
     pending = timeline.scheduled_prices[0] if timeline.scheduled_prices else None
-    row.pending_price_id = pending and pending.price.id
-    row.pending_on = pending and max(pending.not_before, timeline.paid_through or timeline.paid_from)
+    row.pending_price_id = pending.price.id if pending and pending.price else None
+    row.pending_on = max(pending.not_before, timeline.paid_through or timeline.paid_from) if pending else None
     overdue = list_overdue_invoices(row)
-    row.past_due_since = min((invoice.first_failed_on for invoice in overdue), default=None)
+    row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
     row.status = compute_status(row, timeline, aggregate.today)
     row.access_until = compute_access_until(row, aggregate.dunning_schedule)
     if public_state(row) != aggregate.published_state:

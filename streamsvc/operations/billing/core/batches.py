@@ -149,7 +149,7 @@ def reconcile_payments(payloads: list[dict], now: datetime) -> list[dict]:
     )
     payments = db.session.scalars(sa.select(Payment).where(Payment.id.in_(unresolved)).order_by(Payment.id)).all()
     ids = [payment.id for payment in payments]
-    outcomes = {payment_id: charging.find_outcome(db.session.get(Payment, payment_id), now) for payment_id in ids}
+    outcomes = {payment_id: charging.find_outcome(db.session.get_one(Payment, payment_id), now) for payment_id in ids}
     complete_payments({payment_id: outcome for payment_id, outcome in outcomes.items() if outcome})
     send_payments([payment_id for payment_id in ids if not outcomes[payment_id]])
     unresolved_ids = {row.id for row in fetch_all(unresolved)}

@@ -22,7 +22,7 @@ def format_amount(amount_minor: int, currency: str) -> str:
 
 def plan_name(subscription: Subscription) -> str:
     """Return the name of the subscription's plan."""
-    return db.session.get(Plan, subscription.plan_id).name
+    return db.session.get_one(Plan, subscription.plan_id).name
 
 
 def next_reminder(aggregate) -> tuple[date, date] | None:
@@ -61,6 +61,7 @@ def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate) -> None:
     """Enqueue the receipt for a successful payment. `aggregate` is None for an invoice without a subscription."""
     plan = plan_name(aggregate.subscription) if aggregate else None
     amount = format_amount(payment.amount_minor, payment.currency)
+    assert payment.settled_at is not None, "a successful payment is settled"
     enqueue_mail(
         "receipt", invoice.customer["email"], payment.settled_at, number=invoice.number, amount=amount, plan=plan
     )

@@ -12,7 +12,7 @@ from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, fetch_one, lock_row
+from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
 from streamsvc.worker import jobs
 
 TAX_ID_CHECK_JOB = "tax_id.check"
@@ -58,7 +58,7 @@ def find_reverse_charge_vat_id(account: Account) -> str | None:
 
 def replace_tax_id(account_id: str, number: str, now: datetime) -> TaxId:
     """Set the account's VAT number and, if `vat_check` is `vies`, enqueue a check with the register. Raises Invalid."""
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     number = vat.normalize_vat_number(number)
     if vat.vat_number_country(number) != account.country:
         raise Invalid(errors={"number": ["Must be a valid VAT number of the account's country."]})

@@ -106,7 +106,9 @@ def _rate_changes_statement():
     )
     parts = (InvoiceLine.price_id, sa.cast(intro, sa.String), coupons, sa.cast(included_tax_ppm, sa.String))
     terms = parts[0] + ":" + parts[1] + ":" + parts[2] + ":" + parts[3]
-    window = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
+    previous_terms = sa.func.lag(terms).over(
+        partition_by=(InvoiceLine.subscription_id, InvoiceLine.item), order_by=InvoiceLine.period_start
+    )
     lines = (
         sa.select(
             Subscription.account_id,
@@ -120,7 +122,7 @@ def _rate_changes_statement():
             coupons.label("coupons"),
             included_tax_ppm.label("included_tax_ppm"),
             terms.label("terms"),
-            sa.func.lag(terms).over(**window).label("terms_before"),
+            previous_terms.label("terms_before"),
         )
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .join(Subscription, Subscription.id == InvoiceLine.subscription_id)

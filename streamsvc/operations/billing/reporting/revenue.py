@@ -46,7 +46,8 @@ def revenue_report(start: date, end: date, interval: str) -> dict:
 
 def compute_mrr(report_spans: list[ReportPeriod]) -> list[dict]:
     """Return for each span and currency the MRR at its start, the movements, and the MRR at its end."""
-    opening, movement_totals = Counter(), Counter()
+    opening: Counter[str] = Counter()
+    movement_totals: Counter[tuple] = Counter()
     for _, currency, account_movements in iter_account_movements():
         for movement in account_movements:
             if movement.on < report_spans[0].start:

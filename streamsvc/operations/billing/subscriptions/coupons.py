@@ -18,7 +18,7 @@ def redeem_coupons(subscription: Subscription, codes, addon_plans, now) -> None:
 
     `addon_plans`: the codes of its add-ons' plans.
     """
-    plans = {db.session.get(Plan, subscription.plan_id).code, *addon_plans}
+    plans = {db.session.get_one(Plan, subscription.plan_id).code, *addon_plans}
     for code in codes:
         _redeem_coupon(subscription, code, plans, now)
 

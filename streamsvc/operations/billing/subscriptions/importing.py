@@ -29,7 +29,7 @@ from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.billing import AlreadySubscribed
 from streamsvc.rules.refusals.requests import Invalid, Malformed
 from streamsvc.schemas.admin.subscribers import SubscriberRowIn
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 IMPORT_ACTOR = "import"
 LINE_SCHEMA = SubscriberRowIn()
@@ -139,7 +139,7 @@ def _get_or_create_account(subscriber: dict, now: datetime) -> Account:
     account = Account.find_by_email_key(email_key(subscriber["email"]))
     names = ("country", "time_zone", "locale", "name")
     new_account = NewAccount(subscriber["email"], None, **{name: subscriber[name] for name in names})
-    return lock_row(Account, account.id if account else create_account(new_account, now, verified=True))
+    return lock_existing_row(Account, account.id if account else create_account(new_account, now, verified=True))
 
 
 def _get_or_create_payment_method(account: Account, details: dict, now: datetime) -> PaymentMethod:

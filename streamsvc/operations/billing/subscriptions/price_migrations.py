@@ -78,7 +78,7 @@ def handle_withdrawal_batch(payload: dict, now: datetime) -> None:
 
 
 def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
-    migration = db.session.get(PriceMigration, payload["migration"])
+    migration = db.session.get_one(PriceMigration, payload["migration"])
     conditions = (
         Subscription.id > payload["after"],
         sa.true() if job == WITHDRAWAL_JOB else sa.literal(not migration.withdrawn_at),
@@ -100,7 +100,7 @@ def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
 def _schedule_new_price(aggregate: SubscriptionAggregate, migration: PriceMigration, actor: str) -> None:
     if aggregate.timeline.ended_on or find_scheduled_event(aggregate, migration):
         return
-    old_price, new_price = db.session.get(Price, migration.from_price_id), db.session.get(Price, migration.to_price_id)
+    old_price, new_price = Price.get_price(migration.from_price_id), Price.get_price(migration.to_price_id)
     aggregate.record_event(fact.PriceScheduled, new_price.terms, migration.effective, old_price.id, actor=actor)
     notices.enqueue_price_change_notice(aggregate, old_price, new_price, migration.effective)
     aggregate.save_projection()
@@ -112,7 +112,7 @@ def _withdraw_new_price(aggregate: SubscriptionAggregate, migration: PriceMigrat
         return
     aggregate.record_event(fact.Reverted, event.ref, actor=actor)
     notices.enqueue_price_change_withdrawn_notice(
-        aggregate, db.session.get(Price, migration.from_price_id), migration.effective
+        aggregate, Price.get_price(migration.from_price_id), migration.effective
     )
     aggregate.save_projection()
 
@@ -121,13 +121,15 @@ def find_scheduled_event(aggregate: SubscriptionAggregate, migration: PriceMigra
     """Find the event by which the migration is scheduled for the subscription's renewal."""
     terms = (migration.to_price_id, migration.effective, migration.from_price_id)
     scheduled = aggregate.timeline.scheduled_prices
-    matching = [event for event in scheduled if (event.price.id, event.not_before, event.only_from) == terms]
+    matching = [
+        event for event in scheduled if event.price and (event.price.id, event.not_before, event.only_from) == terms
+    ]
     return matching[0] if matching else None
 
 
 def withdraw_migration(migration_id: str, now: datetime, actor: str) -> dict:
     """Withdraw a migration from all subscriptions not yet renewed to it. Commits in batches. Raises WrongState."""
-    migration = db.session.get(PriceMigration, migration_id)
+    migration = db.session.get_one(PriceMigration, migration_id)
     if migration.withdrawn_at:
         raise WrongState(detail="This price migration has already been withdrawn.")
     migration.withdrawn_at = now

@@ -147,6 +147,7 @@ def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
     if policy == "cancel":
         end_subscription(aggregate, aggregate.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif policy == "pause":
+        assert aggregate.timeline.trial_end is not None, "a trial has an end"
         aggregate.record_event(fact.Paused, on=add_days(aggregate.timeline.trial_end, -1))
         aggregate.subscription.paused_at = aggregate.now
 

@@ -23,7 +23,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, lock_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, new_id
 
 
 def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
@@ -33,7 +33,7 @@ def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, re
     Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
     PaymentFailed, AuthenticationRequired, PaymentInProgress.
     """
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
     if started:  # an earlier request was interrupted before it could respond
         return require_started(started.id)
@@ -157,12 +157,12 @@ def get_addon_prices(account: Account, base_price: Price, price_ids) -> list[Pri
 
     Raises Invalid.
     """
-    prices = [Price.find_on_sale(price_id, account.country) for price_id in price_ids]
-    fitting = [
-        price and (price.currency, price.terms.interval) == (base_price.currency, base_price.terms.interval)
-        for price in prices
-    ]
-    if not all(fitting) or len({price.plan_id for price in [base_price, *prices]}) <= len(prices):
+    prices = [price for price_id in price_ids if (price := Price.find_on_sale(price_id, account.country))]
+    terms = (base_price.currency, base_price.terms.interval)
+    is_fitting = len(prices) == len(price_ids) and all(
+        (price.currency, price.terms.interval) == terms for price in prices
+    )
+    if not is_fitting or len({price.plan_id for price in [base_price, *prices]}) <= len(prices):
         raise Invalid(
             errors={"addons": ["Must be prices of other plans with the currency and interval of the base price."]}
         )
@@ -217,7 +217,7 @@ def can_start_trial(account: Account, device_hash: str | None) -> bool:
 
 def require_started(subscription_id: str) -> Subscription:
     """Return the subscription if its start was paid for. Raises PaymentFailed, AuthenticationRequired."""
-    subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
+    subscription = db.session.get_one(Subscription, subscription_id, populate_existing=True)
     if subscription.status == "canceled" or subscription.status == "incomplete":
         raise_if_not_paid(find_last_payment(subscription_id))
     return subscription

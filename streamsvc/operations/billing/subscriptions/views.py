@@ -17,7 +17,11 @@ def subscription_view(subscription: Subscription) -> dict:
         db.session.get(Plan, subscription.plan_id),
         db.session.get(Price, subscription.price_id),
     )
-    view["period"] = Period(subscription.period_start, subscription.period_end) if subscription.period_start else None
+    view["period"] = (
+        Period(subscription.period_start, subscription.period_end)
+        if subscription.period_start and subscription.period_end
+        else None
+    )
     pending = subscription.pending_price_id and {
         "price_id": subscription.pending_price_id,
         "effective": subscription.pending_on,
