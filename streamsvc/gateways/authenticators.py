@@ -4,7 +4,9 @@ Credentials are the browser's own JSON, as returned by `toJSON()`. The library i
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 MALFORMED_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 """What the library lets through for a malformed response, besides its own exceptions."""
@@ -117,7 +119,7 @@ def read_user_handle(credential: dict) -> str | None:
         raise VerificationFailed(type(error).__name__) from None
 
 
-def _verify(check, **arguments):
+def _verify(check: Callable[..., Any], **arguments: Any) -> Any:
     """Call one of the library's checks; any of its errors becomes VerificationFailed."""
     from webauthn.helpers.exceptions import WebAuthnException
 

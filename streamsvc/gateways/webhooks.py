@@ -45,7 +45,7 @@ def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookRespo
         connection.close()
 
 
-def _connect(url: str):
+def _connect(url: str) -> tuple[http.client.HTTPConnection, str]:
     """Connect to the URL's host; returns (connection, request path). Raises ForbiddenAddress."""
     parts = urlsplit(url)
     allow_private = current_app.extensions["settings"].webhooks_to_private

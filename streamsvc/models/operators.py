@@ -93,7 +93,7 @@ class OperatorSession(Base):
         return sa.select(cls).where(cls.operator_id == operator_id, *is_live)
 
     @classmethod
-    def revoke_all(cls, operator_id: str, now: datetime, *conditions) -> list[str]:
+    def revoke_all(cls, operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
         """End the operator's sessions that meet the conditions, effective from the very next request; their ids."""
         statement = (
             sa.update(cls)

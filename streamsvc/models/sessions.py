@@ -101,7 +101,7 @@ class Session(Base):
         return db.session.scalar(cls.live(account_id, now).where(cls.id == session_id))
 
     @classmethod
-    def revoke_all(cls, account_id: str, now: datetime, *conditions) -> list[str]:
+    def revoke_all(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
         """End the account's sessions that meet the conditions, effective from the very next request; their ids."""
         statement = (
             sa.update(cls)

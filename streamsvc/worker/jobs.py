@@ -49,7 +49,7 @@ class Retry(Exception):
         self.at = at
 
 
-def job_handler(kind: str):
+def job_handler(kind: str) -> Callable[[Handler], Handler]:
     """Register the function that runs jobs of this kind: `f(payload, now)`, where `now` is the time of the job."""
 
     def register(function: Handler) -> Handler:
@@ -59,7 +59,7 @@ def job_handler(kind: str):
     return register
 
 
-def batch_job_handler(kind: str):
+def batch_job_handler(kind: str) -> Callable[[BatchHandler], BatchHandler]:
     """Register the function that runs several jobs of this kind at once: `f(payloads, now)`.
 
     It commits, and returns the payloads of those jobs that must be run one by one.
@@ -72,7 +72,7 @@ def batch_job_handler(kind: str):
     return register
 
 
-def recurring_job(kind: str, every: timedelta):
+def recurring_job(kind: str, every: timedelta) -> Callable[[Handler], Handler]:
     """Register the function that runs this kind of work periodically, at whole multiples of `every`."""
     _recurring[kind] = every
     return job_handler(kind)

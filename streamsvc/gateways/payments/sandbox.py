@@ -134,7 +134,9 @@ class SandboxProvider:
             connection.execute(insert(SandboxCharge).on_conflict_do_nothing(index_elements=["key"]), list(rows))
 
 
-def _request_row(key, kind, method, amount_minor, currency, status, decline_code) -> dict:
+def _request_row(
+    key: str, kind: str, method: str, amount_minor: int, currency: str, status: str, decline_code: str | None
+) -> dict:
     row = {"id": new_id("ch"), "key": key, "kind": kind, "method": method, "currency": currency, "requests": 1}
     return row | {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
 

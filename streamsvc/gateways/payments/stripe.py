@@ -50,7 +50,7 @@ class StripeProvider:
 
     name = "stripe"
 
-    def __init__(self):
+    def __init__(self) -> None:
         settings = current_app.extensions["settings"]
         self.webhook_secret = settings.stripe_webhook_secret
         self.client = stripe.StripeClient(
@@ -195,7 +195,7 @@ def from_stripe_amount(amount: int, currency: str) -> int:
     return amount // 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount
 
 
-def _decline_code(error) -> str:
+def _decline_code(error: stripe.StripeError) -> str:
     """Return the decline code of an error, else its general code."""
     body = error.error
     return (body and (body.decline_code or body.code)) or error.code or "invalid_request"

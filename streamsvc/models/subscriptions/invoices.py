@@ -99,7 +99,7 @@ class Invoice(Base):
         return list(db.session.scalars(drafts.order_by(cls.id)))
 
     @classmethod
-    def _list_open(cls, condition) -> "list[Invoice]":
+    def _list_open(cls, condition: sa.ColumnElement[bool]) -> "list[Invoice]":
         return list(db.session.scalars(sa.select(cls).where(condition, cls.status == "open").order_by(cls.id)))
 
 

@@ -58,7 +58,13 @@ def _plan_words() -> list[str]:
 
 
 def register_account(
-    email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **fields
+    email: str,
+    password: str,
+    country: str,
+    now: datetime,
+    name: str | None = None,
+    verified: bool = False,
+    **fields: Any,
 ) -> str:
     """Create an account with its first profile, in the caller's transaction, and return its id.
 

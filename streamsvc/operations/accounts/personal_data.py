@@ -56,7 +56,7 @@ OPERATOR_ONLY_DETAILS = ("address", "client")
 NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
-def ownership_condition(table: sa.Table, account_id: str):
+def ownership_condition(table: sa.Table, account_id: str) -> sa.ColumnElement[bool] | None:
     """Return the condition under which a row of `table` belongs to the account; None if its rows belong to none."""
     if table.name == "accounts":
         return table.c.id == account_id

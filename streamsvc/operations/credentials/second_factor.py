@@ -5,6 +5,7 @@ Each code is accepted once: a guarded UPDATE consumes it, so that of concurrent 
 
 import logging
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
@@ -27,7 +28,7 @@ MAIL_METHODS = ("email_code",)
 log = logging.getLogger("streamsvc.security")
 
 
-def require_second_factor(verified, body: dict, facts: RequestFacts, now: datetime) -> str | None:
+def require_second_factor(verified: Any, body: dict, facts: RequestFacts, now: datetime) -> str | None:
     """Require the second factor of an account whose password is verified (a VerifiedPassword).
 
     An account with an authenticator needs its code unless the device is trusted. Without one, a breached password needs

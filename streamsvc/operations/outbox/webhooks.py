@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from streamsvc.worker import jobs
 DELIVERY_JOB = "webhook.deliver"
 
 
-def publish_event(kind: str, account_id: str | None, now: datetime, **data) -> None:
+def publish_event(kind: str, account_id: str | None, now: datetime, **data: Any) -> None:
     """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's transaction."""
     event_id = new_id("evt")
     event = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}

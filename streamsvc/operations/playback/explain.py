@@ -1,5 +1,6 @@
 """Explains why an account can or cannot play a title: runs every check of a playback without starting one."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -78,7 +79,7 @@ def explain_playback(body: dict, now: datetime) -> dict:
     }
 
 
-def _get_profile(account_id, profile_id):
+def _get_profile(account_id: str, profile_id: str | None) -> sa.Row | None:
     """Return the requested profile, else the account's first, or None if it has none. Raises NotFound."""
     profiles = fetch_all(PROFILES_OF_ACCOUNT, {"account_id": account_id})
     if profile_id is None:
@@ -88,7 +89,7 @@ def _get_profile(account_id, profile_id):
     return requested
 
 
-def _limit_checks(account_id, device_id, entitlements, at):
+def _limit_checks(account_id: str, device_id: str | None, entitlements: dict, at: datetime) -> Iterator[AccessCheck]:
     """Yield whether the plan allows another stream, and the device if one is named."""
     if not entitlements["active"]:
         return

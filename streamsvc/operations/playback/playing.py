@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -66,7 +67,14 @@ def _require_playable(playable: Playable | None, facts: ViewerFacts, now: dateti
     return playable
 
 
-def _playback_view(stream_id, current, request, limits, playable, now) -> dict:
+def _playback_view(
+    stream_id: str,
+    current: int,
+    request: streams.StreamRequest,
+    limits: streams.StreamLimits,
+    playable: Playable,
+    now: datetime,
+) -> dict:
     manifests = manifest_views(playable)
     row = playable.row
     return {
@@ -93,7 +101,7 @@ def manifest_views(playable: Playable) -> list[dict]:
     ]
 
 
-def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
+def issue_playback_token(stream_id: str, stream: Any, manifests: list[dict], now: datetime) -> dict:
     """Return a new playback token for a stream (a StreamRequest or a row): {token, expires_at}."""
     expires_at = now + stream_rules.STREAM_TTL
     paths = tuple(dict.fromkeys(allowed_path(manifest["url"]) for manifest in manifests))
@@ -159,7 +167,7 @@ def _denial_reason(
     return decide_access(playable.facts, facts, now).reason
 
 
-def _find_stream_profile(viewer: Viewer, stream: sa.Row):
+def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
     """Return the profile that started a stream; None if it no longer exists."""
     return next((profile for profile in viewer.profiles if profile.profile_id == stream.profile_id), None)
 
@@ -180,7 +188,7 @@ def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
         raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
 
 
-def _heartbeat_statement(**final_values) -> CompiledStatement:
+def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
     """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
     is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)

@@ -4,7 +4,9 @@ They exclude titles that the profile may not see, by the same condition as the c
 keeps titles that are no longer licensed, since they have been watched all the same.
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -33,7 +35,7 @@ COUNT_KEY = "count"
 PROGRESS_COLUMNS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
 
 
-def finished_condition(progress):
+def finished_condition(progress: Any) -> sa.ColumnElement[bool]:
     """rules/playback/progress.py:is_finished in SQL."""
     return sa.and_(
         progress.watched_at.is_not(None),
@@ -41,14 +43,14 @@ def finished_condition(progress):
     )
 
 
-def started_condition(progress):
+def started_condition(progress: Any) -> sa.ColumnElement[bool]:
     """rules/playback/progress.py:is_started in SQL."""
     return sa.or_(
         progress.position_s >= STARTED_AFTER_S, progress.position_s >= progress.duration_s * STARTED_AFTER_SHARE
     )
 
 
-def in_progress_condition(progress):
+def in_progress_condition(progress: Any) -> sa.ColumnElement[bool]:
     """Started, not finished, and not hidden since the latest report."""
     return sa.and_(
         started_condition(progress),
@@ -57,7 +59,7 @@ def in_progress_condition(progress):
     )
 
 
-def _page_statements(select, at, id_):
+def _page_statements(select: sa.Select, at: Any, id_: Any) -> dict[bool | str, sa.Select]:
     """Return the statements without a cursor (key False), with a cursor (True) and of the count (COUNT_KEY)."""
     position, bound = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
     ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
@@ -112,7 +114,7 @@ HISTORY = _page_statements(
 )
 
 
-def _next_up_statements():
+def _next_up_statements() -> dict[bool | str, sa.Select]:
     """Select, per series, the first unwatched episode after the one watched last; specials are ignored."""
     latest_first = (Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc())
     watched = (
@@ -189,7 +191,13 @@ WATCHLIST = _page_statements(
 
 
 def profile_row_json(
-    statements: dict, name: str, profile_id: str, audience: Audience, query: dict, now: datetime, item_view
+    statements: dict,
+    name: str,
+    profile_id: str,
+    audience: Audience,
+    query: dict,
+    now: datetime,
+    item_view: Callable[..., object],
 ) -> bytes:
     """Return a page of one of the rows above as JSON; `item_view(row, card)` returns an item. Raises Invalid."""
     scope = f"{name}:{profile_id}"
@@ -214,22 +222,22 @@ def profile_row_json(
     return msgspec.json.encode(page)
 
 
-def watched_item_view(row: sa.Row, card) -> dict:
+def watched_item_view(row: sa.Row, card: object) -> dict:
     """Return an item of "Continue watching" or of the history."""
     return {"item_id": row.item_id, "title": card, "episode": _episode_view(row), "progress": progress_view(row)}
 
 
-def next_item_view(row: sa.Row, card) -> dict:
+def next_item_view(row: sa.Row, card: object) -> dict:
     """Return an item of "Next up"."""
     return {"item_id": row.episode_id, "title": card, "episode": _episode_view(row), "progress": None}
 
 
-def watchlist_item_view(row: sa.Row, card) -> dict:
+def watchlist_item_view(row: sa.Row, card: object) -> dict:
     """Return an item of the watchlist."""
     return {"item_id": row.sorted_id, "title": card, "added_at": row.added_at}
 
 
-def _episode_view(row) -> dict | None:
+def _episode_view(row: Any) -> dict | None:
     if row.episode_id is None:
         return None
     return {

@@ -248,17 +248,17 @@ STREAM_DEVICES = (
 )
 
 
-def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions) -> None:
+def _end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> None:
     """End streams in the caller's transaction."""
     db.session.execute(_end_statement(account_id, now, reason, *conditions))
 
 
-def end_streams(account_id: str, now: datetime, reason: str, *conditions) -> int:
+def end_streams(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> int:
     """End the account's unexpired streams that meet `conditions`; return how many."""
     return execute_write(_end_statement(account_id, now, reason, Stream.expires_at > now, *conditions))
 
 
-def _end_statement(account_id, now, reason, *conditions):
+def _end_statement(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> sa.Update:
     """Build the update that ends open streams; those already expired end as such, at the time they expired."""
     has_expired = Stream.expires_at <= now
     return (

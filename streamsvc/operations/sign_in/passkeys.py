@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -165,7 +166,7 @@ def _record_failure(account_id: str | None, reason: str) -> InvalidCredentials:
     return InvalidCredentials(detail=UNKNOWN_PASSKEY_DETAIL)
 
 
-def _create_challenge(kind: str, now: datetime, **owner) -> bytes:
+def _create_challenge(kind: str, now: datetime, **owner: Any) -> bytes:
     """Start a flow and return its challenge; `owner` is the `session_id` or `binding` that can complete it."""
     challenge = secrets.token_bytes(CHALLENGE_BYTES)
     pending_flows.start_flow(kind, challenge.hex(), now, **owner)

@@ -28,7 +28,7 @@ from streamsvc.storage.database import db, execute_in_session, fetch_existing
 CODE_KIND = "reauthentication_code"
 
 
-def verify_reauthentication(viewer, body: dict) -> None:
+def verify_reauthentication(viewer: Viewer, body: dict) -> None:
     """Verify one of `password`, `totp`, `credential` (of a passkey) and `email_code` in the body.
 
     Raises WrongPassword, WrongPasskey, WrongCode, TooManyAttempts.

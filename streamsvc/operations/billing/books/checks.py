@@ -6,7 +6,7 @@ limited to one account.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -61,7 +61,7 @@ def check_books(account_id: str | None = None) -> Iterator[Difference]:
         yield from check(account_id)
 
 
-def _of_account(query: sa.Select, column, account_id: str | None) -> sa.Select:
+def _of_account(query: sa.Select, column: Any, account_id: str | None) -> sa.Select:
     """Limit the query to one account, unless `account_id` is None."""
     return query if account_id is None else query.where(column == account_id)
 
@@ -188,7 +188,7 @@ def check_numbers() -> Iterator[Difference]:
     """
     series, last = InvoiceNumber.series, InvoiceNumber.last
 
-    def count_in(column):
+    def count_in(column: Any) -> sa.ScalarSelect[int]:
         position = sa.cast(sa.func.substr(column, sa.func.length(series) + 2), sa.Integer)
         count = sa.func.coalesce(sa.func.sum(sa.case((position.between(1, last), 1), else_=last + 1)), 0)
         return sa.select(count).where(column.startswith(series + "-")).correlate(InvoiceNumber).scalar_subquery()

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased, lazyload, selectinload
@@ -79,7 +80,7 @@ def _preload_account_billing(account_ids: list[str]) -> None:
     _preload_values("credit", account_ids, ledger.load_account_credits(account_ids), None)
 
 
-def _preload_values(name: str, keys: Iterable[str], values: Mapping[str, object], default) -> None:
+def _preload_values(name: str, keys: Iterable[str], values: Mapping[str, object], default: object) -> None:
     for key in keys:
         unit_of_work.preload((name, key), values.get(key, default))
 
@@ -93,7 +94,7 @@ def _preload_lists(name: str, keys: Iterable[str], column: str, rows: Iterable) 
         unit_of_work.preload((name, key), rows_by_key[key])
 
 
-def _load_fresh(query) -> list:
+def _load_fresh(query: sa.Select[Any]) -> list:
     return list(db.session.scalars(query.execution_options(populate_existing=True)))
 
 

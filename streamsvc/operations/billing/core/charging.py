@@ -131,7 +131,9 @@ def book_outcome(payment: Payment, invoice: Invoice, outcome: Outcome, now: date
         aggregate.save_projection()
 
 
-def _apply_outcome(payment, invoice, outcome, now, aggregate):
+def _apply_outcome(
+    payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime, aggregate: SubscriptionAggregate | None
+) -> None:
     if outcome.status == UNKNOWN:
         payment.status = "unknown"
         return

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -57,7 +58,11 @@ class ComputedInvoice:
 
 
 def compute_invoice(
-    account: Account, subscription: Subscription, lines: Iterable[Line], discounts, account_credit_minor: int
+    account: Account,
+    subscription: Subscription,
+    lines: Iterable[Line],
+    discounts: Iterable[Discount],
+    account_credit_minor: int,
 ) -> ComputedInvoice:
     """Compute the invoice for these lines. `discounts`: the running ones, in the order in which they apply."""
     lines = tuple(lines)
@@ -235,7 +240,7 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     unit_of_work.flush_session()
 
 
-def build_invoice_line(subscription: Subscription | None, line, position: Position) -> InvoiceLine:
+def build_invoice_line(subscription: Subscription | None, line: Any, position: Position) -> InvoiceLine:
     """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)

@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.gateways.payments import current_event_provider
+from streamsvc.gateways.payments.interface import Outcome
 from streamsvc.models.subscriptions import Payment, ProviderEvent
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.invoices import corrections, disputes
@@ -72,7 +73,7 @@ def _find_payment(payload: dict) -> Payment | None:
     return db.session.scalar(statement) if payload["intent"] else None
 
 
-def _complete_payment(payment: Payment, outcome, now: datetime) -> None:
+def _complete_payment(payment: Payment, outcome: Outcome, now: datetime) -> None:
     if outcome.status != charging.UNKNOWN:
         charging.complete_payment(payment.id, outcome, now)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -53,7 +54,7 @@ def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
     return steps
 
 
-def _event_step(row) -> RateStep:
+def _event_step(row: Any) -> RateStep:
     """Return the effect of an event on the rate."""
     on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
@@ -70,7 +71,7 @@ def _event_step(row) -> RateStep:
     return RateStep(on, row.subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)
 
 
-def _rate_changes_statement():
+def _rate_changes_statement() -> sa.Select:
     """Select the charge lines whose price, intro price, recurring coupons, or tax differ from those of the line before.
 
     Includes every line of an add-on, which may have been removed in between.
@@ -138,7 +139,7 @@ def _rate_changes_statement():
     return sa.select(lines).where(is_changed).order_by(lines.c.period_start)
 
 
-def _rate_events_statement():
+def _rate_events_statement() -> sa.Select:
     """Select pauses, resumptions, cancellations, add-on removals, and imports from another system."""
     kinds = (*STEP_KINDS, "addon_removed", "imported")
     return (

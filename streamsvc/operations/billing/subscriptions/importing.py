@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from marshmallow import ValidationError
@@ -89,7 +89,7 @@ def _import_line(report: SubscriberImportReport, number: int, raw: bytes, now: d
         db.session.remove()
 
 
-def _list_line_errors(error) -> list[tuple[str, str, str]]:
+def _list_line_errors(error: Any) -> list[tuple[str, str, str]]:
     """List the errors of a line as (field, code, reason)."""
     if isinstance(error, ValidationError):
         return [(name, "invalid", reason) for name, reasons in flatten_messages(error.messages) for reason in reasons]

@@ -125,7 +125,7 @@ def _new_lines_on(aggregate: SubscriptionAggregate, timeline: Timeline, day: dat
     return [line for line in replay_timeline(aggregate.facts, day).lines if line.identity not in known_identities]
 
 
-def computed_invoice_view(computed: ComputedInvoice, due_date) -> dict:
+def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> dict:
     """Return a computed invoice in the shape of InvoiceOut, with the status `draft`."""
     totals = computed.totals
     lines = [

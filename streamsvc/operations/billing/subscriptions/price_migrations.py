@@ -3,6 +3,7 @@
 Until that renewal a migration can be withdrawn and, if it allows that, declined by the subscriber.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from streamsvc.worker import jobs
 MIGRATION_JOB = "price.migrate"
 WITHDRAWAL_JOB = "price.migrate.undo"
 MIGRATION_BATCH_SIZE = 200
+Step = Callable[[SubscriptionAggregate, PriceMigration, str], None]
 
 
 def start_migration(body: dict, now: datetime, actor: str) -> dict:
@@ -51,7 +53,7 @@ def migration_view(migration: PriceMigration) -> dict:
     return {column.key: getattr(migration, column.key) for column in migration.__table__.columns}
 
 
-def affected_subscriptions_statement(migration: PriceMigration):
+def affected_subscriptions_statement(migration: PriceMigration) -> sa.Select[str]:
     """Return a statement that selects the ids of the live subscriptions to be migrated."""
     statement = sa.select(Subscription.id).where(
         Subscription.price_id == migration.from_price_id, Subscription.status.in_(LIVE_STATUSES)
@@ -77,7 +79,7 @@ def handle_withdrawal_batch(payload: dict, now: datetime) -> None:
     _process_batch(WITHDRAWAL_JOB, payload, now, _withdraw_new_price)
 
 
-def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
+def _process_batch(job: str, payload: dict, now: datetime, step: Step) -> None:
     migration = db.session.get_one(PriceMigration, payload["migration"])
     conditions = (
         Subscription.id > payload["after"],
@@ -91,7 +93,7 @@ def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
     ).all()
     for subscription_id in subscription_ids:
         aggregate = load_locked(subscription_id, now)
-        step(aggregate, db.session.get(PriceMigration, payload["migration"]), payload["actor"])
+        step(aggregate, db.session.get_one(PriceMigration, payload["migration"]), payload["actor"])
         db.session.commit()
     if len(subscription_ids) == MIGRATION_BATCH_SIZE:
         jobs.enqueue_job(job, payload | {"after": subscription_ids[-1]}, now)

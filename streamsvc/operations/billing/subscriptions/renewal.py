@@ -1,6 +1,6 @@
 """The `subscription.due` job: everything that the passage of time causes, at the moment it falls due."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from flask import current_app
 
@@ -153,7 +153,11 @@ def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
 
 
 def end_subscription(
-    aggregate: SubscriptionAggregate, effective, credit: bool, reason: str | None = None, actor: str | None = None
+    aggregate: SubscriptionAggregate,
+    effective: date | None,
+    credit: bool,
+    reason: str | None = None,
+    actor: str | None = None,
 ) -> None:
     """End the subscription as of the day `effective`, and notify its owner.
 

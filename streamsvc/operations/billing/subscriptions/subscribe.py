@@ -1,5 +1,6 @@
 """Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -152,7 +153,7 @@ def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
     aggregate.save_projection()
 
 
-def get_addon_prices(account: Account, base_price: Price, price_ids) -> list[Price]:
+def get_addon_prices(account: Account, base_price: Price, price_ids: Sequence[str]) -> list[Price]:
     """Return the add-on prices. They must share the base price's currency and interval, each for a different plan.
 
     Raises Invalid.
