@@ -1,5 +1,8 @@
 """Genres, people and the filters of title lists, as JSON."""
 
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as sa
 
 from streamsvc.http.pagination import paginate_list
@@ -15,12 +18,12 @@ from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 MAX_CREDITS = 500
 
 
-def _per_audience(build_statement):
+def _per_audience(build_statement: Callable[[Any], sa.Select]) -> dict[bool, sa.Select]:
     """Return the statement by `Audience.sees_all`: one for operators, who see every title, and one for viewers."""
     return {True: build_statement(IN_CATALOG), False: build_statement(VISIBLE)}
 
 
-def _facets_with_titles_statement(visible):
+def _facets_with_titles_statement(visible: Any) -> sa.Select:
     """Select the facets of a kind with at least one visible title; each facet's links are scanned up to the first."""
     has_title = (
         sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, visible).correlate(Facet)
@@ -28,8 +31,8 @@ def _facets_with_titles_statement(visible):
     return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title).order_by(Facet.code)
 
 
-def _year_range_statement(visible):
-    def first(order):
+def _year_range_statement(visible: Any) -> sa.Select:
+    def first(order: Any) -> sa.Select:
         return sa.select(Title.year).where(Title.year_key > 0, visible).order_by(order).limit(1)
 
     return sa.select(
@@ -38,7 +41,7 @@ def _year_range_statement(visible):
     )
 
 
-def _credits_statement(visible):
+def _credits_statement(visible: Any) -> sa.Select:
     return (
         sa.select(Title.pk, TitleCard.body, TitleCredit.role, TitleCredit.character)
         .join(TitleCredit, TitleCredit.title_pk == Title.pk)
@@ -89,11 +92,11 @@ def filters_json(audience: Audience) -> str:
     )
 
 
-def _genre_position(genre):
+def _genre_position(genre: dict) -> list[str]:
     return [genre["code"]]
 
 
-def _genre_view(code):
+def _genre_view(code: str) -> dict:
     return {"code": code, "name": code.title()}
 
 

@@ -1,6 +1,7 @@
 """Collections: titles that an operator selects, in the operator's order."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,7 +23,7 @@ COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
 )
 
 
-def _items_statement(visible):
+def _items_statement(visible: Any) -> sa.Select:
     return (
         sa.select(Title.pk, TitleCard.body, CollectionItem.position)
         .join(CollectionItem, CollectionItem.title_pk == Title.pk)
@@ -37,7 +38,7 @@ def _items_statement(visible):
     )
 
 
-def _item_count_statement(visible):
+def _item_count_statement(visible: Any) -> sa.Select:
     return (
         sa.select(sa.func.count())
         .select_from(CollectionItem)
@@ -101,7 +102,7 @@ def collections_json(query: dict, audience: Audience) -> str:
     return encode_json(page)
 
 
-def localized_title(row, language: str | None) -> str:
+def localized_title(row: Any, language: str | None) -> str:
     """Return the title of a collection or a home row in the closest language available."""
     return next((row.localizations[tag] for tag in language_fallbacks(language) if tag in row.localizations), row.title)
 
@@ -175,7 +176,7 @@ def delete_collection(code: str) -> None:
     writing.increment_catalog_version()
 
 
-def _delete_items(row):
+def _delete_items(row: Collection) -> None:
     facet = sa.select(Facet.pk).where(Facet.kind == "collection", Facet.code == row.code)
     db.session.execute(sa.delete(TitleFacet).where(TitleFacet.facet_pk.in_(facet)))
     db.session.execute(sa.delete(CollectionItem).where(CollectionItem.collection_pk == row.pk))

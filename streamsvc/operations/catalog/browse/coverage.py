@@ -1,6 +1,7 @@
 """Catalogue coverage: titles without a rating, without an open or upcoming window, without artwork, …"""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +15,7 @@ MAX_YEAR_DIFFERENCE = 1
 _now, _soon = sa.bindparam("now", type_=UtcTime()), sa.bindparam("soon", type_=UtcTime())
 
 
-def _has_window(*conditions):
+def _has_window(*conditions: Any) -> sa.Exists:
     return sa.exists().where(TitleWindow.title_pk == Title.pk, *conditions)
 
 
@@ -42,11 +43,11 @@ ISSUES = {
 """The condition of each issue. Near duplicates have the same name and kind, and years at most one apart."""
 
 
-def _issue_count_statement(condition):
+def _issue_count_statement(condition: Any) -> sa.Select:
     return sa.select(sa.func.count()).where(Title.removed_at.is_(None), condition)
 
 
-def _issue_page_statement(condition):
+def _issue_page_statement(condition: Any) -> sa.Select:
     return (
         sa.select(Title.pk, Title.id, Title.external_id, Title.title, Title.year)
         .where(Title.removed_at.is_(None), condition, Title.pk > sa.bindparam("after"))

@@ -99,7 +99,7 @@ def episode_json(episode_id: str, audience: Audience) -> str:
     return merge_json_objects(encode_json(_episode_view(row.id, columns)), availability)
 
 
-def _series_position(view):
+def _series_position(view: dict) -> list[int]:
     """Return the sort position of a season or an episode in its series."""
     return [view.get("season", 0), view["number"]]
 
@@ -128,7 +128,7 @@ def _availability_json(row: Any, audience: Audience) -> str:
     )
 
 
-def _season_views(row, with_episodes=False):
+def _season_views(row: Any, with_episodes: bool = False) -> list[dict]:
     """Return a title's seasons in order, each with its episode count and, on request, its episodes."""
     by_season: dict[int, list[dict]] = {}
     for episode in fetch_all(EPISODES_OF_TITLE, {"pk": row.pk}):
@@ -141,8 +141,8 @@ def _season_views(row, with_episodes=False):
     return views
 
 
-def _episode_view(title_id, columns):
-    def stored_json(name, default):
+def _episode_view(title_id: str, columns: dict[str, Any]) -> dict:
+    def stored_json(name: str, default: Any) -> Any:
         return msgspec.Raw(columns[name].encode()) if columns[name] else default
 
     return {

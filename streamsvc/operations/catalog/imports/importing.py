@@ -84,7 +84,7 @@ def sanitize_text(text: str, max_length: int) -> str:
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:max_length]
 
 
-def _sanitize_error(error):
+def _sanitize_error(error: FieldError) -> FieldError:
     return FieldError(
         sanitize_text(error.field, MAX_FIELD_LENGTH), error.code, sanitize_text(error.reason, MAX_REASON_LENGTH)
     )
@@ -179,9 +179,9 @@ def import_batch(
     batch: list[FileEntry],
     report: CatalogImportReport,
     cache: writing.WriteCache,
-    dry_run=False,
+    dry_run: bool = False,
     on_batch: BatchHook | None = None,
-):
+) -> None:
     """Import a batch in one transaction, with what `on_batch(rejections, titles' keys)` writes."""
     now = clock.now()  # before the transaction starts: a new sandbox's clock starts with a write of its own
     bulk.prepare_connection()
@@ -211,11 +211,11 @@ def _complete_records(batch: list[FileEntry]) -> list[FileEntry]:
     return [_complete_record(entry, stored) if entry.part is not None else entry for entry in batch]
 
 
-def _complete_record(entry, stored):
-    body = stored.get(entry.external_id)
+def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
+    body = stored.get(entry.external_id or "")
     try:
         record = msgspec.json.decode(body) if body else {}
-        return entry._replace(record=convert_record(merge_partial_record(record, entry.part), from_text=True))
+        return entry._replace(record=convert_record(merge_partial_record(record, entry.part or {}), from_text=True))
     except InvalidRecord as invalid:
         return entry._replace(errors=invalid.errors)
 

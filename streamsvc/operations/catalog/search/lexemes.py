@@ -12,6 +12,7 @@ from math import prod
 import sqlalchemy as sa
 from flask import current_app
 
+from streamsvc.rules.catalog.search import Expression
 from streamsvc.storage.database import fetch_existing
 
 CACHE_TTL_S = 300
@@ -32,7 +33,7 @@ class LexemeStatistics:
         self._tokens = [token for token, _ in shares_by_token]
         self._sums = [0.0, *accumulate(share for _, share in shares_by_token)]
 
-    def is_common(self, expression: tuple, limit: int) -> bool:
+    def is_common(self, expression: Expression, limit: int) -> bool:
         """Whether scanning all titles fills a page of this expression faster than the full-text index.
 
         The scan tests limit ÷ share titles; the index returns share × titles.
@@ -40,7 +41,7 @@ class LexemeStatistics:
         share = self._share(expression)
         return share * share * self.titles > limit
 
-    def _share(self, expression) -> float:
+    def _share(self, expression: Expression) -> float:
         operator, *parts = expression
         if operator == "and":
             return prod(map(self._share, parts))

@@ -1,6 +1,6 @@
 """Bulk reads and writes in the caller's transaction: COPY on PostgreSQL, one prepared statement on SQLite."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -51,30 +51,30 @@ def insert_rows(model: type[Base], columns: Sequence[str], rows: list[tuple]) ->
     connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
 
 
-def _bind_processor(column, dialect):
+def _bind_processor(column: sa.Column, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
     """Return the function that converts a column's values for SQLite's driver; None if none is needed."""
     return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
-def list_missing_values(column, values: Iterable[str]) -> list[str]:
+def list_missing_values(column: Any, values: Iterable[str]) -> list[str]:
     """Return the values that no row has, in ascending order. The caller must hold the lock on the catalogue."""
     unique = set(values)
     return sorted(unique - {row[0] for row in select_rows_in(sa.select(column), column, sorted(unique))})
 
 
-def delete_rows(model, column: str, keys: list) -> None:
+def delete_rows(model: type[Base], column: str, keys: list) -> None:
     """Delete the rows whose `column` is one of `keys`."""
     for chunk in in_chunks(keys):
         db.session.execute(sa.delete(model).where(getattr(model, column).in_(chunk)))
 
 
-def select_rows_in(select: sa.Select, column, keys: Iterable) -> Iterable[sa.Row]:
+def select_rows_in(select: sa.Select, column: Any, keys: Iterable) -> Iterable[sa.Row]:
     """Yield the rows of `select` whose `column` is one of `keys`, of which there may be any number."""
     for chunk in in_chunks(list(keys)):
         yield from db.session.execute(select.where(column.in_(chunk)))
 
 
-def allocate_pks(model, count: int) -> range | list[int]:
+def allocate_pks(model: Any, count: int) -> range | list[int]:
     """Return `count` unused primary keys, in ascending order. The caller must hold the lock on the catalogue."""
     column = model.__table__.c.pk
     if db.session.connection().dialect.name == "postgresql":

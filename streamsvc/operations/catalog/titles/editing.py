@@ -1,6 +1,7 @@
 """Editing one title: reading its stored record, replacing it, removing the title."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -46,7 +47,7 @@ def decode_title_record(row: sa.Row) -> dict:
     return msgspec.json.decode(row.body)
 
 
-def apply_merge_patch(document, patch):
+def apply_merge_patch(document: Any, patch: Any) -> Any:
     """Return a JSON value with a merge patch applied (RFC 7396): objects are merged and null removes a member."""
     if not isinstance(patch, dict):
         return patch
