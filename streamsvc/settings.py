@@ -6,11 +6,13 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
@@ -28,7 +30,7 @@ def parse_flag(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
-def integer_between(lowest: int, highest: int):
+def integer_between(lowest: int, highest: int) -> Callable[[str], int]:
     """Return a parser of integers from `lowest` to `highest`."""
 
     def parse(text: str) -> int:
@@ -52,7 +54,7 @@ def parse_trusted_proxies(text: str) -> int | tuple:
     return networks
 
 
-def one_of(*words: str):
+def one_of(*words: str) -> Callable[[str], str]:
     """Return a parser that accepts only these words."""
 
     def parse(text: str) -> str:
@@ -176,7 +178,7 @@ def parse_media_pattern(text: str) -> str:
     return text
 
 
-def setting(default, parse, description: str, secret: bool = False):
+def setting(default: Any, parse: Callable[[str], Any], description: str, secret: bool = False) -> Any:
     """Return a dataclass field with its parser and description; a `secret` value is masked in `streamsvc config`."""
     return field(default=default, metadata={"parse": parse, "description": description, "secret": secret})
 
@@ -345,7 +347,7 @@ class Settings:
     argon2_time_cost: int = setting(2, integer_between(2, 16), "Passes per password hash.")
 
     @classmethod
-    def from_env(cls, env=os.environ) -> "Settings":
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from `env`. Raises SettingsError for an unknown name or an invalid value."""
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         unknown = [n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_")]
@@ -399,7 +401,7 @@ class Settings:
             secret_key=self.secret_key or _development_secret(folder / "secret.key"),
         )
 
-    def replace(self, **changes) -> "Settings":
+    def replace(self, **changes: Any) -> "Settings":
         """Return a copy with these fields changed."""
         return type(self)(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
@@ -438,7 +440,7 @@ def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _format_value(value) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, tuple):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -28,7 +29,7 @@ GENESIS = "0" * 64
 PAGE_SIZE = 1_000
 
 
-def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
+def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details: Any) -> None:
     """Record an event in this transaction. The details must not contain secrets or passwords.
 
     The actor defaults to the account's owner, then to the operator who sent the request.
@@ -68,7 +69,9 @@ def hash_details(details: dict) -> str:
     return hashlib.sha256(json.dumps(details, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def hash_event(previous: str, seq: int, at: datetime, action: str, account_id, actor, details_digest: str) -> str:
+def hash_event(
+    previous: str, seq: int, at: datetime, action: str, account_id: str | None, actor: str | None, details_digest: str
+) -> str:
     """Return the hash of a row, which covers the previous row's hash."""
     text = json.dumps([previous, seq, format_utc(at), action, account_id, actor, details_digest])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -92,7 +95,7 @@ def find_first_break() -> int | None:
 
 
 @event.listens_for(DatabaseSession, "before_commit")
-def _write_events(session) -> None:
+def _write_events(session: DatabaseSession) -> None:
     _record_operator_call(session)
     if events := session.info.pop("audit", []):
         _append_events(session, events)
@@ -114,7 +117,7 @@ def _append_events(transaction: DatabaseSession | sa.Connection, events: list[di
     transaction.execute(sa.insert(AuditEvent.__table__), rows)
 
 
-def _record_operator_call(session) -> None:
+def _record_operator_call(session: DatabaseSession) -> None:
     """Record an operator's unsafe request that recorded no event of its own and was not rolled back, once a request."""
     context = get_audit_context()
     if context is None or context.actor is None or context.method in SAFE_METHODS or context.is_call_recorded:
@@ -127,7 +130,7 @@ def _record_operator_call(session) -> None:
 
 
 @event.listens_for(DatabaseSession, "after_soft_rollback")
-def _discard_events(session, previous_transaction) -> None:
+def _discard_events(session: DatabaseSession, previous_transaction: object) -> None:
     session.info.pop("audit", None)
     if context := get_audit_context():
         context.is_call_recorded = True
