@@ -1,10 +1,13 @@
 """The endpoints, one package per part of the API, and the OpenAPI document that describes them."""
 
+from flask import Flask
+
 from streamsvc import __version__
 from streamsvc.blueprints import admin, catalog, health, playback, sandbox, sessions, storefront, subscriptions
 from streamsvc.http.edge import Api
 from streamsvc.schemas.admin.subscriptions import Percent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
+from streamsvc.settings import Settings
 
 TITLE = "streamsvc"
 DESCRIPTION = "The back end of a video-streaming service: sessions, catalog, subscriptions, playback."
@@ -24,7 +27,7 @@ SECURITY = {
 }
 
 
-def register_blueprints(app, settings) -> None:
+def register_blueprints(app: Flask, settings: Settings) -> None:
     """Register all blueprints with the app. Those of the sandbox only if it is on."""
     app.config.update(API_TITLE=TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     api = Api(

@@ -3,6 +3,7 @@
 import secrets
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import flask_swagger_ui
 import msgspec
@@ -40,7 +41,7 @@ class Readiness(Health):
 @bp.route("/livez")
 @public
 @bp.response(200, Health)
-def get_liveness():
+def get_liveness() -> dict:
     """Check that the process responds.
 
     Touches neither the database nor other services.
@@ -51,7 +52,7 @@ def get_liveness():
 @bp.route("/readyz")
 @public
 @bp.response(200, Readiness)
-def get_readiness():
+def get_readiness() -> Response | dict:
     """Check that the service is ready to serve requests.
 
     503 unless the database accepts writes, its schema is current and a worker is alive.
@@ -66,7 +67,7 @@ def get_readiness():
 @bp.route("/metrics")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="Metrics in the Prometheus text format.")
-def get_metrics():
+def get_metrics() -> Response:
     """Retrieve metrics in Prometheus format.
 
     404 unless `STREAMSVC_METRICS` is on.
@@ -79,7 +80,7 @@ def get_metrics():
 @bp.route("/openapi.json")
 @public
 @bp.response(200, {"type": "object"}, description="The OpenAPI 3.1 document.")
-def get_openapi():
+def get_openapi() -> Response:
     """Retrieve the OpenAPI description of this API."""
     _require_public_docs()
     document = _openapi_json()
@@ -90,7 +91,7 @@ def get_openapi():
 @bp.route("/docs")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
-def get_docs():
+def get_docs() -> Response:
     """Show the API reference.
 
     The page loads nothing from other hosts.
@@ -108,7 +109,7 @@ def get_docs():
 @bp.route("/docs/<path:name>")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
-def get_docs_file(name):
+def get_docs_file(name: str) -> Response:
     """Retrieve a file of the API reference page."""
     _require_public_docs()
     response = send_from_directory(SWAGGER_UI_FILES, name, conditional=False)  # a 412 would have no problem document
@@ -128,5 +129,5 @@ def _openapi_json() -> bytes:
 
 
 @cache
-def _encode_openapi(api) -> bytes:
+def _encode_openapi(api: Any) -> bytes:
     return msgspec.json.encode(api.spec.to_dict())

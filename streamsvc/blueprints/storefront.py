@@ -27,7 +27,7 @@ CONTENT_SECURITY_POLICY = (
 @bp.route("/")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
-def get_storefront():
+def get_storefront() -> Response:
     """Show the demo storefront.
 
     404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts.
@@ -38,7 +38,7 @@ def get_storefront():
 @bp.route("/storefront/<name>")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="The file.")
-def get_storefront_file(name):
+def get_storefront_file(name: str) -> Response:
     """Retrieve a file of the storefront."""
     return _static_response(name)
 

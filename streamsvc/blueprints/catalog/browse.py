@@ -1,5 +1,7 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
+from flask import Response
+
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import browsing, collections
@@ -29,7 +31,7 @@ bp = Blueprint(
 @viewer_or_operator("catalog")
 @bp.arguments(ShortListQuery, location="query")
 @bp.response(200, Genres)
-def list_genres(query):
+def list_genres(query: dict) -> Response:
     """List the genres with at least one title visible to the caller."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: browsing.genres_json(query, audience))
@@ -38,7 +40,7 @@ def list_genres(query):
 @bp.route("/filters")
 @viewer_or_operator("catalog")
 @bp.response(200, Filters)
-def get_filters():
+def get_filters() -> Response:
     """Retrieve the filters and sort orders of title lists.
 
     Only values that match at least one title visible to the caller are included.
@@ -51,7 +53,7 @@ def get_filters():
 @viewer_or_operator("catalog")
 @bp.arguments(LocaleQuery, location="query")
 @bp.response(200, PersonOut)
-def get_person(query, person_id):
+def get_person(query: dict, person_id: str) -> Response:
     """Retrieve a person.
 
     Includes the credits in titles visible to the caller, newest first; 404 if there are none.
@@ -64,7 +66,7 @@ def get_person(query, person_id):
 @viewer_or_operator("catalog")
 @bp.arguments(CollectionQuery, location="query")
 @bp.response(200, PageOfCollections)
-def list_collections(query):
+def list_collections(query: dict) -> Response:
     """List the collections with at least one title visible to the caller."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: collections.collections_json(query, audience))
@@ -74,7 +76,7 @@ def list_collections(query):
 @viewer_or_operator("catalog")
 @bp.arguments(CollectionQuery, location="query")
 @bp.response(200, CollectionWithTitles)
-def get_collection(query, collection_id):
+def get_collection(query: dict, collection_id: str) -> Response:
     """Retrieve a collection.
 
     Takes its id or code. Returns a page of its titles in the collection's order.
@@ -88,7 +90,7 @@ def get_collection(query, collection_id):
 @bp.route("/home")
 @viewer_or_operator("catalog")
 @bp.response(200, Home)
-def get_home():
+def get_home() -> Response:
     """Retrieve the rows of the home page.
 
     Personal rows, such as "Continue watching", belong to the selected profile and are omitted without one, as are

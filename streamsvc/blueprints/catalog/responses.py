@@ -56,7 +56,11 @@ def current_audience(country: str | None = None) -> Audience:
     return viewer_audience(current_viewer(), client_country())
 
 
-def catalog_response(audience: Audience, build_json: Callable[[version.CatalogSnapshot], str], *etag_parts) -> Response:
+def catalog_response(
+    audience: Audience,
+    build_json: Callable[[version.CatalogSnapshot], str],
+    *etag_parts: object,
+) -> Response:
     """Return 304 if the client has the current representation, else the JSON that `build_json` returns.
 
     `etag_parts` are what the response depends on besides the catalogue's version, the audience and the URL.

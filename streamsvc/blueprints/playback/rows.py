@@ -1,5 +1,9 @@
 """/v1/profiles/{id}/continue-watching, /next-up, /history, /watchlist."""
 
+from collections.abc import Callable
+
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.trusted_proxies import client_country
@@ -17,7 +21,13 @@ bp = Blueprint(
 )
 
 
-def _row_response(statements, name, profile_id, query, item_view):
+def _row_response(
+    statements: dict,
+    name: str,
+    profile_id: str,
+    query: dict,
+    item_view: Callable[..., object],
+) -> Response:
     viewer = current_viewer()
     profile = get_own_profile(viewer, profile_id)
     audience = profile_audience(viewer, profile, client_country())
@@ -28,7 +38,7 @@ def _row_response(statements, name, profile_id, query, item_view):
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
-def list_continue_watching(query, profile_id):
+def list_continue_watching(query: dict, profile_id: str) -> Response:
     """List items to continue watching, latest first.
 
     Lists items that were started and not finished; of a series only the latest episode.
@@ -39,7 +49,7 @@ def list_continue_watching(query, profile_id):
 @bp.route("/continue-watching/<item_id>", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def hide_from_continue_watching(profile_id, item_id):
+def hide_from_continue_watching(profile_id: str, item_id: str) -> None:
     """Hide an item from "Continue watching".
 
     The item is not marked as watched, and returns when it is played again.
@@ -53,7 +63,7 @@ def hide_from_continue_watching(profile_id, item_id):
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
-def list_next_up(query, profile_id):
+def list_next_up(query: dict, profile_id: str) -> Response:
     """List next episodes, latest watched series first.
 
     Lists the next unwatched episode of each series being watched.
@@ -65,7 +75,7 @@ def list_next_up(query, profile_id):
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchedItemPage)
-def list_history(query, profile_id):
+def list_history(query: dict, profile_id: str) -> Response:
     """List watched items, latest first.
 
     Lists each item once.
@@ -76,7 +86,7 @@ def list_history(query, profile_id):
 @bp.route("/history", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def delete_history(profile_id):
+def delete_history(profile_id: str) -> None:
     """Delete the history.
 
     All progress is deleted with it.
@@ -87,7 +97,7 @@ def delete_history(profile_id):
 @bp.route("/history/<item_id>", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def delete_history_item(profile_id, item_id):
+def delete_history_item(profile_id: str, item_id: str) -> None:
     """Delete an item from the history.
 
     Its progress is deleted too.
@@ -99,6 +109,6 @@ def delete_history_item(profile_id, item_id):
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, WatchlistPage)
-def list_watchlist(query, profile_id):
+def list_watchlist(query: dict, profile_id: str) -> Response:
     """List the watchlist, latest addition first."""
     return _row_response(rows.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)

@@ -18,7 +18,7 @@ bp = Blueprint(
 @bp.route("/watchlist/<title_id>", methods=["PUT"])
 @allow_kids
 @bp.response(204)
-def add_to_watchlist(profile_id, title_id):
+def add_to_watchlist(profile_id: str, title_id: str) -> None:
     """Add a title to the watchlist.
 
     A title already on it keeps its position.
@@ -30,7 +30,7 @@ def add_to_watchlist(profile_id, title_id):
 @bp.route("/watchlist/<title_id>", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def remove_from_watchlist(profile_id, title_id):
+def remove_from_watchlist(profile_id: str, title_id: str) -> None:
     """Remove a title from the watchlist."""
     profile_items.remove_from_watchlist(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
@@ -39,7 +39,7 @@ def remove_from_watchlist(profile_id, title_id):
 @allow_kids
 @bp.arguments(RatingIn)
 @bp.response(204)
-def set_rating(body, profile_id, title_id):
+def set_rating(body: dict, profile_id: str, title_id: str) -> None:
     """Rate a title thumbs up or down."""
     profile = get_own_profile(current_viewer(), profile_id)
     profile_items.set_rating(
@@ -50,7 +50,7 @@ def set_rating(body, profile_id, title_id):
 @bp.route("/ratings/<title_id>", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def clear_rating(profile_id, title_id):
+def clear_rating(profile_id: str, title_id: str) -> None:
     """Remove the rating of a title."""
     profile_items.clear_rating(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
@@ -59,7 +59,7 @@ def clear_rating(profile_id, title_id):
 @allow_kids
 @bp.arguments(ItemStateQuery, location="query")
 @bp.response(200, ItemStateListOut)
-def list_item_states(query, profile_id):
+def list_item_states(query: dict, profile_id: str) -> dict:
     """Retrieve a profile's state of titles and episodes.
 
     Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for

@@ -37,7 +37,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
     schema=Accepted(),
     description="With `STREAMSVC_SIGNUP=confirm`: an email says how to continue.",
 )
-def create_account(body):
+def create_account(body: dict) -> Response:
     """Create an account.
 
     Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
@@ -60,14 +60,14 @@ def create_account(body):
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
-def get_account():
+def get_account() -> dict:
     """Retrieve your account."""
     return account_view(current_viewer().row)
 
 
 @bp.route("/account", methods=["DELETE"])
 @bp.response(204)
-def close_account():
+def close_account() -> Response:
     """Close your account.
 
     Ends the subscription and all sessions at once. The emailed token restores the account within the grace period;
@@ -85,7 +85,7 @@ def close_account():
 @bp.arguments(MailedTokenIn)
 @public
 @bp.response(204)
-def restore_account(body):
+def restore_account(body: dict) -> None:
     """Restore a closed account.
 
     Takes the emailed token. Sign in as before; the subscription does not come back.
@@ -98,7 +98,7 @@ def restore_account(body):
 @bp.route("/account/export")
 @owner_only
 @bp.response(200, Export)
-def export_account():
+def export_account() -> Response:
     """Export your personal data.
 
     Everything stored about the account, by table. Requires a recent reauthentication.
@@ -113,7 +113,7 @@ def export_account():
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
 @bp.response(200, AccountOut)
-def update_account(body):
+def update_account(body: dict) -> dict:
     """Update your account.
 
     Email address and password have their own endpoints.

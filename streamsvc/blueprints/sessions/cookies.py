@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from functools import wraps
+from typing import Any
 
 import msgspec
 from flask import Response, make_response, request
@@ -10,7 +11,7 @@ from flask import Response, make_response, request
 from streamsvc.http.edge import json_response
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.bindings import new_binding
-from streamsvc.security.authentication import COOKIE, current_viewer
+from streamsvc.security.authentication import COOKIE, View, current_viewer
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"
@@ -18,14 +19,14 @@ TRUST_COOKIE = "__Host-ssd"
 BINDING_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def token_in_cookie_on_request(view):
+def token_in_cookie_on_request(view: View) -> View:
     """Move the tokens of a sign-in response into cookies if the request body has `"cookie": true`.
 
     Place it above `@idempotent`, so that a replayed response sets the cookies again.
     """
 
     @wraps(view)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: Any, **kwargs: Any) -> Response:
         response = make_response(view(*args, **kwargs))
         body = request.get_json(silent=True) or {}
         if response.status_code == 201 and body.get("cookie") is True:

@@ -2,8 +2,9 @@
 
 from urllib.parse import urlencode
 
-from flask import redirect
+from flask import Response, redirect
 from marshmallow import EXCLUDE
+from werkzeug.wrappers import Response as BaseResponse
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
@@ -49,7 +50,7 @@ bp = Blueprint(
 @bp.route("/identity-providers")
 @public
 @bp.response(200, Providers)
-def list_identity_providers():
+def list_identity_providers() -> dict:
     """List identity providers."""
     return {"items": [{"name": name} for name in oidc_identities.list_provider_names()], "next_cursor": None}
 
@@ -58,7 +59,7 @@ def list_identity_providers():
 @bp.arguments(OidcOptions)
 @public
 @bp.response(200, AuthorizationUrl)
-def start_oidc_sign_in(body):
+def start_oidc_sign_in(body: dict) -> Response:
     """Start a sign-in at an identity provider.
 
     With `sign_up`, an account is created if none is linked yet.
@@ -76,7 +77,7 @@ def start_oidc_sign_in(body):
 @bp.arguments(ProviderFormPost, location="form", unknown=EXCLUDE)
 @public
 @bp.response(303)
-def receive_oidc_form_post(form):
+def receive_oidc_form_post(form: dict) -> BaseResponse:
     """Receive a provider's form-post response.
 
     Redirects the browser to the front end with the response in the URL fragment, which no server sees. Only the
@@ -92,7 +93,7 @@ def receive_oidc_form_post(form):
 @token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_oidc_session(body):
+def create_oidc_session(body: dict) -> Response:
     """Complete a sign-in at an identity provider.
 
     Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
@@ -128,7 +129,7 @@ def create_oidc_session(body):
 @bp.route("/identities/options", methods=["POST"])
 @bp.arguments(LinkOptions)
 @bp.response(200, AuthorizationUrl)
-def start_identity_link(body):
+def start_identity_link(body: dict) -> dict:
     """Start linking an identity to your account.
 
     Requires a recent reauthentication.
@@ -145,7 +146,7 @@ def start_identity_link(body):
 @bp.arguments(ProviderResponse)
 @idempotent()
 @bp.response(201, IdentityOut)
-def create_identity(body):
+def create_identity(body: dict) -> Identity:
     """Link an identity to your account.
 
     Takes the parameters of the provider's redirect. Requires a recent reauthentication.
@@ -161,14 +162,14 @@ def create_identity(body):
 @bp.route("/identities")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(IdentityOut))
-def list_identities(query):
+def list_identities(query: dict) -> dict:
     """List your linked identities, newest first."""
     return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, query, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_identity(identity_id):
+def delete_identity(identity_id: str) -> None:
     """Unlink an identity.
 
     You can still sign in by magic link or by resetting the password. Requires a recent reauthentication.

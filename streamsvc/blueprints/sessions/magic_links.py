@@ -1,5 +1,7 @@
 """Sign-in by emailed link, without a password."""
 
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
     device_and_trust_token,
@@ -30,7 +32,7 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in b
 @bp.arguments(NewMagicLink)
 @public
 @bp.response(202, MagicLinkRequested)
-def create_magic_link(body):
+def create_magic_link(body: dict) -> Response:
     """Request a magic link.
 
     The link works only in the browser or app that requested it. The response does not reveal whether the address
@@ -48,7 +50,7 @@ def create_magic_link(body):
 @token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_magic_link_session(body):
+def create_magic_link_session(body: dict) -> Response:
     """Sign in with a magic link.
 
     Takes the emailed token, in the browser or app that requested it. Accounts with a second factor need it too: 401

@@ -1,6 +1,7 @@
 """Passkeys (WebAuthn): registration, sign-in, management."""
 
 import msgspec
+from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
@@ -34,7 +35,7 @@ bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with
 
 @bp.route("/passkeys/options", methods=["POST"])
 @bp.response(200, BrowserJson)
-def start_passkey_registration():
+def start_passkey_registration() -> Response:
     """Create options for registering a passkey.
 
     Requires a recent reauthentication.
@@ -50,7 +51,7 @@ def start_passkey_registration():
 @bp.arguments(NewPasskey)
 @idempotent()
 @bp.response(201, PasskeyOut)
-def create_passkey(body):
+def create_passkey(body: dict) -> Passkey:
     """Register a passkey.
 
     Takes the authenticator's response to the options. Requires a recent reauthentication.
@@ -65,14 +66,14 @@ def create_passkey(body):
 @bp.route("/passkeys")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
-def list_passkeys(query):
+def list_passkeys(query: dict) -> dict:
     """List your passkeys, newest first."""
     return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_passkey(passkey_id):
+def delete_passkey(passkey_id: str) -> None:
     """Delete a passkey.
 
     Requires a recent reauthentication.
@@ -89,7 +90,7 @@ def delete_passkey(passkey_id):
 @bp.arguments(PasskeyOptions)
 @public
 @bp.response(200, BrowserJson)
-def start_passkey_sign_in(body):
+def start_passkey_sign_in(body: dict) -> Response:
     """Create options for signing in with a passkey.
 
     The response is the same for every caller and reveals no account.
@@ -111,7 +112,7 @@ def start_passkey_sign_in(body):
 @token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_passkey_session(body):
+def create_passkey_session(body: dict) -> Response:
     """Sign in with a passkey.
 
     If the authenticator verified the user, the passkey counts as both factors.

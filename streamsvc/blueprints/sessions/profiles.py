@@ -22,7 +22,7 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="The
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
-def list_profiles(query):
+def list_profiles(query: dict) -> dict:
     """List your profiles, oldest first."""
     profiles_query = Profile.owned_by(current_viewer().account_id)
     return paginate_query(profiles_query, Profile.id, query, "profiles", descending=False)
@@ -32,7 +32,7 @@ def list_profiles(query):
 @bp.arguments(NewProfile)
 @idempotent()
 @bp.response(201, ListedProfile)
-def create_profile(body):
+def create_profile(body: dict) -> Profile:
     """Create a profile.
 
     409 `profile_limit` beyond the plan's limit. A profile that shows more titles than every other profile without a
@@ -47,7 +47,7 @@ def create_profile(body):
 @bp.route("/<profile_id>")
 @allow_kids
 @bp.response(200, ListedProfile)
-def get_profile(profile_id):
+def get_profile(profile_id: str) -> Profile:
     """Retrieve a profile."""
     return _get_own_profile(profile_id)
 
@@ -55,7 +55,7 @@ def get_profile(profile_id):
 @bp.route("/<profile_id>", methods=["PATCH"])
 @bp.arguments(ProfilePatch)
 @bp.response(200, ListedProfile)
-def update_profile(body, profile_id):
+def update_profile(body: dict, profile_id: str) -> Profile:
     """Update a profile.
 
     Loosening its maturity limit requires a recent reauthentication.
@@ -72,7 +72,7 @@ def update_profile(body, profile_id):
 
 @bp.route("/<profile_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_profile(profile_id):
+def delete_profile(profile_id: str) -> None:
     """Delete a profile and its history.
 
     The last profile cannot be deleted: 409 `last_profile`.
@@ -85,7 +85,7 @@ def delete_profile(profile_id):
 @bp.route("/<profile_id>/pin", methods=["PUT"])
 @bp.arguments(PinIn)
 @bp.response(204)
-def set_profile_pin(body, profile_id):
+def set_profile_pin(body: dict, profile_id: str) -> None:
     """Set a profile's PIN.
 
     Requires a recent reauthentication.
@@ -100,7 +100,7 @@ def set_profile_pin(body, profile_id):
 
 @bp.route("/<profile_id>/pin", methods=["DELETE"])
 @bp.response(204)
-def delete_profile_pin(profile_id):
+def delete_profile_pin(profile_id: str) -> None:
     """Remove a profile's PIN.
 
     Requires a recent reauthentication.

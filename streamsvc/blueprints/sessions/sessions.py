@@ -50,7 +50,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @token_in_cookie_on_request
 @idempotent()
 @bp.response(201, SignedIn)
-def create_session(body):
+def create_session(body: dict) -> Response:
     """Sign in.
 
     An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
@@ -77,7 +77,7 @@ def create_session(body):
 @allow_kids
 @bp.response(200, CurrentSession)
 @bp.alt_response(304, description="Not modified since the response with this `ETag`.")
-def get_current_session():
+def get_current_session() -> Response:
     """Retrieve the current session.
 
     For front ends that check a viewer's token. Session, account, profiles, subscription and entitlements come from one
@@ -93,7 +93,7 @@ def get_current_session():
 @bp.route("/current", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def delete_current_session():
+def delete_current_session() -> Response:
     """Sign out.
 
     The next use of the token is refused, on every worker.
@@ -111,7 +111,7 @@ def delete_current_session():
 @allow_kids
 @bp.arguments(SessionPatch)
 @bp.response(200, CurrentSession)
-def select_profile(body):
+def select_profile(body: dict) -> Response:
     """Select the profile that is watching.
 
     A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
@@ -139,7 +139,7 @@ def select_profile(body):
 @bp.arguments(Reauthentication)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
-def reauthenticate(body):
+def reauthenticate(body: dict) -> Response:
     """Reauthenticate.
 
     Opens a ten-minute window for sensitive calls, which otherwise respond with 403 `reauthentication_required`.
@@ -155,7 +155,7 @@ def reauthenticate(body):
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
 @allow_kids
 @bp.response(200, BrowserJson)
-def start_passkey_reauthentication():
+def start_passkey_reauthentication() -> Response:
     """Create options for reauthenticating with a passkey.
 
     Send the authenticator's response as `credential`.
@@ -169,7 +169,7 @@ def start_passkey_reauthentication():
 @bp.route("/current/reauthentication/email-code", methods=["POST"])
 @allow_kids
 @bp.response(202, Accepted)
-def send_reauthentication_code():
+def send_reauthentication_code() -> dict:
     """Send a reauthentication code by email.
 
     For accounts that have neither a password nor an authenticator app.
@@ -182,7 +182,7 @@ def send_reauthentication_code():
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(query):
+def list_sessions(query: dict) -> dict:
     """List your sessions, newest first."""
     viewer = current_viewer()
     page = paginate_query(Session.live(viewer.account_id, clock.now()), Session.id, query, "sessions")
@@ -191,7 +191,7 @@ def list_sessions(query):
 
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
-def delete_other_sessions():
+def delete_other_sessions() -> None:
     """End all your other sessions.
 
     Pending television sign-ins are denied, and all trusted devices lose their trust, this one included.
@@ -206,7 +206,7 @@ def delete_other_sessions():
 
 @bp.route("/<session_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_session(session_id):
+def delete_session(session_id: str) -> None:
     """End one of your sessions."""
     viewer, now = current_viewer(), clock.now()
     if not Session.revoke_all(viewer.account_id, now, Session.id == session_id, *Session.live_conditions(now)):

@@ -7,7 +7,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Coupon, LedgerEntry
+from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
 from streamsvc.operations.billing.core.credit import apply_new_credit, list_credit_balances, redeem_gift_code
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.refusals.requests import NotFound
@@ -22,7 +22,7 @@ bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Accoun
 @bp.route("/account/balance")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, BalanceOut)
-def get_balance(query):
+def get_balance(query: dict) -> dict:
     """Retrieve your account credit.
 
     The balance of each currency and its entries, newest first.
@@ -40,7 +40,7 @@ def get_balance(query):
 @bp.arguments(GiftRedemptionIn)
 @idempotent()
 @bp.response(201, GiftOut)
-def create_gift_redemption(body):
+def create_gift_redemption(body: dict) -> GiftCode:
     """Redeem a gift code.
 
     Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`.
@@ -54,7 +54,7 @@ def create_gift_redemption(body):
 
 @bp.route("/coupons/<code>")
 @bp.response(200, CouponOut)
-def get_coupon(code):
+def get_coupon(code: str) -> dict:
     """Retrieve a coupon.
 
     404 unless it can still be redeemed.

@@ -24,7 +24,7 @@ bp = Blueprint(
 @bp.arguments(SubscriptionCouponIn)
 @idempotent()
 @bp.response(201, SubscriptionOut)
-def add_coupon(body, subscription_id):
+def add_coupon(body: dict, subscription_id: str) -> dict:
     """Add a coupon to a subscription.
 
     Applied after the existing ones, from the next invoice on.
@@ -34,7 +34,7 @@ def add_coupon(body, subscription_id):
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
-def remove_coupon(subscription_id, code):
+def remove_coupon(subscription_id: str, code: str) -> dict:
     """Remove a coupon from a subscription.
 
     Takes effect with the next invoice.
@@ -46,7 +46,7 @@ def remove_coupon(subscription_id, code):
 @bp.arguments(AddonIn)
 @idempotent(required=True)
 @bp.response(201, SubscriptionOut)
-def add_addon(body, subscription_id):
+def add_addon(body: dict, subscription_id: str) -> dict:
     """Add an add-on to a subscription.
 
     Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
@@ -60,7 +60,7 @@ def add_addon(body, subscription_id):
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemovalQuery, location="query")
 @bp.response(200, SubscriptionOut)
-def remove_addon(query, subscription_id, plan):
+def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
     """Remove an add-on from a subscription.
 
     Takes effect now, with credit from tomorrow on, or at the end of the period.
@@ -73,7 +73,7 @@ def remove_addon(query, subscription_id, plan):
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
-def decline_price_migration(subscription_id):
+def decline_price_migration(subscription_id: str) -> dict:
     """Decline a price change.
 
     Keeps the current price, if the announced change can be declined.

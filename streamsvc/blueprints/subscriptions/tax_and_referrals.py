@@ -15,7 +15,7 @@ bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", descript
 
 @bp.route("/tax-id")
 @bp.response(200, TaxIdOut)
-def get_tax_id():
+def get_tax_id() -> dict:
     """Retrieve your VAT number.
 
     `reverse_charge` says whether invoices leave the tax to the customer.
@@ -29,7 +29,7 @@ def get_tax_id():
 @bp.route("/tax-id", methods=["PUT"])
 @bp.arguments(TaxIdIn)
 @bp.response(200, TaxIdOut)
-def set_tax_id(body):
+def set_tax_id(body: dict) -> dict:
     """Set the VAT number of a business.
 
     Once it is verified, invoices leave the tax to the customer (reverse charge).
@@ -41,7 +41,7 @@ def set_tax_id(body):
 
 @bp.route("/tax-id", methods=["DELETE"])
 @bp.response(204)
-def delete_tax_id():
+def delete_tax_id() -> None:
     """Delete your VAT number.
 
     Tax is charged again.
@@ -52,7 +52,7 @@ def delete_tax_id():
 
 @bp.route("/referral", methods=["PUT"])
 @bp.response(200, ReferralOut)
-def get_referral_code():
+def get_referral_code() -> dict:
     """Create or retrieve your referral code.
 
     Created at the first call. Also returns how many subscribers it has brought.
