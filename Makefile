@@ -14,7 +14,7 @@ help:
 	@echo "make browser  run the browser tests; requires Chromium (make test skips them without Playwright)"
 	@echo "make clients  check the API description with linters, validators and generated clients (some ten minutes)"
 	@echo "make install  create .venv with the streamsvc command"
-	@echo "make lint     check style"
+	@echo "make lint     check style and types"
 	@echo "make openapi  regenerate openapi.json from the code"
 	@echo "make bench    measure the hot paths against a Flask view that returns a constant, and in larger catalogues"
 	@echo "              (SIZES=10000,100000,1000000 includes a million titles; importing them takes a while)"
@@ -43,6 +43,7 @@ clients: .venv/installed-test
 lint: .venv/installed-test
 	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 openapi: .venv/installed-test
 	STREAMSVC_SANDBOX=1 $(BIN)/flask openapi write openapi.json

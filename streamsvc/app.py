@@ -1,6 +1,9 @@
 """The application factory: registers every part of the service on one Flask application."""
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, request
 from flask_migrate import Migrate
@@ -19,11 +22,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class Service(Flask):
     """The Flask application, with adjusted error logging."""
 
-    def ensure_sync(self, func):
+    def ensure_sync(self, func: Any) -> Any:
         """Return the view itself: no view is a coroutine, so Flask need not check at every step of a request."""
         return func
 
-    def log_exception(self, exc_info):
+    def log_exception(self, exc_info: Any) -> None:
         """Log an unhandled exception with the request id and the route.
 
         The path is not logged, since it may hold any text.
@@ -32,7 +35,7 @@ class Service(Flask):
         self.logger.error("request %s failed: %s %s", *request_facts, exc_info=exc_info)
 
 
-def create_app(settings: Settings | None = None, now=None) -> Flask:
+def create_app(settings: Settings | None = None, now: Callable[[], datetime] | None = None) -> Flask:
     """Create the WSGI application.
 
     `settings` default to the environment's; `now`, a function that returns the current time, replaces the clock in

@@ -5,6 +5,7 @@ time, which the sandbox can move; everything visible to customers uses it. It is
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ def now() -> datetime:
 
 
 @contextmanager
-def frozen_at(moment: datetime):
+def frozen_at(moment: datetime) -> Iterator[None]:
     """Fix `now()` to `moment` within the block: a job runs as of the time it was due."""
     token = _frozen_now.set(moment)
     try:

@@ -6,11 +6,13 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
@@ -31,7 +33,7 @@ def parse_flag(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
-def integer_between(lowest: int, highest: int):
+def integer_between(lowest: int, highest: int) -> Callable[[str], int]:
     """Return a parser of integers from `lowest` to `highest`."""
 
     def parse(text: str) -> int:
@@ -55,7 +57,7 @@ def parse_trusted_proxies(text: str) -> int | tuple:
     return networks
 
 
-def one_of(*words: str):
+def one_of(*words: str) -> Callable[[str], str]:
     """Return a parser that accepts only these words."""
 
     def parse(text: str) -> str:
@@ -93,19 +95,21 @@ def parse_secret_keys(text: str) -> tuple[str, ...]:
 
 def parse_peppers(text: str) -> tuple[tuple[str, str], ...]:
     """Parse `id:secret` or `none`, comma-separated, to pairs of id and secret; ("", "") for none."""
-    peppers = tuple(
-        tuple(entry.strip().split(":", 1)) if entry.strip() != "none" else ("", "") for entry in text.split(",")
-    )
-    for entry in peppers:
-        if entry != ("", "") and not (
-            len(entry) == 2 and re.fullmatch("[a-z0-9]{1,16}", entry[0]) and len(entry[1]) >= MIN_SECRET_LENGTH
-        ):
-            raise ValueError(
-                f"must be id:secret, the secret with {MIN_SECRET_LENGTH} characters or more; separate several by commas"
-            )
-    if len({entry[0] for entry in peppers}) != len(peppers):
+    peppers = tuple(_parse_pepper(entry.strip()) for entry in text.split(","))
+    if len({pepper_id for pepper_id, _ in peppers}) != len(peppers):
         raise ValueError("must not repeat an id")
     return peppers
+
+
+def _parse_pepper(entry: str) -> tuple[str, str]:
+    if entry == "none":
+        return "", ""
+    pepper_id, _, secret = entry.partition(":")
+    if not re.fullmatch("[a-z0-9]{1,16}", pepper_id) or len(secret) < MIN_SECRET_LENGTH:
+        raise ValueError(
+            f"must be id:secret, the secret with {MIN_SECRET_LENGTH} characters or more; separate several by commas"
+        )
+    return pepper_id, secret
 
 
 def parse_https_url(text: str) -> str:
@@ -191,7 +195,7 @@ def parse_media_pattern(text: str) -> str:
     return text
 
 
-def setting(default, parse, description: str, secret: bool = False):
+def setting(default: Any, parse: Callable[[str], Any], description: str, secret: bool = False) -> Any:
     """Return a dataclass field with its parser and description; a `secret` value is masked in `streamsvc config`."""
     return field(default=default, metadata={"parse": parse, "description": description, "secret": secret})
 
@@ -365,7 +369,7 @@ class Settings:
     argon2_time_cost: int = setting(2, integer_between(2, 16), "Passes per password hash.")
 
     @classmethod
-    def from_env(cls, env=os.environ) -> "Settings":
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from `env`. Raises SettingsError for an unknown name or an invalid value."""
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         unknown = [n for n in env if n.startswith(PREFIX) and n not in known and not n.startswith(PREFIX + "TEST_")]
@@ -419,7 +423,7 @@ class Settings:
             secret_key=self.secret_key or _development_secret(folder / "secret.key"),
         )
 
-    def replace(self, **changes) -> "Settings":
+    def replace(self, **changes: Any) -> "Settings":
         """Return a copy with these fields changed."""
         return type(self)(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
@@ -458,7 +462,7 @@ def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _format_value(value) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, tuple):

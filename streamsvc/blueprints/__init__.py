@@ -1,5 +1,7 @@
 """The endpoints, one package per part of the API, and the OpenAPI document that describes them."""
 
+from flask import Flask
+
 from streamsvc import __version__
 from streamsvc.blueprints import (
     admin,
@@ -13,9 +15,10 @@ from streamsvc.blueprints import (
     subscriptions,
 )
 from streamsvc.http.edge import Api
+from streamsvc.settings import Settings
 
 
-def register_blueprints(app, settings) -> None:
+def register_blueprints(app: Flask, settings: Settings) -> None:
     """Register all blueprints with the app. Those of the sandbox only if it is on."""
     app.config.update(API_TITLE=description.TITLE, API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     api = Api(

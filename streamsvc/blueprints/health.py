@@ -3,6 +3,7 @@
 import secrets
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import flask_swagger_ui
 import msgspec
@@ -40,7 +41,7 @@ class Readiness(Health):
 @bp.route("/livez")
 @public
 @bp.response(200, Health)
-def get_liveness():
+def get_liveness() -> dict:
     """Check that the process responds.
 
     Touches neither the database nor other services.
@@ -52,7 +53,7 @@ def get_liveness():
 @public
 @bp.errors(NotReady)
 @bp.response(200, Readiness)
-def get_readiness():
+def get_readiness() -> Response | dict:
     """Check that the service is ready to serve requests.
 
     503 unless the database accepts writes, its schema is current and a worker is alive.
@@ -68,7 +69,7 @@ def get_readiness():
 @public
 @bp.errors(NotFound)
 @bp.response(200, {"type": "string"}, content_type="text/plain", description="Metrics in the Prometheus text format.")
-def get_metrics():
+def get_metrics() -> Response:
     """Retrieve metrics in Prometheus format.
 
     404 unless `STREAMSVC_METRICS` is on.
@@ -82,7 +83,7 @@ def get_metrics():
 @public
 @bp.etag
 @bp.response(200, {"type": "object"}, description="The OpenAPI 3.1 document.")
-def get_openapi():
+def get_openapi() -> Response:
     """Retrieve the OpenAPI description of this API."""
     _require_public_docs()
     document = _openapi_json()
@@ -93,7 +94,7 @@ def get_openapi():
 @bp.route("/docs")
 @public
 @bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
-def get_docs():
+def get_docs() -> Response:
     """Show the API reference.
 
     The page loads nothing from other hosts.
@@ -111,7 +112,7 @@ def get_docs():
 @bp.route("/docs/<path:name>")
 @public
 @bp.response(200, {"type": "string"}, content_type="*/*", description="The file.")
-def get_docs_file(name):
+def get_docs_file(name: str) -> Response:
     """Retrieve a file of the API reference page."""
     _require_public_docs()
     response = send_from_directory(SWAGGER_UI_FILES, name, conditional=False)  # a 412 would have no problem document
@@ -131,5 +132,5 @@ def _openapi_json() -> bytes:
 
 
 @cache
-def _encode_openapi(api) -> bytes:
+def _encode_openapi(api: Any) -> bytes:
     return msgspec.json.encode(api.spec.to_dict())

@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = (
 @public
 @bp.errors(NotFound)
 @bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
-def get_storefront():
+def get_storefront() -> Response:
     """Show the demo storefront.
 
     404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts.
@@ -40,7 +40,7 @@ def get_storefront():
 @public
 @bp.etag
 @bp.response(200, {"type": "string"}, content_type="*/*", description="The file.")
-def get_storefront_file(name):
+def get_storefront_file(name: str) -> Response:
     """Retrieve a file of the storefront."""
     return _static_response(name)
 

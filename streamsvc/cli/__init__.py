@@ -39,7 +39,7 @@ COMMANDS = (
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="streamsvc")
-def group():
+def group() -> None:
     """The back end of a video-streaming service: sessions, catalog, subscriptions, playback."""
 
 

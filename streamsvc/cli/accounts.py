@@ -10,7 +10,7 @@ from streamsvc.storage.database import db
 
 
 @click.group("api-keys")
-def api_keys():
+def api_keys() -> None:
     """Manage API keys of operators and front ends."""
 
 
@@ -25,7 +25,7 @@ def api_keys():
 )
 @click.option("--name", required=True, help="Who or what will use the key.")
 @with_appcontext
-def create_key(scopes, name):
+def create_key(scopes: tuple[str, ...], name: str) -> None:
     """Create an API key and print its id and token.
 
     The token is printed last on the line, and only this once: only its hash is stored.

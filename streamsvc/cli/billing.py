@@ -20,14 +20,14 @@ DUE_SUBSCRIPTIONS = sa.select(Subscription.id).where(
 
 
 @click.group()
-def billing():
+def billing() -> None:
     """Renew, audit and import subscriptions."""
 
 
 @billing.command("run")
 @click.option("--dry-run", is_flag=True, help="Only print how many subscriptions are due.")
 @with_appcontext
-def run_billing(dry_run):
+def run_billing(dry_run: bool) -> None:
     """Process all due subscriptions now.
 
     This renews, charges and ends them without waiting for the worker. It is safe to run twice.
@@ -45,7 +45,7 @@ def run_billing(dry_run):
 
 @billing.command("audit")
 @with_appcontext
-def audit_billing():
+def audit_billing() -> None:
     """Audit the books and print the differences.
 
     Recomputes every invoice, balance and number from the event log. Subscriptions that do not reconcile are placed on
@@ -64,7 +64,7 @@ def audit_billing():
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only print what would happen.")
 @with_appcontext
-def import_billing(file, dry_run):
+def import_billing(file: str, dry_run: bool) -> None:
     """Import active subscribers from another system.
 
     FILE is NDJSON, one subscriber per line (docs/import-subscribers.md). No subscriber is charged before the day

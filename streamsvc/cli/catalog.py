@@ -3,6 +3,7 @@
 import sys
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from flask import current_app
@@ -18,7 +19,7 @@ MAX_REPORTED = 20
 
 
 @click.group()
-def catalog():
+def catalog() -> None:
     """Import and export the catalogue."""
 
 
@@ -51,7 +52,14 @@ def catalog():
     help="Abort the removals if more than this percentage of titles would be removed.",
 )
 @with_appcontext
-def import_catalog(file, dry_run, file_format, other_files, remove_missing, max_removals_percent):
+def import_catalog(
+    file: str,
+    dry_run: bool,
+    file_format: str,
+    other_files: tuple[str, ...],
+    remove_missing: bool,
+    max_removals_percent: int | None,
+) -> None:
     """Import titles from FILE, plain or gzip.
 
     NDJSON has one title per line. Valid entries are imported; rejected ones are reported. Importing the same file again
@@ -67,8 +75,8 @@ def import_catalog(file, dry_run, file_format, other_files, remove_missing, max_
         raise click.ClickException(f"The file cannot be read: {error}") from None
     click.echo(format_summary(report) + (" (dry run: nothing was changed)" if dry_run else ""))
     for rejection in report.rejections[:MAX_REPORTED]:
-        title, error = rejection.external_id or "", rejection.error
-        click.echo(f"line {rejection.line} {title}: {error.field or 'line'}: {error.code}: {error.reason}", err=True)
+        title, cause = rejection.external_id or "", rejection.error
+        click.echo(f"line {rejection.line} {title}: {cause.field or 'line'}: {cause.code}: {cause.reason}", err=True)
     if len(report.rejections) > MAX_REPORTED:
         click.echo(f"… and {len(report.rejections) - MAX_REPORTED} more", err=True)
     if report.not_removed:
@@ -87,7 +95,7 @@ def import_catalog(file, dry_run, file_format, other_files, remove_missing, max_
     help="Format of the output.",
 )
 @with_appcontext
-def export_catalog(file_format):
+def export_catalog(file_format: str) -> None:
     """Write the catalogue to standard output.
 
     The output is a catalogue file, or a feed that includes licence windows.
@@ -96,7 +104,7 @@ def export_catalog(file_format):
 
 
 def import_with_progress(
-    file,
+    file: Path | str,
     dry_run: bool = False,
     file_format: str = "ndjson",
     max_removals_percent: int | None = None,
@@ -104,7 +112,7 @@ def import_with_progress(
 ) -> CatalogImportReport:
     """Import a file, with a progress bar on a terminal."""
     line_count = 0
-    for path in (file, *other_files):
+    for path in [file, *other_files]:
         with open_file(path) as file_object:
             line_count += sum(1 for _ in iter_lines(file_object, sys.maxsize if other_files else None))
     gc_tuning.tune_gc()

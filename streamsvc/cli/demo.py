@@ -29,7 +29,7 @@ streamsvc is running on {url}  (storefront; documentation: {url}/docs; Ctrl-C to
 
 @click.group(invoke_without_command=True)
 @click.pass_context
-def demo(context):
+def demo(context: click.Context) -> None:
     """Migrate, seed and serve a demo in the sandbox.
 
     It has a real catalogue, a few plans, a viewer and an operator.
@@ -45,7 +45,7 @@ def demo(context):
         context.invoke(serve)
 
 
-def _require_free_port(settings):
+def _require_free_port(settings: Settings) -> None:
     """Raise ClickException if the port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,14 +58,14 @@ def _require_free_port(settings):
 
 @click.command()
 @with_appcontext
-def migrate_database():
+def migrate_database() -> None:
     """Apply all migrations."""
     flask_migrate.upgrade()
 
 
 @demo.command("seed")
 @with_appcontext
-def seed_demo():
+def seed_demo() -> None:
     """Create the demo's titles, plans, viewer and operator.
 
     Seeding again changes nothing.
@@ -79,7 +79,7 @@ def seed_demo():
 
 @click.command()
 @with_appcontext
-def print_welcome():
+def print_welcome() -> None:
     """Print the demo's address, credentials and some requests to try."""
     settings = current_app.extensions["settings"]
     url = f"http://{settings.host}:{settings.port}"

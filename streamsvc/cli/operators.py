@@ -17,7 +17,7 @@ INVITATION_MESSAGE = "Invitation, valid once, for 24 hours: POST it as `token` t
 
 
 @click.group()
-def operators():
+def operators() -> None:
     """Manage operators. Over HTTP, this takes an admin; here, access to the machine."""
 
 
@@ -26,7 +26,7 @@ def operators():
 @click.option("--role", required=True, type=click.Choice(list(ROLES)), help="Role of the operator.")
 @click.option("--name", help="Name of the operator; default: the email address.")
 @with_appcontext
-def add_operator(email, role, name):
+def add_operator(email: str, role: str, name: str | None) -> None:
     """Add an operator and print an invitation.
 
     The invitation is last on the line. With it, the operator sets their own password and authenticator.
@@ -43,7 +43,7 @@ def add_operator(email, role, name):
 @operators.command("reset")
 @click.argument("email")
 @with_appcontext
-def reset_operator(email):
+def reset_operator(email: str) -> None:
     """Reset an operator's password and authenticator.
 
     Prints a new invitation, last on the line.
@@ -59,9 +59,9 @@ def reset_operator(email):
 
 @operators.command("list")
 @with_appcontext
-def list_operators():
+def list_operators() -> None:
     """List all operators: id, role, status, email address."""
     columns = OperatorAccount.__table__.c
-    for row in fetch_all(sa.select(columns).where(columns.status != "removed").order_by(columns.id)):
+    for row in fetch_all(sa.select(*columns).where(columns.status != "removed").order_by(columns.id)):
         status = row.status if row.totp_encrypted or row.status != "active" else "invited"
         click.echo(f"{row.id}  {row.role:8} {status:9} {row.email}")

@@ -12,7 +12,7 @@ from streamsvc.security.breached_passwords import build_filter, count_passwords
 @click.command("breached-passwords")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-def breached_passwords(source, target):
+def breached_passwords(source: Path, target: Path) -> None:
     """Build a filter of breached passwords.
 
     SOURCE, plain or .gz, has a password or its SHA-1 per line; the filter is written to TARGET. Set

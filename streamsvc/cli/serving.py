@@ -23,7 +23,7 @@ NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` f
 @click.option("--port", type=int, help="Port to listen on.")
 @click.option("--workers", type=int, help="Web processes.")
 @click.option("--no-worker", is_flag=True, help="Serve requests only; run `streamsvc worker` separately.")
-def serve(host, port, workers, no_worker):
+def serve(host: str | None, port: int | None, workers: int | None, no_worker: bool) -> None:
     """Serve the API with gunicorn, and run one worker.
 
     A process that dies is replaced. SIGTERM finishes current requests and jobs, then stops.
@@ -48,7 +48,7 @@ def serve(host, port, workers, no_worker):
 
 
 @with_appcontext
-def _require_current_schema():
+def _require_current_schema() -> None:
     if not is_schema_current():
         raise click.ClickException(NOT_MIGRATED)
 
@@ -56,7 +56,7 @@ def _require_current_schema():
 @click.command()
 @click.option("--once", is_flag=True, help="Run the jobs that are due now, then exit; for cron.")
 @with_appcontext
-def worker(once):
+def worker(once: bool) -> None:
     """Run jobs as they become due: renewals, retries, mail."""
     from streamsvc import clock
     from streamsvc.worker import gc_tuning, jobs
@@ -73,13 +73,13 @@ def worker(once):
     run_worker(stop)
 
 
-def _configure_logging():
+def _configure_logging() -> None:
     level = current_app.extensions["settings"].log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 @click.command()
-def config():
+def config() -> None:
     """Print all settings with their current values.
 
     Secrets are masked.

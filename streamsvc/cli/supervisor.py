@@ -16,9 +16,9 @@ def supervise(commands: dict[str, list[str]]) -> int:
 
     If a command fails `MAX_FAST_FAILURES` times in a row within `MIN_UPTIME_S` of its start, all are stopped.
     """
-    stopping = []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopping.append(True))
+    stopping: list[bool] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.append(True))
     running = {name: _start_process(command) for name, command in commands.items()}
     failures = dict.fromkeys(commands, 0)
     try:

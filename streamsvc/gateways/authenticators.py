@@ -4,7 +4,9 @@ Credentials are the browser's own JSON, as returned by `toJSON()`. The library i
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 MALFORMED_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 """What the library lets through for a malformed response, besides its own exceptions."""
@@ -62,9 +64,9 @@ def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None 
         rp_id=rp_id,
         challenge=challenge,
         user_verification=structs.UserVerificationRequirement.PREFERRED,
-        allow_credentials=allowed_ids
-        and [
-            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(credential_id)) for credential_id in allowed_ids
+        allow_credentials=[
+            structs.PublicKeyCredentialDescriptor(id=base64url_to_bytes(credential_id))
+            for credential_id in allowed_ids or ()
         ],
     )
     return json.loads(webauthn.options_to_json(options))
@@ -117,7 +119,7 @@ def read_user_handle(credential: dict) -> str | None:
         raise VerificationFailed(type(error).__name__) from None
 
 
-def _verify(check, **arguments):
+def _verify(check: Callable[..., Any], **arguments: Any) -> Any:
     """Call one of the library's checks; any of its errors becomes VerificationFailed."""
     from webauthn.helpers.exceptions import WebAuthnException
 

@@ -4,6 +4,8 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 MAX_RESPONSE_BYTES = 512 * 1024
 
@@ -17,7 +19,7 @@ class CallFailed(Exception):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args):
+    def redirect_request(self, *args: Any) -> None:
         return None
 
 
@@ -42,7 +44,7 @@ def fetch_text(url: str, timeout_s: float, headers: dict) -> str:
     return _fetch(urllib.request.Request(url, headers=headers), timeout_s, lambda raw: raw.decode("ascii"))
 
 
-def _fetch(request: urllib.request.Request, timeout_s: float, parse):
+def _fetch(request: urllib.request.Request, timeout_s: float, parse: Callable[[bytes], Any]) -> Any:
     url = request.full_url
     try:
         with OPENER.open(request, timeout=timeout_s) as response:

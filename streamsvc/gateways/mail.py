@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 SMTP_TIMEOUT_S = 10
 
@@ -36,10 +36,11 @@ def send_message(url: str, message: EmailMessage) -> None:
         _send_by_smtp(target, message)
 
 
-def _send_by_smtp(target, message: EmailMessage) -> None:
+def _send_by_smtp(target: SplitResult, message: EmailMessage) -> None:
     """`smtp://` requires STARTTLS unless the server is local; `smtps://` uses TLS from the start."""
     secure = ssl.create_default_context()
     host = target.hostname or "localhost"
+    server: smtplib.SMTP
     if target.scheme == "smtps":
         server = smtplib.SMTP_SSL(host, target.port or 465, timeout=SMTP_TIMEOUT_S, context=secure)
     else:

@@ -6,6 +6,7 @@ A provider's documents are cached for an hour; an unknown key causes a refresh. 
 import base64
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from streamsvc import clock
@@ -81,7 +82,7 @@ class OidcProvider:
         except CallRejected as error:
             raise CallRejected(f"the code: {error}") from None
 
-    def _verify_id_token(self, metadata: dict, token) -> dict:
+    def _verify_id_token(self, metadata: dict, token: Any) -> dict:
         """Return the claims of an ID token signed by one of the provider's keys. Raises CallRejected, CallFailed."""
         from joserfc import jwt
         from joserfc.errors import JoseError
@@ -96,7 +97,7 @@ class OidcProvider:
         raise CallRejected(f"signature of the ID token: {reason}")
 
 
-def _fetch_cached(url: str, refresh: bool = False) -> dict:
+def _fetch_cached(url: str, refresh: bool = False) -> Any:
     """Fetch a document, from the cache unless it is older than `CACHE_PERIOD` or `refresh` is set."""
     entry = _document_cache.get(url)
     if refresh or entry is None or clock.wall_time() - entry[0] > CACHE_PERIOD:

@@ -4,7 +4,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import current_app
 
@@ -44,7 +44,7 @@ def check_vat_number(number: str, requester: str) -> VatCheck:
         return VatCheck(None)
 
 
-def _parse_response(document) -> VatCheck:
+def _parse_response(document: Any) -> VatCheck:
     if (
         not isinstance(document, dict)
         or not isinstance(document.get("valid"), bool)

@@ -45,7 +45,7 @@ def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookRespo
         connection.close()
 
 
-def _connect(url: str):
+def _connect(url: str) -> tuple[http.client.HTTPConnection, str]:
     """Connect to the URL's host; returns (connection, request path). Raises ForbiddenAddress."""
     parts = urlsplit(url)
     allow_private = current_app.extensions["settings"].webhooks_to_private
@@ -63,7 +63,7 @@ def _connect(url: str):
 
 def _resolve_address(host: str, port: int, allow_private: bool) -> str:
     """Resolve the host. Raises ForbiddenAddress if any of its addresses is not public."""
-    addresses = {info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     if not allow_private and not all(is_public_address(address) for address in addresses):
         raise ForbiddenAddress(f"{host} is not a public address")
     return sorted(addresses)[0]

@@ -341,7 +341,7 @@ def _reject_unusable_request():
     """Reject a path with characters that the database cannot store, and a query string on a view that reads none."""
     if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
         raise NotFound
-    view = current_app.view_functions.get(request.endpoint)
+    view = current_app.view_functions.get(request.endpoint or "")
     if request.query_string and view and not getattr(view, "reads_query", False):
         sentence = "Unknown parameter. This endpoint takes no query parameters."
         raise Invalid(errors={name: [sentence] for name in request.args})

@@ -20,9 +20,11 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Response, current_app, g, make_response, request
@@ -35,8 +37,8 @@ from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, Invalid
 from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import encode_totp_secret
-from streamsvc.security.authentication import current_principal
-from streamsvc.storage.database import db, execute_write, fetch_one, format_utc, insert
+from streamsvc.security.authentication import View, current_principal
+from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, format_utc, insert
 
 LEASE = timedelta(seconds=60)
 RETENTION_PERIOD = timedelta(hours=48)
@@ -92,15 +94,15 @@ class RequestKey:
         return hmac.digest(signing_key.encode(), b"\n".join([*(p.encode() for p in parts), self.body]), "sha256")
 
 
-def idempotent(required: bool = False):
+def idempotent(required: bool = False) -> Callable[[View], View]:
     """Make a view's POST safe to retry.
 
     Goes above `@bp.response`; the view leaves its last commit to this decorator.
     """
 
-    def decorate(view):
+    def decorate(view: View) -> View:
         @wraps(view)
-        def idempotent_view(*args, **kwargs):
+        def idempotent_view(*args: Any, **kwargs: Any) -> Any:
             key = _read_request_key(required)
             if key is None:
                 response = make_response(view(*args, **kwargs))
@@ -109,9 +111,10 @@ def idempotent(required: bool = False):
                 return response
             return _lease_or_replay(key) or _run_view(key, lambda: view(*args, **kwargs))
 
-        idempotent_view.takes_idempotency_key = True
-        idempotent_view.requires_idempotency_key = required
-        return idempotent_view
+        marked: View = idempotent_view
+        marked.takes_idempotency_key = True
+        marked.requires_idempotency_key = required
+        return marked
 
     return decorate
 
@@ -129,7 +132,7 @@ def current_key_id() -> str | None:
     return key and key.id
 
 
-def save_checkpoint(**state) -> None:
+def save_checkpoint(**state: Any) -> None:
     """Record, in the caller's transaction, what this request has started, as JSON values."""
     if key := g.get("idempotency_key"):
         db.session.execute(sa.update(IdempotencyKey).where(IdempotencyKey.id == key.id).values(checkpoint=state))
@@ -203,7 +206,7 @@ def _lease_or_replay(key: RequestKey) -> Response | None:
     return None
 
 
-def _run_view(key: RequestKey, view) -> Response:
+def _run_view(key: RequestKey, view: Callable[[], Any]) -> Response:
     """Run the view and store its response in the same transaction, unless it is an error that frees the key."""
     try:
         response = make_response(view())
@@ -248,6 +251,6 @@ def _release_key(key: RequestKey) -> None:
 
 def purge_old_keys() -> int:
     """Delete responses older than `RETENTION_PERIOD` in the caller's transaction. Returns how many."""
-    return db.session.execute(
+    return execute_in_session(
         sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < clock.wall_time() - RETENTION_PERIOD)
-    ).rowcount
+    )

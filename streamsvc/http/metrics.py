@@ -13,7 +13,7 @@ from flask import Flask, current_app, g, request
 from streamsvc import clock
 from streamsvc.models import Job, Stream
 from streamsvc.models.subscriptions import Subscription
-from streamsvc.storage.database import fetch_all, fetch_one
+from streamsvc.storage.database import fetch_all, fetch_existing
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -71,14 +71,14 @@ class DatabaseCollector:
         from prometheus_client.core import GaugeMetricFamily
 
         now = clock.now()
-        due, oldest = fetch_one(JOBS_DUE, {"now": now})
+        due, oldest = fetch_existing(JOBS_DUE, {"now": now})
         late = (now - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily("streamsvc_jobs_due", "Jobs that are due and not yet done.", due)
         yield GaugeMetricFamily("streamsvc_jobs_late_seconds", "How long the oldest due job has been due.", late)
         yield GaugeMetricFamily(
-            "streamsvc_jobs_failed", "Jobs that failed on their last attempt.", fetch_one(FAILED_JOB_COUNT)[0]
+            "streamsvc_jobs_failed", "Jobs that failed on their last attempt.", fetch_existing(FAILED_JOB_COUNT)[0]
         )
-        yield GaugeMetricFamily("streamsvc_streams", "Active streams.", fetch_one(STREAM_COUNT, {"now": now})[0])
+        yield GaugeMetricFamily("streamsvc_streams", "Active streams.", fetch_existing(STREAM_COUNT, {"now": now})[0])
         by_status = GaugeMetricFamily("streamsvc_subscriptions", "Subscriptions by status.", labels=["status"])
         for status, count in fetch_all(SUBSCRIPTION_COUNTS):
             by_status.add_metric([status], count)

@@ -6,12 +6,15 @@ with another list or sort order.
 
 import base64
 import json
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
+from sqlalchemy.orm import InstrumentedAttribute
 
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
@@ -41,14 +44,14 @@ def _require_canonical_signature(signature):
         raise BadData("not the canonical base64 of the signature")
 
 
-def build_page(rows: list, limit: int, scope: str, key) -> dict:
+def build_page(rows: Sequence[Any], limit: int, scope: str, key: Callable[[Any], Any]) -> dict:
     """Build a page from up to `limit` + 1 rows; `key(row)` returns a row's sort values."""
     items = rows[:limit]
     has_more = len(rows) > limit
     return {"items": items, "next_cursor": encode_cursor(scope, key(items[-1])) if has_more else None}
 
 
-def paginate_list(rows: list, query: dict, scope: str, key) -> dict:
+def paginate_list(rows: Sequence[Any], query: dict, scope: str, key: Callable[[Any], Any]) -> dict:
     """Build a page of a list in memory, sorted ascending by `key`; without a limit, of all the rest.
 
     `query` is a loaded ShortListQuery.
@@ -59,7 +62,9 @@ def paginate_list(rows: list, query: dict, scope: str, key) -> dict:
     return build_page(remaining, query["limit"] or len(remaining), scope, key) | total
 
 
-def paginate_query(select, column, query: dict, scope: str, descending: bool = True) -> dict:
+def paginate_query(
+    select: sa.Select[Any], column: InstrumentedAttribute[Any], query: dict, scope: str, descending: bool = True
+) -> dict:
     """Build a page of ORM rows sorted by `column` (unique, text), for lists owned by one account.
 
     `query` is a loaded PageQuery. With `include_total` the page has `total`.

@@ -1,6 +1,6 @@
 """Reads what operations and the audit log need to know of the current request."""
 
-from flask import request
+from flask import Flask, Request, request
 
 from streamsvc.http.trusted_proxies import client_city
 from streamsvc.rules.request_facts import RequestFacts
@@ -17,7 +17,8 @@ def current_request_facts() -> RequestFacts:
 
 
 def _bind_audit_context() -> None:
-    current = request._get_current_object()  # every request runs this: the proxy is resolved once
+    # Every request runs this: the proxy is resolved once.
+    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # the stub shows no proxy
     environ, rule = current.environ, current.url_rule
     context = AuditContext(
         current.remote_addr,
@@ -31,12 +32,12 @@ def _bind_audit_context() -> None:
     environ[TOKEN_KEY] = bind_audit_context(context)
 
 
-def _reset_audit_context(error) -> None:
+def _reset_audit_context(error: BaseException | None) -> None:
     if token := request.environ.pop(TOKEN_KEY, None):
         reset_audit_context(token)
 
 
-def init_app(app) -> None:
+def init_app(app: Flask) -> None:
     """Bind an audit context for each request. Call it after trusted addresses are resolved, before authentication."""
     app.before_request(_bind_audit_context)
     app.teardown_request(_reset_audit_context)

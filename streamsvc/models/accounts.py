@@ -73,7 +73,7 @@ class Profile(Base):
         return list(db.session.scalars(cls.owned_by(account_id).order_by(cls.id)))
 
     @classmethod
-    def owned_by(cls, account_id: str):
+    def owned_by(cls, account_id: str) -> "sa.Select[Profile]":
         return sa.select(cls).where(cls.account_id == account_id)
 
     @property

@@ -28,7 +28,7 @@ class Identity(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def owned_by(cls, account_id: str):
+    def owned_by(cls, account_id: str) -> "sa.Select[Identity]":
         return sa.select(cls).where(cls.account_id == account_id)
 
     @classmethod

@@ -32,6 +32,13 @@ class MailedToken(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When the token was consumed or revoked."""
 
+    @property
+    def owner_id(self) -> str:
+        """The account of a token whose kind belongs to an account. Raises ValueError for other kinds."""
+        if self.account_id is None:
+            raise ValueError(f"a token of the kind {self.kind} has no account")
+        return self.account_id
+
     @classmethod
     def open_conditions(cls, now: datetime) -> tuple:
         """Return the conditions under which a token can be consumed."""

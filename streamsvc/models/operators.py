@@ -39,7 +39,7 @@ class OperatorAccount(Base):
         return self.password_hash is not None and self.totp_encrypted is not None
 
     @classmethod
-    def not_removed(cls):
+    def not_removed(cls) -> "sa.Select[OperatorAccount]":
         return sa.select(cls).where(cls.status != "removed")
 
     @classmethod
@@ -86,14 +86,14 @@ class OperatorSession(Base):
         return OPERATOR_LIFETIME.ends_at(self.created_at, self.last_seen_at)
 
     @classmethod
-    def live(cls, operator_id: str, now: datetime):
+    def live(cls, operator_id: str, now: datetime) -> "sa.Select[OperatorSession]":
         """Select the operator's sessions that are neither revoked nor expired."""
         life = OPERATOR_LIFETIME
         is_live = (cls.ended_at.is_(None), cls.created_at > now - life.absolute, cls.last_seen_at > now - life.idle)
         return sa.select(cls).where(cls.operator_id == operator_id, *is_live)
 
     @classmethod
-    def revoke_all(cls, operator_id: str, now: datetime, *conditions) -> list[str]:
+    def revoke_all(cls, operator_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
         """End the operator's sessions that meet the conditions, effective from the very next request; their ids."""
         statement = (
             sa.update(cls)

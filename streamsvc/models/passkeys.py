@@ -23,7 +23,7 @@ class Passkey(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def owned_by(cls, account_id: str):
+    def owned_by(cls, account_id: str) -> "sa.Select[Passkey]":
         return sa.select(cls).where(cls.account_id == account_id)
 
     @classmethod

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, execute_in_session, new_id
 
 
 class PendingFlow(Base):
@@ -30,7 +30,7 @@ class PendingFlow(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def select_open(cls, kind: str, secret_hash: str, now: datetime):
+    def select_open(cls, kind: str, secret_hash: str, now: datetime) -> sa.Select:
         """Return the statement that selects a flow while it can be completed."""
         is_open = (cls.kind == kind, cls.secret_hash == secret_hash, cls.used_at.is_(None), cls.expires_at > now)
         return sa.select(*cls.__table__.c).where(*is_open)
@@ -39,4 +39,4 @@ class PendingFlow(Base):
     def consume(cls, flow_id: str, now: datetime) -> bool:
         """Complete the flow and clear its data, in the caller's transaction; False if it was completed before."""
         is_unused = (cls.id == flow_id, cls.used_at.is_(None))
-        return db.session.execute(sa.update(cls).where(*is_unused).values(used_at=now, data={})).rowcount == 1
+        return execute_in_session(sa.update(cls).where(*is_unused).values(used_at=now, data={})) == 1

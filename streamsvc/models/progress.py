@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -62,9 +63,9 @@ def save_progress(profile_id: str, item: PlayableItem, report: ProgressReport) -
 
     A single statement, whose result does not depend on the order of reports: see rules/playback/progress.py.
     """
-    row = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
+    row: dict[str, Any] = {"profile_id": profile_id, "item_id": item.id, "title_id": item.title_id}
     row |= {"season": item.season, "episode": item.episode, **vars(report)}
-    return _merge_statement(db.engine.dialect.name).one(**row)
+    return _merge_statement(db.engine.dialect.name).all(**row)[0]
 
 
 @cache
@@ -86,12 +87,12 @@ NEWEST_REPORT_COLUMNS = ("position_s", "duration_s", "at", "claimed_at")
 LATEST_TIME_COLUMNS = ("watched_at", "restarted_at")
 
 
-def _report_order(new, old, of):
+def _report_order(new: Any, old: Any, of: Any) -> sa.Tuple:
     """Return the sort key of reports: the time, or the players' times if both clocks run ahead; then the position."""
     both_ahead = sa.and_(new.claimed_at > new.at, old.claimed_at > old.at)
     return sa.tuple_(sa.case((both_ahead, of.claimed_at), else_=of.at), of.position_s)
 
 
-def _later(a, b):
+def _later(a: Any, b: Any) -> sa.Case:
     """Return the later of two times, either of which may be null."""
     return sa.case((a.is_(None), b), (b.is_(None), a), (a > b, a), else_=b)

@@ -22,7 +22,7 @@ class Device(Base):
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def owned_by(cls, account_id: str):
+    def owned_by(cls, account_id: str) -> "sa.Select[Device]":
         """Select the account's devices, except removed ones."""
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
@@ -83,7 +83,7 @@ class Session(Base):
         return impersonation_view(self.impersonated_by, self.impersonation_reason)
 
     @classmethod
-    def live(cls, account_id: str, now: datetime):
+    def live(cls, account_id: str, now: datetime) -> "sa.Select[Session]":
         """Select the account's sessions that are neither revoked nor expired."""
         return sa.select(cls).where(cls.account_id == account_id, *cls.live_conditions(now))
 
@@ -101,7 +101,7 @@ class Session(Base):
         return db.session.scalar(cls.live(account_id, now).where(cls.id == session_id))
 
     @classmethod
-    def revoke_all(cls, account_id: str, now: datetime, *conditions) -> list[str]:
+    def revoke_all(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:
         """End the account's sessions that meet the conditions, effective from the very next request; their ids."""
         statement = (
             sa.update(cls)

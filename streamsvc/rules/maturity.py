@@ -5,6 +5,7 @@ board's own wording; for merely advisory ratings (PG), it is the age the board n
 that the board gave no rating: the title counts as unrated, like one without any rating.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 UNRATED_AGE_GATE = 99  # an unrated title's age when compared with a profile's max_age: above every limit
@@ -63,11 +64,11 @@ class AgeRating(NamedTuple):
     min_age: int | None
 
     @property
-    def text(self):
+    def text(self) -> str:
         return f"{self.system}:{self.label}"
 
 
-def _iter_ratings():
+def _iter_ratings() -> Iterator[tuple[tuple[str, str], AgeRating]]:
     for system, labels in _SYSTEMS.items():
         for entry in labels.split(", "):
             label, _, age = entry.rpartition(" ")

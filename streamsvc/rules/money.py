@@ -1,5 +1,7 @@
 """Money is an integer number of minor units and a currency; floats are never used."""
 
+from collections.abc import Sequence
+
 ZERO_DECIMAL = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 THREE_DECIMAL = "BHD IQD JOD KWD LYD OMR TND"
 FOUR_DECIMAL = "CLF UYW"
@@ -10,19 +12,19 @@ MINOR_DIGITS = {
 }
 
 
-def minor_digits(currency):
+def minor_digits(currency: str) -> int:
     """Return the number of decimal digits of an ISO 4217 currency: 2, with few exceptions."""
     return MINOR_DIGITS.get(currency, 2)
 
 
-def format_decimal(amount_minor, currency):
+def format_decimal(amount_minor: int, currency: str) -> str:
     """Format an amount: 1999 USD -> '19.99', 1999 JPY -> '1999', -5 KWD -> '-0.005'."""
     digits = minor_digits(currency)
     sign, figures = "-" if amount_minor < 0 else "", str(abs(amount_minor)).rjust(digits + 1, "0")
     return f"{sign}{figures[:-digits]}.{figures[-digits:]}" if digits else sign + figures
 
 
-def round_half_up(numerator, denominator):
+def round_half_up(numerator: int, denominator: int) -> int:
     """numerator / denominator, rounded to an integer with halves away from zero; integer arithmetic throughout."""
     if denominator <= 0:
         raise ValueError(f"denominator {denominator} is not positive")
@@ -30,7 +32,7 @@ def round_half_up(numerator, denominator):
     return quotient if numerator >= 0 else -quotient
 
 
-def allocate_amount(total, weights):
+def allocate_amount(total: int, weights: Sequence[int]) -> list[int]:
     """Split `total` into integers proportional to `weights`, by largest remainder; the parts add up to it.
 
     Equal remainders go to the earlier part, so that the same invoice is always split the same way.

@@ -4,6 +4,7 @@ A machine has an API key with scopes. A person has one role, which lists the sco
 only read. Anything else is denied.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 SCOPES = ("admin", "billing", "catalog", "support", "playback", "frontend")
@@ -45,6 +46,6 @@ def get_role(name: str) -> Role:
     return ROLES.get(name, NO_ROLE)
 
 
-def api_key_role(scopes) -> Role:
+def api_key_role(scopes: Iterable[str]) -> Role:
     """Return the role of an API key with these scopes."""
     return Role("an API key", write_scopes=frozenset(scopes))

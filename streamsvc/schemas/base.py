@@ -7,7 +7,7 @@ import re
 import zoneinfo
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -34,12 +34,12 @@ class StrictSchema(Schema):
 class Text(fields.String):
     """Text without NUL or lone surrogates. Surrounding whitespace is stripped unless `strip=False`."""
 
-    def __init__(self, *, max_length: int = 200, min_length: int = 1, strip: bool = True, **kwargs):
+    def __init__(self, *, max_length: int = 200, min_length: int = 1, strip: bool = True, **kwargs: Any):
         validators = [validate.Length(min_length, max_length), *kwargs.pop("validators", ())]
         super().__init__(validate=validators, **kwargs)
         self.strip = strip
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
         if "\x00" in text:
             raise ValidationError("Must not contain NUL.")
@@ -53,7 +53,7 @@ class Text(fields.String):
 class Choice(Text):
     """Text restricted to fixed values: `Choice("movie", "series")`."""
 
-    def __init__(self, *choices: str, **kwargs):
+    def __init__(self, *choices: str, **kwargs: Any):
         super().__init__(max_length=100, validators=[validate.OneOf(choices)], **kwargs)
 
 
@@ -75,10 +75,10 @@ class OneOf(fields.String):
 class Int(fields.Integer):
     """An integer in JSON. Rejects strings, floats and booleans."""
 
-    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs):
+    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs: Any):
         super().__init__(strict=True, validate=validate.Range(minimum, maximum), **kwargs)
 
-    def _validated(self, value):
+    def _validated(self, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.make_error("invalid", input=value)
         return value
@@ -87,10 +87,10 @@ class Int(fields.Integer):
 class QueryInt(fields.Integer):
     """An integer in a query string."""
 
-    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs):
+    def __init__(self, *, minimum: int = -MAX_BIGINT, maximum: int = MAX_BIGINT, **kwargs: Any):
         super().__init__(validate=validate.Range(minimum, maximum), **kwargs)
 
-    def _validated(self, value):
+    def _validated(self, value: Any) -> int:
         if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII):
             raise self.make_error("invalid", input=value)
         return int(value)
@@ -99,7 +99,7 @@ class QueryInt(fields.Integer):
 class Bool(fields.Boolean):
     """A boolean in JSON. Rejects numbers and strings."""
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value
@@ -117,10 +117,10 @@ class Moment(fields.Field):
 
     FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
-    def _serialize(self, value, attr, obj, **kwargs):
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return value and value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         try:
             if not self.FORM.fullmatch(value):
                 raise ValueError
@@ -137,10 +137,10 @@ class Day(fields.Field):
 
     FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
-    def _serialize(self, value, attr, obj, **kwargs):
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return value and value.isoformat()
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         try:
             day = date.fromisoformat(value) if self.FORM.fullmatch(value) else date.min
         except (TypeError, ValueError):
@@ -153,7 +153,7 @@ class Day(fields.Field):
 class MomentOrDay(fields.Field):
     """A point in time, or a civil date meaning the start of that day in the account's time zone."""
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, str) and Day.FORM.fullmatch(value):
             return Day().deserialize(value)
         return Moment().deserialize(value)
@@ -162,10 +162,10 @@ class MomentOrDay(fields.Field):
 class Email(Text):
     """An email address. International addresses are accepted."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=320, min_length=3, **kwargs)
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         email = super()._deserialize(value, attr, data, **kwargs)
         if not EMAIL_PATTERN.fullmatch(email):
             raise ValidationError("Must be a valid email address.")
@@ -177,9 +177,10 @@ class FullMatch(validate.Regexp):
 
     def __init__(self, pattern: str, error: str):
         super().__init__(f"^(?:{pattern})$", error=error)
+        self._text_regex = re.compile(pattern)
 
-    def __call__(self, value: str) -> str:
-        if self.regex.fullmatch(value) is None:  # unlike match, it lets no newline pass at the end
+    def __call__(self, value: str) -> str:  # type: ignore[override]  # no field with this validator holds bytes
+        if self._text_regex.fullmatch(value) is None:  # unlike match, it lets no newline pass at the end
             raise ValidationError(self._format_error(value))
         return value
 
@@ -187,7 +188,7 @@ class FullMatch(validate.Regexp):
 class Pattern(Text):
     """Text that matches a regular expression as a whole. `hint` is the error message."""
 
-    def __init__(self, pattern: str, hint: str, *, max_length: int = 200, **kwargs):
+    def __init__(self, pattern: str, hint: str, *, max_length: int = 200, **kwargs: Any):
         super().__init__(max_length=max_length, validators=[FullMatch(pattern, hint)], **kwargs)
 
 
@@ -196,10 +197,10 @@ class Country(Pattern):
 
     HINT = "Must be an ISO 3166-1 alpha-2 country code such as DE."
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__("[A-Z]{2}", self.HINT, **kwargs)
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         country = super()._deserialize(value, attr, data, **kwargs)
         if country not in COUNTRIES:
             raise ValidationError(self.HINT)
@@ -209,14 +210,14 @@ class Country(Pattern):
 class Currency(Pattern):
     """An ISO 4217 currency code."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__("[A-Z]{3}", "Must be an ISO 4217 currency code such as EUR.", **kwargs)
 
 
 class Language(Pattern):
     """A BCP 47 language tag."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             "[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}",
             "Must be a BCP 47 language tag such as en or pt-BR.",
@@ -228,7 +229,7 @@ class Language(Pattern):
 class TimeZone(Text):
     """The name of an IANA time zone."""
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
         if name not in zoneinfo.available_timezones():
             raise ValidationError("Must be an IANA time zone such as Europe/Berlin.")
@@ -238,7 +239,7 @@ class TimeZone(Text):
 class Slug(Pattern):
     """A readable identifier that an operator chooses, such as `premium-4k`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             "[a-z0-9][a-z0-9._-]*",
             "Must start with a–z or 0–9 and contain only a–z, 0–9, dots, dashes and underscores.",
@@ -302,7 +303,7 @@ class Problem(StrictSchema):
         unknown = "include"
 
 
-def parse_path_value(field: fields.Field, name: str, value: str):
+def parse_path_value(field: fields.Field, name: str, value: str) -> Any:
     """Deserialize a path parameter with `field`. Raises Invalid with `name` as the field in error."""
     try:
         return field.deserialize(value)

@@ -52,6 +52,13 @@ def get_audit_context() -> AuditContext | None:
     return _context.get()
 
 
+def require_audit_context() -> AuditContext:
+    """Return the context of the current request. Raises LookupError outside of requests."""
+    if (context := _context.get()) is None:
+        raise LookupError("no request is being processed")
+    return context
+
+
 def bind_audit_context(context: AuditContext) -> Token:
     """Make `context` the current one; pass the token to `reset_audit_context` when the request ends."""
     return _context.set(context)
@@ -70,4 +77,4 @@ def set_audit_actor(operator_id: str) -> None:
 def get_audit_actor() -> str | None:
     """Return the id of the operator who sent the current request, if an operator did."""
     context = _context.get()
-    return context and context.actor
+    return context.actor if context else None

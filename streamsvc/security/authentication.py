@@ -6,14 +6,15 @@ Nothing is cached: a session that has ended is rejected by the next request, on 
 
 import hmac
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from blinker import Signal
-from flask import current_app, g, request
+from flask import Flask, Request, current_app, g, request
 from flask_login import LoginManager, UserMixin
 
 from streamsvc import clock
@@ -60,26 +61,28 @@ class Access:
 
 
 VIEWER_ONLY = Access(viewer=True)
+View = Any
+"""A view function; its access is an attribute, which types of functions do not have."""
 
 
-def public(view):
+def public(view: View) -> View:
     """Mark a view that needs no token."""
     view.access = Access(public=True)
     return view
 
 
-def operator_only(scope: str):
+def operator_only(scope: str) -> Callable[[View], View]:
     """Mark a view for operators whose key or role has `scope` or `admin`."""
     return _set_access(Access(scope=scope))
 
 
-def human_operator_only(view):
+def human_operator_only(view: View) -> View:
     """Mark a view for operators who signed in, whatever their role; API keys are excluded."""
     view.access = Access(human_only=True)
     return view
 
 
-def owner_only(view):
+def owner_only(view: View) -> View:
     """Mark a view for viewers, excluding support staff who are impersonating.
 
     For payment methods and the full personal record, for example.
@@ -88,19 +91,19 @@ def owner_only(view):
     return view
 
 
-def allow_kids(view):
+def allow_kids(view: View) -> View:
     """Mark a view that is also open to a kids' profile; if the view is about a profile, only to that profile itself."""
     view.allows_kids = True
     return view
 
 
-def viewer_or_operator(scope: str):
+def viewer_or_operator(scope: str) -> Callable[[View], View]:
     """Mark a view for viewers, and for operators whose key or role has `scope` or `admin`."""
     return _set_access(Access(viewer=True, scope=scope))
 
 
-def _set_access(access):
-    def set_access(view):
+def _set_access(access: Access) -> Callable[[View], View]:
+    def set_access(view: View) -> View:
         view.access = access
         return view
 
@@ -110,13 +113,13 @@ def _set_access(access):
 class Viewer(UserMixin):
     """An authenticated viewer, from one consistent read: the session, its account, profiles and live subscription."""
 
-    def __init__(self, rows, csrf_token: str | None = None):
+    def __init__(self, rows: Sequence[Any], csrf_token: str | None = None):
         self.row = rows[0]
         self.rows = rows
         self.csrf_token = csrf_token
         """The token that unsafe requests must carry; None for a session without a cookie."""
 
-    def get_id(self):
+    def get_id(self) -> str:
         return self.row.session_id
 
     @property
@@ -124,7 +127,7 @@ class Viewer(UserMixin):
         return self.row.account_id
 
     @cached_property
-    def profile(self):
+    def profile(self) -> Any | None:
         """The row of the selected profile (`profile_…` columns), or None."""
         return next((r for r in self.rows if r.profile_id and r.profile_id == self.row.selected_profile_id), None)
 
@@ -223,7 +226,7 @@ authz_failed = Signal()
 
 
 @login_manager.request_loader
-def load_principal(request):
+def load_principal(request: Request) -> Viewer | Operator | None:
     """Load the viewer or operator of the request's token, or None.
 
     The Authorization header takes precedence over the cookie.
@@ -271,10 +274,14 @@ def current_viewer() -> Viewer:
     return g._login_user
 
 
-def current_operator() -> Operator | None:
-    """Return the authenticated operator, or None for a viewer."""
-    principal = current_principal()
-    return principal if isinstance(principal, Operator) else None
+def current_operator() -> Operator:
+    """Return the authenticated operator; call it only if the principal is an operator."""
+    return g._login_user
+
+
+def is_operator_request() -> bool:
+    """Whether an operator sent the request, not a viewer."""
+    return isinstance(current_principal(), Operator)
 
 
 def require_recent_authentication() -> None:
@@ -283,9 +290,9 @@ def require_recent_authentication() -> None:
         raise ReauthenticationRequired
 
 
-def _check_access():
+def _check_access() -> None:
     """Deny access to anyone whom the view does not name."""
-    view = current_app.view_functions.get(request.endpoint)
+    view = current_app.view_functions.get(request.endpoint or "")
     access = getattr(view, "access", VIEWER_ONLY)
     if view is None or access.public:
         return
@@ -304,12 +311,12 @@ def _check_access():
         _check_kids_profile(principal, view, access)
 
 
-def _check_kids_profile(viewer: Viewer, view, access: Access) -> None:
+def _check_kids_profile(viewer: Viewer, view: View, access: Access) -> None:
     """Restrict a kids' profile to playback and its own data: nothing of the account, its payments or other profiles.
 
     Raises KidsProfile, unless the viewer authenticated recently and so is known to be the account's owner.
     """
-    profile_id = viewer.profile.profile_id
+    profile_id = viewer.row.selected_profile_id
     is_own_profile = (request.view_args or {}).get("profile_id", profile_id) == profile_id
     is_allowed = access.scope == "catalog" or (getattr(view, "allows_kids", False) and is_own_profile)
     if not is_allowed and not viewer.is_recently_authenticated:
@@ -344,7 +351,7 @@ def _deny(principal: Viewer | Operator, reason: str, refusal: Refusal) -> NoRetu
     raise refusal
 
 
-def init_app(app) -> None:
+def init_app(app: Flask) -> None:
     login_manager.session_protection = None  # sessions are database rows, not Flask's cookie
     login_manager.init_app(app)
     app.before_request(_check_access)

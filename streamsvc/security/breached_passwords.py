@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flask import current_app
 
@@ -62,7 +63,7 @@ def _bloom_key(digest: bytes) -> int:
 
 
 @cache
-def _load_filter(path: str):
+def _load_filter(path: str) -> Any:
     from rbloom import Bloom
 
     return Bloom.load(path, _bloom_key)

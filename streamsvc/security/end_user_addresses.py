@@ -13,7 +13,7 @@ import re
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
-from flask import request
+from flask import Flask, request
 
 from streamsvc import clock
 from streamsvc.models import ApiKey
@@ -41,7 +41,7 @@ def compute_signature(secret: str, method: str, path: str, at_s: int, address: s
     return hmac.digest(secret.encode(), f"{method}\n{path}\n{at_s}\n{address}".encode(), "sha256").hex()
 
 
-def _apply_end_user_address():
+def _apply_end_user_address() -> None:
     """Replace the request's address by the vouched one, before any view runs. Raises EndUserAddressInvalid."""
     if HEADER in request.headers:
         request.remote_addr = _verify_header(request.headers[HEADER])
@@ -80,5 +80,5 @@ def _find_signing_secret(key_id: str) -> str | None:
         return None
 
 
-def init_app(app) -> None:
+def init_app(app: Flask) -> None:
     app.before_request(_apply_end_user_address)

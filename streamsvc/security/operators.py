@@ -10,8 +10,9 @@ from flask_login import UserMixin
 
 from streamsvc import clock
 from streamsvc.models import ApiKey, OperatorAccount, OperatorSession
+from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
-from streamsvc.rules.roles import api_key_role, get_role
+from streamsvc.rules.roles import Role, api_key_role, get_role
 from streamsvc.rules.sign_in.sessions import (
     LAST_SEEN_GRAIN,
     OPERATOR_LIFETIME,
@@ -56,11 +57,18 @@ UPDATE_LAST_SEEN = (
 class Operator(UserMixin):
     """An authenticated operator. `id` is the actor in the audit log: `key_…` for a machine, `opr_…` for a person."""
 
-    def __init__(self, id, role, session=None):
+    def __init__(self, id: str, role: Role, session: sa.Row | None = None):
         self.id = id
         self.role = role
         self.session = session
         """A person's session, a row of SESSION_BY_TOKEN; None for a machine."""
+
+    @property
+    def own_session(self) -> sa.Row:
+        """A person's session, for views that exclude machines. Raises NotSignedIn for a machine."""
+        if self.session is None:
+            raise NotSignedIn(presented=True)
+        return self.session
 
     def has_scope(self, scope: str, write: bool) -> bool:
         return self.role.has_scope(scope, write)

@@ -19,13 +19,14 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from queue import PriorityQueue
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -35,6 +36,7 @@ from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.sign_in import foreign_hashes
 from streamsvc.rules.sign_in.passwords import normalize_password
 from streamsvc.security import breached_passwords
+from streamsvc.settings import Settings
 
 BREACHED_PASSWORDS_FILE = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"
 ARGON2ID_PREFIX = "$argon2id$"
@@ -42,12 +44,13 @@ PEPPER_PREFIX = "pepper:"
 MAX_MEASURED_LENGTH = 40
 QUEUE_TIMEOUT_S = 1.0
 log = logging.getLogger("streamsvc.security")
+Result = TypeVar("Result")
 
 
 class HashingPool:
     """A process's capacity for hashing: `slots` hashes at a time, the rest waiting in `queue`."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings) -> None:
         self.hasher = PasswordHasher(
             time_cost=settings.argon2_time_cost,
             memory_cost=settings.argon2_memory_kib,
@@ -62,7 +65,8 @@ class HashingPool:
         self.unknown_device_permits = threading.BoundedSemaphore(unknown_device_limit)
         self.failing_address_permits = threading.BoundedSemaphore(unknown_device_limit - 1)
         self.known_device_permits = threading.BoundedSemaphore(self.slots + max(1, settings.threads // 4))
-        self.queue, self.number = PriorityQueue(), itertools.count()
+        self.number = itertools.count()
+        self.queue: PriorityQueue[tuple[int, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
         """(rank, number, future, work): known devices first, addresses with failures last."""
         self.dummy_hash = self.hasher.hash(secrets.token_hex(16))
         """Verified if there is no account, so that its absence takes the same time."""
@@ -81,9 +85,9 @@ class HashingPool:
                 stack.callback(permits.release)
             yield HashingPermit(self, rank=0 if known_device else 1 + address_has_failures)
 
-    def run(self, work, rank: int):
+    def run(self, work: Callable[[], Result], rank: int) -> Result:
         """Queue `work` and return its result. Raises Unavailable if it does not start within `QUEUE_TIMEOUT_S`."""
-        future = Future()
+        future: Future[Result] = Future()
         self.queue.put((rank, next(self.number), future, work))
         self.executor.submit(self._run_next)
         try:
@@ -93,9 +97,9 @@ class HashingPool:
                 raise Unavailable(retry_after_s=1) from None
             return future.result()
 
-    def _run_next(self):
+    def _run_next(self) -> None:
         """Run the first work in the queue; called once per queued work."""
-        *_, future, work = self.queue.get_nowait()
+        _, _, future, work = self.queue.get_nowait()
         if not future.set_running_or_notify_cancel():
             return
         try:
@@ -111,7 +115,7 @@ class HashingPermit:
     hashing: HashingPool
     rank: int
 
-    def run(self, work):
+    def run(self, work: Callable[[], Result]) -> Result:
         return self.hashing.run(work, self.rank)
 
     def hash_password(self, password: str) -> str:
@@ -131,7 +135,7 @@ class HashingPermit:
             stored, pepper, phc = None, "", self.hashing.dummy_hash
         peppered = _apply_pepper(password, pepper)
 
-        def compare_hash():
+        def compare_hash() -> bool:
             if not phc.startswith(ARGON2ID_PREFIX):
                 return foreign_hashes.parse_foreign_hash(phc).verify_password(password)
             try:

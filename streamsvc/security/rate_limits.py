@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -17,7 +18,7 @@ from streamsvc import clock
 from streamsvc.models import RateLimitCounter
 from streamsvc.rules.rate_limits import Backoff, RateLimit
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.storage.database import db, fetch_all, insert, write_transaction
+from streamsvc.storage.database import db, execute_in_session, fetch_all, insert, write_transaction
 
 RETENTION_S = 30 * 24 * 3600
 Limit = tuple[RateLimit | Backoff, str]
@@ -48,10 +49,11 @@ def resets_in(limits: Sequence[Limit]) -> dict[Limit, int]:
     now_s, keys = _now_s(), {counter_key(*limit): limit for limit in limits}
     waits_s = {}
     for row in fetch_all(SELECT_COUNTERS, {"keys": list(keys)}):
-        limit = keys[row.key]
+        key, count, until_s = row
+        limit = keys[key]
         is_allowed = _is_allowed(limit[0], row, now_s)
-        if row.count and (not is_allowed or row.until_s > now_s or isinstance(limit[0], Backoff)):
-            waits_s[limit] = 0 if is_allowed else max(1, row.until_s - now_s)
+        if count and (not is_allowed or until_s > now_s or isinstance(limit[0], Backoff)):
+            waits_s[limit] = 0 if is_allowed else max(1, until_s - now_s)
     return waits_s
 
 
@@ -91,7 +93,7 @@ class Counters:
         """Reset the count of `subject`."""
         self._execute(_CLEAR, rule, subject)
 
-    def _execute(self, statement, rule, subject) -> sa.CursorResult:
+    def _execute(self, statement: sa.Executable, rule: RateLimit | Backoff, subject: str) -> sa.CursorResult:
         return self._connection.execute(statement, {KEY.key: counter_key(rule, subject), NOW.key: self._now_s})
 
 
@@ -118,24 +120,21 @@ def counter_key(rule: RateLimit | Backoff, subject: str) -> str:
 
 def purge_old_counters() -> int:
     """Delete expired counters in the caller's transaction. Returns how many."""
-    return db.session.execute(
-        sa.delete(RateLimitCounter).where(RateLimitCounter.until_s < _now_s() - RETENTION_S)
-    ).rowcount
+    return execute_in_session(sa.delete(RateLimitCounter).where(RateLimitCounter.until_s < _now_s() - RETENTION_S))
 
 
 def _now_s() -> int:
     return int(clock.now().timestamp())
 
 
-def _is_allowed(rule: RateLimit | Backoff, row, now_s, challenge_solved: bool = False):
+def _is_allowed(rule: RateLimit | Backoff, row: Any, now_s: Any, challenge_solved: bool = False) -> Any:
     """Whether a counter, as a row or as the table's columns, allows another attempt.
 
     Free attempts ignore the time: a request that started a second earlier may be counted after a later one.
     """
     if challenge_solved and isinstance(rule, RateLimit):
         return row.count >= 0
-    has_no_wait = challenge_solved or isinstance(rule, RateLimit)
-    limit = rule.max_attempts if has_no_wait else rule.free_attempts
+    limit = rule.max_attempts if challenge_solved or isinstance(rule, RateLimit) else rule.free_attempts
     return (row.until_s <= now_s) | (row.count < limit)
 
 
@@ -149,7 +148,7 @@ _CLEAR = sa.delete(RateLimitCounter).where(RateLimitCounter.key == KEY)
 
 
 @cache
-def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: str):
+def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: str) -> sa.Executable:
     """Count the attempt and return the count if it is allowed; otherwise change and return nothing."""
     first_wait_s, update = _rate_limit_update(rule) if isinstance(rule, RateLimit) else _backoff_update(rule)
     return (
@@ -162,17 +161,17 @@ def _hit_statement(rule: RateLimit | Backoff, challenge_solved: bool, dialect: s
     )
 
 
-def _rate_limit_update(rule: RateLimit):
+def _rate_limit_update(rule: RateLimit) -> tuple[int, dict[str, Any]]:
     is_over = RateLimitCounter.until_s <= NOW
     count = sa.case((is_over, 1), else_=RateLimitCounter.count + 1)
     until_s = sa.case((is_over, NOW + rule.window_s), else_=RateLimitCounter.until_s)
     return rule.window_s, {"count": count, "until_s": until_s}
 
 
-def _backoff_update(rule: Backoff):
+def _backoff_update(rule: Backoff) -> tuple[int, dict[str, Any]]:
     is_reset = RateLimitCounter.until_s <= NOW - rule.reset_after_s
     count = sa.case((is_reset, 1), else_=RateLimitCounter.count + 1)
     steps = range(rule.free_attempts, rule.free_attempts + len(rule.waits_s))
-    waits = [(count >= rule.max_attempts, rule.lockout_s), (count < rule.free_attempts, 0)]
+    waits: list[tuple[Any, int]] = [(count >= rule.max_attempts, rule.lockout_s), (count < rule.free_attempts, 0)]
     waits += [(count == step, rule.wait_s(step)) for step in steps]
     return rule.wait_s(1), {"count": count, "until_s": NOW + sa.case(*waits, else_=rule.waits_s[-1])}

@@ -3,18 +3,24 @@
 import threading
 import time
 from collections import namedtuple
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from streamsvc.storage.database import AUTOCOMMIT_BIND, UtcTime, db
 
 MAX_IDLE_S = 1.0
 """A connection unused for this long is returned to the pool, which checks that it is still alive."""
 _thread = threading.local()
+_Processors = list[tuple[Any, Callable[[Any], Any]]]
+_Compiled = tuple[str, list[str] | None, dict[str, Any], _Processors, _Processors]
+"""Text, parameter names (None: passed by name), constants, binders by name, converters by position."""
 
 
 class CompiledStatement:
@@ -25,26 +31,28 @@ class CompiledStatement:
     Core, so that an outage is recognized as one.
     """
 
-    def __init__(self, statement: sa.Select | sa.Insert | sa.Update):
+    def __init__(self, statement: sa.Select | sa.CompoundSelect | sa.Insert | sa.Update):
         self.statement = statement
         self.columns = list(statement.exported_columns)
-        self.row_type = namedtuple("Row", [column.key for column in self.columns])
-        self._compiled_by_dialect: dict[str, tuple] = {}
+        names: list[Any] = [column.key for column in self.columns]
+        row_type: Any = namedtuple("Row", names)  # type: ignore[misc]  # a class of its own for each statement
+        self._make_row: Callable[[Sequence[object]], Any] = row_type._make
+        self._compiled_by_dialect: dict[str, _Compiled] = {}
 
-    def all(self, **parameters) -> list:
+    def all(self, **parameters: Any) -> list[Any]:
         """Run the statement and return all rows."""
         return self._execute(parameters)[0]
 
-    def one(self, **parameters):
+    def one(self, **parameters: Any) -> Any | None:
         """Run the statement and return the first row, or None."""
         rows = self.all(**parameters)
         return rows[0] if rows else None
 
-    def execute_write(self, **parameters) -> int:
+    def execute_write(self, **parameters: Any) -> int:
         """Run the write and return the number of rows affected."""
         return self._execute(parameters)[1]
 
-    def _execute(self, parameters):
+    def _execute(self, parameters: dict[str, Any]) -> tuple[list[Any], int]:
         """Return (rows, row count)."""
         engine = db.engines[AUTOCOMMIT_BIND]
         text, names, constants, binders, converters = self._compiled_by_dialect.get(
@@ -60,13 +68,13 @@ class CompiledStatement:
             cursor.execute(text, [bound[name] for name in names] if names is not None else bound)
             rows, count = cursor.fetchall() if self.columns else [], cursor.rowcount
             cursor.close()
-        except engine.dialect.dbapi.Error as error:
+        except engine.dialect.loaded_dbapi.Error as error:
             raise self._translate_error(engine.dialect, connection, text, error) from error
         if converters:
             rows = [_convert(values, converters) for values in rows]
-        return list(map(self.row_type._make, rows)), count
+        return list(map(self._make_row, rows)), count
 
-    def _compile(self, dialect) -> tuple:
+    def _compile(self, dialect: sa.Dialect) -> _Compiled:
         """Compile for the dialect and cache (text, parameter names or None, constants, binders, converters)."""
         compiled = self.statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in compiled.params.items() if value is not None}
@@ -83,15 +91,18 @@ class CompiledStatement:
         )
         return self._compiled_by_dialect[dialect.name]
 
-    def _translate_error(self, dialect, connection, text, error) -> DBAPIError:
+    def _translate_error(
+        self, dialect: sa.Dialect, connection: PoolProxiedConnection | None, text: str, error: Any
+    ) -> Exception:
         """Wrap a driver error as SQLAlchemy does; invalidates a connection that was lost."""
         lost = connection is None or dialect.is_disconnect(error, connection.dbapi_connection, None)
         if lost and connection is not None:
             connection.invalidate(error)
-        return DBAPIError.instance(text, None, error, dialect.dbapi.Error, connection_invalidated=lost, dialect=dialect)
+        driver_error = dialect.loaded_dbapi.Error
+        return DBAPIError.instance(text, None, error, driver_error, connection_invalidated=lost, dialect=dialect)
 
 
-def _thread_connection(engine):
+def _thread_connection(engine: sa.Engine) -> PoolProxiedConnection:
     """This thread's own connection: it stays with the thread, which saves a trip to the pool per statement."""
     connections, now = _thread.__dict__.setdefault("connections", WeakKeyDictionary()), time.monotonic()
     connection, used_at = connections.get(engine, (None, 0))
@@ -104,7 +115,7 @@ def _thread_connection(engine):
     return connection
 
 
-def _convert(values, converters):
+def _convert(values: Sequence[Any], converters: _Processors) -> list[object]:
     """Convert a driver's row to a list of Python values; NULLs are skipped."""
     row = list(values)
     for position, convert in converters:
@@ -113,7 +124,7 @@ def _convert(values, converters):
     return row
 
 
-def _converter(column, dialect):
+def _converter(column: sa.ColumnElement, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
     """Return the function that converts the driver's value of the column to Python; None if no conversion is needed."""
     if dialect.name == "sqlite":
         if isinstance(column.type, UtcTime):
@@ -127,6 +138,6 @@ def _parse_utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _dialect_type(element, dialect):
+def _dialect_type(element: sa.ColumnElement, dialect: sa.Dialect) -> sa.types.TypeEngine:
     """Return the dialect's implementation of the type of a column or parameter."""
     return element.type.dialect_impl(dialect)

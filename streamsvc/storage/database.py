@@ -14,24 +14,30 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from flask import has_request_context, request
+from flask import Flask, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, NoResultFound, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from streamsvc import clock
 from streamsvc.storage.fifo_lock import FifoLock
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    from streamsvc.settings import Settings
 
 AUTOCOMMIT_BIND = "statements"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
@@ -49,13 +55,18 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
+    __table__: ClassVar[sa.Table]
     metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
+
+
+Model = TypeVar("Model", bound=Base)
+Parameters = Mapping[str, Any]
 
 
 class DatabaseSession(FlaskSession):
     """A session that uses the read-only path (`AUTOCOMMIT_BIND`) in requests with a safe method."""
 
-    def get_bind(self, mapper=None, clause=None, bind=None, **kwargs):
+    def get_bind(self, mapper: Any = None, clause: Any = None, bind: Any = None, **kwargs: Any) -> Any:
         if bind is None and has_request_context() and request.method in SAFE_METHODS:
             return db.engines[AUTOCOMMIT_BIND]
         return super().get_bind(mapper=mapper, clause=clause, bind=bind, **kwargs)
@@ -64,13 +75,13 @@ class DatabaseSession(FlaskSession):
 db = SQLAlchemy(model_class=Base, session_options={"class_": DatabaseSession})
 
 
-class UtcTime(sa.TypeDecorator):
+class UtcTime(sa.TypeDecorator[datetime]):
     """An aware datetime in UTC. Binding a naive datetime raises ValueError."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
@@ -78,7 +89,7 @@ class UtcTime(sa.TypeDecorator):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value, dialect):
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -108,12 +119,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
-def init_app(app, settings) -> None:
+def init_app(app: Flask, settings: "Settings") -> None:
     """Set up the two engines: the default one for transactions, and `AUTOCOMMIT_BIND` for single statements."""
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    options = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2, "json_serializer": _encode_json}
+    options: dict[str, Any] = {"pool_size": settings.threads, "max_overflow": 4, "pool_timeout": 2}
+    options["json_serializer"] = _encode_json
     if url.get_backend_name() == "postgresql":
         options |= {"pool_pre_ping": True, "pool_size": max(4, settings.threads // 2), "max_overflow": settings.threads}
         options["connect_args"] = {"connect_timeout": 2, "tcp_user_timeout": 3000}
@@ -126,7 +138,7 @@ def init_app(app, settings) -> None:
         _configure_connections(db.engines[AUTOCOMMIT_BIND], synchronous="NORMAL", commit="off")
 
 
-def _configure_connections(engine, synchronous: str, commit: str) -> None:
+def _configure_connections(engine: sa.Engine, synchronous: str, commit: str) -> None:
     """Set the options of each new connection.
 
     These are durability and, on PostgreSQL, the time zone and a statement timeout of 30 s.
@@ -134,7 +146,7 @@ def _configure_connections(engine, synchronous: str, commit: str) -> None:
     if engine.dialect.name == "postgresql":
 
         @event.listens_for(engine, "connect")
-        def configure_postgresql(raw, _):
+        def configure_postgresql(raw: Any, _: object) -> None:
             with raw.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('timezone', 'UTC', false), set_config('synchronous_commit', %s, false),"
@@ -146,7 +158,7 @@ def _configure_connections(engine, synchronous: str, commit: str) -> None:
         return
 
     @event.listens_for(engine, "connect")
-    def configure_sqlite(raw, _):
+    def configure_sqlite(raw: Any, _: object) -> None:
         raw.isolation_level = None  # the driver itself would open a transaction only after the first read
         for pragma in (*PRAGMAS, f"synchronous={synchronous}"):
             raw.execute(f"PRAGMA {pragma}")
@@ -155,7 +167,7 @@ def _configure_connections(engine, synchronous: str, commit: str) -> None:
         _serialize_writers(engine)
 
 
-def _serialize_writers(engine) -> None:
+def _serialize_writers(engine: sa.Engine) -> None:
     """Queue SQLite's write transactions, first among the threads of this process, then among processes.
 
     By itself, SQLite retries after ever longer pauses, so with many writing threads some never get the lock. Here only
@@ -164,7 +176,7 @@ def _serialize_writers(engine) -> None:
     write_lock = _write_locks[engine] = FifoLock()
 
     @event.listens_for(engine, "begin")
-    def acquire(connection):
+    def acquire(connection: sa.Connection) -> None:
         if not write_lock.acquire(WRITE_LOCK_TIMEOUT_S):
             raise sa.exc.TimeoutError("too many transactions are waiting to write")
         connection.info["has_write_lock"] = True
@@ -172,7 +184,7 @@ def _serialize_writers(engine) -> None:
 
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
-    def release(raw, record, *_):
+    def release(raw: object, record: Any, *_: object) -> None:
         if record.info.pop("has_write_lock", False):
             write_lock.release()
 
@@ -181,12 +193,13 @@ _write_locks: WeakKeyDictionary[sa.Engine, FifoLock] = WeakKeyDictionary()
 """SQLite only: the lock among this process's writing threads, by the engine of `db.session`."""
 
 
-def _begin_immediate(connection) -> None:
+def _begin_immediate(connection: sa.Connection) -> None:
     """Start a write transaction on SQLite once no other process is writing.
 
     Raises OperationalError after the timeout.
     """
-    raw, deadline = connection.connection.dbapi_connection, time.monotonic() + WRITE_LOCK_TIMEOUT_S
+    raw: Any = connection.connection.dbapi_connection
+    deadline = time.monotonic() + WRITE_LOCK_TIMEOUT_S
     raw.execute("PRAGMA busy_timeout=0")
     while not _try_begin_immediate(raw) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_S)
@@ -195,7 +208,7 @@ def _begin_immediate(connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, with SQLAlchemy's error
 
 
-def _try_begin_immediate(raw) -> bool:
+def _try_begin_immediate(raw: Any) -> bool:
     """Start a write transaction; returns False if another process is writing."""
     try:
         raw.execute("BEGIN IMMEDIATE")
@@ -204,19 +217,30 @@ def _try_begin_immediate(raw) -> bool:
     return True
 
 
-def fetch_all(clause, parameters=None) -> list[sa.Row]:
+def fetch_all(clause: sa.Executable, parameters: Parameters | None = None) -> list[sa.Row]:
     """Run one statement in a transaction of its own and return all rows."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
-        return connection.execute(clause, parameters).all()
+        return connection.execute(clause, parameters).all()  # type: ignore[return-value]  # it is a list, not copied
 
 
-def fetch_one(clause, parameters=None) -> sa.Row | None:
+def fetch_one(clause: sa.Executable, parameters: Parameters | None = None) -> sa.Row | None:
     """Run one statement in a transaction of its own and return the first row, or None."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         return connection.execute(clause, parameters).first()
 
 
-def execute_write(clause, parameters=None) -> int:
+def fetch_existing(clause: sa.Executable, parameters: Parameters | None = None) -> sa.Row:
+    """Fetch the first row, which must exist, as that of a count or of a key that was just read.
+
+    Raises NoResultFound.
+    """
+    row = fetch_one(clause, parameters)
+    if row is None:
+        raise NoResultFound("No row was found when one was required")
+    return row
+
+
+def execute_write(clause: sa.Executable, parameters: Parameters | Sequence[Parameters] | None = None) -> int:
     """Run one writing statement in a transaction of its own and return the number of rows affected."""
     with db.engines[AUTOCOMMIT_BIND].connect() as connection:
         # without this option, PostgreSQL reports -1 for an INSERT
@@ -266,12 +290,28 @@ def separate_session(connection: sa.Connection) -> Iterator[None]:
         reader.close()
 
 
-def lock_row(model, key):
+def execute_in_session(statement: sa.Executable, parameters: Parameters | Sequence[Parameters] | None = None) -> int:
+    """Run one writing statement in the transaction of `db.session` and return the number of rows affected.
+
+    Raises TypeError for a statement that returns objects: it has another kind of result.
+    """
+    result = db.session.execute(statement, parameters)
+    if not isinstance(result, sa.CursorResult):
+        raise TypeError("the statement does not report a number of rows")
+    return result.rowcount
+
+
+def lock_row(model: type[Model], key: object) -> Model | None:
     """Load the row with this primary key under a row lock that is held until the commit; None if there is none.
 
     PostgreSQL locks the row; on SQLite a transaction already excludes all other writers.
     """
     return db.session.get(model, key, with_for_update=True, populate_existing=True)
+
+
+def lock_existing_row(model: type[Model], key: object) -> Model:
+    """Load, as `lock_row` does, a row that must exist. Raises NoResultFound."""
+    return db.session.get_one(model, key, with_for_update=True, populate_existing=True)
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -281,19 +321,29 @@ def is_unavailable(error: Exception) -> bool:
     )
 
 
-def insert(table):
+def insert(table: sa.Table | type[Base]) -> "sqlite.Insert | postgresql.Insert":
     """Return the dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if db.engine.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as dialect_insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert as dialect_insert
-    return dialect_insert(table)
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert(table)
+    from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+    return postgresql_insert(table)
+
+
+@overload
+def format_utc(moment: datetime) -> str: ...
+
+
+@overload
+def format_utc(moment: None) -> None: ...
 
 
 def format_utc(moment: datetime | None) -> str | None:
     """Format as RFC 3339 with `Z`, with microseconds unless they are zero: `2026-01-31T12:00:00Z`. None stays None."""
-    return moment and moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _encode_json(value) -> str:
+def _encode_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)

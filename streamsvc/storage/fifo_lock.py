@@ -7,8 +7,9 @@ from collections import deque
 class FifoLock:
     """A lock that is handed to the thread that has waited longest."""
 
-    def __init__(self):
-        self._guard, self._waiters, self._locked = threading.Lock(), deque(), False
+    def __init__(self) -> None:
+        self._waiters: deque[threading.Lock] = deque()
+        self._guard, self._locked = threading.Lock(), False
 
     def acquire(self, timeout_s: float) -> bool:
         """Wait up to `timeout_s` for the lock; returns whether it was acquired."""

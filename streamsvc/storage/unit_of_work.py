@@ -6,24 +6,28 @@ inserted with one statement per table (`add_object`, `add_rows`), and per-item w
 writes are flushed first.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import make_transient_to_detached
 
-from streamsvc.storage.database import db, insert
+from streamsvc.storage.database import Base, db, insert
+
+Value = TypeVar("Value")
 
 
 class UnitOfWork:
     """The preloaded values and buffered writes of one unit of work."""
 
-    def __init__(self):
-        self.values: dict[Hashable, object] = {}
-        self.objects: dict[type, list] = {}
-        self.rows: dict[tuple[type, str | None], list[dict]] = {}
+    def __init__(self) -> None:
+        self.values: dict[Hashable, Any] = {}
+        self.objects: dict[type[Base], list] = {}
+        self.rows: dict[tuple[type[Base], str | None], list[dict]] = {}
         self.deferred: dict[Callable[[list], None], list] = {}
         self.is_writing = False
 
@@ -32,11 +36,11 @@ _current: ContextVar[UnitOfWork | None] = ContextVar("unit_of_work", default=Non
 
 
 @contextmanager
-def unit_of_work():
+def unit_of_work() -> Iterator[None]:
     """Buffer writes until the end of the block; the caller commits after it."""
     session, token = db.session(), _current.set(UnitOfWork())
 
-    def flush_before_query(_):
+    def flush_before_query(_: object) -> None:
         flush_batch()
 
     event.listen(session, "do_orm_execute", flush_before_query)
@@ -48,18 +52,21 @@ def unit_of_work():
         _current.reset(token)
 
 
-def preload(key: Hashable, value) -> None:
+def preload(key: Hashable, value: object) -> None:
     """Cache `value` under `key` for `cached` and `get_or_load`."""
-    _current.get().values[key] = value
+    current = _current.get()
+    if current is None:
+        raise RuntimeError("values are preloaded within unit_of_work()")
+    current.values[key] = value
 
 
-def cached(key: Hashable):
+def cached(key: Hashable) -> Any:
     """Return the cached value of `key`, or None. Code that changes the underlying data must keep it up to date."""
     current = _current.get()
     return current and current.values.get(key)
 
 
-def get_or_load(key: Hashable, load: Callable[[], object]):
+def get_or_load(key: Hashable, load: Callable[[], Value]) -> Value:
     """Return the cached value of `key`, calling `load()` to fill the cache on first use.
 
     Outside the block, always load.
@@ -78,7 +85,7 @@ def flush_session() -> None:
         db.session.flush()
 
 
-def add_object(instance) -> None:
+def add_object(instance: Base) -> None:
     """Add a new model instance. Within the block it joins the session only when the buffer is flushed."""
     current = _current.get()
     if current is None:
@@ -87,7 +94,7 @@ def add_object(instance) -> None:
         current.objects.setdefault(type(instance), []).append(instance)
 
 
-def add_rows(model, rows: list[dict], unique_by: str | None = None) -> None:
+def add_rows(model: type[Base], rows: list[dict], unique_by: str | None = None) -> None:
     """Insert rows that are not read as objects within this transaction.
 
     On a conflict in the column `unique_by` the earlier row stays.
@@ -100,7 +107,7 @@ def add_rows(model, rows: list[dict], unique_by: str | None = None) -> None:
         current.rows.setdefault((model, unique_by), []).extend(rows)
 
 
-def defer(action: Callable[[list], None], item) -> None:
+def defer(action: Callable[[list], None], item: object) -> None:
     """Call `action([item, …])` once, for all items deferred to it, before the next flush."""
     current = _current.get()
     if current is None:
@@ -138,7 +145,7 @@ def _tables_in_order() -> list:
     return db.metadata.sorted_tables
 
 
-def _insert_rows(model, unique_by: str | None, rows: list[dict]) -> None:
+def _insert_rows(model: type[Base], unique_by: str | None, rows: list[dict]) -> None:
     if not rows:
         return
     statement = insert(model.__table__)
@@ -147,12 +154,12 @@ def _insert_rows(model, unique_by: str | None, rows: list[dict]) -> None:
     db.session.connection().execute(statement, rows)
 
 
-def _row_values(instance, table) -> dict:
+def _row_values(instance: Base, table: sa.Table) -> dict:
     """Return the column values of a new instance; missing ones get the column's default."""
     values = vars(instance)
     for column in table.c:
         if column.default is not None and values.get(column.key) is None:
-            default = column.default
+            default: Any = column.default
             setattr(instance, column.key, default.arg(None) if default.is_callable else default.arg)
     return {column.key: values.get(column.key) for column in table.c}
 

@@ -15,12 +15,13 @@ import random
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job
-from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, is_unavailable
+from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_all, fetch_one, is_unavailable
 from streamsvc.storage.unit_of_work import add_rows, defer
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +49,7 @@ class Retry(Exception):
         self.at = at
 
 
-def job_handler(kind: str):
+def job_handler(kind: str) -> Callable[[Handler], Handler]:
     """Register the function that runs jobs of this kind: `f(payload, now)`, where `now` is the time of the job."""
 
     def register(function: Handler) -> Handler:
@@ -58,7 +59,7 @@ def job_handler(kind: str):
     return register
 
 
-def batch_job_handler(kind: str):
+def batch_job_handler(kind: str) -> Callable[[BatchHandler], BatchHandler]:
     """Register the function that runs several jobs of this kind at once: `f(payloads, now)`.
 
     It commits, and returns the payloads of those jobs that must be run one by one.
@@ -71,7 +72,7 @@ def batch_job_handler(kind: str):
     return register
 
 
-def recurring_job(kind: str, every: timedelta):
+def recurring_job(kind: str, every: timedelta) -> Callable[[Handler], Handler]:
     """Register the function that runs this kind of work periodically, at whole multiples of `every`."""
     _recurring[kind] = every
     return job_handler(kind)
@@ -238,10 +239,10 @@ def _complete_batch(batch: list[sa.Row], now: datetime) -> None:
     execute_write(sa.update(Job.__table__).where(is_leased_by_us).values(done_at=now, payload={}))
 
 
-def _complete_job(job: sa.Row, **values) -> None:
+def _complete_job(job: sa.Row, **values: Any) -> None:
     """Commit the handler's work together with the job's new state. Raises RuntimeError if the lease is lost."""
-    result = db.session.execute(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values))
-    if result.rowcount != 1:
+    completion = sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values)
+    if execute_in_session(completion) != 1:
         raise RuntimeError("the lease expired while the job ran")
     db.session.commit()
 
@@ -249,7 +250,7 @@ def _complete_job(job: sa.Row, **values) -> None:
 def _retry_later(job: sa.Row, now: datetime, error: Exception) -> None:
     """Schedule a failed job's next attempt; after the last one, mark it as failed."""
     is_exhausted = job.attempts >= MAX_ATTEMPTS
-    values = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
+    values: dict[str, Any] = {"lease": None, "leased_until": None, "last_error": repr(error)[:500]}
     values |= {"failed_at": now} if is_exhausted else {"run_at": now + compute_backoff(job.attempts)}
     try:
         execute_write(sa.update(Job).where(Job.id == job.id, Job.lease == job.lease).values(**values))
@@ -275,4 +276,4 @@ def run_due_jobs(until: datetime, max_jobs: int = 1_000) -> int:
 
 def purge_done_jobs(now: datetime) -> int:
     """Delete jobs that were done more than `RETENTION_PERIOD` ago; failed jobs stay. Returns how many were deleted."""
-    return db.session.execute(sa.delete(Job).where(Job.done_at < now - RETENTION_PERIOD)).rowcount
+    return execute_in_session(sa.delete(Job).where(Job.done_at < now - RETENTION_PERIOD))

@@ -40,6 +40,7 @@ def test_an_unknown_name_prevents_startup_and_is_named(tmp_path):
         ("SANDBOX", "maybe"),
         ("ENV", "prod"),
         ("SECRET_KEY", "short"),
+        ("PASSWORD_PEPPER", ":"),
         ("SECRET_KEY", f"{KEY},short"),
         ("DATABASE_URL", "mysql://x"),
         ("SANDBOX_CLOCK", "2012-02-01"),

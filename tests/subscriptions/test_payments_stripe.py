@@ -76,6 +76,7 @@ def test_a_card_is_set_up_for_off_session_charges(world, stripe):
     ann.subscribe(world.plan("p", 1000))
     sent = {path: params for _, path, params, _ in stripe.requests}
     assert sent["/v1/setup_intents"]["usage"] == "off_session"
+    assert sent["/v1/setup_intents"]["allowed_payment_method_types[0]"] == "card"
     assert sent["/v1/payment_intents"]["setup_future_usage"] == "off_session"
     assert sent["/v1/setup_intents"]["customer"] == sent["/v1/payment_intents"]["customer"]
 

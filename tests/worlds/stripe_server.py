@@ -46,6 +46,10 @@ class StripeState:
         match (method, *path):
             case ("POST", "customers"):
                 return 200, {"id": self.new_id("cus"), "object": "customer"}
+            case ("POST", "setup_intents") if "payment_method_types[0]" in params:  # not since 2026-09-30.endive
+                return 400, {
+                    "error": {"type": "invalid_request_error", "code": "payment_method_types_no_longer_supported"}
+                }
             case ("POST", "setup_intents"):
                 return 200, {"id": self.new_id("seti"), "object": "setup_intent", "client_secret": "seti_secret"}
             case ("POST", "payment_methods", token, "attach"):

@@ -19,7 +19,7 @@ from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
 from streamsvc.schemas.admin.api_keys import ApiKeyOut, CreatedApiKey, NewApiKey
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import current_operator, operator_only
-from streamsvc.storage.database import db
+from streamsvc.storage.database import db, execute_in_session
 
 bp = Blueprint(
     "admin API keys",
@@ -78,7 +78,7 @@ def revoke_api_key(key_id):
     revocation = (
         sa.update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=clock.now())
     )
-    if db.session.execute(revocation).rowcount == 0:
+    if execute_in_session(revocation) == 0:
         raise NotFound
     impersonation.revoke_impersonations(key_id, clock.now())
     audit.record_event("api_key_revoked", actor=current_operator().id, key=key_id)

@@ -175,7 +175,7 @@ def create_credit_note(body, invoice_id):
     invoice = require_invoice(invoice_id)
     if body["refund"]:
         refund = corrections.refund_invoice(invoice.id, body, clock.now())
-        note = db.session.get(corrections.CreditNote, refund.credit_note_id)
+        note = db.session.get_one(corrections.CreditNote, refund.credit_note_id)
     else:
         account, invoice = corrections.lock_invoice(invoice.id)
         note = corrections.create_credit_note(invoice, body, clock.now())

@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import wraps
+from typing import Any
 
 import sqlalchemy as sa
 from flask import request
@@ -23,7 +24,7 @@ from streamsvc.storage.database import db, fetch_all
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Imports of titles.")
 ARCHIVE_MEDIA_TYPES = ("application/zip", "application/x-zip-compressed")
-FILE_BODY = {
+FILE_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         media: {"schema": {"type": "object"} if media == "application/json" else {"type": "string", "format": "binary"}}

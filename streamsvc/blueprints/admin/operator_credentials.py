@@ -36,7 +36,7 @@ def change_operator_password(body):
         credentials.find_operator_row(operator.id), body["current_password"], body["password"]
     )
     new_hash = password_hashing.hash_password(body["password"])
-    credentials.set_operator_password(operator.id, new_hash, operator.session.session_id, clock.now())
+    credentials.set_operator_password(operator.id, new_hash, operator.own_session.session_id, clock.now())
     db.session.commit()
 
 
@@ -72,7 +72,7 @@ def confirm_operator_totp(body):
     operator.require_recent_authentication()
     credentials_row = credentials.find_operator_row(operator.id)
     step = credentials.get_pending_totp_step(credentials_row, body["code"], now)
-    codes = credentials.replace_operator_totp(credentials_row, step, operator.session.session_id, now)
+    codes = credentials.replace_operator_totp(credentials_row, step, operator.own_session.session_id, now)
     db.session.commit()
     return {"recovery_codes": codes}
 

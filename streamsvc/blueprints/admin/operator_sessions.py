@@ -73,7 +73,7 @@ def delete_current_operator_session():
 
     The next use of the token is refused.
     """
-    _revoke_session(current_operator().session.session_id)
+    _revoke_session(current_operator().own_session.session_id)
 
 
 @bp.route("/current/reauthentication", methods=["POST"])
@@ -87,7 +87,9 @@ def reauthenticate_operator(body):
     Opens a ten-minute window to create and revoke API keys, manage operators and change credentials.
     """
     operator = current_operator()
-    credentials.verify_operator_reauthentication(operator.id, operator.session.session_id, body["totp"], clock.now())
+    credentials.verify_operator_reauthentication(
+        operator.id, operator.own_session.session_id, body["totp"], clock.now()
+    )
     db.session.commit()
 
 
@@ -101,7 +103,9 @@ def list_operator_sessions(query):
     page = paginate_query(
         OperatorSession.live(operator.id, clock.now()), OperatorSession.id, query, "operator sessions"
     )
-    return page | {"items": [operator_session_view(session, operator.session.session_id) for session in page["items"]]}
+    return page | {
+        "items": [operator_session_view(session, operator.own_session.session_id) for session in page["items"]]
+    }
 
 
 @bp.route("/<session_id>", methods=["DELETE"])
@@ -124,7 +128,7 @@ def _revoke_session(session_id: str) -> None:
 
 def current_operator_view(operator: Operator) -> dict:
     """Return the JSON of `CurrentOperatorSession`."""
-    row = operator.session
+    row = operator.own_session
     session = {name: getattr(row, name) for name in ("created_at", "authenticated_at")}
     session |= {"id": row.session_id, "expires_at": OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at)}
     profile = {"id": operator.id, "email": row.email, "name": row.name, "role": row.role}

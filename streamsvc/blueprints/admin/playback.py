@@ -24,7 +24,7 @@ from streamsvc.schemas.admin.playback import (
     UsageQuery,
 )
 from streamsvc.security.authentication import current_operator, operator_only
-from streamsvc.storage.database import db, fetch_all, fetch_one
+from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
 bp = Blueprint(
     "admin playback", __name__, url_prefix="/v1/admin", description="Streams, usage, and why a title does not play."
@@ -60,7 +60,7 @@ def list_all_streams(query):
     page = pagination.build_page(rows, query["limit"], "admin-streams", lambda stream: [stream.id])
     if query["include_total"]:
         count = sa.select(sa.func.count()).select_from(live.order_by(None).subquery())
-        page["total"] = fetch_one(count, {"now": now})[0]
+        page["total"] = fetch_existing(count, {"now": now})[0]
     admin_fields = ("account_id", "country")
     page["items"] = [
         streams.stream_view(row) | {name: getattr(row, name) for name in admin_fields} for row in page["items"]

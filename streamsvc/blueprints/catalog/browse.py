@@ -1,5 +1,7 @@
 """GET /v1/catalog/genres, /filters, /people/{id}, /collections, /home."""
 
+from flask import Response
+
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import browsing, collections
@@ -15,7 +17,7 @@ from streamsvc.schemas.catalog.browse import (
     PageOfCollections,
     PersonOut,
 )
-from streamsvc.security.authentication import current_operator, current_viewer, viewer_or_operator
+from streamsvc.security.authentication import current_viewer, is_operator_request, viewer_or_operator
 
 bp = Blueprint(
     "browse",
@@ -30,7 +32,7 @@ bp = Blueprint(
 @bp.arguments(ShortListQuery, location="query")
 @bp.etag
 @bp.response(200, Genres)
-def list_genres(query):
+def list_genres(query: dict) -> Response:
     """List the genres with at least one title visible to the caller."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: browsing.genres_json(query, audience))
@@ -40,7 +42,7 @@ def list_genres(query):
 @viewer_or_operator("catalog")
 @bp.etag
 @bp.response(200, Filters)
-def get_filters():
+def get_filters() -> Response:
     """Retrieve the filters and sort orders of title lists.
 
     Only values that match at least one title visible to the caller are included.
@@ -54,7 +56,7 @@ def get_filters():
 @bp.arguments(LocaleQuery, location="query")
 @bp.etag
 @bp.response(200, PersonOut)
-def get_person(query, person_id):
+def get_person(query: dict, person_id: str) -> Response:
     """Retrieve a person.
 
     Includes the credits in titles visible to the caller, newest first; 404 if there are none.
@@ -68,7 +70,7 @@ def get_person(query, person_id):
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfCollections)
-def list_collections(query):
+def list_collections(query: dict) -> Response:
     """List the collections with at least one title visible to the caller."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: collections.collections_json(query, audience))
@@ -79,7 +81,7 @@ def list_collections(query):
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, CollectionWithTitles)
-def get_collection(query, collection_id):
+def get_collection(query: dict, collection_id: str) -> Response:
     """Retrieve a collection.
 
     Takes its id or code. Returns a page of its titles in the collection's order.
@@ -94,13 +96,13 @@ def get_collection(query, collection_id):
 @viewer_or_operator("catalog")
 @bp.etag
 @bp.response(200, Home)
-def get_home():
+def get_home() -> Response:
     """Retrieve the rows of the home page.
 
     Personal rows, such as "Continue watching", belong to the selected profile and are omitted without one, as are
     rows without titles.
     """
     audience = current_audience()
-    profile = None if current_operator() else current_viewer().profile
+    profile = None if is_operator_request() else current_viewer().profile
     personal_rows = home.load_personal_rows(profile, audience)
     return catalog_response(audience, lambda snapshot: home.home_json(personal_rows, audience, snapshot), personal_rows)

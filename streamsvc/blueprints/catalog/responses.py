@@ -15,7 +15,7 @@ from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_r
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.catalog.reading import version
 from streamsvc.operations.catalog.reading.audience import Audience, operator_audience, viewer_audience
-from streamsvc.security.authentication import current_operator, current_viewer
+from streamsvc.security.authentication import current_viewer, is_operator_request
 
 CACHE_CONTROL = "private, no-cache"
 """Browsers store the response and revalidate it on every use, since the profile may have changed in between."""
@@ -51,12 +51,16 @@ class ResponseCache:
 
 def current_audience(country: str | None = None) -> Audience:
     """Return the audience of the current request; `country` is the one an operator asks about, ignored for viewers."""
-    if current_operator():
+    if is_operator_request():
         return operator_audience(country)
     return viewer_audience(current_viewer(), client_country())
 
 
-def catalog_response(audience: Audience, build_json: Callable[[version.CatalogSnapshot], str], *etag_parts) -> Response:
+def catalog_response(
+    audience: Audience,
+    build_json: Callable[[version.CatalogSnapshot], str],
+    *etag_parts: object,
+) -> Response:
     """Return 304 if the client has the current representation, else the JSON that `build_json` returns.
 
     `etag_parts` are what the response depends on besides the catalogue's version, the audience and the URL.

@@ -1,5 +1,7 @@
 """GET /v1/catalog/search and /suggestions."""
 
+from flask import Response
+
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.search import searching
@@ -14,7 +16,7 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 @bp.arguments(SearchQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfHits)
-def search_titles(query):
+def search_titles(query: dict) -> Response:
     """Search titles by name and by the people who took part.
 
     Results come in the order exact, prefix, words, fuzzy (see `match`), the most popular first within each.
@@ -28,7 +30,7 @@ def search_titles(query):
 @bp.arguments(SuggestionsQuery, location="query")
 @bp.etag
 @bp.response(200, Suggestions)
-def list_suggestions(query):
+def list_suggestions(query: dict) -> Response:
     """List suggestions, best match first.
 
     Returns titles that complete a partially typed query.

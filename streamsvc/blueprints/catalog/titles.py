@@ -1,5 +1,7 @@
 """GET /v1/catalog/titles, one title, its seasons and episodes."""
 
+from flask import Response
+
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import pages
@@ -26,7 +28,7 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles
 @bp.arguments(TitlesQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfTitles)
-def list_titles(query):
+def list_titles(query: dict) -> Response:
     """List the titles visible to the caller, filtered and sorted."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: json_page(*lists.list_title_cards(query, audience, snapshot)))
@@ -37,7 +39,7 @@ def list_titles(query):
 @bp.arguments(TitleQuery, location="query")
 @bp.etag
 @bp.response(200, TitleDetail)
-def get_title(query, title_id):
+def get_title(query: dict, title_id: str) -> Response:
     """Retrieve a title.
 
     A title whose plan, country or window forbids playback is returned with the reason in `availability`. 404 if the
@@ -52,7 +54,7 @@ def get_title(query, title_id):
 @bp.arguments(ShortListQuery, location="query")
 @bp.etag
 @bp.response(200, Seasons)
-def list_seasons(query, title_id):
+def list_seasons(query: dict, title_id: str) -> Response:
     """List the seasons of a series, in order."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: pages.seasons_json(title_id, query, audience))
@@ -63,7 +65,7 @@ def list_seasons(query, title_id):
 @bp.arguments(EpisodesQuery, location="query")
 @bp.etag
 @bp.response(200, SeasonEpisodes)
-def list_episodes(query, title_id):
+def list_episodes(query: dict, title_id: str) -> Response:
     """List the episodes of a series, or of one of its seasons, in order."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: pages.episodes_json(title_id, query, audience))
@@ -73,7 +75,7 @@ def list_episodes(query, title_id):
 @viewer_or_operator("catalog")
 @bp.etag
 @bp.response(200, EpisodeDetail)
-def get_episode(episode_id):
+def get_episode(episode_id: str) -> Response:
     """Retrieve an episode.
 
     Its availability is that of its series.

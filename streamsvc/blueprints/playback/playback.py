@@ -3,6 +3,7 @@
 import logging
 
 import msgspec
+from flask import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from streamsvc import clock
@@ -42,7 +43,7 @@ log = logging.getLogger("streamsvc.playback")
 
 
 @bp.errorhandler(SQLAlchemyError)
-def handle_database_error(error):
+def handle_database_error(error: Exception) -> Response:
     """Refuse playback when the database cannot answer who the viewer is, what they may play or how much is playing."""
     log.exception("playback request failed: database error")
     return refusal_response(EntitlementUnavailable())
@@ -67,7 +68,7 @@ def handle_database_error(error):
     SubscriptionRequired,
 )
 @bp.response(201, PlaybackOut)
-def start_playback(body):
+def start_playback(body: dict) -> Response:
     """Start the playback of a film or an episode.
 
     A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
@@ -85,7 +86,7 @@ def start_playback(body):
 @bp.arguments(HeartbeatIn)
 @bp.errors(StreamEnded)
 @bp.response(200, HeartbeatOut)
-def send_heartbeat(body, stream_id):
+def send_heartbeat(body: dict, stream_id: str) -> Response:
     """Send a heartbeat with the player's position and state.
 
     Players send one every `interval_s` seconds and use the new `grant` from then on. 410 `stream_ended` {reason} when
@@ -99,7 +100,7 @@ def send_heartbeat(body, stream_id):
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, StreamPage)
-def list_streams(query):
+def list_streams(query: dict) -> dict:
     """List the account's live streams, oldest first."""
     live = streams.list_live_streams(current_viewer().account_id, clock.now())
     after = pagination.decode_cursor("streams", query["cursor"])
@@ -112,7 +113,7 @@ def list_streams(query):
 @bp.route("/<stream_id>", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def stop_stream(stream_id):
+def stop_stream(stream_id: str) -> None:
     """Stop a stream.
 
     Its slot is free at once.
@@ -124,7 +125,7 @@ def stop_stream(stream_id):
 @bp.arguments(StopStreamsQuery, location="query")
 @bp.errors(NotFound)
 @bp.response(204)
-def stop_other_streams(query):
+def stop_other_streams(query: dict) -> None:
     """Stop all other streams.
 
     Stops all streams of the account except the one in `except`; 404 if that stream is not live.

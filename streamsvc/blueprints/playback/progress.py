@@ -17,7 +17,7 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 @bp.arguments(ProgressIn)
 @bp.errors(PinRequired)
 @bp.response(200, ProgressOut)
-def update_progress(body, profile_id, item_id):
+def update_progress(body: dict, profile_id: str, item_id: str) -> dict:
     """Report the progress of a film or an episode.
 
     The newest report by `at` counts, so a late report never moves the position back.
@@ -31,7 +31,7 @@ def update_progress(body, profile_id, item_id):
 @idempotent()
 @bp.errors(PinRequired)
 @bp.response(200, ProgressBatchOut)
-def update_progress_batch(body, profile_id):
+def update_progress_batch(body: dict, profile_id: str) -> dict:
     """Report progress collected while a device was offline.
 
     Reports may come in any order; each item of the response says whether its report was applied.

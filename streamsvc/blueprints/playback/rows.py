@@ -1,5 +1,9 @@
 """/v1/profiles/{id}/continue-watching, /next-up, /history, /watchlist."""
 
+from collections.abc import Callable
+
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.trusted_proxies import client_country
@@ -18,7 +22,13 @@ bp = Blueprint(
 )
 
 
-def _row_response(statements, name, profile_id, query, item_view):
+def _row_response(
+    statements: dict,
+    name: str,
+    profile_id: str,
+    query: dict,
+    item_view: Callable[..., object],
+) -> Response:
     viewer = current_viewer()
     profile = get_own_profile(viewer, profile_id)
     audience = profile_audience(viewer, profile, client_country())
@@ -30,7 +40,7 @@ def _row_response(statements, name, profile_id, query, item_view):
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
-def list_continue_watching(query, profile_id):
+def list_continue_watching(query: dict, profile_id: str) -> Response:
     """List items to continue watching, latest first.
 
     Lists items that were started and not finished; of a series only the latest episode.
@@ -42,7 +52,7 @@ def list_continue_watching(query, profile_id):
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
-def hide_from_continue_watching(profile_id, item_id):
+def hide_from_continue_watching(profile_id: str, item_id: str) -> None:
     """Hide an item from "Continue watching".
 
     The item is not marked as watched, and returns when it is played again.
@@ -57,7 +67,7 @@ def hide_from_continue_watching(profile_id, item_id):
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
-def list_next_up(query, profile_id):
+def list_next_up(query: dict, profile_id: str) -> Response:
     """List next episodes, latest watched series first.
 
     Lists the next unwatched episode of each series being watched.
@@ -70,7 +80,7 @@ def list_next_up(query, profile_id):
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
-def list_history(query, profile_id):
+def list_history(query: dict, profile_id: str) -> Response:
     """List watched items, latest first.
 
     Lists each item once.
@@ -82,7 +92,7 @@ def list_history(query, profile_id):
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
-def delete_history(profile_id):
+def delete_history(profile_id: str) -> None:
     """Delete the history.
 
     All progress is deleted with it.
@@ -94,7 +104,7 @@ def delete_history(profile_id):
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
-def delete_history_item(profile_id, item_id):
+def delete_history_item(profile_id: str, item_id: str) -> None:
     """Delete an item from the history.
 
     Its progress is deleted too.
@@ -107,6 +117,6 @@ def delete_history_item(profile_id, item_id):
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchlistPage)
-def list_watchlist(query, profile_id):
+def list_watchlist(query: dict, profile_id: str) -> Response:
     """List the watchlist, latest addition first."""
     return _row_response(rows.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)

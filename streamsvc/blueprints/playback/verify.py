@@ -29,7 +29,7 @@ ORIGINAL_URI_HEADERS = ("X-Original-URI", "X-Forwarded-Uri")
 @bp.arguments(VerifyQuery, location="query")
 @bp.errors(GrantForbids, GrantInvalid)
 @bp.response(204)
-def verify_playback_token(query):
+def verify_playback_token(query: dict) -> None:
     """Verify the playback token of a media request.
 
     204 if the token is valid, unexpired and allows the requested path; 401 `grant_invalid` or 403 `grant_forbids`

@@ -20,7 +20,7 @@ bp = Blueprint(
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
-def add_to_watchlist(profile_id, title_id):
+def add_to_watchlist(profile_id: str, title_id: str) -> None:
     """Add a title to the watchlist.
 
     A title already on it keeps its position.
@@ -33,7 +33,7 @@ def add_to_watchlist(profile_id, title_id):
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
-def remove_from_watchlist(profile_id, title_id):
+def remove_from_watchlist(profile_id: str, title_id: str) -> None:
     """Remove a title from the watchlist."""
     profile_items.remove_from_watchlist(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
@@ -43,7 +43,7 @@ def remove_from_watchlist(profile_id, title_id):
 @bp.arguments(RatingIn)
 @bp.errors(PinRequired)
 @bp.response(204)
-def set_rating(body, profile_id, title_id):
+def set_rating(body: dict, profile_id: str, title_id: str) -> None:
     """Rate a title thumbs up or down."""
     profile = get_own_profile(current_viewer(), profile_id)
     profile_items.set_rating(
@@ -55,7 +55,7 @@ def set_rating(body, profile_id, title_id):
 @allow_kids
 @bp.errors(PinRequired)
 @bp.response(204)
-def clear_rating(profile_id, title_id):
+def clear_rating(profile_id: str, title_id: str) -> None:
     """Remove the rating of a title."""
     profile_items.clear_rating(get_own_profile(current_viewer(), profile_id).profile_id, title_id)
 
@@ -65,7 +65,7 @@ def clear_rating(profile_id, title_id):
 @bp.arguments(ItemStateQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, ItemStateListOut)
-def list_item_states(query, profile_id):
+def list_item_states(query: dict, profile_id: str) -> dict:
     """Retrieve a profile's state of titles and episodes.
 
     Returns progress, watchlist and rating of up to 100 ids. It complements catalogue lists, which are the same for

@@ -12,7 +12,7 @@ bp = Blueprint("sandbox clock", __name__, url_prefix="/v1/sandbox", description=
 @bp.route("/clock")
 @operator_only("sandbox")
 @bp.response(200, ClockOut)
-def get_clock():
+def get_clock() -> dict:
     """Retrieve the service's current time."""
     return {"now": sandbox_now()}
 
@@ -22,7 +22,7 @@ def get_clock():
 @operator_only("sandbox")
 @bp.errors(ClockIsMoving, ClockMovesForward)
 @bp.response(200, ClockOut)
-def advance_clock(body):
+def advance_clock(body: dict) -> dict:
     """Advance the clock.
 
     Responds when all work that fell due on the way is done, in order of time. The clock never moves back: 422

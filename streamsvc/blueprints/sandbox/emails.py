@@ -23,7 +23,7 @@ bp = Blueprint(
 @bp.arguments(EmailQuery, location="query")
 @operator_only("sandbox")
 @bp.response(200, page_of(EmailOut))
-def list_emails(query):
+def list_emails(query: dict) -> dict:
     """List emails, newest first.
 
     Includes emails that are being sent right now.

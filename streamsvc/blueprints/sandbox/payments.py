@@ -26,7 +26,7 @@ bp = Blueprint(
 @bp.route("")
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def get_provider_journal():
+def get_provider_journal() -> dict:
     """List requests to the payment provider, newest first."""
     return provider_state_view()
 
@@ -35,7 +35,7 @@ def get_provider_journal():
 @bp.arguments(SandboxPaymentIn)
 @operator_only("sandbox")
 @bp.response(200, SandboxPaymentsOut)
-def set_next_outcome(body):
+def set_next_outcome(body: dict) -> dict:
     """Set the outcome of the next charge.
 
     `decline` declines it, `timeout` charges but loses the response, `error` fails before it arrives.
@@ -48,7 +48,7 @@ def set_next_outcome(body):
 @bp.arguments(SandboxAuthenticationIn)
 @operator_only("sandbox")
 @bp.response(200, PaymentOut)
-def simulate_authentication(body, payment_id):
+def simulate_authentication(body: dict, payment_id: str) -> Payment:
     """Simulate the bank's decision on a pending charge."""
     return complete_sandbox_authentication(payment_id, body["approve"], clock.now())
 
@@ -58,7 +58,7 @@ def simulate_authentication(body, payment_id):
 @operator_only("sandbox")
 @bp.errors(WrongState)
 @bp.response(200, PaymentOut)
-def simulate_dispute(body, payment_id):
+def simulate_dispute(body: dict, payment_id: str) -> Payment:
     """Simulate a chargeback.
 
     Disputes the whole payment, or `amount_minor` of it.
@@ -70,19 +70,19 @@ def simulate_dispute(body, payment_id):
 @operator_only("sandbox")
 @bp.errors(WrongState)
 @bp.response(200, PaymentOut)
-def simulate_dispute_won(payment_id):
+def simulate_dispute_won(payment_id: str) -> Payment:
     """Simulate a dispute won by the merchant."""
     return disputes.record_dispute_won(require_payment(payment_id), clock.now())
 
 
-def require_payment(payment_id):
+def require_payment(payment_id: str) -> str:
     """Return the id of an existing payment. Raises NotFound."""
     if db.session.get(Payment, payment_id) is None:
         raise NotFound
     return payment_id
 
 
-def provider_state_view():
+def provider_state_view() -> dict:
     """Return the provider's requests and planned outcomes."""
     provider = SandboxProvider()
     return {"items": provider.list_requests(), "next": provider.list_planned_outcomes(), "next_cursor": None}

@@ -24,7 +24,7 @@ from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPat
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and manage the account.")
 
@@ -41,7 +41,7 @@ bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and 
     schema=Accepted(),
     description="With `STREAMSVC_SIGNUP=confirm`: an email says how to continue.",
 )
-def create_account(body):
+def create_account(body: dict) -> Response:
     """Create an account.
 
     Creates an account with one profile and signs it in. A taken address is 409 `email_taken`; with
@@ -64,7 +64,7 @@ def create_account(body):
 
 @bp.route("/account")
 @bp.response(200, AccountOut)
-def get_account():
+def get_account() -> dict:
     """Retrieve your account."""
     return account_view(current_viewer().row)
 
@@ -72,7 +72,7 @@ def get_account():
 @bp.route("/account", methods=["DELETE"])
 @bp.errors(PaymentInProgress, ReauthenticationRequired)
 @bp.response(204)
-def close_account():
+def close_account() -> Response:
     """Close your account.
 
     Ends the subscription and all sessions at once. The emailed token restores the account within the grace period;
@@ -91,7 +91,7 @@ def close_account():
 @public
 @bp.errors(EmailTaken, EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
-def restore_account(body):
+def restore_account(body: dict) -> None:
     """Restore a closed account.
 
     Takes the emailed token. Sign in as before; the subscription does not come back.
@@ -105,7 +105,7 @@ def restore_account(body):
 @owner_only
 @bp.errors(ReauthenticationRequired)
 @bp.response(200, Export)
-def export_account():
+def export_account() -> Response:
     """Export your personal data.
 
     Everything stored about the account, by table. Requires a recent reauthentication.
@@ -120,12 +120,12 @@ def export_account():
 @bp.route("/account", methods=["PATCH"])
 @bp.arguments(AccountPatch)
 @bp.response(200, AccountOut)
-def update_account(body):
+def update_account(body: dict) -> dict:
     """Update your account.
 
     Email address and password have their own endpoints.
     """
-    row = lock_row(Account, current_viewer().account_id)
+    row = lock_existing_row(Account, current_viewer().account_id)
     for name, value in body.items():
         setattr(row, name, value)
     audit.record_event("account_changed", row.id, fields=sorted(body))

@@ -1,7 +1,9 @@
 """Cookies of browser clients: session token, sign-in binding, device trust. No script can read them."""
 
 import re
+from datetime import timedelta
 from functools import wraps
+from typing import Any
 
 import msgspec
 from flask import Response, make_response, request
@@ -9,23 +11,22 @@ from flask import Response, make_response, request
 from streamsvc.http.edge import json_response
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.bindings import new_binding
-from streamsvc.security.authentication import COOKIE, current_viewer
+from streamsvc.security.authentication import COOKIE, View, current_viewer
 
 BINDING_COOKIE = "__Host-ssb"
 TRUST_COOKIE = "__Host-ssd"
 """Value: `<device id>.<trust token>`"""
-STRICT_COOKIE = {"path": "/", "secure": True, "httponly": True, "samesite": "Strict"}
 BINDING_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def token_in_cookie_on_request(view):
+def token_in_cookie_on_request(view: View) -> View:
     """Move the tokens of a sign-in response into cookies if the request body has `"cookie": true`.
 
     Place it above `@idempotent`, so that a replayed response sets the cookies again.
     """
 
     @wraps(view)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: Any, **kwargs: Any) -> Response:
         response = make_response(view(*args, **kwargs))
         body = request.get_json(silent=True) or {}
         if response.status_code == 201 and body.get("cookie") is True:
@@ -33,7 +34,7 @@ def token_in_cookie_on_request(view):
             set_session_cookie(response, document.pop("token"), body.get("remember", True))
             if trust := document.get("device_trust"):
                 value = f"{document['session']['device']['id']}.{trust.pop('token')}"
-                response.set_cookie(TRUST_COOKIE, value, max_age=trusted_devices.trust_period(), **STRICT_COOKIE)
+                _set_strict_cookie(response, TRUST_COOKIE, value, trusted_devices.trust_period())
             response.set_data(msgspec.json.encode(document))
         return response
 
@@ -67,9 +68,13 @@ def clear_session_cookies(response: Response) -> None:
     """Delete the session and binding cookies and the storage of the browser. The device trust cookie stays."""
     if COOKIE in request.cookies:
         response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
-        response.delete_cookie(BINDING_COOKIE, **STRICT_COOKIE)
+        response.delete_cookie(BINDING_COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         is_trusted = TRUST_COOKIE in request.cookies
         response.headers["Clear-Site-Data"] = '"storage"' if is_trusted else '"cookies", "storage"'
+
+
+def _set_strict_cookie(response: Response, name: str, value: str, max_age: timedelta | int) -> None:
+    response.set_cookie(name, value, max_age=max_age, path="/", secure=True, httponly=True, samesite="Strict")
 
 
 def device_and_trust_token(body: dict) -> tuple[dict | None, str | None]:
@@ -99,7 +104,7 @@ def response_with_binding(document: dict, binding: str, by_cookie: bool, status:
     """Respond to the first step of a sign-in, with the binding in the body or in a cookie."""
     response = json_response(msgspec.json.encode(document if by_cookie else document | {"binding": binding}), status)
     if by_cookie:
-        response.set_cookie(BINDING_COOKIE, binding, max_age=86_400, **STRICT_COOKIE)
+        _set_strict_cookie(response, BINDING_COOKIE, binding, 86_400)
     return response
 
 

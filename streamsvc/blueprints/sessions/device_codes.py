@@ -1,7 +1,9 @@
 """Television sign-in by device code (RFC 8628)."""
 
+from typing import Any
+
 import msgspec
-from flask import request
+from flask import Response, request
 from marshmallow import EXCLUDE
 
 from streamsvc import clock
@@ -9,6 +11,7 @@ from streamsvc.http import idempotency
 from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.request_facts import current_request_facts
+from streamsvc.models import DeviceCode
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import device_codes, password
 from streamsvc.operations.sign_in.device_codes import OAuthError
@@ -51,7 +54,7 @@ ERROR_DESCRIPTIONS = {
 @idempotent()
 @bp.errors(TooManyAttempts)
 @bp.response(201, DeviceAuthorization)
-def create_device_code(body):
+def create_device_code(body: dict) -> dict:
     """Start a television sign-in.
 
     The device shows `user_code` and polls `POST /v1/token` with `device_code`.
@@ -65,7 +68,7 @@ def create_device_code(body):
 @bp.errors(TooManyAttempts)
 @bp.response(200, DeviceAuthorization)
 @bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2).")
-def authorize_device(form):
+def authorize_device(form: dict) -> dict:
     """Start a device authorization (OAuth).
 
     The same as `POST /v1/device-codes` for standard OAuth clients: form-encoded, RFC 8628 section 3.1.
@@ -79,7 +82,7 @@ def authorize_device(form):
 @bp.arguments(UserCode)
 @bp.errors(EndUserAddressInvalid, NotFound, TooManyAttempts)
 @bp.response(200, PendingDevice)
-def look_up_device_code(body):
+def look_up_device_code(body: dict) -> DeviceCode:
     """Look up a device code.
 
     Returns the device that is waiting, for the viewer to check before approving it. A POST because every attempt is
@@ -93,7 +96,7 @@ def look_up_device_code(body):
 @bp.arguments(Decision)
 @bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(204)
-def decide_device_code(body, user_code):
+def decide_device_code(body: dict, user_code: str) -> None:
     """Approve or deny a device code.
 
     Approving signs the device in to your account.
@@ -110,7 +113,7 @@ def decide_device_code(body, user_code):
 @bp.errors(EndUserAddressInvalid)
 @bp.response(200, TokenResponse)
 @bp.alt_response(400, schema=TokenError(), description="An OAuth error (RFC 6749, section 5.2; RFC 8628, section 3.5).")
-def create_token(form):
+def create_token(form: dict) -> Any:
     """Poll for the token of a device code.
 
     Responds with the token once the viewer has approved, else with an RFC 8628 error such as
@@ -145,9 +148,9 @@ def create_token(form):
 
 
 @bp.errorhandler(Invalid)
-def render_invalid_request(error):
+def render_invalid_request(error: Invalid) -> Response:
     """Render invalid input as an OAuth error at the OAuth endpoints, else as a problem document."""
-    is_oauth = request.endpoint in (f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token))
+    is_oauth = request.endpoint in [f"{bp.name}.{view.__name__}" for view in (authorize_device, create_token)]
     return _oauth_error("invalid_request") if is_oauth else refusal_response(error)
 
 
@@ -160,5 +163,5 @@ def _start_device_code(device: dict) -> dict:
     return device_codes.create_device_code(device, device_code, user_code, facts, clock.now())
 
 
-def _oauth_error(error: str):
+def _oauth_error(error: str) -> Response:
     return json_response(msgspec.json.encode({"error": error, "error_description": ERROR_DESCRIPTIONS[error]}), 400)

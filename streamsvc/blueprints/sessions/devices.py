@@ -1,5 +1,7 @@
 """The account's devices."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from streamsvc import clock
@@ -27,7 +29,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devic
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(DeviceOut))
-def list_devices(query):
+def list_devices(query: dict) -> dict:
     """List your devices, newest first."""
     page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
     return page | {"items": _device_views(page["items"])}
@@ -36,7 +38,7 @@ def list_devices(query):
 @bp.route("/<device_id>", methods=["PATCH"])
 @bp.arguments(DevicePatch)
 @bp.response(200, DeviceOut)
-def rename_device(body, device_id):
+def rename_device(body: dict, device_id: str) -> dict:
     """Rename a device."""
     device = _get_own_device(device_id)
     device.name = body["name"]
@@ -46,7 +48,7 @@ def rename_device(body, device_id):
 
 @bp.route("/<device_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_device(device_id):
+def delete_device(device_id: str) -> None:
     """Remove a device.
 
     Its sessions and streams end. When it signs in again, it counts as a new device.
@@ -58,7 +60,7 @@ def delete_device(device_id):
 
 @bp.route("/<device_id>/trust", methods=["DELETE"])
 @bp.response(204)
-def revoke_device_trust(device_id):
+def revoke_device_trust(device_id: str) -> None:
     """Revoke trust in a device.
 
     Its next sign-in asks for the second factor again.
@@ -73,7 +75,7 @@ def revoke_device_trust(device_id):
 @public
 @bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
-def disown_device(body):
+def disown_device(body: dict) -> None:
     """Report a new device as not yours.
 
     Takes the token of the new-device email. The device is signed out and removed, the password stops working, and
@@ -106,7 +108,7 @@ def _device_views(rows: list[Device]) -> list[dict]:
     return [_device_view(row, trusted.get(row.id), *sessions.get(row.id, (0, row.last_seen_at))) for row in rows]
 
 
-def _device_view(device: Device, trusted_until, sessions: int, seen_at) -> dict:
+def _device_view(device: Device, trusted_until: datetime | None, sessions: int, seen_at: datetime) -> dict:
     view = {name: getattr(device, name) for name in ("id", "name", "kind", "created_at")}
     current = device.id == current_viewer().row.device_id
     seen_at = max(seen_at, device.last_seen_at)

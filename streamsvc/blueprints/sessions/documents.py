@@ -1,5 +1,7 @@
 """The JSON of sessions, accounts and profiles, built from the row that authentication reads."""
 
+from typing import Any
+
 import msgspec
 from flask import Response
 
@@ -33,7 +35,7 @@ def current_session_view(viewer: Viewer) -> dict:
     }
 
 
-def account_view(row) -> dict:
+def account_view(row: Any) -> dict:
     """Return the JSON of `AccountOut`."""
     return {
         "id": row.account_id,
@@ -47,7 +49,7 @@ def account_view(row) -> dict:
     }
 
 
-def profile_view(row) -> dict:
+def profile_view(row: Any) -> dict:
     """Return the JSON of `ProfileOut`."""
     return {
         "id": row.profile_id,
@@ -61,7 +63,7 @@ def profile_view(row) -> dict:
     }
 
 
-def subscription_summary(row) -> dict | None:
+def subscription_summary(row: Any) -> dict | None:
     """Return the JSON of `LiveSubscription`, None without one. GET /v1/subscriptions has all fields."""
     if row.subscription_id is None:
         return None

@@ -2,8 +2,9 @@
 
 from urllib.parse import urlencode
 
-from flask import redirect
+from flask import Response, redirect
 from marshmallow import EXCLUDE
+from werkzeug.wrappers import Response as BaseResponse
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
@@ -62,7 +63,7 @@ bp = Blueprint(
 @bp.route("/identity-providers")
 @public
 @bp.response(200, Providers)
-def list_identity_providers():
+def list_identity_providers() -> dict:
     """List identity providers."""
     return {"items": [{"name": name} for name in oidc_identities.list_provider_names()], "next_cursor": None}
 
@@ -72,7 +73,7 @@ def list_identity_providers():
 @public
 @bp.errors(EndUserAddressInvalid, NotFound, TooManyAttempts)
 @bp.response(200, AuthorizationUrl)
-def start_oidc_sign_in(body):
+def start_oidc_sign_in(body: dict) -> Response:
     """Start a sign-in at an identity provider.
 
     With `sign_up`, an account is created if none is linked yet.
@@ -91,7 +92,7 @@ def start_oidc_sign_in(body):
 @public
 @bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(303, {"type": "string"}, content_type="text/html", description="To the front end.")
-def receive_oidc_form_post(form):
+def receive_oidc_form_post(form: dict) -> BaseResponse:
     """Receive a provider's form-post response.
 
     Redirects the browser to the front end with the response in the URL fragment, which no server sees. Only the
@@ -119,7 +120,7 @@ def receive_oidc_form_post(form):
     TooManyAttempts,
 )
 @bp.response(201, SignedIn)
-def create_oidc_session(body):
+def create_oidc_session(body: dict) -> Response:
     """Complete a sign-in at an identity provider.
 
     Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
@@ -132,13 +133,22 @@ def create_oidc_session(body):
     provider_sign_in = oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now)
     second = None
     if provider_sign_in.account_id:
-        account = password.load_sign_in_account(provider_sign_in.account_id, device and device.get("id"))
+        account = password.load_sign_in_account(provider_sign_in.account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
     account_id = oidc_identities.complete_provider_sign_in(provider_sign_in, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": provider_sign_in.provider.name, "second_factor": second}
     notify = provider_sign_in.account_id is not None
-    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify, **methods)
+    session = password.create_session(
+        account_id,
+        device,
+        body["remember"],
+        token,
+        facts,
+        now,
+        notify,
+        method=provider_sign_in.provider.name,
+        second_factor=second,
+    )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)
 
@@ -147,7 +157,7 @@ def create_oidc_session(body):
 @bp.arguments(LinkOptions)
 @bp.errors(ReauthenticationRequired)
 @bp.response(200, AuthorizationUrl)
-def start_identity_link(body):
+def start_identity_link(body: dict) -> dict:
     """Start linking an identity to your account.
 
     Requires a recent reauthentication.
@@ -165,7 +175,7 @@ def start_identity_link(body):
 @idempotent()
 @bp.errors(IdentityTaken, ReauthenticationRequired, TokenInvalid)
 @bp.response(201, IdentityOut)
-def create_identity(body):
+def create_identity(body: dict) -> Identity:
     """Link an identity to your account.
 
     Takes the parameters of the provider's redirect. Requires a recent reauthentication.
@@ -181,7 +191,7 @@ def create_identity(body):
 @bp.route("/identities")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(IdentityOut))
-def list_identities(query):
+def list_identities(query: dict) -> dict:
     """List your linked identities, newest first."""
     return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, query, "identities")
 
@@ -189,7 +199,7 @@ def list_identities(query):
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
 @bp.errors(ReauthenticationRequired)
 @bp.response(204)
-def delete_identity(identity_id):
+def delete_identity(identity_id: str) -> None:
     """Unlink an identity.
 
     You can still sign in by magic link or by resetting the password. Requires a recent reauthentication.

@@ -1,5 +1,7 @@
 """Sign-in by emailed link, without a password."""
 
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
     device_and_trust_token,
@@ -33,7 +35,7 @@ bp = Blueprint("magic links", __name__, url_prefix="/v1", description="Sign in b
 @public
 @bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(202, MagicLinkRequested)
-def create_magic_link(body):
+def create_magic_link(body: dict) -> Response:
     """Request a magic link.
 
     The link works only in the browser or app that requested it. The response does not reveal whether the address
@@ -52,7 +54,7 @@ def create_magic_link(body):
 @idempotent()
 @bp.errors(EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts)
 @bp.response(201, SignedIn)
-def create_magic_link_session(body):
+def create_magic_link_session(body: dict) -> Response:
     """Sign in with a magic link.
 
     Takes the emailed token, in the browser or app that requested it. Accounts with a second factor need it too: 401
@@ -63,11 +65,12 @@ def create_magic_link_session(body):
     now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
     account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body), now)
     second = second_factor.require_authenticator_code(
-        password.load_sign_in_account(account_id, device and device.get("id")), body, now
+        password.load_sign_in_account(account_id, (device or {}).get("id")), body, now
     )
     magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": "magic_link", "second_factor": second}
-    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    session = password.create_session(
+        account_id, device, body["remember"], token, facts, now, notify=True, method="magic_link", second_factor=second
+    )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)

@@ -1,6 +1,7 @@
 """Passkeys (WebAuthn): registration, sign-in, management."""
 
 import msgspec
+from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import (
@@ -45,7 +46,7 @@ bp = Blueprint("passkeys", __name__, url_prefix="/v1", description="Sign in with
 @bp.route("/passkeys/options", methods=["POST"])
 @bp.errors(PasskeyLimit, ReauthenticationRequired)
 @bp.response(200, BrowserJson)
-def start_passkey_registration():
+def start_passkey_registration() -> Response:
     """Create options for registering a passkey.
 
     Requires a recent reauthentication.
@@ -62,7 +63,7 @@ def start_passkey_registration():
 @idempotent()
 @bp.errors(PasskeyInvalid, PasskeyLimit, ReauthenticationRequired)
 @bp.response(201, PasskeyOut)
-def create_passkey(body):
+def create_passkey(body: dict) -> Passkey:
     """Register a passkey.
 
     Takes the authenticator's response to the options. Requires a recent reauthentication.
@@ -77,7 +78,7 @@ def create_passkey(body):
 @bp.route("/passkeys")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
-def list_passkeys(query):
+def list_passkeys(query: dict) -> dict:
     """List your passkeys, newest first."""
     return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
 
@@ -85,7 +86,7 @@ def list_passkeys(query):
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
 @bp.errors(ReauthenticationRequired)
 @bp.response(204)
-def delete_passkey(passkey_id):
+def delete_passkey(passkey_id: str) -> None:
     """Delete a passkey.
 
     Requires a recent reauthentication.
@@ -103,7 +104,7 @@ def delete_passkey(passkey_id):
 @public
 @bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(200, BrowserJson)
-def start_passkey_sign_in(body):
+def start_passkey_sign_in(body: dict) -> Response:
     """Create options for signing in with a passkey.
 
     The response is the same for every caller and reveals no account.
@@ -126,7 +127,7 @@ def start_passkey_sign_in(body):
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, SignedIn)
-def create_passkey_session(body):
+def create_passkey_session(body: dict) -> Response:
     """Sign in with a passkey.
 
     If the authenticator verified the user, the passkey counts as both factors.
@@ -137,11 +138,12 @@ def create_passkey_session(body):
     signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(body), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
-        account = password.load_sign_in_account(signed.passkey.account_id, device and device.get("id"))
+        account = password.load_sign_in_account(signed.passkey.account_id, (device or {}).get("id"))
         second = second_factor.require_authenticator_code(account, body, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
-    methods = {"method": "passkey", "second_factor": second}
-    session = password.create_session(account_id, device, body["remember"], token, facts, now, notify=True, **methods)
+    session = password.create_session(
+        account_id, device, body["remember"], token, facts, now, notify=True, method="passkey", second_factor=second
+    )
     trust = trusted_devices.trust_device_if_requested(session, body["trust_device"], second, now)
     return sign_in_response(token, body["cookie"], trust)

@@ -1,5 +1,7 @@
 """Password change and reset, email change and verification."""
 
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http.edge import Blueprint
@@ -35,7 +37,7 @@ bp = Blueprint(
 @bp.errors(TooManyAttempts, WrongPassword)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
-def change_password(body):
+def change_password(body: dict) -> Response:
     """Change your password.
 
     All other sessions end. A wrong `current_password` is 422 `invalid_credentials`.
@@ -54,7 +56,7 @@ def change_password(body):
 @bp.arguments(EmailIn)
 @bp.errors(EndUserAddressInvalid, ReauthenticationRequired, TooManyAttempts)
 @bp.response(202, Accepted)
-def request_email_change(body):
+def request_email_change(body: dict) -> dict:
     """Change your email address.
 
     Takes effect when the new address is confirmed. The old address is notified and can undo the change for a week.
@@ -71,7 +73,7 @@ def request_email_change(body):
 @public
 @bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(202, Accepted)
-def request_password_reset(body):
+def request_password_reset(body: dict) -> dict:
     """Request a password reset.
 
     The response does not reveal whether the address has an account.
@@ -86,7 +88,7 @@ def request_password_reset(body):
 @public
 @bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
-def reset_password(body):
+def reset_password(body: dict) -> None:
     """Reset a password with an emailed token.
 
     All sessions end. A second factor stays in force.
@@ -101,7 +103,7 @@ def reset_password(body):
 @bp.route("/email-verifications", methods=["POST"])
 @bp.errors(EndUserAddressInvalid, TooManyAttempts)
 @bp.response(202, Accepted)
-def request_email_verification():
+def request_email_verification() -> dict:
     """Send the verification email again.
 
     The previous link becomes invalid.
@@ -116,7 +118,7 @@ def request_email_verification():
 @public
 @bp.errors(EmailTaken, EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(204)
-def verify_email(body):
+def verify_email(body: dict) -> None:
     """Verify an email address with an emailed token.
 
     Confirms the address of a new account or an email change, or undoes a change from the old address.

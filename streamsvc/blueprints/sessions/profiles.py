@@ -23,7 +23,7 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="The
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
-def list_profiles(query):
+def list_profiles(query: dict) -> dict:
     """List your profiles, oldest first."""
     profiles_query = Profile.owned_by(current_viewer().account_id)
     return paginate_query(profiles_query, Profile.id, query, "profiles", descending=False)
@@ -34,7 +34,7 @@ def list_profiles(query):
 @idempotent()
 @bp.errors(ProfileLimit, ReauthenticationRequired)
 @bp.response(201, ListedProfile)
-def create_profile(body):
+def create_profile(body: dict) -> Profile:
     """Create a profile.
 
     409 `profile_limit` beyond the plan's limit. A profile that shows more titles than every other profile without a
@@ -49,7 +49,7 @@ def create_profile(body):
 @bp.route("/<profile_id>")
 @allow_kids
 @bp.response(200, ListedProfile)
-def get_profile(profile_id):
+def get_profile(profile_id: str) -> Profile:
     """Retrieve a profile."""
     return _get_own_profile(profile_id)
 
@@ -58,7 +58,7 @@ def get_profile(profile_id):
 @bp.arguments(ProfilePatch)
 @bp.errors(ReauthenticationRequired)
 @bp.response(200, ListedProfile)
-def update_profile(body, profile_id):
+def update_profile(body: dict, profile_id: str) -> Profile:
     """Update a profile.
 
     Loosening its maturity limit requires a recent reauthentication.
@@ -76,7 +76,7 @@ def update_profile(body, profile_id):
 @bp.route("/<profile_id>", methods=["DELETE"])
 @bp.errors(LastProfile)
 @bp.response(204)
-def delete_profile(profile_id):
+def delete_profile(profile_id: str) -> None:
     """Delete a profile and its history.
 
     The last profile cannot be deleted: 409 `last_profile`.
@@ -90,7 +90,7 @@ def delete_profile(profile_id):
 @bp.arguments(PinIn)
 @bp.errors(ReauthenticationRequired)
 @bp.response(204)
-def set_profile_pin(body, profile_id):
+def set_profile_pin(body: dict, profile_id: str) -> None:
     """Set a profile's PIN.
 
     Requires a recent reauthentication.
@@ -106,7 +106,7 @@ def set_profile_pin(body, profile_id):
 @bp.route("/<profile_id>/pin", methods=["DELETE"])
 @bp.errors(ReauthenticationRequired)
 @bp.response(204)
-def delete_profile_pin(profile_id):
+def delete_profile_pin(profile_id: str) -> None:
     """Remove a profile's PIN.
 
     Requires a recent reauthentication.

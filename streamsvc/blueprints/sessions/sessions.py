@@ -64,7 +64,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, SignedIn)
-def create_session(body):
+def create_session(body: dict) -> Response:
     """Sign in.
 
     An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
@@ -73,7 +73,7 @@ def create_session(body):
     facts = current_request_facts()
     device, body["device_trust"] = device_and_trust_token(body)
     verified = password.verify_sign_in_password(
-        body["email"], body["password"], device and device.get("id"), facts, body.get("challenge")
+        body["email"], body["password"], (device or {}).get("id"), facts, body.get("challenge")
     )
     now = clock.now()
     second = second_factor.require_second_factor(verified, body, facts, now)
@@ -92,7 +92,7 @@ def create_session(body):
 @bp.etag
 @bp.response(200, CurrentSession)
 @bp.alt_response(304, description="Not modified since the response with this `ETag`.")
-def get_current_session():
+def get_current_session() -> Response:
     """Retrieve the current session.
 
     For front ends that check a viewer's token. Session, account, profiles, subscription and entitlements come from one
@@ -108,7 +108,7 @@ def get_current_session():
 @bp.route("/current", methods=["DELETE"])
 @allow_kids
 @bp.response(204)
-def delete_current_session():
+def delete_current_session() -> Response:
     """Sign out.
 
     The next use of the token is refused, on every worker.
@@ -127,7 +127,7 @@ def delete_current_session():
 @bp.arguments(SessionPatch)
 @bp.errors(KidsProfile, NotFound, PinInvalid, PinLocked, PinRequired, TooManyAttempts)
 @bp.response(200, CurrentSession)
-def select_profile(body):
+def select_profile(body: dict) -> Response:
     """Select the profile that is watching.
 
     A profile with a PIN needs it: 403 `pin_required`. Null deselects the profile; leaving a kids' profile that way
@@ -142,7 +142,7 @@ def select_profile(body):
         if profile is None:
             raise NotFound
         pins.check_pin(profile, body.get("pin"))
-    db.session.get(Session, viewer.row.session_id).profile_id = profile_id
+    db.session.get_one(Session, viewer.row.session_id).profile_id = profile_id
     audit.record_event("profile_selected", viewer.account_id, session=viewer.row.session_id, profile=profile_id)
     db.session.flush()
     document = current_session_view(viewer.reload())
@@ -156,7 +156,7 @@ def select_profile(body):
 @bp.errors(TooManyAttempts, WrongCode, WrongPassword)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
-def reauthenticate(body):
+def reauthenticate(body: dict) -> Response:
     """Reauthenticate.
 
     Opens a ten-minute window for sensitive calls, which otherwise respond with 403 `reauthentication_required`.
@@ -172,7 +172,7 @@ def reauthenticate(body):
 @bp.route("/current/reauthentication/passkey-options", methods=["POST"])
 @allow_kids
 @bp.response(200, BrowserJson)
-def start_passkey_reauthentication():
+def start_passkey_reauthentication() -> Response:
     """Create options for reauthenticating with a passkey.
 
     Send the authenticator's response as `credential`.
@@ -187,7 +187,7 @@ def start_passkey_reauthentication():
 @allow_kids
 @bp.errors(EndUserAddressInvalid, OtherProofRequired, TooManyAttempts)
 @bp.response(202, Accepted)
-def send_reauthentication_code():
+def send_reauthentication_code() -> dict:
     """Send a reauthentication code by email.
 
     For accounts that have neither a password nor an authenticator app.
@@ -200,7 +200,7 @@ def send_reauthentication_code():
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(query):
+def list_sessions(query: dict) -> dict:
     """List your sessions, newest first."""
     viewer = current_viewer()
     page = paginate_query(Session.live(viewer.account_id, clock.now()), Session.id, query, "sessions")
@@ -209,7 +209,7 @@ def list_sessions(query):
 
 @bp.route("", methods=["DELETE"])
 @bp.response(204)
-def delete_other_sessions():
+def delete_other_sessions() -> None:
     """End all your other sessions.
 
     Pending television sign-ins are denied, and all trusted devices lose their trust, this one included.
@@ -224,7 +224,7 @@ def delete_other_sessions():
 
 @bp.route("/<session_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_session(session_id):
+def delete_session(session_id: str) -> None:
     """End one of your sessions."""
     viewer, now = current_viewer(), clock.now()
     if not Session.revoke_all(viewer.account_id, now, Session.id == session_id, *Session.live_conditions(now)):

@@ -1,5 +1,7 @@
 """Two-factor authentication by authenticator app."""
 
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import new_token_response
 from streamsvc.http import idempotency
@@ -23,7 +25,7 @@ bp = Blueprint(
 
 @bp.route("")
 @bp.response(200, TotpStatus)
-def get_totp():
+def get_totp() -> dict:
     """Retrieve the state of two-factor authentication.
 
     Returns whether sign-ins ask for a code, and how many recovery codes are left.
@@ -35,7 +37,7 @@ def get_totp():
 @idempotent()
 @bp.errors(ReauthenticationRequired, TotpActive)
 @bp.response(201, TotpSecret)
-def start_totp():
+def start_totp() -> dict:
     """Start setting up an authenticator app.
 
     Takes effect once a code confirms it. Calling it again replaces the secret. Requires a recent reauthentication.
@@ -50,7 +52,7 @@ def start_totp():
 @bp.arguments(TotpCode)
 @bp.errors(ReauthenticationRequired, TooManyAttempts, WrongCode)
 @bp.response(200, TotpConfirmed)
-def confirm_totp(body):
+def confirm_totp(body: dict) -> Response:
     """Confirm the authenticator app with a code.
 
     From now on every sign-in asks for a code. The recovery codes are returned only once. Requires a recent
@@ -66,7 +68,7 @@ def confirm_totp(body):
 @bp.route("", methods=["DELETE"])
 @bp.errors(NotFound, ReauthenticationRequired)
 @bp.response(204)
-def delete_totp():
+def delete_totp() -> None:
     """Turn two-factor authentication off.
 
     Requires a recent reauthentication.
@@ -79,7 +81,7 @@ def delete_totp():
 @bp.route("/recovery-codes", methods=["PUT"])
 @bp.errors(NotFound, ReauthenticationRequired)
 @bp.response(200, RecoveryCodes)
-def replace_recovery_codes():
+def replace_recovery_codes() -> dict:
     """Replace your recovery codes.
 
     Returns ten new codes, once; the old ones become invalid. Requires a recent reauthentication.

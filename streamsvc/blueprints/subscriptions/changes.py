@@ -1,9 +1,12 @@
 """Plan change, billing day, cancellation, pause, and previews of invoices."""
 
+from collections.abc import Callable
+
 from streamsvc import clock
 from streamsvc.blueprints.subscriptions.subscriptions import get_own_subscription
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
@@ -38,7 +41,7 @@ bp = Blueprint(
 )
 
 
-def _apply(subscription_id, step):
+def _apply(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) -> dict:
     """Apply a change to one of the viewer's subscriptions and return its view."""
     return subscription_view(changes.apply_change(get_own_subscription(subscription_id).id, step, clock.now()))
 
@@ -48,7 +51,7 @@ def _apply(subscription_id, step):
 @idempotent(required=True)
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
-def change_plan(body, subscription_id):
+def change_plan(body: dict, subscription_id: str) -> dict:
     """Change the plan of a subscription.
 
     `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
@@ -60,7 +63,7 @@ def change_plan(body, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
 @bp.errors(WrongState)
 @bp.response(200, SubscriptionOut)
-def delete_plan_change(subscription_id):
+def delete_plan_change(subscription_id: str) -> dict:
     """Cancel a scheduled plan change."""
     return _apply(
         subscription_id, lambda aggregate: changes.cancel_scheduled_change(aggregate, current_viewer().account_id)
@@ -71,7 +74,7 @@ def delete_plan_change(subscription_id):
 @bp.arguments(AnchorIn)
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
-def move_anchor(body, subscription_id):
+def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
 
     Paid days stay paid; a stub period bridges to the new day.
@@ -86,7 +89,7 @@ def move_anchor(body, subscription_id):
 @idempotent(required=True)
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
-def cancel_subscription(body, subscription_id):
+def cancel_subscription(body: dict, subscription_id: str) -> dict:
     """Cancel a subscription.
 
     Takes effect at the end of the period, or now: unused days are then credited, and today counts as used.
@@ -99,7 +102,7 @@ def cancel_subscription(body, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
 @bp.errors(WrongState)
 @bp.response(200, SubscriptionOut)
-def delete_cancellation(subscription_id):
+def delete_cancellation(subscription_id: str) -> dict:
     """Undo a scheduled cancellation."""
     return _apply(subscription_id, lambda aggregate: changes.undo_cancellation(aggregate, current_viewer().account_id))
 
@@ -109,13 +112,13 @@ def delete_cancellation(subscription_id):
 @idempotent()
 @bp.errors(PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
-def pause_subscription(body, subscription_id):
+def pause_subscription(body: dict, subscription_id: str) -> dict:
     """Pause a subscription.
 
     Paid days are kept and continue after the pause.
     """
 
-    def start_pause(aggregate):
+    def start_pause(aggregate: SubscriptionAggregate) -> None:
         changes.pause_subscription(
             aggregate, resolve_moment(body["resumes_at"], aggregate.subscription.time_zone), current_viewer().account_id
         )
@@ -126,7 +129,7 @@ def pause_subscription(body, subscription_id):
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
-def resume_subscription(subscription_id):
+def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.
 
     The paid period is extended by the length of the pause.
@@ -140,7 +143,7 @@ def resume_subscription(subscription_id):
 @bp.arguments(PreviewIn)
 @bp.errors(AlreadySubscribed, CouponInvalid, GiftCodeInvalid, NotFound, PaymentOverdue, ReferralCodeInvalid, WrongState)
 @bp.response(200, PreviewOut)
-def preview_invoice(body):
+def preview_invoice(body: dict) -> dict:
     """Preview an invoice.
 
     Returns the invoice that the same request would create, to the cent, and the renewal after it. Nothing is

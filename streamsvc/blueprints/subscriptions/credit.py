@@ -7,7 +7,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Coupon, LedgerEntry
+from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
 from streamsvc.operations.billing.core.credit import apply_new_credit, list_credit_balances, redeem_gift_code
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
 from streamsvc.rules.refusals.billing import GiftCodeInvalid
@@ -15,7 +15,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
 from streamsvc.security.authentication import current_viewer
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Account credit, gift codes and coupons.")
 
@@ -23,7 +23,7 @@ bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Accoun
 @bp.route("/account/balance")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, BalanceOut)
-def get_balance(query):
+def get_balance(query: dict) -> dict:
     """Retrieve your account credit.
 
     The balance of each currency and its entries, newest first.
@@ -42,12 +42,12 @@ def get_balance(query):
 @idempotent()
 @bp.errors(GiftCodeInvalid)
 @bp.response(201, GiftOut)
-def create_gift_redemption(body):
+def create_gift_redemption(body: dict) -> GiftCode:
     """Redeem a gift code.
 
     Its amount becomes account credit. An unknown or used code is 422 `gift_code_invalid`.
     """
-    account, now = lock_row(Account, current_viewer().account_id), clock.now()
+    account, now = lock_existing_row(Account, current_viewer().account_id), clock.now()
     gift = redeem_gift_code(account, body["code"], now)
     apply_new_credit(account, gift.currency, now)
     db.session.commit()
@@ -56,7 +56,7 @@ def create_gift_redemption(body):
 
 @bp.route("/coupons/<code>")
 @bp.response(200, CouponOut)
-def get_coupon(code):
+def get_coupon(code: str) -> dict:
     """Retrieve a coupon.
 
     404 unless it can still be redeemed.

@@ -33,7 +33,7 @@ bp = Blueprint(
 @idempotent()
 @bp.errors(CouponInvalid)
 @bp.response(201, SubscriptionOut)
-def add_coupon(body, subscription_id):
+def add_coupon(body: dict, subscription_id: str) -> dict:
     """Add a coupon to a subscription.
 
     Applied after the existing ones, from the next invoice on.
@@ -43,7 +43,7 @@ def add_coupon(body, subscription_id):
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
 @bp.response(200, SubscriptionOut)
-def remove_coupon(subscription_id, code):
+def remove_coupon(subscription_id: str, code: str) -> dict:
     """Remove a coupon from a subscription.
 
     Takes effect with the next invoice.
@@ -56,7 +56,7 @@ def remove_coupon(subscription_id, code):
 @idempotent(required=True)
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(201, SubscriptionOut)
-def add_addon(body, subscription_id):
+def add_addon(body: dict, subscription_id: str) -> dict:
     """Add an add-on to a subscription.
 
     Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
@@ -71,7 +71,7 @@ def add_addon(body, subscription_id):
 @bp.arguments(AddonRemovalQuery, location="query")
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
-def remove_addon(query, subscription_id, plan):
+def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
     """Remove an add-on from a subscription.
 
     Takes effect now, with credit from tomorrow on, or at the end of the period.
@@ -85,7 +85,7 @@ def remove_addon(query, subscription_id, plan):
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
 @bp.errors(WrongState)
 @bp.response(200, SubscriptionOut)
-def decline_price_migration(subscription_id):
+def decline_price_migration(subscription_id: str) -> dict:
     """Decline a price change.
 
     Keeps the current price, if the announced change can be declined.

@@ -7,7 +7,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
-from streamsvc.models.subscriptions import Invoice
+from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
@@ -27,7 +27,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, InvoicePageOut)
-def list_invoices(query):
+def list_invoices(query: dict) -> dict:
     """List your invoices, newest first."""
     invoices = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
     page = paginate_query(invoices, Invoice.id, query, "invoices")
@@ -36,14 +36,14 @@ def list_invoices(query):
 
 @bp.route("/<invoice_id>")
 @bp.response(200, InvoiceOut)
-def get_invoice(invoice_id):
+def get_invoice(invoice_id: str) -> dict:
     """Retrieve an invoice with its lines and payments."""
     return invoice_view(_get_own_invoice(invoice_id))
 
 
 @bp.route("/<invoice_id>/html")
 @bp.response(200, {"type": "string"}, content_type="text/html", description="In the customer's language.")
-def get_invoice_html(invoice_id):
+def get_invoice_html(invoice_id: str) -> Response:
     """Retrieve an invoice as HTML."""
     response = Response(
         documents.render_invoice_html(_get_own_invoice(invoice_id)), content_type="text/html; charset=utf-8"
@@ -54,7 +54,7 @@ def get_invoice_html(invoice_id):
 
 @bp.route("/<invoice_id>/pdf")
 @bp.response(200, PDF, content_type="application/pdf", description="In the customer's language.")
-def get_invoice_pdf(invoice_id):
+def get_invoice_pdf(invoice_id: str) -> Response:
     """Retrieve an invoice as PDF."""
     invoice = _get_own_invoice(invoice_id)
     response = Response(documents.render_invoice_pdf(invoice), content_type="application/pdf")
@@ -67,7 +67,7 @@ def get_invoice_pdf(invoice_id):
 @idempotent(required=True)
 @bp.errors(AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress)
 @bp.response(201, PaymentOut)
-def pay_invoice(body, invoice_id):
+def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.
 
     With the default payment method, or with `payment_method_id`. A declined payment is 402 `payment_failed`.
@@ -75,7 +75,7 @@ def pay_invoice(body, invoice_id):
     return pay_open_invoice(_get_own_invoice(invoice_id).id, body["payment_method_id"], clock.now())
 
 
-def _get_own_invoice(invoice_id):
+def _get_own_invoice(invoice_id: str) -> Invoice:
     """Return one of the viewer's invoices. Raises NotFound."""
     invoice = Invoice.of(current_viewer().account_id, invoice_id)
     if invoice is None:

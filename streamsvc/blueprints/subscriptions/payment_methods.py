@@ -21,7 +21,7 @@ bp = Blueprint(
 @bp.arguments(PageQuery, location="query")
 @owner_only
 @bp.response(200, page_of(PaymentMethodOut))
-def list_payment_methods(query):
+def list_payment_methods(query: dict) -> dict:
     """List your payment methods, newest first."""
     active_methods = PaymentMethod.select_active(current_viewer().account_id)
     return paginate_query(active_methods, PaymentMethod.id, query, "payment methods")
@@ -31,7 +31,7 @@ def list_payment_methods(query):
 @bp.arguments(PaymentMethodIn)
 @idempotent()
 @bp.response(201, PaymentMethodOut)
-def create_payment_method(body):
+def create_payment_method(body: dict) -> PaymentMethod:
     """Add a payment method.
 
     Takes the provider's token. The first one becomes the default; overdue invoices are retried at once.
@@ -46,7 +46,7 @@ def create_payment_method(body):
 @bp.route("/setup", methods=["POST"])
 @owner_only
 @bp.response(201, PaymentSetupOut)
-def create_payment_setup():
+def create_payment_setup() -> dict:
     """Create a setup secret for the provider's form.
 
     The bank may authenticate the customer there. Add the resulting token as a payment method.
@@ -56,7 +56,7 @@ def create_payment_setup():
 
 @bp.route("/<method_id>", methods=["DELETE"])
 @bp.response(204)
-def delete_payment_method(method_id):
+def delete_payment_method(method_id: str) -> None:
     """Delete a payment method."""
     methods.remove_payment_method(_get_own_payment_method(method_id), clock.now())
     db.session.commit()
@@ -64,7 +64,7 @@ def delete_payment_method(method_id):
 
 @bp.route("/<method_id>/default", methods=["PUT"])
 @bp.response(200, PaymentMethodOut)
-def set_default_payment_method(method_id):
+def set_default_payment_method(method_id: str) -> PaymentMethod:
     """Make a payment method the default.
 
     Overdue invoices are retried at once.
@@ -76,7 +76,7 @@ def set_default_payment_method(method_id):
     return method
 
 
-def _get_own_payment_method(method_id):
+def _get_own_payment_method(method_id: str) -> PaymentMethod:
     """Return one of the viewer's payment methods. Raises NotFound."""
     method = PaymentMethod.of(current_viewer().account_id, method_id)
     if method is None:

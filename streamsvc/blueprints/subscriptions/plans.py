@@ -1,6 +1,7 @@
 """Plans on sale."""
 
 import msgspec
+from flask import Response
 
 from streamsvc.http import pagination
 from streamsvc.http.edge import Blueprint, json_response
@@ -22,7 +23,7 @@ PAGE, PLAN = page_of(PlanOut)(), PlanOut()
 @public
 @bp.etag
 @bp.response(200, PAGE)
-def list_plans(query):
+def list_plans(query: dict) -> Response:
     """List plans on sale.
 
     `country` and `currency` limit the prices returned. Add-ons, which are sold only with another plan, are listed by
@@ -41,7 +42,7 @@ def list_plans(query):
 @public
 @bp.etag
 @bp.response(200, PlanOut)
-def get_plan(code):
+def get_plan(code: str) -> Response:
     """Retrieve a plan."""
     plan = Plan.find_by_code(code)
     if plan is None:
@@ -49,14 +50,14 @@ def get_plan(code):
     return _cached_response(PLAN.dump(plan))
 
 
-def _cached_response(document):
+def _cached_response(document: dict) -> Response:
     """Return a publicly cacheable response: one minute, then revalidated by ETag."""
     body = msgspec.json.encode(document)
     etag = compute_etag(body)
     return not_modified_response(etag, CACHE) or add_cache_headers(json_response(body), etag, CACHE)
 
 
-def plan_view(plan, country, currency):
+def plan_view(plan: Plan, country: str | None, currency: str | None) -> dict:
     """Return the plan with the prices for sale in the country and currency; None means any."""
     prices = [
         price

@@ -33,7 +33,7 @@ bp = Blueprint(
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(SubscriptionOut))
-def list_subscriptions(query):
+def list_subscriptions(query: dict) -> dict:
     """List your subscriptions, newest first."""
     subscriptions = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
     page = paginate_query(subscriptions, Subscription.id, query, "subscriptions")
@@ -54,7 +54,7 @@ def list_subscriptions(query):
     ReferralCodeInvalid,
 )
 @bp.response(201, SubscriptionOut)
-def create_subscription(body):
+def create_subscription(body: dict) -> dict:
     """Create a subscription.
 
     Starts a trial or charges at once. A declined payment is 402 `payment_failed`; one that the customer must
@@ -70,12 +70,12 @@ def create_subscription(body):
 
 @bp.route("/<subscription_id>")
 @bp.response(200, SubscriptionOut)
-def get_subscription(subscription_id):
+def get_subscription(subscription_id: str) -> dict:
     """Retrieve a subscription."""
     return subscription_view(get_own_subscription(subscription_id))
 
 
-def get_own_subscription(subscription_id):
+def get_own_subscription(subscription_id: str) -> Subscription:
     """Return one of the viewer's subscriptions. Raises NotFound."""
     subscription = Subscription.of(current_viewer().account_id, subscription_id)
     if subscription is None:

@@ -16,7 +16,7 @@ bp = Blueprint("tax and referrals", __name__, url_prefix="/v1/account", descript
 @bp.route("/tax-id")
 @bp.errors(NotFound)
 @bp.response(200, TaxIdOut)
-def get_tax_id():
+def get_tax_id() -> dict:
     """Retrieve your VAT number.
 
     `reverse_charge` says whether invoices leave the tax to the customer.
@@ -30,7 +30,7 @@ def get_tax_id():
 @bp.route("/tax-id", methods=["PUT"])
 @bp.arguments(TaxIdIn)
 @bp.response(200, TaxIdOut)
-def set_tax_id(body):
+def set_tax_id(body: dict) -> dict:
     """Set the VAT number of a business.
 
     Once it is verified, invoices leave the tax to the customer (reverse charge).
@@ -42,7 +42,7 @@ def set_tax_id(body):
 
 @bp.route("/tax-id", methods=["DELETE"])
 @bp.response(204)
-def delete_tax_id():
+def delete_tax_id() -> None:
     """Delete your VAT number.
 
     Tax is charged again.
@@ -53,7 +53,7 @@ def delete_tax_id():
 
 @bp.route("/referral", methods=["PUT"])
 @bp.response(200, ReferralOut)
-def get_referral_code():
+def get_referral_code() -> dict:
     """Create or retrieve your referral code.
 
     Created at the first call. Also returns how many subscribers it has brought.
@@ -67,9 +67,9 @@ def get_referral_code():
     return referral
 
 
-def tax_id_view(tax_id):
+def tax_id_view(tax_id: TaxId) -> dict:
     """Return the VAT number as the API shows it."""
-    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get(Account, tax_id.account_id)) is not None
+    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get_one(Account, tax_id.account_id)) is not None
     return {
         "number": tax_id.number,
         "status": tax_id.status,

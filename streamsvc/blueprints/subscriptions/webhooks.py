@@ -16,7 +16,7 @@ bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="Web
 @public
 @bp.errors(NotFound, SignatureInvalid)
 @bp.response(204)
-def receive_stripe_event():
+def receive_stripe_event() -> None:
     """Receive a Stripe event.
 
     Stores an event with a valid signature; the worker processes it once, in whatever order events arrive.

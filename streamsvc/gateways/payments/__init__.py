@@ -2,7 +2,7 @@
 
 from flask import current_app
 
-from streamsvc.gateways.payments.interface import PaymentProvider
+from streamsvc.gateways.payments.interface import EventProvider, PaymentProvider
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 
 
@@ -13,3 +13,11 @@ def current_provider() -> PaymentProvider:
 
         return StripeProvider()
     return SandboxProvider()
+
+
+def current_event_provider() -> EventProvider:
+    """Return the configured provider. Raises TypeError if it sends no events."""
+    provider = current_provider()
+    if not isinstance(provider, EventProvider):
+        raise TypeError(f"{provider.name} sends no events")
+    return provider

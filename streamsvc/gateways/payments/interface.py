@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 SUCCEEDED, DECLINED, REQUIRES_ACTION, UNKNOWN = "succeeded", "declined", "requires_action", "unknown"
 
@@ -85,3 +85,14 @@ class PaymentProvider(Protocol):
 
         `charge`: the charge that a refund was for. None if it never arrived; UNKNOWN if that cannot be determined.
         """
+
+
+@runtime_checkable
+class EventProvider(Protocol):
+    """A payment provider that reports changes by signed webhook events."""
+
+    def parse_event(self, body: bytes, signature: str | None) -> dict | None:
+        """Parse a signed event, with its amount in our units; None if the signature is invalid or too old."""
+
+    def retrieve_outcome(self, reference: str) -> Outcome:
+        """Retrieve the current state of a charge, regardless of events."""

@@ -64,7 +64,7 @@ class SandboxProvider:
             return Outcome(UNKNOWN)  # failed before anything happened
         status, decline = (DECLINED, "generic_decline") if planned == "decline" else _decide_outcome(method, on_session)
         self._insert_requests(_request_row(key, "charge", method, amount_minor, currency, status, decline))
-        return Outcome(UNKNOWN) if planned == "timeout" else self.find_outcome(key)
+        return Outcome(UNKNOWN) if planned == "timeout" else self._find_outcomes([key])[key]
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
         """Charge many in one transaction, unless some were requested before or an outcome is planned."""
@@ -89,7 +89,7 @@ class SandboxProvider:
 
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         self._insert_requests(_request_row(key, "refund", charge, amount_minor, currency, SUCCEEDED, None))
-        return self.find_outcome(key)
+        return self._find_outcomes([key])[key]
 
     def find_outcome(self, key: str) -> Outcome | None:
         return self._find_outcomes([key]).get(key)
@@ -116,7 +116,7 @@ class SandboxProvider:
         """Return the outcomes planned for the next charges, in order."""
         return [row.what for row in fetch_all(sa.select(SandboxPlannedOutcome.what).order_by(SandboxPlannedOutcome.id))]
 
-    def list_requests(self) -> list[sa.Row]:
+    def list_requests(self) -> Sequence[sa.Row]:
         """Return the last 1,000 requests that arrived, newest first."""
         return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
@@ -127,14 +127,16 @@ class SandboxProvider:
             .where(SandboxPlannedOutcome.id == first)
             .returning(SandboxPlannedOutcome.what)
         )
-        return row and row.what
+        return row.what if row else None
 
     def _insert_requests(self, *rows: dict) -> None:
         with db.engine.begin() as connection:
             connection.execute(insert(SandboxCharge).on_conflict_do_nothing(index_elements=["key"]), list(rows))
 
 
-def _request_row(key, kind, method, amount_minor, currency, status, decline_code) -> dict:
+def _request_row(
+    key: str, kind: str, method: str, amount_minor: int, currency: str, status: str, decline_code: str | None
+) -> dict:
     row = {"id": new_id("ch"), "key": key, "kind": kind, "method": method, "currency": currency, "requests": 1}
     return row | {"amount_minor": amount_minor, "status": status, "decline_code": decline_code, "at": clock.now()}
 

@@ -5,11 +5,17 @@ sending it again reveals the outcome. After that the key is forgotten, and a fir
 nothing; `search_outcome` searches Stripe's records for our own id instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import stripe
 from flask import current_app
+from stripe.params import (
+    PaymentIntentCreateParams,
+    PaymentIntentSearchParams,
+    RefundCreateParams,
+    SetupIntentCreateParams,
+)
 
 from streamsvc.gateways.payments.interface import (
     DECLINED,
@@ -44,7 +50,7 @@ class StripeProvider:
 
     name = "stripe"
 
-    def __init__(self):
+    def __init__(self) -> None:
         settings = current_app.extensions["settings"]
         self.webhook_secret = settings.stripe_webhook_secret
         self.client = stripe.StripeClient(
@@ -68,16 +74,20 @@ class StripeProvider:
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
         """Create a SetupIntent and return its client secret."""
         customer = self._get_or_create_customer(account_id, previous_reference)
-        params = {"customer": customer, "usage": "off_session", "payment_method_types": ["card"]}
+        params: SetupIntentCreateParams = {
+            "customer": customer,
+            "usage": "off_session",
+            "allowed_payment_method_types": ["card"],
+        }
         try:
-            return self.client.v1.setup_intents.create(params).client_secret
+            return self.client.v1.setup_intents.create(params).client_secret or ""
         except stripe.StripeError as error:
             raise PaymentMethodRejected(_decline_code(error)) from None
 
     def _get_or_create_customer(self, account_id: str, previous_reference: str | None) -> str:
         if previous_reference:
             return previous_reference.partition("/")[0]
-        options = {"idempotency_key": f"customer {account_id}"}
+        options: stripe.RequestOptions = {"idempotency_key": f"customer {account_id}"}
         return self.client.v1.customers.create({"metadata": {"account_id": account_id}}, options).id
 
     def detach(self, reference: str) -> None:
@@ -90,7 +100,7 @@ class StripeProvider:
         customer, _, payment_method = method.partition("/")
         if (amount := to_stripe_amount(amount_minor, currency)) is None:
             return INVALID_AMOUNT
-        params = {
+        params: PaymentIntentCreateParams = {
             "amount": amount,
             "currency": currency.lower(),
             "customer": customer,
@@ -98,8 +108,10 @@ class StripeProvider:
             "confirm": True,
             "metadata": {"payment_id": key},
         }
-        on_session_params = {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
-        params |= on_session_params if on_session else {"off_session": True}
+        if on_session:
+            params |= {"use_stripe_sdk": True, "setup_future_usage": "off_session"}
+        else:
+            params["off_session"] = True
         return self._intent_outcome(lambda: self.client.v1.payment_intents.create(params, {"idempotency_key": key}))
 
     def charge_batch(self, charges: Sequence[ChargeRequest]) -> list[Outcome]:
@@ -109,14 +121,14 @@ class StripeProvider:
     def refund(self, key: str, charge: str, amount_minor: int, currency: str) -> Outcome:
         if (amount := to_stripe_amount(amount_minor, currency)) is None:
             return INVALID_AMOUNT
-        params = {"payment_intent": charge, "amount": amount, "metadata": {"refund_id": key}}
+        params: RefundCreateParams = {"payment_intent": charge, "amount": amount, "metadata": {"refund_id": key}}
         try:
             refund = self.client.v1.refunds.create(params, {"idempotency_key": key})
         except stripe.InvalidRequestError as error:
             return Outcome(DECLINED, decline_code=_decline_code(error))
         except stripe.StripeError:
             return Outcome(UNKNOWN)
-        return Outcome(REFUND_STATUSES.get(refund.status, UNKNOWN), refund.id)
+        return Outcome(REFUND_STATUSES.get(refund.status or "", UNKNOWN), refund.id)
 
     def find_outcome(self, key: str) -> None:
         return None
@@ -125,7 +137,7 @@ class StripeProvider:
         try:
             if charge:
                 return self._find_refund(key, charge)
-            params = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
+            params: PaymentIntentSearchParams = {"query": f"metadata['payment_id']:'{key}'", "limit": 1}
             intents = self.client.v1.payment_intents.search(params).data
         except stripe.StripeError:
             return Outcome(UNKNOWN)
@@ -140,12 +152,12 @@ class StripeProvider:
         """Retrieve the current state of a PaymentIntent, regardless of events."""
         return self._intent_outcome(lambda: self.client.v1.payment_intents.retrieve(reference))
 
-    def _intent_outcome(self, request) -> Outcome:
+    def _intent_outcome(self, request: Callable[[], stripe.PaymentIntent]) -> Outcome:
         try:
             intent = request()
         except stripe.CardError as error:
-            intent = error.error and error.error.payment_intent
-            return Outcome(DECLINED, intent.id if intent else None, _decline_code(error))
+            declined = error.error.payment_intent if error.error else None
+            return Outcome(DECLINED, declined.id if declined else None, _decline_code(error))
         except stripe.InvalidRequestError as error:
             return Outcome(DECLINED, decline_code=_decline_code(error))
         except stripe.StripeError:  # no response, or one that does not say what happened to the money
@@ -183,7 +195,7 @@ def from_stripe_amount(amount: int, currency: str) -> int:
     return amount // 100 if currency in ZERO_DECIMAL_SENT_WITH_TWO else amount
 
 
-def _decline_code(error) -> str:
+def _decline_code(error: stripe.StripeError) -> str:
     """Return the decline code of an error, else its general code."""
     body = error.error
     return (body and (body.decline_code or body.code)) or error.code or "invalid_request"

@@ -88,7 +88,7 @@ class Invoice(Base):
         return cls._list_open(cls.subscription_id == subscription_id)
 
     @classmethod
-    def select_drafts(cls):
+    def select_drafts(cls) -> "sa.Select[Invoice]":
         """Select all drafts; the status is a literal, so that the partial index is used."""
         return sa.select(cls).where(cls.status == sa.literal_column("'draft'"))
 
@@ -99,7 +99,7 @@ class Invoice(Base):
         return list(db.session.scalars(drafts.order_by(cls.id)))
 
     @classmethod
-    def _list_open(cls, condition) -> "list[Invoice]":
+    def _list_open(cls, condition: sa.ColumnElement[bool]) -> "list[Invoice]":
         return list(db.session.scalars(sa.select(cls).where(condition, cls.status == "open").order_by(cls.id)))
 
 
@@ -172,10 +172,10 @@ class InvoiceNumber(Base):
     @classmethod
     def allocate_block(cls, series: str, count: int) -> list[str]:
         """Allocate the next `count` numbers, in order."""
-        last = db.session.scalar(
+        last = db.session.scalars(
             insert(cls)
             .values({"series": series, "last": count})
             .on_conflict_do_update(index_elements=["series"], set_={"last": cls.last + count})
             .returning(cls.last)
-        )
+        ).one()
         return [f"{series}-{number:06d}" for number in range(last - count + 1, last + 1)]

@@ -44,9 +44,9 @@ class LedgerEntry(Base):
     @classmethod
     def balance(cls, account_id: str, book: str, currency: str) -> int:
         """Sum one book of an account; available credit is negative in `customer_credit`."""
-        total = db.session.scalar(
+        total = db.session.scalars(
             sa.select(sa.func.coalesce(sa.func.sum(cls.amount_minor), 0)).where(
                 cls.account_id == account_id, cls.book == book, cls.currency == currency
             )
-        )
+        ).one()
         return int(total)  # PostgreSQL sums bigints to a decimal

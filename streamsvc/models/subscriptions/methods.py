@@ -43,7 +43,7 @@ class PaymentMethod(Base):
         return db.session.scalar(cls.select_active(account_id).where(cls.id == method_id))
 
     @classmethod
-    def select_active(cls, account_id: str):
+    def select_active(cls, account_id: str) -> "sa.Select[PaymentMethod]":
         """Select the account's payment methods that are not removed."""
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 

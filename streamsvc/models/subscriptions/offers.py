@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, db, execute_in_session, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.subscriptions import Subscription
@@ -53,7 +53,7 @@ class Coupon(Base):
         """Count one redemption; False if none is left."""
         left = sa.or_(cls.max_redemptions.is_(None), cls.redeemed < cls.max_redemptions)
         taken = sa.update(cls).where(cls.id == coupon_id, left).values(redeemed=cls.redeemed + 1)
-        return db.session.execute(taken).rowcount == 1
+        return execute_in_session(taken) == 1
 
     @classmethod
     def return_redemption(cls, coupon_id: str) -> None:
@@ -118,4 +118,4 @@ class GiftCode(Base):
     def redeem(cls, gift_id: str, account_id: str, now: datetime) -> bool:
         """Redeem the code; False if another request was faster."""
         free = sa.update(cls).where(cls.id == gift_id, cls.redeemed_at.is_(None))
-        return db.session.execute(free.values(redeemed_at=now, redeemed_by=account_id)).rowcount == 1
+        return execute_in_session(free.values(redeemed_at=now, redeemed_by=account_id)) == 1

@@ -87,6 +87,8 @@ class Price(Base):
     @property
     def terms(self) -> PriceFacts:
         """The price as the billing rules use it."""
-        intro = Intro(self.intro_amount_minor, self.intro_periods) if self.intro_periods else None
+        intro = None
+        if self.intro_periods and self.intro_amount_minor is not None:
+            intro = Intro(self.intro_amount_minor, self.intro_periods)
         interval = Interval(self.interval, self.interval_count)
         return PriceFacts(self.id, self.amount_minor, interval, self.trial_days, intro)

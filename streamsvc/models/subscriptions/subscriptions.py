@@ -3,6 +3,7 @@
 Authentication reads only `account_id`, `status`, `access_until` and the plan's `features`: see rules/billing/access.py.
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from streamsvc.models.subscriptions.plans import Plan, Price
 
 
-def status_condition(column, values):
+def status_condition(column: str, values: Iterable[str]) -> sa.TextClause:
     return sa.text(f"{column} IN ({', '.join(repr(word) for word in values)})")
 
 
@@ -91,7 +92,7 @@ class Subscription(Base):
         return db.session.scalar(sa.select(cls).where(cls.id == subscription_id, cls.account_id == account_id))
 
     @classmethod
-    def select_on_billing_hold(cls):
+    def select_on_billing_hold(cls) -> "sa.Select[Subscription]":
         """Select the subscriptions on billing hold."""
         return sa.select(cls).where(cls.billing_held_at.is_not(None))
 

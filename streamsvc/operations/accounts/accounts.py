@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -46,7 +47,8 @@ def check_password_strength(password: str, email: str, name: str | None = None, 
     errors = password_errors(password, settings.shortest_password, breached_passwords.is_breached_password, words)
     if errors:
         strength = password_hashing.estimate_strength(password, words)
-        raise Invalid(errors={field: errors}, **({"strength": strength} if strength else {}))
+        members: dict[str, Any] = {"strength": strength} if strength else {}
+        raise Invalid(errors={field: errors}, **members)
 
 
 def _plan_words() -> list[str]:
@@ -56,7 +58,13 @@ def _plan_words() -> list[str]:
 
 
 def register_account(
-    email: str, password: str, country: str, now: datetime, name: str | None = None, verified: bool = False, **fields
+    email: str,
+    password: str,
+    country: str,
+    now: datetime,
+    name: str | None = None,
+    verified: bool = False,
+    **fields: Any,
 ) -> str:
     """Create an account with its first profile, in the caller's transaction, and return its id.
 
@@ -72,9 +80,10 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
 
     Unless `verified`, a mail to verify the address is enqueued. Raises EmailTaken, also for concurrent sign-ups.
     """
+    account_id, email = new_id("acc"), canonical_email(new_account.email)
     row = {
-        "id": new_id("acc"),
-        "email": canonical_email(new_account.email),
+        "id": account_id,
+        "email": email,
         "email_key": email_key(new_account.email),
         "email_verified_at": now if verified else None,
         "password_hash": new_account.password_hash,
@@ -89,11 +98,11 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
     if db.session.execute(statement).first() is None:
         raise EmailTaken
     first_name = (new_account.name or "").split(" ")[0] or "Me"
-    db.session.add(Profile(account_id=row["id"], name=first_name[:50], language=new_account.locale, created_at=now))
-    audit.record_event("account_created", row["id"])
+    db.session.add(Profile(account_id=account_id, name=first_name[:50], language=new_account.locale, created_at=now))
+    audit.record_event("account_created", account_id)
     if not verified:
-        mail.enqueue_token_mail("email_verification", row["email"], row["id"], now)
-    return row["id"]
+        mail.enqueue_token_mail("email_verification", email, account_id, now)
+    return account_id
 
 
 def import_account(record: dict, now: datetime) -> str:
@@ -134,7 +143,7 @@ def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:
     return create_account(NewAccount(**mailed_token.data), now, verified=True)
 
 
-def can_sign_in(account) -> bool:
+def can_sign_in(account: Account | sa.Row) -> bool:
     """Whether the account is active, and its email address verified where sign-up requires it."""
     is_verified = account.email_verified_at or current_app.extensions["settings"].signup == "open"
     return account.status == "active" and bool(is_verified)

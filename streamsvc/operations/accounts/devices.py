@@ -1,6 +1,7 @@
 """Removal of devices from an account: by their owner, or to make room for another device."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,7 +12,7 @@ from streamsvc.storage.database import db, lock_row
 
 
 def remove_devices(
-    account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **details
+    account_id: str, device_ids: list[str], now: datetime, event: str = "device_removed", **details: Any
 ) -> None:
     """Remove devices of the account, in the caller's transaction.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -60,7 +61,7 @@ def _list_invoice_lines(invoice_ids: list[str]) -> dict[str, list[dict]]:
     return lines
 
 
-def _encode_value(value):
+def _encode_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return format_utc(value)
     return value.isoformat() if isinstance(value, date) else value

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account, AuditEvent, Device, Job, Session
 from streamsvc.operations.outbox import audit
-from streamsvc.storage.database import db, fetch_all, lock_row
+from streamsvc.storage.database import db, fetch_all, lock_existing_row
 
 RETAINED_FOR_TAX = {
     "accounts",
@@ -56,7 +56,7 @@ OPERATOR_ONLY_DETAILS = ("address", "client")
 NOT_EXPORTED = {"pending_flows", "device_codes", "mailed_tokens"}
 
 
-def ownership_condition(table: sa.Table, account_id: str):
+def ownership_condition(table: sa.Table, account_id: str) -> sa.ColumnElement[bool] | None:
     """Return the condition under which a row of `table` belongs to the account; None if its rows belong to none."""
     if table.name == "accounts":
         return table.c.id == account_id
@@ -86,12 +86,12 @@ def export_personal_data(account_id: str, now: datetime) -> dict:
     return {"exported_at": now, "tables": tables}
 
 
-def erase_personal_data(account_id: str, email: str, now: datetime) -> None:
+def erase_personal_data(account_id: str, email: str | None, now: datetime) -> None:
     """Erase a closed account except for what tax law requires, in the caller's transaction.
 
-    `email` is the address that the account had; failed mails to it are deleted.
+    `email` is the address that the account had, None if it is unknown; failed mails to it are deleted.
     """
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     _anonymize_rows(account, now)
     failed_mails = (Job.kind == "mail.send", Job.failed_at.is_not(None), Job.payload["to"].as_string() == email)
     db.session.execute(sa.delete(Job).where(*failed_mails))

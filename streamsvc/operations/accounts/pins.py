@@ -10,7 +10,7 @@ from streamsvc.security import password_hashing, rate_limits
 from streamsvc.storage.database import db, execute_write
 
 
-def check_pin(profile: Profile, pin: str | None) -> None:
+def check_pin(profile: Profile | sa.Row, pin: str | None) -> None:
     """Check the PIN of a profile that has one. Raises PinRequired, PinInvalid, PinLocked.
 
     No transaction is open meanwhile. A wrong PIN is recorded in the audit log and committed.

@@ -4,7 +4,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from streamsvc.models.subscriptions import Invoice
+from streamsvc.models.subscriptions import Invoice, InvoiceLine
 from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoice_pdf import MARGIN, WIDTH, render_pdf
 from streamsvc.rules.money import format_decimal
@@ -56,7 +56,7 @@ def customer_lines(customer: dict, words: dict) -> list[str]:
     return lines
 
 
-def line_columns(invoice: Invoice, line) -> tuple[str, str, str]:
+def line_columns(invoice: Invoice, line: InvoiceLine) -> tuple[str, str, str]:
     """Return the description, the period, and the amount of a line."""
     period = f"{line.period_start} – {line.period_end}" if line.period_start else ""
     return line.description, period, format_invoice_amount(invoice, line.amount_minor)

@@ -5,12 +5,13 @@ Each exporter yields its text in pieces and reads 500 titles at a time, so memor
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc.models import Title, TitleRecord
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
-from streamsvc.rules.catalog.record import CatalogRecord, decode_stored_record
+from streamsvc.rules.catalog.record import CatalogRecord, Window, decode_stored_record
 from streamsvc.storage.database import fetch_all, format_utc
 
 EXPORT_BATCH_SIZE = 500
@@ -76,14 +77,14 @@ def _json_items(values: Iterable[dict]) -> Iterator[str]:
         yield ("," if number else "") + encode_json(_without_empty(value))
 
 
-def _without_empty(value):
+def _without_empty(value: Any) -> Any:
     """Return a JSON value without empty members."""
     if isinstance(value, dict):
         return {name: _without_empty(inner) for name, inner in value.items() if inner not in (None, [], {})}
     return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _roku_assets(title_id, record):
+def _roku_assets(title_id: str, record: CatalogRecord) -> Iterator[dict]:
     """Yield the asset of a title, then those of its episodes."""
     yield {
         "id": record.external_id,
@@ -125,7 +126,7 @@ def _roku_assets(title_id, record):
             }
 
 
-def _roku_texts(record, name):
+def _roku_texts(record: CatalogRecord, name: str) -> list[dict]:
     default = [{"value": getattr(record, name), "languages": ["en"]}] if getattr(record, name) else []
     return default + [
         {"value": getattr(localization, name), "languages": [tag]}
@@ -134,14 +135,14 @@ def _roku_texts(record, name):
     ]
 
 
-def _roku_rating(record):
+def _roku_rating(record: CatalogRecord) -> list[dict]:
     rating = record.rating
     if rating is None or rating.system not in ROKU_RATING_SOURCES:
         return []
     return [{"source": ROKU_RATING_SOURCES[rating.system], "value": rating.label}]
 
 
-def _roku_play_options(title_id, record):
+def _roku_play_options(title_id: str, record: CatalogRecord) -> list[dict]:
     """Return a play option per licence window; a title without windows has one for everywhere, always."""
     windows = [None] if record.windows is None else record.windows
     return [
@@ -156,7 +157,7 @@ def _roku_play_options(title_id, record):
     ]
 
 
-def _schema_org_title(title_id, record, public_url):
+def _schema_org_title(title_id: str, record: CatalogRecord, public_url: str) -> dict:
     url = f"{public_url}/titles/{title_id}"
     people = {
         role: [{"@type": "Person", "name": credit.name} for credit in record.credits if credit.role == role]
@@ -191,7 +192,7 @@ def _schema_org_title(title_id, record, public_url):
     }
 
 
-def _schema_org_name(record):
+def _schema_org_name(record: CatalogRecord) -> str | list[dict]:
     localized = [
         {"@language": tag, "@value": localization.title}
         for tag, localization in record.localizations.items()
@@ -200,7 +201,7 @@ def _schema_org_name(record):
     return [{"@language": "en", "@value": record.title}, *localized] if localized else record.title
 
 
-def _access_specification(window):
+def _access_specification(window: Window | None) -> dict:
     return {
         "@type": "ActionAccessSpecification",
         "category": "subscription",

@@ -5,7 +5,9 @@ fail, the owner can sign in on a known device. All other attempts are counted by
 that the address fails on, and by identifier; an identifier counts the same whether or not it has an account.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import current_app
 
@@ -17,6 +19,7 @@ from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.settings import Settings
 from streamsvc.storage.database import db
 
 SPRAY_LIMIT = limits.SPRAYED_ADDRESS
@@ -41,7 +44,7 @@ class SignInAttempt:
     address_has_failures: bool = False
     """Whether an attempt from the same address failed within the hour."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.is_enabled = current_app.extensions["settings"].login_throttle
         self.network = self.facts.network
 
@@ -68,7 +71,7 @@ class SignInAttempt:
         return limits.SIGN_IN_ACCOUNT, self.identifier
 
     @property
-    def first_try_limit(self) -> rate_limits.Limit:
+    def first_try_limit(self) -> tuple[limits.RateLimit, str]:
         """Counts the pair of address and identifier once an hour, to count the identifiers that an address tries."""
         return limits.SPRAYED_IDENTIFIER, f"{self.network} {self.identifier}"
 
@@ -102,7 +105,7 @@ class SignInAttempt:
                 raise TooManyAttempts(retry_after_s, challenge=True)
         return self.challenge_solved
 
-    def _is_challenge_solved(self, settings) -> bool:
+    def _is_challenge_solved(self, settings: Settings) -> bool:
         """Ask the challenge service. While it is unavailable, no challenge counts as solved."""
         if not self.challenge_token:
             return False
@@ -143,7 +146,10 @@ class SignInAttempt:
         """Clear the attempt's own limit and refund its hits on the limits of the address."""
         self._refund_hits(rate_limits.Counters.clear)
 
-    def _refund_hits(self, release_own_limit) -> None:
+    def _refund_hits(
+        self,
+        release_own_limit: Callable[[rate_limits.Counters, rate_limits.RateLimit | rate_limits.Backoff, str], None],
+    ) -> None:
         """Refund the hits of this attempt; `release_own_limit` is `Counters.refund` or `Counters.clear`."""
         if not self.is_enabled:
             return
@@ -155,7 +161,7 @@ class SignInAttempt:
                     counters.clear(*self.first_try_limit)
             release_own_limit(counters, *self.own_limit)
 
-    def record_failure(self, account_id: str | None = None, **details) -> None:
+    def record_failure(self, account_id: str | None = None, **details: Any) -> None:
         """Record the failed attempt, and any limits that it exhausted, in the audit log. Commits."""
         audit.record_event("authn_login_fail", account_id, actor="anonymous", **details)
         if self.exhausted_limits:

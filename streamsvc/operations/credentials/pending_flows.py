@@ -1,6 +1,7 @@
 """Starts two-step flows and finds them again for the client that started them: see models/pending_flows.py."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from streamsvc.storage.database import db, fetch_one
 
 
 def start_flow(
-    kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data
+    kind: str, secret: str, now: datetime, session_id: str | None = None, binding: str | None = None, **data: Any
 ) -> None:
     """Start a flow that only the session `session_id` or the holder of `binding` can complete.
 

@@ -5,6 +5,7 @@ Each code is accepted once: a guarded UPDATE consumes it, so that of concurrent 
 
 import logging
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
@@ -21,13 +22,13 @@ from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.rules.sign_in.totp import find_matching_step, generate_recovery_codes, recovery_code_key, totp_uri
 from streamsvc.security import encryption, rate_limits
-from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
+from streamsvc.storage.database import db, execute_write, fetch_one, lock_existing_row, lock_row
 
 MAIL_METHODS = ("email_code",)
 log = logging.getLogger("streamsvc.security")
 
 
-def require_second_factor(verified, body: dict, facts: RequestFacts, now: datetime) -> str | None:
+def require_second_factor(verified: Any, body: dict, facts: RequestFacts, now: datetime) -> str | None:
     """Require the second factor of an account whose password is verified (a VerifiedPassword).
 
     An account with an authenticator needs its code unless the device is trusted. Without one, a breached password needs
@@ -145,7 +146,7 @@ def complete_totp_enrollment(account_id: str, code: str, now: datetime) -> list[
     if secret_encrypted is None:
         raise WrongCode("code")
     rate_limits.clear(limits.SECOND_FACTOR, account_id)
-    account, factor = lock_row(Account, account_id), db.session.get(TotpFactor, account_id)
+    account, factor = lock_existing_row(Account, account_id), db.session.get(TotpFactor, account_id)
     if factor is None or factor.confirmed_at or factor.secret_encrypted != secret_encrypted:  # restarted concurrently
         raise WrongCode("code")
     factor.confirmed_at = now
@@ -181,7 +182,9 @@ def delete_totp(account_id: str, now: datetime) -> None:
     trusted_devices.revoke_device_trust(account_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.account_id == account_id))
     audit.record_event("authn_factor_removed", account_id, factor="totp")
-    mail.enqueue_mail("factor_removed", db.session.get(Account, account_id).email, now, factor="The authenticator app")
+    mail.enqueue_mail(
+        "factor_removed", db.session.get_one(Account, account_id).email, now, factor="The authenticator app"
+    )
 
 
 def totp_view(account_id: str) -> dict:

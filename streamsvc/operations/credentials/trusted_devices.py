@@ -87,7 +87,7 @@ def list_trust_expirations(device_ids: list[str], now: datetime) -> dict[str, da
     return {device_id: given_at + trust_period() for device_id, given_at in db.session.execute(trusts)}
 
 
-def revoke_device_trust(account_id: str, *conditions) -> None:
+def revoke_device_trust(account_id: str, *conditions: sa.ColumnElement[bool]) -> None:
     """Require the second factor again on the account's devices that meet the conditions.
 
     In the caller's transaction.

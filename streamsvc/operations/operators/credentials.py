@@ -15,7 +15,7 @@ from streamsvc.rules.refusals.accounts import TokenInvalid, WrongCode, WrongPass
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.rules.sign_in.totp import generate_recovery_codes, generate_totp_secret, recovery_code_key, totp_uri
 from streamsvc.security import encryption, password_hashing, rate_limits
-from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
+from streamsvc.storage.database import db, execute_write, fetch_existing, fetch_one, lock_existing_row
 
 ISSUER = "streamsvc-operators"
 
@@ -39,13 +39,13 @@ def get_invited_operator(token: str, now: datetime) -> sa.Row:
 
 
 def find_operator_row(operator_id: str) -> sa.Row:
-    """Find the operator's columns, read without starting a transaction."""
-    return fetch_one(sa.select(*OperatorAccount.__table__.c).where(OperatorAccount.id == operator_id))
+    """Load the operator's columns, read without starting a transaction."""
+    return fetch_existing(sa.select(*OperatorAccount.__table__.c).where(OperatorAccount.id == operator_id))
 
 
 def start_operator_totp(operator_id: str) -> dict:
     """Add an authenticator that has no effect until a code confirms it: {secret, otpauth_uri}."""
-    operator, secret = lock_row(OperatorAccount, operator_id), generate_totp_secret()
+    operator, secret = lock_existing_row(OperatorAccount, operator_id), generate_totp_secret()
     operator.totp_pending_encrypted = encryption.encrypt(secret)
     return {"secret": secret, "otpauth_uri": totp_uri(secret, operator.email, ISSUER)}
 
@@ -66,11 +66,11 @@ def enroll_operator(token: str, operator_row: sa.Row, new_hash: str, step: int, 
     """
     if MailedToken.consume(INVITATION_KIND, hash_token(token), now) is None:
         raise TokenInvalid
-    operator = lock_row(OperatorAccount, operator_row.id)
+    operator = lock_existing_row(OperatorAccount, operator_row.id)
     operator.password_hash = new_hash
     codes = _activate_pending_totp(operator, operator_row, step)
     OperatorSession.revoke_all(operator.id, now)
-    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, attempt_identifier(operator.email_key))
+    rate_limits.clear_in_transaction(limits.SIGN_IN_ACCOUNT, attempt_identifier(operator_row.email_key))
     rate_limits.clear_in_transaction(limits.SECOND_FACTOR, operator.id)
     audit.record_event("operator_enrolled", actor=operator.id)
     mail.enqueue_mail("operator_notice", operator.email, now, what="A password and an authenticator app were set")
@@ -82,7 +82,7 @@ def replace_operator_totp(operator_row: sa.Row, step: int, kept_session_id: str,
 
     Raises WrongCode if the pending authenticator was replaced concurrently.
     """
-    operator = lock_row(OperatorAccount, operator_row.id)
+    operator = lock_existing_row(OperatorAccount, operator_row.id)
     codes = _activate_pending_totp(operator, operator_row, step)
     OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_factor_added", actor=operator.id, factor="totp")
@@ -101,7 +101,7 @@ def _activate_pending_totp(operator: OperatorAccount, operator_row: sa.Row, step
 
 def renew_operator_recovery_codes(operator_id: str, now: datetime) -> list[str]:
     """Replace the recovery codes and notify the operator by mail, since each of them replaces the authenticator."""
-    operator = lock_row(OperatorAccount, operator_id)
+    operator = lock_existing_row(OperatorAccount, operator_id)
     mail.enqueue_mail("operator_notice", operator.email, now, what="Your recovery codes were replaced")
     return replace_operator_recovery_codes(operator_id)
 
@@ -130,7 +130,7 @@ def check_operator_password_change(operator: sa.Row, current_password: str, new_
 
 def set_operator_password(operator_id: str, new_hash: str, kept_session_id: str, now: datetime) -> None:
     """Set the password and end every other session, in the caller's transaction."""
-    operator = lock_row(OperatorAccount, operator_id)
+    operator = lock_existing_row(OperatorAccount, operator_id)
     operator.password_hash = new_hash
     OperatorSession.revoke_all(operator.id, now, OperatorSession.id != kept_session_id)
     audit.record_event("authn_password_change", actor=operator.id)

@@ -12,7 +12,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row, lock_row
 
 LIFETIME_NAME = "impersonation"
 
@@ -65,9 +65,9 @@ def revoke_impersonations(operator_id: str, now: datetime) -> None:
 def _lock_active_operator(operator: Operator) -> None:
     """Lock the operator or API key, so that disabling it concurrently ends the new session too. Raises NotSignedIn."""
     if operator.session:
-        account = lock_row(OperatorAccount, operator.id)
+        account = lock_existing_row(OperatorAccount, operator.id)
         is_active = account.status == "active" and account.role == operator.session.role
     else:
-        is_active = lock_row(ApiKey, operator.id).revoked_at is None
+        is_active = lock_existing_row(ApiKey, operator.id).revoked_at is None
     if not is_active:
         raise NotSignedIn(presented=True)

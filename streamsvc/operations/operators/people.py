@@ -27,9 +27,10 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
     In the caller's transaction. The invitation is mailed, unless the caller passes on `token` itself. Raises
     EmailTaken.
     """
+    operator_id, address = new_id("opr"), canonical_email(email)
     row = {
-        "id": new_id("opr"),
-        "email": canonical_email(email),
+        "id": operator_id,
+        "email": address,
         "email_key": email_key(email),
         "name": name,
         "role": role,
@@ -40,9 +41,9 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
     statement = insert(OperatorAccount).values(row).on_conflict_do_nothing(index_elements=["email_key"])
     if db.session.execute(statement.returning(OperatorAccount.id)).first() is None:
         raise EmailTaken(detail="There is already an operator with this email address.")
-    _create_invitation(row["id"], row["email"], now, token)
-    audit.record_event("operator_invited", operator=row["id"], role=role)
-    return row["id"]
+    _create_invitation(operator_id, address, now, token)
+    audit.record_event("operator_invited", operator=operator_id, role=role)
+    return operator_id
 
 
 def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorAccount:

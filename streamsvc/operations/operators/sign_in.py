@@ -19,7 +19,7 @@ from streamsvc.rules.refusals.accounts import InvalidCredentials, SecondFactorIn
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.storage.database import db, fetch_one, lock_row
+from streamsvc.storage.database import db, fetch_one, lock_existing_row
 
 SECOND_FACTOR_METHODS = ("totp", "recovery_code")
 USUAL_NETWORK_PERIOD = timedelta(days=90)
@@ -97,7 +97,7 @@ def create_operator_session(
     A sign-in from a new network is notified by mail. Raises InvalidCredentials if the credentials have changed since
     they were verified.
     """
-    operator = lock_row(OperatorAccount, verified.operator.id)
+    operator = lock_existing_row(OperatorAccount, verified.operator.id)
     expected = (verified.operator.password_hash, verified.operator.totp_encrypted, "active")
     if (operator.password_hash, operator.totp_encrypted, operator.status) != expected:
         raise InvalidCredentials

@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from types import SimpleNamespace
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,7 +20,7 @@ from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox.audited_changes import OPERATOR_CALL
 from streamsvc.rules.rate_limits import AUTHZ_FAILURE
 from streamsvc.security import rate_limits
-from streamsvc.security.audit_context import get_audit_actor, get_audit_context
+from streamsvc.security.audit_context import get_audit_actor, get_audit_context, require_audit_context
 from streamsvc.security.authentication import Viewer, authz_failed
 from streamsvc.security.operators import Operator
 from streamsvc.storage.database import SAFE_METHODS, DatabaseSession, db, fetch_all, format_utc, write_transaction
@@ -29,7 +30,7 @@ GENESIS = "0" * 64
 PAGE_SIZE = 1_000
 
 
-def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details) -> None:
+def record_event(action: str, account_id: str | None = None, actor: str | None = None, **details: Any) -> None:
     """Record an event in this transaction. The details must not contain secrets or passwords.
 
     `object` in the details, {type, id}, is what the event can be found by. The actor defaults to the account's owner,
@@ -46,7 +47,7 @@ def _record_denial(principal: Viewer | Operator, reason: str) -> None:
 
     Only the first with the same actor, endpoint and reason within an hour is recorded.
     """
-    context = get_audit_context()
+    context = require_audit_context()
     owner = None if isinstance(principal, Operator) else principal.account_id
     actor = principal.id if isinstance(principal, Operator) else principal.row.impersonated_by or owner
     limit = AUTHZ_FAILURE, f"{actor} {context.endpoint} {reason}"
@@ -70,7 +71,7 @@ def hash_details(details: dict) -> str:
     return hashlib.sha256(json.dumps(details, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def hash_event(previous: str, seq: int, row) -> str:
+def hash_event(previous: str, seq: int, row: Any) -> str:
     """Return the hash of an event's columns, which covers the previous row's hash."""
     values = [previous, seq, format_utc(row.at), row.action, row.account_id, row.actor, row.details_digest]
     values += [row.object_type, row.object_id] if row.object_type else []  # rows from before they existed have none
@@ -95,7 +96,7 @@ def find_first_break() -> int | None:
 
 
 @event.listens_for(DatabaseSession, "before_commit")
-def _write_events(session) -> None:
+def _write_events(session: DatabaseSession) -> None:
     _record_operator_call(session)
     _add_change(session.info.get("audit", []))
     if events := session.info.pop("audit", []):
@@ -120,7 +121,7 @@ def _append_events(transaction: DatabaseSession | sa.Connection, events: list[di
     transaction.execute(sa.insert(AuditEvent.__table__), rows)
 
 
-def _record_operator_call(session) -> None:
+def _record_operator_call(session: DatabaseSession) -> None:
     """Record an operator's unsafe request that recorded no event of its own and was not rolled back, once a request."""
     context = get_audit_context()
     if context is None or context.actor is None or context.method in SAFE_METHODS or context.is_call_recorded:
@@ -144,7 +145,7 @@ def _add_change(events: list[dict]) -> None:
 
 
 @event.listens_for(DatabaseSession, "after_soft_rollback")
-def _discard_events(session, previous_transaction) -> None:
+def _discard_events(session: DatabaseSession, previous_transaction: object) -> None:
     session.info.pop("audit", None)
     if context := get_audit_context():
         context.is_call_recorded = True

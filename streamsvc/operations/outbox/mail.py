@@ -9,6 +9,7 @@ import secrets
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flask import current_app
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -35,7 +36,7 @@ PAGE_BY_KIND = {
 CODE_DIGITS = 8
 
 
-def enqueue_mail(kind: str, to: str, now: datetime, **context) -> None:
+def enqueue_mail(kind: str, to: str, now: datetime, **context: Any) -> None:
     """Enqueue a mail of `kind`, the name of its template. `context` is stored with the job and must hold no secret."""
     jobs.enqueue_job("mail.send", {"kind": kind, "to": to, "facts": context}, now)
 
@@ -47,7 +48,7 @@ def enqueue_token_mail(
     now: datetime,
     expires_at: datetime | None = None,
     revoke_previous: bool = True,
-    **data,
+    **data: Any,
 ) -> None:
     """Enqueue a mail with a new single-use token, which expires at `expires_at` or after its kind's lifetime.
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from streamsvc.worker import jobs
 DELIVERY_JOB = "webhook.deliver"
 
 
-def publish_event(kind: str, account_id: str | None, now: datetime, **data) -> None:
+def publish_event(kind: str, account_id: str | None, now: datetime, **data: Any) -> None:
     """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's transaction."""
     event_id = new_id("evt")
     event = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
@@ -74,15 +75,15 @@ def rotate_secret(endpoint: WebhookEndpoint, secret: str, now: datetime) -> None
 @jobs.job_handler(DELIVERY_JOB)
 def send_delivery(payload: dict, now: datetime) -> None:
     """Send one delivery, outside any transaction, and record the outcome."""
-    delivery = db.session.get(WebhookDelivery, payload["delivery_id"])
-    endpoint = db.session.get(WebhookEndpoint, delivery.endpoint_id)
-    event = db.session.get(WebhookEvent, delivery.event_id)
+    delivery = db.session.get_one(WebhookDelivery, payload["delivery_id"])
+    endpoint = db.session.get_one(WebhookEndpoint, delivery.endpoint_id)
+    event = db.session.get_one(WebhookEvent, delivery.event_id)
     if delivery.status != "pending" or endpoint.removed_at or endpoint.disabled_at:
         return
     url, (body, headers) = endpoint.url, build_delivery(endpoint, event, now)
     db.session.commit()
     response = gateway.post_webhook(url, body, headers)
-    complete_delivery(db.session.get(WebhookDelivery, payload["delivery_id"]), response, now)
+    complete_delivery(db.session.get_one(WebhookDelivery, payload["delivery_id"]), response, now)
 
 
 def build_delivery(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime) -> tuple[bytes, dict[str, str]]:
@@ -97,7 +98,7 @@ def build_delivery(endpoint: WebhookEndpoint, event: WebhookEvent, now: datetime
     }
     body = json.dumps(payload, separators=(",", ":")).encode()
     keys = [encryption.decrypt(endpoint.secret_encrypted)]
-    if endpoint.old_secret_encrypted and endpoint.old_secret_until > now:
+    if endpoint.old_secret_encrypted and endpoint.old_secret_until and endpoint.old_secret_until > now:
         keys.append(encryption.decrypt(endpoint.old_secret_encrypted))
     timestamp = int(clock.wall_time().timestamp())
     return body, {
@@ -117,7 +118,7 @@ def complete_delivery(delivery: WebhookDelivery, response: gateway.WebhookRespon
         delivery.status, delivery.delivered_at = "delivered", now
         return
     if response.status == rules.GONE:
-        db.session.get(WebhookEndpoint, delivery.endpoint_id).disabled_at = now
+        db.session.get_one(WebhookEndpoint, delivery.endpoint_id).disabled_at = now
         delivery.status = "failed"
         return
     delivery.next_at = rules.next_attempt_at(delivery.attempts, now, response.retry_after_s)

@@ -1,5 +1,6 @@
 """Explains why an account can or cannot play a title: runs every check of a playback without starting one."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -59,17 +60,17 @@ def explain_playback(body: dict, now: datetime) -> dict:
     results = [
         AccessCheck("account", account.account_status == "active", NotSignedIn.code),
         AccessCheck("in_catalogue", is_playable, NotFound.code),
-        *(access_checks(playable.facts, viewer, at) if is_playable else ()),
+        *(access_checks(playable.facts, viewer, at) if playable and is_playable else ()),
         *_limit_checks(account_id, body["device_id"], entitlements, at),
     ]
     failed = next((check for check in results if not check.passed), None)
     return {
         "allowed": failed is None,
-        "code": failed and failed.code,
+        "code": failed.code if failed else None,
         "facts": {
             "at": at,
             "country": viewer.country,
-            "profile_id": profile and profile.id,
+            "profile_id": profile.id if profile else None,
             "max_age": viewer.max_age,
             "subscription_status": account.status,
             "plan": viewer.plan,
@@ -78,7 +79,7 @@ def explain_playback(body: dict, now: datetime) -> dict:
     }
 
 
-def _get_profile(account_id, profile_id):
+def _get_profile(account_id: str, profile_id: str | None) -> sa.Row | None:
     """Return the requested profile, else the account's first, or None if it has none. Raises NotFound."""
     profiles = fetch_all(PROFILES_OF_ACCOUNT, {"account_id": account_id})
     if profile_id is None:
@@ -88,7 +89,7 @@ def _get_profile(account_id, profile_id):
     return requested
 
 
-def _limit_checks(account_id, device_id, entitlements, at):
+def _limit_checks(account_id: str, device_id: str | None, entitlements: dict, at: datetime) -> Iterator[AccessCheck]:
     """Yield whether the plan allows another stream, and the device if one is named."""
     if not entitlements["active"]:
         return

@@ -1,5 +1,8 @@
 """The home page: rows in the operator's order, filled from what the profile watches and from the catalogue."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
 
@@ -102,10 +105,10 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
     return rows
 
 
-def _flat_item_view(item_view):
+def _flat_item_view(item_view: Callable[..., dict]) -> Callable[..., msgspec.Raw]:
     """Return an item view with the members of the title's card at its top level, as in all other rows."""
 
-    def flat_view(row, card):
+    def flat_view(row: Any, card: Any) -> msgspec.Raw:
         item = item_view(row, card)
         return msgspec.Raw(merge_json_objects(bytes(item.pop("title")).decode(), encode_json(item)).encode())
 
@@ -132,7 +135,7 @@ def home_json(personal_rows: dict[str, tuple[str, list[str]]], audience: Audienc
     return json_page(rows, None)
 
 
-def _catalog_row(row, audience, snapshot):
+def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tuple[str, list[str]]:
     """Return the default title and the items of a row that the catalogue fills."""
     if row.kind == "collection":
         collection = collections.get_collection(row.code)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ class _Detail(msgspec.Struct):
 class Playable:
     """A row of FILM_BY_ID or EPISODE_BY_ID."""
 
-    row: tuple
+    row: Any
 
     @property
     def is_series(self) -> bool:
@@ -59,7 +60,7 @@ def find_playable(item_id: str, profile_id: str | None = None) -> Playable | Non
     row = (EPISODE_BY_ID if item_id.startswith(EPISODE_PREFIX) else FILM_BY_ID).one(
         item_id=item_id, profile_id=profile_id
     )
-    return row and Playable(row)
+    return Playable(row) if row else None
 
 
 _TITLE_COLUMNS = (
@@ -72,10 +73,11 @@ _TITLE_COLUMNS = (
     Title.plan_limited,
 )
 _PROGRESS_COLUMNS = (Progress.position_s, Progress.duration_s, Progress.watched_at, Progress.restarted_at)
-_ITEM_ID, _PROFILE_ID = sa.bindparam("item_id"), sa.bindparam("profile_id", type_=sa.String)
+_ITEM_ID: sa.BindParameter[str] = sa.bindparam("item_id")
+_PROFILE_ID = sa.bindparam("profile_id", type_=sa.String)
 
 
-def _with_progress(select) -> CompiledStatement:
+def _with_progress(select: sa.Select) -> CompiledStatement:
     of_profile = sa.and_(Progress.item_id == _ITEM_ID, Progress.profile_id == _PROFILE_ID)
     return CompiledStatement(select.add_columns(*_PROGRESS_COLUMNS).outerjoin(Progress, of_profile))
 

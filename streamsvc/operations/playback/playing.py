@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -28,14 +29,14 @@ def start_playback(viewer: Viewer, reported_country: str | None, body: dict, now
     Raises the first refusal, in the order that the API documents.
     """
     facts, device_id = viewer_facts(viewer, reported_country), _get_device_id(viewer, body["device_id"])
-    playable = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
-    _require_playable(playable, facts, now)
+    found = items.find_playable(body["item_id"], viewer.profile.profile_id if viewer.profile else None)
+    playable = _require_playable(found, facts, now)
     if playable.is_series:
         raise Invalid(errors={"item_id": ["Must be the id of a film or an episode, not of a series."]})
     entitlements = viewer.entitlements
     request = streams.StreamRequest(
         account_id=viewer.account_id,
-        profile_id=viewer.profile.profile_id,
+        profile_id=viewer.row.selected_profile_id,
         session_id=viewer.row.session_id,
         device_id=device_id,
         title_id=playable.row.title_id,
@@ -57,15 +58,23 @@ def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
     return device_id
 
 
-def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> None:
-    """Raise NotFound or the access refusal if the item may not be played."""
+def _require_playable(playable: Playable | None, facts: ViewerFacts, now: datetime) -> Playable:
+    """Return the item. Raises NotFound, or the access refusal if it may not be played."""
     if playable is None:
         raise NotFound
     if reason := decide_access(playable.facts, facts, now).reason:
         raise stream_rules.access_refusal(reason)
+    return playable
 
 
-def _playback_view(stream_id, current, request, limits, playable, now) -> dict:
+def _playback_view(
+    stream_id: str,
+    current: int,
+    request: streams.StreamRequest,
+    limits: streams.StreamLimits,
+    playable: Playable,
+    now: datetime,
+) -> dict:
     manifests = manifest_views(playable)
     row = playable.row
     return {
@@ -92,7 +101,7 @@ def manifest_views(playable: Playable) -> list[dict]:
     ]
 
 
-def issue_playback_token(stream_id: str, stream, manifests: list[dict], now: datetime) -> dict:
+def issue_playback_token(stream_id: str, stream: Any, manifests: list[dict], now: datetime) -> dict:
     """Return a new playback token for a stream (a StreamRequest or a row): {token, expires_at}."""
     expires_at = now + stream_rules.STREAM_TTL
     paths = tuple(dict.fromkeys(allowed_path(manifest["url"]) for manifest in manifests))
@@ -136,6 +145,7 @@ def record_heartbeat(viewer: Viewer, reported_country: str | None, stream_id: st
     }
     if report["state"] in stream_rules.FINAL_STATES:
         return response | {"current": stream.current - 1}
+    assert playable is not None, "a stream of a removed title was ended above"
     return response | {
         "grant": issue_playback_token(stream_id, stream, manifest_views(playable), now),
         "current": stream.current,
@@ -157,7 +167,7 @@ def _denial_reason(
     return decide_access(playable.facts, facts, now).reason
 
 
-def _find_stream_profile(viewer: Viewer, stream: sa.Row):
+def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
     """Return the profile that started a stream; None if it no longer exists."""
     return next((profile for profile in viewer.profiles if profile.profile_id == stream.profile_id), None)
 
@@ -174,11 +184,11 @@ def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
         added_s=stream_rules.watched_seconds(stream.state, stream.seen_at, now),
     )
     if not extended:
-        stream = streams.find_stream(stream.account_id, stream.id, now)
-        raise StreamEnded(reason=streams.stream_end_reason(stream, now))
+        ended = streams.find_stream(stream.account_id, stream.id, now)
+        raise StreamEnded(reason=streams.stream_end_reason(ended or stream, now))
 
 
-def _heartbeat_statement(**final_values) -> CompiledStatement:
+def _heartbeat_statement(**final_values: Any) -> CompiledStatement:
     """Build the guarded update of a heartbeat, which leaves an ended or expired stream unchanged."""
     is_live = Stream.ended_at.is_(None), Stream.expires_at > streams.NOW
     statement = sa.update(Stream).where(Stream.id == sa.bindparam("stream_id"), *is_live)
@@ -209,7 +219,7 @@ def stop_stream(viewer: Viewer, stream_id: str, now: datetime) -> None:
 
 def stop_other_streams(viewer: Viewer, except_id: str | None, now: datetime) -> None:
     """End all streams of the viewer's account except `except_id`. Raises NotFound if that one is not live."""
-    excepted = except_id and streams.find_stream(viewer.account_id, except_id, now)
+    excepted = streams.find_stream(viewer.account_id, except_id, now) if except_id else None
     if except_id and (excepted is None or streams.stream_end_reason(excepted, now)):
         raise NotFound
     streams.end_streams(

@@ -1,6 +1,7 @@
 """A profile's history, watchlist and ratings, and their state for a list of items."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import execute_write, fetch_all, insert
 
 
-def get_visible_title_id(profile, title_id: str) -> str:
+def get_visible_title_id(profile: Any, title_id: str) -> str:
     """Return the id of a title that the profile's age limit allows. Raises NotFound, also for an episode."""
     playable = items.find_playable(title_id)
     if playable is None or playable.row.season is not None or not is_age_allowed(playable.row.min_age, profile.max_age):
@@ -63,7 +64,7 @@ def clear_rating(profile_id: str, title_id: str) -> None:
 def list_item_states(profile_id: str, ids: list[str]) -> list[dict]:
     """Return progress, watchlist membership and rating of each item, in order; empty values for unknown ids."""
 
-    def rows_by_id(model, key, *columns):
+    def rows_by_id(model: Any, key: Any, *columns: Any) -> dict[str, sa.Row]:
         select = sa.select(key, *columns).where(model.profile_id == profile_id, key.in_(ids))
         return {row[0]: row for row in fetch_all(select)}
 

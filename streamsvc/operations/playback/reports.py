@@ -1,6 +1,7 @@
 """Progress reports: one at a time, or a batch from a device that was offline."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from streamsvc.rules.playback.access import is_age_allowed
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
-def record_progress(profile, item_id: str, report: dict, now: datetime) -> dict:
+def record_progress(profile: Any, item_id: str, report: dict, now: datetime) -> dict:
     """Merge a report (a loaded ProgressIn) into the profile's progress; return the resulting progress.
 
     Raises NotFound if the profile's age limit hides the item, Invalid for a whole series.
@@ -20,7 +21,7 @@ def record_progress(profile, item_id: str, report: dict, now: datetime) -> dict:
     return _merge_report(profile, _require_trackable(profile, items.find_playable(item_id)), report, now)[0]
 
 
-def record_progress_batch(profile, reports: list[dict], now: datetime) -> list[dict]:
+def record_progress_batch(profile: Any, reports: list[dict], now: datetime) -> list[dict]:
     """Merge reports (loaded ProgressReportIns), in any order; return the outcome of each, in the order given."""
     playables, outcomes = {}, []
     for report in reports:
@@ -35,7 +36,7 @@ def record_progress_batch(profile, reports: list[dict], now: datetime) -> list[d
     return outcomes
 
 
-def _require_trackable(profile, playable: Playable | None) -> Playable:
+def _require_trackable(profile: Any, playable: Playable | None) -> Playable:
     """Return the item if the profile may report its progress. Raises NotFound, Invalid."""
     if playable is None or not is_age_allowed(playable.row.min_age, profile.max_age):
         raise NotFound
@@ -44,7 +45,7 @@ def _require_trackable(profile, playable: Playable | None) -> Playable:
     return playable
 
 
-def _merge_report(profile, playable, report, now):
+def _merge_report(profile: Any, playable: Playable, report: dict, now: datetime) -> tuple[dict, bool]:
     """Return the resulting progress, and whether this report determines it."""
     normalized = progress.normalize_report(
         playable.item,

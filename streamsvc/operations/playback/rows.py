@@ -4,7 +4,9 @@ They exclude titles that the profile may not see, by the same condition as the c
 keeps titles that are no longer licensed, since they have been watched all the same.
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -16,10 +18,10 @@ from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback.reports import progress_view
 from streamsvc.rules.playback.progress import INACTIVE_AFTER, STARTED_AFTER_S, STARTED_AFTER_SHARE
-from streamsvc.storage.database import UtcTime, fetch_all, fetch_one
+from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
-PROFILE_ID = sa.bindparam("profile_id")
-LIMIT = sa.bindparam("limit")
+PROFILE_ID: sa.BindParameter[str] = sa.bindparam("profile_id")
+LIMIT: sa.BindParameter[int] = sa.bindparam("limit")
 AFTER_AT, AFTER_ID = sa.bindparam("after_at", type_=UtcTime), sa.bindparam("after_id", type_=sa.String)
 SINCE = sa.bindparam("since", type_=UtcTime)
 EPISODE_COLUMNS = (
@@ -33,7 +35,7 @@ COUNT_KEY = "count"
 PROGRESS_COLUMNS = tuple(column for column in Progress.__table__.c if column.name not in ("season", "episode"))
 
 
-def finished_condition(progress):
+def finished_condition(progress: Any) -> sa.ColumnElement[bool]:
     """rules/playback/progress.py:is_finished in SQL."""
     return sa.and_(
         progress.watched_at.is_not(None),
@@ -41,14 +43,14 @@ def finished_condition(progress):
     )
 
 
-def started_condition(progress):
+def started_condition(progress: Any) -> sa.ColumnElement[bool]:
     """rules/playback/progress.py:is_started in SQL."""
     return sa.or_(
         progress.position_s >= STARTED_AFTER_S, progress.position_s >= progress.duration_s * STARTED_AFTER_SHARE
     )
 
 
-def in_progress_condition(progress):
+def in_progress_condition(progress: Any) -> sa.ColumnElement[bool]:
     """Started, not finished, and not hidden since the latest report."""
     return sa.and_(
         started_condition(progress),
@@ -57,7 +59,7 @@ def in_progress_condition(progress):
     )
 
 
-def _page_statements(select, at, id_):
+def _page_statements(select: sa.Select, at: Any, id_: Any) -> dict[bool | str, sa.Select]:
     """Return the statements without a cursor (key False), with a cursor (True) and of the count (COUNT_KEY)."""
     position, bound = sa.tuple_(at, id_), sa.tuple_(AFTER_AT, AFTER_ID)
     ordered = select.order_by(at.desc(), id_.desc()).limit(LIMIT)
@@ -112,17 +114,16 @@ HISTORY = _page_statements(
 )
 
 
-def _next_up_statements():
+def _next_up_statements() -> dict[bool | str, sa.Select]:
     """Select, per series, the first unwatched episode after the one watched last; specials are ignored."""
-    of_title = {"partition_by": Progress.title_id}
-    latest_first = [Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc()]
+    latest_first = (Progress.watched_at.desc(), Progress.season.desc(), Progress.episode.desc())
     watched = (
         sa.select(
             Progress.title_id,
             Progress.season,
             Progress.episode,
             Progress.watched_at,
-            sa.func.row_number().over(order_by=latest_first, **of_title).label("position"),
+            sa.func.row_number().over(partition_by=Progress.title_id, order_by=latest_first).label("position"),
         )
         .where(Progress.profile_id == PROFILE_ID, Progress.watched_at.is_not(None), Progress.season > 0)
         .subquery()
@@ -190,7 +191,13 @@ WATCHLIST = _page_statements(
 
 
 def profile_row_json(
-    statements: dict, name: str, profile_id: str, audience: Audience, query: dict, now: datetime, item_view
+    statements: dict,
+    name: str,
+    profile_id: str,
+    audience: Audience,
+    query: dict,
+    now: datetime,
+    item_view: Callable[..., object],
 ) -> bytes:
     """Return a page of one of the rows above as JSON; `item_view(row, card)` returns an item. Raises Invalid."""
     scope = f"{name}:{profile_id}"
@@ -211,26 +218,26 @@ def profile_row_json(
     )
     page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
     if query.get("include_total"):
-        page["total"] = fetch_one(statements[COUNT_KEY], parameters)[0]
+        page["total"] = fetch_existing(statements[COUNT_KEY], parameters)[0]
     return msgspec.json.encode(page)
 
 
-def watched_item_view(row: sa.Row, card) -> dict:
+def watched_item_view(row: sa.Row, card: object) -> dict:
     """Return an item of "Continue watching" or of the history."""
     return {"item_id": row.item_id, "title": card, "episode": _episode_view(row), "progress": progress_view(row)}
 
 
-def next_item_view(row: sa.Row, card) -> dict:
+def next_item_view(row: sa.Row, card: object) -> dict:
     """Return an item of "Next up"."""
     return {"item_id": row.episode_id, "title": card, "episode": _episode_view(row), "progress": None}
 
 
-def watchlist_item_view(row: sa.Row, card) -> dict:
+def watchlist_item_view(row: sa.Row, card: object) -> dict:
     """Return an item of the watchlist."""
     return {"item_id": row.sorted_id, "title": card, "added_at": row.added_at}
 
 
-def _episode_view(row) -> dict | None:
+def _episode_view(row: Any) -> dict | None:
     if row.episode_id is None:
         return None
     return {

@@ -6,6 +6,7 @@ advisory lock; not under the account's row lock, which billing may hold. What on
 a slot first or admitting a device, runs in a transaction under the same lock.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -21,11 +22,11 @@ from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import UtcTime, db, execute_write, fetch_all, insert, new_id
+from streamsvc.storage.database import UtcTime, db, execute_in_session, execute_write, fetch_all, insert, new_id
 
 NOW = sa.bindparam("now", type_=UtcTime)
 SINCE = sa.bindparam("since", type_=UtcTime)
-ACCOUNT_ID = sa.bindparam("account_id")
+ACCOUNT_ID: sa.BindParameter[str] = sa.bindparam("account_id")
 SESSION_IS_LIVE = sa.exists().where(Session.id == Stream.session_id, Session.ended_at.is_(None))
 IS_LIVE = sa.and_(Stream.ended_at.is_(None), Stream.expires_at > NOW, SESSION_IS_LIVE)
 LIVE_COUNT = (
@@ -174,7 +175,7 @@ def _lock_claims(account_id: str) -> None:
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
-def _admit_device(request: StreamRequest, limits: StreamLimits, live: list[sa.Row], now: datetime) -> None:
+def _admit_device(request: StreamRequest, limits: StreamLimits, live: Sequence[sa.Row], now: datetime) -> None:
     """Record that the device plays, evicting others if the limits allow it.
 
     Raises DeviceLimit if it exceeds the limit; NotSignedIn or NotFound if its session or itself was just removed.
@@ -204,7 +205,9 @@ def _admit_device(request: StreamRequest, limits: StreamLimits, live: list[sa.Ro
     )
 
 
-def _list_evictable_devices(request: StreamRequest, known_devices: list[sa.Row], live: list[sa.Row]) -> list[str]:
+def _list_evictable_devices(
+    request: StreamRequest, known_devices: Sequence[sa.Row], live: Sequence[sa.Row]
+) -> list[str]:
     """Return the ids of devices on which nothing plays, least recently used first, except the requesting one.
 
     Raises NotSignedIn or NotFound if an earlier claim removed this one's session or device.
@@ -245,17 +248,17 @@ STREAM_DEVICES = (
 )
 
 
-def end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions) -> None:
+def end_streams_uncommitted(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> None:
     """End streams in the caller's transaction."""
     db.session.execute(_end_statement(account_id, now, reason, *conditions))
 
 
-def end_streams(account_id: str, now: datetime, reason: str, *conditions) -> int:
+def end_streams(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> int:
     """End the account's unexpired streams that meet `conditions`; return how many."""
     return execute_write(_end_statement(account_id, now, reason, Stream.expires_at > now, *conditions))
 
 
-def _end_statement(account_id, now, reason, *conditions):
+def _end_statement(account_id: str, now: datetime, reason: str, *conditions: sa.ColumnElement[bool]) -> sa.Update:
     """Build the update that ends open streams; those already expired end as such, at the time they expired."""
     has_expired = Stream.expires_at <= now
     return (
@@ -287,7 +290,7 @@ def expire_and_purge_streams(now: datetime) -> None:
     db.session.execute(ending.values(ended_at=Stream.expires_at, end_reason=stream_rules.EXPIRED))
     oldest = sa.select(Stream.id).order_by(Stream.id).limit(PURGE_BATCH_SIZE)
     deletion = sa.delete(Stream).where(Stream.id.in_(oldest), Stream.ended_at < now - stream_rules.STREAM_RETENTION)
-    while db.session.execute(deletion).rowcount == PURGE_BATCH_SIZE:
+    while execute_in_session(deletion) == PURGE_BATCH_SIZE:
         continue
 
 

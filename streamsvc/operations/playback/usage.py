@@ -1,6 +1,7 @@
 """Usage reports: starts, minutes and viewers by day and by title; and the daily maintenance of streams."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -50,14 +51,14 @@ def usage_report(since: date, until: date) -> dict:
     }
 
 
-def _start_day():
+def _start_day() -> sa.ColumnElement:
     """Select the civil day in UTC on which a stream started."""
     if db.engine.dialect.name == "sqlite":
         return sa.func.date(Stream.started_at)
     return sa.cast(sa.func.timezone("UTC", Stream.started_at), sa.Date)
 
 
-def _usage_view(row) -> dict:
+def _usage_view(row: Any) -> dict:
     return {
         "starts": row.starts,
         "minutes": int(row.watched_s or 0) // 60,

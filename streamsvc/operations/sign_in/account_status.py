@@ -6,7 +6,7 @@ from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import lock_row
+from streamsvc.storage.database import lock_existing_row
 from streamsvc.worker import jobs
 
 
@@ -36,7 +36,7 @@ def set_account_status(account: Account, change: dict, now: datetime, actor: str
 @jobs.job_handler("accounts.enable")
 def enable_account(payload: dict, now: datetime) -> None:
     """Enable an account whose `disabled_until` has passed, unless its status was changed in the meantime."""
-    account = lock_row(Account, payload["account_id"])
+    account = lock_existing_row(Account, payload["account_id"])
     if account.status == "disabled" and account.disabled_until and account.disabled_until <= now:
         account.status, account.status_reason, account.disabled_until = "active", None, None
         audit.record_event("account_enabled", account.id, reason="disabled_until has passed")

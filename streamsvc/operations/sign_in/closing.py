@@ -18,7 +18,7 @@ from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
 TOKEN_KIND = "account_restoration"
@@ -32,7 +32,7 @@ def close_account(account_id: str, now: datetime) -> None:
     previous address can restore the account as well, as long as they can undo its change.
     """
     grace_period = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     email = account.email
     _cancel_subscriptions(account_id, now)
     Session.revoke_all(account_id, now)
@@ -55,8 +55,10 @@ def close_account(account_id: str, now: datetime) -> None:
 def restore_account(token: str, now: datetime) -> None:
     """Restore a closed account under its address, in the caller's transaction. Raises TokenInvalid, EmailTaken."""
     mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
-    account = mailed_token and lock_row(Account, mailed_token.account_id)
-    if account is None or account.erase_at is None:
+    if mailed_token is None:
+        raise TokenInvalid
+    account = lock_existing_row(Account, mailed_token.owner_id)
+    if account.erase_at is None:
         raise TokenInvalid
     email = mailed_token.email
     account.status, account.erase_at = "active", None
@@ -74,7 +76,7 @@ def restore_account(token: str, now: datetime) -> None:
 @jobs.job_handler(ERASURE_JOB)
 def erase_closed_account(payload: dict, now: datetime) -> None:
     """Erase an account whose grace period is over, unless it was restored."""
-    account = lock_row(Account, payload["account_id"])
+    account = lock_existing_row(Account, payload["account_id"])
     if account.erase_at is None or account.erase_at > now:
         return
     email = db.session.scalar(

@@ -4,6 +4,7 @@ An approved code signs in once.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -15,7 +16,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.device_codes import DEVICE_CODE_LIFETIME, POLL_INTERVAL_S, SLOW_DOWN_S, normalize_user_code
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, execute_write, fetch_one, format_utc, lock_row
+from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, format_utc, lock_existing_row
 
 
 class OAuthError(Exception):
@@ -71,9 +72,9 @@ def decide_device_code(
     """
     device_code = get_pending_device_code(user_code, now)
     is_pending = (DeviceCode.id == device_code.id, DeviceCode.status == "pending")
-    values = {"status": "approved" if approve else "denied", "account_id": account_id}
+    values: dict[str, Any] = {"status": "approved" if approve else "denied", "account_id": account_id}
     values["device"] = device_code.device | {"proved_at": format_utc(authenticated_at)}
-    if db.session.execute(sa.update(DeviceCode).where(*is_pending).values(**values)).rowcount != 1:
+    if execute_in_session(sa.update(DeviceCode).where(*is_pending).values(**values)) != 1:
         raise NotFound
     action = "device_code_approved" if approve else "device_code_denied"
     audit.record_event(action, account_id, device=device_code.device["name"])
@@ -91,9 +92,11 @@ def poll_device_code(device_code: str, now: datetime) -> sa.Row:
         raise OAuthError("access_denied")
     if row.status == "pending":
         raise OAuthError(_record_poll(row, now))
-    account = lock_row(Account, row.account_id)  # orders this sign-in before or after a concurrent end of all sessions
+    account = lock_existing_row(
+        Account, row.account_id
+    )  # orders this sign-in before or after a concurrent end of all sessions
     is_approved = (DeviceCode.id == row.id, DeviceCode.status == "approved")
-    if db.session.execute(sa.update(DeviceCode).where(*is_approved).values(status="used")).rowcount != 1:
+    if execute_in_session(sa.update(DeviceCode).where(*is_approved).values(status="used")) != 1:
         raise OAuthError("invalid_grant")
     if not can_sign_in(account):
         raise OAuthError("access_denied")

@@ -13,7 +13,7 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.request_facts import RequestFacts
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 
 def start_email_change(account_id: str, email: str, facts: RequestFacts, now: datetime) -> None:
@@ -23,7 +23,7 @@ def start_email_change(account_id: str, email: str, facts: RequestFacts, now: da
     """
     for subject in (f"email_change {email_key(email)}", f"email_change {account_id}"):
         hit_mail_limits(limits.MAIL_TO_ADDRESS, subject, facts)
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     mail.enqueue_token_mail("email_change", canonical_email(email), account_id, now)
     mail.enqueue_token_mail("email_undo", account.email, account_id, now, revoke_previous=False)
     audit.record_event("email_change_asked", account_id)
@@ -31,7 +31,7 @@ def start_email_change(account_id: str, email: str, facts: RequestFacts, now: da
 
 def complete_email_change(mailed_token: MailedToken, now: datetime) -> None:
     """Give the account its new address and cancel pending sign-ins. Raises EmailTaken."""
-    account = lock_row(Account, mailed_token.account_id)
+    account = lock_existing_row(Account, mailed_token.owner_id)
     _set_email(account, mailed_token.email, now)
     MailedToken.revoke_all(account.id, now, "email_verification")
     revocation.cancel_pending_sign_ins(account.id, now)
@@ -46,7 +46,7 @@ def undo_email_change(mailed_token: MailedToken, now: datetime) -> None:
     added since the change are revoked. Newer mailed tokens are revoked too; older undo tokens stay valid, so that of
     competing claims the earliest address wins. Raises EmailTaken.
     """
-    account = lock_row(Account, mailed_token.account_id)
+    account = lock_existing_row(Account, mailed_token.owner_id)
     _set_email(account, mailed_token.email, now)
     account.password_hash = None
     revocation.cancel_pending_sign_ins(account.id, now)

@@ -19,7 +19,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import fetch_one, lock_row
+from streamsvc.storage.database import fetch_one, lock_existing_row
 from streamsvc.worker import jobs
 
 
@@ -63,6 +63,6 @@ def consume_magic_link(token: str, now: datetime) -> str:
     if mailed_token is None:
         raise TokenInvalid
     password_changes.verify_address(mailed_token, now)
-    if not can_sign_in(lock_row(Account, mailed_token.account_id)):
+    if not can_sign_in(lock_existing_row(Account, mailed_token.owner_id)):
         raise TokenInvalid
-    return mailed_token.account_id
+    return mailed_token.owner_id

@@ -9,7 +9,7 @@ from streamsvc.operations.credentials import mailed_tokens, revocation
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 TOKEN_KIND = "new_device"
 
@@ -18,9 +18,10 @@ def enqueue_new_device_mail(account_id: str, device: Device, facts: RequestFacts
     """Notify the owner, in the caller's transaction. Links of earlier mails stay valid: they are for other devices."""
     place = ", ".join(filter(None, (facts.city, facts.address))) or "an unknown place"
     context = {"device": device.name, "address": place}
-    email = db.session.get(Account, account_id).email
-    data = {"device_id": device.id, "told": context}
-    mail.enqueue_token_mail(TOKEN_KIND, email, account_id, now, revoke_previous=False, **data)
+    email = db.session.get_one(Account, account_id).email
+    mail.enqueue_token_mail(
+        TOKEN_KIND, email, account_id, now, revoke_previous=False, device_id=device.id, told=context
+    )
 
 
 def disown_device(token: str, now: datetime) -> None:
@@ -31,7 +32,7 @@ def disown_device(token: str, now: datetime) -> None:
     mailed_token = mailed_tokens.consume_mailed_token(token, now, TOKEN_KIND)
     if mailed_token is None:
         raise TokenInvalid
-    account, device_id = lock_row(Account, mailed_token.account_id), mailed_token.data["device_id"]
+    account, device_id = lock_existing_row(Account, mailed_token.owner_id), mailed_token.data["device_id"]
     db.session.execute(sa.update(Device).where(Device.id == device_id).values(removed_at=now))
     ended = Session.revoke_all(account.id, now, Session.device_id == device_id)
     account.password_hash = None

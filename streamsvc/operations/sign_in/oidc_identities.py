@@ -8,6 +8,7 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -28,7 +29,7 @@ from streamsvc.rules.refusals.accounts import (
 )
 from streamsvc.rules.refusals.requests import NotFound, Unavailable
 from streamsvc.security import encryption
-from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
+from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, lock_existing_row
 
 CALLBACK_PATH = "/v1/sessions/oidc-callback"
 
@@ -51,7 +52,9 @@ def list_provider_names() -> list[str]:
     return sorted(_configured_providers())
 
 
-def start_provider_sign_in(kind: str, provider_name: str, now: datetime, sign_up: dict | None = None, **owner) -> str:
+def start_provider_sign_in(
+    kind: str, provider_name: str, now: datetime, sign_up: dict | None = None, **owner: Any
+) -> str:
     """Start a flow at the provider, in the caller's transaction, and return the URL to send the browser to.
 
     `owner` is the `session_id` or `binding` that can complete it; `sign_up` has the fields of a new account, if one may
@@ -63,7 +66,12 @@ def start_provider_sign_in(kind: str, provider_name: str, now: datetime, sign_up
         url = provider.authorization_url(_redirect_uri(provider), state, nonce, verifier)
     except CallFailed as error:
         raise _provider_unavailable(error) from None
-    data = {"provider": provider_name, "nonce": nonce, "verifier": encryption.encrypt(verifier), "sign_up": sign_up}
+    data: dict[str, Any] = {
+        "provider": provider_name,
+        "nonce": nonce,
+        "verifier": encryption.encrypt(verifier),
+        "sign_up": sign_up,
+    }
     pending_flows.start_flow(kind, state, now, **owner, **data)
     return url
 
@@ -94,7 +102,7 @@ def fetch_provider_sign_in(flow: sa.Row | None, code: str, issuer: str | None, n
     identity = fetch_one(
         sa.select(Identity.account_id).where(Identity.issuer == provider.issuer, Identity.subject == claims["subject"])
     )
-    return ProviderSignIn(flow, claims["subject"], claims["email"], identity and identity.account_id)
+    return ProviderSignIn(flow, claims["subject"], claims["email"], identity.account_id if identity else None)
 
 
 def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -> str:
@@ -106,14 +114,14 @@ def complete_provider_sign_in(provider_sign_in: ProviderSignIn, now: datetime) -
         raise TokenInvalid
     if provider_sign_in.account_id is None:
         return _create_account(provider_sign_in, now)
-    if not can_sign_in(lock_row(Account, provider_sign_in.account_id)):
+    if not can_sign_in(lock_existing_row(Account, provider_sign_in.account_id)):
         raise InvalidCredentials(detail="This identity cannot be used to sign in to an account here.")
     is_linked = (
         Identity.issuer == provider_sign_in.provider.issuer,
         Identity.subject == provider_sign_in.subject,
         Identity.account_id == provider_sign_in.account_id,
     )
-    if db.session.execute(sa.update(Identity).where(*is_linked).values(last_used_at=now)).rowcount != 1:
+    if execute_in_session(sa.update(Identity).where(*is_linked).values(last_used_at=now)) != 1:
         raise TokenInvalid
     return provider_sign_in.account_id
 
@@ -175,7 +183,7 @@ def _save_claims(flow: sa.Row, claims: dict) -> None:
 
 
 def _account_email(account_id: str) -> str:
-    return db.session.get(Account, account_id).email
+    return db.session.get_one(Account, account_id).email
 
 
 def _configured_providers() -> dict[str, OidcProvider]:

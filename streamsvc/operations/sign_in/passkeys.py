@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -21,7 +22,7 @@ from streamsvc.operations.credentials import pending_flows
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 from streamsvc.rules.sign_in.passkeys import MAX_PASSKEYS, is_sign_count_valid, relying_party_and_origin
-from streamsvc.storage.database import db, fetch_one, lock_row
+from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
 
 CHALLENGE_BYTES = 32
 REAUTHENTICATION_FLOW = "passkey_reauthentication"
@@ -58,7 +59,7 @@ def complete_passkey_registration(
         verified = authenticators.verify_registration(credential, challenge, *_relying_party())
     except VerificationFailed:
         raise PasskeyInvalid from None
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     if not PendingFlow.consume(flow.id, now):
         raise PasskeyInvalid
     if len(_list_credential_ids(account_id)) >= MAX_PASSKEYS:
@@ -79,7 +80,7 @@ def complete_passkey_registration(
 def delete_passkey(passkey: Passkey, now: datetime) -> None:
     """Delete a passkey and notify its owner by mail."""
     audit.record_event("authn_factor_removed", passkey.account_id, factor="passkey", passkey=passkey.id)
-    email = db.session.get(Account, passkey.account_id).email
+    email = db.session.get_one(Account, passkey.account_id).email
     mail.enqueue_mail("factor_removed", email, now, factor=f"The passkey “{passkey.name}”")
     db.session.delete(passkey)
 
@@ -144,7 +145,7 @@ def consume_assertion(assertion: VerifiedAssertion, now: datetime) -> str:
 
     Raises InvalidCredentials, also if the sign count went back.
     """
-    account = lock_row(Account, assertion.passkey.account_id)
+    account = lock_existing_row(Account, assertion.passkey.account_id)
     passkey = lock_row(Passkey, assertion.passkey.id)
     if not PendingFlow.consume(assertion.flow.id, now) or passkey is None or not can_sign_in(account):
         db.session.rollback()
@@ -165,7 +166,7 @@ def _record_failure(account_id: str | None, reason: str) -> InvalidCredentials:
     return InvalidCredentials(detail=UNKNOWN_PASSKEY_DETAIL)
 
 
-def _create_challenge(kind: str, now: datetime, **owner) -> bytes:
+def _create_challenge(kind: str, now: datetime, **owner: Any) -> bytes:
     """Start a flow and return its challenge; `owner` is the `session_id` or `binding` that can complete it."""
     challenge = secrets.token_bytes(CHALLENGE_BYTES)
     pending_flows.start_flow(kind, challenge.hex(), now, **owner)

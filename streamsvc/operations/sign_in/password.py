@@ -21,7 +21,14 @@ from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
 from streamsvc.security import password_hashing
-from streamsvc.storage.database import db, execute_write, fetch_one, lock_row
+from streamsvc.storage.database import (
+    db,
+    execute_in_session,
+    execute_write,
+    fetch_existing,
+    fetch_one,
+    lock_existing_row,
+)
 
 ACCOUNT_QUERY = (
     sa.select(
@@ -90,7 +97,7 @@ def _rehash_if_outdated(account: sa.Row, password: str) -> str:
 
 def load_sign_in_account(account_id: str, device_id: str | None) -> sa.Row:
     """Load the row that `verify_password` uses, for a sign-in by another method."""
-    return fetch_one(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
+    return fetch_existing(ACCOUNT_BY_ID, {"account_id": account_id, "device_id": device_id or ""})
 
 
 def create_session(
@@ -143,7 +150,7 @@ def create_session(
     audit.record_event("authn_login_success", account_id, **details)
     if second_factor == "recovery_code":
         left = sa.select(sa.func.count()).where(RecoveryCode.account_id == account_id, RecoveryCode.used_at.is_(None))
-        email = db.session.get(Account, account_id).email
+        email = db.session.get_one(Account, account_id).email
         mail.enqueue_mail("recovery_code_used", email, now, left=db.session.scalar(left))
     return session
 
@@ -152,11 +159,11 @@ def purge_old_sessions(now: datetime) -> None:
     """Delete sessions past `SESSION_RETENTION`, with their addresses, in batches in the caller's transaction."""
     oldest = sa.select(Session.id).order_by(Session.id).limit(PURGE_BATCH_SIZE)
     statement = sa.delete(Session).where(Session.id.in_(oldest), Session.created_at < now - SESSION_RETENTION)
-    while db.session.execute(statement).rowcount == PURGE_BATCH_SIZE:
+    while execute_in_session(statement) == PURGE_BATCH_SIZE:
         continue
 
 
 def lock_and_recheck_password(verified: VerifiedPassword) -> bool:
     """Lock the account, and check that it can still sign in with the password that was verified."""
-    account = lock_row(Account, verified.account.id)
+    account = lock_existing_row(Account, verified.account.id)
     return account.password_hash == verified.password_hash and can_sign_in(account)

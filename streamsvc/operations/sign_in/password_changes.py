@@ -16,13 +16,13 @@ from streamsvc.rules.refusals.accounts import TokenInvalid
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import rate_limits
-from streamsvc.storage.database import fetch_one, lock_row
+from streamsvc.storage.database import fetch_existing, fetch_one, lock_existing_row
 from streamsvc.worker import jobs
 
 
 def set_password(account_id: str, new_hash: str, now: datetime, kept_session_id: str | None) -> None:
     """Set the password, end all other sessions, cancel pending sign-ins, and notify the owner by mail."""
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     account.password_hash = new_hash
     ended = Session.revoke_all(account_id, now, Session.id != (kept_session_id or ""))
     revocation.cancel_pending_sign_ins(account_id, now)
@@ -56,7 +56,7 @@ def enqueue_email_verification(account_id: str, facts: RequestFacts, now: dateti
 
     Requests beyond the mail limits are dropped silently.
     """
-    account = fetch_one(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
+    account = fetch_existing(sa.select(Account.email, Account.email_verified_at).where(Account.id == account_id))
     if account.email_verified_at is not None:
         return
     if is_mail_allowed(limits.MAIL_TO_ADDRESS, f"email_verification {account_id}", facts):
@@ -89,9 +89,9 @@ def reset_password(token: str, new_hash: str, now: datetime) -> None:
     mailed_token = mailed_tokens.consume_mailed_token(token, now, "password_reset")
     if mailed_token is None:
         raise TokenInvalid
-    if lock_row(Account, mailed_token.account_id).email_verified_at is None:
-        revocation.revoke_passkeys_and_identities(mailed_token.account_id)
-    set_password(mailed_token.account_id, new_hash, now, kept_session_id=None)
+    if lock_existing_row(Account, mailed_token.owner_id).email_verified_at is None:
+        revocation.revoke_passkeys_and_identities(mailed_token.owner_id)
+    set_password(mailed_token.owner_id, new_hash, now, kept_session_id=None)
     verify_address(mailed_token, now)
 
 
@@ -105,7 +105,7 @@ def confirm_email(token: str, now: datetime) -> None:
 
 def verify_address(mailed_token: MailedToken, now: datetime) -> None:
     """Mark the token's address as verified if it is still the account's."""
-    account = lock_row(Account, mailed_token.account_id)
+    account = lock_existing_row(Account, mailed_token.owner_id)
     if account.email == mailed_token.email and account.email_verified_at is None:
         account.email_verified_at = now
         audit.record_event("email_verified", account.id)

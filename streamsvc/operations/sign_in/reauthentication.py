@@ -22,12 +22,13 @@ from streamsvc.rules.refusals.accounts import (
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.storage.database import db, fetch_one
+from streamsvc.security.authentication import Viewer
+from streamsvc.storage.database import db, execute_in_session, fetch_existing
 
 CODE_KIND = "reauthentication_code"
 
 
-def verify_reauthentication(viewer, body: dict) -> None:
+def verify_reauthentication(viewer: Viewer, body: dict) -> None:
     """Verify one of `password`, `totp`, `credential` (of a passkey) and `email_code` in the body.
 
     Raises WrongPassword, WrongPasskey, WrongCode, TooManyAttempts.
@@ -51,7 +52,7 @@ def verify_reauthentication(viewer, body: dict) -> None:
 def verify_current_password(account_id: str, password: str, field: str = "password") -> None:
     """Verify the account's password, sent as `field`. Raises WrongPassword, TooManyAttempts."""
     count = rate_limits.hit(limits.REAUTHENTICATION, account_id)
-    account = fetch_one(sa.select(Account.password_hash).where(Account.id == account_id))
+    account = fetch_existing(sa.select(Account.password_hash).where(Account.id == account_id))
     if not password_hashing.verify_password(account.password_hash, password, known_device=True):
         _record_failure(account_id, count)
         raise WrongPassword(field)
@@ -71,7 +72,7 @@ def enqueue_reauthentication_code(account_id: str, facts: RequestFacts, now: dat
     Requests beyond the mail limits are dropped silently.
     """
     has_totp = sa.exists().where(TotpFactor.account_id == Account.id, TotpFactor.confirmed_at.is_not(None))
-    account = fetch_one(
+    account = fetch_existing(
         sa.select(Account.email, Account.password_hash, has_totp.label("has_totp")).where(Account.id == account_id)
     )
     is_available = {"password": account.password_hash, "totp": account.has_totp}
@@ -90,7 +91,7 @@ def start_reauthentication_window(session_id: str, account_id: str) -> None:
     audit.record_event("reauthn_success", account_id)
 
 
-def renew_session_token(viewer, requested: bool) -> str | None:
+def renew_session_token(viewer: Viewer, requested: bool) -> str | None:
     """Replace the token of the viewer's session, in the caller's transaction; None if it stays as it is.
 
     A session in a cookie always gets a new token. Other clients must request it, since their old token stops working.
@@ -104,7 +105,7 @@ def renew_session_token(viewer, requested: bool) -> str | None:
         Session.token_hash == viewer.row.token_hash,
         Session.ended_at.is_(None),
     )
-    if db.session.execute(sa.update(Session).where(*is_unchanged).values(token_hash=hash_token(token))).rowcount != 1:
+    if execute_in_session(sa.update(Session).where(*is_unchanged).values(token_hash=hash_token(token))) != 1:
         db.session.rollback()
         raise NotSignedIn(presented=True)
     audit.record_event("session_token_renewed", viewer.account_id, session=viewer.row.session_id)

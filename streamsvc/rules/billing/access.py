@@ -1,11 +1,13 @@
 """Subscription statuses: which give access, and which count as the account's one live subscription."""
 
+from datetime import datetime
+
 LIVE_STATUSES = ("incomplete", "trialing", "active", "past_due", "paused")
 STATUSES = (*LIVE_STATUSES, "canceled")
 ACCESS_STATUSES = ("trialing", "active", "past_due")
 
 
-def gives_access(status, access_until, now):
+def gives_access(status: str, access_until: datetime | None, now: datetime) -> bool:
     """Return whether the subscription gives access: by status, and before `access_until` if an end is known.
 
     A cancellation or the grace period of a failed payment sets `access_until`.

@@ -3,30 +3,41 @@
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import overload
 from zoneinfo import ZoneInfo
 
 MONTHS_PER_UNIT = {"month": 1, "year": 12}
 DAYS_PER_UNIT = {"day": 1, "week": 7}
+Day = date
+"""A civil date, in the class whose own `date` is a method."""
 
 
-def civil_day(moment, zone):
+def civil_day(moment: datetime, zone: str) -> date:
     """Return the calendar date of a moment in the IANA time zone."""
     return moment.astimezone(ZoneInfo(zone)).date()
 
 
-def start_of_day(day, zone):
+def start_of_day(day: date, zone: str) -> datetime:
     """Return the moment at which the civil day starts in the time zone, in UTC."""
     return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
 
 
-def resolve_moment(moment_or_day, zone):
+@overload
+def resolve_moment(moment_or_day: date, zone: str) -> datetime: ...
+
+
+@overload
+def resolve_moment(moment_or_day: None, zone: str) -> None: ...
+
+
+def resolve_moment(moment_or_day: date | None, zone: str) -> datetime | None:
     """Return a moment (or None) unchanged, and a civil day as the moment at which it starts in the time zone."""
     if moment_or_day is None or isinstance(moment_or_day, datetime):
         return moment_or_day
     return start_of_day(moment_or_day, zone)
 
 
-def add_days(day, days):
+def add_days(day: date, days: int) -> date:
     """Return the date `days` after `day`."""
     return day + timedelta(days=days)
 
@@ -39,11 +50,11 @@ class Interval:
     count: int = 1
 
     @property
-    def months(self):
+    def months(self) -> int:
         return MONTHS_PER_UNIT.get(self.unit, 0) * self.count
 
     @property
-    def days(self):
+    def days(self) -> int:
         return DAYS_PER_UNIT.get(self.unit, 0) * self.count
 
 
@@ -55,7 +66,7 @@ class Period:
     end: date
 
     @property
-    def days(self):
+    def days(self) -> int:
         return (self.end - self.start).days
 
 
@@ -67,24 +78,24 @@ class Grid:
     Intervals of days and weeks ignore it.
     """
 
-    origin: date
+    origin: Day
     day: int
     interval: Interval
 
     @classmethod
-    def from_first(cls, start, anchor_day, interval):
+    def from_first(cls, start: Day, anchor_day: int | None, interval: Interval) -> "Grid":
         """Return the grid whose origin is the first anchor day on or after `start`."""
         day = anchor_day or start.day
         origin = first_anchor_on_or_after(start, day) if interval.months else start
         return cls(origin, day, interval)
 
-    def date(self, n):
+    def date(self, n: int) -> Day:
         """Return the n-th date of the grid: 0 is the origin, negative numbers lie before it."""
         if self.interval.days:
             return add_days(self.origin, n * self.interval.days)
         return day_in_month(self.origin.year, self.origin.month + n * self.interval.months, self.day)
 
-    def period_containing(self, day):
+    def period_containing(self, day: Day) -> Period:
         """Return the full period that contains the day."""
         if self.interval.days:
             n = (day - self.origin).days // self.interval.days
@@ -95,13 +106,13 @@ class Grid:
         return Period(self.date(n), self.date(n + 1))
 
 
-def day_in_month(year, month, day):
+def day_in_month(year: int, month: int, day: int) -> date:
     """Return that day of the month, or the month's last day. `month` may exceed 12 or be below 1."""
     year, month0 = year + (month - 1) // 12, (month - 1) % 12
     return date(year, month0 + 1, min(day, monthrange(year, month0 + 1)[1]))
 
 
-def first_anchor_on_or_after(start, day):
+def first_anchor_on_or_after(start: date, day: int) -> date:
     """Return the first date on or after `start` that is the month's `day`, or the last day of a shorter month."""
     anchor = day_in_month(start.year, start.month, day)
     return anchor if anchor >= start else day_in_month(start.year, start.month + 1, day)

@@ -2,11 +2,13 @@
 
 from datetime import date, timedelta
 
+from streamsvc.rules.billing.facts import PriceTerms
+
 DAYS_IN_400_YEARS = 146_097
 MONTHS_IN_400_YEARS = 4_800
 
 
-def cost_per_400_years(price):
+def cost_per_400_years(price: PriceTerms) -> tuple[int, int]:
     """Return (cost, interval length), whose quotient is the price over 400 years, a full cycle of the calendar.
 
     It compares prices of different intervals in integers.
@@ -16,7 +18,7 @@ def cost_per_400_years(price):
     return price.amount_minor * DAYS_IN_400_YEARS, price.interval.days
 
 
-def is_upgrade(old, new):
+def is_upgrade(old: PriceTerms, new: PriceTerms) -> bool:
     """Return whether the new price costs at least as much for the same time.
 
     With `when=auto`, an upgrade takes effect now and a downgrade at the end of the period.

@@ -35,8 +35,9 @@ class DunningSchedule:
 
     def next_retry_on(self, first_failed: date, today: date, decline_code: str | None) -> date | None:
         """Return the day of the next automatic retry; None if no retry is left or only the payer can act."""
-        retry_days = dict.fromkeys(HARD_DECLINES, ()) | self.retry_days_by_decline_code
-        days = (first_failed + timedelta(days=n) for n in retry_days.get(decline_code, self.retry_days))
+        code = decline_code or ""
+        retry_days = self.retry_days_by_decline_code.get(code, () if code in HARD_DECLINES else self.retry_days)
+        days = (first_failed + timedelta(days=n) for n in retry_days)
         return next((day for day in days if day > today), None)
 
     def stage(self, first_failed: date | None, today: date) -> str:

@@ -1,6 +1,7 @@
 """Entitlements: what the subscription's plan permits. Every reader uses this one rule."""
 
 from datetime import datetime
+from typing import Any
 
 from streamsvc.rules.billing.access import gives_access
 
@@ -16,8 +17,8 @@ NO_ENTITLEMENTS = {
 
 
 def compute_entitlements(
-    status: str | None, access_until: datetime | None, plan: str | None, features, now: datetime
-) -> dict:
+    status: str | None, access_until: datetime | None, plan: str | None, features: dict[str, Any] | None, now: datetime
+) -> dict[str, Any]:
     """Return {active, plan, until, max_streams, max_height, max_profiles, max_devices, downloads, ads, …}.
 
     `status` and `access_until` are those of the live subscription, `features` those of its plan; all None without one.

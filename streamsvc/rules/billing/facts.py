@@ -176,6 +176,6 @@ class Facts:
     events: tuple[Event, ...]
     booked: Mapping[str, BookedLine] = field(default_factory=dict)
 
-    def with_events(self, *events):
+    def with_events(self, *events: Event) -> "Facts":
         """Return the facts with these events appended, for a preview."""
         return Facts((*self.events, *events), self.booked)

@@ -56,7 +56,7 @@ INVOICE_LABELS = {
 }  # fmt: skip
 
 
-def invoice_labels(locale):
+def invoice_labels(locale: str | None) -> tuple[str, dict[str, str]]:
     """Return (language, labels) for a BCP 47 tag; `de-AT` maps to `de`."""
     language = (locale or "en").replace("_", "-").split("-")[0].lower()
     return (language, INVOICE_LABELS[language]) if language in INVOICE_LABELS else ("en", INVOICE_LABELS["en"])

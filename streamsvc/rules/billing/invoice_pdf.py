@@ -5,13 +5,17 @@ JSON of the same invoice have every letter.
 """
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 WIDTH, HEIGHT, MARGIN, LEADING = 595, 842, 56, 16
 DIGIT_WIDTH = 0.556
 """The width of a digit in Helvetica, as a fraction of the font size; close enough for all right-aligned text."""
 
 
-def to_latin(text):
+Row = Sequence[tuple[float, str, int, bool, bool]]
+
+
+def to_latin(text: str) -> str:
     """Return the text in the letters that the standard fonts have."""
     letters = []
     for letter in unicodedata.normalize("NFC", text):
@@ -22,7 +26,7 @@ def to_latin(text):
     return "".join(letters)
 
 
-def _is_encodable(letter):
+def _is_encodable(letter: str) -> bool:
     try:
         letter.encode("cp1252")
     except UnicodeEncodeError:
@@ -30,12 +34,14 @@ def _is_encodable(letter):
     return letter.isprintable()
 
 
-def render_pdf(rows, title):
+def render_pdf(rows: Iterable[Row | None], title: str) -> bytes:
     """Render the rows as a PDF file.
 
     Each row is a list of (x, text, size, bold, right-aligned); None starts a new paragraph.
     """
-    pages, commands, y = [], [], HEIGHT - MARGIN
+    pages: list[list[str]] = []
+    commands: list[str] = []
+    y = HEIGHT - MARGIN
     for row in rows:
         if y < MARGIN:
             pages.append(commands)
@@ -49,11 +55,11 @@ def render_pdf(rows, title):
     return _build_document(pages, to_latin(title))
 
 
-def _escape(text):
+def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 
 
-def _build_document(pages, title):
+def _build_document(pages: list[list[str]], title: str) -> bytes:
     """Build the objects of the file: catalog, page tree, two fonts, title, then each page and its content."""
     kids = " ".join(f"{6 + 2 * i} 0 R" for i in range(len(pages)))
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /{} /Encoding /WinAnsiEncoding >>"
@@ -74,9 +80,9 @@ def _build_document(pages, title):
     return _assemble_file(objects)
 
 
-def _assemble_file(objects):
+def _assemble_file(objects: list[str]) -> bytes:
     """Return the bytes of the file: header, objects, cross-reference table, trailer."""
-    out, offsets = b"%PDF-1.4\n", []
+    out, offsets = b"%PDF-1.4\n", list[int]()
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))
         out += f"{number} 0 obj\n{body}\nendobj\n".encode("cp1252")

@@ -1,5 +1,6 @@
 """Invoice totals: discounts and tax, computed per invoice and allocated so that the lines add up to the totals."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from streamsvc.rules.money import allocate_amount, round_half_up
@@ -7,6 +8,10 @@ from streamsvc.rules.money import allocate_amount, round_half_up
 PPM = 1_000_000
 REVERSE_CHARGE = "reverse_charge"
 """The key of the discount that removes the tax included in the prices where the customer accounts for it."""
+
+
+Discounts = list[tuple[str, int]]
+"""[(coupon id or REVERSE_CHARGE, amount in minor units)]"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class TaxTerms:
     inclusive: bool = False
     reversed: bool = False
 
-    def tax_on(self, amount_minor):
+    def tax_on(self, amount_minor: int) -> int:
         """Return the tax on, or included in, the amount; rounded half up."""
         whole = PPM + self.rate_ppm if self.inclusive else PPM
         return round_half_up(amount_minor * self.rate_ppm, whole)
@@ -40,15 +45,15 @@ class CouponTerms:
     remaining_minor: int | None = None
     eligible_keys: frozenset[str] | None = None
 
-    def applies_to(self, key):
+    def applies_to(self, key: str) -> bool:
         """Return whether the coupon applies to the position with this key."""
         return self.eligible_keys is None or key in self.eligible_keys
 
-    def discount_on(self, amount_minor):
+    def discount_on(self, amount_minor: int) -> int:
         """Return the discount on the amount, in minor units."""
         if self.percent_ppm is not None:
             return round_half_up(amount_minor * self.percent_ppm, PPM)
-        return min(self.remaining_minor, amount_minor)
+        return min(self.remaining_minor or 0, amount_minor)
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,11 @@ class Position:
     tax_minor: int = 0
 
     @property
-    def net_minor(self):
+    def net_minor(self) -> int:
         return self.amount_minor - self.discount_minor
 
     @property
-    def total_minor(self):
+    def total_minor(self) -> int:
         return self.net_minor + (0 if self.tax.inclusive else self.tax_minor)
 
 
@@ -82,27 +87,29 @@ class Totals:
     credit_applied_minor: int = 0
 
     @property
-    def subtotal_minor(self):
+    def subtotal_minor(self) -> int:
         return sum(position.amount_minor for position in self.positions)
 
     @property
-    def discount_minor(self):
+    def discount_minor(self) -> int:
         return sum(amount for _, amount in self.discounts)
 
     @property
-    def tax_minor(self):
+    def tax_minor(self) -> int:
         return sum(position.tax_minor for position in self.positions)
 
     @property
-    def total_minor(self):
+    def total_minor(self) -> int:
         return sum(position.total_minor for position in self.positions)
 
     @property
-    def amount_due_minor(self):
+    def amount_due_minor(self) -> int:
         return max(0, self.total_minor - self.credit_applied_minor)
 
 
-def compute_totals(positions, coupons=(), balance_minor=0):
+def compute_totals(
+    positions: Sequence[Position], coupons: Iterable[CouponTerms] = (), balance_minor: int = 0
+) -> Totals:
     """Apply discounts and tax to the positions and add them up; apply up to `balance_minor` of account credit."""
     positions, discounts = apply_discounts(positions, coupons)
     positions, reverse_charge = apply_reverse_charge(positions)
@@ -111,12 +118,14 @@ def compute_totals(positions, coupons=(), balance_minor=0):
     return replace(totals, credit_applied_minor=max(0, min(balance_minor, totals.total_minor)))
 
 
-def apply_discounts(positions, coupons):
+def apply_discounts(
+    positions: Sequence[Position], coupons: Iterable[CouponTerms]
+) -> tuple[Sequence[Position], Discounts]:
     """Apply the coupons in order, each to what the previous one left. Returns (positions, [(coupon id, discount)]).
 
     A coupon that takes off nothing is not used. Each discount is allocated to the positions in proportion.
     """
-    discounts = []
+    discounts: Discounts = []
     for coupon in coupons:
         bases = [max(0, position.net_minor) if coupon.applies_to(position.key) else 0 for position in positions]
         discount = coupon.discount_on(sum(bases))
@@ -131,7 +140,7 @@ def apply_discounts(positions, coupons):
     return positions, discounts
 
 
-def apply_reverse_charge(positions):
+def apply_reverse_charge(positions: Sequence[Position]) -> tuple[list[Position], Discounts]:
     """Remove the included tax under reverse charge. Returns (positions, [(REVERSE_CHARGE, discount)] or [])."""
     result, discount = list(positions), 0
     for i, tax_minor in _allocate_taxes(positions, lambda tax: tax.reversed and tax.inclusive):
@@ -140,7 +149,7 @@ def apply_reverse_charge(positions):
     return result, [(REVERSE_CHARGE, discount)] if discount else []
 
 
-def apply_taxes(positions):
+def apply_taxes(positions: Sequence[Position]) -> list[Position]:
     """Tax the charges: per rate, on the sum of their net amounts. Credits keep the tax they were created with."""
     result = list(positions)
     for i, tax_minor in _allocate_taxes(positions, lambda tax: not tax.reversed):
@@ -148,7 +157,9 @@ def apply_taxes(positions):
     return result
 
 
-def _allocate_taxes(positions, is_included):
+def _allocate_taxes(
+    positions: Sequence[Position], is_included: Callable[[TaxTerms], bool]
+) -> Iterator[tuple[int, int]]:
     """Yield (index, tax) of each charge whose tax terms `is_included` accepts.
 
     The tax is rounded once per rate and allocated by largest remainder.
@@ -159,7 +170,7 @@ def _allocate_taxes(positions, is_included):
         yield from zip(indexes, allocate_amount(tax.tax_on(sum(net)), net), strict=True)
 
 
-def tax_to_credit(tax_minor, net_minor, credited_minor, credited_tax_minor=0):
+def tax_to_credit(tax_minor: int, net_minor: int, credited_minor: int, credited_tax_minor: int = 0) -> int:
     """Return the tax to credit with a credit on a line: proportional, so that a full credit returns all of the tax.
 
     All arguments are amounts of that line: its tax, its net amount, how much of the net is credited by now (this

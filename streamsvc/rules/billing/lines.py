@@ -1,10 +1,13 @@
 """Compute the invoice lines that should exist from the events. Existing lines are subtracted, never edited."""
 
-from streamsvc.rules.billing.facts import Canceled, Reverted
+from datetime import date
+
+from streamsvc.rules.billing.facts import Canceled, Facts, Reverted
+from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
 
 
-def replay_timeline(facts, until):
+def replay_timeline(facts: Facts, until: date) -> Timeline:
     """Replay the events and return the Timeline on the civil day `until`, with every line up to that day."""
     timeline = Timeline(facts.booked)
     reverted = {event.of for event in facts.events if isinstance(event, Reverted)}
@@ -18,7 +21,7 @@ def replay_timeline(facts, until):
     return timeline
 
 
-def lines_due(facts, until):
+def lines_due(facts: Facts, until: date) -> list[Line]:
     """Return the lines that are due by the civil day `until` and not booked yet, oldest first."""
     due = [line for line in replay_timeline(facts, until).lines if line.bill_on <= until]
     return [line for line in due if line.identity not in facts.booked]

@@ -61,7 +61,7 @@ class PaidSpan:
         return self.charge.line.item
 
 
-def starts_new_period(lines: Iterable[tuple[str, str, str, date]]) -> bool:
+def starts_new_period(lines: Iterable[tuple[str, str | None, str | None, date | None]]) -> bool:
     """Return whether an invoice with these lines (kind, item, cause, end) bills a new period, not the rest of one.
 
     A change's charge for the rest of a period ends on the same day as the credit beside it.

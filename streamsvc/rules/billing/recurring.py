@@ -11,7 +11,8 @@ from datetime import date
 from itertools import groupby
 
 from streamsvc.rules.billing.changes import MONTHS_IN_400_YEARS, cost_per_400_years
-from streamsvc.rules.billing.invoicing import PPM
+from streamsvc.rules.billing.facts import PriceTerms
+from streamsvc.rules.billing.invoicing import PPM, CouponTerms
 from streamsvc.rules.money import round_half_up
 
 NEW, EXPANSION, CONTRACTION, CHURN, REACTIVATION = "new", "expansion", "contraction", "churn", "reactivation"
@@ -20,7 +21,7 @@ INVOLUNTARY_REASONS = ("payment_failed", "trial_without_payment_method")
 """Cancellation reasons that count as involuntary churn."""
 
 
-def monthly_rate(price, coupons=(), included_tax_ppm: int = 0) -> int:
+def monthly_rate(price: PriceTerms, coupons: Iterable[CouponTerms] = (), included_tax_ppm: int = 0) -> int:
     """Return the price less these coupons, in order, per month of average length; rounded once, half up.
 
     `included_tax_ppm` is the rate of the tax that the price includes; it is not revenue.
@@ -64,7 +65,7 @@ class Movement:
 class _SubscriptionRate:
     """The current rate of one subscription."""
 
-    items: dict
+    items: dict[str, int]
     paused: bool = False
     ended: bool = False
 

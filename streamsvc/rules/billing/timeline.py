@@ -1,5 +1,7 @@
 """The replay of a subscription's events: each starts, ends or moves paid time and adds its invoice lines."""
 
+from collections.abc import Mapping
+from datetime import date
 from functools import singledispatchmethod
 
 from streamsvc.rules.billing import facts as fact
@@ -11,27 +13,36 @@ from streamsvc.rules.money import round_half_up
 class Timeline:
     """The state of a subscription: advance it with `apply` and `bill_until`, then read `lines`, `period` and others."""
 
-    def __init__(self, booked):
+    started_on: date
+    paid_from: date
+    """The first day, and the first after the trial: unset before the first event, which is Started or Imported."""
+
+    def __init__(self, booked: Mapping[str, fact.BookedLine]):
         self.paid = PaidTime(booked)
-        self.prices = {}  # item -> PriceTerms
-        self.started_on = self.paid_from = self.paid_through = None
-        self.trial_end = self.period = self.grid = self.anchor_day = None
-        self.scheduled_prices = []  # PriceScheduled, in order
-        self.bill_early_on = None
-        self.next_period_cause = None  # the ref of the change that starts the next billed period
-        self.paused_on = self.ended_on = self.end_scheduled = None
-        self._intro_periods = {}
+        self.prices: dict[str, fact.PriceTerms] = {}
+        self.paid_through: date | None = None
+        self.trial_end: date | None = None
+        self.period: Period | None = None
+        self.grid: Grid | None = None
+        self.anchor_day: int | None = None
+        self.scheduled_prices: list[fact.PriceScheduled] = []
+        self.bill_early_on: date | None = None
+        self.next_period_cause: str | None = None  # the ref of the change that starts the next billed period
+        self.paused_on: date | None = None
+        self.ended_on: date | None = None
+        self.end_scheduled: fact.EndScheduled | None = None
+        self._intro_periods: dict[tuple[str, str], list[date]] = {}
 
     @property
-    def lines(self):
+    def lines(self) -> list[Line]:
         return self.paid.lines
 
     @property
-    def price(self):
+    def price(self) -> fact.PriceTerms:
         return self.prices[fact.BASE_ITEM]
 
     @property
-    def ends_on(self):
+    def ends_on(self) -> date | None:
         """The first day without the subscription; None while no end is known."""
         if self.ended_on:
             return self.ended_on
@@ -40,16 +51,16 @@ class Timeline:
         return None
 
     @property
-    def next_bill_on(self):
+    def next_bill_on(self) -> date | None:
         """The civil day on which the next period is due; None if none is."""
-        if self.started_on is None or self.ended_on or self.paused_on:
+        if not self.prices or self.ended_on or self.paused_on:
             return None
         start = self.paid_through or self.paid_from
         # a scheduled plan starts with its own period
         due = start if self.scheduled_prices else self.bill_early_on or start
         return None if self.ends_on and start >= self.ends_on else due
 
-    def bill_until(self, until, ended_from=None):
+    def bill_until(self, until: date, ended_from: date | None = None) -> None:
         """Charge every period that is due up to and including the day `until`.
 
         `ended_from` is the first day without a subscription that is canceled retroactively: periods from then on are
@@ -64,7 +75,7 @@ class Timeline:
             self.period, self.paid_through = lines[0].period, lines[0].period.end
             self.bill_early_on = self.next_period_cause = None
 
-    def _next_period(self, due):
+    def _next_period(self, due: date) -> list[Line]:
         """Return the charges of the next period, due on the day `due`."""
         start = self.paid_through or self.paid_from
         self._apply_scheduled_price(start)
@@ -75,27 +86,27 @@ class Timeline:
         period = Period(start, min(full.end, self.ends_on or full.end))
         return [self._charge_line(item, period, full, due, self.next_period_cause or RENEWAL) for item in self.prices]
 
-    def _apply_scheduled_price(self, start):
+    def _apply_scheduled_price(self, start: date) -> None:
         for change in [event for event in self.scheduled_prices if event.not_before <= start]:
             self.scheduled_prices.remove(change)
-            if change.only_from in (None, self.price.id):
+            if change.price and change.only_from in (None, self.price.id):
                 self._set_price(change.price)
 
-    def _set_price(self, price):
+    def _set_price(self, price: fact.PriceTerms) -> None:
         """Set the base price. An interval in days drops the anchor day: later months count from their own start."""
         if price.interval != self.price.interval:
             self.grid = None
             self.anchor_day = self.anchor_day if price.interval.months else None
         self.prices[fact.BASE_ITEM] = price
 
-    def _charge_line(self, item, period, full, bill_on, cause):
+    def _charge_line(self, item: str, period: Period, full: Period, bill_on: date, cause: str) -> Line:
         """Return the charge for `period`, prorated by its share of the days of the `full` period."""
         price = self.prices[item]
         base = self._amount_of(item, price, full.start)
         amount = round_half_up(base * period.days, full.days)
         return Line("charge", item, price.id, period, bill_on, amount, full.days, cause)
 
-    def _amount_of(self, item, price, period_start):
+    def _amount_of(self, item: str, price: fact.PriceTerms, period_start: date) -> int:
         if price.intro is None:
             return price.amount_minor
         seen = self._intro_periods.setdefault((item, price.id), [])
@@ -104,7 +115,7 @@ class Timeline:
         introductory = seen.index(period_start) < price.intro.periods
         return price.intro.amount_minor if introductory else price.amount_minor
 
-    def _add_trial(self, start, cause):
+    def _add_trial(self, start: date, cause: str) -> None:
         if self.paid_from > start:
             period = Period(start, self.paid_from)
             self.lines.append(Line("trial", fact.BASE_ITEM, self.price.id, period, start, 0, period.days, cause))
@@ -112,11 +123,11 @@ class Timeline:
             self.period = Period(self.started_on, self.paid_from)
 
     @singledispatchmethod
-    def apply(self, event):
+    def apply(self, event: fact.Event) -> None:
         raise TypeError(f"no rule for {event!r}")
 
     @apply.register
-    def _(self, event: fact.Started):
+    def _(self, event: fact.Started) -> None:
         self.started_on = event.start
         self.prices = {fact.BASE_ITEM: event.price}
         self.anchor_day = event.anchor_day
@@ -124,7 +135,7 @@ class Timeline:
         self._add_trial(event.start, RENEWAL)
 
     @apply.register
-    def _(self, event: fact.Imported):
+    def _(self, event: fact.Imported) -> None:
         self.started_on = self.paid_from = event.start
         self.prices = {fact.BASE_ITEM: event.price}
         self.anchor_day = event.anchor_day
@@ -132,7 +143,7 @@ class Timeline:
         self.period = Period(event.start, event.paid_through)
 
     @apply.register
-    def _(self, event: fact.PriceChanged):
+    def _(self, event: fact.PriceChanged) -> None:
         self.scheduled_prices = []
         if self.paid_through is None:
             self._change_in_trial(event)
@@ -147,7 +158,7 @@ class Timeline:
             self.grid, self.anchor_day = None, event.anchor_day
             self.paid_through, self.bill_early_on, self.next_period_cause = event.effective, None, event.ref
 
-    def _change_in_trial(self, event):
+    def _change_in_trial(self, event: fact.PriceChanged) -> None:
         """Change the price during the trial.
 
         The new plan's trial counts from the original start but cannot end in the past. Add-ons follow the new end.
@@ -165,36 +176,37 @@ class Timeline:
                 self._charge_addon(item, former_end, event)
 
     @apply.register
-    def _(self, event: fact.PriceScheduled):
+    def _(self, event: fact.PriceScheduled) -> None:
         if event.only_from is None:
             self.scheduled_prices = [scheduled for scheduled in self.scheduled_prices if scheduled.only_from]
         if event.price:
             self.scheduled_prices.append(event)
 
     @apply.register
-    def _(self, event: fact.AnchorMoved):
+    def _(self, event: fact.AnchorMoved) -> None:
         """Move the anchor. Paid days stay paid; the next line bridges to the new day and is billed when it comes."""
         self.anchor_day = event.day
         if self.paid_through:
-            self._start_bridge(event.on)
+            self._start_bridge(self.paid_through, event.on)
 
-    def _start_bridge(self, on):
+    def _start_bridge(self, paid_through: date, on: date) -> None:
         """Restart the grid at the first anchor day after the paid days; bill the days up to it on the next one."""
-        self.grid = Grid.from_first(self.paid_through, self.anchor_day, self.price.interval)
-        self.bill_early_on = min(self.paid_through, self.grid.period_containing(on).end)
+        self.grid = Grid.from_first(paid_through, self.anchor_day, self.price.interval)
+        self.bill_early_on = min(paid_through, self.grid.period_containing(on).end)
 
     @apply.register
-    def _(self, event: fact.Paused):
+    def _(self, event: fact.Paused) -> None:
         self.paused_on = event.on
 
     @apply.register
-    def _(self, event: fact.Resumed):
+    def _(self, event: fact.Resumed) -> None:
         self._end_pause(event.on)
 
-    def _end_pause(self, day):
+    def _end_pause(self, day: date) -> None:
         """Move the end of the paid days by the days of the pause. A bridge to a moved anchor still applies."""
-        frozen_days, since = (day - self.paused_on).days, self.paused_on
-        self.paused_on = None
+        since, self.paused_on = self.paused_on, None
+        assert since is not None, "only a paused subscription is resumed"
+        frozen_days = (day - since).days
         if not frozen_days:
             return
         self.paid.freeze(since, day)
@@ -202,28 +214,29 @@ class Timeline:
             self.paid_from = add_days(self.paid_from, frozen_days)
             self.trial_end = self.trial_end and self.paid_from
             return
+        assert self.period is not None, "paid days belong to a period"
         self.paid_through = add_days(self.paid_through, frozen_days)
         self.period = Period(self.period.start, self.paid_through)
         if self.bill_early_on:
-            self._start_bridge(day)
+            self._start_bridge(self.paid_through, day)
         else:
             self.anchor_day = self.paid_through.day if self.price.interval.months else None
             self.grid = Grid.from_first(self.paid_through, self.anchor_day, self.price.interval)
 
     @apply.register
-    def _(self, event: fact.Transferred):
+    def _(self, event: fact.Transferred) -> None:
         """Change nothing: the owner does not affect the price."""
 
     @apply.register
-    def _(self, event: fact.EndScheduled):
+    def _(self, event: fact.EndScheduled) -> None:
         self.end_scheduled = event
 
     @apply.register
-    def _(self, event: fact.EndDropped):
+    def _(self, event: fact.EndDropped) -> None:
         self.end_scheduled = None
 
     @apply.register
-    def _(self, event: fact.Canceled):
+    def _(self, event: fact.Canceled) -> None:
         if self.paused_on:
             self._end_pause(event.on)
         if event.credit:
@@ -231,15 +244,15 @@ class Timeline:
         self.ended_on = event.effective
 
     @apply.register
-    def _(self, event: fact.Suspended):
+    def _(self, event: fact.Suspended) -> None:
         self.paid.credit_gap(event.start, event.end, event)
 
     @apply.register
-    def _(self, event: fact.AddonAdded):
+    def _(self, event: fact.AddonAdded) -> None:
         self.prices[event.item] = event.price
         self._charge_addon(event.item, self.paid.paid_until(event.item, event.on), event)
 
-    def _charge_addon(self, item, start, event):
+    def _charge_addon(self, item: str, start: date, event: fact.Event) -> None:
         """Charge an add-on from `start` to the end of the base plan's current period, on the base plan's grid."""
         end = self.paid_through or self.paid_from
         grid = self.grid or Grid.from_first(end, self.anchor_day, self.price.interval)
@@ -249,6 +262,6 @@ class Timeline:
             )
 
     @apply.register
-    def _(self, event: fact.AddonRemoved):
+    def _(self, event: fact.AddonRemoved) -> None:
         self.paid.credit_from(event.effective, event, event.item)
         del self.prices[event.item]

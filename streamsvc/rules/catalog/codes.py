@@ -28,7 +28,7 @@ def normalize_language_tag(tag: str) -> str:
     return "-".join([first.lower(), *(_normalize_subtag(part) for part in rest)])
 
 
-def _normalize_subtag(part):
+def _normalize_subtag(part: str) -> str:
     if len(part) == 2:
         return part.upper()
     return part.title() if len(part) == 4 and part.isalpha() else part.lower()

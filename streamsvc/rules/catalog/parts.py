@@ -16,7 +16,7 @@ def merge_partial_record(existing: dict[str, Any], part: dict[str, Any]) -> dict
     }
 
 
-def _merge_value(name, existing, value):
+def _merge_value(name: str, existing: Any, value: Any) -> Any:
     if isinstance(value, dict) and isinstance(existing, dict):
         return merge_partial_record(existing, value)
     if name in NUMBERED_LISTS and existing:

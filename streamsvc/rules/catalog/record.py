@@ -6,8 +6,9 @@ the same text for both, however they were written, so importing a file twice cha
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -36,28 +37,46 @@ Media = dict[Code, Url]
 Markers = dict[Code, MarkerSeconds]
 
 
+Value = TypeVar("Value")
+Name = TypeVar("Name", str, str | None)
+if TYPE_CHECKING:
+    OrNull = Annotated[Value, "null in the input"]
+else:
+
+    class OrNull:
+        """Type of a list or object that may be null in the input; `normalize_record` replaces the null."""
+
+        def __class_getitem__(cls, value_type):
+            return value_type | None
+
+
 class _RecordPart(Struct, omit_defaults=True, forbid_unknown_fields=True, frozen=True):
     """The base of a record's objects."""
 
 
-class Localization(_RecordPart):
+class Localization(_RecordPart, frozen=True):
     title: ShortText | None = None
     synopsis: LongText | None = None
 
 
-class Window(_RecordPart):
+class Window(_RecordPart, frozen=True):
     countries: Annotated[list[Country], Meta(min_length=1, max_length=300)] | None = None
     starts_at: Moment | None = None
     ends_at: Moment | None = None
 
+    @property
+    def facts(self) -> AccessWindow:
+        """The facts for access decisions."""
+        return AccessWindow(frozenset(self.countries) if self.countries else None, self.starts_at, self.ends_at)
 
-class Credit(_RecordPart):
+
+class Credit(_RecordPart, frozen=True):
     name: ShortText
     role: Code
     character: ShortText | None = None
 
 
-class Artwork(_RecordPart):
+class Artwork(_RecordPart, frozen=True):
     role: Code
     url: Url
     width: Pixels | None = None
@@ -65,19 +84,19 @@ class Artwork(_RecordPart):
     language: Code | None = None
 
 
-class Track(_RecordPart):
+class Track(_RecordPart, frozen=True):
     kind: Literal["audio", "audio_description", "caption", "subtitle"]
     language: Code
 
 
-class Extra(_RecordPart):
+class Extra(_RecordPart, frozen=True):
     kind: Literal["trailer", "teaser", "clip", "bonus", "interview"]
     title: ShortText
     runtime_s: Seconds | None = None
     media: Media | None = None
 
 
-class Episode(_RecordPart):
+class Episode(_RecordPart, frozen=True):
     number: Number
     title: ShortText | None = None
     synopsis: LongText | None = None
@@ -85,16 +104,16 @@ class Episode(_RecordPart):
     released_on: date | None = None
     media: Media | None = None
     markers: Markers | None = None
-    artwork: Annotated[list[Artwork], Meta(max_length=50)] | None = []
+    artwork: OrNull[Annotated[list[Artwork], Meta(max_length=50)]] = []
 
 
-class Season(_RecordPart):
+class Season(_RecordPart, frozen=True):
     number: Number
     title: ShortText | None = None
-    episodes: Annotated[list[Episode], Meta(max_length=5_000)] | None = []
+    episodes: OrNull[Annotated[list[Episode], Meta(max_length=5_000)]] = []
 
 
-class CatalogRecord(_RecordPart):
+class CatalogRecord(_RecordPart, frozen=True):
     """A title record. `windows` None: everywhere, always; empty: nowhere. `plans` None: every plan; empty: none."""
 
     external_id: Identifier
@@ -103,22 +122,22 @@ class CatalogRecord(_RecordPart):
     original_title: ShortText | None = None
     year: Year | None = None
     runtime_s: Seconds | None = None
-    genres: Annotated[list[Code], Meta(max_length=50)] | None = []
+    genres: OrNull[Annotated[list[Code], Meta(max_length=50)]] = []
     synopsis: LongText | None = None
     age_rating: Code | None = None
-    languages: Annotated[list[Code], Meta(max_length=50)] | None = []
-    countries: Annotated[list[Country], Meta(max_length=100)] | None = []
-    localizations: Annotated[dict[Code, Localization], Meta(max_length=200)] | None = {}
+    languages: OrNull[Annotated[list[Code], Meta(max_length=50)]] = []
+    countries: OrNull[Annotated[list[Country], Meta(max_length=100)]] = []
+    localizations: OrNull[Annotated[dict[Code, Localization], Meta(max_length=200)]] = {}
     windows: Annotated[list[Window], Meta(max_length=500)] | None = None
     plans: Annotated[list[Code], Meta(max_length=100)] | None = None
-    credits: Annotated[list[Credit], Meta(max_length=2_000)] | None = []
-    artwork: Annotated[list[Artwork], Meta(max_length=200)] | None = []
-    external_ids: Annotated[dict[Code, Identifier], Meta(max_length=50)] | None = {}
+    credits: OrNull[Annotated[list[Credit], Meta(max_length=2_000)]] = []
+    artwork: OrNull[Annotated[list[Artwork], Meta(max_length=200)]] = []
+    external_ids: OrNull[Annotated[dict[Code, Identifier], Meta(max_length=50)]] = {}
     media: Media | None = None
     markers: Markers | None = None
-    seasons: Annotated[list[Season], Meta(max_length=500)] | None = []
-    tracks: Annotated[list[Track], Meta(max_length=300)] | None = []
-    extras: Annotated[list[Extra], Meta(max_length=200)] | None = []
+    seasons: OrNull[Annotated[list[Season], Meta(max_length=500)]] = []
+    tracks: OrNull[Annotated[list[Track], Meta(max_length=300)]] = []
+    extras: OrNull[Annotated[list[Extra], Meta(max_length=200)]] = []
     popularity: Annotated[int, Meta(ge=0, le=MAX_POPULARITY)] | None = None
 
     @property
@@ -128,12 +147,10 @@ class CatalogRecord(_RecordPart):
     @property
     def facts(self) -> TitleFacts:
         """The facts for access decisions."""
-        windows = self.windows and tuple(
-            AccessWindow(w.countries and frozenset(w.countries), w.starts_at, w.ends_at) for w in self.windows
-        )
+        windows = None if self.windows is None else tuple(window.facts for window in self.windows)
         return TitleFacts(
             min_age=self.rating.min_age if self.rating else None,
-            windows=() if self.windows == [] else windows,
+            windows=windows,
             plans=None if self.plans is None else frozenset(self.plans),
         )
 
@@ -199,7 +216,7 @@ _ERROR_CODES = (
 _FIELD_NAME = re.compile(r"field `([^`]*)`")
 
 
-def _field_error(message):
+def _field_error(message: str) -> FieldError:
     """Convert a message of msgspec, such as "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
     sentence, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
@@ -242,7 +259,10 @@ def normalize_record(record: CatalogRecord) -> CatalogRecord:
     return record
 
 
-def _replace_nulls(part):
+Part = TypeVar("Part", bound=_RecordPart)
+
+
+def _replace_nulls(part: Part) -> Part:
     """Return the record part with empty lists instead of nulls, also in seasons and episodes."""
     nulls = {f.name: f.default_factory() for f in _LIST_FIELDS[type(part)] if getattr(part, f.name) is None}
     if isinstance(part, CatalogRecord) and part.seasons:
@@ -252,14 +272,14 @@ def _replace_nulls(part):
     return msgspec.structs.replace(part, **nulls) if nulls else part
 
 
-_LIST_FIELDS = {
+_LIST_FIELDS: dict[type[_RecordPart], list[msgspec.structs.FieldInfo]] = {
     part: [f for f in msgspec.structs.fields(part) if f.default_factory is not msgspec.NODEFAULT]
     for part in (CatalogRecord, Season, Episode)
 }
 
 
-def _normalize_window(errors, field, window):
-    def utc(moment):
+def _normalize_window(errors: list[FieldError], field: str, window: Window) -> Window:
+    def utc(moment: datetime | None) -> datetime | None:
         return moment and moment.astimezone(UTC)
 
     if window.starts_at and window.ends_at and window.starts_at >= window.ends_at:
@@ -273,7 +293,7 @@ def _normalize_window(errors, field, window):
     return Window(countries, utc(window.starts_at), utc(window.ends_at))
 
 
-def _check_seasons(errors, record):
+def _check_seasons(errors: list[FieldError], record: CatalogRecord) -> None:
     if record.kind == "movie" and record.seasons:
         errors.append(FieldError("seasons", "not_allowed", "A movie must not have seasons."))
     numbers = [season.number for season in record.seasons]
@@ -287,11 +307,13 @@ def _check_seasons(errors, record):
             )
 
 
-def _normalize_age_rating(name):
+def _normalize_age_rating(name: str) -> str:
     return maturity.parse_age_rating(name).text
 
 
-def _normalize_or_report(errors, field, code, normalize, value):
+def _normalize_or_report(
+    errors: list[FieldError], field: str, code: str, normalize: Callable[[str], str], value: Name
+) -> Name | str:
     """Return the normalized value; append an error if `normalize` raises ValueError."""
     try:
         return value and normalize(value)
@@ -300,20 +322,20 @@ def _normalize_or_report(errors, field, code, normalize, value):
         return value
 
 
-def _normalize_languages(errors, field, tags):
+def _normalize_languages(errors: list[FieldError], field: str, tags: list[str]) -> list[str]:
     return [_normalize_or_report(errors, field, "unknown_language", codes.normalize_language_tag, tag) for tag in tags]
 
 
-def _normalize_countries(errors, field, names):
+def _normalize_countries(errors: list[FieldError], field: str, names: list[str]) -> list[str]:
     upper = [name.upper() for name in names]
     for unknown in set(upper) - codes.COUNTRIES:
         errors.append(FieldError(field, "unknown_country", f"{unknown!r} is not a country code of ISO 3166-1."))
     return upper
 
 
-def _unique(values):
+def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _normalize_text(line):
+def _normalize_text(line: str) -> str:
     return unicodedata.normalize("NFC", line).strip() or line

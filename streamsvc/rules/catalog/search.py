@@ -11,7 +11,8 @@ return the same results.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from streamsvc.rules.catalog.record import CatalogRecord
 from streamsvc.rules.catalog.text import (
@@ -36,19 +37,25 @@ MIN_CERTAIN_HITS = 5
 """Guesses run only if the certain stages gave fewer hits than this."""
 
 
+Expression = tuple[Any, ...]
+"""An operator and its operands: a token of `term` and `prefix`, expressions of `and`, `or` and `not`."""
+
+
 class SearchStage(NamedTuple):
     """One expression of a query and the kind of match it stands for."""
 
     match: str
     """The `match` of its hits: exact, prefix, words or fuzzy."""
-    expression: tuple
+    expression: Expression
 
 
 def record_tokens(record: CatalogRecord) -> set[str]:
     """Return every token by which the title is found: of its names in all languages, its year and its people."""
-    tokens = set()
+    tokens: set[str] = set()
     localized = [localization.title for localization in record.localizations.values()]
-    for name in {record.title, record.original_title, *localized} - {None}:
+    for name in {record.title, record.original_title, *localized}:
+        if name is None:
+            continue
         folded = fold_text(name)
         words = folded.split()
         for full_name in {folded, without_article(folded)}:
@@ -103,7 +110,7 @@ def certain_stages(words: list[str]) -> list[SearchStage]:
     ]
 
 
-def _word_variants(words):
+def _word_variants(words: list[str]) -> list[list[str]]:
     """Return the words, the words with numbers in digits, and the words with two neighbours joined.
 
     `bat man begins` may be `batman begins`.
@@ -161,16 +168,16 @@ def search_stages(words: list[str], corrections: dict[str, list[str]] | None = N
     )
 
 
-def _without_earlier(all_stages, without=()):
+def _without_earlier(all_stages: list[SearchStage], without: Iterable[Expression] = ()) -> list[SearchStage]:
     """Return the stages without the titles that an earlier stage or an expression in `without` matches."""
-    stages = []
+    stages: list[SearchStage] = []
     for index, (match, expression) in enumerate(all_stages):
         earlier = [*without, *(stage.expression for stage in all_stages[:index])]
         stages.append(SearchStage(match, ("not", expression, _any(earlier)) if earlier else expression))
     return stages
 
 
-def _anywhere(word):
+def _anywhere(word: str) -> Expression:
     spellings = [_prefix("n" + word), _prefix("p" + word), _term("j" + word)]
     if len(word) >= MIN_JOINED_LENGTH:
         spellings.append(_prefix("j" + word))
@@ -178,27 +185,29 @@ def _anywhere(word):
     return _any(spellings)
 
 
-def _word_alternatives(word, corrections, kinds, as_typed):
+def _word_alternatives(
+    word: str, corrections: dict[str, list[str]], kinds: str, as_typed: Expression
+) -> list[Expression]:
     return [as_typed, *(_term(kind + correction) for correction in corrections.get(word, ()) for kind in kinds)]
 
 
-def _term(token):
+def _term(token: str) -> Expression:
     return ("term", token)
 
 
-def _prefix(token):
+def _prefix(token: str) -> Expression:
     return ("prefix", token)
 
 
-def _all(parts):
+def _all(parts: Iterable[Expression]) -> Expression:
     return ("and", *parts)
 
 
-def _any(parts):
+def _any(parts: Iterable[Expression]) -> Expression:
     return ("or", *parts)
 
 
-def format_fts5(expression: tuple) -> str:
+def format_fts5(expression: Expression) -> str:
     """Return the expression in the syntax of SQLite's FTS5."""
     operator, *parts = expression
     if operator in ("term", "prefix"):
@@ -206,7 +215,7 @@ def format_fts5(expression: tuple) -> str:
     return "(" + f" {operator.upper()} ".join(map(format_fts5, parts)) + ")"
 
 
-def format_tsquery(expression: tuple) -> str:
+def format_tsquery(expression: Expression) -> str:
     """Return the expression in the syntax of PostgreSQL's tsquery."""
     operator, *parts = expression
     if operator in ("term", "prefix"):

@@ -52,7 +52,7 @@ def fold_text(text: str) -> str:
     return folded or " ".join(f"u{ord(symbol):06x}" for symbol in text if not symbol.isspace() and symbol.isprintable())
 
 
-def _without_accents(text):
+def _without_accents(text: str) -> str:
     """Return lower-case text without accents; marks of other scripts, which form other letters, stay."""
     if text.isascii():
         return text.lower().translate(_LETTERS)
@@ -62,7 +62,7 @@ def _without_accents(text):
     return unicodedata.normalize("NFC", plain)
 
 
-def _without_vowel_signs(text):
+def _without_vowel_signs(text: str) -> str:
     """Drop the vowel signs of Indic and other scripts, which belong to a word but which `re` treats as separators."""
     return "".join(letter for letter in text if unicodedata.category(letter) not in ("Mn", "Mc", "Me", "Cf"))
 
@@ -106,7 +106,7 @@ def replace_number_words(words: list[str]) -> list[str]:
     return replaced
 
 
-def _digits_at(words, index):
+def _digits_at(words: list[str], index: int) -> tuple[str, int]:
     """Return the digits spelled one by one from an index on, and the index after them."""
     end = index
     while end < len(words) and 0 < NUMBER_VALUES.get(words[end], 0) < 10:
@@ -114,7 +114,7 @@ def _digits_at(words, index):
     return "".join(NUMBER_WORDS[word] for word in words[index:end]), end
 
 
-def _number_at(words, start):
+def _number_at(words: list[str], start: int) -> tuple[str, int]:
     """Return the number spelled in words from an index on, and the index after it.
 
     Each word must be smaller than the `limit` that the previous one sets: 10 after `twenty`, 100 after `hundred`.

@@ -87,7 +87,7 @@ class AccessDecision(NamedTuple):
     ends_at: datetime | None
 
     @property
-    def playable(self):
+    def playable(self) -> bool:
         return self.reason is None
 
 
@@ -113,7 +113,8 @@ def decide_access(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> Acce
     failed = next((check for check in access_checks(title, viewer, now) if not check.passed), None)
     window = relevant_window(title, viewer.country, now)
     hidden = failed is not None and failed.name == "maturity"
-    return AccessDecision(hidden, failed and failed.code, window and window.starts_at, window and window.ends_at)
+    starts_at, ends_at = (window.starts_at, window.ends_at) if window else (None, None)
+    return AccessDecision(hidden, failed.code if failed else None, starts_at, ends_at)
 
 
 def is_listed(title: TitleFacts, viewer: ViewerFacts, now: datetime) -> bool:
@@ -141,5 +142,5 @@ def relevant_window(title: TitleFacts, country: str | None, now: datetime) -> Wi
     return max(here, key=lambda window: window.ends_at or now, default=None)
 
 
-def _in_plan(title, viewer):
+def _in_plan(title: TitleFacts, viewer: ViewerFacts) -> bool:
     return viewer.any_plan or title.plans is None or viewer.plan in title.plans

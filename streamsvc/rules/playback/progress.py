@@ -65,7 +65,7 @@ def reaches_end(position_s: int, duration_s: int | None, credits_s: int | None) 
     """Whether a position is the end: the start of the credits if known, else nine tenths of the duration."""
     if credits_s and (duration_s is None or credits_s <= duration_s):
         return position_s >= credits_s
-    return bool(duration_s) and position_s >= duration_s * WATCHED_SHARE
+    return duration_s is not None and duration_s > 0 and position_s >= duration_s * WATCHED_SHARE
 
 
 def is_finished(watched_at: datetime | None, restarted_at: datetime | None) -> bool:

@@ -8,6 +8,7 @@ heartbeat returns a new one: a viewer who loses access is refused the media with
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
@@ -24,7 +25,7 @@ class PlaybackToken:
     max_height: int | None
     expires_at: datetime
 
-    def claims(self) -> dict:
+    def claims(self) -> dict[str, Any]:
         """Return the JWT claims; `exp` is in whole seconds, rounded up."""
         return {
             "aud": "playback",
@@ -39,7 +40,7 @@ class PlaybackToken:
         }
 
 
-def is_expired(claims: dict, now: datetime) -> bool:
+def is_expired(claims: dict[str, Any], now: datetime) -> bool:
     """Whether a token with these claims has expired."""
     return datetime.fromtimestamp(claims["exp"], UTC) <= now
 
@@ -55,7 +56,7 @@ def allowed_path(url: str) -> str:
     return folder if folder != "/" else path
 
 
-def allows_path(claims: dict, path: str) -> bool:
+def allows_path(claims: dict[str, Any], path: str) -> bool:
     """Whether a token with these claims allows the path of a request (without its query).
 
     No token allows an ambiguous path, with dot segments, backslashes or double escapes.

@@ -1,6 +1,6 @@
 """Account, sign-in, credential and profile errors."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from streamsvc.rules.refusals.base import Refusal
 
@@ -19,7 +19,7 @@ class TooManyAttempts(Refusal):
     detail = "Too many attempts; wait before you try again."
     member_schemas: ClassVar = {"challenge": {"type": "boolean"}}
 
-    def __init__(self, retry_after_s: int, **members):
+    def __init__(self, retry_after_s: int, **members: Any) -> None:
         self.retry_after_s = max(1, retry_after_s)
         super().__init__(headers={"Retry-After": str(self.retry_after_s)}, **members)
 

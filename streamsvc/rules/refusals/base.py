@@ -4,7 +4,7 @@
 which replaces the class's sentence, and `headers`, which are added to the response.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Refusal(Exception):
@@ -16,7 +16,7 @@ class Refusal(Exception):
     member_schemas: ClassVar[dict[str, dict]] = {}
     """{member of the problem document: its JSON Schema}, for members beyond those of every error."""
 
-    def __init__(self, *, detail: str | None = None, headers: dict | None = None, **members):
+    def __init__(self, *, detail: str | None = None, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail or self.detail)
         self.detail = detail or self.detail
         self.headers = headers or ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})

@@ -86,7 +86,7 @@ class GrantInvalid(Refusal):
     status = 401
     detail = "Send a valid playback token."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 

@@ -1,6 +1,6 @@
 """Errors of any request: format, preconditions, idempotency keys."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from streamsvc.rules.refusals.base import Refusal
 
@@ -88,7 +88,7 @@ class Unavailable(Refusal):
     status = 503
     detail = "The service is temporarily unavailable; try again shortly."
 
-    def __init__(self, *, retry_after_s: int = 2, **more):
+    def __init__(self, *, retry_after_s: int = 2, **more: Any) -> None:
         super().__init__(headers={"Retry-After": str(retry_after_s)}, **more)
 
 
@@ -117,5 +117,5 @@ class IdempotencyKeyInUse(Refusal):
     status = 409
     detail = "The first request with this Idempotency-Key is still in progress; try again shortly."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "1"})

@@ -76,7 +76,7 @@ def parse_legacy_digest(text: str) -> tuple[LegacyDigest, str] | None:
     return None
 
 
-def _parse_ldap(name, value):
+def _parse_ldap(name: str, value: str) -> tuple[LegacyDigest, str]:
     size = DIGEST_SIZES[ALGORITHMS[name]]
     raw = bytes.fromhex(value) if re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value) else _decode_base64(value)
     if (len(raw) > size) != (name in SALTED):
@@ -84,7 +84,7 @@ def _parse_ldap(name, value):
     return _build_digest(ALGORITHMS[name], b"", raw[size:], raw[:size])
 
 
-def _build_digest(algorithm, before, after, digest):
+def _build_digest(algorithm: str, before: bytes, after: bytes, digest: bytes) -> tuple[LegacyDigest, str]:
     if len(digest) != DIGEST_SIZES[algorithm] or len(before + after) > MAX_SALT_BYTES:
         raise ValueError(f"this {algorithm} digest or its salt has the wrong length")
     return LegacyDigest(algorithm, before, after), digest.hex()
@@ -106,7 +106,7 @@ def parse_foreign_hash(text: str) -> ForeignHash:
     raise ValueError("the format of this hash is not supported")
 
 
-def _argon2(text):
+def _argon2(text: str) -> ForeignHash:
     try:
         cost = extract_parameters(text)
     except InvalidHashError:
@@ -115,7 +115,7 @@ def _argon2(text):
     _require_bounded_cost("argon2", memory_bytes <= MAX_MEMORY_BYTES, memory_bytes * cost.time_cost <= MAX_ARGON2_BYTES)
     _require_bounded_cost("argon2", cost.parallelism <= MAX_PARALLELISM, cost.hash_len in DIGEST_SIZE_RANGE)
 
-    def verify(password):
+    def verify(password: str) -> bool:
         try:
             return PasswordHasher().verify(text, password)
         except VerificationError:
@@ -124,7 +124,11 @@ def _argon2(text):
     return ForeignHash("argon2", verify)
 
 
-def _bcrypt(text, prepare=lambda password: password.encode()[:BCRYPT_MAX_BYTES]):
+def _truncate_for_bcrypt(password: str) -> bytes:
+    return password.encode()[:BCRYPT_MAX_BYTES]
+
+
+def _bcrypt(text: str, prepare: Callable[[str], bytes] = _truncate_for_bcrypt) -> ForeignHash:
     _require_bounded_cost("bcrypt", 4 <= int(text.split("$")[2]) <= MAX_BCRYPT_COST)
     bcrypt_hash = text.replace("$2y$", "$2b$", 1).encode()
     return ForeignHash(
@@ -132,11 +136,11 @@ def _bcrypt(text, prepare=lambda password: password.encode()[:BCRYPT_MAX_BYTES])
     )
 
 
-def _bcrypt_sha256(text):
+def _bcrypt_sha256(text: str) -> ForeignHash:
     return _bcrypt(text, lambda password: hashlib.sha256(password.encode()).hexdigest().encode())
 
 
-def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
+def _scrypt(cost: int, block: int, parallel: int, salt: bytes, digest: bytes) -> ForeignHash:
     _require_bounded_cost(
         "scrypt", cost > 1 and cost & (cost - 1) == 0, block >= 1 and cost < 2 ** min(16 * block, 64)
     )  # RFC 7914, 6
@@ -144,7 +148,7 @@ def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
         "scrypt", parallel >= 1, 128 * cost * block * parallel <= MAX_MEMORY_BYTES, len(digest) in DIGEST_SIZE_RANGE
     )
 
-    def verify(password):
+    def verify(password: str) -> bool:
         memory = 128 * cost * block * 2 + 1024 * 1024
         computed = hashlib.scrypt(
             password.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=memory, dklen=len(digest)
@@ -154,18 +158,18 @@ def _scrypt(cost, block, parallel, salt: bytes, digest: bytes):
     return ForeignHash("scrypt", verify)
 
 
-def _pbkdf2(algorithm, rounds, salt: bytes, digest: bytes):
+def _pbkdf2(algorithm: str, rounds: int, salt: bytes, digest: bytes) -> ForeignHash:
     blocks = -(-len(digest) // hashlib.new(algorithm).digest_size) * (2 if algorithm == "sha512" else 1)
     _require_bounded_cost("pbkdf2", rounds >= 1, rounds * blocks <= MAX_PBKDF2_ROUNDS, len(digest) in DIGEST_SIZE_RANGE)
 
-    def verify(password):
+    def verify(password: str) -> bool:
         computed = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, rounds, dklen=len(digest))
         return hmac.compare_digest(computed, digest)
 
     return ForeignHash("pbkdf2", verify)
 
 
-def _require_bounded_cost(scheme, *conditions):
+def _require_bounded_cost(scheme: str, *conditions: bool) -> None:
     if not all(conditions):
         raise ValueError(f"this {scheme} hash is too expensive or has invalid parameters")
 
@@ -178,7 +182,7 @@ def _decode_base64(text: str) -> bytes:
 B64 = r"([A-Za-z0-9+/.]+={0,2})"
 NUMBER = r"(\d{1,10})"
 BCRYPT = r"(\$2[aby]\$\d\d\$[./A-Za-z0-9]{53})"
-FORMATS = (
+FORMATS: tuple[tuple[str, Callable[..., ForeignHash]], ...] = (
     (r"(?:argon2)?(\$argon2(?:id|i|d)\$.{1,400})", _argon2),
     (rf"(?:bcrypt\$)?{BCRYPT}", _bcrypt),
     (rf"bcrypt_sha256\${BCRYPT}", _bcrypt_sha256),

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from datetime import datetime
+from typing import Any, TypeGuard
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Asymmetric signatures only, which no one but the provider can make: never `none`, never a shared secret."""
@@ -15,7 +16,7 @@ def code_challenge(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
-def find_invalid_claim(claims: dict, issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
+def find_invalid_claim(claims: dict[str, Any], issuer: str, client_id: str, nonce: str, now: datetime) -> str | None:
     """Find the name of the first claim that is invalid; None if the claims prove the sign-in at the provider."""
     audience = claims.get("aud")
     audience = [audience] if isinstance(audience, str) else audience
@@ -33,5 +34,5 @@ def find_invalid_claim(claims: dict, issuer: str, client_id: str, nonce: str, no
     return next((name for name, is_valid in checks.items() if not is_valid), None)
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

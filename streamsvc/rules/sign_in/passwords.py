@@ -1,6 +1,7 @@
 """Password rules: length, known breaches, and words that an attacker would try first, such as the owner's name."""
 
 import unicodedata
+from collections.abc import Callable, Iterable
 
 MAX_PASSWORD_BYTES = 1024
 SERVICE_WORDS = ("streamsvc", "stream", "streaming", "password", "passwort", "premium", "standard", "basic")
@@ -11,7 +12,9 @@ def normalize_password(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def password_errors(password: str, min_length: int, is_breached, words: tuple[str, ...] = ()) -> list[str]:
+def password_errors(
+    password: str, min_length: int, is_breached: Callable[[str], bool], words: tuple[str, ...] = ()
+) -> list[str]:
     """Return the reasons to reject a password, as sentences; empty if it is acceptable.
 
     `is_breached(password)` looks it up in breaches. `words` are the owner's, the service's and the plans' names.
@@ -29,7 +32,7 @@ def password_errors(password: str, min_length: int, is_breached, words: tuple[st
     return []
 
 
-def _consists_mostly_of(password: str, words) -> bool:
+def _consists_mostly_of(password: str, words: Iterable[str]) -> bool:
     """Whether little of the password remains after removing the words from it."""
     rest = password.casefold()
     for word in sorted({word.casefold() for word in words if word and len(word) >= 4}, key=len, reverse=True):

@@ -48,7 +48,7 @@ def session_expires_at(lifetime: str, created_at: datetime, last_seen_at: dateti
     return limits.ends_at(created_at, last_seen_at) if limits else created_at
 
 
-def impersonation_view(operator: str | None, reason: str | None) -> dict | None:
+def impersonation_view(operator: str | None, reason: str | None) -> dict[str, str | None] | None:
     """{operator, reason} of an impersonation session; None for the owner's own session."""
     return {"operator": operator, "reason": reason} if operator else None
 

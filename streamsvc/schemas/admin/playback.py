@@ -1,5 +1,7 @@
 """Schemas of playback for operators: explanations, streams and usage."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.base import (
@@ -84,7 +86,7 @@ class UsageQuery(StrictSchema):
     )
 
     @validates_schema
-    def check_order(self, data, **kwargs):
+    def check_order(self, data: dict, **kwargs: Any) -> None:
         if data.get("since") and data.get("until") and data["since"] >= data["until"]:
             raise ValidationError("to must be after from.", "to")
 

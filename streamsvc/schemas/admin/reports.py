@@ -1,5 +1,7 @@
 """Report queries and reports."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.admin.subscriptions import Percent
@@ -18,7 +20,7 @@ class ReportQuery(StrictSchema):
     format = Choice("json", "csv", load_default="json")
 
     @validates_schema
-    def check_range(self, data, **kwargs):
+    def check_range(self, data: dict, **kwargs: Any) -> None:
         start, end = data.get("start"), data.get("end")
         if start and end:
             if start >= end:

@@ -1,5 +1,7 @@
 """One line of a subscriber import file."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.base import (
@@ -56,7 +58,7 @@ class SubscriberRowIn(StrictSchema):
     cancel_at_period_end = Bool(load_default=False)
 
     @validates_schema
-    def check_price_and_dates(self, data, **kwargs):
+    def check_price_and_dates(self, data: dict, **kwargs: Any) -> None:
         if (data.get("price_id") is None) == (data.get("price") is None):
             raise ValidationError("Set either price_id or price.", "price")
         if data["started_on"] >= data["paid_through"]:

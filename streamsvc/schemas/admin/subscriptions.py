@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
@@ -32,10 +33,10 @@ class Percent(fields.Field):
 
     PATTERN = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
 
-    def _serialize(self, value, attr, obj, **kwargs):
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> float | None:
         return None if value is None else value / PPM_PER_PERCENT
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValidationError("Must be a number.")
         percent = Decimal(text) if self.PATTERN.fullmatch(text := str(value)) else -1
@@ -68,7 +69,7 @@ class CouponIn(StrictSchema):
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
-    def check_discount(self, data, **kwargs):
+    def check_discount(self, data: dict, **kwargs: Any) -> None:
         if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
             raise ValidationError("Set either percent_off or amount_off_minor.", "percent_off")
         if data.get("percent_off") == 0:
@@ -79,7 +80,7 @@ class CouponIn(StrictSchema):
             raise ValidationError("periods is required for duration repeating, and not allowed otherwise.", "periods")
 
     @post_load
-    def add_percent_ppm(self, data, **kwargs):
+    def add_percent_ppm(self, data: dict, **kwargs: Any) -> dict:
         return {**data, "percent_ppm": data["percent_off"], "plans": data["plans"] and sorted(set(data["plans"]))}
 
 
@@ -108,7 +109,7 @@ class GiftCodesIn(StrictSchema):
     expires_at = Moment(load_default=None, allow_none=True)
 
     @validates_schema
-    def check_quantity(self, data, **kwargs):
+    def check_quantity(self, data: dict, **kwargs: Any) -> None:
         if data.get("code") and data["quantity"] != 1:
             raise ValidationError("A custom code can only be issued once; set quantity to 1.", "quantity")
 
@@ -143,7 +144,7 @@ class AdminSubscriptionIn(SubscriptionIn):
     )
 
     @validates_schema
-    def check_paid_through(self, data, **kwargs):
+    def check_paid_through(self, data: dict, **kwargs: Any) -> None:
         if data.get("paid_through") and data.get("start_date") and data["paid_through"] <= data["start_date"]:
             raise ValidationError("Must be after start_date.", "paid_through")
 
@@ -189,7 +190,7 @@ class CreditNoteIn(StrictSchema):
     reason = Text(load_default=None, allow_none=True)
 
     @validates_schema
-    def check_amount(self, data, **kwargs):
+    def check_amount(self, data: dict, **kwargs: Any) -> None:
         if data.get("lines") and data.get("amount_minor"):
             raise ValidationError("Set either lines or amount_minor.", "amount_minor")
 

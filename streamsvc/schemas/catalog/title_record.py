@@ -1,5 +1,7 @@
 """The title record in the OpenAPI document, derived from the record's own types so that they agree."""
 
+from typing import Any
+
 import msgspec
 
 from streamsvc.rules.catalog.record import CatalogRecord
@@ -18,7 +20,7 @@ def title_record_schemas() -> dict[str, dict]:
     return {"TitleRecord": record, "StoredTitleRecord": stored}
 
 
-def _inline_references(schema, definitions):
+def _inline_references(schema: Any, definitions: dict) -> Any:
     if isinstance(schema, list):
         return [_inline_references(item, definitions) for item in schema]
     if not isinstance(schema, dict):

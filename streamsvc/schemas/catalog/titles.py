@@ -1,5 +1,7 @@
 """Schemas of titles, seasons, episodes and search."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validate
 
 from streamsvc.rules.catalog.codes import normalize_language_tag
@@ -22,7 +24,7 @@ MAX_IDS = 100
 class Locale(Text):
     """A BCP 47 language tag, normalized."""
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         try:
             return normalize_language_tag(super()._deserialize(value, attr, data, **kwargs))
         except ValueError:
@@ -32,10 +34,10 @@ class Locale(Text):
 class Ids(Text):
     """Comma-separated ids, without duplicates."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=40 * MAX_IDS, **kwargs)
 
-    def _deserialize(self, value, attr, data, **kwargs):
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         ids = list(dict.fromkeys(filter(None, super()._deserialize(value, attr, data, **kwargs).split(","))))
         if len(ids) > MAX_IDS:
             raise ValidationError(f"Must have at most {MAX_IDS} ids.")

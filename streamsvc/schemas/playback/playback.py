@@ -1,5 +1,7 @@
 """Schemas of streams and heartbeats."""
 
+from typing import Any
+
 from marshmallow import fields
 
 from streamsvc.rules.playback.stream_rules import STATES
@@ -11,7 +13,7 @@ MAX_POSITION_S = 10_000_000
 class Id(Text):
     """An opaque id of up to 64 characters."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=64, **kwargs)
 
 

@@ -1,5 +1,7 @@
 """Schemas of accounts, passwords and emailed tokens."""
 
+from typing import Any
+
 from marshmallow import fields
 
 from streamsvc.rules.sign_in.passwords import MAX_PASSWORD_BYTES
@@ -21,7 +23,7 @@ from streamsvc.schemas.sessions.devices import DeviceIn
 class Password(Text):
     """A password. Taken verbatim: whitespace is neither stripped nor shortened."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_PASSWORD_BYTES, strip=False, **kwargs)
 
 

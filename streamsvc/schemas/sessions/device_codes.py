@@ -1,5 +1,7 @@
 """Schemas of television sign-in by device code (RFC 8628)."""
 
+from typing import Any
+
 from marshmallow import EXCLUDE, fields, pre_load
 
 from streamsvc.schemas.base import Bool, Moment, StrictSchema, Text
@@ -17,7 +19,7 @@ class OAuthForm(StrictSchema):
         unknown = EXCLUDE
 
     @pre_load
-    def drop_empty_values(self, form, **_):
+    def drop_empty_values(self, form: dict, **_: Any) -> dict:
         return {name: value for name, value in form.items() if value}
 
 

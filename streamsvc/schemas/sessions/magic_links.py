@@ -10,7 +10,7 @@ from streamsvc.schemas.sessions.devices import DeviceIn, DeviceTrustRequest
 class Binding(Text):
     """The value that ties a two-step sign-in to the browser or app that started it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         description = "The `binding` that the first step returned. Not needed if it was set as a cookie."
         super().__init__(max_length=100, load_default=None, metadata={"description": description})
 

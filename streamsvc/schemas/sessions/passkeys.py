@@ -1,5 +1,7 @@
 """Schemas of passkeys. They read what they need of the browser's JSON (WebAuthn level 3, `toJSON`)."""
 
+from typing import Any
+
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Choice, Moment, Pattern, PrefixedId, StrictSchema, Text
@@ -11,7 +13,7 @@ MAX_ENCODED_LENGTH = 64 * 1024
 class Base64Url(Pattern):
     """Base64url without padding."""
 
-    def __init__(self, max_length: int = MAX_ENCODED_LENGTH, **kwargs):
+    def __init__(self, max_length: int = MAX_ENCODED_LENGTH, **kwargs: Any):
         super().__init__("[A-Za-z0-9_-]*", "Must be base64url without padding.", max_length=max_length, **kwargs)
 
 

@@ -1,5 +1,7 @@
 """Schemas of profiles: the people who watch within one account."""
 
+from typing import Any
+
 from marshmallow import fields
 
 from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, PrefixedId, StrictSchema, Text
@@ -8,7 +10,7 @@ from streamsvc.schemas.base import Bool, Int, Language, Moment, Pattern, Prefixe
 class Pin(Pattern):
     """A profile's PIN of four to eight digits."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__("[0-9]{4,8}", "Must be four to eight digits.", max_length=8, **kwargs)
 
 

@@ -1,5 +1,7 @@
 """Schemas of sign-in and sessions."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.base import Bool, Choice, Email, Moment, Pattern, PrefixedId, StrictSchema, Text
@@ -129,7 +131,7 @@ class Reauthentication(TokenRotation):
     email_code = Pattern("[0-9]{8}", "Must be eight digits.", max_length=8)
 
     @validates_schema
-    def require_one_proof(self, body, **_):
+    def require_one_proof(self, body: dict, **_: Any) -> None:
         if len(body.keys() - {"rotate"}) != 1:
             raise ValidationError("Must have exactly one of password, totp, credential, email_code.")
 

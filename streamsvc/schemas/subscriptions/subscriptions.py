@@ -1,5 +1,7 @@
 """Request and response bodies of plans, subscriptions and payment methods."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from streamsvc.rules.billing.access import STATUSES
@@ -27,7 +29,7 @@ MAX_AMOUNT_MINOR = 10**12
 class Money(Int):
     """Minor units, never negative, and small enough that years of them add up safely."""
 
-    def __init__(self, *, minimum: int = 0, **kwargs):
+    def __init__(self, *, minimum: int = 0, **kwargs: Any):
         super().__init__(minimum=minimum, maximum=MAX_AMOUNT_MINOR, **kwargs)
 
 
@@ -226,7 +228,7 @@ class CancellationIn(StrictSchema):
     feedback = Text(load_default=None, allow_none=True, max_length=2000)
 
     @validates_schema
-    def check_effective_date(self, data, **kwargs):
+    def check_effective_date(self, data: dict, **kwargs: Any) -> None:
         if data.get("effective_date") and data["when"] == "period_end":
             raise ValidationError("effective_date requires when: now.", "effective_date")
 

@@ -27,7 +27,7 @@ def audit_billing(now: datetime) -> list[Difference]:
     suspects += [difference for _, differences in checks.check_subscriptions(now) for difference in differences]
     db.session.commit()
     confirmed = list(checks.check_numbers())
-    for account_id in sorted({difference.account_id for difference in suspects}):
+    for account_id in sorted({difference.account_id for difference in suspects if difference.account_id}):
         confirmed += holds.audit_account(account_id, now)
         db.session.commit()
     return confirmed

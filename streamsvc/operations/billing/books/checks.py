@@ -6,7 +6,7 @@ limited to one account.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -61,7 +61,7 @@ def check_books(account_id: str | None = None) -> Iterator[Difference]:
         yield from check(account_id)
 
 
-def _of_account(query: sa.Select, column, account_id: str | None) -> sa.Select:
+def _of_account(query: sa.Select, column: Any, account_id: str | None) -> sa.Select:
     """Limit the query to one account, unless `account_id` is None."""
     return query if account_id is None else query.where(column == account_id)
 
@@ -143,8 +143,10 @@ def check_payment_cash(account_id: str | None = None) -> Iterator[Difference]:
     )
     union = sa.union_all(*parts).subquery().c
     sums, keys = (sa.func.sum(union.kept), sa.func.sum(union.cash)), (union.payment, union.account_id)
-    for payment_id, owner_id, *amounts in fetch_all(sa.select(*keys, *sums).group_by(*keys).having(sums[0] != sums[1])):
-        yield Difference("payment cash matches the ledger", payment_id, *map(int, amounts), owner_id)
+    for payment_id, owner_id, kept_minor, cash_minor in fetch_all(
+        sa.select(*keys, *sums).group_by(*keys).having(sums[0] != sums[1])
+    ):
+        yield Difference("payment cash matches the ledger", payment_id, int(kept_minor), int(cash_minor), owner_id)
 
 
 def check_credit_limits(account_id: str | None = None) -> Iterator[Difference]:
@@ -186,7 +188,7 @@ def check_numbers() -> Iterator[Difference]:
     """
     series, last = InvoiceNumber.series, InvoiceNumber.last
 
-    def count_in(column):
+    def count_in(column: Any) -> sa.ScalarSelect[int]:
         position = sa.cast(sa.func.substr(column, sa.func.length(series) + 2), sa.Integer)
         count = sa.func.coalesce(sa.func.sum(sa.case((position.between(1, last), 1), else_=last + 1)), 0)
         return sa.select(count).where(column.startswith(series + "-")).correlate(InvoiceNumber).scalar_subquery()
@@ -222,7 +224,7 @@ def check_subscriptions(
 def _load_invoiced_lines(subscription_ids: list[str]) -> dict[str, list]:
     """Load (identity, amount, invoice status) of every line, by subscription id."""
     lines: dict[str, list] = {subscription_id: [] for subscription_id in subscription_ids}
-    rows = (
+    rows: sa.Select = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, InvoiceLine.amount_minor, Invoice.status)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(InvoiceLine.subscription_id.in_(subscription_ids), InvoiceLine.identity.is_not(None))

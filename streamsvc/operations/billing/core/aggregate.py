@@ -3,10 +3,11 @@
 Saving the projection also enqueues a job for the moment at which the subscription is next due.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from flask import current_app
@@ -16,12 +17,14 @@ from streamsvc.models.subscriptions import Discount, Invoice, Subscription
 from streamsvc.operations.billing.core import event_store, issuing, ledger
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
+from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import replay_timeline
+from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
 DUE_JOB = "subscription.due"
@@ -55,7 +58,9 @@ class SubscriptionAggregate:
         day = since and self.dunning_schedule.suspends_on(since)
         return day if day and day < self.today else None
 
-    def record_event(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
+    def record_event(
+        self, event_type: type[fact.Event], *details: Any, actor: str | None = None, on: date | None = None, **more: Any
+    ) -> None:
         """Append an event dated `on` (default: today) and replay the history up to today."""
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
@@ -81,7 +86,7 @@ class SubscriptionAggregate:
             issuing.pay_open_invoices_from_credit(self.account.id, self.subscription.currency, self.now)
         return invoices
 
-    def compute_invoice(self, lines) -> issuing.ComputedInvoice:
+    def compute_invoice(self, lines: Iterable[Line]) -> issuing.ComputedInvoice:
         """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
         subscription_id = self.subscription.id
@@ -95,7 +100,9 @@ class SubscriptionAggregate:
         """List every discount the subscription ever had, ended ones included."""
         return list(db.session.scalars(sa.select(Discount).where(Discount.subscription_id == self.subscription.id)))
 
-    def _create_invoice(self, lines, reason, requires_payment, review_until):
+    def _create_invoice(
+        self, lines: Iterable[Line], reason: str, requires_payment: bool, review_until: datetime | None
+    ) -> Invoice:
         computed = self.compute_invoice(lines)
         invoice = issuing.create_invoice(computed, reason, self.now, self.today, requires_payment, review_until)
         self._book_lines(
@@ -159,7 +166,8 @@ def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
 
 def _lock_account_and_subscription(subscription_id: str) -> tuple[Account, Subscription]:
     account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
-    return lock_row(Account, account_id), db.session.get(Subscription, subscription_id, populate_existing=True)
+    account = lock_existing_row(Account, account_id)
+    return account, db.session.get_one(Subscription, subscription_id, populate_existing=True)
 
 
 def update_projection(aggregate: SubscriptionAggregate) -> None:
@@ -174,10 +182,10 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
     pending = timeline.scheduled_prices[0] if timeline.scheduled_prices else None
-    row.pending_price_id = pending and pending.price.id
-    row.pending_on = pending and max(pending.not_before, timeline.paid_through or timeline.paid_from)
+    row.pending_price_id = pending.price.id if pending and pending.price else None
+    row.pending_on = max(pending.not_before, timeline.paid_through or timeline.paid_from) if pending else None
     overdue = list_overdue_invoices(row)
-    row.past_due_since = min((invoice.first_failed_on for invoice in overdue), default=None)
+    row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
     row.status = compute_status(row, timeline, aggregate.today)
     row.access_until = compute_access_until(row, aggregate.dunning_schedule)
     if public_state(row) != aggregate.published_state:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased, lazyload, selectinload
@@ -79,7 +80,7 @@ def _preload_account_billing(account_ids: list[str]) -> None:
     _preload_values("credit", account_ids, ledger.load_account_credits(account_ids), None)
 
 
-def _preload_values(name: str, keys: Iterable[str], values: Mapping[str, object], default) -> None:
+def _preload_values(name: str, keys: Iterable[str], values: Mapping[str, object], default: object) -> None:
     for key in keys:
         unit_of_work.preload((name, key), values.get(key, default))
 
@@ -93,7 +94,7 @@ def _preload_lists(name: str, keys: Iterable[str], column: str, rows: Iterable) 
         unit_of_work.preload((name, key), rows_by_key[key])
 
 
-def _load_fresh(query) -> list:
+def _load_fresh(query: sa.Select[Any]) -> list:
     return list(db.session.scalars(query.execution_options(populate_existing=True)))
 
 
@@ -149,7 +150,7 @@ def reconcile_payments(payloads: list[dict], now: datetime) -> list[dict]:
     )
     payments = db.session.scalars(sa.select(Payment).where(Payment.id.in_(unresolved)).order_by(Payment.id)).all()
     ids = [payment.id for payment in payments]
-    outcomes = {payment_id: charging.find_outcome(db.session.get(Payment, payment_id), now) for payment_id in ids}
+    outcomes = {payment_id: charging.find_outcome(db.session.get_one(Payment, payment_id), now) for payment_id in ids}
     complete_payments({payment_id: outcome for payment_id, outcome in outcomes.items() if outcome})
     send_payments([payment_id for payment_id in ids if not outcomes[payment_id]])
     unresolved_ids = {row.id for row in fetch_all(unresolved)}

@@ -48,7 +48,9 @@ PAYMENT_METHOD_REQUIRED = "payment_method_required"
 
 def select_invoice_method(invoice: Invoice) -> PaymentMethod | None:
     """Return the payment method to charge an invoice to: the subscription's own, else the account's default."""
-    preferred_id = invoice.subscription_id and db.session.get(Subscription, invoice.subscription_id).payment_method_id
+    preferred_id = None
+    if invoice.subscription_id:
+        preferred_id = db.session.get_one(Subscription, invoice.subscription_id).payment_method_id
     return select_account_method(invoice.account_id, preferred_id)
 
 
@@ -90,7 +92,7 @@ def create_payment(
 
 def send_payment(payment_id: str) -> Payment:
     """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a transaction."""
-    payment = db.session.get(Payment, payment_id)
+    payment = db.session.get_one(Payment, payment_id)
     method_reference = payment.method.reference
     request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
     db.session.commit()
@@ -102,7 +104,7 @@ def send_payment(payment_id: str) -> Payment:
 
 def resume_payment(payment_id: str) -> Payment:
     """Return the payment, sending it if its outcome is unknown. Its idempotency key prevents a second charge."""
-    payment = db.session.get(Payment, payment_id)
+    payment = db.session.get_one(Payment, payment_id)
     return send_payment(payment_id) if payment.status in ("pending", "unknown") else payment
 
 
@@ -110,8 +112,8 @@ def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Paymen
     """Book the outcome of a payment. Idempotent. Commits."""
     account_id = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
     lock_row(Account, account_id)
-    payment = db.session.get(Payment, payment_id, populate_existing=True)
-    invoice = db.session.get(Invoice, payment.invoice_id, populate_existing=True)
+    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    invoice = db.session.get_one(Invoice, payment.invoice_id, populate_existing=True)
     book_outcome(payment, invoice, outcome, now)
     db.session.commit()
     return payment
@@ -129,7 +131,9 @@ def book_outcome(payment: Payment, invoice: Invoice, outcome: Outcome, now: date
         aggregate.save_projection()
 
 
-def _apply_outcome(payment, invoice, outcome, now, aggregate):
+def _apply_outcome(
+    payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime, aggregate: SubscriptionAggregate | None
+) -> None:
     if outcome.status == UNKNOWN:
         payment.status = "unknown"
         return
@@ -212,7 +216,7 @@ def record_decline(
 def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
     """Return the day of the next attempt by the dunning schedule; None if there is none."""
     dunning_schedule = dunning_schedule_of(current_app.extensions["settings"].dunning)
-    return dunning_schedule.next_retry_on(invoice.first_failed_on, today, decline_code)
+    return dunning_schedule.next_retry_on(invoice.first_failed_on or today, today, decline_code)
 
 
 def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
@@ -301,7 +305,7 @@ def book_void(invoice: Invoice, now: datetime) -> None:
 def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
     """Return to its discount the use that a void invoice made of it."""
     conditions = sa.and_(Discount.subscription_id == invoice.subscription_id, Discount.coupon_id == line.coupon_id)
-    discount = db.session.scalar(sa.select(Discount).where(conditions))
+    discount = db.session.scalars(sa.select(Discount).where(conditions)).one()
     renews = starts_new_period(
         (invoice_line.kind, invoice_line.item, invoice_line.cause, invoice_line.period_end)
         for invoice_line in invoice.lines
@@ -314,7 +318,7 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
 @jobs.job_handler(RECONCILE_JOB)
 def reconcile_payment(payload: dict, now: datetime) -> None:
     """Look up the outcome of an unresolved payment at the provider and complete it."""
-    payment = db.session.get(Payment, payload["payment_id"])
+    payment = db.session.get_one(Payment, payload["payment_id"])
     if not payment.is_in_flight or payment.status == "requires_action":
         return
     outcome = find_outcome(payment, now)
@@ -341,7 +345,7 @@ def find_outcome(record: Payment | Refund, now: datetime, charge_reference: str 
 @jobs.job_handler(EXPIRE_JOB)
 def expire_payment(payload: dict, now: datetime) -> None:
     """Decline a payment that the payer never authenticated, unless the provider has an outcome by now."""
-    payment = db.session.get(Payment, payload["payment_id"])
+    payment = db.session.get_one(Payment, payload["payment_id"])
     if payment.status != "requires_action":
         return
     db.session.commit()
@@ -359,7 +363,7 @@ def create_due_payments(
     The caller commits and sends them. With `method`, every open invoice is charged to it, whether its next attempt is
     due or not. Records none while the subscription is on billing hold.
     """
-    payments = []
+    payments: list[Payment] = []
     if aggregate.subscription.billing_held_at:
         return payments
     open_invoices = [
@@ -394,4 +398,6 @@ def complete_sandbox_authentication(payment_id: str, approve: bool, now: datetim
     if payment is None or payment.status != "requires_action":
         raise NotFound
     db.session.commit()
-    return complete_payment(payment_id, SandboxProvider().authenticate(payment_id, approve), now)
+    if (outcome := SandboxProvider().authenticate(payment_id, approve)) is None:
+        raise NotFound
+    return complete_payment(payment_id, outcome, now)

@@ -28,8 +28,9 @@ def grant_credit(account: Account, amount_minor: int, currency: str, reason: str
     """Grant credit; a negative amount takes back unused credit. Raises Invalid."""
     if amount_minor < 0 and -amount_minor > ledger.account_credit(account.id, currency):
         raise Invalid(errors={"amount_minor": ["The account does not have that much credit left."]})
-    books = {"goodwill": amount_minor, "customer_credit": -amount_minor}
-    ledger.post_account_journal(account.id, currency, "credit", now, note=reason, **books)
+    ledger.post_account_journal(
+        account.id, currency, "credit", now, note=reason, goodwill=amount_minor, customer_credit=-amount_minor
+    )
     apply_new_credit(account, currency, now)
 
 
@@ -40,8 +41,15 @@ def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
         raise GiftCodeInvalid
     db.session.refresh(gift)
     amount_minor = gift.amount_minor
-    books = {"goodwill": amount_minor, "customer_credit": -amount_minor}
-    ledger.post_account_journal(account.id, gift.currency, "gift", now, note=f"Gift {code}", **books)
+    ledger.post_account_journal(
+        account.id,
+        gift.currency,
+        "gift",
+        now,
+        note=f"Gift {code}",
+        goodwill=amount_minor,
+        customer_credit=-amount_minor,
+    )
     return gift
 
 

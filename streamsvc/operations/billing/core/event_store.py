@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
@@ -66,9 +67,9 @@ def load_facts_by_subscription(subscription_ids: Sequence[str]) -> dict[str, fac
     }
 
 
-def decode_event(row) -> fact.Event:
+def decode_event(row: Any) -> fact.Event:
     """Turn a row of `subscription_events` into an event of the rules."""
-    data = {
+    data: dict[str, Any] = {
         name: date.fromisoformat(value) if name in DATE_FIELDS and value else value for name, value in row.data.items()
     }
     if data.get("price"):
@@ -82,7 +83,7 @@ def load_price(price_id: str) -> Price:
 
 
 def _load_price_with_plan(price_id: str) -> Price:
-    return db.session.get(Price, price_id, options=[joinedload(Price.plan)])
+    return db.session.get_one(Price, price_id, options=[joinedload(Price.plan)])
 
 
 def append_event(subscription: Subscription, event: fact.Event, actor: str | None, now: datetime) -> None:
@@ -125,13 +126,13 @@ def load_booked_lines(subscription_ids: Sequence[str]) -> dict[str, dict[str, fa
         invoiced_lines.join(Invoice, Invoice.id == InvoiceLine.invoice_id).where(conditions)
     ):
         booked[subscription_id][identity] = fact.BookedLine(*amounts)
-    credit_note_lines = (
+    credit_note_lines: sa.Select = (
         sa.select(InvoiceLine.subscription_id, InvoiceLine.identity, net, sa.func.sum(CreditNoteLine.net_minor))
         .join(CreditNoteLine, CreditNoteLine.line_id == InvoiceLine.id)
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .where(conditions, Invoice.status.not_in(UNPAID_STATUSES))
         .group_by(InvoiceLine.id)
     )
-    for subscription_id, identity, amount, credited in db.session.execute(credit_note_lines):
-        booked[subscription_id][identity] = fact.BookedLine(amount, int(credited))
+    for subscription_id, identity, net_minor, credited_minor in db.session.execute(credit_note_lines):
+        booked[subscription_id][identity] = fact.BookedLine(net_minor, int(credited_minor))
     return booked

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
+    Coupon,
     CreditNoteLine,
     Discount,
     Invoice,
@@ -44,7 +46,7 @@ class ComputedInvoice:
     taxation: Taxation
 
     @property
-    def reductions(self) -> Iterator[tuple["CouponTerms | None", str, int]]:
+    def reductions(self) -> Iterator[tuple[Coupon | None, str, int]]:
         """Yield (coupon, line description, amount in minor units) for each discount.
 
         The coupon is None for the tax taken out of a tax-inclusive price under reverse charge.
@@ -56,7 +58,11 @@ class ComputedInvoice:
 
 
 def compute_invoice(
-    account: Account, subscription: Subscription, lines: Iterable[Line], discounts, account_credit_minor: int
+    account: Account,
+    subscription: Subscription,
+    lines: Iterable[Line],
+    discounts: Iterable[Discount],
+    account_credit_minor: int,
 ) -> ComputedInvoice:
     """Compute the invoice for these lines. `discounts`: the running ones, in the order in which they apply."""
     lines = tuple(lines)
@@ -77,6 +83,7 @@ def _compute_position(subscription: Subscription, line: Line, taxation: Taxation
 
 def _compute_credit_position(subscription: Subscription, line: Line, index: int) -> Position:
     """A credit returns tax in proportion to the amount credited, and all remaining tax with the last of the amount."""
+    assert line.credited_identity is not None, "a credit names the line that it credits"
     original = find_line_by_identity(subscription.id, line.credited_identity)
     if original is None:  # credited before it was invoiced: in a preview of two steps at once
         return Position(str(index), line.amount_minor, TaxTerms())
@@ -120,7 +127,7 @@ def _coupon_terms(discount: Discount, lines: Sequence[Line]) -> CouponTerms:
     if coupon.plans is not None:
         plans = [load_price(line.price_id).plan.code for line in lines]
         position_keys = frozenset(str(i) for i, plan in enumerate(plans) if plan in coupon.plans)
-    if coupon.percent_ppm is not None:
+    if coupon.amount_off_minor is None:
         return CouponTerms(discount.id, percent_ppm=coupon.percent_ppm, eligible_keys=position_keys)
     left_minor = coupon.amount_off_minor - (discount.used_minor if coupon.duration == "once" else 0)
     return CouponTerms(discount.id, remaining_minor=left_minor, eligible_keys=position_keys)
@@ -178,7 +185,7 @@ def create_invoice(
         ledger.post_journal("credit", invoice, now, receivable=-totals.total_minor, customer_credit=totals.total_minor)
         invoice.balance_minor = 0
     apply_account_credit(invoice, totals.credit_applied_minor, now)
-    if is_draft:
+    if is_draft and review_until:
         schedule_finalization(invoice, review_until)
     elif not requires_payment or invoice.balance_minor == 0:
         issue_invoice(invoice, now)
@@ -223,7 +230,7 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
         rows.append(build_invoice_line(computed.subscription, line, position))
     for coupon, description, amount_minor in computed.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-amount_minor, tax_minor=0)
-        row.coupon_id = coupon and coupon.id
+        row.coupon_id = coupon.id if coupon else None
         row.tax_ppm = 0 if coupon else computed.taxation.rate_ppm
         rows.append(row)
     for index, row in enumerate(rows):
@@ -233,7 +240,7 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     unit_of_work.flush_session()
 
 
-def build_invoice_line(subscription: Subscription | None, line, position: Position) -> InvoiceLine:
+def build_invoice_line(subscription: Subscription | None, line: Any, position: Position) -> InvoiceLine:
     """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)
@@ -292,9 +299,10 @@ def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
         discount.used_minor += used[discount.id]
         discount.periods_used += renews or coupon.duration == "once"
         if coupon.duration == "once":
-            is_used_up = coupon.percent_ppm is not None or discount.used_minor >= coupon.amount_off_minor
+            is_used_up = coupon.amount_off_minor is None or discount.used_minor >= coupon.amount_off_minor
         else:
-            is_used_up = coupon.duration == "repeating" and discount.periods_used >= coupon.periods
+            periods = coupon.periods if coupon.duration == "repeating" else None
+            is_used_up = periods is not None and discount.periods_used >= periods
         if is_used_up:
             discount.ended_at = now
 
@@ -322,6 +330,7 @@ def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
     """
     by_year: dict[int, list] = {}
     for invoice, payload in issued:
+        assert invoice.issued_at is not None, "a number is assigned to an issued invoice"
         by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
     for year, issued_in_year in by_year.items():
         numbers = InvoiceNumber.allocate_block(str(year), len(issued_in_year))

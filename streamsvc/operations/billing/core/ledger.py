@@ -15,7 +15,7 @@ def post_journal(kind: str, invoice: Invoice, now: datetime, payment_id: str | N
 
     `books`: the amount for each book, in minor units. Raises ValueError if they do not balance.
     """
-    post_account_journal(invoice.account_id, invoice.currency, kind, now, invoice.id, payment_id, **books)
+    post_account_journal(invoice.account_id, invoice.currency, kind, now, invoice.id, payment_id, None, **books)
 
 
 def post_account_journal(
@@ -44,9 +44,8 @@ def post_account_journal(
 def sum_invoice_entries(invoice_id: str, book: str) -> int:
     """Return the sum of an invoice's entries in one book, in minor units."""
     conditions = sa.and_(LedgerEntry.invoice_id == invoice_id, LedgerEntry.book == book)
-    return int(
-        db.session.scalar(sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(conditions))
-    )
+    entries = sa.select(sa.func.coalesce(sa.func.sum(LedgerEntry.amount_minor), 0)).where(conditions)
+    return int(db.session.scalars(entries).one())
 
 
 def account_credit(account_id: str, currency: str) -> int:

@@ -1,6 +1,7 @@
 """Billing mail to customers, enqueued in the same transaction as its cause."""
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
@@ -22,10 +23,10 @@ def format_amount(amount_minor: int, currency: str) -> str:
 
 def plan_name(subscription: Subscription) -> str:
     """Return the name of the subscription's plan."""
-    return db.session.get(Plan, subscription.plan_id).name
+    return db.session.get_one(Plan, subscription.plan_id).name
 
 
-def next_reminder(aggregate) -> tuple[date, date] | None:
+def next_reminder(aggregate: Any) -> tuple[date, date] | None:
     """Return (the day to send the reminder, the billing day it announces); None if there is none to send.
 
     A reminder is sent once, before a trial ends and before a long period renews (see LONG_INTERVAL).
@@ -42,7 +43,7 @@ def next_reminder(aggregate) -> tuple[date, date] | None:
     return (max(add_days(bill_date, -days), aggregate.today), bill_date) if days else None
 
 
-def enqueue_due_reminder(aggregate) -> None:
+def enqueue_due_reminder(aggregate: Any) -> None:
     """Enqueue the next reminder if its day has come."""
     reminder = next_reminder(aggregate)
     if reminder is None or reminder[0] > aggregate.today:
@@ -57,16 +58,17 @@ def enqueue_due_reminder(aggregate) -> None:
     enqueue_mail(kind, aggregate.account.email, aggregate.now, amount=amount, **context)
 
 
-def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate) -> None:
+def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate: Any) -> None:
     """Enqueue the receipt for a successful payment. `aggregate` is None for an invoice without a subscription."""
     plan = plan_name(aggregate.subscription) if aggregate else None
     amount = format_amount(payment.amount_minor, payment.currency)
+    assert payment.settled_at is not None, "a successful payment is settled"
     enqueue_mail(
         "receipt", invoice.customer["email"], payment.settled_at, number=invoice.number, amount=amount, plan=plan
     )
 
 
-def enqueue_payment_failed_notice(invoice: Invoice, aggregate) -> None:
+def enqueue_payment_failed_notice(invoice: Invoice, aggregate: Any) -> None:
     """Enqueue a notice of an invoice's first failed payment; later retries are not announced."""
     if aggregate is None or invoice.attempts != 1:
         return
@@ -86,7 +88,7 @@ def enqueue_card_expiring_notice(
     enqueue_mail("card_expiring", account.email, now, card=card, month=month, plan=plan_name(subscription))
 
 
-def enqueue_ended_notice(aggregate, reason: str | None) -> None:
+def enqueue_ended_notice(aggregate: Any, reason: str | None) -> None:
     """Enqueue a notice that the subscription has ended, saying whether it was for lack of payment."""
     unpaid = reason in ("payment_failed", "trial_without_payment_method")
     enqueue_mail(
@@ -98,14 +100,14 @@ def enqueue_ended_notice(aggregate, reason: str | None) -> None:
     )
 
 
-def enqueue_transfer_notices(aggregate, new_owner) -> None:
+def enqueue_transfer_notices(aggregate: Any, new_owner: Account) -> None:
     """Enqueue notices of a transfer to the previous and the new owner."""
     plan, day = plan_name(aggregate.subscription), aggregate.timeline.paid_through or aggregate.timeline.paid_from
     enqueue_mail("subscription_transferred", aggregate.account.email, aggregate.now, plan=plan)
     enqueue_mail("subscription_received", new_owner.email, aggregate.now, plan=plan, day=day.isoformat())
 
 
-def enqueue_price_change_withdrawn_notice(aggregate, old_price: Price, day: date) -> None:
+def enqueue_price_change_withdrawn_notice(aggregate: Any, old_price: Price, day: date) -> None:
     """Enqueue a notice that the price change announced for `day` will not happen."""
     context = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
     enqueue_mail(
@@ -117,7 +119,7 @@ def enqueue_price_change_withdrawn_notice(aggregate, old_price: Price, day: date
     )
 
 
-def enqueue_price_change_notice(aggregate, old_price: Price, new_price: Price, day: date) -> None:
+def enqueue_price_change_notice(aggregate: Any, old_price: Price, new_price: Price, day: date) -> None:
     """Enqueue a notice of a price change at the first renewal on or after `day`."""
     amounts = {
         "amount": format_amount(new_price.amount_minor, new_price.currency),

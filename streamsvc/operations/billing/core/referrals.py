@@ -85,7 +85,7 @@ def grant_referral_reward(payload: dict, now: datetime) -> None:
         return
     for account_id in sorted((referral.account_id, referral.referrer_id)):
         lock_row(Account, account_id)
-    currency = db.session.get(Subscription, referral.subscription_id).currency
+    currency = db.session.get_one(Subscription, referral.subscription_id).currency
     program = db.session.get(ReferralReward, currency)
     referral.rewarded_at = now
     if program is None:
@@ -93,4 +93,4 @@ def grant_referral_reward(payload: dict, now: datetime) -> None:
     amounts = ((referral.referrer_id, program.referrer_minor), (referral.account_id, program.newcomer_minor))
     for account_id, amount_minor in amounts:
         if amount_minor:
-            grant_credit(db.session.get(Account, account_id), amount_minor, currency, "Referral", now)
+            grant_credit(db.session.get_one(Account, account_id), amount_minor, currency, "Referral", now)

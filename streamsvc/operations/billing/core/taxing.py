@@ -12,7 +12,7 @@ from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, fetch_one, lock_row
+from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
 from streamsvc.worker import jobs
 
 TAX_ID_CHECK_JOB = "tax_id.check"
@@ -38,7 +38,7 @@ class Taxation(NamedTuple):
 def load_taxation(account: Account) -> Taxation:
     """Load the tax rate of the account's country and its reverse-charge VAT number, if any."""
     rate = unit_of_work.get_or_load(("tax rate", account.country), lambda: db.session.get(TaxRate, account.country))
-    return Taxation(rate.rate_ppm if rate else 0, rate and rate.name, find_reverse_charge_vat_id(account))
+    return Taxation(rate.rate_ppm if rate else 0, rate.name if rate else None, find_reverse_charge_vat_id(account))
 
 
 def find_reverse_charge_vat_id(account: Account) -> str | None:
@@ -50,15 +50,17 @@ def find_reverse_charge_vat_id(account: Account) -> str | None:
     if not settings.seller_vat_id or account.country not in vat.NUMBER_FORMATS:
         return None
     tax_id = unit_of_work.get_or_load(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
-    is_accepted = tax_id and tax_id.status in (("valid",) if settings.vat_check == "vies" else ("valid", "unchecked"))
-    if not is_accepted or not vat.is_reverse_charged(settings.seller_vat_id, account.country, tax_id.number):
+    accepted = ("valid",) if settings.vat_check == "vies" else ("valid", "unchecked")
+    if tax_id is None or tax_id.status not in accepted:
+        return None
+    if not vat.is_reverse_charged(settings.seller_vat_id, account.country, tax_id.number):
         return None
     return tax_id.number
 
 
 def replace_tax_id(account_id: str, number: str, now: datetime) -> TaxId:
     """Set the account's VAT number and, if `vat_check` is `vies`, enqueue a check with the register. Raises Invalid."""
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     number = vat.normalize_vat_number(number)
     if vat.vat_number_country(number) != account.country:
         raise Invalid(errors={"number": ["Must be a valid VAT number of the account's country."]})

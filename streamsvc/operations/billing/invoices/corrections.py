@@ -27,7 +27,7 @@ from streamsvc.rules.billing.invoicing import tax_to_credit
 from streamsvc.rules.money import allocate_amount
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage.database import db, lock_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
 REFUND_JOB = "refund.reconcile"
@@ -35,8 +35,8 @@ REFUND_JOB = "refund.reconcile"
 
 def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
     """Return the invoice's account and the invoice, under the account's lock."""
-    account = lock_row(Account, db.session.get(Invoice, invoice_id).account_id)
-    return account, db.session.get(Invoice, invoice_id, populate_existing=True)
+    account = lock_existing_row(Account, db.session.get_one(Invoice, invoice_id).account_id)
+    return account, db.session.get_one(Invoice, invoice_id, populate_existing=True)
 
 
 def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surplus: bool = True) -> CreditNote:
@@ -196,7 +196,7 @@ def refund_invoice(invoice_id: str, body: dict, now: datetime) -> Refund:
 
 def resume_refund(refund_id: str) -> Refund:
     """Return the refund, sending it again only if its outcome is unknown."""
-    refund = db.session.get(Refund, refund_id)
+    refund = db.session.get_one(Refund, refund_id)
     return send_refund(refund_id) if refund.status in ("pending", "unknown") else refund
 
 
@@ -214,8 +214,10 @@ def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment
 
 def send_refund(refund_id: str) -> Refund:
     """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a transaction."""
-    refund = db.session.get(Refund, refund_id)
-    request = (refund.id, refund.payment.provider_reference, refund.amount_minor, refund.currency)
+    refund = db.session.get_one(Refund, refund_id)
+    charge_reference = refund.payment.provider_reference
+    assert charge_reference is not None, "only a payment that the provider confirmed is refunded"
+    request = (refund.id, charge_reference, refund.amount_minor, refund.currency)
     db.session.commit()
     outcome = current_provider().refund(*request)
     if outcome.status == UNKNOWN:
@@ -225,8 +227,8 @@ def send_refund(refund_id: str) -> Refund:
 
 def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     """Book the outcome of a refund. Idempotent. Commits."""
-    _, invoice = lock_invoice(db.session.get(Refund, refund_id).invoice_id)
-    refund = db.session.get(Refund, refund_id, populate_existing=True)
+    _, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
+    refund = db.session.get_one(Refund, refund_id, populate_existing=True)
     if refund.status in ("pending", "unknown"):
         refund.provider_reference = outcome.reference
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
@@ -282,7 +284,7 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
 @jobs.job_handler(REFUND_JOB)
 def reconcile_refund(payload: dict, now: datetime) -> None:
     """Look up the outcome of an unresolved refund at the provider and complete it."""
-    refund = db.session.get(Refund, payload["refund_id"])
+    refund = db.session.get_one(Refund, payload["refund_id"])
     if refund.status not in ("pending", "unknown"):
         return
     outcome = charging.find_outcome(refund, now, refund.payment.provider_reference)

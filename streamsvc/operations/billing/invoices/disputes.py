@@ -16,8 +16,8 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     `amount_minor`: the disputed amount, capped at what is left of the payment; None: all of it. Commits. Raises
     WrongState.
     """
-    _, invoice = lock_invoice(db.session.get(Payment, payment_id).invoice_id)
-    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    _, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
+    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
     disputed_minor = min(payment.refundable_minor, payment.refundable_minor if amount_minor is None else amount_minor)
     if payment.status != "succeeded" or not disputed_minor:
         raise WrongState(detail="Only a successful payment that is not fully refunded can be disputed.")
@@ -37,8 +37,8 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
 
 def record_dispute_won(payment_id: str, now: datetime) -> Payment:
     """Record that a dispute was won: the bank reinstated the money. Commits. Raises WrongState."""
-    _, invoice = lock_invoice(db.session.get(Payment, payment_id).invoice_id)
-    payment = db.session.get(Payment, payment_id, populate_existing=True)
+    _, invoice = lock_invoice(db.session.get_one(Payment, payment_id).invoice_id)
+    payment = db.session.get_one(Payment, payment_id, populate_existing=True)
     if payment.status != "disputed":
         raise WrongState(detail="This payment is not disputed.")
     amount_minor = payment.disputed_minor

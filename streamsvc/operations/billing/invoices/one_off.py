@@ -39,7 +39,7 @@ def create_one_off_charge(account_id: str, body: dict, now: datetime) -> Invoice
         db.session.commit()
     for payment_id in checkpoint["payments"]:
         charging.resume_payment(payment_id)
-    return db.session.get(Invoice, checkpoint["invoice"], populate_existing=True)
+    return db.session.get_one(Invoice, checkpoint["invoice"], populate_existing=True)
 
 
 def _create_one_off_invoice(account_id: str, body: dict, now: datetime) -> dict:
@@ -84,7 +84,7 @@ def create_overdue_one_off_payments(method: PaymentMethod, now: datetime) -> lis
 def retry_one_off_charge(payload: dict, now: datetime) -> None:
     """Retry a declined one-off charge."""
     lock_row(Account, payload["account_id"])
-    invoice = db.session.get(Invoice, payload["invoice_id"], populate_existing=True)
+    invoice = db.session.get_one(Invoice, payload["invoice_id"], populate_existing=True)
     is_due = invoice.next_attempt_on and invoice.next_attempt_on <= now.date()
     payments = [payment.id for payment in (create_one_off_payments(invoice, now) if is_due else ())]
     db.session.commit()

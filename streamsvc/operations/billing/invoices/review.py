@@ -79,7 +79,7 @@ def finalize_due_draft(payload: dict, now: datetime) -> list[Payment]:
     A draft of a subscription on billing hold becomes a held draft instead.
     """
     aggregate = load_locked(payload["subscription_id"], now)
-    invoice = db.session.get(Invoice, payload["invoice_id"], populate_existing=True)
+    invoice = db.session.get_one(Invoice, payload["invoice_id"], populate_existing=True)
     if invoice.status != "draft" or invoice.finalizes_at is None or invoice.finalizes_at > now:
         return []
     if aggregate.subscription.billing_held_at:  # not billed until an operator has looked into it and releases the draft
@@ -121,7 +121,7 @@ def add_draft_line(invoice_id: str, line: OneOffLine, inclusive: bool, now: date
     """
     invoice = lock_draft(invoice_id)
     existing_rows = [row for row in invoice.lines if row.kind != "discount"]
-    taxation = load_taxation(db.session.get(Account, invoice.account_id))
+    taxation = load_taxation(db.session.get_one(Account, invoice.account_id))
     tax = TaxTerms(taxation.rate_ppm, inclusive, "vat_id" in invoice.customer)
     totals = compute_totals([*map(_line_position, existing_rows), Position("", line.amount_minor, tax)])
     for row, position in zip(existing_rows, totals.positions[:-1], strict=True):

@@ -8,7 +8,7 @@ from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import charging, issuing
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
 from streamsvc.rules.refusals.billing import InvoiceNotOpen, PaymentFailed, PaymentInProgress
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 
 def pay_open_invoice(invoice_id: str, method_id: str | None, now: datetime) -> Payment:
@@ -18,8 +18,8 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, now: datetime) -> P
     """
     if checkpoint := idempotency.load_checkpoint():
         return require_paid(charging.resume_payment(checkpoint["payment"]))
-    account = lock_row(Account, db.session.get(Invoice, invoice_id).account_id)
-    invoice = db.session.get(Invoice, invoice_id, populate_existing=True)
+    account = lock_existing_row(Account, db.session.get_one(Invoice, invoice_id).account_id)
+    invoice = db.session.get_one(Invoice, invoice_id, populate_existing=True)
     written_off_minor = issuing.written_off_amount(invoice) if invoice.status == "uncollectible" else 0
     if invoice.status != "open" and not written_off_minor:
         raise InvoiceNotOpen

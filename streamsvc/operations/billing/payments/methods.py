@@ -55,8 +55,8 @@ def attach_payment_method(account_id: str, token: str, now: datetime) -> Payment
 @jobs.job_handler(CARD_EXPIRY_JOB)
 def notify_card_expiring(payload: dict, now: datetime) -> None:
     """Notify the account that the card which pays for its live subscription is about to expire."""
-    method = db.session.get(PaymentMethod, payload["method_id"])
-    account, subscription = db.session.get(Account, method.account_id), Subscription.find_live(method.account_id)
+    method = db.session.get_one(PaymentMethod, payload["method_id"])
+    account, subscription = db.session.get_one(Account, method.account_id), Subscription.find_live(method.account_id)
     if subscription and charging.select_account_method(account.id, subscription.payment_method_id) is method:
         notices.enqueue_card_expiring_notice(method, account, subscription, now)
 
@@ -109,7 +109,7 @@ def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
         one_off.create_overdue_one_off_payments(method, now),
         bool(subscription and subscription.past_due_since),
     )
-    if is_overdue:
+    if subscription and is_overdue:
         aggregate = load_locked(subscription.id, now)
         payments += charging.create_due_payments(aggregate, on_session=True, method=method)
         aggregate.save_projection()
@@ -118,6 +118,6 @@ def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
     if any(payment.status == "succeeded" for payment in sent):
         lock_row(Account, method.account_id)
         set_default_payment_method(method)
-        if is_overdue:
+        if subscription and is_overdue:
             subscription.payment_method_id = None
         db.session.commit()

@@ -4,7 +4,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from streamsvc.gateways.payments import current_provider
+from streamsvc.gateways.payments import current_event_provider
+from streamsvc.gateways.payments.interface import Outcome
 from streamsvc.models.subscriptions import Payment, ProviderEvent
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.invoices import corrections, disputes
@@ -25,7 +26,7 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
 
     `body`: the raw request body.
     """
-    event = current_provider().parse_event(body, signature)
+    event = current_event_provider().parse_event(body, signature)
     if event is None:
         return False
     event_object = event["data"]["object"]
@@ -45,7 +46,7 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
 @jobs.job_handler(PROVIDER_EVENT_JOB)
 def handle_provider_event(payload: dict, now: datetime) -> None:
     """Update the payment that an event refers to from the provider's current state."""
-    event = db.session.get(ProviderEvent, payload["event_id"])
+    event = db.session.get_one(ProviderEvent, payload["event_id"])
     if event.done_at:
         return
     payment, status = _find_payment(payload), payload["status"] or ""
@@ -54,14 +55,14 @@ def handle_provider_event(payload: dict, now: datetime) -> None:
     if kind == REFUND_FAILED and payload["refund_id"]:
         corrections.record_refund_failure(payload["refund_id"], now)
     elif payment and kind in INTENT_EVENTS:
-        _complete_payment(payment, current_provider().retrieve_outcome(payload["intent"]), now)
+        _complete_payment(payment, current_event_provider().retrieve_outcome(payload["intent"]), now)
     elif (
         payment
         and kind in (*DISPUTE_OPENED_EVENTS, DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED)
         and not status.startswith(INQUIRY_STATUS_PREFIX)
     ):
         _update_dispute(payment, kind, payload, reference, now)
-    db.session.get(ProviderEvent, payload["event_id"]).done_at = now
+    db.session.get_one(ProviderEvent, payload["event_id"]).done_at = now
 
 
 def _find_payment(payload: dict) -> Payment | None:
@@ -72,12 +73,12 @@ def _find_payment(payload: dict) -> Payment | None:
     return db.session.scalar(statement) if payload["intent"] else None
 
 
-def _complete_payment(payment: Payment, outcome, now: datetime) -> None:
+def _complete_payment(payment: Payment, outcome: Outcome, now: datetime) -> None:
     if outcome.status != charging.UNKNOWN:
         charging.complete_payment(payment.id, outcome, now)
 
 
-def _update_dispute(payment: Payment, kind: str, payload: dict, reference: str, now: datetime) -> None:
+def _update_dispute(payment: Payment, kind: str, payload: dict, reference: str | None, now: datetime) -> None:
     """Record the dispute of a payment or its being won. The closing event may arrive before the opening one."""
     is_won = kind == DISPUTE_FUNDS_REINSTATED or payload["status"] == "won"
     is_new = kind != DISPUTE_FUNDS_REINSTATED and not (kind in DISPUTE_OPENED_EVENTS and _is_dispute_closed(reference))
@@ -93,8 +94,10 @@ def _disputed_amount(payment: Payment, payload: dict) -> int | None:
     return payload.get("amount") if is_same_currency else None
 
 
-def _is_dispute_closed(reference: str) -> bool:
+def _is_dispute_closed(reference: str | None) -> bool:
     """Whether the closing event of this dispute has already been processed."""
+    if reference is None:
+        return False
     statement = sa.select(ProviderEvent.id).where(
         ProviderEvent.reference == reference, ProviderEvent.kind == DISPUTE_CLOSED
     )

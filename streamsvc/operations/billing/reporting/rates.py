@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -53,7 +54,7 @@ def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
     return steps
 
 
-def _event_step(row) -> RateStep:
+def _event_step(row: Any) -> RateStep:
     """Return the effect of an event on the rate."""
     on = max(row.on, date.fromisoformat(row.data.get("effective", row.on.isoformat())))
     if row.kind == "imported":
@@ -70,7 +71,7 @@ def _event_step(row) -> RateStep:
     return RateStep(on, row.subscription_id, STEP_KINDS[row.kind], involuntary=involuntary)
 
 
-def _rate_changes_statement():
+def _rate_changes_statement() -> sa.Select:
     """Select the charge lines whose price, intro price, recurring coupons, or tax differ from those of the line before.
 
     Includes every line of an add-on, which may have been removed in between.
@@ -106,7 +107,9 @@ def _rate_changes_statement():
     )
     parts = (InvoiceLine.price_id, sa.cast(intro, sa.String), coupons, sa.cast(included_tax_ppm, sa.String))
     terms = parts[0] + ":" + parts[1] + ":" + parts[2] + ":" + parts[3]
-    window = {"partition_by": (InvoiceLine.subscription_id, InvoiceLine.item), "order_by": InvoiceLine.period_start}
+    previous_terms = sa.func.lag(terms).over(
+        partition_by=(InvoiceLine.subscription_id, InvoiceLine.item), order_by=InvoiceLine.period_start
+    )
     lines = (
         sa.select(
             Subscription.account_id,
@@ -120,7 +123,7 @@ def _rate_changes_statement():
             coupons.label("coupons"),
             included_tax_ppm.label("included_tax_ppm"),
             terms.label("terms"),
-            sa.func.lag(terms).over(**window).label("terms_before"),
+            previous_terms.label("terms_before"),
         )
         .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
         .join(Subscription, Subscription.id == InvoiceLine.subscription_id)
@@ -136,7 +139,7 @@ def _rate_changes_statement():
     return sa.select(lines).where(is_changed).order_by(lines.c.period_start)
 
 
-def _rate_events_statement():
+def _rate_events_statement() -> sa.Select:
     """Select pauses, resumptions, cancellations, add-on removals, and imports from another system."""
     kinds = (*STEP_KINDS, "addon_removed", "imported")
     return (

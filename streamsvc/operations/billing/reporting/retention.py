@@ -28,7 +28,8 @@ def count_subscribers(account_movements: list[list[Movement]], report_spans: lis
 
     Churn is split into voluntary and involuntary, which means for lack of payment.
     """
-    counts, opening = Counter(), 0
+    counts: Counter[tuple] = Counter()
+    opening = 0
     for movement in [movement for movements in account_movements for movement in movements]:
         if movement.on < report_spans[0].start:
             opening += (movement.kind in (NEW, REACTIVATION)) - (movement.kind == CHURN)
@@ -64,7 +65,8 @@ def count_trials(report_spans: list[ReportPeriod]) -> list[dict]:
         .where(Subscription.trial_end >= report_spans[0].start, Subscription.trial_end < report_spans[-1].end)
         .group_by(Subscription.trial_end)
     )
-    ended, converted = Counter(), Counter()
+    ended: Counter[str] = Counter()
+    converted: Counter[str] = Counter()
     for day, ended_count, converted_count in fetch_all(statement):
         label = next(span.label for span in report_spans if span.contains(day))
         ended[label] += ended_count

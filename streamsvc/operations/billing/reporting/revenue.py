@@ -1,7 +1,9 @@
 """The revenue report: ledger sums per period, revenue by plan, country, and tax rate, and MRR movements."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -46,7 +48,8 @@ def revenue_report(start: date, end: date, interval: str) -> dict:
 
 def compute_mrr(report_spans: list[ReportPeriod]) -> list[dict]:
     """Return for each span and currency the MRR at its start, the movements, and the MRR at its end."""
-    opening, movement_totals = Counter(), Counter()
+    opening: Counter[str] = Counter()
+    movement_totals: Counter[tuple] = Counter()
     for _, currency, account_movements in iter_account_movements():
         for movement in account_movements:
             if movement.on < report_spans[0].start:
@@ -82,7 +85,7 @@ def sum_ledger(start: date, end: date, interval: str) -> list[dict]:
     return rows_as_dicts(rows)
 
 
-def _entry_condition(kinds, book):
+def _entry_condition(kinds: Sequence[str] | None, book: str) -> sa.ColumnElement[bool]:
     return LedgerEntry.book == book if kinds is None else (LedgerEntry.book == book) & LedgerEntry.kind.in_(kinds)
 
 
@@ -104,7 +107,9 @@ def revenue_by_country(start: date, end: date, interval: str) -> list[dict]:
     return _sum_lines_by(lines, interval, lines.c.country)
 
 
-def _sum_lines_by(lines, interval, *keys, join=(), tax=False) -> list[dict]:
+def _sum_lines_by(
+    lines: sa.FromClause, interval: str, *keys: Any, join: Sequence[Any] = (), tax: bool = False
+) -> list[dict]:
     label = period_label(lines.c.at, interval).label("period")
     sums = [sa.func.sum(lines.c.net_minor).label("revenue_minor")]
     if tax:
@@ -116,7 +121,7 @@ def _sum_lines_by(lines, interval, *keys, join=(), tax=False) -> list[dict]:
     return rows_as_dicts(rows.group_by(*groups).order_by(*groups))
 
 
-def revenue_lines_statement(start: date, end: date):
+def revenue_lines_statement(start: date, end: date) -> sa.CompoundSelect:
     """Select each line's revenue (without tax) and tax: invoices add, voids and credit notes subtract."""
     included_tax = sa.case((InvoiceLine.tax_inclusive, InvoiceLine.tax_minor), else_=0)
     net = InvoiceLine.amount_minor - InvoiceLine.discount_minor - included_tax
@@ -135,7 +140,7 @@ def revenue_lines_statement(start: date, end: date):
     return sa.union_all(*parts)
 
 
-def _revenue_lines_select(at, net, tax, start, end):
+def _revenue_lines_select(at: Any, net: Any, tax: Any, start: date, end: date) -> sa.Select:
     country = Invoice.customer["country"].as_string()
     columns = (Invoice.currency, country.label("country"), Invoice.tax_name, InvoiceLine.price_id, InvoiceLine.tax_ppm)
     statement = sa.select(at.label("at"), *columns, net.label("net_minor"), tax.label("tax_minor")).select_from(
@@ -146,7 +151,7 @@ def _revenue_lines_select(at, net, tax, start, end):
     )
 
 
-def period_label(moment, interval: str):
+def period_label(moment: Any, interval: str) -> sa.ColumnElement[str]:
     """Return an expression for the month or day of a UTC moment. Both databases cast it to text with the year first."""
     return sa.func.substr(sa.cast(moment, sa.String), 1, 10 if interval == "day" else 7)
 
@@ -156,7 +161,7 @@ def utc_midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def rows_as_dicts(statement) -> list[dict]:
+def rows_as_dicts(statement: sa.Executable) -> list[dict]:
     """Return the rows as dicts, with sums as integers on both databases."""
     return [
         {name: int(value) if name.endswith("_minor") else value for name, value in row._mapping.items()}

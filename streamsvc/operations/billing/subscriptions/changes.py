@@ -46,7 +46,7 @@ def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subsc
     completed = [(charging.resume_payment(payment_id), is_of_step) for payment_id, is_of_step in checkpoint["payments"]]
     for payment in [payment for payment, is_of_step in completed if is_of_step]:
         raise_if_not_paid(payment)
-    return db.session.get(Subscription, subscription_id, populate_existing=True)
+    return db.session.get_one(Subscription, subscription_id, populate_existing=True)
 
 
 def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> None:
@@ -55,8 +55,8 @@ def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> Non
     During a trial `auto` means now. Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
     """
     require_changeable(aggregate)
-    price = Price.find_on_sale(body["price_id"], aggregate.account.country)
-    check_new_price(aggregate, price, body.get("anchor_day"))
+    on_sale = Price.find_on_sale(body["price_id"], aggregate.account.country)
+    price = check_new_price(aggregate, on_sale, body.get("anchor_day"))
     is_trial = aggregate.timeline.paid_through is None
     when = body.get("when") or "auto"
     if when == "auto":
@@ -81,7 +81,7 @@ def bill_change(aggregate: SubscriptionAggregate) -> None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
 
 
-def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> None:
+def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> Price:
     if price is None or price.currency != aggregate.subscription.currency:
         raise Invalid(
             errors={"price_id": ["No such price is on sale in the account's country and the subscription's currency."]}
@@ -94,6 +94,7 @@ def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, ancho
         raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(addons))}."]})
     if anchor_day and not price.terms.interval.months:
         raise Invalid(errors={"anchor_day": ["Only prices billed by the month or year have an anchor day."]})
+    return price
 
 
 def cancel_scheduled_change(aggregate: SubscriptionAggregate, actor: str) -> None:

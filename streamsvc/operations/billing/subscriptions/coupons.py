@@ -1,5 +1,8 @@
 """Coupons on a subscription: eligibility, combination, and the order in which they apply."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Coupon, Discount, Invoice, Plan, Subscription
@@ -13,17 +16,17 @@ from streamsvc.storage.database import db
 MAX_RUNNING_COUPONS = 5
 
 
-def redeem_coupons(subscription: Subscription, codes, addon_plans, now) -> None:
+def redeem_coupons(subscription: Subscription, codes: Iterable[str], addon_plans: Iterable[str], now: datetime) -> None:
     """Redeem coupons for the subscription, in the order in which they will apply. Raises CouponInvalid.
 
     `addon_plans`: the codes of its add-ons' plans.
     """
-    plans = {db.session.get(Plan, subscription.plan_id).code, *addon_plans}
+    plans = {db.session.get_one(Plan, subscription.plan_id).code, *addon_plans}
     for code in codes:
         _redeem_coupon(subscription, code, plans, now)
 
 
-def _redeem_coupon(subscription: Subscription, code: str, plans: set[str], now) -> None:
+def _redeem_coupon(subscription: Subscription, code: str, plans: set[str], now: datetime) -> None:
     coupon, running = Coupon.find_by_code(code), Discount.list_active(subscription.id)
     if coupon is None or not coupon.is_usable(now) or not _is_eligible(coupon, subscription, plans):
         raise CouponInvalid

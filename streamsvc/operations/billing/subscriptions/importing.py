@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from marshmallow import ValidationError
@@ -29,7 +29,7 @@ from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.billing import AlreadySubscribed
 from streamsvc.rules.refusals.requests import Invalid, Malformed
 from streamsvc.schemas.admin.subscribers import SubscriberRowIn
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 IMPORT_ACTOR = "import"
 LINE_SCHEMA = SubscriberRowIn()
@@ -89,7 +89,7 @@ def _import_line(report: SubscriberImportReport, number: int, raw: bytes, now: d
         db.session.remove()
 
 
-def _list_line_errors(error) -> list[tuple[str, str, str]]:
+def _list_line_errors(error: Any) -> list[tuple[str, str, str]]:
     """List the errors of a line as (field, code, reason)."""
     if isinstance(error, ValidationError):
         return [(name, "invalid", reason) for name, reasons in flatten_messages(error.messages) for reason in reasons]
@@ -139,7 +139,7 @@ def _get_or_create_account(subscriber: dict, now: datetime) -> Account:
     account = Account.find_by_email_key(email_key(subscriber["email"]))
     names = ("country", "time_zone", "locale", "name")
     new_account = NewAccount(subscriber["email"], None, **{name: subscriber[name] for name in names})
-    return lock_row(Account, account.id if account else create_account(new_account, now, verified=True))
+    return lock_existing_row(Account, account.id if account else create_account(new_account, now, verified=True))
 
 
 def _get_or_create_payment_method(account: Account, details: dict, now: datetime) -> PaymentMethod:

@@ -15,7 +15,7 @@ from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import db, lock_row
+from streamsvc.storage.database import db, lock_existing_row
 
 
 def build_invoice_preview(account_id: str, body: dict, now: datetime) -> dict:
@@ -51,7 +51,7 @@ def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[S
             raise Invalid(errors={"price_id": ["Required unless subscription_id is given."]})
         last_invoice_id = _last_invoice_id(account_id)
         return subscribe.start_subscription(
-            lock_row(Account, account_id), body, now, account_id, payment_method_required=False
+            lock_existing_row(Account, account_id), body, now, account_id, payment_method_required=False
         ), last_invoice_id
     subscription = Subscription.of(account_id, body["subscription_id"])
     if subscription is None:
@@ -94,8 +94,7 @@ def next_renewal_view(aggregate: SubscriptionAggregate, after: dict | None = Non
     In that case the first one is stored, to be rolled back with everything else, since it uses coupons and credit.
     """
     facts, timeline = aggregate.facts, aggregate.timeline
-    if after:
-        day = timeline.next_bill_on
+    if after and (day := timeline.next_bill_on):
         first_lines = _new_lines_on(aggregate, timeline, day)
         issuing.create_invoice(
             aggregate.compute_invoice(first_lines), "renewal", aggregate.now, day, requires_payment=True
@@ -126,7 +125,7 @@ def _new_lines_on(aggregate: SubscriptionAggregate, timeline: Timeline, day: dat
     return [line for line in replay_timeline(aggregate.facts, day).lines if line.identity not in known_identities]
 
 
-def computed_invoice_view(computed: ComputedInvoice, due_date) -> dict:
+def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> dict:
     """Return a computed invoice in the shape of InvoiceOut, with the status `draft`."""
     totals = computed.totals
     lines = [

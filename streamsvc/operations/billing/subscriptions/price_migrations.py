@@ -3,6 +3,7 @@
 Until that renewal a migration can be withdrawn and, if it allows that, declined by the subscriber.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from streamsvc.worker import jobs
 MIGRATION_JOB = "price.migrate"
 WITHDRAWAL_JOB = "price.migrate.undo"
 MIGRATION_BATCH_SIZE = 200
+Step = Callable[[SubscriptionAggregate, PriceMigration, str], None]
 
 
 def start_migration(body: dict, now: datetime, actor: str) -> dict:
@@ -53,7 +55,7 @@ def migration_view(migration: PriceMigration) -> dict:
     return {column.key: getattr(migration, column.key) for column in migration.__table__.columns}
 
 
-def affected_subscriptions_statement(migration: PriceMigration):
+def affected_subscriptions_statement(migration: PriceMigration) -> sa.Select[str]:
     """Return a statement that selects the ids of the live subscriptions to be migrated."""
     statement = sa.select(Subscription.id).where(
         Subscription.price_id == migration.from_price_id, Subscription.status.in_(LIVE_STATUSES)
@@ -79,8 +81,8 @@ def handle_withdrawal_batch(payload: dict, now: datetime) -> None:
     _process_batch(WITHDRAWAL_JOB, payload, now, _withdraw_new_price)
 
 
-def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
-    migration = db.session.get(PriceMigration, payload["migration"])
+def _process_batch(job: str, payload: dict, now: datetime, step: Step) -> None:
+    migration = db.session.get_one(PriceMigration, payload["migration"])
     conditions = (
         Subscription.id > payload["after"],
         sa.true() if job == WITHDRAWAL_JOB else sa.literal(not migration.withdrawn_at),
@@ -93,7 +95,7 @@ def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
     ).all()
     for subscription_id in subscription_ids:
         aggregate = load_locked(subscription_id, now)
-        step(aggregate, db.session.get(PriceMigration, payload["migration"]), payload["actor"])
+        step(aggregate, db.session.get_one(PriceMigration, payload["migration"]), payload["actor"])
         db.session.commit()
     if len(subscription_ids) == MIGRATION_BATCH_SIZE:
         jobs.enqueue_job(job, payload | {"after": subscription_ids[-1]}, now)
@@ -102,7 +104,7 @@ def _process_batch(job: str, payload: dict, now: datetime, step) -> None:
 def _schedule_new_price(aggregate: SubscriptionAggregate, migration: PriceMigration, actor: str) -> None:
     if aggregate.timeline.ended_on or find_scheduled_event(aggregate, migration):
         return
-    old_price, new_price = db.session.get(Price, migration.from_price_id), db.session.get(Price, migration.to_price_id)
+    old_price, new_price = Price.get_price(migration.from_price_id), Price.get_price(migration.to_price_id)
     aggregate.record_event(fact.PriceScheduled, new_price.terms, migration.effective, old_price.id, actor=actor)
     notices.enqueue_price_change_notice(aggregate, old_price, new_price, migration.effective)
     aggregate.save_projection()
@@ -114,7 +116,7 @@ def _withdraw_new_price(aggregate: SubscriptionAggregate, migration: PriceMigrat
         return
     aggregate.record_event(fact.Reverted, event.ref, actor=actor)
     notices.enqueue_price_change_withdrawn_notice(
-        aggregate, db.session.get(Price, migration.from_price_id), migration.effective
+        aggregate, Price.get_price(migration.from_price_id), migration.effective
     )
     aggregate.save_projection()
 
@@ -123,13 +125,15 @@ def find_scheduled_event(aggregate: SubscriptionAggregate, migration: PriceMigra
     """Find the event by which the migration is scheduled for the subscription's renewal."""
     terms = (migration.to_price_id, migration.effective, migration.from_price_id)
     scheduled = aggregate.timeline.scheduled_prices
-    matching = [event for event in scheduled if (event.price.id, event.not_before, event.only_from) == terms]
+    matching = [
+        event for event in scheduled if event.price and (event.price.id, event.not_before, event.only_from) == terms
+    ]
     return matching[0] if matching else None
 
 
 def withdraw_migration(migration_id: str, now: datetime, actor: str) -> dict:
     """Withdraw a migration from all subscriptions not yet renewed to it. Commits in batches. Raises WrongState."""
-    migration = db.session.get(PriceMigration, migration_id)
+    migration = db.session.get_one(PriceMigration, migration_id)
     if migration.withdrawn_at:
         raise WrongState(detail="This price migration has already been withdrawn.")
     migration.withdrawn_at = now

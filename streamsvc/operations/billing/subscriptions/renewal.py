@@ -1,6 +1,6 @@
 """The `subscription.due` job: everything that the passage of time causes, at the moment it falls due."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from flask import current_app
 
@@ -147,12 +147,17 @@ def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
     if policy == "cancel":
         end_subscription(aggregate, aggregate.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif policy == "pause":
+        assert aggregate.timeline.trial_end is not None, "a trial has an end"
         aggregate.record_event(fact.Paused, on=add_days(aggregate.timeline.trial_end, -1))
         aggregate.subscription.paused_at = aggregate.now
 
 
 def end_subscription(
-    aggregate: SubscriptionAggregate, effective, credit: bool, reason: str | None = None, actor: str | None = None
+    aggregate: SubscriptionAggregate,
+    effective: date | None,
+    credit: bool,
+    reason: str | None = None,
+    actor: str | None = None,
 ) -> None:
     """End the subscription as of the day `effective`, and notify its owner.
 

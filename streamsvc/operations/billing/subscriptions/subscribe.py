@@ -1,5 +1,6 @@
 """Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.sessions import hash_token
-from streamsvc.storage.database import db, lock_row, new_id
+from streamsvc.storage.database import db, lock_existing_row, new_id
 
 
 def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
@@ -33,7 +34,7 @@ def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, re
     Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
     PaymentFailed, AuthenticationRequired, PaymentInProgress.
     """
-    account = lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
     if started:  # an earlier request was interrupted before it could respond
         return require_started(started.id)
@@ -159,17 +160,17 @@ def require_base_plan(price: Price, field: str) -> None:
         raise Invalid(errors={field: ["This price is of an add-on, which is sold only together with another plan."]})
 
 
-def get_addon_prices(account: Account, base_price: Price, price_ids) -> list[Price]:
+def get_addon_prices(account: Account, base_price: Price, price_ids: Sequence[str]) -> list[Price]:
     """Return the add-on prices. They must share the base price's currency and interval, each for a different plan.
 
     Raises Invalid.
     """
-    prices = [Price.find_on_sale(price_id, account.country) for price_id in price_ids]
-    fitting = [
-        price and (price.currency, price.terms.interval) == (base_price.currency, base_price.terms.interval)
-        for price in prices
-    ]
-    if not all(fitting) or len({price.plan_id for price in [base_price, *prices]}) <= len(prices):
+    prices = [price for price_id in price_ids if (price := Price.find_on_sale(price_id, account.country))]
+    terms = (base_price.currency, base_price.terms.interval)
+    is_fitting = len(prices) == len(price_ids) and all(
+        (price.currency, price.terms.interval) == terms for price in prices
+    )
+    if not is_fitting or len({price.plan_id for price in [base_price, *prices]}) <= len(prices):
         raise Invalid(
             errors={"addons": ["Must be prices of other plans with the currency and interval of the base price."]}
         )
@@ -224,7 +225,7 @@ def can_start_trial(account: Account, device_hash: str | None) -> bool:
 
 def require_started(subscription_id: str) -> Subscription:
     """Return the subscription if its start was paid for. Raises PaymentFailed, AuthenticationRequired."""
-    subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
+    subscription = db.session.get_one(Subscription, subscription_id, populate_existing=True)
     if subscription.status == "canceled" or subscription.status == "incomplete":
         raise_if_not_paid(find_last_payment(subscription_id))
     return subscription

@@ -22,7 +22,7 @@ def transfer_subscription(subscription_id: str, to_account_id: str, now: datetim
     Paid days stay paid; if they are ever credited, the new account gets the credit. Past invoices stay with the old
     account. Raises Invalid, AlreadySubscribed, WrongState.
     """
-    owner_id = db.session.get(Subscription, subscription_id).account_id
+    owner_id = db.session.get_one(Subscription, subscription_id).account_id
     for account_id in sorted({owner_id, to_account_id}):
         lock_row(Account, account_id)
     aggregate, new_owner = load_locked(subscription_id, now), db.session.get(Account, to_account_id)

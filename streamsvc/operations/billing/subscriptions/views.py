@@ -4,7 +4,17 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from streamsvc.models.subscriptions import Discount, Invoice, Plan, Price, Subscription, SubscriptionEvent
+from streamsvc.models.subscriptions import (
+    Coupon,
+    Discount,
+    Invoice,
+    InvoiceLine,
+    LedgerEntry,
+    Plan,
+    Price,
+    Subscription,
+    SubscriptionEvent,
+)
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
 from streamsvc.storage.database import db
@@ -17,7 +27,11 @@ def subscription_view(subscription: Subscription) -> dict:
         db.session.get(Plan, subscription.plan_id),
         db.session.get(Price, subscription.price_id),
     )
-    view["period"] = Period(subscription.period_start, subscription.period_end) if subscription.period_start else None
+    view["period"] = (
+        Period(subscription.period_start, subscription.period_end)
+        if subscription.period_start and subscription.period_end
+        else None
+    )
     pending = subscription.pending_price_id and {
         "price_id": subscription.pending_price_id,
         "effective": subscription.pending_on,
@@ -86,7 +100,7 @@ def discount_view(discount: Discount) -> dict:
     return {**coupon_view(coupon), "coupon": coupon.code, "periods_used": discount.periods_used}
 
 
-def coupon_view(coupon) -> dict:
+def coupon_view(coupon: Coupon) -> dict:
     """Return a coupon's terms."""
     view = {name: getattr(coupon, name) for name in ("code", "amount_off_minor", "currency", "duration", "periods")}
     percent = coupon.percent_ppm and coupon.percent_ppm / 10_000
@@ -104,14 +118,14 @@ def invoice_view(invoice: Invoice) -> dict:
     return view
 
 
-def invoice_line_view(line) -> dict:
+def invoice_line_view(line: InvoiceLine) -> dict:
     """Return an invoice line with its period."""
     view = {column.key: getattr(line, column.key) for column in type(line).__table__.columns}
-    view["period"] = Period(line.period_start, line.period_end) if line.period_start else None
+    view["period"] = Period(line.period_start, line.period_end) if line.period_start and line.period_end else None
     return view
 
 
-def credit_entry_view(entry) -> dict:
+def credit_entry_view(entry: LedgerEntry) -> dict:
     """Return an account credit entry from the customer's side: an increase is positive."""
     view = {name: getattr(entry, name) for name in ("id", "kind", "currency", "invoice_id", "note", "at")}
     return {**view, "amount_minor": -entry.amount_minor}

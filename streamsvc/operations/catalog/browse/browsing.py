@@ -1,5 +1,8 @@
 """Genres, people and the filters of title lists, as JSON."""
 
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as sa
 
 from streamsvc.http.pagination import paginate_list
@@ -10,17 +13,17 @@ from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage.database import fetch_all, fetch_one
+from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 MAX_CREDITS = 500
 
 
-def _per_audience(build_statement):
+def _per_audience(build_statement: Callable[[Any], sa.Select]) -> dict[bool, sa.Select]:
     """Return the statement by `Audience.sees_all`: one for operators, who see every title, and one for viewers."""
     return {True: build_statement(IN_CATALOG), False: build_statement(VISIBLE)}
 
 
-def _facets_with_titles_statement(visible):
+def _facets_with_titles_statement(visible: Any) -> sa.Select:
     """Select the facets of a kind with at least one visible title; each facet's links are scanned up to the first."""
     has_title = (
         sa.exists().where(TitleFacet.facet_pk == Facet.pk, Title.pk == TitleFacet.title_pk, visible).correlate(Facet)
@@ -28,8 +31,8 @@ def _facets_with_titles_statement(visible):
     return sa.select(Facet.code).where(Facet.kind == sa.bindparam("kind"), has_title).order_by(Facet.code)
 
 
-def _year_range_statement(visible):
-    def first(order):
+def _year_range_statement(visible: Any) -> sa.Select:
+    def first(order: Any) -> sa.Select:
         return sa.select(Title.year).where(Title.year_key > 0, visible).order_by(order).limit(1)
 
     return sa.select(
@@ -38,7 +41,7 @@ def _year_range_statement(visible):
     )
 
 
-def _credits_statement(visible):
+def _credits_statement(visible: Any) -> sa.Select:
     return (
         sa.select(Title.pk, TitleCard.body, TitleCredit.role, TitleCredit.character)
         .join(TitleCredit, TitleCredit.title_pk == Title.pk)
@@ -76,7 +79,7 @@ def genres_json(query: dict, audience: Audience) -> str:
 
 def filters_json(audience: Audience) -> str:
     """Return the filter values with at least one visible title, and the sort orders of lists."""
-    years = fetch_one(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
+    years = fetch_existing(YEAR_RANGE[audience.sees_all], audience.sql_parameters())
     return encode_json(
         {
             "kinds": list_facet_codes("kind", audience),
@@ -89,18 +92,20 @@ def filters_json(audience: Audience) -> str:
     )
 
 
-def _genre_position(genre):
+def _genre_position(genre: dict) -> list[str]:
     return [genre["code"]]
 
 
-def _genre_view(code):
+def _genre_view(code: str) -> dict:
     return {"code": code, "name": code.title()}
 
 
 def person_json(person_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return a person and their credits in visible titles, newest first. Raises NotFound if there are none."""
     row = fetch_one(PERSON_BY_ID, {"id": person_id})
-    rows = row and fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
+    if row is None:
+        raise NotFound
+    rows = fetch_all(CREDITS_OF_PERSON[audience.sees_all], {**audience.sql_parameters(), "person": row.pk})
     if not rows:
         raise NotFound
     cards = localized_cards(rows, query["locale"] or audience.language, snapshot)

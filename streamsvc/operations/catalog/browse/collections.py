@@ -1,6 +1,7 @@
 """Collections: titles that an operator selects, in the operator's order."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +15,7 @@ from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
 from streamsvc.rules.refusals.requests import Invalid, NotFound
-from streamsvc.storage.database import db, fetch_all, fetch_one
+from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
 COLLECTION_COLUMNS = (Collection.pk, Collection.id, Collection.code, Collection.title, Collection.localizations)
 COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
@@ -22,7 +23,7 @@ COLLECTION_BY_ID_OR_CODE = sa.select(*COLLECTION_COLUMNS).where(
 )
 
 
-def _items_statement(visible):
+def _items_statement(visible: Any) -> sa.Select:
     return (
         sa.select(Title.pk, TitleCard.body, CollectionItem.position)
         .join(CollectionItem, CollectionItem.title_pk == Title.pk)
@@ -37,7 +38,7 @@ def _items_statement(visible):
     )
 
 
-def _item_count_statement(visible):
+def _item_count_statement(visible: Any) -> sa.Select:
     return (
         sa.select(sa.func.count())
         .select_from(CollectionItem)
@@ -78,7 +79,7 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
     )
     total = None
     if query["include_total"]:
-        total = fetch_one(
+        total = fetch_existing(
             COLLECTION_ITEM_COUNT[audience.sees_all], {**audience.sql_parameters(), "collection": row.pk}
         )[0]
     return merge_json_objects(
@@ -101,7 +102,7 @@ def collections_json(query: dict, audience: Audience) -> str:
     return encode_json(page)
 
 
-def localized_title(row, language: str | None) -> str:
+def localized_title(row: Any, language: str | None) -> str:
     """Return the title of a collection or a home row in the closest language available."""
     return next((row.localizations[tag] for tag in language_fallbacks(language) if tag in row.localizations), row.title)
 
@@ -175,7 +176,7 @@ def delete_collection(code: str) -> None:
     writing.increment_catalog_version()
 
 
-def _delete_items(row):
+def _delete_items(row: Collection) -> None:
     facet = sa.select(Facet.pk).where(Facet.kind == "collection", Facet.code == row.code)
     db.session.execute(sa.delete(TitleFacet).where(TitleFacet.facet_pk.in_(facet)))
     db.session.execute(sa.delete(CollectionItem).where(CollectionItem.collection_pk == row.pk))

@@ -1,12 +1,13 @@
 """Catalogue coverage: titles without a rating, without an open or upcoming window, without artwork, …"""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
-from streamsvc.storage.database import UtcTime, fetch_all, fetch_one
+from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
 ENDING_SOON_WITHIN = timedelta(days=14)
 MAX_EXAMPLES = 5
@@ -14,7 +15,7 @@ MAX_YEAR_DIFFERENCE = 1
 _now, _soon = sa.bindparam("now", type_=UtcTime()), sa.bindparam("soon", type_=UtcTime())
 
 
-def _has_window(*conditions):
+def _has_window(*conditions: Any) -> sa.Exists:
     return sa.exists().where(TitleWindow.title_pk == Title.pk, *conditions)
 
 
@@ -42,11 +43,11 @@ ISSUES = {
 """The condition of each issue. Near duplicates have the same name and kind, and years at most one apart."""
 
 
-def _issue_count_statement(condition):
+def _issue_count_statement(condition: Any) -> sa.Select:
     return sa.select(sa.func.count()).where(Title.removed_at.is_(None), condition)
 
 
-def _issue_page_statement(condition):
+def _issue_page_statement(condition: Any) -> sa.Select:
     return (
         sa.select(Title.pk, Title.id, Title.external_id, Title.title, Title.year)
         .where(Title.removed_at.is_(None), condition, Title.pk > sa.bindparam("after"))
@@ -66,12 +67,12 @@ def coverage_report(now: datetime) -> dict:
     issues = [
         {
             "code": code,
-            "count": fetch_one(ISSUE_COUNTS[code], times)[0],
+            "count": fetch_existing(ISSUE_COUNTS[code], times)[0],
             "items": fetch_all(ISSUE_PAGES[code], {**times, "after": 0, "limit": MAX_EXAMPLES}),
         }
         for code in ISSUES
     ]
-    return {"total": fetch_one(TITLE_COUNT)[0], "issues": issues}
+    return {"total": fetch_existing(TITLE_COUNT)[0], "issues": issues}
 
 
 def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
@@ -81,4 +82,4 @@ def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
     times = {"now": now, "soon": now + ENDING_SOON_WITHIN}
     rows = fetch_all(ISSUE_PAGES[code], {**times, "after": after[0], "limit": query["limit"] + 1})
     page = pagination.build_page(rows, query["limit"], scope, lambda row: [row.pk])
-    return page | ({"total": fetch_one(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})
+    return page | ({"total": fetch_existing(ISSUE_COUNTS[code], times)[0]} if query["include_total"] else {})

@@ -1,5 +1,7 @@
 """One title, its seasons and its episodes, as JSON assembled from stored fragments."""
 
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
 
@@ -53,7 +55,7 @@ def title_json(title_id: str, query: dict, audience: Audience, snapshot: Catalog
     expand = set(filter(None, query["expand"].split(",")))
     if expand - EXPANSIONS:
         raise Invalid(errors={"expand": [f"Must be a comma-separated list of {', '.join(sorted(EXPANSIONS))}."]})
-    row = TITLE_BY_ID.one(id=title_id)
+    row = _require_row(TITLE_BY_ID.one(id=title_id))
     fragments = [_availability_json(row, audience)]
     [card] = lists.localized_cards([(row.pk, row.card)], query["locale"] or audience.language, snapshot)
     if "seasons" in expand:
@@ -70,14 +72,14 @@ def title_json(title_id: str, query: dict, audience: Audience, snapshot: Catalog
 
 def seasons_json(title_id: str, query: dict, audience: Audience) -> str:
     """Return a page of a series' seasons. Raises NotFound."""
-    row = fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id})
+    row = _require_row(fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id}))
     _availability_json(row, audience)
     return encode_json(paginate_list(_season_views(row), query, f"seasons:{row.id}", _series_position))
 
 
 def episodes_json(title_id: str, query: dict, audience: Audience) -> str:
     """Return a page of a series' episodes, or of one season's if the query names it. Raises NotFound."""
-    row = fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id})
+    row = _require_row(fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id}))
     _availability_json(row, audience)
     if query["season"] is None:
         rows = fetch_all(EPISODES_OF_TITLE, {"pk": row.pk})
@@ -89,7 +91,7 @@ def episodes_json(title_id: str, query: dict, audience: Audience) -> str:
 
 def episode_json(episode_id: str, audience: Audience) -> str:
     """Return an episode with its availability. Raises NotFound."""
-    row = fetch_one(EPISODE_BY_ID, {"id": episode_id})
+    row = _require_row(fetch_one(EPISODE_BY_ID, {"id": episode_id}))
     availability = _availability_json(row, audience)
     columns = {
         name.removeprefix("episode_"): value for name, value in row._mapping.items() if name.startswith("episode_")
@@ -97,15 +99,22 @@ def episode_json(episode_id: str, audience: Audience) -> str:
     return merge_json_objects(encode_json(_episode_view(row.id, columns)), availability)
 
 
-def _series_position(view):
+def _series_position(view: dict) -> list[int]:
     """Return the sort position of a season or an episode in its series."""
     return [view.get("season", 0), view["number"]]
 
 
-def _availability_json(row, audience):
-    """Return `{"availability": …}` for a title's row. Raises NotFound without a row or if the age limit hides it."""
-    decision = row and decide_access(facts.load_title_facts(row), audience.facts, clock.now())
-    if decision is None or decision.hidden:
+def _require_row(row: Any | None) -> Any:
+    """Return the row. Raises NotFound if there is none."""
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _availability_json(row: Any, audience: Audience) -> str:
+    """Return `{"availability": …}` for a title's row. Raises NotFound if the age limit hides it."""
+    decision = decide_access(facts.load_title_facts(row), audience.facts, clock.now())
+    if decision.hidden:
         raise NotFound
     return encode_json(
         {
@@ -119,7 +128,7 @@ def _availability_json(row, audience):
     )
 
 
-def _season_views(row, with_episodes=False):
+def _season_views(row: Any, with_episodes: bool = False) -> list[dict]:
     """Return a title's seasons in order, each with its episode count and, on request, its episodes."""
     by_season: dict[int, list[dict]] = {}
     for episode in fetch_all(EPISODES_OF_TITLE, {"pk": row.pk}):
@@ -132,8 +141,8 @@ def _season_views(row, with_episodes=False):
     return views
 
 
-def _episode_view(title_id, columns):
-    def stored_json(name, default):
+def _episode_view(title_id: str, columns: dict[str, Any]) -> dict:
+    def stored_json(name: str, default: Any) -> Any:
         return msgspec.Raw(columns[name].encode()) if columns[name] else default
 
     return {

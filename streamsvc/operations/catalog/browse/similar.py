@@ -5,6 +5,7 @@ of each person are considered, so the cost does not depend on the size of the ca
 """
 
 from collections import Counter
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -53,7 +54,7 @@ TITLES_SHARING_PEOPLE = (
 )
 
 
-def _cards_statement(visible):
+def _cards_statement(visible: Any) -> sa.Select:
     return (
         sa.select(Title.pk, TitleCard.body, Title.rank)
         .join(TitleCard, sa.and_(TitleCard.title_pk == Title.pk, TitleCard.locale == ""))

@@ -7,7 +7,7 @@ whose series no `title.episode.tsv` names.
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from streamsvc.operations.catalog.formats import FileEntry, iter_lines, overlong_line_entry, rejected_entry
 from streamsvc.operations.catalog.formats.imdb_files import (
@@ -44,18 +44,18 @@ def read_imdb(
                 yield entry._replace(before=joined.lines_read)
 
 
-def _basics_first(files):
+def _basics_first(files: Sequence[BinaryIO]) -> tuple[BinaryIO, list[BinaryIO]]:
     basics = next((file for file in files if _is_basics(file)), files[0])
     return basics, [file for file in files if file is not basics]
 
 
-def _is_basics(file):
+def _is_basics(file: BinaryIO) -> bool:
     first = next(iter_lines(file), None)
     file.seek(0)
     return first is not None and tuple(split_cells(first)) == BASICS_COLUMNS
 
 
-def _entry(number, line, joined):
+def _entry(number: int, line: bytes | None, joined: ImdbDatabase) -> FileEntry | None:
     """Return the entry of a line; None for an episode, which is part of its series."""
     if line is None:
         return overlong_line_entry(number)
@@ -74,7 +74,7 @@ def _entry(number, line, joined):
         )
     if row["runtimeMinutes"] and not row["runtimeMinutes"].isdecimal():
         return rejected_entry(number, "wrong_type", "Must be a whole number of minutes.", "runtimeMinutes", name)
-    part = {
+    part: dict[str, Any] = {
         "external_id": name,
         "kind": TITLE_KINDS[row["titleType"]],
         "title": row["primaryTitle"],

@@ -130,12 +130,12 @@ class ImdbDatabase:
         for name, rest in sorted(lines_by_file.items(), key=lambda item: list(OTHER_FILES).index(item[0])):
             yield from self._store_rows(name, rest)
 
-    def _rejected_file(self, *error):
+    def _rejected_file(self, *error: str) -> FileEntry:
         """Return the entry of a rejected file, which counts as one line."""
         self.lines_read += 1
         return rejected_entry(1, *error)._replace(before=self.lines_read - 1)
 
-    def _store_titles(self, basics):
+    def _store_titles(self, basics: Any) -> None:
         """Store which titles exist and what episodes are called; errors are reported when the titles are read."""
         for line in iter_lines(basics):
             self._count_line()
@@ -150,12 +150,12 @@ class ImdbDatabase:
             except UnicodeEncodeError:
                 continue
 
-    def _count_line(self):
+    def _count_line(self) -> None:
         self.lines_left -= 1
         if self.lines_left < 0:
             raise FileTooLarge("The files together have too many lines.")
 
-    def _store_rows(self, name, lines):
+    def _store_rows(self, name: str, lines: Any) -> Iterator[FileEntry]:
         """Store the rows of a file after its header, yielding an entry for each line that cannot be read."""
         columns, rows, statement = OTHER_FILES[name], ROW_PARSERS[name], INSERTS[name]
         before, self.lines_read = self.lines_read, self.lines_read + 1
@@ -173,12 +173,12 @@ class ImdbDatabase:
                 reason = f"The line cannot be read: {error}."
                 yield rejected_entry(number, "wrong_type", reason, name, f"imdb:{row[0]}")._replace(before=before)
 
-    def has_episode(self, tconst: str) -> bool:
+    def has_episode(self, tconst: str | None) -> bool:
         """Whether the series of an episode is known."""
         select = "SELECT 1 FROM episodes WHERE tconst = ?"
         return self._fetch_all(select, tconst) != []
 
-    def partial_record(self, tconst: str, kind: str, title: str) -> dict[str, Any]:
+    def partial_record(self, tconst: str | None, kind: str, title: str) -> dict[str, Any]:
         """Return what the files say about a title, as fields of a record without the empty ones."""
         votes = self._fetch_all(SELECT_VOTES, tconst)
         names = dict(self._fetch_all(SELECT_NAMES, tconst))
@@ -190,15 +190,15 @@ class ImdbDatabase:
         }
         return {field: value for field, value in part.items() if value}
 
-    def _credits(self, tconst):
-        credits = {}
+    def _credits(self, tconst: str | None) -> list[dict]:
+        credits: dict[tuple, dict] = {}
         for name, role, character in self._fetch_all(SELECT_CREDITS, tconst):
             credits.setdefault(
                 (name, role), {"name": name, "role": role} | ({"character": character} if character else {})
             )
         return list(credits.values())
 
-    def _seasons(self, tconst):
+    def _seasons(self, tconst: str | None) -> list[dict]:
         seasons: dict[int, list] = {}
         for season, number, title, minutes in self._fetch_all(SELECT_EPISODES, tconst):
             episode = {"number": number, "title": title}
@@ -207,7 +207,7 @@ class ImdbDatabase:
             seasons.setdefault(season, []).append(episode)
         return [{"number": number, "episodes": episodes} for number, episodes in seasons.items()]
 
-    def _fetch_all(self, select, tconst):
+    def _fetch_all(self, select: str, tconst: str | None) -> list[tuple]:
         try:
             with closing(self.connection.execute(select, (tconst,))) as cursor:
                 return cursor.fetchall()
@@ -215,11 +215,11 @@ class ImdbDatabase:
             return []
 
 
-def _rating_rows(row):
+def _rating_rows(row: list[str]) -> Iterator[tuple]:
     yield row[0], int(row[2])
 
 
-def _name_rows(row):
+def _name_rows(row: list[str]) -> Iterator[tuple]:
     """Yield titles displayed in a region; not working titles, titles of disc releases or literal translations."""
     tconst, position, title, region, language_code, types, attributes, original = row
     is_displayed = (
@@ -232,7 +232,7 @@ def _name_rows(row):
         yield tconst, tag, types == DISPLAY_TYPE, int(position), title
 
 
-def _language_tag(region, language_code):
+def _language_tag(region: str, language_code: str) -> str | None:
     """Return the BCP 47 tag for a title's region and language; None if they do not determine one."""
     default = REGION_LANGUAGES.get(region)
     if language_code == NULL_CELL:
@@ -244,20 +244,20 @@ def _language_tag(region, language_code):
         return None
 
 
-def _episode_rows(row):
+def _episode_rows(row: list[str]) -> Iterator[tuple]:
     tconst, parent, season, number = row
     if NULL_CELL not in (season, number):
         yield parent, int(season), int(number), tconst
 
 
-def _principal_rows(row):
+def _principal_rows(row: list[str]) -> Iterator[tuple]:
     tconst, position, nconst, category, _, characters = row
     if category not in EXCLUDED_CATEGORIES:
         character = ", ".join(json.loads(characters))[:MAX_NAME_LENGTH] if characters != NULL_CELL else None
         yield tconst, int(position), nconst, CREDIT_ROLES.get(category, category), character
 
 
-def _crew_rows(row):
+def _crew_rows(row: list[str]) -> Iterator[tuple]:
     tconst, directors, writers = row
     people = [(nconst, "director") for nconst in _split_list(directors)] + [
         (nconst, "writer") for nconst in _split_list(writers)
@@ -266,11 +266,11 @@ def _crew_rows(row):
         yield tconst, position, nconst, role, None
 
 
-def _split_list(cell):
+def _split_list(cell: str) -> list[str]:
     return [] if cell == NULL_CELL else cell.split(",")
 
 
-def _person_rows(row):
+def _person_rows(row: list[str]) -> Iterator[list[str]]:
     if 0 < len(row[1]) <= MAX_NAME_LENGTH:
         yield row[:2]
 

@@ -21,14 +21,14 @@ def read_ndjson(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
             yield _entry(number, line)
 
 
-def _entry(number, line):
+def _entry(number: int, line: bytes) -> FileEntry:
     try:
         return FileEntry(number, decode_record(line))
     except InvalidRecord as invalid:
         return FileEntry(number, external_id=_external_id_in(line), errors=invalid.errors)
 
 
-def _external_id_in(line):
+def _external_id_in(line: bytes) -> str | None:
     """Return the external id that can be read from a rejected line, or None."""
     match = _EXTERNAL_ID.search(line)
     return match and match[1].decode(errors="replace")

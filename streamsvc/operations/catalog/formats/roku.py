@@ -29,7 +29,8 @@ EXTERNAL_ID_NAMES = {"TMS": "gracenote", "ROVI": "rovi", "IMDB": "imdb", "EIDR":
 
 def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
     """Yield the entries of a feed; reads it twice, since shared members and episodes may follow the assets."""
-    feed, episodes = {}, {}
+    feed: dict[str, Any] = {}
+    episodes: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):
         for name, value in _iter_members(file):
             if name is not ASSET:
@@ -49,7 +50,7 @@ def read_roku(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
         )
 
 
-def _iter_members(file) -> Iterator[tuple[str | None, Any]]:
+def _iter_members(file: BinaryIO) -> Iterator[tuple[str | None, Any]]:
     """Yield members of the feed as (name, value), and assets as (ASSET, value). Raises ValueError, RecursionError."""
     reader = JsonReader(file)
     reader.expect("{")
@@ -67,7 +68,7 @@ def _iter_members(file) -> Iterator[tuple[str | None, Any]]:
     reader.expect("}")
 
 
-def _entry(number, asset, feed, episodes):
+def _entry(number: int, asset: Any, feed: dict, episodes: dict) -> FileEntry | None:
     """Return the entry of an asset; None for an episode, which is part of its series."""
     if not isinstance(asset, dict) or asset.get("type") not in ("movie", "series", "episode"):
         return rejected_entry(number, "not_taken", "An asset must be a movie, a series or an episode.", "type")
@@ -80,7 +81,7 @@ def _entry(number, asset, feed, episodes):
     return FileEntry(number, part=part, external_id=part["external_id"])
 
 
-def _partial_record(asset, feed, episodes):
+def _partial_record(asset: dict, feed: dict, episodes: list) -> dict:
     default = feed.get("defaultLanguage", "en")
     titles, synopses = _texts_by_language(asset["titles"], default), _texts_by_language(_descriptions(asset), default)
     options = asset.get("content", {}).get("playOptions", [])
@@ -114,15 +115,15 @@ def _partial_record(asset, feed, episodes):
     return {name: value for name, value in part.items() if value}
 
 
-def _descriptions(asset):
+def _descriptions(asset: dict) -> list:
     return asset.get("longDescriptions") or asset.get("shortDescriptions") or []
 
 
-def _texts_by_language(texts, default):
+def _texts_by_language(texts: list, default: str) -> dict[str, str]:
     return {tag: text["value"] for text in texts for tag in text.get("languages") or [default]}
 
 
-def _age_rating(ratings):
+def _age_rating(ratings: list) -> str | None:
     supported = [
         f"{RATING_SYSTEMS[rating['source']]}:{rating['value']}"
         for rating in ratings
@@ -131,7 +132,7 @@ def _age_rating(ratings):
     return supported[0] if supported else None
 
 
-def _window(option, feed):
+def _window(option: dict, feed: dict) -> dict:
     countries = option.get("availabilityInfo", {}).get("country") or feed.get("defaultAvailabilityCountries")
     return {
         "countries": countries and [code.upper() for code in countries],
@@ -140,14 +141,14 @@ def _window(option, feed):
     }
 
 
-def _collect_episode(episodes, asset):
+def _collect_episode(episodes: dict, asset: dict) -> None:
     """Add a well-formed episode to those of its series."""
     info = asset.get("episodeInfo")
     if isinstance(info, dict) and isinstance(info.get("seriesId"), str):
         episodes.setdefault(info["seriesId"], []).append((info, asset))
 
 
-def _seasons(episodes, default):
+def _seasons(episodes: list, default: str) -> list[dict]:
     seasons: dict[int, list] = {}
     for info, asset in episodes:
         titles = _texts_by_language(asset["titles"], default)

@@ -6,7 +6,7 @@ the stored value unchanged. Cells that look like formulas are plain text.
 
 import csv
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO, Self
 
 from streamsvc.operations.catalog.formats import FileEntry, decode_line, iter_lines, rejected_entry
 from streamsvc.rules.catalog.record import MAX_LINE_BYTES
@@ -63,13 +63,13 @@ def read_csv(file: BinaryIO, after: int = 0) -> Iterator[FileEntry]:
 class _CsvLines:
     """Counts lines for the csv module, and continues after an error, which would end a generator."""
 
-    def __init__(self, lines):
+    def __init__(self, lines: Iterator[bytes | None]) -> None:
         self.lines, self.number = lines, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> str:
         line = next(self.lines)
         self.number += 1
         if line is None:
@@ -77,11 +77,11 @@ class _CsvLines:
         return decode_line(line)
 
 
-def _entry(line, header, cells):
+def _entry(line: int, header: list[str], cells: list[str]) -> FileEntry:
     if len(cells) != len(header):
         return rejected_entry(line, "malformed", f"The row has {len(cells)} cells under {len(header)} columns.")
     values = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
-    part = {name: values[name] for name in TEXT_COLUMNS if name in values}
+    part: dict[str, Any] = {name: values[name] for name in TEXT_COLUMNS if name in values}
     part |= {name: _split_list(values[name]) for name in LIST_COLUMNS if name in values}
     if any(name in values for name in CREDIT_COLUMNS):
         part["credits"] = [
@@ -94,5 +94,5 @@ def _entry(line, header, cells):
     return FileEntry(line, part=part, external_id=values.get("external_id"))
 
 
-def _split_list(cell):
+def _split_list(cell: str) -> list[str]:
     return [item.strip() for item in cell.split("|") if item.strip()]

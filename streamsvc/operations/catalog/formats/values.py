@@ -60,7 +60,8 @@ class JsonReader:
 
     def _peek(self) -> str:
         while True:
-            self.at = WHITESPACE.match(self.text, self.at).end()
+            if spaces := WHITESPACE.match(self.text, self.at):
+                self.at = spaces.end()
             if self.at < len(self.text) or self.at_end:
                 return self.text[self.at : self.at + 1]
             self._read_more()

@@ -84,7 +84,7 @@ def sanitize_text(text: str, max_length: int) -> str:
     return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:max_length]
 
 
-def _sanitize_error(error):
+def _sanitize_error(error: FieldError) -> FieldError:
     return FieldError(
         sanitize_text(error.field, MAX_FIELD_LENGTH), error.code, sanitize_text(error.reason, MAX_REASON_LENGTH)
     )
@@ -118,7 +118,7 @@ def read_entries(
 
     `max_lines` limits the lines of all files together. A file in UTF-16 or UTF-32 is rejected as a whole.
     """
-    if any(is_utf_16_or_32(opened.peek(2)[:2]) for opened in (file, *others)):
+    if any(_has_foreign_encoding(opened) for opened in (file, *others)):
         return iter(
             []
             if after
@@ -127,11 +127,17 @@ def read_entries(
     return imdb.read_imdb(file, after, others, max_lines) if others else READERS[file_format](file, after)
 
 
+def _has_foreign_encoding(file: BinaryIO) -> bool:
+    return is_utf_16_or_32(file.peek(2)[:2])  # type: ignore[attr-defined]  # every file here is buffered
+
+
 def open_file(path: Path | str) -> BinaryIO:
     """Open a file for reading, unpacked if it is a gzip file."""
     with Path(path).open("rb") as file:
         is_gzip = file.read(2) == GZIP_SIGNATURE
-    return gzip.open(path, "rb") if is_gzip else Path(path).open("rb")
+    if is_gzip:
+        return gzip.open(path, "rb")  # type: ignore[return-value]  # its stub does not derive from BinaryIO
+    return Path(path).open("rb")
 
 
 def import_entries(
@@ -173,9 +179,9 @@ def import_batch(
     batch: list[FileEntry],
     report: CatalogImportReport,
     cache: writing.WriteCache,
-    dry_run=False,
+    dry_run: bool = False,
     on_batch: BatchHook | None = None,
-):
+) -> None:
     """Import a batch in one transaction, with what `on_batch(rejections, titles' keys)` writes."""
     now = clock.now()  # before the transaction starts: a new sandbox's clock starts with a write of its own
     bulk.prepare_connection()
@@ -195,7 +201,7 @@ def import_batch(
 
 def _complete_records(batch: list[FileEntry]) -> list[FileEntry]:
     """Return the batch with complete records: partial ones are merged into the stored records, under the lock."""
-    names = {entry.external_id for entry in batch if entry.part is not None} - {None}
+    names = {entry.external_id for entry in batch if entry.part is not None and entry.external_id is not None}
     if names:
         writing.lock_catalog()
     storable_names = sorted(name for name in names if name == sanitize_text(name, MAX_ID_LENGTH))
@@ -205,11 +211,11 @@ def _complete_records(batch: list[FileEntry]) -> list[FileEntry]:
     return [_complete_record(entry, stored) if entry.part is not None else entry for entry in batch]
 
 
-def _complete_record(entry, stored):
-    body = stored.get(entry.external_id)
+def _complete_record(entry: FileEntry, stored: dict[str, str]) -> FileEntry:
+    body = stored.get(entry.external_id or "")
     try:
         record = msgspec.json.decode(body) if body else {}
-        return entry._replace(record=convert_record(merge_partial_record(record, entry.part), from_text=True))
+        return entry._replace(record=convert_record(merge_partial_record(record, entry.part or {}), from_text=True))
     except InvalidRecord as invalid:
         return entry._replace(errors=invalid.errors)
 

@@ -1,20 +1,21 @@
 """Imports through the API: the file is stored in chunks, and the worker imports it, resuming where it stopped."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from zipfile import BadZipFile
 
 import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Import, ImportChunk, ImportedTitle, ImportRejection
-from streamsvc.operations.catalog.formats import FileTooLarge
+from streamsvc.operations.catalog.formats import FileEntry, FileTooLarge
 from streamsvc.operations.catalog.imports import importing, missing, stored_files
 from streamsvc.operations.catalog.imports.stored_files import CHUNK_BYTES
 from streamsvc.operations.catalog.titles import bulk, fulltext, indexing, writing
 from streamsvc.operations.outbox import audit
-from streamsvc.storage.database import db, fetch_one, insert, lock_row
+from streamsvc.storage.database import db, execute_in_session, fetch_one, insert, lock_existing_row
 from streamsvc.worker import jobs
 
 MAX_FILE_BYTES = 64 << 20
@@ -65,7 +66,7 @@ def handle_catalog_import(payload: dict, now: datetime) -> None:
     _complete_import(catalog_import, now)
 
 
-def _import_file(catalog_import, now):
+def _import_file(catalog_import: Any, now: datetime) -> None:
     """Import batches until the file or the time is up; the file is read between transactions, holding no lock."""
     file, *others = stored_files.open_import_files(catalog_import.id, archives=catalog_import.format == "imdb")
     entries = importing.read_entries(catalog_import.format, file, catalog_import.lines_done, others, MAX_ARCHIVE_LINES)
@@ -81,27 +82,27 @@ def _import_file(catalog_import, now):
             raise jobs.Retry(now)
 
 
-def _import_batch(catalog_import, batch, cache, after):
+def _import_batch(catalog_import: Any, batch: list[FileEntry], cache: writing.WriteCache, after: int) -> int:
     """Import a batch, its rejections and the progress in one transaction; return the lines done.
 
     Raises ImportTakenOver.
     """
     report = importing.CatalogImportReport()
 
-    def record_progress(rejections, pks):
+    def record_progress(rejections: Any, pks: Any) -> None:
         _store_rejections(catalog_import.id, rejections)
         if catalog_import.remove_missing and not catalog_import.dry_run:
             _store_named_titles(catalog_import.id, pks)
         counts = {name: getattr(Import, name) + getattr(report, name) for name in COUNT_COLUMNS}
         progress = sa.update(Import).where(Import.id == catalog_import.id, Import.lines_done == after)
-        if db.session.execute(progress.values(status="running", lines_done=report.lines, **counts)).rowcount != 1:
+        if execute_in_session(progress.values(status="running", lines_done=report.lines, **counts)) != 1:
             raise ImportTakenOver
 
     importing.import_batch(batch, report, cache, catalog_import.dry_run, record_progress)
     return report.lines
 
 
-def _store_rejections(import_id, rejections):
+def _store_rejections(import_id: str, rejections: Sequence[importing.EntryRejection]) -> None:
     positions: dict[int, int] = {}
     rows = []
     for rejection in rejections:
@@ -119,13 +120,13 @@ def _store_rejections(import_id, rejections):
         db.session.execute(insert(ImportRejection).on_conflict_do_nothing(), rows)
 
 
-def _store_named_titles(import_id, pks: Iterable[int]):
+def _store_named_titles(import_id: str, pks: Iterable[int]) -> None:
     for chunk in bulk.in_chunks(list(pks)):
         rows = [{"import_id": import_id, "title_pk": pk} for pk in chunk]
         db.session.execute(insert(ImportedTitle).values(rows).on_conflict_do_nothing())
 
 
-def _complete_import(catalog_import, now):
+def _complete_import(catalog_import: Any, now: datetime) -> None:
     """Complete an import at the end of its file; remove missing titles if requested, unless they are too many."""
     error, removed = None, 0
     catalog_import = _lock_import(catalog_import)
@@ -143,16 +144,16 @@ def _complete_import(catalog_import, now):
         jobs.enqueue_job("catalog_search_merge", {}, now, dedupe=f"search merge {catalog_import.id}")
 
 
-def _lock_import(catalog_import):
+def _lock_import(catalog_import: sa.Row) -> Import:
     """Return the import, locked until the transaction ends. Raises ImportTakenOver if it has ended already."""
     writing.lock_catalog()
-    locked = lock_row(Import, catalog_import.id)
+    locked = lock_existing_row(Import, catalog_import.id)
     if locked.status in FINAL_STATUSES:
         raise ImportTakenOver
     return locked
 
 
-def _close_import(catalog_import, now, status, error=None, removed=0):
+def _close_import(catalog_import: Any, now: datetime, status: str, error: str | None = None, removed: int = 0) -> None:
     locked = _lock_import(catalog_import)
     for model in (ImportChunk, ImportedTitle):
         db.session.execute(sa.delete(model).where(model.import_id == catalog_import.id))

@@ -29,10 +29,10 @@ def remove_missing_titles(
     present = sa.select(Title.pk).where(Title.removed_at.is_(None))
     older = present.where(Title.updated_at <= started_at)
     if isinstance(named, sa.Select):
-        missing = db.session.scalars(older.where(Title.pk.not_in(named))).all()
+        missing = list(db.session.scalars(older.where(Title.pk.not_in(named))))
     else:
         missing = [pk for pk in db.session.scalars(older) if pk not in named]
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(present.subquery()))
+    total = db.session.scalars(sa.select(sa.func.count()).select_from(present.subquery())).one()
     if len(missing) * 100 > max_percent * total:
         raise RemovalRefused(
             f"{len(missing)} of {total} titles are not in the file, more than {max_percent} %; none was removed."

@@ -4,7 +4,7 @@ import gzip
 import io
 import struct
 import zipfile
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
@@ -27,25 +27,26 @@ class StoredFile(io.RawIOBase):
     def __init__(self, import_id: str):
         self.import_id = import_id
         self.offset = 0
-        self.position, self.chunk = None, b""
-        last = sa.select(ImportChunk.position, sa.func.length(ImportChunk.body).label("bytes"))
-        last = fetch_one(last.where(self._own_chunks()).order_by(ImportChunk.position.desc()).limit(1))
+        self.position: int | None = None
+        self.chunk = b""
+        chunks = sa.select(ImportChunk.position, sa.func.length(ImportChunk.body).label("bytes"))
+        last = fetch_one(chunks.where(self._own_chunks()).order_by(ImportChunk.position.desc()).limit(1))
         self.size = last.position * CHUNK_BYTES + last.bytes if last else 0
 
-    def _own_chunks(self):
+    def _own_chunks(self) -> sa.ColumnElement[bool]:
         return ImportChunk.import_id == self.import_id
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return True
 
-    def seek(self, offset, whence=io.SEEK_SET):
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self.offset = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.offset, io.SEEK_END: self.size}[whence]
         return self.offset
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         position, skipped = divmod(self.offset, CHUNK_BYTES)
         if position != self.position:
             row = fetch_one(sa.select(ImportChunk.body).where(self._own_chunks(), ImportChunk.position == position))
@@ -67,16 +68,16 @@ class UnpackedFile(io.RawIOBase):
         self.group = group
         group.append(self)
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return True
 
-    def seek(self, offset, whence=io.SEEK_SET):
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self.file.seek(offset, whence)
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         if sum(member.max_offset for member in self.group) > MAX_UNPACKED_BYTES:
             raise FileTooLarge(f"It unpacks to more than {MAX_UNPACKED_BYTES} bytes.")
         data = self.file.read(len(buffer))
@@ -88,7 +89,7 @@ class UnpackedFile(io.RawIOBase):
 class ArchiveReader(io.BufferedReader):
     """Reads an archive. Its directory is read at once and may be no larger than a chunk."""
 
-    def read(self, size=-1):
+    def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > CHUNK_BYTES:
             raise FileTooLarge("The archive has too many files.")
         return super().read(size)
@@ -104,21 +105,21 @@ def open_import_files(import_id: str, archives: bool) -> list[BinaryIO]:
     return _open_archive_members(file) if archives and _starts_with(file, ZIP_SIGNATURE) else [_unpack_gzip(file, [])]
 
 
-def _starts_with(file, signature):
+def _starts_with(file: BinaryIO, signature: bytes) -> bool:
     head = file.read(len(signature))
     file.seek(0)
     return head == signature
 
 
-def _unpack_gzip(file, group):
+def _unpack_gzip(file: BinaryIO, group: list[UnpackedFile]) -> BinaryIO:
     return _buffered(gzip.GzipFile(fileobj=file), group) if _starts_with(file, GZIP_SIGNATURE) else file
 
 
-def _buffered(file, group):
+def _buffered(file: Any, group: list[UnpackedFile]) -> io.BufferedReader:
     return io.BufferedReader(UnpackedFile(file, group), CHUNK_BYTES)
 
 
-def _open_archive_members(file):
+def _open_archive_members(file: BinaryIO) -> list[BinaryIO]:
     try:
         archive = zipfile.ZipFile(file)
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -128,7 +129,8 @@ def _open_archive_members(file):
             raise FileTooLarge(f"The archive has more than {MAX_ARCHIVE_MEMBERS} files.")
         if any(member.compress_type not in ACCEPTED_COMPRESSION for member in members):
             raise zipfile.BadZipFile("files in the archive must be stored or deflated")
-        outer, inner = [], []
+        outer: list[UnpackedFile] = []
+        inner: list[UnpackedFile] = []
         return [_unpack_gzip(_buffered(archive.open(member), outer), inner) for member in members]
     except (ValueError, OverflowError, IndexError, RuntimeError, struct.error) as error:  # encrypted archives, too
         raise zipfile.BadZipFile(str(error)) from None

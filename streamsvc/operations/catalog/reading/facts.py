@@ -1,5 +1,7 @@
 """Loads the facts about a title that access decisions need, for details, playback and explanations."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from streamsvc.models import TitlePlan, TitleWindow
@@ -13,7 +15,7 @@ WINDOWS_OF_TITLE = sa.select(
 PLANS_OF_TITLE = sa.select(TitlePlan.plan_code).where(TitlePlan.title_pk == sa.bindparam("pk"))
 
 
-def load_title_facts(row) -> TitleFacts:
+def load_title_facts(row: Any) -> TitleFacts:
     """Return the facts of a row with `pk`, `min_age`, `windowed` and `plan_limited`.
 
     Queries windows and plans only if the title has any; most titles need no further query.

@@ -5,8 +5,9 @@ a language, …), which carry the sort keys; else all titles. Other conditions a
 built once per shape of query and run with the query's values.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.compiled_statements import CompiledStatement
-from streamsvc.storage.database import fetch_all, fetch_one
+from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
@@ -56,7 +57,7 @@ def list_title_cards(
     position = {f"after_{index}": value for index, value in enumerate(after or ())}
     rows = list_rows(shape._replace(after=after is not None), {**parameters, **position, "limit": query["limit"] + 1})
     page = pagination.build_page(rows, query["limit"], scope, lambda row: list(row[2:]))
-    total = fetch_one(count_statement(shape), parameters)[0] if query["include_total"] else None
+    total = fetch_existing(count_statement(shape), parameters)[0] if query["include_total"] else None
     return localized_cards(page["items"], query["locale"] or audience.language, snapshot), page["next_cursor"], total
 
 
@@ -101,7 +102,7 @@ def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot)
     return shape, parameters
 
 
-def _facet_pk(facet, snapshot):
+def _facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> int:
     """Return a facet's key, 0 if no title has it. Raises Invalid for an unknown genre or collection."""
     pk = snapshot.facets.get(facet) or _collection_facet_pk(facet, snapshot)
     if pk is None and facet[0] in ("genre", "collection"):
@@ -109,15 +110,15 @@ def _facet_pk(facet, snapshot):
     return pk or 0
 
 
-def _collection_facet_pk(facet, snapshot):
+def _collection_facet_pk(facet: tuple[str, str], snapshot: CatalogSnapshot) -> int | None:
     """Return the facet key of a collection given by its id instead of its code; None if it is neither."""
     if not facet[1].startswith("col_"):
         return None
     row = fetch_one(sa.select(Collection.code).where(Collection.id == sa.bindparam("id")), {"id": facet[1]})
-    return row and snapshot.facets.get(("collection", row.code))
+    return snapshot.facets.get(("collection", row.code)) if row else None
 
 
-def _person_pk(person_id):
+def _person_pk(person_id: str) -> int:
     person = fetch_one(sa.select(Person.pk).where(Person.id == sa.bindparam("id")), {"id": person_id})
     if person is None:
         raise Invalid(errors={"person": ["There is no such person."]})
@@ -150,7 +151,7 @@ def count_statement(shape: ListShape) -> sa.Select:
     return sa.select(sa.func.count()).select_from(_source(base, with_cards=False)).where(*conditions)
 
 
-def _base_and_conditions(shape):
+def _base_and_conditions(shape: ListShape) -> tuple[Any, list[Any]]:
     """Return the model whose index is scanned, and all conditions."""
     is_by_title = shape.ids or shape.person
     base = TitleFacet if shape.facets and not is_by_title else Title
@@ -170,8 +171,8 @@ def _base_and_conditions(shape):
     return base, conditions
 
 
-def _source(base, with_cards=True):
-    source = Title.__table__
+def _source(base: Any, with_cards: bool = True) -> sa.FromClause:
+    source: sa.FromClause = Title.__table__
     if base is TitleFacet:
         source = sa.join(TitleFacet, Title, Title.pk == TitleFacet.title_pk)
     if with_cards:
@@ -179,14 +180,14 @@ def _source(base, with_cards=True):
     return source
 
 
-def _sort_keys(shape, base):
+def _sort_keys(shape: ListShape, base: Any) -> list[Any]:
     names = SORT_COLUMNS[shape.sort.removeprefix("-")]
     title_pk = TitleFacet.title_pk if base is TitleFacet else Title.pk
     keys = [getattr(base, name) for name in names]
     return keys if names == ("rank",) else [*keys, title_pk]
 
 
-def localized_cards(rows, language: str | None, snapshot: CatalogSnapshot) -> list[str]:
+def localized_cards(rows: Sequence[Any], language: str | None, snapshot: CatalogSnapshot) -> list[str]:
     """Return the cards of rows (title's key, card) in the closest language available, else in the title's own."""
     locales = snapshot.card_locales(language)
     if not locales or not rows:

@@ -46,7 +46,7 @@ def current_catalog_version() -> tuple:
 
     Costs three index lookups.
     """
-    return tuple(CATALOG_STATE.one(now=clock.now()))
+    return tuple(CATALOG_STATE.all(now=clock.now())[0])
 
 
 def load_snapshot(version: int | None) -> CatalogSnapshot:

@@ -12,7 +12,8 @@ from math import prod
 import sqlalchemy as sa
 from flask import current_app
 
-from streamsvc.storage.database import fetch_one
+from streamsvc.rules.catalog.search import Expression
+from streamsvc.storage.database import fetch_existing
 
 CACHE_TTL_S = 300
 LEXEME_STATISTICS = sa.text(
@@ -32,7 +33,7 @@ class LexemeStatistics:
         self._tokens = [token for token, _ in shares_by_token]
         self._sums = [0.0, *accumulate(share for _, share in shares_by_token)]
 
-    def is_common(self, expression: tuple, limit: int) -> bool:
+    def is_common(self, expression: Expression, limit: int) -> bool:
         """Whether scanning all titles fills a page of this expression faster than the full-text index.
 
         The scan tests limit ÷ share titles; the index returns share × titles.
@@ -40,7 +41,7 @@ class LexemeStatistics:
         share = self._share(expression)
         return share * share * self.titles > limit
 
-    def _share(self, expression) -> float:
+    def _share(self, expression: Expression) -> float:
         operator, *parts = expression
         if operator == "and":
             return prod(map(self._share, parts))
@@ -52,9 +53,9 @@ class LexemeStatistics:
 
     def _share_of_token(self, token: str, is_prefix: bool) -> float:
         if token[0] == "s":  # whole names, each rare: at most as many start with the words as contain them
-            *complete, last = ("n" + word for word in token[1:].split("_"))
+            *complete, final = ("n" + word for word in token[1:].split("_"))
             return prod(self._share_of_token(word, is_prefix=False) for word in complete) * self._share_of_token(
-                last, is_prefix
+                final, is_prefix
             )
         first = bisect_left(self._tokens, token)
         last = bisect_left(self._tokens, token + ("\U0010ffff" if is_prefix else "\0"))
@@ -65,6 +66,6 @@ def load_lexeme_statistics() -> LexemeStatistics:
     """Return the latest statistics, read again every five minutes."""
     statistics = current_app.extensions.get("catalog_lexemes")
     if statistics is None or time.monotonic() - statistics.loaded_at > CACHE_TTL_S:
-        row = fetch_one(LEXEME_STATISTICS)
+        row = fetch_existing(LEXEME_STATISTICS)
         statistics = current_app.extensions["catalog_lexemes"] = LexemeStatistics(*row)
     return statistics

@@ -1,7 +1,7 @@
 """Search: runs one stage after another; each scans from the most popular title down and stops when the page is full."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -83,14 +83,14 @@ def list_hits(
     positions: list[SearchPosition] = []
     parameters = audience.sql_parameters()
 
-    def confidence():
+    def confidence() -> int:
         return position.confidence + sum(match_weight(hit.match) for hit in hits)
 
     for number, stage in _iter_stages(words, position, confidence):
         after = position.rank if number == position.stage else FIRST_POSITION.rank
         statement, expression = _hits_query(stage.expression, limit, audience.sees_all)
         for row in statement.all(**parameters, expression=expression, after=after, limit=limit - len(hits)):
-            hits.append(SearchHit(*row, stage.match))
+            hits.append(SearchHit(*(*row, stage.match)))
             positions.append(SearchPosition(number, row.rank, confidence()))
         if len(hits) == limit:
             break
@@ -101,12 +101,12 @@ def count_hits(words: list[str], audience: Audience) -> int:
     """Return the number of hits on all pages; it reads every hit, so it runs only on request."""
     counts: list[tuple[str, int]] = []
 
-    def confidence():
+    def confidence() -> int:
         return sum(count * match_weight(match) for match, count in counts)
 
     for _, stage in _iter_stages(words, FIRST_POSITION, confidence):
         statement, expression = _hit_count_query(stage.expression, audience.sees_all)
-        row = statement.one(**audience.sql_parameters(), expression=expression, after=FIRST_POSITION.rank)
+        [row] = statement.all(**audience.sql_parameters(), expression=expression, after=FIRST_POSITION.rank)
         counts.append((stage.match, row.hits))
     return sum(count for _, count in counts)
 
@@ -169,7 +169,7 @@ _docs_by_rank = (
 )
 
 
-def _hits_statement(rank, *conditions, visible):
+def _hits_statement(rank: Any, *conditions: Any, visible: Any) -> CompiledStatement:
     return CompiledStatement(
         sa.select(Title.pk, TitleCard.body, rank.label("rank"))
         .select_from(rank.table)
@@ -181,12 +181,15 @@ def _hits_statement(rank, *conditions, visible):
     )
 
 
-def _hit_count_statement(rank, *conditions, visible):
+def _hit_count_statement(rank: Any, *conditions: Any, visible: Any) -> CompiledStatement:
     titles = sa.select(sa.func.count().label("hits")).select_from(rank.table).join(Title, Title.rank == rank)
     return CompiledStatement(titles.where(*conditions, visible))
 
 
-def _per_audience(*parts, build=_hits_statement):
+def _per_audience(
+    *parts: Any,
+    build: Callable[..., CompiledStatement] = _hits_statement,
+) -> dict[bool, CompiledStatement]:
     """Return the statement by `Audience.sees_all`: one for operators, who see every title, and one for viewers."""
     return {True: build(*parts, visible=IN_CATALOG), False: build(*parts, visible=VISIBLE)}
 

@@ -72,7 +72,7 @@ def _list_known_words(words: set[str], sounds: set[str]) -> set[str]:
     return {row.word for row in rows}
 
 
-def _split_parameter(name: str, dialect: str):
+def _split_parameter(name: str, dialect: str) -> sa.Select:
     """Select the words that one parameter carries, so that the statement is the same for every query."""
     parameter = sa.bindparam(name, type_=sa.Text())
     if dialect == "sqlite":
@@ -80,7 +80,7 @@ def _split_parameter(name: str, dialect: str):
     return sa.select(sa.func.unnest(sa.func.string_to_array(parameter, ",", type_=ARRAY(sa.Text()))))
 
 
-def _known_words_statement(dialect):
+def _known_words_statement(dialect: str) -> CompiledStatement:
     sounds = _split_parameter("sounds", dialect)
     similar_sounding = (
         sa.select(SearchWord.word)

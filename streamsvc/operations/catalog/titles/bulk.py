@@ -1,12 +1,14 @@
 """Bulk reads and writes in the caller's transaction: COPY on PostgreSQL, one prepared statement on SQLite."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from streamsvc.storage.database import db
+from streamsvc.storage.database import Base, db
 
+Item = TypeVar("Item")
 MAX_PARAMETERS = 500
 ANALYZE_CATALOG = sa.text(
     "ANALYZE titles, title_cards, title_facets, title_windows, title_credits, search_docs, search_words"
@@ -25,21 +27,22 @@ def prepare_connection() -> None:
             connection.exec_driver_sql(pragma)
 
 
-def insert_rows(model, columns: Sequence[str], rows: list[tuple]) -> None:
+def insert_rows(model: type[Base], columns: Sequence[str], rows: list[tuple]) -> None:
     """Insert tuples whose values are in the order of `columns`; JSON as text, times in UTC."""
     if not rows:
         return
     connection = db.session.connection()
     table = model.__table__
     if connection.dialect.name == "postgresql":
-        with connection.connection.cursor() as cursor:
+        driver: Any = connection.connection
+        with driver.cursor() as cursor:
             names = ", ".join(f'"{name}"' for name in columns)
             with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
                 for row in rows:
                     copy.write_row(row)
         return
     statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    indexes = [columns.index(name) for name in statement.positiontup]
+    indexes = [columns.index(name) for name in statement.positiontup or ()]
     processors = [_bind_processor(table.c[columns[index]], connection.dialect) for index in indexes]
     values = [
         map(process, map(itemgetter(index), rows)) if process else map(itemgetter(index), rows)
@@ -48,30 +51,30 @@ def insert_rows(model, columns: Sequence[str], rows: list[tuple]) -> None:
     connection.exec_driver_sql(statement.string, list(zip(*values, strict=True)))
 
 
-def _bind_processor(column, dialect):
+def _bind_processor(column: sa.Column, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
     """Return the function that converts a column's values for SQLite's driver; None if none is needed."""
     return column.type.dialect_impl(dialect).bind_processor(dialect)
 
 
-def list_missing_values(column, values: Iterable[str]) -> list[str]:
+def list_missing_values(column: Any, values: Iterable[str]) -> list[str]:
     """Return the values that no row has, in ascending order. The caller must hold the lock on the catalogue."""
     unique = set(values)
     return sorted(unique - {row[0] for row in select_rows_in(sa.select(column), column, sorted(unique))})
 
 
-def delete_rows(model, column: str, keys: list) -> None:
+def delete_rows(model: type[Base], column: str, keys: list) -> None:
     """Delete the rows whose `column` is one of `keys`."""
     for chunk in in_chunks(keys):
         db.session.execute(sa.delete(model).where(getattr(model, column).in_(chunk)))
 
 
-def select_rows_in(select: sa.Select, column, keys: Iterable) -> Iterable[sa.Row]:
+def select_rows_in(select: sa.Select, column: Any, keys: Iterable) -> Iterable[sa.Row]:
     """Yield the rows of `select` whose `column` is one of `keys`, of which there may be any number."""
     for chunk in in_chunks(list(keys)):
         yield from db.session.execute(select.where(column.in_(chunk)))
 
 
-def allocate_pks(model, count: int) -> range | list[int]:
+def allocate_pks(model: Any, count: int) -> range | list[int]:
     """Return `count` unused primary keys, in ascending order. The caller must hold the lock on the catalogue."""
     column = model.__table__.c.pk
     if db.session.connection().dialect.name == "postgresql":
@@ -83,7 +86,7 @@ def allocate_pks(model, count: int) -> range | list[int]:
     return range(last + 1, last + count + 1)
 
 
-def in_chunks(rows: list) -> Iterable[list]:
+def in_chunks(rows: list[Item]) -> Iterable[list[Item]]:
     """Yield the rows in lists of up to MAX_PARAMETERS."""
     return (rows[start : start + MAX_PARAMETERS] for start in range(0, len(rows), MAX_PARAMETERS))
 

@@ -5,7 +5,7 @@ A card contains only what is the same for every viewer. It is built when the tit
 
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.codes import language_fallbacks
-from streamsvc.rules.catalog.record import CatalogRecord
+from streamsvc.rules.catalog.record import Artwork, CatalogRecord
 
 
 def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
@@ -13,7 +13,7 @@ def card_json_by_locale(record: CatalogRecord, title_id: str) -> dict[str, str]:
     return {locale: _card_json(record, title_id, locale) for locale in ("", *record.localizations)}
 
 
-def _card_json(record, title_id, locale):
+def _card_json(record: CatalogRecord, title_id: str, locale: str) -> str:
     rating = record.rating
     return encode_json(
         {
@@ -34,7 +34,7 @@ def _card_json(record, title_id, locale):
     )
 
 
-def _localized_text(record, locale, name):
+def _localized_text(record: CatalogRecord, locale: str, name: str) -> str | None:
     """Return a text in the closest language that has it; each text falls back independently."""
     nearest = [record.localizations[tag] for tag in language_fallbacks(locale) if tag in record.localizations]
     return next((text for texts in (*nearest, record) if (text := getattr(texts, name))), None)
@@ -57,12 +57,12 @@ def detail_json(record: CatalogRecord, people: dict[str, tuple[int, str]]) -> st
     )
 
 
-def _artwork_view(pictures):
+def _artwork_view(pictures: list[Artwork]) -> list[dict]:
     return [
         {"role": p.role, "url": p.url, "width": p.width, "height": p.height, "language": p.language} for p in pictures
     ]
 
 
-def artwork_json(pictures) -> str:
+def artwork_json(pictures: list[Artwork]) -> str:
     """Return artwork as JSON, as the API shows it."""
     return encode_json(_artwork_view(pictures))

@@ -1,6 +1,7 @@
 """Editing one title: reading its stored record, replacing it, removing the title."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from streamsvc.rules.catalog.record import InvalidRecord, convert_record
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_one
 
-_name = sa.bindparam("name")
+_name: sa.BindParameter[str] = sa.bindparam("name")
 STORED_TITLE = (
     sa.select(Title.pk, Title.id, Title.external_id, TitleRecord.body)
     .join(TitleRecord, TitleRecord.title_pk == Title.pk)
@@ -46,7 +47,7 @@ def decode_title_record(row: sa.Row) -> dict:
     return msgspec.json.decode(row.body)
 
 
-def apply_merge_patch(document, patch):
+def apply_merge_patch(document: Any, patch: Any) -> Any:
     """Return a JSON value with a merge patch applied (RFC 7396): objects are merged and null removes a member."""
     if not isinstance(patch, dict):
         return patch

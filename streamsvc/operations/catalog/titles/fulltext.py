@@ -5,6 +5,8 @@ groups of four, which rewrites most of a large index repeatedly; in groups of ei
 PostgreSQL's index has no segments.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from streamsvc.models import Title
@@ -27,14 +29,14 @@ def complete_bulk_writes(written: int) -> bool:
     """Restore the index's defaults in the caller's transaction; return whether a merge pays after so many titles."""
     if not _set_fts_option("automerge", DEFAULT_AUTOMERGE):
         return False
-    return written > MERGE_THRESHOLD * db.session.scalar(sa.select(sa.func.count()).select_from(Title))
+    return written > MERGE_THRESHOLD * db.session.scalars(sa.select(sa.func.count()).select_from(Title)).one()
 
 
 def merge_index_step() -> bool:
     """Merge a part of the index in the caller's transaction; return whether there may be more to merge."""
     if db.engine.dialect.name != "sqlite":
         return False
-    connection = db.session.connection().connection.dbapi_connection
+    connection: Any = db.session.connection().connection.dbapi_connection
     changes_before = connection.total_changes
     _set_fts_option("merge", -PAGES_PER_MERGE)
     return connection.total_changes - changes_before >= 2  # SQLite's sign that there was something to merge

@@ -1,9 +1,11 @@
 """Assembles JSON text from fragments without parsing them."""
 
+from typing import Any
+
 import msgspec
 
 
-def encode_json(value) -> str:
+def encode_json(value: Any) -> str:
     """Return a value as JSON text."""
     return msgspec.json.encode(value).decode()
 

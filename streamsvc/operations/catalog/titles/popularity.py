@@ -49,7 +49,7 @@ def update_popularity(payload: dict, now: datetime) -> None:
     indexing.update_catalog_statistics()
 
 
-def _update_rank(row, played):
+def _update_rank(row: sa.Row, played: int) -> None:
     own_popularity = decode_popularity(row.rank) - row.played
     rank = encode_rank(max(0, min(own_popularity + played, MAX_POPULARITY)), row.pk)
     db.session.execute(sa.update(Title).where(Title.pk == row.pk).values(played=played, rank=rank))

@@ -3,7 +3,9 @@
 Rows are identified by their numbers, so they keep their ids; those that disappear are marked as removed.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,6 +14,7 @@ from streamsvc.operations.catalog.titles import bulk
 from streamsvc.operations.catalog.titles.cards import artwork_json
 from streamsvc.operations.catalog.titles.json_fragments import encode_json
 from streamsvc.rules.catalog.record import CatalogRecord
+from streamsvc.rules.catalog.record import Episode as EpisodeRecord
 from streamsvc.storage.database import db, insert, new_id
 
 UPDATED_EPISODE_COLUMNS = ("title", "synopsis", "runtime_s", "released_on", "markers", "artwork", "media", "removed_at")
@@ -41,7 +44,7 @@ def write_series(titles: list[tuple[int, CatalogRecord]], now: datetime) -> None
     _upsert_rows(Episode, episodes, ("title_pk", "season", "number"), UPDATED_EPISODE_COLUMNS)
 
 
-def _episode_row(title_pk, season, episode):
+def _episode_row(title_pk: int, season: int, episode: EpisodeRecord) -> dict:
     return {
         "id": new_id("epi"),
         "title_pk": title_pk,
@@ -58,12 +61,12 @@ def _episode_row(title_pk, season, episode):
     }
 
 
-def _upsert_rows(model, rows, key, updated_columns):
+def _upsert_rows(model: Any, rows: list[dict], key: Sequence[str], updated_columns: Sequence[str]) -> None:
     for chunk in bulk.in_chunks(rows):
         statement = insert(model).values(chunk)
         values = {name: statement.excluded[name] for name in updated_columns}
         db.session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
-def _encode_if_set(value):
+def _encode_if_set(value: Any) -> str | None:
     return encode_json(value) if value else None

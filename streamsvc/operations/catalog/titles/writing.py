@@ -1,11 +1,12 @@
 """Writes titles: stores the record and rebuilds every other row from it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -154,7 +155,7 @@ def _store_titles(rows: list[TitleRow], now: datetime, cache: WriteCache) -> Non
     series.write_series([(row.pk, row.record) for row in rows], now)
 
 
-def _delete_child_rows(rows):
+def _delete_child_rows(rows: list[Any]) -> None:
     pks = [row.pk for row in rows]
     for model in TITLE_CHILD_MODELS:
         bulk.delete_rows(model, "title_pk", pks)
@@ -165,7 +166,7 @@ def _delete_child_rows(rows):
     )
 
 
-def _update_titles(rows, now):
+def _update_titles(rows: list[Any], now: datetime) -> None:
     """Update the rows that are kept: the title's own and its links to collections."""
     for row in rows:
         values = dict(zip(TITLE_COLUMNS, _title_values(row), strict=True))
@@ -181,7 +182,7 @@ TITLE_COLUMNS = (
 )  # fmt: skip
 
 
-def _title_values(row):
+def _title_values(row: Any) -> tuple:
     record = row.record
     min_age = record.rating.min_age if record.rating else None
     return (
@@ -190,7 +191,7 @@ def _title_values(row):
     )  # fmt: skip
 
 
-def _insert_titles(rows, now):
+def _insert_titles(rows: list[Any], now: datetime) -> None:
     bulk.insert_rows(
         Title,
         ("pk", "id", "added_at", "updated_at", "played", *TITLE_COLUMNS),
@@ -198,7 +199,7 @@ def _insert_titles(rows, now):
     )
 
 
-def _insert_windows_and_plans(rows):
+def _insert_windows_and_plans(rows: list[Any]) -> None:
     bulk.insert_rows(
         TitleWindow,
         ("title_pk", "country", "position", "starts_at", "ends_at"),
@@ -216,7 +217,7 @@ def _insert_windows_and_plans(rows):
     )
 
 
-def _insert_facets(rows, cache):
+def _insert_facets(rows: list[Any], cache: WriteCache) -> None:
     facets_by_row = [(row, list(_record_facets(row.record))) for row in rows]
     locales = {("locale", locale) for row in rows for locale in row.record.localizations}
     pks = get_or_create_facets({facet for _, facets in facets_by_row for facet in facets} | locales, cache)
@@ -227,7 +228,7 @@ def _insert_facets(rows, cache):
     )
 
 
-def _record_facets(record):
+def _record_facets(record: CatalogRecord) -> Iterator[tuple[str, str]]:
     """Yield the (kind, code) facets by which lists find the title; `en-US` is also found by `en`."""
     yield "kind", record.kind
     yield from (("genre", genre) for genre in record.genres)
@@ -247,7 +248,7 @@ def get_or_create_facets(facets: set[tuple[str, str]], cache: WriteCache) -> dic
     return cache.facets
 
 
-def _get_or_create_people(rows, cache):
+def _get_or_create_people(rows: list[Any], cache: WriteCache) -> dict[str, tuple[int, str]]:
     names = {credit.name for row in rows for credit in row.record.credits}
     missing = names - cache.people.keys()
     select = sa.select(Person.pk, Person.id, Person.name)
@@ -263,7 +264,7 @@ def _get_or_create_people(rows, cache):
     return cache.people
 
 
-def _insert_credits(rows, people):
+def _insert_credits(rows: list[Any], people: dict[str, tuple[int, str]]) -> None:
     bulk.insert_rows(
         TitleCredit,
         ("title_pk", "position", "person_pk", "role", "character"),
@@ -275,7 +276,7 @@ def _insert_credits(rows, people):
     )
 
 
-def _insert_search_docs(rows, cache):
+def _insert_search_docs(rows: list[Any], cache: WriteCache) -> None:
     tokens = [(row.rank, search.record_tokens(row.record)) for row in rows]
     words = set().union(*(search.correctable_words(title_tokens) for _, title_tokens in tokens)) - cache.words
     insert_search_tokens(tokens, bulk.list_missing_values(SearchWord.word, words))
@@ -302,5 +303,5 @@ def format_search_tokens(tokens: set[str]) -> str:
     return " ".join(sorted(tokens))
 
 
-def _encode_if_set(value):
+def _encode_if_set(value: Any) -> str | None:
     return encode_json(value) if value else None
