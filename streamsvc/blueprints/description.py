@@ -85,8 +85,8 @@ def complete_description(api) -> None:
         if schema.__name__ not in spec.components.schemas:
             spec.components.schema(schema.__name__, schema=schema)
         spec.options.setdefault("webhooks", {})[kind] = {"post": _webhook(kind, schema, summary)}
-    for name, schema in title_record_schemas().items():
-        spec.components.schema(name, schema)
+    for name, record_schema in title_record_schemas().items():
+        spec.components.schema(name, record_schema)
     spec.components.schemas.pop("PaginationMetadata")  # flask-smorest's own; nothing refers to it
     in_requests = _component_names(spec, [operation.get("requestBody") for operation in list_operations(spec)])
     _require_response_fields(api, in_requests)

@@ -42,7 +42,7 @@ SECURITY_SCHEMES = {
     },
 }
 
-PARAMETERS = {
+PARAMETERS: dict[str, dict] = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "description": "Makes the request safe to retry: the same key with the same request acts once and gets the "
@@ -186,7 +186,7 @@ def describe_operation(doc: dict, doc_info: dict, *, spec, method: str, **_) -> 
 
 def _security(access_rule: Access, is_write: bool) -> list[dict]:
     """Return the alternative security requirements of an operation; none if it is public."""
-    schemes = []
+    schemes: list[dict] = []
     if access_rule.viewer:
         schemes = [{"session": []}, {"cookie": [], "csrf": []} if is_write else {"cookie": []}]
     if access_rule.scope or access_rule.human_only:
@@ -237,7 +237,7 @@ def _add_error_responses(spec, doc: dict, refusals: list[type[Refusal]]) -> None
     responses = doc["responses"]
     responses.pop("422", None)
     responses["default"] = "Problem"
-    by_status = defaultdict(dict)
+    by_status: defaultdict[int, dict[str, type[Refusal]]] = defaultdict(dict)
     for refusal in refusals:
         by_status[refusal.status][refusal.code] = refusal
     for status, by_code in sorted(by_status.items()):

@@ -131,7 +131,7 @@ class StrictParser(FlaskParser):
         return _single_values(req.args)
 
     def handle_error(self, error, req, schema, *, error_status_code, error_headers):
-        errors = {}
+        errors: dict = {}
         for location, messages in error.messages.items():
             noun = "parameter" if location == "query" else "field"
             errors |= flatten_messages(explain_unknown_fields(messages, schema, noun))
@@ -246,9 +246,9 @@ def _refusal_of(error: HTTPException) -> Refusal | None:
         case 404:
             return UnknownPath(has_docs=current_app.extensions["settings"].docs)
         case 405:
-            return WrongMethod(request.method, sorted(error.valid_methods))
+            return WrongMethod(request.method, sorted(getattr(error, "valid_methods", None) or ()))
         case 413:
-            return BodyTooLarge(request.max_content_length)
+            return BodyTooLarge(request.max_content_length or MAX_BODY_BYTES)
         case 500:
             return InternalError()
     return None

@@ -20,14 +20,14 @@ def explain_unknown_fields(messages: dict, schema: Schema, noun: str) -> dict:
 
 
 def _explain(messages: dict, schema: Schema | None, noun: str, budget: Iterator) -> dict:
-    explained = {}
+    explained: dict = {}
     for name, inner in sorted(messages.items(), key=lambda item: str(item[0]) if item[1] == UNKNOWN else ""):
         if isinstance(inner, dict):  # an integer is the index of a list's item, which has the list's schema
             inner_schema = schema if isinstance(name, int) else _find_nested_schema(schema, name)
             explained[name] = _explain(inner, inner_schema, noun, budget)
         elif inner == UNKNOWN:
-            is_explained = schema and next(budget, None) is not None
-            explained[name] = [_unknown_sentence(name, schema, noun) if is_explained else f"Unknown {noun}."]
+            known = schema if schema and next(budget, None) is not None else None
+            explained[name] = [_unknown_sentence(name, known, noun) if known else f"Unknown {noun}."]
         else:
             explained[name] = inner
     return explained

@@ -60,7 +60,7 @@ class Choice(Text):
 class PrefixedId(fields.String):
     """An id in a response with one of these prefixes: `PrefixedId("sub")` is `sub_` and 26 characters, see `new_id`."""
 
-    def __init__(self, *prefixes: str, metadata: dict | None = None, **kwargs):
+    def __init__(self, *prefixes: str, metadata: dict | None = None, **kwargs: Any):
         pattern = f"^({'|'.join(prefixes)})_[0-9a-z]{{26}}$"
         super().__init__(metadata={"pattern": pattern} | (metadata or {}), **kwargs)
 
@@ -68,7 +68,7 @@ class PrefixedId(fields.String):
 class OneOf(fields.String):
     """A response field that has one of these values: `OneOf("open", "paid")`."""
 
-    def __init__(self, *values: str, **kwargs):
+    def __init__(self, *values: str, **kwargs: Any):
         super().__init__(validate=validate.OneOf(values), **kwargs)
 
 
@@ -277,15 +277,13 @@ def page_of(item_schema: type[Schema]) -> type[Schema]:
 
     Cached, because the OpenAPI document needs exactly one class per name.
     """
-    return StrictSchema.from_dict(
-        {
-            "items": fields.List(fields.Nested(item_schema), required=True),
-            "next_cursor": fields.String(allow_none=True, required=True),
-            "total": fields.Integer(),
-            "sometimes_absent": ("total",),
-        },
-        name=f"PageOf{item_schema.__name__}",
-    )
+    members: dict[str, Any] = {
+        "items": fields.List(fields.Nested(item_schema), required=True),
+        "next_cursor": fields.String(allow_none=True, required=True),
+        "total": fields.Integer(),
+        "sometimes_absent": ("total",),
+    }
+    return StrictSchema.from_dict(members, name=f"PageOf{item_schema.__name__}")
 
 
 class Problem(StrictSchema):

@@ -282,11 +282,12 @@ def separate_session(connection: sa.Connection) -> Iterator[None]:
     not flushed. Must not be used for writes.
     """
     outer, reader = db.session(), Session(connection, autoflush=False)
-    db.session.registry.set(reader)
+    registry: Any = db.session.registry  # typed for Flask-SQLAlchemy's class of sessions alone
+    registry.set(reader)
     try:
         yield
     finally:
-        db.session.registry.set(outer)
+        registry.set(outer)
         reader.close()
 
 

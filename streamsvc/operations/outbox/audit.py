@@ -136,8 +136,10 @@ def _record_operator_call(session: DatabaseSession) -> None:
 def _add_change(events: list[dict]) -> None:
     """Add what the operator's request changed to the event that reports it; to others, only which resource it is."""
     context = get_audit_context()
-    change = context and context.change
-    own = [row for row in events if change and row["actor"] == context.actor]
+    change = context.change if context else None
+    if context is None or change is None:
+        return
+    own = [row for row in events if row["actor"] == context.actor]
     reporting = [row for row in own if row["action"] in change.actions]
     for row in own:
         added = change.describe() if row in reporting[-1:] else change.identify()

@@ -13,8 +13,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 from sqlalchemy import event
 
 from streamsvc.security.audit_context import get_audit_actor, get_audit_context
@@ -22,6 +24,7 @@ from streamsvc.storage.database import DatabaseSession, db, separate_session
 
 OPERATOR_CALL = "operator_call"
 """The action of a call that records no event of its own."""
+FindId = Callable[[Any], str | None]
 MAX_VALUE_LENGTH = 2_000
 """Characters of a member's JSON; of a longer one, its start is recorded with its digest and length."""
 AMOUNT_FACTS = ("amount_minor", "currency", "quantity")
@@ -94,7 +97,7 @@ class ResourceChange:
         return members and {name: _to_json(value) for name, value in members.items()}
 
 
-def audited(resource: AuditedResource, find_id: str | Callable | None = None, *actions: str):
+def audited(resource: AuditedResource, find_id: str | FindId | None = None, *actions: str) -> Callable[[Any], Any]:
     """Decorator that records what an operator's view changes; it goes last, below `@bp.response`.
 
     `find_id`: the URL's parameter with the resource's id; `own_id`; or a function that returns the id from the view's
@@ -102,9 +105,9 @@ def audited(resource: AuditedResource, find_id: str | Callable | None = None, *a
     of its own.
     """
 
-    def decorate(view):
+    def decorate(view: Any) -> Any:
         @wraps(view)
-        def audited_view(*args, **kwargs):
+        def audited_view(*args: Any, **kwargs: Any) -> Any:
             context = get_audit_context()
             if context is None or context.actor is None:
                 return view(*args, **kwargs)
@@ -116,34 +119,35 @@ def audited(resource: AuditedResource, find_id: str | Callable | None = None, *a
             else:
                 _load_old_before_first_write(change)
             result = view(*args, **kwargs)
-            if change.object_id is None:
+            if change.object_id is None and callable(find_id):
                 change.object_id, change.is_old_loaded = find_id(result), True
             return result
 
-        audited_view.audited = resource
-        return audited_view
+        marked: Any = audited_view
+        marked.audited = resource
+        return marked
 
     return decorate
 
 
-def _find_id_before(resource: AuditedResource, find_id: str | Callable | None, view_args: dict) -> str | None:
+def _find_id_before(resource: AuditedResource, find_id: str | FindId | None, view_args: dict) -> str | None:
     """Return the resource's id before the view runs; None for one that the view creates."""
     if isinstance(find_id, str):
         return view_args[find_id]
     return own_id(None) if find_id is own_id else resource.only_id
 
 
-def created_id(result) -> str:
+def created_id(result: Any) -> str:
     """Return the id of the resource that a view has created."""
     return result["id"] if isinstance(result, dict) else result.id
 
 
-def own_id(result) -> str | None:
+def own_id(result: object) -> str | None:
     """Return the id of the operator who sent the request: the operator is the resource."""
     return get_audit_actor()
 
 
-def add_change_details(**details) -> None:
+def add_change_details(**details: Any) -> None:
     """Add details to the event that reports the change of the current request."""
     context = get_audit_context()
     if context and context.change:
@@ -153,11 +157,11 @@ def add_change_details(**details) -> None:
 def _load_old_before_first_write(change: ResourceChange) -> None:
     """Load the old members when a statement that writes is about to run, however it reaches the connection."""
 
-    def load_old_before_write(connection, statement, *_):
+    def load_old_before_write(connection: sa.Connection, statement: object, *_: object) -> None:
         if getattr(statement, "is_dml", False):
             change.load_old()
 
-    def watch_connection(session, transaction, connection):
+    def watch_connection(session: object, transaction: object, connection: sa.Connection) -> None:
         event.listen(connection, "before_execute", load_old_before_write)
 
     session = db.session()
@@ -167,14 +171,14 @@ def _load_old_before_first_write(change: ResourceChange) -> None:
 
 
 @event.listens_for(DatabaseSession, "after_soft_rollback")
-def _discard_old(session, previous_transaction) -> None:
+def _discard_old(session: DatabaseSession, previous_transaction: object) -> None:
     """Load the members again if the request retries what was rolled back."""
     context = get_audit_context()
     if context and context.change and not context.change.resource.lock:
         context.change.is_old_loaded = False
 
 
-def _request_facts(args) -> dict:
+def _request_facts(args: tuple) -> dict:
     """Return the amount and the reason in a view's parsed body, if it has one."""
     body = args[0] if args and isinstance(args[0], dict) else {}
     names = ("reason", *(AMOUNT_FACTS if body.get("amount_minor") is not None else ()))
@@ -193,7 +197,7 @@ def _record_members(members: dict | None) -> dict | None:
     return members and {name: _record_value(value) for name, value in members.items()}
 
 
-def _record_value(value):
+def _record_value(value: Any) -> Any:
     """Return a member's value as it is recorded: a secret hidden, and a long value cut."""
     if isinstance(value, Hidden):
         return "[hidden]" if value.value else None
@@ -204,12 +208,12 @@ def _record_value(value):
     return {"start": text[:MAX_VALUE_LENGTH], "length": len(text), "sha256": digest}
 
 
-def _to_json(value):
+def _to_json(value: Any) -> Any:
     """Return the value as JSON values that both databases store without changing them."""
     return value if isinstance(value, Hidden) else _normalize_numbers(msgspec.to_builtins(value))
 
 
-def _normalize_numbers(value):
+def _normalize_numbers(value: Any) -> Any:
     """Replace whole floats by integers: JSONB returns 1e22 as an integer, and the chain covers the text of the JSON."""
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -13,7 +13,7 @@ class Refusal(Exception):
     code = "refused"
     status = 422
     detail = "The request was refused."
-    member_schemas: ClassVar[dict[str, dict]] = {}
+    member_schemas: ClassVar[dict[str, dict[str, Any]]] = {}
     """{member of the problem document: its JSON Schema}, for members beyond those of every error."""
 
     def __init__(self, *, detail: str | None = None, headers: dict[str, str] | None = None, **members: Any) -> None:

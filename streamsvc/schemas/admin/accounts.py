@@ -1,5 +1,7 @@
 """Schemas of accounts and the audit log for operators."""
 
+from typing import Any
+
 from marshmallow import ValidationError, fields, validates_schema
 
 from streamsvc.schemas.base import (
@@ -65,7 +67,7 @@ class AuditQuery(PageQuery):
     object_type = Text(max_length=64, load_default=None)
 
     @validates_schema
-    def check_object(self, data, **kwargs):
+    def check_object(self, data: dict, **kwargs: Any) -> None:
         if data.get("object_type") and not data.get("object_id"):
             raise ValidationError("object_type requires object_id.", "object_type")
 

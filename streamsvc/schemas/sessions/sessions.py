@@ -1,6 +1,6 @@
 """Schemas of sign-in and sessions."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validates_schema
 
@@ -94,7 +94,7 @@ class Entitlements(StrictSchema):
 class CurrentSession(StrictSchema):
     """The session with its account, profiles, subscription and entitlements."""
 
-    sometimes_absent = ("csrf_token",)
+    sometimes_absent: ClassVar[tuple[str, ...]] = ("csrf_token",)
     csrf_token = fields.String(metadata={"description": "Only with a session cookie: send it as `X-CSRF-Token`."})
     session = fields.Nested(SessionOut(), required=True)
     account = fields.Nested(AccountOut(), required=True)
