@@ -18,6 +18,12 @@ ROOT = HERE.parent.parent
 BIN = Path(sys.executable).parent
 DESCRIPTION = ROOT / "openapi.json"
 PHASES = "examples,coverage,fuzzing,stateful"
+NOT_CALLED = (
+    *("createImport",),  # Schemathesis cannot write these files
+    *("deleteCurrentSession", "closeAccount", "changePassword", "deleteOperator", "revokeApiKey", "advanceClock"),
+)
+"""Operations that Schemathesis leaves out: most would end its own access."""
+MAX_TIME_S = "240"
 FAILED = []
 
 
@@ -76,8 +82,10 @@ def call_every_operation(service, url: str) -> None:
     body = {"email": "schemathesis@example.com", "password": "seven red herons", "country": "DE"}
     viewer = service.call("POST", "/v1/accounts", body)[1]["token"]
     for name, token in (("operator", key), ("viewer", viewer)):
-        command = ["st", "run", DESCRIPTION, "--url", url, "--phases", PHASES, "-H", f"Authorization: Bearer {token}"]
-        run(f"Schemathesis as {name}", *command, "--config-file", HERE / "schemathesis.toml")
+        command = ["st", "--config-file", HERE / "schemathesis.toml", "run", DESCRIPTION, "--url", url]
+        command += ["--phases", PHASES, "--max-time", MAX_TIME_S, "-H", f"Authorization: Bearer {token}"]
+        command += [option for operation in NOT_CALLED for option in ("--exclude-operation-id", operation)]
+        run(f"Schemathesis as {name}", *command)
 
 
 if __name__ == "__main__":
