@@ -18,7 +18,10 @@ def replay_timeline(facts, until):
     return timeline
 
 
-def lines_due(facts, until):
-    """Return the lines that are due by the civil day `until` and not booked yet, oldest first."""
-    due = [line for line in replay_timeline(facts, until).lines if line.bill_on <= until]
-    return [line for line in due if line.identity not in facts.booked]
+def lines_due(facts, until, timeline=None):
+    """Return the lines that are due by the civil day `until` and not booked yet, oldest first.
+
+    `timeline`: the facts as replayed up to `until`, if the caller has it at hand; without it they are replayed.
+    """
+    timeline = timeline or replay_timeline(facts, until)
+    return [line for line in timeline.lines if line.bill_on <= until and line.identity not in facts.booked]

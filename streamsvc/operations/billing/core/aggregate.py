@@ -18,7 +18,7 @@ from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
-from streamsvc.rules.billing.lines import replay_timeline
+from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock_row
@@ -71,8 +71,7 @@ class SubscriptionAggregate:
         """
         if self.subscription.billing_held_at:
             return []
-        booked = self.facts.booked
-        due = [line for line in self.timeline.lines if line.bill_on <= self.today and line.identity not in booked]
+        due = lines_due(self.facts, self.today, self.timeline)
         invoices = []
         for day in sorted({line.bill_on for line in due}):
             lines = [line for line in due if line.bill_on == day]

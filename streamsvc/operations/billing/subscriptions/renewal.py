@@ -10,6 +10,7 @@ from streamsvc.operations.billing.core.aggregate import DUE_JOB, SubscriptionAgg
 from streamsvc.operations.billing.invoices import review
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
+from streamsvc.rules.billing.lines import lines_due
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.storage.database import db
 from streamsvc.storage.unit_of_work import unit_of_work
@@ -130,9 +131,7 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
     """Whether a trial is over, its first charge is due and not free, and there is no payment method."""
     timeline = aggregate.timeline
-    unbooked_charges = [
-        line for line in timeline.lines if line.kind == "charge" and line.identity not in aggregate.facts.booked
-    ]
+    unbooked_charges = [line for line in lines_due(aggregate.facts, aggregate.today, timeline) if line.kind == "charge"]
     if not timeline.trial_end or len(unbooked_charges) < len(
         [line for line in timeline.lines if line.kind == "charge"]
     ):
