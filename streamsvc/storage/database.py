@@ -23,7 +23,6 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from flask import has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
@@ -32,6 +31,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
 from streamsvc.storage.fifo_lock import FifoLock
+from streamsvc.storage.unit_of_work import DIALECT_INSERTS, BatchingSession
 
 AUTOCOMMIT_BIND = "statements"
 PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "mmap_size=268435456")
@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
     metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
 
 
-class DatabaseSession(FlaskSession):
+class DatabaseSession(BatchingSession):
     """A session that uses the read-only path (`AUTOCOMMIT_BIND`) in requests with a safe method."""
 
     def get_bind(self, mapper=None, clause=None, bind=None, **kwargs):
@@ -267,11 +267,7 @@ def is_unavailable(error: Exception) -> bool:
 
 def insert(table):
     """Return the dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    if db.engine.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as dialect_insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert as dialect_insert
-    return dialect_insert(table)
+    return DIALECT_INSERTS[db.engine.dialect.name](table)
 
 
 def format_utc(moment: datetime | None) -> str | None:

@@ -65,7 +65,7 @@ class Invoice(Base):
     """When a draft gets its number and is charged; None if it is held."""
 
     lines: Mapped[list["InvoiceLine"]] = relationship(order_by="InvoiceLine.position", lazy="selectin")
-    payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id", viewonly=True)
+    payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id")
     credit_notes: Mapped[list["CreditNote"]] = relationship(order_by="CreditNote.id", viewonly=True)
 
     @property
@@ -80,12 +80,12 @@ class Invoice(Base):
     @classmethod
     def list_open(cls, account_id: str) -> "list[Invoice]":
         """List the account's open invoices, oldest first."""
-        return cls._list_open(cls.account_id == account_id)
+        return cls._list_open(cls.account_id, account_id)
 
     @classmethod
     def list_open_for_subscription(cls, subscription_id: str) -> "list[Invoice]":
         """List the subscription's open invoices, oldest first, also those of a previous owner."""
-        return cls._list_open(cls.subscription_id == subscription_id)
+        return cls._list_open(cls.subscription_id, subscription_id)
 
     @classmethod
     def select_drafts(cls):
@@ -99,8 +99,11 @@ class Invoice(Base):
         return list(db.session.scalars(drafts.order_by(cls.id)))
 
     @classmethod
-    def _list_open(cls, condition) -> "list[Invoice]":
-        return list(db.session.scalars(sa.select(cls).where(condition, cls.status == "open").order_by(cls.id)))
+    def _list_open(cls, column, value: str) -> "list[Invoice]":
+        invoices = db.session().preloaded(column, value)
+        if invoices is None:
+            invoices = db.session.scalars(sa.select(cls).where(column == value, cls.status == "open").order_by(cls.id))
+        return [invoice for invoice in invoices if invoice.status == "open"]
 
 
 class InvoiceLine(Base):

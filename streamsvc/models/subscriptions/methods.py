@@ -48,6 +48,12 @@ class PaymentMethod(Base):
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
 
     @classmethod
+    def list_active(cls, account_id: str) -> "list[PaymentMethod]":
+        """List the account's payment methods that are not removed."""
+        methods = db.session().preloaded(cls.account_id, account_id)
+        return list(db.session.scalars(cls.select_active(account_id)) if methods is None else methods)
+
+    @classmethod
     def find_default(cls, account_id: str) -> "PaymentMethod | None":
         """Find the account's default payment method."""
         return db.session.scalar(cls.select_active(account_id).where(cls.is_default))

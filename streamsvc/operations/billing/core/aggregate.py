@@ -20,7 +20,6 @@ from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock_row
 from streamsvc.worker import jobs
 
@@ -83,12 +82,8 @@ class SubscriptionAggregate:
     def compute_invoice(self, lines) -> issuing.ComputedInvoice:
         """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
-        subscription_id = self.subscription.id
-        discounts = unit_of_work.get_or_load(
-            ("discounts", subscription_id), lambda: Discount.list_active(subscription_id)
-        )
-        running = [discount for discount in discounts if discount.ended_at is None]
-        return issuing.compute_invoice(self.account, self.subscription, lines, running, credit)
+        discounts = Discount.list_active(self.subscription.id)
+        return issuing.compute_invoice(self.account, self.subscription, lines, discounts, credit)
 
     def list_discounts(self) -> list[Discount]:
         """List every discount the subscription ever had, ended ones included."""
@@ -124,7 +119,7 @@ class SubscriptionAggregate:
             self.record_event(event_store.fact.Suspended, suspended_from, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)
-        unit_of_work.flush_session()
+        db.session.flush()
 
     @property
     def replayed_history(self) -> "ReplayedHistory":
@@ -141,24 +136,28 @@ class ReplayedHistory(NamedTuple):
 
 
 def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
-    """Lock the account, read the subscription, and replay its history up to today.
+    """Lock the account, read the subscription, and replay its history up to today."""
+    account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
+    account = lock_row(Account, account_id)
+    subscription = db.session.get(Subscription, subscription_id, populate_existing=True)
+    return build_aggregate(account, subscription, event_store.load_facts(subscription_id), now)
 
-    Reuses a preloaded replay if the history and the day are unchanged.
+
+def build_aggregate(
+    account: Account,
+    subscription: Subscription,
+    facts: event_store.fact.Facts,
+    now: datetime,
+    previous: ReplayedHistory | None = None,
+) -> SubscriptionAggregate:
+    """Build the aggregate of a subscription whose account is locked.
+
+    `previous`: its history as replayed a moment ago, which is used again if neither the facts nor the day have changed.
     """
-    account, subscription = unit_of_work.get_or_load(
-        ("locked", subscription_id), lambda: _lock_account_and_subscription(subscription_id)
-    )
     today = civil_day(now, subscription.time_zone)
-    facts = event_store.load_facts(subscription)
-    previous = unit_of_work.cached(("replayed", subscription_id))
     is_unchanged = previous is not None and (previous.facts, previous.today) == (facts, today)
     timeline = previous.timeline if is_unchanged else replay_timeline(facts, today)
     return SubscriptionAggregate(account, subscription, now, today, facts, timeline, public_state(subscription))
-
-
-def _lock_account_and_subscription(subscription_id: str) -> tuple[Account, Subscription]:
-    account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
-    return lock_row(Account, account_id), db.session.get(Subscription, subscription_id, populate_existing=True)
 
 
 def update_projection(aggregate: SubscriptionAggregate) -> None:
@@ -205,10 +204,8 @@ def subscription_payload(subscription: Subscription) -> dict:
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
     """List the subscription's open invoices whose first collection attempt failed."""
-    open_invoices = unit_of_work.get_or_load(
-        ("open invoices", subscription.id), lambda: Invoice.list_open_for_subscription(subscription.id)
-    )
-    return [invoice for invoice in open_invoices if invoice.status == "open" and invoice.first_failed_on]
+    open_invoices = Invoice.list_open_for_subscription(subscription.id)
+    return [invoice for invoice in open_invoices if invoice.first_failed_on]
 
 
 def compute_status(subscription: Subscription, timeline: Timeline, today: date) -> str:
