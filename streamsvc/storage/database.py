@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
+from streamsvc.storage import lock_order
 from streamsvc.storage.fifo_lock import FifoLock
 from streamsvc.storage.unit_of_work import DIALECT_INSERTS, BatchingSession
 
@@ -121,6 +122,8 @@ def init_app(app, settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | {"url": url, "isolation_level": "AUTOCOMMIT"}}
     db.init_app(app)
+    if settings.sandbox:
+        lock_order.check_lock_order(DatabaseSession)
     with app.app_context():
         _configure_connections(db.engine, synchronous="FULL", commit="on")
         _configure_connections(db.engines[AUTOCOMMIT_BIND], synchronous="NORMAL", commit="off")
@@ -253,8 +256,10 @@ def write_transaction() -> Iterator[sa.Connection]:
 def lock_row(model, key):
     """Load the row with this primary key under a row lock that is held until the commit; None if there is none.
 
-    PostgreSQL locks the row; on SQLite a transaction already excludes all other writers.
+    PostgreSQL locks the row; on SQLite a transaction already excludes all other writers. Locks are taken in the order
+    of `lock_order.Rank`; in the sandbox, another order raises LockOrderError.
     """
+    lock_order.note_row_lock(db.session(), model.__tablename__, key)
     return db.session.get(model, key, with_for_update=True, populate_existing=True)
 
 

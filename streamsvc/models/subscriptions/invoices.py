@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from streamsvc.storage import lock_order
 from streamsvc.storage.database import Base, Json, UtcTime, db, insert, new_id
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class InvoiceNumber(Base):
     @classmethod
     def allocate_block(cls, series: str, count: int) -> list[str]:
         """Allocate the next `count` numbers, in order."""
+        lock_order.note_lock(db.session(), lock_order.Rank.INVOICE_NUMBERS, series)
         last = db.session.scalar(
             insert(cls)
             .values({"series": series, "last": count})

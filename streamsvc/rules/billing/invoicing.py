@@ -22,7 +22,7 @@ class TaxTerms:
     reversed: bool = False
 
     def tax_on(self, amount_minor):
-        """Return the tax on, or included in, the amount; rounded half up."""
+        """Return the tax on, or included in, the amount, in minor units; rounded half up."""
         whole = PPM + self.rate_ppm if self.inclusive else PPM
         return round_half_up(amount_minor * self.rate_ppm, whole)
 
@@ -103,7 +103,11 @@ class Totals:
 
 
 def compute_totals(positions, coupons=(), balance_minor=0):
-    """Apply discounts and tax to the positions and add them up; apply up to `balance_minor` of account credit."""
+    """Apply discounts and tax to the positions and add them up; apply up to `balance_minor` of account credit.
+
+    `positions`: [Position] with their amounts in minor units, before discount and tax, except that credits come with
+    their tax. `coupons`: [CouponTerms] in the order in which they apply. Returns Totals, in minor units.
+    """
     positions, discounts = apply_discounts(positions, coupons)
     positions, reverse_charge = apply_reverse_charge(positions)
     positions, discounts = apply_taxes(positions), discounts + reverse_charge
@@ -114,7 +118,8 @@ def compute_totals(positions, coupons=(), balance_minor=0):
 def apply_discounts(positions, coupons):
     """Apply the coupons in order, each to what the previous one left. Returns (positions, [(coupon id, discount)]).
 
-    A coupon that takes off nothing is not used. Each discount is allocated to the positions in proportion.
+    Discounts are positive amounts in minor units. A coupon that takes off nothing is not used. Each discount is
+    allocated to the positions in proportion.
     """
     discounts = []
     for coupon in coupons:
@@ -162,8 +167,8 @@ def _allocate_taxes(positions, is_included):
 def tax_to_credit(tax_minor, net_minor, credited_minor, credited_tax_minor=0):
     """Return the tax to credit with a credit on a line: proportional, so that a full credit returns all of the tax.
 
-    All arguments are amounts of that line: its tax, its net amount, how much of the net is credited by now (this
-    credit included), and the tax credited before.
+    All arguments are positive amounts of that line in minor units: its tax, its net amount, how much of the net is
+    credited by now (this credit included), and the tax credited before.
     """
     if net_minor == 0:
         return 0

@@ -5,7 +5,11 @@ from streamsvc.rules.billing.timeline import Timeline
 
 
 def replay_timeline(facts, until):
-    """Replay the events and return the Timeline on the civil day `until`, with every line up to that day."""
+    """Replay the events and return the Timeline on the civil day `until`, with every line up to that day.
+
+    Lines are oldest first and their amounts in minor units; a line that starts later than `until` can be among them.
+    Raises TypeError if no rule covers the type of an event.
+    """
     timeline = Timeline(facts.booked)
     reverted = {event.of for event in facts.events if isinstance(event, Reverted)}
     for event in facts.events:

@@ -32,7 +32,7 @@ class Timeline:
 
     @property
     def ends_on(self):
-        """The first day without the subscription; None while no end is known."""
+        """Return the first day without the subscription; None while no end is known."""
         if self.ended_on:
             return self.ended_on
         if self.end_scheduled and (self.end_scheduled.at or not self.next_period_cause):
@@ -41,7 +41,7 @@ class Timeline:
 
     @property
     def next_bill_on(self):
-        """The civil day on which the next period is due; None if none is."""
+        """Return the civil day on which the next period is due; None if none is."""
         if self.started_on is None or self.ended_on or self.paused_on:
             return None
         start = self.paid_through or self.paid_from
@@ -113,6 +113,7 @@ class Timeline:
 
     @singledispatchmethod
     def apply(self, event):
+        """Apply one event, after `bill_until` the day of its recording. Raises TypeError if no rule covers its type."""
         raise TypeError(f"no rule for {event!r}")
 
     @apply.register

@@ -45,7 +45,7 @@ class SubscriptionAggregate:
 
     @property
     def dunning_schedule(self) -> DunningSchedule:
-        """The configured dunning schedule."""
+        """Return the configured dunning schedule."""
         return dunning_schedule_of(current_app.extensions["settings"].dunning)
 
     def suspended_from(self) -> date | None:
@@ -55,7 +55,11 @@ class SubscriptionAggregate:
         return day if day and day < self.today else None
 
     def record_event(self, event_type, *details, actor: str | None = None, on: date | None = None, **more) -> None:
-        """Append an event dated `on` (default: today) and replay the history up to today."""
+        """Append an event dated `on` (default: today) and replay the history up to today.
+
+        `event_type`: a class of rules/billing/facts.py, `details` and `more` its own fields, without `ref` and `on`.
+        `actor`: the id of the account, operator or API key that caused it; None for the passing of time.
+        """
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
         self.facts = self.facts.with_events(event)
@@ -123,7 +127,7 @@ class SubscriptionAggregate:
 
     @property
     def replayed_history(self) -> "ReplayedHistory":
-        """The history and its timeline, to be reused by the next load."""
+        """Return the history and its timeline, to be reused by the next load."""
         return ReplayedHistory(self.facts, self.today, self.timeline)
 
 

@@ -25,6 +25,7 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.core import charging, event_store, ledger
 from streamsvc.operations.billing.core.aggregate import ReplayedHistory, SubscriptionAggregate, build_aggregate
+from streamsvc.storage import lock_order
 from streamsvc.storage.database import db, fetch_all
 from streamsvc.storage.unit_of_work import UnitOfWork, unit_of_work
 from streamsvc.worker import jobs
@@ -69,7 +70,10 @@ def _lock_accounts(subscription_ids: list[str], account_ids: list[str]) -> dict[
     statement = sa.select(Account).where(
         Account.id.in_(sa.union_all(owners, others))
     )  # an OR makes PostgreSQL scan the table
-    return {account.id: account for account in _load_fresh(statement.order_by(Account.id).with_for_update())}
+    accounts = {account.id: account for account in _load_fresh(statement.order_by(Account.id).with_for_update())}
+    for account_id in accounts:
+        lock_order.note_row_lock(db.session(), "accounts", account_id)
+    return accounts
 
 
 def _preload_rows(work: UnitOfWork, accounts: Mapping[str, Account], subscriptions: Sequence[Subscription]) -> None:

@@ -314,7 +314,10 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
 
 @jobs.job_handler(RECONCILE_JOB)
 def reconcile_payment(payload: dict, now: datetime) -> None:
-    """Look up the outcome of an unresolved payment at the provider and complete it."""
+    """Look up the outcome of an unresolved payment at the provider and complete it.
+
+    Raises Retry while it is unknown.
+    """
     payment = db.session.get(Payment, payload["payment_id"])
     if not payment.is_in_flight or payment.status == "requires_action":
         return

@@ -307,7 +307,7 @@ def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
     by_year: dict[int, list] = {}
     for invoice, payload in issued:
         by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
-    for year, issued_in_year in by_year.items():
+    for year, issued_in_year in sorted(by_year.items()):
         numbers = InvoiceNumber.allocate_block(str(year), len(issued_in_year))
         for (invoice, payload), number in zip(issued_in_year, numbers, strict=True):
             invoice.number = number

@@ -26,7 +26,7 @@ def post_account_journal(
     note: str | None = None,
     **books: int,
 ) -> None:
-    """Post one journal for an account; see `post_journal`."""
+    """Post one journal for an account; see `post_journal`. Raises ValueError if the books do not balance."""
     if sum(books.values()):
         raise ValueError(f"{kind} of {account_id} does not balance: {books}")
     entry = {"journal_id": new_id("jou"), "kind": kind, "account_id": account_id, "currency": currency, "at": now}

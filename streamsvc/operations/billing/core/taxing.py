@@ -83,7 +83,10 @@ def delete_tax_id(account_id: str) -> None:
 
 @jobs.job_handler(TAX_ID_CHECK_JOB)
 def check_tax_id(payload: dict, now: datetime) -> None:
-    """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it."""
+    """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it.
+
+    Raises Retry, for an hour later, if the register does not answer.
+    """
     number, seller = payload["number"], current_app.extensions["settings"].seller_vat_id
     if fetch_one(TaxId.__table__.select().where(TaxId.account_id == payload["account_id"])) is None:
         return

@@ -125,7 +125,7 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
-    """Whether a trial is over, its first charge is due and not free, and there is no payment method."""
+    """Return whether a trial is over, its first charge is due and not free, and there is no payment method."""
     timeline = aggregate.timeline
     unbooked_charges = [line for line in lines_due(aggregate.facts, aggregate.today, timeline) if line.kind == "charge"]
     if not timeline.trial_end or len(unbooked_charges) < len(
