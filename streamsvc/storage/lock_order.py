@@ -17,20 +17,20 @@ _HELD = "held locks"
 class Rank(IntEnum):
     """The locks, first to last."""
 
-    ACCOUNT = 1
+    STREAM_CLAIMS = 1
+    """Advisory, per account: one claim of a playback slot at a time. A claim that evicts a device locks the account."""
+    ACCOUNT = 2
     """The account's row: everything that changes a subscription, an invoice, credentials or profiles takes it first."""
-    ADMINS = 2
+    ADMINS = 3
     """The rows of all active admins, so that the last one stays."""
-    OPERATOR = 3
+    OPERATOR = 4
     """The row of an operator or of an API key."""
-    CREDENTIAL = 4
+    CREDENTIAL = 5
     """The row of a passkey, or of a device that is trusted with the second factor."""
-    CATALOG = 5
+    CATALOG = 6
     """The catalogue's only state row: one writer at a time."""
-    IMPORT = 6
+    IMPORT = 7
     """The row of a catalogue import."""
-    STREAM_CLAIMS = 7
-    """Advisory, per account: one claim of a playback slot at a time."""
     INVOICE_NUMBERS = 8
     """The row of a series; taken late, since it blocks everyone who issues an invoice."""
     AUDIT_CHAIN = 9
