@@ -51,6 +51,7 @@ openapi: .venv/installed-test
 bench: .venv/installed-test
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.growth --sizes $(SIZES)
+	$(BIN)/python -m bench.renewals
 
 torture: .venv/installed-test
 	STREAMSVC_TEST_CRASHES=statement STREAMSVC_TEST_RENEWALS=20000 STREAMSVC_TEST_KILL_EVERY_S=2 \

@@ -37,7 +37,6 @@ from streamsvc.models.subscriptions import (
 )
 from streamsvc.operations.billing.books.audit import audit_billing
 from streamsvc.operations.billing.core import batches
-from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.invoices import corrections
 from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.operations.billing.reporting.revenue import revenue_report
@@ -46,7 +45,6 @@ from streamsvc.operations.maintenance import job_handlers
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.settings import Settings
 from streamsvc.storage.database import db, execute_write, fetch_all, fetch_one, new_id
-from streamsvc.storage.unit_of_work import unit_of_work
 from streamsvc.worker import gc_tuning, jobs
 
 assert job_handlers
@@ -167,10 +165,9 @@ def import_subscribers(clock, count, price_ids, rng) -> list[tuple[str, str]]:
             for model, of_model in zip(TABLES, columns, strict=True):
                 db.session.execute(sa.insert(model), list(of_model))
             ids = [(subscription["id"], account["id"]) for account, _, subscription, _ in rows]
-            with unit_of_work():
-                batches.lock_and_preload([subscription_id for subscription_id, _ in ids])
-                for subscription_id, _ in ids:
-                    load_locked(subscription_id, clock.now).save_projection()
+            with batches.lock_batch([subscription_id for subscription_id, _ in ids], clock.now) as aggregates:
+                for aggregate in aggregates.values():
+                    aggregate.save_projection()
             db.session.commit()
             db.session.remove()
             subscriptions += ids

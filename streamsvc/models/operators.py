@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME
+from streamsvc.storage import lock_order
 from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 
@@ -49,6 +50,7 @@ class OperatorAccount(Base):
     @classmethod
     def lock_admins(cls) -> list[str]:
         """Lock the active admins until the commit, so that they cannot all be removed at once; their ids."""
+        lock_order.note_lock(db.session(), lock_order.Rank.ADMINS)
         is_active_admin = (cls.role == "admin", cls.status == "active", cls.totp_encrypted.is_not(None))
         return list(db.session.scalars(sa.select(cls.id).where(*is_active_admin).order_by(cls.id).with_for_update()))
 

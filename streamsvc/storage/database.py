@@ -24,15 +24,16 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from flask import Flask, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoResultFound, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase
 
 from streamsvc import clock
+from streamsvc.storage import lock_order
 from streamsvc.storage.fifo_lock import FifoLock
+from streamsvc.storage.unit_of_work import DIALECT_INSERTS, BatchingSession
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -63,7 +64,7 @@ Model = TypeVar("Model", bound=Base)
 Parameters = Mapping[str, Any]
 
 
-class DatabaseSession(FlaskSession):
+class DatabaseSession(BatchingSession):
     """A session that uses the read-only path (`AUTOCOMMIT_BIND`) in requests with a safe method."""
 
     def get_bind(self, mapper: Any = None, clause: Any = None, bind: Any = None, **kwargs: Any) -> Any:
@@ -133,6 +134,8 @@ def init_app(app: Flask, settings: "Settings") -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     app.config["SQLALCHEMY_BINDS"] = {AUTOCOMMIT_BIND: options | {"url": url, "isolation_level": "AUTOCOMMIT"}}
     db.init_app(app)
+    if settings.sandbox:
+        lock_order.check_lock_order(DatabaseSession)
     with app.app_context():
         _configure_connections(db.engine, synchronous="FULL", commit="on")
         _configure_connections(db.engines[AUTOCOMMIT_BIND], synchronous="NORMAL", commit="off")
@@ -274,6 +277,24 @@ def write_transaction() -> Iterator[sa.Connection]:
                 write_lock.release()
 
 
+def batching_session() -> BatchingSession:
+    """Return the current session itself: `db.session` passes on only what every session can do."""
+    session = db.session()
+    assert isinstance(session, BatchingSession), "all sessions of the app are"
+    return session
+
+
+class ConnectionSession(BatchingSession):
+    """A session on one connection."""
+
+    def __init__(self, connection: sa.Connection):
+        super().__init__(db, autoflush=False)
+        self._connection = connection
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Any:
+        return self._connection
+
+
 @contextmanager
 def separate_session(connection: sa.Connection) -> Iterator[None]:
     """Replace `db.session` within the block by a new session on the same connection.
@@ -281,7 +302,7 @@ def separate_session(connection: sa.Connection) -> Iterator[None]:
     It reads what the transaction has written so far, where the outer session returns objects that may be changed and
     not flushed. Must not be used for writes.
     """
-    outer, reader = db.session(), Session(connection, autoflush=False)
+    outer, reader = db.session(), ConnectionSession(connection)
     registry: Any = db.session.registry  # typed for Flask-SQLAlchemy's class of sessions alone
     registry.set(reader)
     try:
@@ -305,8 +326,10 @@ def execute_in_session(statement: sa.Executable, parameters: Parameters | Sequen
 def lock_row(model: type[Model], key: object) -> Model | None:
     """Load the row with this primary key under a row lock that is held until the commit; None if there is none.
 
-    PostgreSQL locks the row; on SQLite a transaction already excludes all other writers.
+    PostgreSQL locks the row; on SQLite a transaction already excludes all other writers. Locks are taken in the order
+    of `lock_order.Rank`; in the sandbox, another order raises LockOrderError.
     """
+    lock_order.note_row_lock(db.session(), model.__tablename__, key)
     return db.session.get(model, key, with_for_update=True, populate_existing=True)
 
 
@@ -324,13 +347,7 @@ def is_unavailable(error: Exception) -> bool:
 
 def insert(table: sa.Table | type[Base]) -> "sqlite.Insert | postgresql.Insert":
     """Return the dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    if db.engine.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-        return sqlite_insert(table)
-    from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-
-    return postgresql_insert(table)
+    return DIALECT_INSERTS[db.engine.dialect.name](table)
 
 
 @overload

@@ -1,171 +1,161 @@
-"""A unit of work for bulk processing: code written for a single row runs on many, with batched reads and writes.
+"""The unit of work: ordinary code for a single row, run on many rows with batched reads and writes.
 
-Within `unit_of_work()`, values can be loaded beforehand (`preload`, `cached`, `get_or_load`), new rows are buffered and
-inserted with one statement per table (`add_object`, `add_rows`), and per-item work is collected and done once
-(`defer`). Outside of it each of these acts immediately. Any other query within the block sees consistent data: buffered
-writes are flushed first.
+`BatchingSession` is the session's side of it. Within `unit_of_work(session)`, `flush` is postponed to the end of the
+block, or to the next query that the preloaded rows do not answer; then all new and changed rows are written together.
+`get` and `preloaded` answer from the rows that the block has preloaded. Outside of the block everything acts at once.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
+from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import event
-from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
 
-from streamsvc.storage.database import Base, db, insert
-
-Value = TypeVar("Value")
+DIALECT_INSERTS: dict[str, Callable[[Any], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""Each dialect's own INSERT, which supports `on_conflict_do_nothing` and `on_conflict_do_update`."""
 
 
 class UnitOfWork:
-    """The preloaded values and buffered writes of one unit of work."""
+    """The preloaded rows and the postponed writes of one block.
+
+    Preload only what the transaction's locks keep others from changing, since it is not read again.
+    """
 
     def __init__(self) -> None:
-        self.values: dict[Hashable, Any] = {}
-        self.objects: dict[type[Base], list] = {}
-        self.rows: dict[tuple[type[Base], str | None], list[dict]] = {}
-        self.deferred: dict[Callable[[list], None], list] = {}
+        self.rows: dict[tuple[type, Hashable], object] = {}
+        """Rows by model and primary key; None: there is none."""
+        self.lists: dict[tuple[Any, str], dict[Hashable, list]] = {}
+        """Rows by model and column, and by the column's value: instances, or dicts as passed to `insert_rows`."""
+        self.inserts: dict[tuple[type, str | None], list[dict]] = {}
+        self.collected: dict[Callable[[list], None], list] = {}
+        self.loaded: list = []
+        """Holds every row that the block has loaded, since the session itself would forget it and load it again."""
         self.is_writing = False
 
+    def preload_rows(self, model: Any, keys: Iterable[Hashable], rows: Iterable) -> None:
+        """Let `get` answer for these primary keys; keys that none of the rows has count as missing."""
+        by_key = {sa.inspect(row).identity[0]: row for row in rows}
+        self.rows |= {(model, key): by_key.get(key) for key in keys}
 
-_current: ContextVar[UnitOfWork | None] = ContextVar("unit_of_work", default=None)
+    def preload_lists(self, column: InstrumentedAttribute, values: Iterable[Hashable], rows: Iterable) -> None:
+        """Let `preloaded` answer for these values of the column, with the rows in the given order."""
+        lists = self.lists[column.class_, column.key] = {value: [] for value in values}
+        for row in rows:
+            if (same_value := lists.get(_value(row, column.key))) is not None:
+                same_value.append(row)
+
+    def add_to_lists(self, model: type, row: object) -> None:
+        """Add a new row to the preloaded lists to which it belongs."""
+        for (listed_model, name), lists in self.lists.items():
+            if listed_model is model and (same_value := lists.get(_value(row, name))) is not None:
+                same_value.append(row)
+
+
+class BatchingSession(FlaskSession):
+    """A session that can run a unit of work: see the module."""
+
+    unit_of_work: UnitOfWork | None = None
+
+    def get(self, entity: Any, ident: Any, **options: Any) -> Any:
+        """Return the row with this primary key, or None; a preloaded one without a query, under whatever options."""
+        if self.unit_of_work is not None and (entity, ident) in self.unit_of_work.rows:
+            return self.unit_of_work.rows[entity, ident]
+        return super().get(entity, ident, **options)
+
+    def preloaded(self, column: InstrumentedAttribute, value: Hashable) -> list | None:
+        """Return all rows with this value of the column, new ones last; None if they have not been preloaded."""
+        if self.unit_of_work is None:
+            return None
+        return self.unit_of_work.lists.get((column.class_, column.key), {}).get(value)
+
+    def add(self, instance: object, **options: Any) -> None:
+        """Add a new row; it also joins the preloaded rows."""
+        super().add(instance, **options)
+        if self.unit_of_work is not None:
+            key = (type(instance), *sa.inspect(type(instance)).primary_key_from_instance(instance))
+            if key in self.unit_of_work.rows:
+                self.unit_of_work.rows[key] = instance
+            self.unit_of_work.add_to_lists(type(instance), instance)
+
+    def insert_rows(self, model: type, rows: list[dict], unique_by: str | None = None) -> None:
+        """Insert rows that nothing reads as objects within this transaction, after all objects added before.
+
+        On a conflict in the column `unique_by` the earlier row stays.
+        """
+        if self.unit_of_work is None:
+            self.flush()
+            self._execute_insert(model, rows, unique_by)
+            return
+        self.unit_of_work.inserts.setdefault((model, unique_by), []).extend(rows)
+        for row in rows:
+            self.unit_of_work.add_to_lists(model, row)
+
+    def collect(self, action: Callable[[list], None], item: object) -> None:
+        """Call `action([item, …])` once for all items collected, before the next write; without a block, at once."""
+        if self.unit_of_work is None:
+            action([item])
+        else:
+            self.unit_of_work.collected.setdefault(action, []).append(item)
+
+    def flush(self, objects: Any = None) -> None:
+        """Write new and changed rows, or leave it to the unit of work."""
+        if self.unit_of_work is None:
+            super().flush(objects)
+
+    def write(self) -> None:
+        """Flush, even within a unit of work: what was collected, then objects, then rows in order of foreign keys."""
+        work = self.unit_of_work
+        if work is None:
+            self.flush()
+        elif not work.is_writing:
+            work.is_writing = True
+            with self.no_autoflush:
+                while work.collected:
+                    action = next(iter(work.collected))
+                    action(work.collected.pop(action))
+            super().flush()
+            inserts, work.inserts = work.inserts, {}
+            for (model, unique_by), rows in sorted(inserts.items(), key=lambda item: _table_position(item[0][0])):
+                self._execute_insert(model, rows, unique_by)
+            work.is_writing = False
+
+    def _execute_insert(self, model: Any, rows: list[dict], unique_by: str | None) -> None:
+        connection = self.connection()
+        statement = DIALECT_INSERTS[connection.dialect.name](model.__table__)
+        if unique_by:
+            statement = statement.on_conflict_do_nothing(index_elements=[unique_by])
+        connection.execute(statement, rows)
 
 
 @contextmanager
-def unit_of_work() -> Iterator[None]:
-    """Buffer writes until the end of the block; the caller commits after it."""
-    session, token = db.session(), _current.set(UnitOfWork())
-
-    def flush_before_query(_: object) -> None:
-        flush_batch()
-
-    event.listen(session, "do_orm_execute", flush_before_query)
+def unit_of_work(session: BatchingSession) -> Iterator[UnitOfWork]:
+    """Postpone writes to the end of the block; the caller commits after it."""
+    work = session.unit_of_work = UnitOfWork()
+    listeners: dict[str, Callable[..., Any]] = {
+        "do_orm_execute": lambda _: session.write(),
+        "loaded_as_persistent": lambda _, instance: work.loaded.append(instance),
+    }
+    for name, listener in listeners.items():
+        event.listen(session, name, listener)
     try:
-        yield
-        flush_batch(final=True)
+        yield work
+        session.write()
     finally:
-        event.remove(session, "do_orm_execute", flush_before_query)
-        _current.reset(token)
+        for name, listener in listeners.items():
+            event.remove(session, name, listener)
+        session.unit_of_work = None
 
 
-def preload(key: Hashable, value: object) -> None:
-    """Cache `value` under `key` for `cached` and `get_or_load`."""
-    current = _current.get()
-    if current is None:
-        raise RuntimeError("values are preloaded within unit_of_work()")
-    current.values[key] = value
-
-
-def cached(key: Hashable) -> Any:
-    """Return the cached value of `key`, or None. Code that changes the underlying data must keep it up to date."""
-    current = _current.get()
-    return current and current.values.get(key)
-
-
-def get_or_load(key: Hashable, load: Callable[[], Value]) -> Value:
-    """Return the cached value of `key`, calling `load()` to fill the cache on first use.
-
-    Outside the block, always load.
-    """
-    current = _current.get()
-    if current is None:
-        return load()
-    if key not in current.values:
-        current.values[key] = load()
-    return current.values[key]
-
-
-def flush_session() -> None:
-    """Flush the session, unless writes are being buffered."""
-    if _current.get() is None:
-        db.session.flush()
-
-
-def add_object(instance: Base) -> None:
-    """Add a new model instance. Within the block it joins the session only when the buffer is flushed."""
-    current = _current.get()
-    if current is None:
-        db.session.add(instance)
-    else:
-        current.objects.setdefault(type(instance), []).append(instance)
-
-
-def add_rows(model: type[Base], rows: list[dict], unique_by: str | None = None) -> None:
-    """Insert rows that are not read as objects within this transaction.
-
-    On a conflict in the column `unique_by` the earlier row stays.
-    """
-    current = _current.get()
-    if current is None:
-        db.session.flush()
-        _insert_rows(model, unique_by, rows)
-    else:
-        current.rows.setdefault((model, unique_by), []).extend(rows)
-
-
-def defer(action: Callable[[list], None], item: object) -> None:
-    """Call `action([item, …])` once, for all items deferred to it, before the next flush."""
-    current = _current.get()
-    if current is None:
-        action([item])
-    else:
-        current.deferred.setdefault(action, []).append(item)
-
-
-def flush_batch(final: bool = False) -> None:
-    """Write the buffer: changed objects first, then new rows in the order of the tables' foreign keys."""
-    current = _current.get()
-    if current is None or current.is_writing:
-        return
-    current.is_writing = True
-    while current.deferred:
-        action = next(iter(current.deferred))
-        action(current.deferred.pop(action))
-    db.session.flush()
-    objects, current.objects = current.objects, {}
-    rows, current.rows = current.rows, {}
-    for table in _tables_in_order():
-        for model in [model for model in objects if model.__table__ is table]:
-            objects[model] = [instance for instance in objects[model] if instance not in db.session]
-            _insert_rows(model, None, [_row_values(instance, table) for instance in objects[model]])
-        for model, unique_by in [key for key in rows if key[0].__table__ is table]:
-            _insert_rows(model, unique_by, rows[model, unique_by])
-    if not final:
-        _attach_instances([instance for instances in objects.values() for instance in instances])
-    current.is_writing = False
+def _value(row: object, name: str) -> object:
+    return row[name] if isinstance(row, dict) else getattr(row, name)
 
 
 @cache
-def _tables_in_order() -> list:
-    """Return all tables, each after those it references."""
-    return db.metadata.sorted_tables
-
-
-def _insert_rows(model: type[Base], unique_by: str | None, rows: list[dict]) -> None:
-    if not rows:
-        return
-    statement = insert(model.__table__)
-    if unique_by:
-        statement = statement.on_conflict_do_nothing(index_elements=[unique_by])
-    db.session.connection().execute(statement, rows)
-
-
-def _row_values(instance: Base, table: sa.Table) -> dict:
-    """Return the column values of a new instance; missing ones get the column's default."""
-    values = vars(instance)
-    for column in table.c:
-        if column.default is not None and values.get(column.key) is None:
-            default: Any = column.default
-            setattr(instance, column.key, default.arg(None) if default.is_callable else default.arg)
-    return {column.key: values.get(column.key) for column in table.c}
-
-
-def _attach_instances(instances: list) -> None:
-    """Make inserted instances persistent in the session, so that later queries return them."""
-    for instance in instances:
-        make_transient_to_detached(instance)
-    db.session.add_all(instances)
+def _table_position(model: Any) -> int:
+    """Return the position of the model's table among all, each after those it references."""
+    return model.metadata.sorted_tables.index(model.__table__)

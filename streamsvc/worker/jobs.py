@@ -21,8 +21,15 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.models import Job
-from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_all, fetch_one, is_unavailable
-from streamsvc.storage.unit_of_work import add_rows, defer
+from streamsvc.storage.database import (
+    batching_session,
+    db,
+    execute_in_session,
+    execute_write,
+    fetch_all,
+    fetch_one,
+    is_unavailable,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -110,12 +117,13 @@ def postpone_recurring_job(job: sa.Row, until: datetime) -> bool:
 
 def enqueue_job(kind: str, payload: dict, run_at: datetime, dedupe: str | None = None) -> None:
     """Add a job in the caller's transaction. If a job with the same `dedupe` name exists, the new one is dropped."""
-    add_rows(Job, [{"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe}], unique_by="dedupe")
+    row = {"kind": kind, "payload": payload, "run_at": run_at, "dedupe": dedupe}
+    batching_session().insert_rows(Job, [row], unique_by="dedupe")
 
 
 def cancel_job(dedupe: str) -> None:
     """Delete the job with this `dedupe` name in the caller's transaction, unless a worker has leased it."""
-    defer(_cancel_jobs, dedupe)
+    batching_session().collect(_cancel_jobs, dedupe)
 
 
 def _cancel_jobs(names: list[str]) -> None:

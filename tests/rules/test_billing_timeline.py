@@ -7,7 +7,7 @@ import pytest
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Interval
 from streamsvc.rules.billing.changes import is_upgrade
-from streamsvc.rules.billing.lines import replay_timeline
+from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.money import round_half_up
 
 MONTH = Interval("month")
@@ -36,6 +36,12 @@ def test_an_unpaid_change_does_not_take_effect():
     changed = fact.PriceChanged("e1", april(16), LARGE, april(16))
     reverted = fact.Reverted("e2", april(16), "e1")
     assert line_values(replay(changed, reverted)) == [("charge", "small", 1, 3000)]
+
+
+def test_a_trial_that_starts_later_is_due_on_its_first_day():
+    started = fact.Started("e0", FIRST, SMALL, april(10), trial_days=7)
+    assert lines_due(fact.Facts((started,)), april(9)) == []
+    assert [line.kind for line in lines_due(fact.Facts((started,)), april(10))] == ["trial"]
 
 
 def test_a_scheduled_price_applies_from_its_first_possible_day():

@@ -4,9 +4,10 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, Json, UtcTime, db, insert, new_id
+from streamsvc.storage import lock_order
+from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, insert, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.credit_notes import CreditNote
@@ -65,7 +66,7 @@ class Invoice(Base):
     """When a draft gets its number and is charged; None if it is held."""
 
     lines: Mapped[list["InvoiceLine"]] = relationship(order_by="InvoiceLine.position", lazy="selectin")
-    payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id", viewonly=True)
+    payments: Mapped[list["Payment"]] = relationship(order_by="Payment.id")
     credit_notes: Mapped[list["CreditNote"]] = relationship(order_by="CreditNote.id", viewonly=True)
 
     @property
@@ -80,12 +81,12 @@ class Invoice(Base):
     @classmethod
     def list_open(cls, account_id: str) -> "list[Invoice]":
         """List the account's open invoices, oldest first."""
-        return cls._list_open(cls.account_id == account_id)
+        return cls._list_open(cls.account_id, account_id)
 
     @classmethod
     def list_open_for_subscription(cls, subscription_id: str) -> "list[Invoice]":
         """List the subscription's open invoices, oldest first, also those of a previous owner."""
-        return cls._list_open(cls.subscription_id == subscription_id)
+        return cls._list_open(cls.subscription_id, subscription_id)
 
     @classmethod
     def select_drafts(cls) -> "sa.Select[Invoice]":
@@ -99,8 +100,12 @@ class Invoice(Base):
         return list(db.session.scalars(drafts.order_by(cls.id)))
 
     @classmethod
-    def _list_open(cls, condition: sa.ColumnElement[bool]) -> "list[Invoice]":
-        return list(db.session.scalars(sa.select(cls).where(condition, cls.status == "open").order_by(cls.id)))
+    def _list_open(cls, column: InstrumentedAttribute, value: str) -> "list[Invoice]":
+        invoices = batching_session().preloaded(column, value)
+        if invoices is None:
+            statement = sa.select(cls).where(column == value, cls.status == "open").order_by(cls.id)
+            invoices = list(db.session.scalars(statement))
+        return [invoice for invoice in invoices if invoice.status == "open"]
 
 
 class InvoiceLine(Base):
@@ -172,6 +177,7 @@ class InvoiceNumber(Base):
     @classmethod
     def allocate_block(cls, series: str, count: int) -> list[str]:
         """Allocate the next `count` numbers, in order."""
+        lock_order.note_lock(db.session(), lock_order.Rank.INVOICE_NUMBERS, series)
         last = db.session.scalars(
             insert(cls)
             .values({"series": series, "last": count})

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.storage.database import Base, UtcTime, batching_session, db, new_id
 
 
 class PaymentMethod(Base):
@@ -46,6 +46,12 @@ class PaymentMethod(Base):
     def select_active(cls, account_id: str) -> "sa.Select[PaymentMethod]":
         """Select the account's payment methods that are not removed."""
         return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
+
+    @classmethod
+    def list_active(cls, account_id: str) -> "list[PaymentMethod]":
+        """List the account's payment methods that are not removed."""
+        methods = batching_session().preloaded(cls.account_id, account_id)
+        return list(db.session.scalars(cls.select_active(account_id)) if methods is None else methods)
 
     @classmethod
     def find_default(cls, account_id: str) -> "PaymentMethod | None":

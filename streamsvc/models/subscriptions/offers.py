@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, Json, UtcTime, db, execute_in_session, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, execute_in_session, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.subscriptions import Subscription
@@ -81,11 +81,11 @@ class Discount(Base):
     @classmethod
     def list_active(cls, subscription_id: str) -> "list[Discount]":
         """List the active discounts in the order in which they apply."""
-        return list(
-            db.session.scalars(
-                sa.select(cls).where(cls.subscription_id == subscription_id, cls.ended_at.is_(None)).order_by(cls.id)
-            )
-        )
+        discounts = batching_session().preloaded(cls.subscription_id, subscription_id)
+        if discounts is None:
+            statement = sa.select(cls).where(cls.subscription_id == subscription_id, cls.ended_at.is_(None))
+            discounts = list(db.session.scalars(statement.order_by(cls.id)))
+        return [discount for discount in discounts if discount.ended_at is None]
 
 
 class GiftCode(Base):

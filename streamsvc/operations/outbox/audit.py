@@ -23,6 +23,7 @@ from streamsvc.security import rate_limits
 from streamsvc.security.audit_context import get_audit_actor, get_audit_context, require_audit_context
 from streamsvc.security.authentication import Viewer, authz_failed
 from streamsvc.security.operators import Operator
+from streamsvc.storage import lock_order
 from streamsvc.storage.database import SAFE_METHODS, DatabaseSession, db, fetch_all, format_utc, write_transaction
 
 CHAIN_LOCK = 0x5EC0DE
@@ -105,6 +106,8 @@ def _write_events(session: DatabaseSession) -> None:
 
 def _append_events(transaction: DatabaseSession | sa.Connection, events: list[dict]) -> None:
     """Append events to the chain, whose end stays locked until the transaction ends."""
+    if isinstance(transaction, DatabaseSession):
+        lock_order.note_lock(transaction, lock_order.Rank.AUDIT_CHAIN)
     if db.engine.dialect.name == "postgresql":
         transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
     newest = sa.select(AuditEvent.seq, AuditEvent.hash).order_by(AuditEvent.seq.desc()).limit(1)

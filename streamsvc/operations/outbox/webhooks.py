@@ -11,8 +11,7 @@ from streamsvc.gateways import webhooks as gateway
 from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.rules import webhooks as rules
 from streamsvc.security import encryption
-from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, format_utc, new_id
+from streamsvc.storage.database import batching_session, db, format_utc, new_id
 from streamsvc.worker import jobs
 
 DELIVERY_JOB = "webhook.deliver"
@@ -20,37 +19,31 @@ DELIVERY_JOB = "webhook.deliver"
 
 def publish_event(kind: str, account_id: str | None, now: datetime, **data: Any) -> None:
     """Record an event and enqueue its deliveries to subscribed endpoints, in the caller's transaction."""
-    event_id = new_id("evt")
-    event = {"id": event_id, "kind": kind, "account_id": account_id, "data": data, "at": now}
-    unit_of_work.add_rows(WebhookEvent, [event])
-    for endpoint in unit_of_work.get_or_load("live endpoints", list_active_endpoints):
-        if endpoint.kinds is None or kind in endpoint.kinds:
-            _enqueue_delivery(endpoint.id, event_id, now)
+    event = {"id": new_id("evt"), "kind": kind, "account_id": account_id, "data": data, "at": now}
+    batching_session().collect(_record_events, event)
 
 
-def list_active_endpoints() -> list[WebhookEndpoint]:
-    return list(
-        db.session.scalars(
-            sa.select(WebhookEndpoint).where(
-                WebhookEndpoint.disabled_at.is_(None), WebhookEndpoint.removed_at.is_(None)
-            )
-        )
-    )
+def _record_events(events: list[dict]) -> None:
+    batching_session().insert_rows(WebhookEvent, events)
+    live = WebhookEndpoint.disabled_at.is_(None), WebhookEndpoint.removed_at.is_(None)
+    endpoints = db.session.execute(sa.select(WebhookEndpoint.id, WebhookEndpoint.kinds).where(*live)).all()
+    for event in events:
+        for endpoint_id, kinds in endpoints:
+            if kinds is None or event["kind"] in kinds:
+                _enqueue_delivery(endpoint_id, event["id"], event["at"])
 
 
-def _enqueue_delivery(endpoint_id: str, event_id: str, now: datetime) -> WebhookDelivery:
-    delivery = WebhookDelivery(
-        id=new_id("whd"), endpoint_id=endpoint_id, event_id=event_id, created_at=now, next_at=now
-    )
-    unit_of_work.add_object(delivery)
-    unit_of_work.flush_session()
-    jobs.enqueue_job(DELIVERY_JOB, {"delivery_id": delivery.id}, now)
-    return delivery
+def _enqueue_delivery(endpoint_id: str, event_id: str, now: datetime) -> str:
+    """Enqueue a delivery; returns its id."""
+    delivery = {"id": new_id("whd"), "endpoint_id": endpoint_id, "event_id": event_id}
+    batching_session().insert_rows(WebhookDelivery, [delivery | {"created_at": now, "next_at": now}])
+    jobs.enqueue_job(DELIVERY_JOB, {"delivery_id": delivery["id"]}, now)
+    return delivery["id"]
 
 
 def redeliver_event(delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
     """Enqueue another delivery of the same event; the event keeps its id."""
-    return _enqueue_delivery(delivery.endpoint_id, delivery.event_id, now)
+    return db.session.get_one(WebhookDelivery, _enqueue_delivery(delivery.endpoint_id, delivery.event_id, now))
 
 
 def create_endpoint(url: str, kinds: list | None, secret: str, now: datetime) -> WebhookEndpoint:

@@ -21,6 +21,7 @@ from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.storage import lock_order
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, db, execute_in_session, execute_write, fetch_all, insert, new_id
 
@@ -170,6 +171,7 @@ def _claim_exclusively(
 
 def _lock_claims(account_id: str) -> None:
     """Exclude other claims of the account until the commit. SQLite needs no lock, since it has one writer at a time."""
+    lock_order.note_lock(db.session(), lock_order.Rank.STREAM_CLAIMS, account_id)
     if db.session.get_bind().dialect.name == "postgresql":
         key = sa.func.hashtextextended(f"streams of {account_id}", 0)
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))

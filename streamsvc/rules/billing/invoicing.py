@@ -27,7 +27,7 @@ class TaxTerms:
     reversed: bool = False
 
     def tax_on(self, amount_minor: int) -> int:
-        """Return the tax on, or included in, the amount; rounded half up."""
+        """Return the tax on, or included in, the amount, in minor units; rounded half up."""
         whole = PPM + self.rate_ppm if self.inclusive else PPM
         return round_half_up(amount_minor * self.rate_ppm, whole)
 
@@ -110,7 +110,11 @@ class Totals:
 def compute_totals(
     positions: Sequence[Position], coupons: Iterable[CouponTerms] = (), balance_minor: int = 0
 ) -> Totals:
-    """Apply discounts and tax to the positions and add them up; apply up to `balance_minor` of account credit."""
+    """Apply discounts and tax to the positions and add them up; apply up to `balance_minor` of account credit.
+
+    `positions`: [Position] with their amounts in minor units, before discount and tax, except that credits come with
+    their tax. `coupons`: [CouponTerms] in the order in which they apply. Returns Totals, in minor units.
+    """
     positions, discounts = apply_discounts(positions, coupons)
     positions, reverse_charge = apply_reverse_charge(positions)
     positions, discounts = apply_taxes(positions), discounts + reverse_charge
@@ -123,7 +127,8 @@ def apply_discounts(
 ) -> tuple[Sequence[Position], Discounts]:
     """Apply the coupons in order, each to what the previous one left. Returns (positions, [(coupon id, discount)]).
 
-    A coupon that takes off nothing is not used. Each discount is allocated to the positions in proportion.
+    Discounts are positive amounts in minor units. A coupon that takes off nothing is not used. Each discount is
+    allocated to the positions in proportion.
     """
     discounts: Discounts = []
     for coupon in coupons:
@@ -173,8 +178,8 @@ def _allocate_taxes(
 def tax_to_credit(tax_minor: int, net_minor: int, credited_minor: int, credited_tax_minor: int = 0) -> int:
     """Return the tax to credit with a credit on a line: proportional, so that a full credit returns all of the tax.
 
-    All arguments are amounts of that line: its tax, its net amount, how much of the net is credited by now (this
-    credit included), and the tax credited before.
+    All arguments are positive amounts of that line in minor units: its tax, its net amount, how much of the net is
+    credited by now (this credit included), and the tax credited before.
     """
     if net_minor == 0:
         return 0

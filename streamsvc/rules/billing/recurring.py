@@ -22,9 +22,10 @@ INVOLUNTARY_REASONS = ("payment_failed", "trial_without_payment_method")
 
 
 def monthly_rate(price: PriceTerms, coupons: Iterable[CouponTerms] = (), included_tax_ppm: int = 0) -> int:
-    """Return the price less these coupons, in order, per month of average length; rounded once, half up.
+    """Return the price less these coupons, in order, per month of average length, in minor units; rounded half up once.
 
-    `included_tax_ppm` is the rate of the tax that the price includes; it is not revenue.
+    `price`: PriceTerms. `coupons`: [CouponTerms]. `included_tax_ppm`: the rate of the tax in the price, which
+    is not revenue.
     """
     amount = price.amount_minor
     for coupon in coupons:

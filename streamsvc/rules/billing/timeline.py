@@ -43,7 +43,7 @@ class Timeline:
 
     @property
     def ends_on(self) -> date | None:
-        """The first day without the subscription; None while no end is known."""
+        """Return the first day without the subscription; None while no end is known."""
         if self.ended_on:
             return self.ended_on
         if self.end_scheduled and (self.end_scheduled.at or not self.next_period_cause):
@@ -52,8 +52,8 @@ class Timeline:
 
     @property
     def next_bill_on(self) -> date | None:
-        """The civil day on which the next period is due; None if none is."""
-        if not self.prices or self.ended_on or self.paused_on:
+        """Return the civil day on which the next period is due; None if none is."""
+        if self.started_on is None or self.ended_on or self.paused_on:
             return None
         start = self.paid_through or self.paid_from
         # a scheduled plan starts with its own period
@@ -124,6 +124,7 @@ class Timeline:
 
     @singledispatchmethod
     def apply(self, event: fact.Event) -> None:
+        """Apply one event, after `bill_until` the day of its recording. Raises TypeError if no rule covers its type."""
         raise TypeError(f"no rule for {event!r}")
 
     @apply.register

@@ -20,10 +20,9 @@ from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
-from streamsvc.rules.billing.lines import replay_timeline
+from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
@@ -49,7 +48,7 @@ class SubscriptionAggregate:
 
     @property
     def dunning_schedule(self) -> DunningSchedule:
-        """The configured dunning schedule."""
+        """Return the configured dunning schedule."""
         return dunning_schedule_of(current_app.extensions["settings"].dunning)
 
     def suspended_from(self) -> date | None:
@@ -61,7 +60,11 @@ class SubscriptionAggregate:
     def record_event(
         self, event_type: type[fact.Event], *details: Any, actor: str | None = None, on: date | None = None, **more: Any
     ) -> None:
-        """Append an event dated `on` (default: today) and replay the history up to today."""
+        """Append an event dated `on` (default: today) and replay the history up to today.
+
+        `event_type`: a class of rules/billing/facts.py, `details` and `more` its own fields, without `ref` and `on`.
+        `actor`: the id of the account, operator or API key that caused it; None for the passing of time.
+        """
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
         self.facts = self.facts.with_events(event)
@@ -76,8 +79,7 @@ class SubscriptionAggregate:
         """
         if self.subscription.billing_held_at:
             return []
-        booked = self.facts.booked
-        due = [line for line in self.timeline.lines if line.bill_on <= self.today and line.identity not in booked]
+        due = lines_due(self.facts, self.today, self.timeline)
         invoices = []
         for day in sorted({line.bill_on for line in due}):
             lines = [line for line in due if line.bill_on == day]
@@ -89,12 +91,8 @@ class SubscriptionAggregate:
     def compute_invoice(self, lines: Iterable[Line]) -> issuing.ComputedInvoice:
         """Compute the invoice for these lines, with the running discounts and the account credit; write nothing."""
         credit = ledger.account_credit(self.account.id, self.subscription.currency)
-        subscription_id = self.subscription.id
-        discounts = unit_of_work.get_or_load(
-            ("discounts", subscription_id), lambda: Discount.list_active(subscription_id)
-        )
-        running = [discount for discount in discounts if discount.ended_at is None]
-        return issuing.compute_invoice(self.account, self.subscription, lines, running, credit)
+        discounts = Discount.list_active(self.subscription.id)
+        return issuing.compute_invoice(self.account, self.subscription, lines, discounts, credit)
 
     def list_discounts(self) -> list[Discount]:
         """List every discount the subscription ever had, ended ones included."""
@@ -132,11 +130,11 @@ class SubscriptionAggregate:
             self.record_event(event_store.fact.Suspended, suspended_from, self.today)
             self.create_due_invoices("recovery")
             update_projection(self)
-        unit_of_work.flush_session()
+        db.session.flush()
 
     @property
     def replayed_history(self) -> "ReplayedHistory":
-        """The history and its timeline, to be reused by the next load."""
+        """Return the history and its timeline, to be reused by the next load."""
         return ReplayedHistory(self.facts, self.today, self.timeline)
 
 
@@ -149,25 +147,30 @@ class ReplayedHistory(NamedTuple):
 
 
 def load_locked(subscription_id: str, now: datetime) -> SubscriptionAggregate:
-    """Lock the account, read the subscription, and replay its history up to today.
-
-    Reuses a preloaded replay if the history and the day are unchanged.
-    """
-    account, subscription = unit_of_work.get_or_load(
-        ("locked", subscription_id), lambda: _lock_account_and_subscription(subscription_id)
-    )
-    today = civil_day(now, subscription.time_zone)
-    facts = event_store.load_facts(subscription)
-    previous = unit_of_work.cached(("replayed", subscription_id))
-    is_unchanged = previous is not None and (previous.facts, previous.today) == (facts, today)
-    timeline = previous.timeline if is_unchanged else replay_timeline(facts, today)
-    return SubscriptionAggregate(account, subscription, now, today, facts, timeline, public_state(subscription))
-
-
-def _lock_account_and_subscription(subscription_id: str) -> tuple[Account, Subscription]:
+    """Lock the account, read the subscription, and replay its history up to today."""
     account_id = db.session.scalar(sa.select(Subscription.account_id).where(Subscription.id == subscription_id))
     account = lock_existing_row(Account, account_id)
-    return account, db.session.get_one(Subscription, subscription_id, populate_existing=True)
+    subscription = db.session.get_one(Subscription, subscription_id, populate_existing=True)
+    return build_aggregate(account, subscription, event_store.load_facts(subscription_id), now)
+
+
+def build_aggregate(
+    account: Account,
+    subscription: Subscription,
+    facts: event_store.fact.Facts,
+    now: datetime,
+    previous: ReplayedHistory | None = None,
+) -> SubscriptionAggregate:
+    """Build the aggregate of a subscription whose account is locked.
+
+    `previous`: its history as replayed a moment ago, which is used again if neither the facts nor the day have changed.
+    """
+    today = civil_day(now, subscription.time_zone)
+    if previous is not None and (previous.facts, previous.today) == (facts, today):
+        timeline = previous.timeline
+    else:
+        timeline = replay_timeline(facts, today)
+    return SubscriptionAggregate(account, subscription, now, today, facts, timeline, public_state(subscription))
 
 
 def update_projection(aggregate: SubscriptionAggregate) -> None:
@@ -214,10 +217,8 @@ def subscription_payload(subscription: Subscription) -> dict:
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
     """List the subscription's open invoices whose first collection attempt failed."""
-    open_invoices = unit_of_work.get_or_load(
-        ("open invoices", subscription.id), lambda: Invoice.list_open_for_subscription(subscription.id)
-    )
-    return [invoice for invoice in open_invoices if invoice.status == "open" and invoice.first_failed_on]
+    open_invoices = Invoice.list_open_for_subscription(subscription.id)
+    return [invoice for invoice in open_invoices if invoice.first_failed_on]
 
 
 def compute_status(subscription: Subscription, timeline: Timeline, today: date) -> str:

@@ -1,22 +1,34 @@
 """Batch processing: many subscriptions or payments in one unit of work, with all locks taken and reads preloaded."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased, lazyload, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, aliased, lazyload, selectinload
 
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import UNKNOWN, ChargeRequest, Outcome
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Discount, Invoice, Payment, PaymentMethod, Subscription, TaxId
-from streamsvc.operations.billing.core import charging, event_store, ledger, referrals
-from streamsvc.operations.billing.core.aggregate import ReplayedHistory
-from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, fetch_all
+from streamsvc.models.subscriptions import (
+    Discount,
+    Invoice,
+    LedgerEntry,
+    Payment,
+    PaymentMethod,
+    Price,
+    Referral,
+    Subscription,
+    TaxId,
+    TaxRate,
+)
+from streamsvc.operations.billing.core import charging, event_store, ledger
+from streamsvc.operations.billing.core.aggregate import ReplayedHistory, SubscriptionAggregate, build_aggregate
+from streamsvc.storage import lock_order
+from streamsvc.storage.database import batching_session, db, fetch_all
+from streamsvc.storage.unit_of_work import UnitOfWork, unit_of_work
 from streamsvc.worker import jobs
 
 INVOICE_LOAD_OPTIONS = (lazyload(Invoice.lines), selectinload(Invoice.payments))
@@ -25,73 +37,78 @@ INVOICE_LOAD_OPTIONS = (lazyload(Invoice.lines), selectinload(Invoice.payments))
 OTHER_ACCOUNTS = aliased(Account)
 
 
-def lock_and_preload(
+@contextmanager
+def lock_batch(
     subscription_ids: Iterable[str],
+    now: datetime,
     account_ids: Iterable[str] = (),
     replayed: Mapping[str, ReplayedHistory] | None = None,
     for_billing: bool = True,
-) -> None:
-    """Lock the subscriptions' accounts and the other accounts, in id order, and preload what their processing reads.
+) -> Iterator[dict[str, SubscriptionAggregate]]:
+    """Run a unit of work on the subscriptions: yields them by id, under their accounts' locks. The caller commits.
 
+    Locks the subscriptions' accounts and the other accounts, in id order, and preloads what their processing reads.
     `replayed`: the histories as replayed a moment ago, by subscription id. `for_billing`: also preload what new
-    invoices need: discounts, payment methods, tax ids, and account credit.
+    invoices need: discounts, payment methods, tax, and account credit.
     """
-    sorted_ids = sorted(set(subscription_ids))
-    owners = sa.select(Subscription.account_id).where(Subscription.id.in_(sorted_ids))
-    others = sa.select(OTHER_ACCOUNTS.id).where(OTHER_ACCOUNTS.id.in_(sorted(set(account_ids))))
-    accounts_statement = sa.select(Account).where(
+    with unit_of_work(batching_session()) as work:
+        sorted_ids = sorted(set(subscription_ids))
+        accounts = _lock_accounts(sorted_ids, sorted(set(account_ids)))
+        facts = event_store.load_facts_by_subscription(sorted_ids)
+        subscriptions = _load_fresh(sa.select(Subscription).where(Subscription.id.in_(sorted_ids)))
+        _preload_rows(work, accounts, subscriptions)
+        if for_billing:
+            _preload_for_billing(work, accounts, sorted_ids)
+        yield {
+            row.id: build_aggregate(accounts[row.account_id], row, facts[row.id], now, (replayed or {}).get(row.id))
+            for row in subscriptions
+        }
+
+
+def _lock_accounts(subscription_ids: list[str], account_ids: list[str]) -> dict[str, Account]:
+    owners = sa.select(Subscription.account_id).where(Subscription.id.in_(subscription_ids))
+    others = sa.select(OTHER_ACCOUNTS.id).where(OTHER_ACCOUNTS.id.in_(account_ids))
+    statement = sa.select(Account).where(
         Account.id.in_(sa.union_all(owners, others))
     )  # an OR makes PostgreSQL scan the table
-    accounts = {
-        account.id: account for account in _load_fresh(accounts_statement.order_by(Account.id).with_for_update())
-    }
-    facts = event_store.load_facts_by_subscription(sorted_ids)
-    for row in _load_fresh(sa.select(Subscription).where(Subscription.id.in_(sorted_ids))):
-        unit_of_work.preload(("locked", row.id), (accounts[row.account_id], row))
-        unit_of_work.preload(("facts", row.id), facts[row.id])
-        unit_of_work.preload(("replayed", row.id), (replayed or {}).get(row.id))
-    _preload_open_invoices(list(accounts), sorted_ids)
-    _preload_values(
-        "is referred", accounts, dict.fromkeys(referrals.list_accounts_awaiting_reward(list(accounts)), True), False
-    )
-    if for_billing:
-        discounts = _load_fresh(sa.select(Discount).where(Discount.subscription_id.in_(sorted_ids)))
-        _preload_lists("discounts", sorted_ids, "subscription_id", discounts)
-        _preload_account_billing(list(accounts))
+    accounts = {account.id: account for account in _load_fresh(statement.order_by(Account.id).with_for_update())}
+    for account_id in accounts:
+        lock_order.note_row_lock(db.session(), "accounts", account_id)
+    return accounts
 
 
-def _preload_open_invoices(account_ids: Sequence[str], subscription_ids: Sequence[str]) -> None:
-    conditions = sa.or_(Invoice.account_id.in_(account_ids), Invoice.subscription_id.in_(subscription_ids))
-    statement = sa.select(Invoice).where(Invoice.status == "open", conditions)
+def _preload_rows(work: UnitOfWork, accounts: Mapping[str, Account], subscriptions: Sequence[Subscription]) -> None:
+    """Preload the rows themselves, their open invoices and drafts, and the accounts' referrals."""
+    subscription_ids = [row.id for row in subscriptions]
+    work.preload_rows(Account, accounts, accounts.values())
+    work.preload_rows(Subscription, subscription_ids, subscriptions)
+    owned = sa.or_(Invoice.account_id.in_(accounts), Invoice.subscription_id.in_(subscription_ids))
+    statement = sa.select(Invoice).where(Invoice.status.in_(("open", "draft")), owned).order_by(Invoice.id)
     invoices = _load_fresh(statement.options(*INVOICE_LOAD_OPTIONS))
-    _preload_lists("open invoices", account_ids, "account_id", invoices)
-    _preload_lists("open invoices", subscription_ids, "subscription_id", invoices)
+    work.preload_rows(Invoice, [invoice.id for invoice in invoices], invoices)
+    work.preload_lists(Invoice.account_id, accounts, invoices)
+    work.preload_lists(Invoice.subscription_id, subscription_ids, invoices)
+    _preload_by_key(work, Referral.account_id, accounts)
+    prices = [row for row in work.loaded if isinstance(row, Price)]  # loaded with the subscriptions' events
+    work.preload_rows(Price, [price.id for price in prices], prices)
 
 
-def _preload_account_billing(account_ids: list[str]) -> None:
-    methods = sa.select(PaymentMethod).where(
-        PaymentMethod.account_id.in_(account_ids), PaymentMethod.removed_at.is_(None)
-    )
-    _preload_lists("methods", account_ids, "account_id", _load_fresh(methods))
-    tax_ids = {
-        tax_id.account_id: tax_id for tax_id in _load_fresh(sa.select(TaxId).where(TaxId.account_id.in_(account_ids)))
-    }
-    _preload_values("tax id", account_ids, tax_ids, None)
-    _preload_values("credit", account_ids, ledger.load_account_credits(account_ids), None)
+def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subscription_ids: list[str]) -> None:
+    """Preload what new invoices and payments need."""
+    discounts = sa.select(Discount).where(Discount.subscription_id.in_(subscription_ids)).order_by(Discount.id)
+    work.preload_lists(Discount.subscription_id, subscription_ids, _load_fresh(discounts))
+    is_active = PaymentMethod.account_id.in_(accounts), PaymentMethod.removed_at.is_(None)
+    methods = sa.select(PaymentMethod).where(*is_active).order_by(PaymentMethod.id)
+    work.preload_lists(PaymentMethod.account_id, accounts, _load_fresh(methods))
+    _preload_by_key(work, TaxId.account_id, accounts)
+    _preload_by_key(work, TaxRate.country, {account.country for account in accounts.values()})
+    work.preload_lists(LedgerEntry.account_id, accounts, ledger.sum_credit_entries(list(accounts)))
 
 
-def _preload_values(name: str, keys: Iterable[str], values: Mapping[str, object], default: object) -> None:
-    for key in keys:
-        unit_of_work.preload((name, key), values.get(key, default))
-
-
-def _preload_lists(name: str, keys: Iterable[str], column: str, rows: Iterable) -> None:
-    """Preload the rows of each key under (name, key), in id order."""
-    rows_by_key = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.id):
-        rows_by_key[getattr(row, column)].append(row)
-    for key in keys:
-        unit_of_work.preload((name, key), rows_by_key[key])
+def _preload_by_key(work: UnitOfWork, key_column: InstrumentedAttribute, keys: Iterable[str]) -> None:
+    """Preload the rows with these primary keys."""
+    model, keys = key_column.class_, list(keys)
+    work.preload_rows(model, keys, _load_fresh(sa.select(model).where(key_column.in_(keys))))
 
 
 def _load_fresh(query: sa.Select[Any]) -> list:
@@ -128,14 +145,14 @@ def complete_payments(outcomes: Mapping[str, Outcome], replayed: Mapping[str, Re
     now, ids = clock.now(), sorted(outcomes)
     statement = sa.select(Payment.id, Payment.account_id, Invoice.subscription_id).join(Invoice)
     rows = fetch_all(statement.where(Payment.id.in_(ids)))
-    with unit_of_work.unit_of_work():
-        subscription_ids = [row.subscription_id for row in rows if row.subscription_id]
-        lock_and_preload(subscription_ids, [row.account_id for row in rows], replayed, for_billing=False)
+    subscription_ids = {row.subscription_id for row in rows if row.subscription_id}
+    with lock_batch(subscription_ids, now, {row.account_id for row in rows}, replayed, for_billing=False) as aggregates:
         payments = _load_fresh(sa.select(Payment).where(Payment.id.in_(ids)))
         invoices_statement = sa.select(Invoice).where(Invoice.id.in_([payment.invoice_id for payment in payments]))
         invoices = {invoice.id: invoice for invoice in _load_fresh(invoices_statement.options(*INVOICE_LOAD_OPTIONS))}
         for payment in sorted(payments, key=lambda payment: payment.id):
-            charging.book_outcome(payment, invoices[payment.invoice_id], outcomes[payment.id], now)
+            invoice = invoices[payment.invoice_id]
+            charging.book_outcome(payment, invoice, outcomes[payment.id], now, aggregates.get(invoice.subscription_id))
     db.session.commit()
 
 

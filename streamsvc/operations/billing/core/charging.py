@@ -31,8 +31,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, lock_row, new_id
+from streamsvc.storage.database import batching_session, db, lock_row, new_id
 from streamsvc.worker import jobs
 
 RECONCILE_JOB = "payment.reconcile"
@@ -56,9 +55,7 @@ def select_invoice_method(invoice: Invoice) -> PaymentMethod | None:
 
 def select_account_method(account_id: str, preferred_id: str | None) -> PaymentMethod | None:
     """Return the method with this id if it has not been removed, else the account's default; None if there is none."""
-    methods = unit_of_work.get_or_load(
-        ("methods", account_id), lambda: db.session.scalars(PaymentMethod.select_active(account_id)).all()
-    )
+    methods = PaymentMethod.list_active(account_id)
     by_preference = sorted(methods, key=lambda method: (method.id == preferred_id, method.is_default), reverse=True)
     best = by_preference[0] if by_preference else None
     return best if best and (best.id == preferred_id or best.is_default) else None
@@ -84,8 +81,7 @@ def create_payment(
         created_at=now,
     )
     invoice.payments.append(payment)
-    unit_of_work.add_object(payment)
-    unit_of_work.flush_session()
+    db.session.flush()
     jobs.enqueue_job(RECONCILE_JOB, {"payment_id": payment.id}, now + RECONCILE_AFTER, f"reconcile {payment.id}")
     return payment
 
@@ -114,14 +110,19 @@ def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Paymen
     lock_row(Account, account_id)
     payment = db.session.get_one(Payment, payment_id, populate_existing=True)
     invoice = db.session.get_one(Invoice, payment.invoice_id, populate_existing=True)
-    book_outcome(payment, invoice, outcome, now)
+    aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
+    book_outcome(payment, invoice, outcome, now, aggregate)
     db.session.commit()
     return payment
 
 
-def book_outcome(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:
-    """Apply an outcome to a payment, its invoice, and its subscription. The caller holds the account's lock."""
-    aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
+def book_outcome(
+    payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime, aggregate: SubscriptionAggregate | None
+) -> None:
+    """Apply an outcome to a payment, its invoice, and its subscription. The caller holds the account's lock.
+
+    `aggregate`: the invoice's subscription; None for a one-off invoice.
+    """
     if payment.is_in_flight:
         payment.provider_reference = outcome.reference or payment.provider_reference
         _apply_outcome(payment, invoice, outcome, now, aggregate)
@@ -163,7 +164,7 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     issuing.issue_invoice(invoice, now)
     issuing.mark_paid_if_balance_is_zero(invoice)
     if invoice.number is None:  # the receipt shows it
-        unit_of_work.flush_batch()
+        batching_session().write()
     notices.enqueue_receipt(payment, invoice, aggregate)
     referrals.enqueue_reward_if_referred(payment.account_id, now)
     if aggregate and aggregate.subscription.status == "incomplete":
@@ -222,7 +223,7 @@ def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None
 def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
     """Cancel a subscription whose first payment failed: void its invoices and release its coupons and credit."""
     now = aggregate.now
-    for invoice in issuing.list_open_invoices(aggregate.account.id):
+    for invoice in Invoice.list_open(aggregate.account.id):
         if invoice.subscription_id == aggregate.subscription.id:
             book_void(invoice, now)
     for discount in aggregate.list_discounts():
@@ -243,7 +244,7 @@ def list_unpaid_changes(aggregate: SubscriptionAggregate) -> list[Invoice]:
         return []
     open_invoices = [
         invoice
-        for invoice in issuing.list_open_invoices(aggregate.account.id)
+        for invoice in Invoice.list_open(aggregate.account.id)
         if invoice.subscription_id == aggregate.subscription.id
     ]
     unissued = [invoice for invoice in open_invoices if invoice.issued_at is None]
@@ -272,7 +273,7 @@ def write_off_ended_subscription(aggregate: SubscriptionAggregate) -> None:
     if aggregate.subscription.billing_held_at:
         return
     issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
-    for invoice in issuing.list_open_invoices(aggregate.account.id):
+    for invoice in Invoice.list_open(aggregate.account.id):
         if invoice.subscription_id == aggregate.subscription.id and not any(
             payment.is_in_flight for payment in invoice.payments
         ):
@@ -317,7 +318,10 @@ def restore_discount(invoice: Invoice, line: InvoiceLine) -> None:
 
 @jobs.job_handler(RECONCILE_JOB)
 def reconcile_payment(payload: dict, now: datetime) -> None:
-    """Look up the outcome of an unresolved payment at the provider and complete it."""
+    """Look up the outcome of an unresolved payment at the provider and complete it.
+
+    Raises Retry while it is unknown.
+    """
     payment = db.session.get_one(Payment, payload["payment_id"])
     if not payment.is_in_flight or payment.status == "requires_action":
         return
@@ -368,7 +372,7 @@ def create_due_payments(
         return payments
     open_invoices = [
         invoice
-        for invoice in issuing.list_open_invoices(aggregate.account.id)
+        for invoice in Invoice.list_open(aggregate.account.id)
         if invoice.subscription_id == aggregate.subscription.id
     ]
     if any(

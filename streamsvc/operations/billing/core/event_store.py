@@ -17,7 +17,6 @@ from streamsvc.models.subscriptions import (
     SubscriptionEvent,
 )
 from streamsvc.rules.billing import facts as fact
-from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db
 
 EVENT_TYPES = {
@@ -39,14 +38,13 @@ EVENT_TYPES = {
 }
 EVENT_KINDS = {event_type: kind for kind, event_type in EVENT_TYPES.items()}
 UNPAID_STATUSES = ("void", "uncollectible")
+WITH_PLAN = (joinedload(Price.plan),)
 DATE_FIELDS = ("start", "paid_through", "end", "effective", "not_before", "at")
 
 
-def load_facts(subscription: Subscription) -> fact.Facts:
+def load_facts(subscription_id: str) -> fact.Facts:
     """Load a subscription's facts: its events and its booked lines."""
-    return unit_of_work.get_or_load(
-        ("facts", subscription.id), lambda: load_facts_by_subscription([subscription.id])[subscription.id]
-    )
+    return load_facts_by_subscription([subscription_id])[subscription_id]
 
 
 def load_facts_by_subscription(subscription_ids: Sequence[str]) -> dict[str, fact.Facts]:
@@ -79,11 +77,7 @@ def decode_event(row: Any) -> fact.Event:
 
 def load_price(price_id: str) -> Price:
     """Load a price with its plan."""
-    return unit_of_work.get_or_load(("price", price_id), lambda: _load_price_with_plan(price_id))
-
-
-def _load_price_with_plan(price_id: str) -> Price:
-    return db.session.get_one(Price, price_id, options=[joinedload(Price.plan)])
+    return db.session.get_one(Price, price_id, options=WITH_PLAN)
 
 
 def append_event(subscription: Subscription, event: fact.Event, actor: str | None, now: datetime) -> None:

@@ -24,8 +24,7 @@ from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
 from streamsvc.rules.billing.paid import Line, starts_new_period
-from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, new_id
+from streamsvc.storage.database import batching_session, db, new_id
 from streamsvc.worker import jobs
 
 REVERSE_CHARGE_TEXT = "VAT in the price, not charged: reverse charge"
@@ -169,8 +168,8 @@ def create_invoice(
         amount_paid_minor=0,
         attempts=0,
     )
-    unit_of_work.add_object(invoice)
-    unit_of_work.flush_session()
+    db.session.add(invoice)
+    db.session.flush()
     _create_lines(invoice, computed)
     ledger.post_journal(
         "invoice",
@@ -192,15 +191,7 @@ def create_invoice(
     mark_paid_if_balance_is_zero(invoice)
     if computed.subscription:
         computed.subscription.latest_invoice_id = invoice.id
-    add_to_open_invoices(invoice)
     return invoice
-
-
-def add_to_open_invoices(invoice: Invoice) -> None:
-    """Add a new invoice to the preloaded open invoices of its account and subscription."""
-    for key in (invoice.account_id, invoice.subscription_id):
-        if (open_invoices := unit_of_work.cached(("open invoices", key))) is not None:
-            open_invoices.append(invoice)
 
 
 def schedule_finalization(invoice: Invoice, moment: datetime) -> None:
@@ -208,12 +199,6 @@ def schedule_finalization(invoice: Invoice, moment: datetime) -> None:
     invoice.finalizes_at = moment
     payload = {"invoice_id": invoice.id, "subscription_id": invoice.subscription_id}
     jobs.enqueue_job(FINALIZE_JOB, payload, moment, f"finalize {invoice.id} {moment.isoformat()}")
-
-
-def list_open_invoices(account_id: str) -> list[Invoice]:
-    """List the account's open invoices, oldest first."""
-    invoices = unit_of_work.get_or_load(("open invoices", account_id), lambda: Invoice.list_open(account_id))
-    return [invoice for invoice in invoices if invoice.status == "open"]
 
 
 def customer_snapshot(account: Account, taxation: Taxation) -> dict:
@@ -234,10 +219,9 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
         row.tax_ppm = 0 if coupon else computed.taxation.rate_ppm
         rows.append(row)
     for index, row in enumerate(rows):
-        row.invoice_id, row.position = invoice.id, index
+        row.id, row.position = new_id("lin"), index
         invoice.lines.append(row)
-        unit_of_work.add_object(row)
-    unit_of_work.flush_session()
+    db.session.flush()
 
 
 def build_invoice_line(subscription: Subscription | None, line: Any, position: Position) -> InvoiceLine:
@@ -320,7 +304,7 @@ def issue_invoice(invoice: Invoice, now: datetime) -> None:
     """Issue the invoice: it becomes immutable and gets the next number. Issuing it again has no effect."""
     if invoice.issued_at is None:
         invoice.issued_at = now
-        unit_of_work.defer(_assign_numbers, (invoice, invoice_payload(invoice)))
+        batching_session().collect(_assign_numbers, (invoice, invoice_payload(invoice)))
 
 
 def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
@@ -332,7 +316,7 @@ def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
     for invoice, payload in issued:
         assert invoice.issued_at is not None, "a number is assigned to an issued invoice"
         by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
-    for year, issued_in_year in by_year.items():
+    for year, issued_in_year in sorted(by_year.items()):
         numbers = InvoiceNumber.allocate_block(str(year), len(issued_in_year))
         for (invoice, payload), number in zip(issued_in_year, numbers, strict=True):
             invoice.number = number
@@ -396,7 +380,7 @@ def write_off_balance(invoice: Invoice, now: datetime) -> None:
 def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime) -> None:
     """Apply account credit to open invoices, oldest first, skipping those with a payment in flight."""
     credit = ledger.account_credit(account_id, currency)
-    for invoice in list_open_invoices(account_id) if credit > 0 else ():
+    for invoice in Invoice.list_open(account_id) if credit > 0 else ():
         if credit <= 0:
             return
         if invoice.currency != currency or any(payment.is_in_flight for payment in invoice.payments):

@@ -1,13 +1,11 @@
 """The double-entry ledger: every movement of money is posted in the same transaction as its cause."""
 
-from collections import Counter
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Invoice, LedgerEntry
-from streamsvc.storage import unit_of_work
-from streamsvc.storage.database import db, new_id
+from streamsvc.storage.database import batching_session, db, new_id
 
 
 def post_journal(kind: str, invoice: Invoice, now: datetime, payment_id: str | None = None, **books: int) -> None:
@@ -28,17 +26,14 @@ def post_account_journal(
     note: str | None = None,
     **books: int,
 ) -> None:
-    """Post one journal for an account; see `post_journal`."""
+    """Post one journal for an account; see `post_journal`. Raises ValueError if the books do not balance."""
     if sum(books.values()):
         raise ValueError(f"{kind} of {account_id} does not balance: {books}")
     entry = {"journal_id": new_id("jou"), "kind": kind, "account_id": account_id, "currency": currency, "at": now}
     entry |= {"invoice_id": invoice_id, "payment_id": payment_id, "note": note}
     rows = [entry | {"book": book, "amount_minor": amount} for book, amount in books.items() if amount]
     if rows:
-        unit_of_work.add_rows(LedgerEntry, rows)
-    credit = unit_of_work.cached(("credit", account_id))
-    if credit is not None:
-        credit[currency] -= books.get("customer_credit", 0)
+        batching_session().insert_rows(LedgerEntry, rows)
 
 
 def sum_invoice_entries(invoice_id: str, book: str) -> int:
@@ -50,19 +45,20 @@ def sum_invoice_entries(invoice_id: str, book: str) -> int:
 
 def account_credit(account_id: str, currency: str) -> int:
     """Return the account's unused credit in minor units; it is applied to the next invoice."""
-    credits = unit_of_work.get_or_load(("credit", account_id), lambda: load_account_credits([account_id])[account_id])
-    return credits[currency]
+    entries = batching_session().preloaded(LedgerEntry.account_id, account_id)
+    if entries is None:
+        entries = sum_credit_entries([account_id])
+    credit = [entry for entry in entries if (entry["book"], entry["currency"]) == ("customer_credit", currency)]
+    return -sum(entry["amount_minor"] for entry in credit)
 
 
-def load_account_credits(account_ids: list[str]) -> dict[str, Counter]:
-    """Load the credit of each account, by currency, in minor units."""
-    db.session.flush()
-    credits: dict[str, Counter] = {account_id: Counter() for account_id in account_ids}
+def sum_credit_entries(account_ids: list[str]) -> list[dict]:
+    """Sum the accounts' entries of the book `customer_credit`: one entry in place of all of an account and currency."""
     rows = db.session.execute(
-        sa.select(LedgerEntry.account_id, LedgerEntry.currency, -sa.func.sum(LedgerEntry.amount_minor))
+        sa.select(LedgerEntry.account_id, LedgerEntry.currency, sa.func.sum(LedgerEntry.amount_minor))
         .where(LedgerEntry.account_id.in_(account_ids), LedgerEntry.book == "customer_credit")
         .group_by(LedgerEntry.account_id, LedgerEntry.currency)
     )
-    for account_id, currency, amount in rows:
-        credits[account_id][currency] = int(amount)  # PostgreSQL sums big integers to a decimal
-    return credits
+    names = ("book", "account_id", "currency", "amount_minor")
+    # PostgreSQL sums big integers to a decimal
+    return [dict(zip(names, ("customer_credit", *key, int(amount)), strict=True)) for *key, amount in rows]

@@ -10,7 +10,6 @@ from streamsvc.models.subscriptions import Invoice, Referral, ReferralCode, Refe
 from streamsvc.operations.billing.core.codes import CODE_ALPHABET
 from streamsvc.operations.billing.core.credit import grant_credit
 from streamsvc.rules.refusals.billing import ReferralCodeInvalid
-from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, lock_row
 from streamsvc.worker import jobs
 
@@ -60,18 +59,9 @@ def create_referral(subscription: Subscription, code: str, now: datetime) -> Non
 
 def enqueue_reward_if_referred(account_id: str, now: datetime) -> None:
     """Enqueue the referral reward of an account that has paid, if it was referred and the reward is outstanding."""
-    if unit_of_work.get_or_load(
-        ("is referred", account_id), lambda: account_id in list_accounts_awaiting_reward([account_id])
-    ):
+    referral = db.session.get(Referral, account_id)
+    if referral and referral.rewarded_at is None:
         jobs.enqueue_job(REWARD_JOB, {"account_id": account_id}, now, f"referral {account_id}")
-
-
-def list_accounts_awaiting_reward(account_ids: list[str]) -> set[str]:
-    """Return those of the accounts that were referred and whose reward is outstanding."""
-    statement = sa.select(Referral.account_id).where(
-        Referral.account_id.in_(account_ids), Referral.rewarded_at.is_(None)
-    )
-    return set(db.session.scalars(statement))
 
 
 @jobs.job_handler(REWARD_JOB)

@@ -11,7 +11,6 @@ from streamsvc.models.subscriptions import TaxId, TaxRate
 from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
-from streamsvc.storage import unit_of_work
 from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
 from streamsvc.worker import jobs
 
@@ -37,7 +36,7 @@ class Taxation(NamedTuple):
 
 def load_taxation(account: Account) -> Taxation:
     """Load the tax rate of the account's country and its reverse-charge VAT number, if any."""
-    rate = unit_of_work.get_or_load(("tax rate", account.country), lambda: db.session.get(TaxRate, account.country))
+    rate = db.session.get(TaxRate, account.country)
     return Taxation(rate.rate_ppm if rate else 0, rate.name if rate else None, find_reverse_charge_vat_id(account))
 
 
@@ -49,7 +48,7 @@ def find_reverse_charge_vat_id(account: Account) -> str | None:
     settings = current_app.extensions["settings"]
     if not settings.seller_vat_id or account.country not in vat.NUMBER_FORMATS:
         return None
-    tax_id = unit_of_work.get_or_load(("tax id", account.id), lambda: db.session.get(TaxId, account.id))
+    tax_id = db.session.get(TaxId, account.id)
     accepted = ("valid",) if settings.vat_check == "vies" else ("valid", "unchecked")
     if tax_id is None or tax_id.status not in accepted:
         return None
@@ -86,7 +85,10 @@ def delete_tax_id(account_id: str) -> None:
 
 @jobs.job_handler(TAX_ID_CHECK_JOB)
 def check_tax_id(payload: dict, now: datetime) -> None:
-    """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it."""
+    """Check a VAT number with the VIES register. Tax is charged until the register has confirmed it.
+
+    Raises Retry, for an hour later, if the register does not answer.
+    """
     number, seller = payload["number"], current_app.extensions["settings"].seller_vat_id
     if fetch_one(TaxId.__table__.select().where(TaxId.account_id == payload["account_id"])) is None:
         return

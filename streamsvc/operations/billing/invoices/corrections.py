@@ -283,7 +283,10 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
 
 @jobs.job_handler(REFUND_JOB)
 def reconcile_refund(payload: dict, now: datetime) -> None:
-    """Look up the outcome of an unresolved refund at the provider and complete it."""
+    """Look up the outcome of an unresolved refund at the provider and complete it.
+
+    Raises Retry while it is unknown.
+    """
     refund = db.session.get_one(Refund, payload["refund_id"])
     if refund.status not in ("pending", "unknown"):
         return

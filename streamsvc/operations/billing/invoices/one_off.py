@@ -73,9 +73,7 @@ def create_one_off_payments(invoice: Invoice, now: datetime, method: PaymentMeth
 def create_overdue_one_off_payments(method: PaymentMethod, now: datetime) -> list[Payment]:
     """Record payments for all declined one-off charges, on a method that is new or the new default."""
     overdue = [
-        invoice
-        for invoice in issuing.list_open_invoices(method.account_id)
-        if invoice.reason == "one_off" and invoice.attempts
+        invoice for invoice in Invoice.list_open(method.account_id) if invoice.reason == "one_off" and invoice.attempts
     ]
     return [payment for invoice in overdue for payment in create_one_off_payments(invoice, now, method)]
 

@@ -18,7 +18,6 @@ from streamsvc.operations.billing.invoices.one_off import OneOffLine
 from streamsvc.rules.billing.invoicing import Position, TaxTerms, Totals, compute_totals
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.storage.database import db
-from streamsvc.storage.unit_of_work import unit_of_work
 from streamsvc.worker import jobs
 
 
@@ -48,14 +47,14 @@ def finalize_invoice(invoice: Invoice, now: datetime) -> None:
     invoice.status, invoice.finalizes_at = "open", None
     issuing.issue_invoice(invoice, now)
     issuing.mark_paid_if_balance_is_zero(invoice)
-    issuing.add_to_open_invoices(invoice)
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 
 @jobs.job_handler(issuing.FINALIZE_JOB)
 def handle_finalization(payload: dict, now: datetime) -> None:
     """Finalize one due draft and charge it."""
-    payment_ids = [payment.id for payment in finalize_due_draft(payload, now)]
+    aggregate = load_locked(payload["subscription_id"], now)
+    payment_ids = [payment.id for payment in finalize_due_draft(aggregate, payload["invoice_id"])]
     db.session.commit()
     for payment_id in payment_ids:
         charging.send_payment(payment_id)
@@ -65,21 +64,20 @@ def handle_finalization(payload: dict, now: datetime) -> None:
 def handle_finalizations(payloads: list[dict], now: datetime) -> None:
     """Finalize many due drafts in one unit of work and charge them together."""
     payment_ids = []
-    with unit_of_work():
-        batches.lock_and_preload([payload["subscription_id"] for payload in payloads])
+    with batches.lock_batch([payload["subscription_id"] for payload in payloads], now) as aggregates:
         for payload in payloads:
-            payment_ids += [payment.id for payment in finalize_due_draft(payload, now)]
+            payments = finalize_due_draft(aggregates[payload["subscription_id"]], payload["invoice_id"])
+            payment_ids += [payment.id for payment in payments]
     db.session.commit()
     batches.send_payments(payment_ids)
 
 
-def finalize_due_draft(payload: dict, now: datetime) -> list[Payment]:
+def finalize_due_draft(aggregate: SubscriptionAggregate, invoice_id: str) -> list[Payment]:
     """Finalize a draft if it is due. Returns the payments to be sent after the commit.
 
     A draft of a subscription on billing hold becomes a held draft instead.
     """
-    aggregate = load_locked(payload["subscription_id"], now)
-    invoice = db.session.get_one(Invoice, payload["invoice_id"], populate_existing=True)
+    now, invoice = aggregate.now, db.session.get_one(Invoice, invoice_id, populate_existing=True)
     if invoice.status != "draft" or invoice.finalizes_at is None or invoice.finalizes_at > now:
         return []
     if aggregate.subscription.billing_held_at:  # not billed until an operator has looked into it and releases the draft

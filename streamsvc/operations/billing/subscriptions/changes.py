@@ -82,6 +82,10 @@ def bill_change(aggregate: SubscriptionAggregate) -> None:
 
 
 def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, anchor_day: int | None) -> Price:
+    """Check that the subscription can change to the price, with this anchor day (1 to 31) if one is given.
+
+    `price`: None if it is not on sale in the account's country. Raises Invalid.
+    """
     if price is None or price.currency != aggregate.subscription.currency:
         raise Invalid(
             errors={"price_id": ["No such price is on sale in the account's country and the subscription's currency."]}

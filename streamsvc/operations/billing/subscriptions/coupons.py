@@ -66,7 +66,7 @@ def _is_eligible(coupon: Coupon, subscription: Subscription, plans: set[str]) ->
 
 
 def has_redeemed(coupon: Coupon, subscription: Subscription) -> bool:
-    """Whether the subscription has already redeemed the coupon, or its account as often as `max_per_account` allows."""
+    """Return whether the subscription has redeemed the coupon, or its account as often as `max_per_account` allows."""
     redemptions = sa.select(Discount.subscription_id).where(Discount.coupon_id == coupon.id)
     if db.session.scalar(redemptions.where(Discount.subscription_id == subscription.id)):
         return True

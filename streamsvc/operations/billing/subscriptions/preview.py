@@ -11,7 +11,7 @@ from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_
 from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import resolve_moment, start_of_day
-from streamsvc.rules.billing.lines import replay_timeline
+from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -120,9 +120,9 @@ def cancellation_credit_view(aggregate: SubscriptionAggregate) -> dict | None:
 
 
 def _new_lines_on(aggregate: SubscriptionAggregate, timeline: Timeline, day: date) -> list[Line]:
-    """Return the lines that replaying up to `day` adds to those booked or in the timeline."""
-    known_identities = set(aggregate.facts.booked) | {line.identity for line in timeline.lines}
-    return [line for line in replay_timeline(aggregate.facts, day).lines if line.identity not in known_identities]
+    """Return the lines due by `day` that are neither booked nor in the timeline."""
+    known_identities = {line.identity for line in timeline.lines}
+    return [line for line in lines_due(aggregate.facts, day) if line.identity not in known_identities]
 
 
 def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> dict:

@@ -5,14 +5,14 @@ from datetime import date, datetime
 from flask import current_app
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import batches, charging, issuing, notices
+from streamsvc.operations.billing.core import batches, charging, notices
 from streamsvc.operations.billing.core.aggregate import DUE_JOB, SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.invoices import review
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
+from streamsvc.rules.billing.lines import lines_due
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.storage.database import db
-from streamsvc.storage.unit_of_work import unit_of_work
 from streamsvc.worker import jobs
 
 
@@ -38,13 +38,10 @@ def process_due_subscription(subscription_id: str, now: datetime) -> None:
 
 def process_due_subscriptions(subscription_ids: list[str], now: datetime) -> None:
     """Do everything that is due for many subscriptions in one unit of work; send their payments together. Commits."""
-    payment_ids, replayed = [], {}
-    with unit_of_work():
-        batches.lock_and_preload(subscription_ids)
-        for subscription_id in subscription_ids:
-            aggregate = load_locked(subscription_id, now)
-            payment_ids += [payment.id for payment in apply_due_work(aggregate)]
-            replayed[subscription_id] = aggregate.replayed_history
+    with batches.lock_batch(subscription_ids, now) as aggregates:
+        payments = [payment for key in subscription_ids for payment in apply_due_work(aggregates[key])]
+        payment_ids = [payment.id for payment in payments]
+        replayed = {key: aggregate.replayed_history for key, aggregate in aggregates.items()}
     db.session.commit()
     batches.send_payments(payment_ids, replayed)
 
@@ -77,7 +74,7 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
         requires_payment=is_starting,
         review_until=None if is_starting else review.review_deadline(aggregate.now),
     )
-    if is_starting and not issuing.list_open_invoices(aggregate.account.id):
+    if is_starting and not Invoice.list_open(aggregate.account.id):
         subscription.status = "active"
     payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate)
     notices.enqueue_due_reminder(aggregate)
@@ -128,11 +125,9 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
-    """Whether a trial is over, its first charge is due and not free, and there is no payment method."""
+    """Return whether a trial is over, its first charge is due and not free, and there is no payment method."""
     timeline = aggregate.timeline
-    unbooked_charges = [
-        line for line in timeline.lines if line.kind == "charge" and line.identity not in aggregate.facts.booked
-    ]
+    unbooked_charges = [line for line in lines_due(aggregate.facts, aggregate.today, timeline) if line.kind == "charge"]
     if not timeline.trial_end or len(unbooked_charges) < len(
         [line for line in timeline.lines if line.kind == "charge"]
     ):

@@ -199,7 +199,7 @@ def hash_device_fingerprint(device_fingerprint: str | None) -> str | None:
 
 
 def can_start_trial(account: Account, device_hash: str | None) -> bool:
-    """Whether the account's household has not had a trial yet.
+    """Return whether the account's household has not had a trial yet.
 
     A household is the account and all accounts that share one of its cards, current or removed, or its device. A trial
     counts even if its subscription was transferred to another account. IP addresses do not identify a household:
