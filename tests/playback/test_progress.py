@@ -1,5 +1,6 @@
 """Viewing progress, and the rows computed from it."""
 
+import copy
 from datetime import timedelta
 
 import pytest
@@ -41,6 +42,12 @@ class Watcher:
     def __init__(self, world):
         self.world, self.viewer = world, world.household(plan=world.put_plan())
         self.profile_id = self.viewer.profile_id
+
+    def sibling(self):
+        """Return another profile of the same household."""
+        sibling = copy.copy(self)
+        sibling.profile_id = self.viewer.post("/v1/profiles", {"name": "Sibling"}).json["id"]
+        return sibling
 
     def path(self, *parts):
         return "/".join([f"/v1/profiles/{self.profile_id}", *parts])
@@ -390,3 +397,41 @@ def test_deleting_a_profile_deletes_its_progress(ann, app):
     assert ann.viewer.delete(f"/v1/profiles/{other}").status_code == 204
     with app.app_context():
         assert db.session.query(Progress).filter_by(profile_id=other).count() == 0
+
+
+WRITES = {
+    "report progress": lambda ann, film, at: ann.report("film", 1200, at=at),
+    "report a batch": lambda ann, film, at: ann.viewer.post(
+        ann.path("progress"),
+        {"items": [{"item_id": film, "position_s": 1200, "duration_s": 6000, "at": at.isoformat()}]},
+    ),
+    "watch": lambda ann, film, at: ann.viewer.send_heartbeat(ann.viewer.play("film").json["stream_id"], 1200),
+    "hide": lambda ann, film, at: ann.viewer.delete(ann.path("continue-watching", film)),
+    "delete from the history": lambda ann, film, at: ann.viewer.delete(ann.path("history", film)),
+    "delete the history": lambda ann, film, at: ann.viewer.delete(ann.path("history")),
+    "add to the watchlist": lambda ann, film, at: ann.viewer.put(ann.path("watchlist", ann.world.ids["show"])),
+    "remove from the watchlist": lambda ann, film, at: ann.viewer.delete(ann.path("watchlist", film)),
+    "rate": lambda ann, film, at: ann.viewer.put(ann.path("ratings", film), {"rating": "down"}),
+    "clear the rating": lambda ann, film, at: ann.viewer.delete(ann.path("ratings", film)),
+    "delete the profile": lambda ann, film, at: ann.viewer.delete(ann.path()),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_to_a_profile_touches_neither_other_profiles_nor_other_accounts(ann, world, clock, write):
+    """All three profiles have the film in progress, on the watchlist and rated."""
+    sibling, stranger, film = ann.sibling(), Watcher(world), world.ids["film"]
+    for watcher in (ann, sibling, stranger):
+        assert watcher.report("film", 600).status_code == 200
+        assert watcher.viewer.put(watcher.path("watchlist", film)).status_code == 204
+        assert watcher.viewer.put(watcher.path("ratings", film), {"rating": "up"}).status_code == 204
+    rows = ("continue-watching", "history", "watchlist", f"state?ids={film},{world.ids['show']}")
+
+    def state(watcher):
+        return [watcher.viewer.get(watcher.path(row)).json for row in rows]
+
+    clock.advance(minutes=1)
+    before = {watcher: state(watcher) for watcher in (ann, sibling, stranger)}
+    assert WRITES[write](ann, film, clock()).status_code in (200, 204)
+    assert state(ann) != before[ann]
+    assert (state(sibling), state(stranger)) == (before[sibling], before[stranger])
