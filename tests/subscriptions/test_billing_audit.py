@@ -92,6 +92,23 @@ def test_a_mismatched_history_places_a_billing_hold_until_it_is_fixed_and_releas
     assert [event["details"]["reason"] for event in audit_events if event["action"] == "subscription_taken_out"]
 
 
+def test_an_open_invoice_is_not_charged_while_its_subscription_is_on_billing_hold(app, world, ann):
+    """Neither by a scheduled attempt nor to a new card."""
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    world.go_to("2026-03-15T06:00:00")
+    assert (ann.subscription()["status"], len(world.charges("declined"))) == ("past_due", 1)
+    tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor - 1))
+    run_audit_command(app)
+    [row] = on_billing_hold(world)
+    world.go_to("2026-03-17T06:00:00")
+    ann.add_card()
+    assert (world.charges(), len(world.charges("declined"))) == ([1000, 1000], 1)
+    tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor + 1))
+    assert release_hold(world, row).status_code == 200
+    ann.add_card()
+    assert (world.charges(), ann.subscription()["status"]) == ([1000] * 3, "active")
+
+
 def test_an_account_that_does_not_reconcile_is_not_billed_but_can_cancel(app, world, ann):
     other, new_owner = world.person(), world.person()
     other.subscribe(world.plan("q", 700))

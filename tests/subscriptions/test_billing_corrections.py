@@ -73,6 +73,35 @@ def test_no_more_than_the_payment_can_be_refunded_or_credited(world, ann):
     assert balance(ann) == 0
 
 
+def test_a_refund_without_a_credit_note_cannot_exceed_what_is_left_of_the_payment(world, ann):
+    invoice = ann.invoices()[0]
+    for amount, status in ((24996, 422), (20000, 201), (4996, 422), (4995, 201)):
+        response = correct(world, invoice, "refunds", amount_minor=amount, credit_note=False)
+        assert (response.status_code, response.json.get("errors", {}).keys()) == (
+            status,
+            {"amount_minor"} if status == 422 else set(),
+        )
+    assert correct(world, invoice, "refunds", amount_minor=1, credit_note=False).json["code"] == "wrong_state"
+    assert world.charges(kind="refund") == [20000, 4995]
+
+
+def test_a_credit_note_cannot_exceed_what_is_left_of_its_line(world, ann):
+    invoice = ann.invoices()[0]
+    line = invoice["lines"][0]["id"]
+    for amount, status in ((24996, 422), (1000, 201), (23996, 422), (23995, 201), (1, 422)):
+        lines = [{"line_id": line, "amount_minor": amount}]
+        assert correct(world, invoice, "credit-notes", lines=lines).status_code == status
+    assert balance(ann) == 24995
+
+
+def test_an_open_invoice_that_was_credited_cannot_be_voided(world, ann):
+    invoice = overdue(world, ann, "2026-05-03T06:00:00")
+    assert correct(world, invoice, "credit-notes", amount_minor=1).status_code == 201
+    response = correct(world, invoice, "void")
+    assert (response.status_code, response.json["code"]) == (409, "wrong_state")
+    assert (ann.invoices()[1]["status"], ann.invoices()[1]["balance_minor"]) == ("open", 24994)
+
+
 def test_a_prorated_cancellation_and_a_refund_of_the_rest_add_up(world):
     """KB-009."""
     world.go_to("2026-07-19")
