@@ -185,7 +185,9 @@ class TestRuns:
         if data_file.exists() and durations.exists():
             return
         (self.folder / "recording_plugin.py").write_text(RECORDING_PLUGIN)
-        tree = self.copy_tree("recorded") if not (self.folder / "recorded").exists() else self.folder / "recorded"
+        tree = self.folder / "recorded"
+        if not tree.exists():
+            self.copy_tree("recorded")
         coverage = ("-m", "coverage", "run", f"--data-file={data_file}", "--source=streamsvc")
         pytest = ("-m", "pytest", "-p", "recording_plugin", "-p", "no:cacheprovider", tests)
         paths = {"PYTHONPATH": f"{tree}:{self.folder}", "TEST_DURATIONS": str(durations)}
@@ -256,7 +258,7 @@ def load_equivalent_mutants() -> set[tuple[str, ...]]:
     return {(block[0], *(line for line in block[1:] if line[0] in "+-")) for block in lines if block}
 
 
-def test_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: SimpleQueue) -> Result:
+def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: SimpleQueue) -> Result:
     """Apply the mutant to one of the trees, run its tests, and restore the tree."""
     tests = recording.tests_of(mutant)
     if not tests:
@@ -276,6 +278,8 @@ def test_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: Sim
         return Result(mutant, TIMED_OUT, f"after {limit_s:.0f} s")
     if status == 0:
         return Result(mutant, SURVIVED, f"{len(tests)} tests passed")
+    if "ERROR: not found: " in output:  # as opposed to a module of tests that cannot be imported
+        raise RuntimeError(f"A recorded test does not exist; record again.\n{output}")
     failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return Result(mutant, KILLED, failed[0] if failed else output.strip().rpartition("\n")[2])
 
@@ -290,7 +294,7 @@ def write_module(module: Path, source: bytes) -> None:
     os.utime(module, (at_s, at_s))
 
 
-def test_mutants(mutants, recording, runs, jobs) -> list[Result]:
+def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
     """Test the mutants, several at once; return the results in the order of the mutants."""
     equivalent, trees = load_equivalent_mutants(), SimpleQueue()
     for n in range(jobs):
@@ -302,7 +306,7 @@ def test_mutants(mutants, recording, runs, jobs) -> list[Result]:
         else:
             tested.append(mutant)
     with ThreadPoolExecutor(jobs) as pool, progress_bar(len(tested), "Testing mutants") as bar:
-        for future in as_completed([pool.submit(test_mutant, mutant, recording, runs, trees) for mutant in tested]):
+        for future in as_completed([pool.submit(run_mutant, mutant, recording, runs, trees) for mutant in tested]):
             results[future.result().mutant] = future.result()
             bar.update(1)
             if bar.hidden:
@@ -342,7 +346,7 @@ def main() -> int:
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
         for tests in area.tests:
             runs.record(tests, recordings.absolute())
-        return report(options.area, test_mutants(mutants, Recording(area, recordings), runs, options.jobs))
+        return report(options.area, run_mutants(mutants, Recording(area, recordings), runs, options.jobs))
 
 
 if __name__ == "__main__":
