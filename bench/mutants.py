@@ -47,7 +47,6 @@ class Mutant:
     replacement: bytes
     line: int
     lines: range
-    is_module_level: bool
 
     def mutated_source(self, source: bytes) -> bytes:
         return source[: self.start] + self.replacement + source[self.end :]
@@ -73,9 +72,9 @@ class _Finder:
         self.line_starts = starts
 
     def find(self) -> Iterator[Mutant]:
-        yield from self._visit(ast.parse(self.source), None, False)
+        yield from self._visit(ast.parse(self.source), None)
 
-    def _visit(self, node, statement, in_function) -> Iterator[Mutant]:
+    def _visit(self, node, statement) -> Iterator[Mutant]:
         """Yield the mutants of a node and of its children; `statement` is the innermost statement around them."""
         if isinstance(node, ast.stmt):
             statement = node
@@ -89,15 +88,13 @@ class _Finder:
                     replacement.encode(),
                     self.source[:start].count(b"\n") + 1,
                     _header_lines(statement),
-                    not in_function,
                 )
         for name, value in ast.iter_fields(node):
             if name in ANNOTATIONS:
                 continue
-            is_body = name == "body" and isinstance(node, ast.FunctionDef | ast.Lambda)
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and not self._is_untested(node, child):
-                    yield from self._visit(child, statement, in_function or is_body)
+                    yield from self._visit(child, statement)
 
     def _is_untested(self, parent, child) -> bool:
         """Whether no test needs to notice a change of the child: a text, a log call, an index, an import."""
@@ -188,9 +185,10 @@ class _Finder:
 
 def _header_lines(statement) -> range:
     """The lines of a statement, without the statements inside it."""
-    body = getattr(statement, "body", None)
+    body, decorators = getattr(statement, "body", None), getattr(statement, "decorator_list", None)
     end = body[0].lineno if body else statement.end_lineno + 1
-    return range(statement.lineno, max(end, statement.lineno + 1))
+    start = min(statement.lineno, *(d.lineno for d in decorators)) if decorators else statement.lineno
+    return range(start, max(end, statement.lineno + 1))
 
 
 def _is_text(node) -> bool:

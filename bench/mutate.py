@@ -39,6 +39,8 @@ EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
 REQUIRED_PERCENT = 95
 TESTS_BUDGET_S = 120
 """Of the tests that execute a mutated line, as many run as normally take this long."""
+IMPORT = ""
+"""What coverage names as the test of lines that run before all tests."""
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
 KILLED, SURVIVED, TIMED_OUT, EQUIVALENT = "killed", "survived", "timed out", "equivalent"
 RECORDING_PLUGIN = """
@@ -220,19 +222,25 @@ class Recording:
             for measured in data.measured_files():
                 path = measured[measured.rindex("/streamsvc/") + 1 :]
                 for line, contexts in data.contexts_by_lineno(measured).items():
-                    self._contexts[path][line] |= set(contexts) - {""}
+                    self._contexts[path][line] |= set(contexts)
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that could notice the mutant, up to the budget, those nearest to its module first.
+        """Return the tests that could notice the mutant, up to the budget; none if none executes its line.
 
-        Code outside functions runs when the module is imported, before all tests, so any test could notice it.
+        First those that execute its line, then those that execute others of its module, since the result of its line
+        may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
+        execute most of the module come first.
         """
         module = self._contexts[mutant.path]
-        tests = set().union(*(module[line] for line in mutant.lines if line in module))
-        if mutant.is_module_level:
-            tests = set(self.durations_s)
+        executing = set().union(*(module[line] for line in mutant.lines if line in module))
+        if not executing:
+            return []
         executed_lines = Counter(itertools.chain.from_iterable(module.values()))
-        nearest = sorted(tests, key=lambda test: (-executed_lines[test], self.durations_s[test], test))
+        tests = executed_lines.keys() | (self.durations_s.keys() if IMPORT in executing else set())
+        nearest = sorted(
+            tests - {IMPORT},
+            key=lambda test: (test not in executing, -executed_lines[test], self.durations_s[test], test),
+        )
         total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
         return [test for test, total in zip(nearest, total_s, strict=True) if total <= TESTS_BUDGET_S]
 

@@ -54,7 +54,7 @@ def test_texts_annotations_and_log_calls_stay(tmp_path):
     assert changes(tmp_path, source) == []
 
 
-def test_a_mutant_of_a_default_or_a_decorator_is_at_module_level(tmp_path):
-    (tmp_path / "module.py").write_text("@route(200)\ndef f(a=7):\n    g = 9\n")
-    levels = {(mutant.line, mutant.is_module_level) for mutant in find_mutants(tmp_path, "module.py")}
-    assert levels == {(1, True), (2, True), (3, False)}
+def test_the_lines_of_a_mutant_are_those_of_its_statement_without_its_body(tmp_path):
+    (tmp_path / "module.py").write_text("@route(200)\ndef f(\n    a=7,\n):\n    g = (\n        8 < b\n    )\n")
+    lines = {(mutant.line, mutant.lines) for mutant in find_mutants(tmp_path, "module.py")}
+    assert lines == {(1, range(1, 5)), (3, range(1, 5)), (6, range(5, 8))}
