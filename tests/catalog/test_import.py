@@ -152,6 +152,7 @@ def test_a_full_sync_removes_missing_titles_which_keep_their_ids(catalog):
     removed_id = catalog.get("/v1/catalog/search", q="film 19").json["items"][0]["id"]
     result = send(catalog, ndjson(*everything[:19]), remove_missing="true")
     assert (result["status"], result["removed"]) == ("done", 1)
+    assert send(catalog, ndjson(*everything[:19]), remove_missing="true")["removed"] == 0, "it is removed already"
     assert catalog.get(f"/v1/catalog/titles/{removed_id}").status_code == 404
     assert "Film 19" not in catalog.search("film 19")
     send(catalog, ndjson(*everything))

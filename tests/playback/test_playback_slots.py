@@ -62,6 +62,12 @@ def test_a_stream_can_replace_another(home):
     assert ended(first) == (NOON, "replaced")
 
 
+def test_replacing_a_stream_ends_it_even_if_a_slot_is_free(home):
+    first, _ = home(0)
+    assert home(0, "ttl_2", replace=first)[1] == 1
+    assert ended(first) == (NOON, "replaced")
+
+
 def test_replacing_a_stream_of_another_account_frees_nothing(home):
     home(0), home(1)
     with pytest.raises(StreamLimit):

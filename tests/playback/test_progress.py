@@ -115,6 +115,13 @@ def test_an_item_stays_finished_until_the_viewer_restarts_it(ann, clock):
     assert ann.row("continue-watching") == ["film"]
 
 
+def test_a_late_report_of_an_earlier_restart_leaves_the_item_finished(ann, clock):
+    clock.advance(hours=1)
+    ann.report("film", 5900)
+    clock.advance(hours=1)
+    assert ann.report("film", 300, at=NOON, restart=True).json["finished"]
+
+
 def test_playing_a_finished_film_restarts_it(ann, clock):
     ann.report("film", 5900)
     clock.advance(hours=1)
@@ -279,6 +286,9 @@ def test_an_unreleased_episode_is_not_next(ann, world):
     world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": later}]})
     ann.watch("show/1/1")
     assert ann.row("next-up") == []
+    for days, row in ((16, []), (1, ["show/1/2"])):
+        world.clock.advance(days=days)
+        assert ann.row("next-up") == row
 
 
 def test_history_lists_each_item_once_the_latest_first(ann, clock):

@@ -160,6 +160,27 @@ def test_a_wait_lasts_to_its_last_second(app, clock):
         assert not is_rejected(backoff)
 
 
+def test_a_refunded_attempt_leaves_no_count(app):
+    limit = RateLimit("test.refund", 1, 60)
+    with app.app_context():
+        rate_limits.hit(limit, "somebody")
+        assert rate_limits.resets_in([(limit, "somebody")]) == {(limit, "somebody"): 60}
+        with rate_limits.counter_transaction() as counters:
+            counters.refund(limit, "somebody")
+        assert rate_limits.resets_in([(limit, "somebody")]) == {}
+
+
+def test_an_attempt_that_another_one_forestalled_reports_the_wait(app, clock):
+    """Both tested the limit before either was counted."""
+    limit = RateLimit("test.race", 1, 60)
+    with app.app_context():
+        rate_limits.hit(limit, "somebody")
+        clock.advance(seconds=20)
+        with pytest.raises(TooManyAttempts) as rejected, rate_limits.counter_transaction() as counters:
+            counters.hit(limit, "somebody")
+        assert rejected.value.headers["Retry-After"] == "40"
+
+
 def test_housekeeping_lifts_no_limit(app, clock):
     lockout = Backoff("test.lockout", free_attempts=1, waits_s=(900,), max_attempts=2)
     window = RateLimit("test.day", 1, 86_400)

@@ -1,12 +1,14 @@
 """The billing audit detects differences: each test changes one value directly in the database."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import sqlalchemy as sa
 
 from streamsvc.cli.billing import billing
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment, Subscription
-from streamsvc.operations.billing.books.audit import handle_daily_audit
+from streamsvc.operations.billing.books.audit import STALLED_AFTER, handle_daily_audit, list_stalled_subscriptions
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.plans import query_plan
@@ -142,6 +144,13 @@ def test_listing_subscriptions_on_billing_hold_uses_the_index(app):
 def test_clean_books_have_no_differences(app, ann):
     result = run_audit_command(app)
     assert (result.exit_code, result.output) == (0, "0 differences\n")
+
+
+def test_the_audit_restarts_no_subscription_that_the_worker_is_only_a_little_late_with(app, world, ann):
+    due_at = datetime(2026, 3, 15, tzinfo=UTC)
+    with app.app_context():
+        assert list_stalled_subscriptions(due_at + STALLED_AFTER) == []
+        assert len(list_stalled_subscriptions(due_at + STALLED_AFTER + timedelta(seconds=1))) == 1
 
 
 def test_the_audit_restarts_a_subscription_whose_job_was_given_up(app, world, ann):

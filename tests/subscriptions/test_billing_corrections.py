@@ -135,6 +135,7 @@ def test_an_open_invoice_can_be_voided_and_a_paid_one_cannot(world, ann):
     world.go_to("2026-05-01T06:00:00")
     assert ann.subscription()["status"] == "past_due"
     assert correct(world, ann.invoices()[1], "void").json["status"] == "void"
+    assert correct(world, ann.invoices()[1], "void").json["code"] == "wrong_state"
     assert ann.subscription()["status"] == "active"
     world.go_to("2026-05-05")
     assert world.charges() == [24995]
@@ -180,7 +181,7 @@ def test_a_written_off_invoice_is_not_collected_and_yields_no_credit(world, ann)
         None,
         None,
     )
-    assert correct(world, invoice, "write-off").json["code"] == "wrong_state"
+    assert [correct(world, invoice, what).json["code"] for what in ("write-off", "void")] == ["wrong_state"] * 2
     [event] = [
         event
         for event in world.operator.get("/v1/admin/audit").json["items"]
@@ -259,15 +260,20 @@ def test_an_operator_can_backdate_a_cancellation(world):
 def test_a_price_migration_waits_for_a_renewal_on_or_after_its_day(world):
     """KB-035."""
     world.go_to("2026-03-05")
-    old, new = world.plan("p", 1000, 1500)
-    ann = world.person()
+    old, new, other = world.plan("p", 1000, 1500, 700)
+    ann, bob = world.person(), world.person()
     ann.subscribe(old)
+    bob.subscribe(other)
     body = {"from_price_id": old, "to_price_id": new, "effective": "2026-05-15"}
     assert world.operator.post("/v1/admin/price-migrations", body).json["subscriptions"] == 1
     world.operator.post("/v1/admin/price-migrations", body)
     assert ann.subscription()["pending_change"] == {"price_id": new, "effective": "2026-05-15"}
+    assert bob.subscription()["pending_change"] is None
     world.go_to("2026-06-06")
-    assert world.charges() == [1000, 1000, 1000, 1500]
+    assert [[invoice["total_minor"] for invoice in person.invoices()] for person in (ann, bob)] == [
+        [1000, 1000, 1000, 1500],
+        [700] * 4,
+    ]
 
 
 def test_a_price_migration_skips_subscriptions_that_left_the_old_price(world):

@@ -75,6 +75,15 @@ def test_a_start_cannot_be_canceled_while_its_payment_is_in_flight(world, price)
     assert (ann.subscription()["status"], world.charges()) == ("active", [3100])
 
 
+def test_an_unknown_outcome_is_looked_up_after_thirty_seconds(world, price):
+    ann = world.person()
+    world.next_charge("error")
+    ann.subscribe(price)
+    for moment, charges in (("2026-01-15T12:00:29", []), ("2026-01-15T12:00:30", [3100])):
+        world.go_to(moment)
+        assert world.charges() == charges
+
+
 def test_a_full_refund_restores_the_credit_that_paid_part_of_the_invoice(world, price):
     ann = world.person()
     world.operator.post(f"/v1/admin/accounts/{ann.id}/credits", {"amount_minor": 1000, "currency": "USD"})
