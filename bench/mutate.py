@@ -145,7 +145,7 @@ def parse_arguments():
     parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
     parser.add_argument("--databases", choices=("sqlite", "both"), default=os.environ.get("DATABASES", "sqlite"))
     parser.add_argument("--recordings", type=Path, help="folder that keeps the recorded test runs for the next run")
-    parser.add_argument("--lock", type=Path, help="file to lock during each test run, on a machine shared with others")
+    parser.add_argument("--lock", type=Path, help="file to lock while tests run, on a machine shared with others")
     return parser.parse_args()
 
 
@@ -161,23 +161,26 @@ class TestRuns:
 
     def run(self, tree: Path, *arguments: str, timeout_s=None, **environment: str) -> tuple[int | None, str]:
         """Run Python in the tree; return its status, or None if it ran longer than the limit, and its output."""
-        with exclusive_lock(self.lock) if self.lock else nullcontext():
-            process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=tree,
-                env=self.environment | {"PYTHONPATH": str(tree)} | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-            try:
-                output, _ = process.communicate(timeout=timeout_s)
-                return process.returncode, output
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                return None, process.communicate()[0]
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=tree,
+            env=self.environment | {"PYTHONPATH": str(tree)} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+            return process.returncode, output
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, process.communicate()[0]
+
+    def turn(self):
+        """Hold the lock during the block, if there is one."""
+        return exclusive_lock(self.lock) if self.lock else nullcontext()
 
     def copy_tree(self, name: str) -> Path:
         return Path(shutil.copytree(ROOT, self.folder / name, ignore=NOT_COPIED))
@@ -194,7 +197,8 @@ class TestRuns:
         coverage = ("-m", "coverage", "run", f"--data-file={data_file}", "--source=streamsvc")
         pytest = ("-m", "pytest", "-p", "recording_plugin", "-p", "no:cacheprovider", tests)
         paths = {"PYTHONPATH": f"{tree}:{self.folder}", "TEST_DURATIONS": str(durations)}
-        status, output = self.run(tree, *coverage, *pytest, **paths)
+        with self.turn():
+            status, output = self.run(tree, *coverage, *pytest, **paths)
         if status:
             data_file.unlink(missing_ok=True)
             sys.exit(f"The tests fail without any mutant:\n{output}")
@@ -303,6 +307,11 @@ def write_module(module: Path, source: bytes) -> None:
     os.utime(module, (at_s, at_s))
 
 
+def batched(mutants: list[Mutant], size: int) -> list[list[Mutant]]:
+    """Split into lists of this size."""
+    return [mutants[start : start + size] for start in range(0, len(mutants), size)]
+
+
 def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
     """Test the mutants, several at once; return the results in the order of the mutants."""
     equivalent, trees = load_equivalent_mutants(), SimpleQueue()
@@ -314,12 +323,17 @@ def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
             results[mutant] = Result(mutant, EQUIVALENT)
         else:
             tested.append(mutant)
+    turns = batched(tested, jobs) if runs.lock else [tested]
     with ThreadPoolExecutor(jobs) as pool, progress_bar(len(tested), "Testing mutants") as bar:
-        for future in as_completed([pool.submit(run_mutant, mutant, recording, runs, trees) for mutant in tested]):
-            results[future.result().mutant] = future.result()
-            bar.update(1)
-            if bar.hidden:
-                print(format_result(future.result()), flush=True)
+        for turn in turns:
+            with runs.turn():
+                for future in as_completed(
+                    [pool.submit(run_mutant, mutant, recording, runs, trees) for mutant in turn]
+                ):
+                    results[future.result().mutant] = future.result()
+                    bar.update(1)
+                    if bar.hidden:
+                        print(format_result(future.result()), flush=True)
     return [results[mutant] for mutant in mutants]
 
 
