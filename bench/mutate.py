@@ -14,119 +14,25 @@ noticed. Fails if less than 95 % are noticed. The same seed chooses the same mut
 
 import argparse
 import itertools
-import json
 import os
 import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
 from bench.mutants import Mutant, find_mutants
+from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns
 from streamsvc.cli.progress import progress_bar
-from tests.worlds.databases import exclusive_lock
 
-ROOT = Path(__file__).parent.parent
 EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
 REQUIRED_PERCENT = 95
-TESTS_BUDGET_S = 120
-"""Of the tests that execute a mutated line, as many run as normally take this long."""
-IMPORT = ""
-"""What coverage names as the test of lines that run before all tests."""
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 NOT_EXECUTED, EQUIVALENT = "not executed", "equivalent"
-RECORDING_PLUGIN = """
-import coverage
-import pytest
-
-durations_s = {}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    coverage.Coverage.current().switch_context(item.nodeid)
-    return (yield)
-
-
-def pytest_runtest_logreport(report):
-    durations_s[report.nodeid] = durations_s.get(report.nodeid, 0) + report.duration
-
-
-def pytest_unconfigure(config):
-    import json, os, pathlib
-    pathlib.Path(os.environ["TEST_DURATIONS"]).write_text(json.dumps(durations_s))
-"""
-
-
-@dataclass(frozen=True)
-class Area:
-    """The code of an area, as glob patterns, and the folders and files of its tests."""
-
-    code: tuple[str, ...]
-    tests: tuple[str, ...]
-
-
-AREAS = {
-    "rules": Area(
-        ("streamsvc/rules/**/*.py",),
-        ("tests/rules", "tests/subscriptions", "tests/playback", "tests/catalog", "tests/sessions", "tests/operators"),
-    ),
-    "billing": Area(
-        (
-            "streamsvc/operations/billing/**/*.py",
-            "streamsvc/models/subscriptions/*.py",
-            "streamsvc/blueprints/subscriptions/*.py",
-            "streamsvc/blueprints/admin/billing_*.py",
-        ),
-        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py"),
-    ),
-    "playback": Area(
-        (
-            "streamsvc/operations/playback/*.py",
-            "streamsvc/models/playback.py",
-            "streamsvc/models/progress.py",
-            "streamsvc/blueprints/playback/*.py",
-            "streamsvc/blueprints/admin/playback.py",
-            "streamsvc/security/playback_tokens.py",
-        ),
-        (
-            "tests/playback",
-            "tests/rules",
-            "tests/catalog/test_catalog_browse.py",
-            "tests/catalog/test_catalog_access.py",
-        ),
-    ),
-    "security": Area(
-        (
-            "streamsvc/security/*.py",
-            "streamsvc/operations/credentials/*.py",
-            "streamsvc/operations/sign_in/*.py",
-            "streamsvc/operations/operators/*.py",
-            "streamsvc/operations/accounts/*.py",
-            "streamsvc/blueprints/sessions/*.py",
-            "streamsvc/http/idempotency.py",
-        ),
-        ("tests/sessions", "tests/operators", "tests/service/test_idempotency.py"),
-    ),
-    "catalog": Area(
-        (
-            "streamsvc/operations/catalog/**/*.py",
-            "streamsvc/models/catalog/*.py",
-            "streamsvc/blueprints/catalog/*.py",
-            "streamsvc/blueprints/admin/catalog_*.py",
-        ),
-        ("tests/catalog", "tests/rules", "tests/playback/test_progress.py"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -143,111 +49,10 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at", action="append", metavar="FILE:LINE", help="all mutants of a line instead")
     parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
-    parser.add_argument("--databases", choices=("sqlite", "both"), default=os.environ.get("DATABASES", "sqlite"))
+    parser.add_argument("--databases", choices=DATABASES, default=os.environ.get("DATABASES", "sqlite"))
     parser.add_argument("--recordings", type=Path, help="folder that keeps the recorded test runs for the next run")
     parser.add_argument("--lock", type=Path, help="file to lock while tests run, on a machine shared with others")
     return parser.parse_args()
-
-
-class TestRuns:
-    """Runs tests in copies of the source tree."""
-
-    __test__ = False  # pytest collects no class of this name
-
-    def __init__(self, folder: Path, options):
-        self.folder, self.lock = folder, options.lock
-        databases = "sqlite,postgresql" if options.databases == "both" else "sqlite"
-        self.environment = os.environ | {"STREAMSVC_TEST_DATABASES": databases}
-
-    def run(self, tree: Path, *arguments: str, timeout_s=None, **environment: str) -> tuple[int | None, str]:
-        """Run Python in the tree; return its status, or None if it ran longer than the limit, and its output."""
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=tree,
-            env=self.environment | {"PYTHONPATH": str(tree)} | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=timeout_s)
-            return process.returncode, output
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return None, process.communicate()[0]
-
-    def turn(self):
-        """Hold the lock during the block, if there is one."""
-        return exclusive_lock(self.lock) if self.lock else nullcontext()
-
-    def copy_tree(self, name: str) -> Path:
-        return Path(shutil.copytree(ROOT, self.folder / name, ignore=NOT_COPIED))
-
-    def record(self, tests: str, recordings: Path) -> None:
-        """Run tests under coverage, unless that was done before. Exits if one fails."""
-        data_file, durations = recording_files(tests, recordings)
-        if data_file.exists() and durations.exists():
-            return
-        (self.folder / "recording_plugin.py").write_text(RECORDING_PLUGIN)
-        tree = self.folder / "recorded"
-        if not tree.exists():
-            self.copy_tree("recorded")
-        coverage = ("-m", "coverage", "run", f"--data-file={data_file}", "--source=streamsvc")
-        pytest = ("-m", "pytest", "-p", "recording_plugin", "-p", "no:cacheprovider", tests)
-        paths = {"PYTHONPATH": f"{tree}:{self.folder}", "TEST_DURATIONS": str(durations)}
-        with self.turn():
-            status, output = self.run(tree, *coverage, *pytest, **paths)
-        if status:
-            data_file.unlink(missing_ok=True)
-            sys.exit(f"The tests fail without any mutant:\n{output}")
-
-
-def recording_files(tests: str, recordings: Path) -> tuple[Path, Path]:
-    """The coverage data of a folder of tests, and their durations in seconds."""
-    name = tests.replace("/", ".")
-    return recordings / f"{name}.coverage", recordings / f"{name}.json"
-
-
-class Recording:
-    """Which tests of an area execute which line, and how long each takes."""
-
-    def __init__(self, area: Area, recordings: Path):
-        from coverage import CoverageData  # of the test requirements
-
-        self.durations_s = {}
-        self._contexts = defaultdict(lambda: defaultdict(set))
-        """{path: {line: the tests that execute it}}"""
-        for tests in area.tests:
-            data_file, durations = recording_files(tests, recordings)
-            self.durations_s |= json.loads(durations.read_text())
-            data = CoverageData(str(data_file))
-            data.read()
-            for measured in data.measured_files():
-                path = measured[measured.rindex("/streamsvc/") + 1 :]
-                for line, contexts in data.contexts_by_lineno(measured).items():
-                    self._contexts[path][line] |= set(contexts)
-
-    def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that could notice the mutant, up to the budget; none if none executes its line.
-
-        First those that execute its line, then those that execute others of its module, since the result of its line
-        may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
-        execute most of the module come first.
-        """
-        module = self._contexts[mutant.path]
-        executing = set().union(*(module[line] for line in mutant.lines if line in module))
-        if not executing:
-            return []
-        executed_lines = Counter(itertools.chain.from_iterable(module.values()))
-        tests = executed_lines.keys() | (self.durations_s.keys() if IMPORT in executing else set())
-        nearest = sorted(
-            tests - {IMPORT},
-            key=lambda test: (test not in executing, -executed_lines[test], self.durations_s[test], test),
-        )
-        total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
-        return [test for test, total in zip(nearest, total_s, strict=True) if total <= TESTS_BUDGET_S]
 
 
 def choose_mutants(area: Area, options) -> list[Mutant]:
@@ -266,9 +71,14 @@ def choose_mutants(area: Area, options) -> list[Mutant]:
 
 def load_equivalent_mutants() -> set[tuple[str, ...]]:
     """Return the (path, changed lines …) of each mutant that no test can tell from the original."""
-    blocks = EQUIVALENT_MUTANTS.read_text().split("\n\n")
-    lines = [[line.strip() for line in block.splitlines() if not line.startswith("#")] for block in blocks]
-    return {(block[0], *(line for line in block[1:] if line[0] in "+-")) for block in lines if block}
+    lines = [line.strip() for line in EQUIVALENT_MUTANTS.read_text().splitlines() if not line.startswith("#")]
+    blocks = [list(block) for is_block, block in itertools.groupby(lines, key=bool) if is_block]
+    return {(path, *(line for line in rest if line.startswith(("- ", "+ ")))) for path, *rest in blocks}
+
+
+def is_equivalent(mutant: Mutant, equivalent: set[tuple[str, ...]]) -> bool:
+    """Whether the mutant is in the list of those that no test can tell from the original."""
+    return (mutant.path, *mutant.changed_lines((ROOT / mutant.path).read_bytes())) in equivalent
 
 
 def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: SimpleQueue) -> Result:
@@ -293,7 +103,7 @@ def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: Simp
         return Result(mutant, SURVIVED, f"{len(tests)} tests passed")
     if "ERROR: not found: " in output:  # as opposed to a module of tests that cannot be imported
         raise RuntimeError(f"A recorded test does not exist; record again.\n{output}")
-    failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in output.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     return Result(mutant, KILLED, failed[0] if failed else output.strip().rpartition("\n")[2])
 
 
@@ -319,7 +129,7 @@ def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
         trees.put(runs.copy_tree(f"tree{n}"))
     results, tested = {}, []
     for mutant in mutants:
-        if (mutant.path, *mutant.changed_lines((ROOT / mutant.path).read_bytes())) in equivalent:
+        if is_equivalent(mutant, equivalent):
             results[mutant] = Result(mutant, EQUIVALENT)
         else:
             tested.append(mutant)
@@ -370,7 +180,7 @@ def main() -> int:
         folder = Path(name)
         recordings = options.recordings or folder
         recordings.mkdir(parents=True, exist_ok=True)
-        runs = TestRuns(folder, options)
+        runs = TestRuns(folder, options.databases, options.lock)
         print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
         for tests in area.tests:
             runs.record(tests, recordings.absolute())

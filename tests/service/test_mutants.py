@@ -3,6 +3,7 @@
 import pytest
 
 from bench.mutants import find_mutants
+from bench.mutate import ROOT, is_equivalent, load_equivalent_mutants
 
 
 def changes(tmp_path, source):
@@ -58,3 +59,9 @@ def test_the_lines_of_a_mutant_are_those_of_its_statement_without_its_body(tmp_p
     (tmp_path / "module.py").write_text("@route(200)\ndef f(\n    a=7,\n):\n    g = (\n        8 < b\n    )\n")
     lines = {(mutant.line, mutant.lines) for mutant in find_mutants(tmp_path, "module.py")}
     assert lines == {(1, range(1, 5)), (3, range(1, 5)), (6, range(5, 8))}
+
+
+def test_the_list_of_equivalent_mutants_is_up_to_date():
+    """Each is a mutant of the code as it is now."""
+    for entry in load_equivalent_mutants():
+        assert any(is_equivalent(mutant, {entry}) for mutant in find_mutants(ROOT, entry[0])), entry
