@@ -32,7 +32,7 @@ SWAPPED_NAMES = {"min": "max", "max": "min"}
 CONCATENATED = ast.List | ast.Tuple | ast.JoinedStr
 QUERY_METHODS = {"where", "filter", "filter_by", "having", "and_"}
 ANNOTATIONS = {"annotation", "returns"}
-UNTESTED_KEYWORDS = {"metadata", "description", "help"}
+UNTESTED_KEYWORDS = {"metadata", "description", "help", "frozen"}
 LOG_CALL = re.compile(r"(^|\.)(log|logger|warnings)\.\w+$|^(print|click\.echo)$")
 
 

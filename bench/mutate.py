@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
+
 from bench.mutants import Mutant, find_mutants
 from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns
 from streamsvc.cli.progress import progress_bar
@@ -91,18 +93,20 @@ def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: Simp
     source = module.read_bytes()
     try:
         write_module(module, mutant.mutated_source(source))
-        chosen.write_text("\n".join(tests))
+        chosen.write_text("\0".join(tests))
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
         limit_s = 60 + 3 * sum(recording.durations_s[test] for test in tests)
-        status, output = runs.run(tree, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"@{chosen}", timeout_s=limit_s)
+        command = ("-m", "pytest", "-x", "-p", "bench.choosing_plugin", "-p", "no:cacheprovider", *files)
+        status, output = runs.run(tree, *command, timeout_s=limit_s, CHOSEN_TESTS=str(chosen))
     finally:
         write_module(module, source)
         trees.put(tree)
     if status is None:
         return Result(mutant, TIMED_OUT, f"after {limit_s:.0f} s")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise RuntimeError("The recorded tests do not exist any more; record again.")
     if status == 0:
         return Result(mutant, SURVIVED, f"{len(tests)} tests passed")
-    if "ERROR: not found: " in output:  # as opposed to a module of tests that cannot be imported
-        raise RuntimeError(f"A recorded test does not exist; record again.\n{output}")
     failed = [line for line in output.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     return Result(mutant, KILLED, failed[0] if failed else output.strip().rpartition("\n")[2])
 

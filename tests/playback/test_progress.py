@@ -214,6 +214,16 @@ def test_a_few_seconds_do_not_count_as_started(ann):
     assert ann.row("history") == ["film"]
 
 
+@pytest.mark.parametrize(
+    ("position_s", "runtime_s"), [(29, 6000), (30, 6000), (9, 200), (10, 200), (29, 600), (30, 600)]
+)
+def test_an_item_is_continued_once_it_counts_as_started(ann, world, position_s, runtime_s):
+    """Exactly as the rule says: the row applies it in SQL."""
+    world.put_titles(FILM | {"runtime_s": runtime_s})
+    ann.report("film", position_s, runtime_s)
+    assert ann.row("continue-watching") == ["film"] * progress.is_started(position_s, runtime_s)
+
+
 def test_continue_watching_shows_the_latest_first_with_its_card(ann, clock):
     ann.report("film", 600)
     clock.advance(minutes=1)
@@ -256,6 +266,14 @@ def test_next_up_is_the_episode_after_the_one_watched_last(ann):
     assert ann.row("next-up") == ["show/2/1"]
     ann.watch("show/2/1", "show/2/2", "show/2/3")
     assert ann.row("next-up") == []
+
+
+def test_a_series_not_watched_for_a_year_has_no_next_episode(ann, clock):
+    ann.watch("show/1/1")
+    for days, row in ((364, ["show/1/2"]), (1, [])):
+        clock.advance(days=days)
+        ann.viewer = ann.viewer.on_another_device()
+        assert ann.row("next-up") == row
 
 
 def test_next_up_omits_episodes_watched_before(ann):
@@ -425,6 +443,22 @@ WRITES = {
     "clear the rating": lambda ann, film, at: ann.viewer.delete(ann.path("ratings", film)),
     "delete the profile": lambda ann, film, at: ann.viewer.delete(ann.path()),
 }
+
+
+ITEM_WRITES = ("hide", "delete from the history", "remove from the watchlist", "clear the rating")
+
+
+@pytest.mark.parametrize("write", ITEM_WRITES)
+def test_a_write_to_an_item_leaves_the_profiles_other_items_untouched(ann, world, clock, write):
+    cartoon = world.ids["cartoon"]
+    for item in ("film", "cartoon"):
+        ann.report(item, 600)
+        ann.viewer.put(ann.path("watchlist", world.ids[item]))
+        ann.viewer.put(ann.path("ratings", world.ids[item]), {"rating": "up"})
+    before = ann.viewer.get(ann.path(f"state?ids={cartoon}")).json
+    assert WRITES[write](ann, world.ids["film"], clock()).status_code == 204
+    assert ann.viewer.get(ann.path(f"state?ids={cartoon}")).json == before
+    assert "cartoon" in ann.row("continue-watching")
 
 
 @pytest.mark.parametrize("write", WRITES)

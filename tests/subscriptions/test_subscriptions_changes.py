@@ -174,6 +174,14 @@ def test_a_moved_anchor_keeps_what_is_paid_and_bridges_to_the_new_day(world, ann
     ]
 
 
+def test_a_weekly_price_has_no_anchor_day(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    weekly = world.plan("w", 900, interval="week")
+    response = act(ann, "plan-change", {"price_id": weekly, "when": "now", "anchor_day": 15})
+    assert (response.status_code, list(response.json["errors"])) == (422, ["anchor_day"])
+    assert act(ann, "plan-change", {"price_id": weekly, "when": "now"}).status_code == 200
+
+
 def test_canceling_keeps_access_for_the_paid_time(world, ann):
     ann.subscribe(world.plan("p", 1000))
     canceled = act(ann, "cancellation", {"reason": "too expensive"}).json
