@@ -5,8 +5,10 @@ BIN := .venv/bin
 SIZES ?= 10000,100000
 SUBSCRIBERS ?= 100000
 PARTS ?= 1
+COUNT ?= 30
+SEED ?= 1
 
-.PHONY: help install run test browser clients lint openapi bench torture simulate clean
+.PHONY: help install run test browser clients lint openapi bench torture simulate mutate clean
 
 help:
 	@echo "make run      install, migrate, seed the demo catalogue, serve on http://127.0.0.1:8000"
@@ -21,6 +23,8 @@ help:
 	@echo "make torture  kill processes at every statement, and workers during 20,000 renewals (slow)"
 	@echo "make simulate run 100,000 subscribers through 24 months and check every cent (slow; SUBSCRIBERS=100"
 	@echo "              for fewer, PARTS=2 for two services with half of them each, in parallel)"
+	@echo "make mutate   change the code of an area in small ways and see the tests notice (AREA=rules, billing, playback,"
+	@echo "              security or catalog; COUNT=100 changes, another SEED=2; DATABASES=both for PostgreSQL too)"
 	@echo "make clean    remove .venv and test artifacts (never instance/, which contains the data)"
 
 install: .venv/installed
@@ -59,6 +63,10 @@ torture: .venv/installed-test
 
 simulate: .venv/installed-test
 	$(BIN)/python -m bench.simulate $(SUBSCRIBERS) --parts $(PARTS)
+
+mutate: .venv/installed-test
+	@test -n "$(AREA)" || { echo "make mutate AREA=rules|billing|playback|security|catalog"; exit 1; }
+	nice $(BIN)/python -m bench.mutate $(AREA) --count $(COUNT) --seed $(SEED)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -164,6 +164,10 @@ def test_home_has_the_default_rows_until_an_operator_replaces_them(catalog):
         {"kind": "new", "title": "Fresh", "localizations": {"de": "Neu"}},
     ]
     assert catalog.client.put("/v1/admin/home", json={"items": put}).status_code == 200
+    assert catalog.get("/v1/admin/home").json["items"] == [
+        {"kind": "collection", "collection": "best", "title": None, "localizations": {}},
+        {"kind": "new", "collection": None, "title": "Fresh", "localizations": {"de": "Neu"}},
+    ]
     assert [row[:2] for row in rows(ann)] == [("collection", "Best"), ("new", "Fresh")]
     assert [row[1] for row in rows(catalog.viewer(language="de"))] == ["Best", "Neu"]
     for wrong in ({"kind": "collection"}, {"kind": "collection", "collection": "none"}, {"kind": "odd"}):

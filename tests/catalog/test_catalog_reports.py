@@ -57,6 +57,9 @@ def test_coverage_lists_the_issues_of_each_title(app, catalog):
         "near_duplicate": ["Twin", "TWIN!"],
     }
     assert catalog.get("/v1/admin/coverage").json["total"] == 12
+    assert catalog.client.delete("/v1/admin/titles/test:Unrated").status_code == 204
+    assert catalog.get("/v1/admin/coverage").json["total"] == 11
+    assert "no_rating" not in issues_by_title(catalog)
 
 
 def test_the_titles_with_an_issue_are_paged(catalog):

@@ -152,6 +152,7 @@ def test_a_full_sync_removes_missing_titles_which_keep_their_ids(catalog):
     removed_id = catalog.get("/v1/catalog/search", q="film 19").json["items"][0]["id"]
     result = send(catalog, ndjson(*everything[:19]), remove_missing="true")
     assert (result["status"], result["removed"]) == ("done", 1)
+    assert send(catalog, ndjson(*everything[:19]), remove_missing="true")["removed"] == 0, "it is removed already"
     assert catalog.get(f"/v1/catalog/titles/{removed_id}").status_code == 404
     assert "Film 19" not in catalog.search("film 19")
     send(catalog, ndjson(*everything))
@@ -167,6 +168,40 @@ def test_a_full_sync_that_would_remove_too_much_removes_nothing(catalog):
     assert (result["status"], result["removed"]) == ("failed", 0)
     assert len(catalog.titles()) == 20
     assert send(catalog, ndjson(line(1)), remove_missing="true", most_removals_percent=100)["removed"] == 19
+
+
+def test_a_dry_run_of_a_full_sync_removes_nothing(catalog):
+    send(catalog, ndjson(*(line(number) for number in range(20))))
+    terms = {"remove_missing": "true", "most_removals_percent": 100}
+    result = send(catalog, ndjson(line(1)), dry_run="true", **terms)
+    assert (result["status"], result["removed"], result["unchanged"]) == ("done", 0, 1)
+    assert len(catalog.titles()) == 20
+    assert send(catalog, ndjson(line(1)), **terms)["removed"] == 19
+
+
+def test_a_full_sync_keeps_titles_that_were_edited_after_its_file_was_sent(catalog):
+    clock = catalog.app.extensions["clock"]
+    send(catalog, ndjson(*(line(number) for number in range(4))))
+    clock.advance(minutes=1)
+    body, terms = ndjson(line(0)), "remove_missing=true&most_removals_percent=100"
+    sent = catalog.client.post(f"/v1/admin/imports?{terms}", data=body, content_type="application/x-ndjson").json
+    clock.advance(minutes=1)
+    catalog.put("New", external_id="x:9")
+    catalog.put("Edited", external_id="x:1")
+    with catalog.app.app_context():
+        jobs.run_due_jobs(clock())
+    assert catalog.get(f"/v1/admin/imports/{sent['id']}").json["removed"] == 2
+    assert catalog.titles(sort="title") == ["Edited", "Film 0", "New"]
+
+
+@pytest.mark.parametrize(("dry_run", "left"), [(True, 3), (False, 1)])
+def test_a_full_sync_by_command_removes_missing_titles_unless_it_is_a_dry_run(catalog, tmp_path, dry_run, left):
+    send(catalog, ndjson(*(line(number) for number in range(3))))
+    catalog.app.extensions["clock"].advance(minutes=1)
+    (tmp_path / "file.ndjson").write_bytes(ndjson(line(0)))
+    with catalog.app.app_context():
+        report = importing.import_file(tmp_path / "file.ndjson", dry_run=dry_run, most_removals_percent=100)
+    assert (report.removed, len(catalog.titles())) == (3 - left, left)
 
 
 def test_a_csv_file_leaves_unnamed_fields_unchanged(catalog):

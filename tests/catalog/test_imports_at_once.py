@@ -7,9 +7,10 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.models import Job, Person, SearchDoc, Title, TitleCard, TitleRecord
-from streamsvc.operations.catalog.imports import importing, imports
-from streamsvc.storage.database import db
+from streamsvc.models import Import, Job, Person, SearchDoc, Title, TitleCard, TitleRecord
+from streamsvc.operations.catalog.imports import importing, imports, stored_files
+from streamsvc.operations.catalog.titles import writing
+from streamsvc.storage.database import db, fetch_one
 from streamsvc.worker import jobs
 from tests.catalog.test_import import counts, line, ndjson
 from tests.worlds.catalog_world import Catalog
@@ -118,3 +119,32 @@ def test_of_two_workers_on_one_import_one_continues_and_no_line_counts_twice(cat
         list(pool.map(worker, range(2)))
     result = catalog.get(f"/v1/admin/imports/{import_id}").json
     assert (counts(result), result["lines_done"], result["status"]) == ([MANY, 0, 0, 0], MANY, "done")
+
+
+def test_a_worker_that_lost_its_import_to_another_changes_nothing(catalog):
+    """A slow worker read the import before another one imported the first batch, or all of it."""
+    file = ndjson(*(film(number) for number in range(20)))
+    import_id = catalog.client.post("/v1/admin/imports", data=file).json["id"]
+    now = catalog.app.extensions["clock"]()
+
+    def stored():
+        return fetch_one(sa.select(*Import.__table__.c).where(Import.id == import_id))
+
+    def batches(row):
+        file, *others = stored_files.open_import_files(import_id, archives=False)
+        return importing.iter_batches(importing.read_entries(row.format, file, row.lines_done, others))
+
+    with catalog.app.app_context():
+        stale = stored()
+        imports._import_batch(stale, next(batches(stale)), writing.WriteCache(), 0)
+        with pytest.raises(imports.ImportTakenOver):
+            imports._import_file(stale, now)
+        db.session.rollback()
+        assert (stored().lines_done, stored().added, stored().unchanged) == (10, 10, 0)
+        imports.handle_catalog_import({"id": import_id}, now)
+        db.session.commit()
+        with pytest.raises(imports.ImportTakenOver):
+            imports._complete_import(stale, now)
+        db.session.rollback()
+    result = catalog.get(f"/v1/admin/imports/{import_id}").json
+    assert (counts(result), result["lines_done"], result["status"]) == ([20, 0, 0, 0], 20, "done")

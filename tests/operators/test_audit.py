@@ -99,6 +99,7 @@ def test_an_unchanged_chain_is_intact(app, ann):
         sa.update(AuditEvent).where(AuditEvent.seq == 2).values(account_id="acc_else"),
         sa.update(AuditEvent).where(AuditEvent.seq == 2).values(details={"address": "192.0.2.1"}),
         sa.update(AuditEvent).where(AuditEvent.seq == 2).values(hash="0" * 64),
+        sa.update(AuditEvent).where(AuditEvent.seq == 2).values(previous="0" * 64),
         sa.delete(AuditEvent).where(AuditEvent.seq == 2),
     ],
 )
@@ -108,6 +109,21 @@ def test_a_changed_or_missing_row_is_detected(app, ann, forgery):
         db.session.execute(forgery)
         db.session.commit()
     assert first_break(app) == 2
+
+
+@pytest.mark.parametrize("relinked", [False, True])
+def test_a_row_forged_with_a_valid_hash_breaks_the_next_row(app, ann, relinked):
+    """The hash of the next row covers the hash of the original, even if its `previous` is forged to match."""
+    ann.sign_in()
+    with app.app_context():
+        forged = db.session.get(AuditEvent, 2)
+        forged.action = "authn_login_fail"
+        columns = (forged.previous, forged.seq, forged.at, forged.action, forged.account_id, forged.actor)
+        forged.hash = audit.hash_event(*columns, forged.details_digest)
+        if relinked:
+            db.session.get(AuditEvent, 3).previous = forged.hash
+        db.session.commit()
+    assert first_break(app) == 3
 
 
 def test_erased_details_leave_the_chain_intact(app, ann):

@@ -93,6 +93,7 @@ def test_impersonation_ends_with_its_api_key(app, ann):
     assert impersonated.get("/v1/sessions/current").json["impersonation"]["operator"] == key["id"]
     assert admin.delete(f"/v1/admin/api-keys/{key['id']}").status_code == 204
     assert impersonated.get("/v1/sessions/current").status_code == 401
+    assert ann.get("/v1/sessions/current").status_code == 200, "her own session continues"
 
 
 def test_impersonation_is_audited_with_its_reason(app, ann, sam):

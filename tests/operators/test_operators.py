@@ -12,6 +12,7 @@ from streamsvc.cli import operators
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.roles import ROLES, SCOPES
+from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, OPERATOR_TOKEN_PREFIX, SESSION_TOKEN_PREFIX
 from streamsvc.storage.database import db
 from tests.conftest import close_app
 from tests.worlds.operator_steps import Staff, invited, new_operator
@@ -33,6 +34,13 @@ def ada(app):
 def admin(app):
     """An API key with the scope `admin`."""
     return operator(app)
+
+
+@pytest.mark.parametrize("prefix", [API_KEY_PREFIX, OPERATOR_TOKEN_PREFIX, SESSION_TOKEN_PREFIX])
+def test_an_unknown_token_is_nobodys(client, ada, admin, prefix):
+    new_person(client)
+    stranger = Person(client, "stranger", token=prefix + "x" * 43)
+    assert code_of(stranger.get("/v1/admin/audit")) == code_of(stranger.get("/v1/account")) == (401, "not_signed_in")
 
 
 # --- sign-in ---------------------------------------------------------------------------------------------------------

@@ -150,6 +150,13 @@ def test_usage_counts_starts_minutes_and_viewers(world, ann, clock):
     assert world.operator.get("/v1/admin/reports/usage").json == usage, "without days, the last thirty"
 
 
+def test_usage_without_days_is_that_of_the_last_thirty(world, ann, clock):
+    ann.play("film")
+    for days, starts in ((29, 1), (1, 0)):
+        clock.advance(days=days)
+        assert world.operator.get("/v1/admin/reports/usage").json["total"]["starts"] == starts
+
+
 def test_usage_needs_its_days_in_order(world):
     response = world.operator.get("/v1/admin/reports/usage?from=2026-01-16&to=2026-01-16")
     assert (response.status_code, list(response.json["errors"])) == (422, ["to"])

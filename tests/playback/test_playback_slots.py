@@ -6,11 +6,12 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.models import Session, Stream
+from streamsvc.models import Device, Session, Stream
 from streamsvc.operations.playback import streams
 from streamsvc.operations.playback.streams import StreamLimits
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
+from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import db
 from tests.conftest import NOON
 from tests.worlds.playback_steps import TWO, new_account, new_session, stream_request
@@ -62,6 +63,12 @@ def test_a_stream_can_replace_another(home):
     assert ended(first) == (NOON, "replaced")
 
 
+def test_replacing_a_stream_ends_it_even_if_a_slot_is_free(home):
+    first, _ = home(0)
+    assert home(0, "ttl_2", replace=first)[1] == 1
+    assert ended(first) == (NOON, "replaced")
+
+
 def test_replacing_a_stream_of_another_account_frees_nothing(home):
     home(0), home(1)
     with pytest.raises(StreamLimit):
@@ -109,6 +116,16 @@ def test_a_new_device_beyond_the_limit_is_refused_with_the_known_devices(home):
         home(1, limits=one)
     assert [device["id"] for device in refused.value.members["devices"]] == [home.devices[0][1]]
     assert home(0, "ttl_2", limits=one)[1] == 2
+
+
+def test_a_device_removed_during_its_claim_evicts_no_other(home):
+    one = StreamLimits(streams=2, devices=1, evicts_devices=True)
+    home(0, limits=one)
+    db.session.execute(sa.update(Device).where(Device.id == home.devices[1][1]).values(removed_at=NOON))
+    db.session.commit()
+    with pytest.raises(NotFound):
+        home(1, limits=one)
+    assert [device.device_id for device in streams.list_stream_devices(home.account_id, NOON)] == [home.devices[0][1]]
 
 
 def test_a_refused_device_does_not_count(home):

@@ -1,5 +1,6 @@
 """Viewing progress, and the rows computed from it."""
 
+import copy
 from datetime import timedelta
 
 import pytest
@@ -41,6 +42,12 @@ class Watcher:
     def __init__(self, world):
         self.world, self.viewer = world, world.household(plan=world.put_plan())
         self.profile_id = self.viewer.profile_id
+
+    def sibling(self):
+        """Return another profile of the same household."""
+        sibling = copy.copy(self)
+        sibling.profile_id = self.viewer.post("/v1/profiles", {"name": "Sibling"}).json["id"]
+        return sibling
 
     def path(self, *parts):
         return "/".join([f"/v1/profiles/{self.profile_id}", *parts])
@@ -106,6 +113,13 @@ def test_an_item_stays_finished_until_the_viewer_restarts_it(ann, clock):
     again = ann.report("film", 300, restart=True).json
     assert (again["watched"], again["finished"], again["resume_s"]) == (True, False, 300)
     assert ann.row("continue-watching") == ["film"]
+
+
+def test_a_late_report_of_an_earlier_restart_leaves_the_item_finished(ann, clock):
+    clock.advance(hours=1)
+    ann.report("film", 5900)
+    clock.advance(hours=1)
+    assert ann.report("film", 300, at=NOON, restart=True).json["finished"]
 
 
 def test_playing_a_finished_film_restarts_it(ann, clock):
@@ -200,6 +214,16 @@ def test_a_few_seconds_do_not_count_as_started(ann):
     assert ann.row("history") == ["film"]
 
 
+@pytest.mark.parametrize(
+    ("position_s", "runtime_s"), [(29, 6000), (30, 6000), (9, 200), (10, 200), (29, 600), (30, 600)]
+)
+def test_an_item_is_continued_once_it_counts_as_started(ann, world, position_s, runtime_s):
+    """Exactly as the rule says: the row applies it in SQL."""
+    world.put_titles(FILM | {"runtime_s": runtime_s})
+    ann.report("film", position_s, runtime_s)
+    assert ann.row("continue-watching") == ["film"] * progress.is_started(position_s, runtime_s)
+
+
 def test_continue_watching_shows_the_latest_first_with_its_card(ann, clock):
     ann.report("film", 600)
     clock.advance(minutes=1)
@@ -244,6 +268,14 @@ def test_next_up_is_the_episode_after_the_one_watched_last(ann):
     assert ann.row("next-up") == []
 
 
+def test_a_series_not_watched_for_a_year_has_no_next_episode(ann, clock):
+    ann.watch("show/1/1")
+    for days, row in ((364, ["show/1/2"]), (1, [])):
+        clock.advance(days=days)
+        ann.viewer = ann.viewer.on_another_device()
+        assert ann.row("next-up") == row
+
+
 def test_next_up_omits_episodes_watched_before(ann):
     ann.watch("show/1/2", "show/1/1")
     assert ann.row("next-up") == ["show/1/3"]
@@ -272,6 +304,9 @@ def test_an_unreleased_episode_is_not_next(ann, world):
     world.put_titles(SHOW | {"seasons": [{"number": 1, "episodes": later}]})
     ann.watch("show/1/1")
     assert ann.row("next-up") == []
+    for days, row in ((16, []), (1, ["show/1/2"])):
+        world.clock.advance(days=days)
+        assert ann.row("next-up") == row
 
 
 def test_history_lists_each_item_once_the_latest_first(ann, clock):
@@ -390,3 +425,57 @@ def test_deleting_a_profile_deletes_its_progress(ann, app):
     assert ann.viewer.delete(f"/v1/profiles/{other}").status_code == 204
     with app.app_context():
         assert db.session.query(Progress).filter_by(profile_id=other).count() == 0
+
+
+WRITES = {
+    "report progress": lambda ann, film, at: ann.report("film", 1200, at=at),
+    "report a batch": lambda ann, film, at: ann.viewer.post(
+        ann.path("progress"),
+        {"items": [{"item_id": film, "position_s": 1200, "duration_s": 6000, "at": at.isoformat()}]},
+    ),
+    "watch": lambda ann, film, at: ann.viewer.send_heartbeat(ann.viewer.play("film").json["stream_id"], 1200),
+    "hide": lambda ann, film, at: ann.viewer.delete(ann.path("continue-watching", film)),
+    "delete from the history": lambda ann, film, at: ann.viewer.delete(ann.path("history", film)),
+    "delete the history": lambda ann, film, at: ann.viewer.delete(ann.path("history")),
+    "add to the watchlist": lambda ann, film, at: ann.viewer.put(ann.path("watchlist", ann.world.ids["show"])),
+    "remove from the watchlist": lambda ann, film, at: ann.viewer.delete(ann.path("watchlist", film)),
+    "rate": lambda ann, film, at: ann.viewer.put(ann.path("ratings", film), {"rating": "down"}),
+    "clear the rating": lambda ann, film, at: ann.viewer.delete(ann.path("ratings", film)),
+    "delete the profile": lambda ann, film, at: ann.viewer.delete(ann.path()),
+}
+
+
+ITEM_WRITES = ("hide", "delete from the history", "remove from the watchlist", "clear the rating")
+
+
+@pytest.mark.parametrize("write", ITEM_WRITES)
+def test_a_write_to_an_item_leaves_the_profiles_other_items_untouched(ann, world, clock, write):
+    cartoon = world.ids["cartoon"]
+    for item in ("film", "cartoon"):
+        ann.report(item, 600)
+        ann.viewer.put(ann.path("watchlist", world.ids[item]))
+        ann.viewer.put(ann.path("ratings", world.ids[item]), {"rating": "up"})
+    before = ann.viewer.get(ann.path(f"state?ids={cartoon}")).json
+    assert WRITES[write](ann, world.ids["film"], clock()).status_code == 204
+    assert ann.viewer.get(ann.path(f"state?ids={cartoon}")).json == before
+    assert "cartoon" in ann.row("continue-watching")
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_to_a_profile_touches_neither_other_profiles_nor_other_accounts(ann, world, clock, write):
+    """All three profiles have the film in progress, on the watchlist and rated."""
+    sibling, stranger, film = ann.sibling(), Watcher(world), world.ids["film"]
+    for watcher in (ann, sibling, stranger):
+        assert watcher.report("film", 600).status_code == 200
+        assert watcher.viewer.put(watcher.path("watchlist", film)).status_code == 204
+        assert watcher.viewer.put(watcher.path("ratings", film), {"rating": "up"}).status_code == 204
+    rows = ("continue-watching", "history", "watchlist", f"state?ids={film},{world.ids['show']}")
+
+    def state(watcher):
+        return [watcher.viewer.get(watcher.path(row)).json for row in rows]
+
+    clock.advance(minutes=1)
+    before = {watcher: state(watcher) for watcher in (ann, sibling, stranger)}
+    assert WRITES[write](ann, film, clock()).status_code in (200, 204)
+    assert state(ann) != before[ann]
+    assert (state(sibling), state(stranger)) == (before[sibling], before[stranger])

@@ -30,7 +30,11 @@ def test_a_soft_decline_is_retried_on_the_days_of_the_schedule():
     assert retries == ["2012-06-08", "2012-06-16", "2012-06-24", "2012-07-02", "2012-07-10"]
 
 
-@pytest.mark.parametrize("code", ["stolen_card", "authentication_required", "payment_method_required"])
+@pytest.mark.parametrize(
+    "code",
+    "stolen_card lost_card pickup_card fraudulent invalid_account incorrect_number payment_method_required "
+    "authentication_required revocation_of_authorization".split(),
+)
 def test_a_hard_decline_waits_for_the_customer(code):
     """ST-011."""
     assert EIGHT_DAYS.next_retry_on(FAILED, FAILED, code) is None

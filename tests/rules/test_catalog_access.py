@@ -64,7 +64,7 @@ def test_a_window_is_half_open():
 
 
 def test_the_decision_includes_the_relevant_window():
-    title = TitleFacts(windows=windows((-9, -5), (-1, 2), (0, 3), (7, 9)))
+    title = TitleFacts(windows=windows((-9, -5), (-1, 2), (0, 3), (12, 14), (7, 9)))
     found = decide_access(title, ANN, NOW)
     assert (found.starts_at, found.ends_at) == (NOW, NOW + 3 * DAY)
     later = decide_access(title, ANN, NOW + 4 * DAY)

@@ -22,6 +22,7 @@ def test_known_credits_are_the_end(position_s, watched):
 
 def test_late_credits_delay_the_end():
     assert not progress.reaches_end(5500, 6000, credits_s=5800)
+    assert not progress.reaches_end(5999, 6000, credits_s=6000)
 
 
 def test_credits_after_the_end_are_ignored():

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,10 @@ from tests.worlds.billing_world import World
 from tests.worlds.sessions_steps import new_person
 
 FREE_ATTEMPTS = SIGN_IN_ACCOUNT.free_attempts
+from streamsvc import clock
+from streamsvc.gateways.payments.sandbox import SandboxProvider
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
+from streamsvc.security import password_hashing
 
 
 @pytest.fixture
@@ -32,6 +37,25 @@ def price(world):
 
 def is_replayed(response):
     return response.headers.get("Idempotency-Replayed") == "true"
+
+
+@pytest.fixture
+def dying_provider(app, monkeypatch):
+    """Within the block `with dying_provider():`, the provider charges, but the process then dies."""
+    charge = SandboxProvider.charge
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+
+    def charge_and_die(*args):
+        charge(*args)
+        raise RuntimeError("the process dies")
+
+    @contextmanager
+    def dying():
+        with monkeypatch.context() as patch:
+            patch.setattr(SandboxProvider, "charge", charge_and_die)
+            yield
+
+    return dying
 
 
 def send(ann, body, key="k", path="/v1/subscriptions"):
@@ -68,6 +92,71 @@ def test_an_error_response_is_replayed_too(world, price):
     assert (retry.status_code, retry.json) == (402, first.json)
     assert retry.content_type == "application/problem+json"
     assert len(world.charges("declined")) == 1
+
+
+def test_an_error_of_the_service_is_not_stored(app, monkeypatch):
+    """The hashing queue is full: 503, and the retry signs in."""
+    ann = new_person(app.test_client())
+    ann.headers = {"Idempotency-Key": "k"}
+    [pool] = [value for value in app.extensions.values() if isinstance(value, password_hashing.HashingPool)]
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "unknown_device_permits", threading.BoundedSemaphore(1))
+        with pool.unknown_device_permits:
+            assert ann.sign_in().status_code == 503
+    retry = ann.sign_in()
+    assert (retry.status_code, "Idempotency-Replayed" in retry.headers) == (201, False)
+
+
+def test_a_request_that_dies_after_its_charge_began_is_continued(world, price, dying_provider):
+    """The provider charged, but the process died before it could store the outcome."""
+    ann = world.person()
+    with dying_provider():
+        assert send(ann, {"price_id": price}).status_code == 500
+    started = send(ann, {"price_id": price})
+    assert (started.status_code, started.json["status"], world.charges()) == (201, "incomplete", [999])
+    world.go_to("2026-01-15T12:01:00")
+    [subscription] = ann.get("/v1/subscriptions").json["items"]
+    assert (subscription["id"], subscription["status"]) == (started.json["id"], "active")
+    assert world.charges() == [999]
+
+
+def test_a_manual_payment_that_dies_after_its_charge_began_is_continued(world, price, dying_provider):
+    ann = world.person()
+    send(ann, {"price_id": price})
+    world.next_charge("decline")
+    world.go_to("2026-02-15T06:00:00")
+    path = f"/v1/invoices/{ann.invoices()[1]['id']}/payments"
+    with dying_provider():
+        assert send(ann, {}, "pay", path).status_code == 500
+    paid = send(ann, {}, "pay", path)
+    assert (paid.status_code, paid.json["status"], world.charges()) == (201, "succeeded", [999, 999])
+    assert send(ann, {}, "pay", path).headers["Idempotency-Replayed"] == "true"
+
+
+def age_keys(app, **age):
+    """Let all keys be this old."""
+    with app.app_context():
+        db.session.execute(sa.update(IdempotencyKey).values(created_at=clock.wall_time() - timedelta(**age)))
+        db.session.commit()
+
+
+def test_a_response_is_kept_for_48_hours(world, price):
+    ann = world.person()
+    assert send(ann, {"price_id": price}).status_code == 201
+    for age, replayed in (({"hours": 47, "minutes": 59}, True), ({"hours": 48}, False)):
+        age_keys(world.app, **age)
+        with world.app.app_context():
+            purge_expired_data({}, world.clock())
+            db.session.commit()
+        response = send(ann, {"price_id": price})
+        assert (response.status_code, "Idempotency-Replayed" in response.headers) == (201, replayed)
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255])
+def test_the_shortest_and_the_longest_key_are_accepted(world, price, key):
+    ann = world.person()
+    assert send(ann, {"price_id": price}, key).status_code == 201
+    assert send(ann, {"price_id": price}, key).headers["Idempotency-Replayed"] == "true"
 
 
 def test_a_request_rejected_before_anything_began_does_not_use_up_the_key(world, price):

@@ -90,6 +90,13 @@ def test_a_bearer_token_needs_no_csrf_token_and_takes_precedence_over_a_cookie(c
     assert bob.patch("/v1/account", {"name": "Bob"}).status_code == 200
 
 
+@pytest.mark.parametrize("header", ["Bearer sst_unknown", "Bearer nonsense", "Bearer", "Basic YW5uOng=", ""])
+def test_an_invalid_authorization_header_is_rejected_in_spite_of_a_valid_cookie(browser, header):
+    assert browser.get("/v1/account").status_code == 200
+    response = browser.get("/v1/account", headers={"Authorization": header})
+    assert code_of(response) == (401, "not_signed_in")
+
+
 def test_a_retried_sign_in_sets_the_cookie_again(client, browser):
     body = {"email": browser.email, "password": SECRET, "cookie": True}
     cookies = [

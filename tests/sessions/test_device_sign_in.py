@@ -116,6 +116,13 @@ def test_a_code_is_decided_once(client, ann, codes):
     assert code_of(decide(bob, codes["user_code"])) == (404, "not_found")
 
 
+@pytest.mark.parametrize("approve", [True, False])
+def test_a_decision_is_about_one_code(client, ann, codes, approve):
+    other = client.post("/v1/device-codes", json={"device": TV}).json
+    assert decide(ann, codes["user_code"], approve).status_code == 204
+    assert error_of(poll(client, other["device_code"])) == (400, "authorization_pending")
+
+
 def test_only_signed_in_users_decide(client, codes):
     assert client.put(f"/v1/device-codes/{codes['user_code']}/decision", json={"approve": True}).status_code == 401
 

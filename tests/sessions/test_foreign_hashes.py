@@ -86,6 +86,7 @@ def test_the_first_sign_in_replaces_a_foreign_hash(app, client, form):
     [
         "$argon2id$v=19$m=1048576,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
         "$argon2id$v=19$m=65536,t=400,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ",
         "$2b$31$" + "a" * 53,
         "$2b$00$" + "a" * 53,
         "$scrypt$ln=30,r=8,p=1$c2FsdA$aGFzaA",
@@ -112,6 +113,42 @@ def test_unknown_and_too_expensive_hashes_are_rejected_at_import(app, hostile):
     response = import_account(app, hostile)
     assert response.status_code == 422
     assert list(response.json["errors"]) == ["password_hash"]
+
+
+def argon2(memory_kib=8, passes=1, threads=1):
+    return f"$argon2id$v=19$m={memory_kib},t={passes},p={threads}$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"
+
+
+def passlib_scrypt(ln, r):
+    return f"$scrypt$ln={ln},r={r},p=1${ab64(SALT)}${ab64(SALT)}"
+
+
+def pbkdf2(algorithm, rounds, size=32):
+    return f"$pbkdf2-{algorithm}${rounds}${ab64(SALT)}${ab64(bytes(size))}"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "rejected"),
+    [
+        (argon2(memory_kib=131_072), argon2(memory_kib=131_073)),
+        (argon2(memory_kib=131_072, passes=5), argon2(memory_kib=131_072, passes=6)),
+        (argon2(memory_kib=64, threads=8), argon2(memory_kib=72, threads=9)),
+        ("$2b$04$" + "a" * 53, "$2b$03$" + "a" * 53),
+        ("$2b$14$" + "a" * 53, "$2b$15$" + "a" * 53),
+        (passlib_scrypt(15, 1), passlib_scrypt(16, 1)),
+        (passlib_scrypt(17, 8), passlib_scrypt(17, 9)),
+        (passlib_scrypt(1, 8), passlib_scrypt(0, 8)),
+        (pbkdf2("sha256", 2_000_000), pbkdf2("sha256", 2_000_001)),
+        (pbkdf2("sha512", 1_000_000), pbkdf2("sha512", 1_000_001)),
+        (pbkdf2("sha256", 1, size=64), pbkdf2("sha256", 1, size=65)),
+        (pbkdf2("sha256", 1, size=16), pbkdf2("sha256", 0, size=16)),
+        (pbkdf2("sha256", 1, size=16), pbkdf2("sha256", 1, size=15)),
+    ],
+)
+def test_the_limits_of_the_cost_are_exact(accepted, rejected):
+    assert parse_foreign_hash(accepted)
+    with pytest.raises(ValueError):
+        parse_foreign_hash(rejected)
 
 
 MD5, SHA1 = (partial(hashlib.new, name) for name in ("md5", "sha1"))

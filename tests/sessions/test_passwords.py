@@ -80,6 +80,14 @@ def test_requesting_a_reset_does_not_reveal_whether_an_account_exists(app, clien
     assert mails(app, "nobody@example.com") == []
 
 
+def test_an_unknown_token_resets_nobodys_password(app, client, ann):
+    client.post("/v1/password-resets", json={"email": ann.email})
+    mailed_token(app, ann.email, "password_reset")
+    response = client.put("/v1/password-resets", json={"token": "x" * 43, "password": "another secret 8"})
+    assert code_of(response) == (422, "token_invalid")
+    assert ann.again().sign_in().status_code == 201
+
+
 def test_reset_mails_to_one_mailbox_are_rate_limited(app, ann):
     for _ in range(10):
         assert ann.client.post("/v1/password-resets", json={"email": ann.email}).status_code == 202
@@ -114,6 +122,13 @@ def queue_unknown_device(hashing):
     while hashing.unknown_device_permits._value:
         pass
     return queued
+
+
+@pytest.mark.parametrize(("threads", "known", "unknown", "failing"), [(1, 2, 2, 1), (4, 2, 2, 1), (16, 5, 7, 6)])
+def test_the_queue_is_as_long_as_the_threads_allow(app, threads, known, unknown, failing):
+    hashing = password_hashing.HashingPool(app.extensions["settings"].replace(workers=64, threads=threads))
+    permits = (hashing.known_device_permits, hashing.unknown_device_permits, hashing.failing_address_permits)
+    assert [permit._value for permit in permits] == [known, unknown, failing]
 
 
 def test_hashes_wait_in_a_short_queue_and_are_then_rejected(hashing):

@@ -4,9 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from streamsvc.models import RateLimitCounter
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.rate_limits import Backoff, RateLimit, source_network
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.security import rate_limits
+from streamsvc.storage.database import db
 from tests.worlds.sessions_steps import Person, code_of, mailed_token, new_person
 
 
@@ -117,12 +120,90 @@ def test_of_sixty_four_concurrent_attempts_exactly_the_limit_passes(app, limit):
     def attempt(_):
         with app.app_context():
             try:
-                return rate_limits.hit(limit, "somebody") <= 7
+                rate_limits.hit(limit, "somebody")
+                return True
             except TooManyAttempts:
                 return False
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(attempt, range(64))) == 7
+
+
+def is_rejected(limit):
+    """Count an attempt; return whether it was rejected."""
+    try:
+        rate_limits.hit(limit, "somebody")
+    except TooManyAttempts:
+        return True
+    return False
+
+
+def test_a_window_lasts_to_its_last_second(app, clock):
+    limit = RateLimit("test.window", 2, 60)
+    with app.app_context():
+        assert [is_rejected(limit) for _ in range(3)] == [False, False, True]
+        clock.advance(seconds=59)
+        with pytest.raises(TooManyAttempts) as rejected:
+            rate_limits.hit(limit, "somebody")
+        assert rejected.value.headers["Retry-After"] == "1"
+        clock.advance(seconds=1)
+        assert [is_rejected(limit) for _ in range(3)] == [False, False, True]
+
+
+def test_a_wait_lasts_to_its_last_second(app, clock):
+    backoff = Backoff("test.wait", free_attempts=1, waits_s=(60,))
+    with app.app_context():
+        assert not is_rejected(backoff)
+        clock.advance(seconds=59)
+        assert is_rejected(backoff)
+        clock.advance(seconds=1)
+        assert not is_rejected(backoff)
+
+
+def test_a_refunded_attempt_leaves_no_count(app):
+    limit = RateLimit("test.refund", 1, 60)
+    with app.app_context():
+        rate_limits.hit(limit, "somebody")
+        assert rate_limits.resets_in([(limit, "somebody")]) == {(limit, "somebody"): 60}
+        with rate_limits.counter_transaction() as counters:
+            counters.refund(limit, "somebody")
+        assert rate_limits.resets_in([(limit, "somebody")]) == {}
+
+
+def test_an_attempt_that_another_one_forestalled_reports_the_wait(app, clock):
+    """Both tested the limit before either was counted."""
+    limit = RateLimit("test.race", 1, 60)
+    with app.app_context():
+        rate_limits.hit(limit, "somebody")
+        clock.advance(seconds=20)
+        with pytest.raises(TooManyAttempts) as rejected, rate_limits.counter_transaction() as counters:
+            counters.hit(limit, "somebody")
+        assert rejected.value.headers["Retry-After"] == "40"
+
+
+def test_housekeeping_lifts_no_limit(app, clock):
+    lockout = Backoff("test.lockout", free_attempts=1, waits_s=(900,), max_attempts=2)
+    window = RateLimit("test.day", 1, 86_400)
+    with app.app_context():
+        assert not is_rejected(lockout)
+        clock.advance(minutes=15)
+        assert not is_rejected(lockout), "starts the lockout of thirty days"
+        assert not is_rejected(window)
+        for days, rejected in ((0, [True, True]), (28, [True, False])):
+            clock.advance(days=days, hours=23)
+            purge_expired_data({}, clock())
+            db.session.commit()
+            assert [is_rejected(lockout), is_rejected(window)] == rejected
+
+
+def test_housekeeping_deletes_counters_thirty_days_after_they_expire(app, clock):
+    with app.app_context():
+        rate_limits.hit(RateLimit("test.old", 1, 60), "somebody")
+        for advance, count in (({"days": 30, "seconds": 60}, 1), ({"seconds": 1}, 0)):
+            clock.advance(**advance)
+            purge_expired_data({}, clock())
+            db.session.commit()
+            assert db.session.query(RateLimitCounter).count() == count
 
 
 def test_free_attempts_may_be_counted_out_of_order(app, clock):

@@ -1,12 +1,14 @@
 """The billing audit detects differences: each test changes one value directly in the database."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import sqlalchemy as sa
 
 from streamsvc.cli.billing import billing
 from streamsvc.models import Job
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, InvoiceNumber, LedgerEntry, Payment, Subscription
-from streamsvc.operations.billing.books.audit import handle_daily_audit
+from streamsvc.operations.billing.books.audit import STALLED_AFTER, handle_daily_audit, list_stalled_subscriptions
 from streamsvc.storage.database import db
 from tests.worlds.billing_world import World
 from tests.worlds.plans import query_plan
@@ -92,6 +94,23 @@ def test_a_mismatched_history_places_a_billing_hold_until_it_is_fixed_and_releas
     assert [event["details"]["reason"] for event in audit_events if event["action"] == "subscription_taken_out"]
 
 
+def test_an_open_invoice_is_not_charged_while_its_subscription_is_on_billing_hold(app, world, ann):
+    """Neither by a scheduled attempt nor to a new card."""
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    world.go_to("2026-03-15T06:00:00")
+    assert (ann.subscription()["status"], len(world.charges("declined"))) == ("past_due", 1)
+    tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor - 1))
+    run_audit_command(app)
+    [row] = on_billing_hold(world)
+    world.go_to("2026-03-17T06:00:00")
+    ann.add_card()
+    assert (world.charges(), len(world.charges("declined"))) == ([1000, 1000], 1)
+    tamper(app, sa.update(InvoiceLine).values(amount_minor=InvoiceLine.amount_minor + 1))
+    assert release_hold(world, row).status_code == 200
+    ann.add_card()
+    assert (world.charges(), ann.subscription()["status"]) == ([1000] * 3, "active")
+
+
 def test_an_account_that_does_not_reconcile_is_not_billed_but_can_cancel(app, world, ann):
     other, new_owner = world.person(), world.person()
     other.subscribe(world.plan("q", 700))
@@ -125,6 +144,13 @@ def test_listing_subscriptions_on_billing_hold_uses_the_index(app):
 def test_clean_books_have_no_differences(app, ann):
     result = run_audit_command(app)
     assert (result.exit_code, result.output) == (0, "0 differences\n")
+
+
+def test_the_audit_restarts_no_subscription_that_the_worker_is_only_a_little_late_with(app, world, ann):
+    due_at = datetime(2026, 3, 15, tzinfo=UTC)
+    with app.app_context():
+        assert list_stalled_subscriptions(due_at + STALLED_AFTER) == []
+        assert len(list_stalled_subscriptions(due_at + STALLED_AFTER + timedelta(seconds=1))) == 1
 
 
 def test_the_audit_restarts_a_subscription_whose_job_was_given_up(app, world, ann):

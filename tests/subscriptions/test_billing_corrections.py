@@ -73,6 +73,35 @@ def test_no_more_than_the_payment_can_be_refunded_or_credited(world, ann):
     assert balance(ann) == 0
 
 
+def test_a_refund_without_a_credit_note_cannot_exceed_what_is_left_of_the_payment(world, ann):
+    invoice = ann.invoices()[0]
+    for amount, status in ((24996, 422), (20000, 201), (4996, 422), (4995, 201)):
+        response = correct(world, invoice, "refunds", amount_minor=amount, credit_note=False)
+        assert (response.status_code, response.json.get("errors", {}).keys()) == (
+            status,
+            {"amount_minor"} if status == 422 else set(),
+        )
+    assert correct(world, invoice, "refunds", amount_minor=1, credit_note=False).json["code"] == "wrong_state"
+    assert world.charges(kind="refund") == [20000, 4995]
+
+
+def test_a_credit_note_cannot_exceed_what_is_left_of_its_line(world, ann):
+    invoice = ann.invoices()[0]
+    line = invoice["lines"][0]["id"]
+    for amount, status in ((24996, 422), (1000, 201), (23996, 422), (23995, 201), (1, 422)):
+        lines = [{"line_id": line, "amount_minor": amount}]
+        assert correct(world, invoice, "credit-notes", lines=lines).status_code == status
+    assert balance(ann) == 24995
+
+
+def test_an_open_invoice_that_was_credited_cannot_be_voided(world, ann):
+    invoice = overdue(world, ann, "2026-05-03T06:00:00")
+    assert correct(world, invoice, "credit-notes", amount_minor=1).status_code == 201
+    response = correct(world, invoice, "void")
+    assert (response.status_code, response.json["code"]) == (409, "wrong_state")
+    assert (ann.invoices()[1]["status"], ann.invoices()[1]["balance_minor"]) == ("open", 24994)
+
+
 def test_a_prorated_cancellation_and_a_refund_of_the_rest_add_up(world):
     """KB-009."""
     world.go_to("2026-07-19")
@@ -106,6 +135,7 @@ def test_an_open_invoice_can_be_voided_and_a_paid_one_cannot(world, ann):
     world.go_to("2026-05-01T06:00:00")
     assert ann.subscription()["status"] == "past_due"
     assert correct(world, ann.invoices()[1], "void").json["status"] == "void"
+    assert correct(world, ann.invoices()[1], "void").json["code"] == "wrong_state"
     assert ann.subscription()["status"] == "active"
     world.go_to("2026-05-05")
     assert world.charges() == [24995]
@@ -151,7 +181,7 @@ def test_a_written_off_invoice_is_not_collected_and_yields_no_credit(world, ann)
         None,
         None,
     )
-    assert correct(world, invoice, "write-off").json["code"] == "wrong_state"
+    assert [correct(world, invoice, what).json["code"] for what in ("write-off", "void")] == ["wrong_state"] * 2
     [event] = [
         event
         for event in world.operator.get("/v1/admin/audit").json["items"]
@@ -230,15 +260,20 @@ def test_an_operator_can_backdate_a_cancellation(world):
 def test_a_price_migration_waits_for_a_renewal_on_or_after_its_day(world):
     """KB-035."""
     world.go_to("2026-03-05")
-    old, new = world.plan("p", 1000, 1500)
-    ann = world.person()
+    old, new, other = world.plan("p", 1000, 1500, 700)
+    ann, bob = world.person(), world.person()
     ann.subscribe(old)
+    bob.subscribe(other)
     body = {"from_price_id": old, "to_price_id": new, "effective": "2026-05-15"}
     assert world.operator.post("/v1/admin/price-migrations", body).json["subscriptions"] == 1
     world.operator.post("/v1/admin/price-migrations", body)
     assert ann.subscription()["pending_change"] == {"price_id": new, "effective": "2026-05-15"}
+    assert bob.subscription()["pending_change"] is None
     world.go_to("2026-06-06")
-    assert world.charges() == [1000, 1000, 1000, 1500]
+    assert [[invoice["total_minor"] for invoice in person.invoices()] for person in (ann, bob)] == [
+        [1000, 1000, 1000, 1500],
+        [700] * 4,
+    ]
 
 
 def test_a_price_migration_skips_subscriptions_that_left_the_old_price(world):

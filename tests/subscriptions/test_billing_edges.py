@@ -1,11 +1,17 @@
 """Rare combinations: voids and credits, cancellations and payments in flight, late payments."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event
 
 import pytest
 import sqlalchemy as sa
 
-from streamsvc.storage.database import fetch_one
+from streamsvc.gateways.payments.interface import SUCCEEDED, Outcome
+from streamsvc.models import Account
+from streamsvc.models.subscriptions import Invoice, Payment
+from streamsvc.operations.billing.core import charging
+from streamsvc.storage.database import db, fetch_one, lock_row
 from streamsvc.worker import jobs
 from tests.worlds.billing_world import World
 
@@ -67,6 +73,15 @@ def test_a_start_cannot_be_canceled_while_its_payment_is_in_flight(world, price)
     assert (response.status_code, response.json["code"]) == (409, "payment_in_progress")
     world.go_to("2026-01-15T12:01:00")
     assert (ann.subscription()["status"], world.charges()) == ("active", [3100])
+
+
+def test_an_unknown_outcome_is_looked_up_after_thirty_seconds(world, price):
+    ann = world.person()
+    world.next_charge("error")
+    ann.subscribe(price)
+    for moment, charges in (("2026-01-15T12:00:29", []), ("2026-01-15T12:00:30", [3100])):
+        world.go_to(moment)
+        assert world.charges() == charges
 
 
 def test_a_full_refund_restores_the_credit_that_paid_part_of_the_invoice(world, price):
@@ -262,3 +277,34 @@ def test_no_job_is_repeated_while_a_payment_awaits_authentication(app, world, pr
 def count_done_jobs():
     statement = sa.select(sa.func.count()).where(jobs.Job.kind == "subscription.due", jobs.Job.done_at.is_not(None))
     return fetch_one(statement)[0]
+
+
+def test_an_outcome_is_booked_after_others_that_hold_the_accounts_lock(app, world, price):
+    """A webhook and the request itself report one payment at the same time: it is booked once.
+
+    The first holds the lock while the second arrives, which must then see what the first booked.
+    """
+    ann = world.person()
+    world.next_charge("error")
+    created = create_one_off_charge(world, ann)
+    [payment] = ann.invoices()[0]["payments"]
+    assert (created.status_code, payment["status"]) == (201, "unknown")
+    outcome, second = Outcome(SUCCEEDED, "ch_1"), Event()
+
+    def complete():
+        with app.app_context():
+            second.set()
+            charging.complete_payment(payment["id"], outcome, world.clock())
+
+    with app.app_context(), ThreadPoolExecutor(1) as others:
+        lock_row(Account, ann.id)
+        completed = others.submit(complete)
+        second.wait()
+        with pytest.raises(TimeoutError):
+            completed.result(0.3)
+        stored = db.session.get(Payment, payment["id"])
+        charging.book_outcome(stored, db.session.get(Invoice, stored.invoice_id), outcome, world.clock())
+        db.session.commit()
+        completed.result(10)
+    [invoice] = ann.invoices()
+    assert (invoice["status"], invoice["amount_paid_minor"]) == ("paid", invoice["total_minor"])

@@ -169,6 +169,8 @@ def test_a_transferred_subscription_keeps_its_paid_days_and_bills_the_new_owner(
     world.go_to("2026-04-11T12:00:00")
     response = world.operator.post(path, {"account_id": bob.id})
     assert (response.status_code, response.json["status"]) == (200, "active")
+    event = world.operator.get("/v1/admin/events?limit=1").json["items"][0]
+    assert (event["kind"], event["account_id"]) == ("subscription.changed", bob.id)
     assert ann.get("/v1/subscriptions").json["items"] == []
     assert [len(ann.invoices()), len(bob.invoices())] == [1, 0]
     world.go_to("2026-04-16T12:00:00")
@@ -196,6 +198,14 @@ def test_a_past_due_subscription_cannot_be_transferred_and_a_transfer_grants_no_
     world.next_charge("decline")
     world.go_to("2026-04-15T12:00:00")
     assert world.operator.post(path, {"account_id": cat.id}).json["code"] == "wrong_state"
+
+
+def test_an_ended_subscription_cannot_be_transferred(world):
+    ann, bob = world.person(), world.person()
+    ann.subscribe(world.plan("p", 1000))
+    path = f"/v1/admin/subscriptions/{ann.subscription()['id']}/transfer"
+    post_step(ann, "cancellation", {"when": "now"})
+    assert world.operator.post(path, {"account_id": bob.id}).json["code"] == "wrong_state"
 
 
 @pytest.fixture

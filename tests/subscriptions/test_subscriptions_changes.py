@@ -174,6 +174,14 @@ def test_a_moved_anchor_keeps_what_is_paid_and_bridges_to_the_new_day(world, ann
     ]
 
 
+def test_a_weekly_price_has_no_anchor_day(world, ann):
+    ann.subscribe(world.plan("p", 3000))
+    weekly = world.plan("w", 900, interval="week")
+    response = act(ann, "plan-change", {"price_id": weekly, "when": "now", "anchor_day": 15})
+    assert (response.status_code, list(response.json["errors"])) == (422, ["anchor_day"])
+    assert act(ann, "plan-change", {"price_id": weekly, "when": "now"}).status_code == 200
+
+
 def test_canceling_keeps_access_for_the_paid_time(world, ann):
     ann.subscribe(world.plan("p", 1000))
     canceled = act(ann, "cancellation", {"reason": "too expensive"}).json
@@ -318,6 +326,22 @@ def test_an_unpaid_subscription_loses_access_and_then_ends(world, ann):
     assert ann.lines()[-1] == ("credit", "2026-05-08", "2026-06-01", -2400)
     late = ann.invoices()[1]
     assert (late["status"], late["credit_applied_minor"], late["balance_minor"]) == ("uncollectible", 2400, 0)
+
+
+@pytest.mark.parametrize(
+    ("effective_date", "access_until"),
+    [("2026-05-06", "2026-05-06"), (None, "2026-05-08"), ("2026-05-20", "2026-05-08")],
+)
+def test_access_ends_with_the_cancellation_or_the_suspension_whichever_is_earlier(
+    world, ann, effective_date, access_until
+):
+    ann.subscribe(world.plan("p", 3100))
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_chargeDeclined')}/default")
+    world.go_to("2026-05-03T06:00:00")
+    now = {"when": "now", "effective_date": effective_date, "credit": "none"}
+    canceled = act(ann, "cancellation", now if effective_date else {}).json
+    assert (canceled["status"], canceled["cancel_at"]) == ("past_due", effective_date or "2026-06-01")
+    assert canceled["access_until"] == f"{access_until}T00:00:00Z"
 
 
 def test_days_without_access_are_credited_when_a_card_works_again(world, ann):

@@ -1,0 +1,196 @@
+"""Mutation testing: whether the tests of an area notice small, random changes to its code.
+
+    make mutate AREA=billing                     thirty mutants of the billing code
+    python -m bench.mutate rules --count 100 --seed 7
+    python -m bench.mutate playback --at streamsvc/operations/playback/streams.py:80
+    DATABASES=both make mutate AREA=playback     on PostgreSQL too; much slower
+
+The area's tests run once under coverage, which records the tests that execute each line. Each mutant is then applied to
+a copy of the source tree, and the tests that execute its line run until one fails, those that execute most of its
+module first. A mutant that no test notices is printed with its diff: write a test, or, if no test could tell the mutant
+from the original, add it with a reason to `bench/equivalent_mutants.txt`. A mutant whose tests run too long counts as
+noticed. Fails if less than 95 % are noticed. The same seed chooses the same mutants while the source is unchanged.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from bench.mutants import Mutant, find_mutants
+from bench.mutation_tests import AREAS, DATABASES, ROOT, Area, Recording, TestRuns
+from streamsvc.cli.progress import progress_bar
+
+EQUIVALENT_MUTANTS = ROOT / "bench/equivalent_mutants.txt"
+REQUIRED_PERCENT = 95
+KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
+NOT_EXECUTED, EQUIVALENT = "not executed", "equivalent"
+
+
+@dataclass(frozen=True)
+class Result:
+    mutant: Mutant
+    outcome: str
+    note: str = ""
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser("python -m bench.mutate", description=__doc__.partition("\n")[0])
+    parser.add_argument("area", choices=AREAS)
+    parser.add_argument("--count", type=int, default=30, help="how many mutants")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--at", action="append", metavar="FILE:LINE", help="all mutants of a line instead")
+    parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tested at once")
+    parser.add_argument("--databases", choices=DATABASES, default=os.environ.get("DATABASES", "sqlite"))
+    parser.add_argument("--recordings", type=Path, help="folder that keeps the recorded test runs for the next run")
+    parser.add_argument("--lock", type=Path, help="file to lock while tests run, on a machine shared with others")
+    return parser.parse_args()
+
+
+def choose_mutants(area: Area, options) -> list[Mutant]:
+    """Choose mutants by the seed, of each kind in turn, or all mutants of the given lines."""
+    paths = sorted(str(path.relative_to(ROOT)) for pattern in area.code for path in ROOT.glob(pattern))
+    mutants = [mutant for path in paths for mutant in find_mutants(ROOT, path)]
+    if options.at:
+        return [mutant for mutant in mutants if f"{mutant.path}:{mutant.line}" in options.at]
+    choice = random.Random(options.seed)
+    by_kind = defaultdict(list)
+    for mutant in choice.sample(mutants, len(mutants)):
+        by_kind[mutant.kind].append(mutant)
+    turns = itertools.zip_longest(*(by_kind[kind] for kind in sorted(by_kind)))
+    return [mutant for turn in turns for mutant in turn if mutant][: options.count]
+
+
+def load_equivalent_mutants() -> set[tuple[str, ...]]:
+    """Return the (path, changed lines …) of each mutant that no test can tell from the original."""
+    lines = [line.strip() for line in EQUIVALENT_MUTANTS.read_text().splitlines() if not line.startswith("#")]
+    blocks = [list(block) for is_block, block in itertools.groupby(lines, key=bool) if is_block]
+    return {(path, *(line for line in rest if line.startswith(("- ", "+ ")))) for path, *rest in blocks}
+
+
+def is_equivalent(mutant: Mutant, equivalent: set[tuple[str, ...]]) -> bool:
+    """Whether the mutant is in the list of those that no test can tell from the original."""
+    return (mutant.path, *mutant.changed_lines((ROOT / mutant.path).read_bytes())) in equivalent
+
+
+def run_mutant(mutant: Mutant, recording: Recording, runs: TestRuns, trees: SimpleQueue) -> Result:
+    """Apply the mutant to one of the trees, run its tests, and restore the tree."""
+    tests = recording.tests_of(mutant)
+    if not tests:
+        return Result(mutant, NOT_EXECUTED, "by any test of the area")
+    tree = trees.get()
+    module, chosen = tree / mutant.path, tree / "chosen_tests.txt"
+    source = module.read_bytes()
+    try:
+        write_module(module, mutant.mutated_source(source))
+        chosen.write_text("\0".join(tests))
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
+        limit_s = 60 + 3 * sum(recording.durations_s[test] for test in tests)
+        command = ("-m", "pytest", "-x", "-p", "bench.choosing_plugin", "-p", "no:cacheprovider", *files)
+        status, output = runs.run(tree, *command, timeout_s=limit_s, CHOSEN_TESTS=str(chosen))
+    finally:
+        write_module(module, source)
+        trees.put(tree)
+    if status is None:
+        return Result(mutant, TIMED_OUT, f"after {limit_s:.0f} s")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise RuntimeError("The recorded tests do not exist any more; record again.")
+    if status == 0:
+        return Result(mutant, SURVIVED, f"{len(tests)} tests passed")
+    failed = [line for line in output.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
+    return Result(mutant, KILLED, failed[0] if failed else output.strip().rpartition("\n")[2])
+
+
+_write_times_s = itertools.count(int(time.time()) + 10)
+
+
+def write_module(module: Path, source: bytes) -> None:
+    """Write a module with a modification time of its own: Python recompiles it only if the time in seconds differs."""
+    module.write_bytes(source)
+    at_s = next(_write_times_s)
+    os.utime(module, (at_s, at_s))
+
+
+def batched(mutants: list[Mutant], size: int) -> list[list[Mutant]]:
+    """Split into lists of this size."""
+    return [mutants[start : start + size] for start in range(0, len(mutants), size)]
+
+
+def run_mutants(mutants, recording, runs, jobs) -> list[Result]:
+    """Test the mutants, several at once; return the results in the order of the mutants."""
+    equivalent, trees = load_equivalent_mutants(), SimpleQueue()
+    for n in range(jobs):
+        trees.put(runs.copy_tree(f"tree{n}"))
+    results, tested = {}, []
+    for mutant in mutants:
+        if is_equivalent(mutant, equivalent):
+            results[mutant] = Result(mutant, EQUIVALENT)
+        else:
+            tested.append(mutant)
+    turns = batched(tested, jobs) if runs.lock else [tested]
+    with ThreadPoolExecutor(jobs) as pool, progress_bar(len(tested), "Testing mutants") as bar:
+        for turn in turns:
+            with runs.turn():
+                for future in as_completed(
+                    [pool.submit(run_mutant, mutant, recording, runs, trees) for mutant in turn]
+                ):
+                    results[future.result().mutant] = future.result()
+                    bar.update(1)
+                    if bar.hidden:
+                        print(format_result(future.result()), flush=True)
+    return [results[mutant] for mutant in mutants]
+
+
+def format_result(result: Result) -> str:
+    """Format a result as one line, and a mutant that survived with its diff."""
+    mutant = result.mutant
+    line = f"{result.outcome:12} {mutant.path}:{mutant.line} {mutant.kind}: {result.note}"
+    if result.outcome not in (SURVIVED, NOT_EXECUTED):
+        return line
+    return "\n    ".join([line, *mutant.changed_lines((ROOT / mutant.path).read_bytes())])
+
+
+def report(area: str, results: list[Result], databases: str) -> int:
+    """Print the survivors and the score; return the exit status.
+
+    A line that no test executes counts as a survivor, except on SQLite alone, where it may be PostgreSQL's.
+    """
+    counts = Counter(result.outcome for result in results)
+    noticed = counts[KILLED] + counts[TIMED_OUT]
+    tested = noticed + counts[SURVIVED] + (counts[NOT_EXECUTED] if databases == "both" else 0)
+    percent = 100 * noticed / tested if tested else 100
+    unnoticed = [format_result(result) for result in results if result.outcome in (SURVIVED, NOT_EXECUTED)]
+    outcomes = (KILLED, TIMED_OUT, SURVIVED, NOT_EXECUTED, EQUIVALENT)
+    figures = ", ".join(f"{counts[outcome]} {outcome}" for outcome in outcomes)
+    print("\n".join(["", *unnoticed, f"{area}: {len(results)} mutants: {figures}; {percent:.0f} % noticed"]))
+    return 0 if percent >= REQUIRED_PERCENT else 1
+
+
+def main() -> int:
+    options = parse_arguments()
+    area = AREAS[options.area]
+    mutants = choose_mutants(area, options)
+    with tempfile.TemporaryDirectory(prefix="streamsvc-mutants-") as name:
+        folder = Path(name)
+        recordings = options.recordings or folder
+        recordings.mkdir(parents=True, exist_ok=True)
+        runs = TestRuns(folder, options.databases, options.lock)
+        print(f"Recording which tests execute which line: {', '.join(area.tests)}", flush=True)
+        for tests in area.tests:
+            runs.record(tests, recordings.absolute())
+        results = run_mutants(mutants, Recording(area, recordings), runs, options.jobs)
+        return report(options.area, results, options.databases)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

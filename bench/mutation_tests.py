@@ -1,0 +1,184 @@
+"""Which tests are near which code, for `bench.mutate`: a table of areas, and recordings of which test executes what."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from coverage import CoverageData
+
+from bench.mutants import Mutant
+from tests.worlds.databases import exclusive_lock
+
+ROOT = Path(__file__).parent.parent
+DATABASES = {"sqlite": "sqlite", "both": "sqlite,postgresql"}
+TESTS_BUDGET_S = 120
+"""Of the tests that execute a mutated line, as many run as normally take this long."""
+IMPORT = ""
+"""What coverage names as the test of lines that run before all tests."""
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "instance", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+
+
+@dataclass(frozen=True)
+class Area:
+    """The code of an area, as glob patterns, and the folders and files of its tests."""
+
+    code: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+AREAS = {
+    "rules": Area(
+        ("streamsvc/rules/**/*.py",),
+        ("tests/rules", "tests/subscriptions", "tests/playback", "tests/catalog", "tests/sessions", "tests/operators"),
+    ),
+    "billing": Area(
+        (
+            "streamsvc/operations/billing/**/*.py",
+            "streamsvc/models/subscriptions/*.py",
+            "streamsvc/blueprints/subscriptions/*.py",
+            "streamsvc/blueprints/admin/billing_*.py",
+        ),
+        ("tests/subscriptions", "tests/rules", "tests/service/test_idempotency.py"),
+    ),
+    "playback": Area(
+        (
+            "streamsvc/operations/playback/*.py",
+            "streamsvc/models/playback.py",
+            "streamsvc/models/progress.py",
+            "streamsvc/blueprints/playback/*.py",
+            "streamsvc/blueprints/admin/playback.py",
+            "streamsvc/security/playback_tokens.py",
+        ),
+        (
+            "tests/playback",
+            "tests/rules",
+            "tests/catalog/test_catalog_browse.py",
+            "tests/catalog/test_catalog_access.py",
+        ),
+    ),
+    "security": Area(
+        (
+            "streamsvc/security/*.py",
+            "streamsvc/operations/credentials/*.py",
+            "streamsvc/operations/sign_in/*.py",
+            "streamsvc/operations/operators/*.py",
+            "streamsvc/operations/accounts/*.py",
+            "streamsvc/blueprints/sessions/*.py",
+            "streamsvc/http/idempotency.py",
+        ),
+        ("tests/sessions", "tests/operators", "tests/service/test_idempotency.py"),
+    ),
+    "catalog": Area(
+        (
+            "streamsvc/operations/catalog/**/*.py",
+            "streamsvc/models/catalog/*.py",
+            "streamsvc/blueprints/catalog/*.py",
+            "streamsvc/blueprints/admin/catalog_*.py",
+        ),
+        ("tests/catalog", "tests/rules", "tests/playback/test_progress.py"),
+    ),
+}
+
+
+class TestRuns:
+    """Runs tests in copies of the source tree."""
+
+    __test__ = False  # pytest collects no class of this name
+
+    def __init__(self, folder: Path, databases: str, lock: Path | None = None):
+        self.folder, self.lock = folder, lock
+        self.environment = os.environ | {"STREAMSVC_TEST_DATABASES": DATABASES[databases]}
+
+    def run(self, tree: Path, *arguments: str, timeout_s=None, **environment: str) -> tuple[int | None, str]:
+        """Run Python in the tree; return its status, or None if it ran longer than the limit, and its output."""
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=tree,
+            env=self.environment | {"PYTHONPATH": str(tree)} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+            return process.returncode, output
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, process.communicate()[0]
+
+    def turn(self):
+        """Hold the lock during the block, if there is one."""
+        return exclusive_lock(self.lock) if self.lock else nullcontext()
+
+    def copy_tree(self, name: str) -> Path:
+        return Path(shutil.copytree(ROOT, self.folder / name, ignore=NOT_COPIED))
+
+    def record(self, tests: str, recordings: Path) -> None:
+        """Run tests under coverage, unless that was done before. Exits if one fails."""
+        data_file, durations = recording_files(tests, recordings)
+        if data_file.exists() and durations.exists():
+            return
+        tree = self.folder / "recorded"
+        if not tree.exists():
+            self.copy_tree("recorded")
+        coverage = ("-m", "coverage", "run", f"--data-file={data_file}", "--source=streamsvc")
+        pytest = ("-m", "pytest", "-p", "bench.recording_plugin", "-p", "no:cacheprovider", tests)
+        with self.turn():
+            status, output = self.run(tree, *coverage, *pytest, TEST_DURATIONS=str(durations))
+        if status:
+            data_file.unlink(missing_ok=True)
+            sys.exit(f"The tests fail without any mutant:\n{output}")
+
+
+def recording_files(tests: str, recordings: Path) -> tuple[Path, Path]:
+    """The coverage data of a folder of tests, and their durations in seconds."""
+    name = tests.replace("/", ".")
+    return recordings / f"{name}.coverage", recordings / f"{name}.json"
+
+
+class Recording:
+    """Which tests of an area execute which line, and how long each takes."""
+
+    def __init__(self, area: Area, recordings: Path):
+        self.durations_s = {}
+        self._contexts = defaultdict(lambda: defaultdict(set))
+        """{path: {line: the tests that execute it}}"""
+        for tests in area.tests:
+            data_file, durations = recording_files(tests, recordings)
+            self.durations_s |= json.loads(durations.read_text())
+            data = CoverageData(str(data_file))
+            data.read()
+            for measured in data.measured_files():
+                path = measured[measured.rindex("/streamsvc/") + 1 :]
+                for line, contexts in data.contexts_by_lineno(measured).items():
+                    self._contexts[path][line] |= set(contexts)
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that could notice the mutant, up to the budget; none if none executes its line.
+
+        First those that execute its line, then those that execute others of its module, since the result of its line
+        may have been cached, and then, if its line runs when the module is imported, all others. Of each, those that
+        execute most of the module come first.
+        """
+        module = self._contexts[mutant.path]
+        executing = set().union(*(module[line] for line in mutant.lines if line in module))
+        if not executing:
+            return []
+        executed_lines = Counter(itertools.chain.from_iterable(module.values()))
+        tests = executed_lines.keys() | (self.durations_s.keys() if IMPORT in executing else set())
+        nearest = sorted(
+            tests - {IMPORT},
+            key=lambda test: (test not in executing, -executed_lines[test], self.durations_s[test], test),
+        )
+        total_s = itertools.accumulate(self.durations_s[test] for test in nearest)
+        return [test for test, total in zip(nearest, total_s, strict=True) if total <= TESTS_BUDGET_S]

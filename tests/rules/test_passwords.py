@@ -1,0 +1,36 @@
+import pytest
+
+from streamsvc.rules.sign_in.passwords import MAX_PASSWORD_BYTES, password_errors
+
+BASED_ON_A_NAME = "Do not base the password on"
+
+
+def errors(password, *words):
+    return password_errors(password, 8, lambda password: False, words)
+
+
+@pytest.mark.parametrize(
+    ("password", "rejected"),
+    [
+        ("Margarita123", True),
+        ("Margarita1234", False),
+        ("margarita" * 2 + "1234567", True),
+        ("margarita" * 2 + "12345678", False),
+    ],
+)
+def test_a_name_may_be_part_of_a_password_if_enough_else_remains(password, rejected):
+    """Four characters, or a third of the password."""
+    found = errors(password, "margarita")
+    assert [error.startswith(BASED_ON_A_NAME) for error in found] == [True] * rejected
+
+
+def test_names_of_three_letters_may_be_used():
+    assert errors("annannann1") == errors("annannann1", "ann") == []
+    assert errors("annaanna1", "anna")[0].startswith(BASED_ON_A_NAME)
+
+
+def test_the_limits_of_length_are_exact():
+    assert errors("abcdefg") and not errors("abcdefgh")
+    longest = "abcd" * (MAX_PASSWORD_BYTES // 4)
+    assert errors(longest + "e") and not errors(longest)
+    assert errors("aabbaabb") and not errors("aabbccaabb")
