@@ -8,10 +8,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from streamsvc import clock
 from streamsvc.app import create_app
+from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.http import idempotency
 from streamsvc.models import IdempotencyKey
+from streamsvc.operations.maintenance.housekeeping import purge_expired_data
 from streamsvc.rules.rate_limits import SIGN_IN_ACCOUNT
+from streamsvc.security import password_hashing
 from streamsvc.security.authentication import public
 from streamsvc.storage.database import db
 from tests.conftest import close_app
@@ -19,10 +23,6 @@ from tests.worlds.billing_world import World
 from tests.worlds.sessions_steps import new_person
 
 FREE_ATTEMPTS = SIGN_IN_ACCOUNT.free_attempts
-from streamsvc import clock
-from streamsvc.gateways.payments.sandbox import SandboxProvider
-from streamsvc.operations.maintenance.housekeeping import purge_expired_data
-from streamsvc.security import password_hashing
 
 
 @pytest.fixture
