@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from flask import current_app
+
 PREFIX = "STREAMSVC_"
 MIN_SECRET_LENGTH = 32
 ORIGIN = re.compile(
@@ -430,6 +432,12 @@ class Settings:
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+
+def current_settings() -> Settings:
+    """Return the settings of the current app."""
+    settings: Settings = current_app.extensions["settings"]
+    return settings
 
 
 def _development_secret(path: Path) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from streamsvc.operations.maintenance.health import run_health_checks
 from streamsvc.rules.refusals.requests import NotFound, NotReady
 from streamsvc.schemas.base import StrictSchema
 from streamsvc.security.authentication import public
+from streamsvc.settings import current_settings
 
 bp = Blueprint(
     "health",
@@ -74,7 +75,7 @@ def get_metrics() -> Response:
 
     404 unless `STREAMSVC_METRICS` is on.
     """
-    if not current_app.extensions["settings"].metrics:
+    if not current_settings().metrics:
         raise NotFound
     return Response(metrics.render_metrics(), content_type=metrics.CONTENT_TYPE)
 
@@ -122,7 +123,7 @@ def get_docs_file(name: str) -> Response:
 
 def _require_public_docs() -> None:
     """Raise NotFound if `STREAMSVC_DOCS` is off."""
-    if not current_app.extensions["settings"].docs:
+    if not current_settings().docs:
         raise NotFound
 
 

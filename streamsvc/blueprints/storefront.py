@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from flask import Response, current_app
+from flask import Response
 
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.etags import add_cache_headers, compute_etag, not_modified_response
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
+from streamsvc.settings import current_settings
 
 bp = Blueprint("storefront", __name__, description="The demo storefront.")
 BLUEPRINTS = (bp,)
@@ -47,7 +48,7 @@ def get_storefront_file(name: str) -> Response:
 
 def _static_response(name: str) -> Response:
     """Respond with a file of the storefront. Raises NotFound for an unknown name or if the storefront is off."""
-    if name not in CONTENT_TYPES or not current_app.extensions["settings"].storefront:
+    if name not in CONTENT_TYPES or not current_settings().storefront:
         raise NotFound
     body = (STATIC_FILES / name).read_bytes()
     etag = compute_etag(body)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc.cli.progress import progress_bar
 from streamsvc.operations.catalog.exporting import EXPORTERS
 from streamsvc.operations.catalog.formats import FileTooLarge, iter_lines
 from streamsvc.operations.catalog.imports.importing import READERS, CatalogImportReport, import_file, open_file
+from streamsvc.settings import current_settings
 from streamsvc.worker import gc_tuning
 
 MAX_REPORTED = 20
@@ -100,7 +100,7 @@ def export_catalog(file_format: str) -> None:
 
     The output is a catalogue file, or a feed that includes licence windows.
     """
-    sys.stdout.writelines(EXPORTERS[file_format](current_app.extensions["settings"].public_url))
+    sys.stdout.writelines(EXPORTERS[file_format](current_settings().public_url))
 
 
 def import_with_progress(

@@ -6,14 +6,13 @@ import sys
 
 import click
 import flask_migrate
-from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc import clock
 from streamsvc.cli.catalog import format_summary, import_with_progress
 from streamsvc.cli.serving import serve
 from streamsvc.operations.maintenance import demo as operation
-from streamsvc.settings import PREFIX, Settings
+from streamsvc.settings import PREFIX, Settings, current_settings
 
 WELCOME = """
 streamsvc is running on {url}  (storefront; documentation: {url}/docs; Ctrl-C to stop)
@@ -81,7 +80,7 @@ def seed_demo() -> None:
 @with_appcontext
 def print_welcome() -> None:
     """Print the demo's address, credentials and some requests to try."""
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     url = f"http://{settings.host}:{settings.port}"
     credentials = {
         "email": operation.EMAIL,

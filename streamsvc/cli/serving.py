@@ -7,13 +7,12 @@ import sys
 import threading
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 
 from streamsvc.cli.supervisor import supervise
 from streamsvc.operations.maintenance.health import is_schema_current
 from streamsvc.operations.maintenance.worker_loop import run_worker
-from streamsvc.settings import PREFIX, Settings, describe_settings
+from streamsvc.settings import PREFIX, Settings, current_settings, describe_settings
 
 NOT_MIGRATED = "the database schema is out of date: run `streamsvc db upgrade` first"
 
@@ -74,7 +73,7 @@ def worker(once: bool) -> None:
 
 
 def _configure_logging() -> None:
-    level = current_app.extensions["settings"].log_level.upper()
+    level = current_settings().log_level.upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 

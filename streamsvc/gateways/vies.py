@@ -6,9 +6,8 @@ import urllib.error
 import urllib.request
 from typing import Any, NamedTuple
 
-from flask import current_app
-
 from streamsvc.gateways.calls import OPENER
+from streamsvc.settings import current_settings
 
 TIMEOUT_S = 10
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -34,7 +33,7 @@ def check_vat_number(number: str, requester: str) -> VatCheck:
         "requesterMemberStateCode": requester[:2],
         "requesterNumber": requester[2:],
     }
-    url = current_app.extensions["settings"].vies_url + "/check-vat-number"
+    url = current_settings().vies_url + "/check-vat-number"
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:

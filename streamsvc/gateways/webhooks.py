@@ -6,9 +6,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flask import current_app
-
 from streamsvc.rules.webhooks import is_public_address
+from streamsvc.settings import current_settings
 
 TIMEOUT_S = 15
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -48,7 +47,7 @@ def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> WebhookRespo
 def _connect(url: str) -> tuple[http.client.HTTPConnection, str]:
     """Connect to the URL's host; returns (connection, request path). Raises ForbiddenAddress."""
     parts = urlsplit(url)
-    allow_private = current_app.extensions["settings"].webhooks_to_private
+    allow_private = current_settings().webhooks_to_private
     if parts.scheme not in (("https", "http") if allow_private else ("https",)) or not parts.hostname:
         raise ForbiddenAddress("the URL must start with https://")
     port = parts.port or (443 if parts.scheme == "https" else 80)

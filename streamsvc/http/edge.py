@@ -36,6 +36,7 @@ from streamsvc.rules.refusals.requests import (
     WrongMethod,
 )
 from streamsvc.schemas.base import Problem
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import is_unavailable
 
 MAX_BODY_BYTES = 256 * 1024
@@ -244,7 +245,7 @@ def _refusal_of(error: HTTPException) -> Refusal | None:
         case 400:
             return BadRequest()
         case 404:
-            return UnknownPath(has_docs=current_app.extensions["settings"].docs)
+            return UnknownPath(has_docs=current_settings().docs)
         case 405:
             return WrongMethod(request.method, sorted(getattr(error, "valid_methods", None) or ()))
         case 413:

@@ -27,7 +27,7 @@ from functools import wraps
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Response, current_app, g, make_response, request
+from flask import Response, g, make_response, request
 from sqlalchemy import event
 
 from streamsvc import clock
@@ -38,6 +38,7 @@ from streamsvc.rules.refusals.requests import IdempotencyKeyInUse, IdempotencyKe
 from streamsvc.rules.sign_in.device_codes import format_user_code
 from streamsvc.rules.sign_in.totp import encode_totp_secret
 from streamsvc.security.authentication import View, current_principal
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, format_utc, insert
 
 LEASE = timedelta(seconds=60)
@@ -158,7 +159,7 @@ def generate_secret(placeholder: str = SECRET) -> str:
 
 
 def _signing_keys() -> tuple[str, ...]:
-    return current_app.extensions["settings"].secret_key
+    return current_settings().secret_key
 
 
 def _read_request_key(required: bool) -> RequestKey | None:

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from sqlalchemy.orm import InstrumentedAttribute
 
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 
 
@@ -83,7 +83,7 @@ def paginate_query(
 
 
 def _keys() -> tuple[str, ...]:
-    return current_app.extensions["settings"].secret_key
+    return current_settings().secret_key
 
 
 @lru_cache(maxsize=256)

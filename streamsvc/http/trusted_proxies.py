@@ -2,9 +2,10 @@
 
 from urllib.parse import unquote
 
-from flask import current_app, request
+from flask import request
 
 from streamsvc.rules.proxies import Networks, client_address, is_trusted_proxy, parse_address
+from streamsvc.settings import current_settings
 
 VIA_TRUSTED_PROXY = "streamsvc.came_by_proxy"
 MAX_CITY_LENGTH = 100
@@ -31,14 +32,14 @@ def read_proxy_header(name: str) -> str:
 
     In the sandbox a header may be configured without any trusted proxy; it is then accepted from any client.
     """
-    if not name or not request.environ.get(VIA_TRUSTED_PROXY, not current_app.extensions["settings"].trusted_proxies):
+    if not name or not request.environ.get(VIA_TRUSTED_PROXY, not current_settings().trusted_proxies):
         return ""
     return request.headers.get(name, "")
 
 
 def client_city() -> str | None:
     """Return the client's approximate city from the proxies' header (UTF-8, optionally percent-encoded), or None."""
-    raw = read_proxy_header(current_app.extensions["settings"].city_header).encode("latin-1", "replace")
+    raw = read_proxy_header(current_settings().city_header).encode("latin-1", "replace")
     name = unquote(raw.decode(errors="replace"), errors="replace").strip()
     return name if 0 < len(name) <= MAX_CITY_LENGTH and name.isprintable() and "\ufffd" not in name else None
 
@@ -48,5 +49,5 @@ def client_country() -> str | None:
 
     None if the settings name no header that carries the country.
     """
-    header = current_app.extensions["settings"].country_header
+    header = current_settings().country_header
     return read_proxy_header(header).upper() if header else None

@@ -4,11 +4,11 @@ import time
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import SandboxClock
 from streamsvc.rules.refusals.sandbox import ClockIsMoving, ClockMovesForward
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, insert
 from streamsvc.worker import jobs
 
@@ -19,7 +19,7 @@ CLOCK_QUERY = sa.select(SandboxClock.offset_us, SandboxClock.moving_until).where
 
 def sandbox_now() -> datetime:
     """Return the sandbox's current time, which starts at STREAMSVC_SANDBOX_CLOCK if set, else at the wall clock."""
-    row, start = fetch_one(CLOCK_QUERY), current_app.extensions["settings"].sandbox_clock
+    row, start = fetch_one(CLOCK_QUERY), current_settings().sandbox_clock
     if not row and not start:
         return clock.wall_time()
     offset_us = row.offset_us if row else _start_clock(start)

@@ -40,6 +40,7 @@ from streamsvc.rules.sign_in.sessions import (
 from streamsvc.security import operators
 from streamsvc.security.audit_context import set_audit_actor
 from streamsvc.security.operators import Operator
+from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import SAFE_METHODS, db, execute_write
 
@@ -248,7 +249,7 @@ def _find_viewer(token: str, by_cookie: bool = False) -> Viewer | None:
     if not rows:
         return None
     viewer, now = Viewer(rows, compute_csrf_token(rows[0].session_id) if by_cookie else None), clock.now()
-    if viewer.row.epoch < current_app.extensions["settings"].session_epoch or viewer.session_expires_at <= now:
+    if viewer.row.epoch < current_settings().session_epoch or viewer.session_expires_at <= now:
         return None
     if now - viewer.row.last_seen_at > LAST_SEEN_GRAIN:
         execute_write(UPDATE_LAST_SEEN, {"session_id": viewer.row.session_id, "now": now})
@@ -260,7 +261,7 @@ def compute_csrf_token(session_id: str, key: str | None = None) -> str:
 
     It is bound to the session by the service's secret, and stays the same when the session gets a new token.
     """
-    key = key or current_app.extensions["settings"].secret_key[0]
+    key = key or current_settings().secret_key[0]
     return hmac.digest(key.encode(), f"csrf {session_id}".encode(), "sha256").hex()
 
 
@@ -333,7 +334,7 @@ def _check_operator(operator: Operator, access: Access) -> None:
 
 
 def _check_csrf(viewer: Viewer) -> None:
-    settings, headers = current_app.extensions["settings"], request.headers
+    settings, headers = current_settings(), request.headers
     own_hosts = {request.host.lower(), relying_party_and_origin(settings.public_url)[1].partition("://")[2]}
     if is_cross_site(headers.get("Sec-Fetch-Site"), headers.get("Origin"), own_hosts, settings.cors_origins):
         refusal = CsrfTokenInvalid(detail="This cookie cannot be used for changes requested by another site.")

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flask import current_app
+from streamsvc.settings import current_settings
 
 FALSE_POSITIVE_RATE = 1e-4
 SHA1_LINE = re.compile(rb"([0-9A-Fa-f]{40})(?::\d+)?")
@@ -20,7 +20,7 @@ SHA1_LINE = re.compile(rb"([0-9A-Fa-f]{40})(?::\d+)?")
 
 def is_in_filter(*spellings: str) -> bool:
     """Whether one of these spellings is in the configured filter; False if none is configured."""
-    path = current_app.extensions["settings"].breached_passwords
+    path = current_settings().breached_passwords
     return bool(path) and any(_digest(spelling.encode()) in _load_filter(path) for spelling in spellings)
 
 

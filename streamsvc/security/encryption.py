@@ -4,7 +4,8 @@ import base64
 import hashlib
 
 from cryptography.fernet import Fernet, MultiFernet
-from flask import current_app
+
+from streamsvc.settings import current_settings
 
 
 def encrypt(secret: str) -> str:
@@ -18,5 +19,5 @@ def decrypt(encrypted: str) -> str:
 
 
 def _cipher() -> MultiFernet:
-    keys = current_app.extensions["settings"].secret_key
+    keys = current_settings().secret_key
     return MultiFernet([Fernet(base64.urlsafe_b64encode(hashlib.sha256(f"seal {k}".encode()).digest())) for k in keys])

@@ -5,7 +5,6 @@ effect with the next one.
 """
 
 import sqlalchemy as sa
-from flask import current_app
 from flask_login import UserMixin
 
 from streamsvc import clock
@@ -20,6 +19,7 @@ from streamsvc.rules.sign_in.sessions import (
     REAUTHENTICATION_WINDOW,
     hash_token,
 )
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one
 
 KEY_BY_TOKEN = sa.select(*ApiKey.__table__.c).where(
@@ -95,7 +95,7 @@ def find_operator_by_key(token: str) -> Operator | None:
 def find_operator_by_session(token: str) -> Operator | None:
     """Find the operator of a live session, with their current role, or None."""
     row, now = fetch_one(SESSION_BY_TOKEN, {"token_hash": hash_token(token)}), clock.now()
-    if row is None or row.epoch < current_app.extensions["settings"].session_epoch:
+    if row is None or row.epoch < current_settings().session_epoch:
         return None
     if OPERATOR_LIFETIME.ends_at(row.created_at, row.last_seen_at) <= now:
         return None

@@ -36,7 +36,7 @@ from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.sign_in import foreign_hashes
 from streamsvc.rules.sign_in.passwords import normalize_password
 from streamsvc.security import breached_passwords
-from streamsvc.settings import Settings
+from streamsvc.settings import Settings, current_settings
 
 BREACHED_PASSWORDS_FILE = Path(__file__).parent.parent / "data" / "breached_passwords.txt.gz"
 ARGON2ID_PREFIX = "$argon2id$"
@@ -214,11 +214,11 @@ def _split_pepper(stored: str) -> tuple[str, str]:
 
 def _peppers() -> dict[str, str]:
     """Return the peppers by id; "" stands for no pepper, which is always allowed."""
-    return {"": ""} | dict(current_app.extensions["settings"].password_pepper)
+    return {"": ""} | dict(current_settings().password_pepper)
 
 
 def _current_pepper() -> str:
-    peppers = current_app.extensions["settings"].password_pepper
+    peppers = current_settings().password_pepper
     return peppers[0][0] if peppers else ""
 
 

@@ -12,12 +12,12 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc import clock
 from streamsvc.models import RateLimitCounter
 from streamsvc.rules.rate_limits import Backoff, RateLimit
 from streamsvc.rules.refusals.accounts import TooManyAttempts
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_in_session, fetch_all, insert, write_transaction
 
 RETENTION_S = 30 * 24 * 3600
@@ -114,7 +114,7 @@ def clear_in_transaction(rule: RateLimit | Backoff, subject: str) -> None:
 
 def counter_key(rule: RateLimit | Backoff, subject: str) -> str:
     """Return the primary key of a counter. It is a keyed hash, so that the row does not reveal the subject."""
-    secret = current_app.extensions["settings"].secret_key[0]
+    secret = current_settings().secret_key[0]
     return f"{rule.name}:{hmac.digest(secret.encode(), subject.encode(), 'sha256').hex()[:40]}"
 
 

@@ -1,6 +1,6 @@
 """GET /v1/admin/coverage, /v1/admin/catalog-exports/{format}."""
 
-from flask import Response, current_app, stream_with_context
+from flask import Response, stream_with_context
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -10,6 +10,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.catalog import Coverage, PageOfTitlesWithIssue
 from streamsvc.schemas.base import PageQuery
 from streamsvc.security.authentication import operator_only
+from streamsvc.settings import current_settings
 
 bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="Catalogue coverage and exports.")
 
@@ -48,5 +49,5 @@ def export_catalog(form):
     """
     if form not in exporting.EXPORTERS:
         raise NotFound
-    chunks = exporting.EXPORTERS[form](current_app.extensions["settings"].public_url)
+    chunks = exporting.EXPORTERS[form](current_settings().public_url)
     return Response(stream_with_context(chunks), content_type=exporting.EXPORT_MEDIA_TYPES[form])

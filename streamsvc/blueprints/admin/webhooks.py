@@ -1,7 +1,6 @@
 """Outgoing webhooks: endpoints, deliveries, events."""
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT
@@ -25,6 +24,7 @@ from streamsvc.schemas.admin.webhooks import (
 )
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.security.authentication import operator_only
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 
 bp = Blueprint(
@@ -53,7 +53,7 @@ def create_webhook_endpoint(body):
 
     It receives events from now on, of the given `kinds` or of all. The signing secret is returned only once.
     """
-    if body["url"].startswith("http://") and not current_app.extensions["settings"].webhooks_to_private:
+    if body["url"].startswith("http://") and not current_settings().webhooks_to_private:
         raise Invalid(errors={"url": ["Must be a URL that starts with https://."]})
     secret = SECRET_PREFIX + idempotency.generate_secret(idempotency.SIGNING_KEY)
     endpoint = webhooks.create_endpoint(body["url"], body["kinds"], secret, clock.now())

@@ -2,7 +2,7 @@
 
 from urllib.parse import parse_qs, urlsplit
 
-from flask import current_app, request
+from flask import request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -11,6 +11,7 @@ from streamsvc.rules.refusals.playback import GrantForbids, GrantInvalid
 from streamsvc.schemas.playback.playback import VerifyQuery
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import public
+from streamsvc.settings import current_settings
 
 bp = Blueprint(
     "playback verification",
@@ -39,9 +40,7 @@ def verify_playback_token(query: dict) -> None:
     """
     target = urlsplit(next((request.headers[name] for name in ORIGINAL_URI_HEADERS if name in request.headers), ""))
     token = query["grant"] or _request_token(target.query)
-    claims = token and playback_tokens.decode_claims(
-        token, playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
-    )
+    claims = token and playback_tokens.decode_claims(token, playback_tokens.media_keys(current_settings().secret_key))
     if not claims or is_expired(claims, clock.now()):
         raise GrantInvalid
     if target.path and not allows_path(claims, target.path):

@@ -1,7 +1,7 @@
 """Sign-up, and the viewer's own account."""
 
 import msgspec
-from flask import Response, current_app
+from flask import Response
 
 from streamsvc import clock
 from streamsvc.blueprints.sessions.cookies import clear_session_cookies, token_in_cookie_on_request
@@ -24,6 +24,7 @@ from streamsvc.schemas.sessions.accounts import Accepted, AccountOut, AccountPat
 from streamsvc.schemas.sessions.sessions import SignedIn
 from streamsvc.security import password_hashing
 from streamsvc.security.authentication import current_viewer, owner_only, public, require_recent_authentication
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 
 bp = Blueprint("accounts", __name__, url_prefix="/v1", description="Sign up and manage the account.")
@@ -53,7 +54,7 @@ def create_account(body: dict) -> Response:
     details = {name: body[name] for name in ("email", "country", "time_zone", "locale", "name")}
     password_hash = password_hashing.hash_password(body["password"])
     new_account, now = accounts.NewAccount(password_hash=password_hash, **details), clock.now()
-    if current_app.extensions["settings"].signup == "confirm":
+    if current_settings().signup == "confirm":
         accounts.enqueue_sign_up(new_account, facts, now)
         return json_response(b'{"status":"accepted"}', 202)
     account_id = accounts.create_account(new_account, now, verified=False)

@@ -1,6 +1,6 @@
 """Webhooks from payment providers."""
 
-from flask import current_app, request
+from flask import request
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -8,6 +8,7 @@ from streamsvc.operations.billing.payments.provider_events import receive_provid
 from streamsvc.rules.refusals.billing import SignatureInvalid
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.security.authentication import public
+from streamsvc.settings import current_settings
 
 bp = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks", description="Webhooks from payment providers.")
 
@@ -21,7 +22,7 @@ def receive_stripe_event() -> None:
 
     Stores an event with a valid signature; the worker processes it once, in whatever order events arrive.
     """
-    if current_app.extensions["settings"].payment_provider != "stripe":
+    if current_settings().payment_provider != "stripe":
         raise NotFound
     if not receive_provider_event(request.get_data(), request.headers.get("Stripe-Signature"), clock.now()):
         raise SignatureInvalid

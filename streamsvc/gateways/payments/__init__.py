@@ -1,14 +1,13 @@
 """Payment providers: one interface, implemented by the sandbox and Stripe."""
 
-from flask import current_app
-
 from streamsvc.gateways.payments.interface import EventProvider, PaymentProvider
 from streamsvc.gateways.payments.sandbox import SandboxProvider
+from streamsvc.settings import current_settings
 
 
 def current_provider() -> PaymentProvider:
     """Return the configured provider. Stripe's SDK is imported only if it is used."""
-    if current_app.extensions["settings"].payment_provider == "stripe":
+    if current_settings().payment_provider == "stripe":
         from streamsvc.gateways.payments.stripe import StripeProvider
 
         return StripeProvider()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import stripe
-from flask import current_app
 from stripe.params import (
     PaymentIntentCreateParams,
     PaymentIntentSearchParams,
@@ -27,6 +26,7 @@ from streamsvc.gateways.payments.interface import (
     PaymentMethodRejected,
     ProviderMethod,
 )
+from streamsvc.settings import current_settings
 
 ZERO_DECIMAL_SENT_WITH_TWO = ("ISK", "UGX")
 """Currencies without minor units that Stripe writes with two digits."""
@@ -51,7 +51,7 @@ class StripeProvider:
     name = "stripe"
 
     def __init__(self) -> None:
-        settings = current_app.extensions["settings"]
+        settings = current_settings()
         self.webhook_secret = settings.stripe_webhook_secret
         self.client = stripe.StripeClient(
             settings.stripe_secret_key,

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Account, MailedToken, Profile
 from streamsvc.models.subscriptions import Plan
@@ -20,6 +19,7 @@ from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.passwords import password_errors, personal_words
 from streamsvc.security import password_hashing
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_all, insert, new_id
 from streamsvc.worker import jobs
 
@@ -41,7 +41,7 @@ def check_password_strength(password: str, email: str, name: str | None = None, 
 
     Raises Invalid for `field`. If the strength can be estimated, the error has a member `strength`: {score, hint}.
     """
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     service_host = relying_party_and_origin(settings.public_url)[0]
     words = (*personal_words(email, name), *service_host.split("."), *_plan_words())
     errors = password_errors(password, settings.shortest_password, breached_passwords.is_breached_password, words)
@@ -145,5 +145,5 @@ def confirm_sign_up(mailed_token: MailedToken, now: datetime) -> str:
 
 def can_sign_in(account: Account | sa.Row) -> bool:
     """Whether the account is active, and its email address verified where sign-up requires it."""
-    is_verified = account.email_verified_at or current_app.extensions["settings"].signup == "open"
+    is_verified = account.email_verified_at or current_settings().signup == "open"
     return account.status == "active" and bool(is_verified)

@@ -19,7 +19,7 @@ from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Unavailable
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.security import password_hashing, rate_limits
-from streamsvc.settings import Settings
+from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.database import db
 
 SPRAY_LIMIT = limits.SPRAYED_ADDRESS
@@ -45,7 +45,7 @@ class SignInAttempt:
     """Whether an attempt from the same address failed within the hour."""
 
     def __post_init__(self) -> None:
-        self.is_enabled = current_app.extensions["settings"].login_throttle
+        self.is_enabled = current_settings().login_throttle
         self.network = self.facts.network
 
     def verify_password(self, password_hash: str | None, password: str) -> bool:
@@ -98,7 +98,7 @@ class SignInAttempt:
 
         Raises TooManyAttempts with `challenge` if one is configured and was not solved.
         """
-        settings = current_app.extensions["settings"]
+        settings = current_settings()
         if settings.challenge_url and not self.challenge_solved:
             self.challenge_solved = self._is_challenge_solved(settings)
             if not self.challenge_solved:
@@ -179,7 +179,7 @@ def audit_lockout(limit: limits.Backoff, count: int, account_id: str | None, act
 
 def hit_address_limit(limit: limits.RateLimit, facts: RequestFacts) -> None:
     """Count one call against `limit` by the client's address. Raises TooManyAttempts."""
-    if current_app.extensions["settings"].login_throttle:
+    if current_settings().login_throttle:
         rate_limits.hit(limit, facts.network)
 
 
@@ -195,5 +195,5 @@ def is_mail_allowed(limit: limits.RateLimit, subject: str, facts: RequestFacts) 
 def hit_mail_limits(limit: limits.RateLimit, subject: str, facts: RequestFacts) -> None:
     """Count a requested mail by `subject` and by the client's address. Raises TooManyAttempts."""
     hit_address_limit(limits.MAIL_FROM_ADDRESS, facts)
-    if current_app.extensions["settings"].login_throttle:
+    if current_settings().login_throttle:
         rate_limits.hit(limit, subject)

@@ -1,12 +1,11 @@
 """Checks passwords against the breached-password lists on disk and, if configured, against a range API."""
 
-from flask import current_app
-
 from streamsvc.gateways import breach_ranges
 from streamsvc.gateways.calls import CallFailed
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.sign_in.passwords import normalize_password
 from streamsvc.security import password_hashing
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 
 
@@ -18,7 +17,7 @@ def is_breached_password(password: str) -> bool:
     """
     if password_hashing.is_listed_as_breached(password):
         return True
-    url = current_app.extensions["settings"].breach_range_url
+    url = current_settings().breach_range_url
     try:
         return bool(url) and breach_ranges.is_password_listed(url, normalize_password(password))
     except CallFailed as error:

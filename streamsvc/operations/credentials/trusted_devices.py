@@ -7,7 +7,6 @@ authenticated at the time when the code was given, so it does not open the windo
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.http import idempotency
 from streamsvc.models import DeviceTrust, Session, TotpFactor
@@ -15,6 +14,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.accounts import SecondFactorRequired
 from streamsvc.rules.sign_in.sessions import DEVICE_TRUST_PREFIX, hash_token
 from streamsvc.security.audit_context import get_audit_actor
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_row
 
 TRUSTED_DEVICE = "trusted_device"
@@ -23,11 +23,11 @@ AUTHENTICATOR_METHODS = ("totp", "recovery_code")
 
 def trust_period() -> timedelta:
     """Return how long a device stays trusted. A change of the setting takes effect at once."""
-    return timedelta(days=current_app.extensions["settings"].trusted_device_days)
+    return timedelta(days=current_settings().trusted_device_days)
 
 
 def _validity_conditions(now: datetime) -> tuple:
-    epoch = current_app.extensions["settings"].session_epoch
+    epoch = current_settings().session_epoch
     return (DeviceTrust.given_at > now - trust_period(), DeviceTrust.epoch >= epoch)
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Account, ApiKey
 from streamsvc.operations.accounts.accounts import register_account
@@ -16,6 +15,7 @@ from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX, hash_token
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 
 FOLDER = Path(__file__).parent.parent.parent / "demo"
@@ -34,7 +34,7 @@ def demo_operator_token() -> str:
 
 
 def _derive_secret(purpose: str) -> str:
-    secret = current_app.extensions["settings"].secret_key[0]
+    secret = current_settings().secret_key[0]
     digest = hmac.digest(secret.encode(), f"streamsvc demo: {purpose}".encode(), "sha256")
     return base64.b32encode(digest).decode().rstrip("=").lower()
 

@@ -12,6 +12,7 @@ from flask import current_app
 from streamsvc import clock
 from streamsvc.models import Worker
 from streamsvc.operations.sandbox import is_clock_moving
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_write, fetch_one, new_id
 from streamsvc.worker import jobs
 
@@ -77,7 +78,7 @@ def _run_next_batch() -> bool:
 
     While the sandbox's clock is being moved, the request that moves it runs the jobs.
     """
-    if current_app.extensions["settings"].sandbox and is_clock_moving():
+    if current_settings().sandbox and is_clock_moving():
         return False
     batch = jobs.lease_batch(clock.now())
     if batch:

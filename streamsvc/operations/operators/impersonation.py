@@ -3,7 +3,6 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Account, ApiKey, Device, OperatorAccount, Profile, Session
 from streamsvc.operations.outbox import audit
@@ -12,6 +11,7 @@ from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, lock_row
 
 LIFETIME_NAME = "impersonation"
@@ -41,7 +41,7 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
         profile_id=profile_id or Profile.find_default_id(account_id),
         token_hash=hash_token(token),
         lifetime=LIFETIME_NAME,
-        epoch=current_app.extensions["settings"].session_epoch,
+        epoch=current_settings().session_epoch,
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import OperatorAccount, OperatorSession
 from streamsvc.operations.credentials.attempts import SignInAttempt, audit_lockout
@@ -19,6 +18,7 @@ from streamsvc.rules.refusals.accounts import InvalidCredentials, SecondFactorIn
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing, rate_limits
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_existing_row
 
 SECOND_FACTOR_METHODS = ("totp", "recovery_code")
@@ -105,7 +105,7 @@ def create_operator_session(
     session = OperatorSession(
         operator_id=operator.id,
         token_hash=hash_token(token),
-        epoch=current_app.extensions["settings"].session_epoch,
+        epoch=current_settings().session_epoch,
         created_at=now,
         authenticated_at=now,
         last_seen_at=now,

@@ -18,6 +18,7 @@ from streamsvc.gateways import mail
 from streamsvc.models import MailedToken, SandboxEmail
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -103,7 +104,7 @@ def _page_link(kind: str, secret: str) -> str:
 
 
 def _deliver_mail(kind: str, to: str, context: dict, now: datetime) -> None:
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     subject, text, html = render_mail(kind, context)
     if settings.sandbox:
         db.session.add(SandboxEmail(to=to, subject=subject, text=text, html=html, kind=kind, sent_at=now))

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Device, Stream
 from streamsvc.models.progress import save_progress
@@ -19,6 +18,7 @@ from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.security import playback_tokens
 from streamsvc.security.authentication import Viewer
+from streamsvc.settings import current_settings
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_one
 
@@ -94,7 +94,7 @@ def _playback_view(
 
 def manifest_views(playable: Playable) -> list[dict]:
     """Return [{type, url}] of the media that the catalogue names, else the URL of STREAMSVC_MEDIA_URL."""
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     media = playable.media or {"hls": settings.media_url.replace("{item_id}", playable.row.item_id)}
     return [
         {"type": kind, "url": settings.public_url + url if url.startswith("/") else url} for kind, url in media.items()
@@ -115,7 +115,7 @@ def issue_playback_token(stream_id: str, stream: Any, manifests: list[dict], now
         stream.max_height,
         expires_at,
     )
-    keys = playback_tokens.media_keys(current_app.extensions["settings"].secret_key)
+    keys = playback_tokens.media_keys(current_settings().secret_key)
     return {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
 
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import cache
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Device, Session, Stream, StreamDevice
 from streamsvc.models.playback import STREAM_IS_OPEN
@@ -21,6 +20,7 @@ from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.settings import current_settings
 from streamsvc.storage import lock_order
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, db, execute_in_session, execute_write, fetch_all, insert, new_id
@@ -74,7 +74,7 @@ class StreamLimits:
 
 def evicts_devices() -> bool:
     """Whether the settings let a device beyond the limit replace the least recently used one."""
-    return current_app.extensions["settings"].device_limit == "evict"
+    return current_settings().device_limit == "evict"
 
 
 def list_live_streams(account_id: str, now: datetime) -> list[sa.Row]:

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.models import Account, MailedToken, Session
@@ -18,6 +17,7 @@ from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
@@ -31,7 +31,7 @@ def close_account(account_id: str, now: datetime) -> None:
     The email address becomes available to others; only the mailed restoration token still holds it. The owner of a
     previous address can restore the account as well, as long as they can undo its change.
     """
-    grace_period = timedelta(days=current_app.extensions["settings"].deletion_grace_days)
+    grace_period = timedelta(days=current_settings().deletion_grace_days)
     account = lock_existing_row(Account, account_id)
     email = account.email
     _cancel_subscriptions(account_id, now)

@@ -29,6 +29,7 @@ from streamsvc.rules.refusals.accounts import (
 )
 from streamsvc.rules.refusals.requests import NotFound, Unavailable
 from streamsvc.security import encryption
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, execute_in_session, execute_write, fetch_one, lock_existing_row
 
 CALLBACK_PATH = "/v1/sessions/oidc-callback"
@@ -187,7 +188,7 @@ def _account_email(account_id: str) -> str:
 
 
 def _configured_providers() -> dict[str, OidcProvider]:
-    text = current_app.extensions["settings"].oidc_providers
+    text = current_settings().oidc_providers
     return {name: OidcProvider(name, **fields) for name, fields in json.loads(text or "{}").items()}
 
 
@@ -209,7 +210,7 @@ def form_post_url() -> str:
 
 def front_end_redirect_url() -> str:
     """Return the redirect URI of all other providers: a page of the front end."""
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     return settings.oidc_redirect_url or f"{settings.public_url}/"
 
 

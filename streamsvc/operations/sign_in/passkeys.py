@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
 from streamsvc.gateways import authenticators
@@ -22,6 +21,7 @@ from streamsvc.operations.credentials import pending_flows
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.refusals.accounts import InvalidCredentials, PasskeyInvalid, PasskeyLimit
 from streamsvc.rules.sign_in.passkeys import MAX_PASSKEYS, is_sign_count_valid, relying_party_and_origin
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
 
 CHALLENGE_BYTES = 32
@@ -179,6 +179,6 @@ def _list_credential_ids(account_id: str) -> list[str]:
 
 def _relying_party() -> tuple[str, list[str]]:
     """(relying party id, origins) of this service and its front ends; browsers require an origin to fit the id."""
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     rp_id, own_origin = relying_party_and_origin(settings.public_url)
     return rp_id, [own_origin, *settings.cors_origins]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Account, Device, Profile, RecoveryCode, Session, TotpFactor
 from streamsvc.operations.accounts.accounts import can_sign_in
@@ -21,6 +20,7 @@ from streamsvc.rules.refusals.accounts import InvalidCredentials
 from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, hash_token, session_lifetime_name
 from streamsvc.security import password_hashing
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import (
     db,
     execute_in_session,
@@ -136,7 +136,7 @@ def create_session(
         profile_id=Profile.find_default_id(account_id),
         token_hash=hash_token(token),
         lifetime=session_lifetime_name(device_row.kind, remember),
-        epoch=current_app.extensions["settings"].session_epoch,
+        epoch=current_settings().session_epoch,
         created_at=now,
         authenticated_at=authenticated_at or now,
         last_seen_at=now,

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
@@ -23,6 +22,7 @@ from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
@@ -49,7 +49,7 @@ class SubscriptionAggregate:
     @property
     def dunning_schedule(self) -> DunningSchedule:
         """Return the configured dunning schedule."""
-        return dunning_schedule_of(current_app.extensions["settings"].dunning)
+        return dunning_schedule_of(current_settings().dunning)
 
     def suspended_from(self) -> date | None:
         """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed."""

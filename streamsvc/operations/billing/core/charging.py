@@ -7,7 +7,6 @@ payment up at the provider, and sends it again under the same key only if it nev
 from datetime import UTC, date, datetime, time, timedelta
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
@@ -31,6 +30,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import RENEWAL, starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, lock_row, new_id
 from streamsvc.worker import jobs
 
@@ -216,7 +216,7 @@ def record_decline(
 
 def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
     """Return the day of the next attempt by the dunning schedule; None if there is none."""
-    dunning_schedule = dunning_schedule_of(current_app.extensions["settings"].dunning)
+    dunning_schedule = dunning_schedule_of(current_settings().dunning)
     return dunning_schedule.next_retry_on(invoice.first_failed_on or today, today, decline_code)
 
 

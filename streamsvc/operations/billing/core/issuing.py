@@ -6,7 +6,6 @@ from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
@@ -24,6 +23,7 @@ from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
 from streamsvc.rules.billing.paid import Line, starts_new_period
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, new_id
 from streamsvc.worker import jobs
 
@@ -205,7 +205,7 @@ def customer_snapshot(account: Account, taxation: Taxation) -> dict:
     """Return the customer's details as stored on an invoice; under reverse charge also both parties' VAT numbers."""
     customer = {name: getattr(account, name) for name in ("name", "email", "country", "locale")}
     if taxation.vat_id:
-        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": current_app.extensions["settings"].seller_vat_id}
+        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": current_settings().seller_vat_id}
     return customer
 
 

@@ -3,14 +3,13 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from flask import current_app
-
 from streamsvc.gateways import vies
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import TaxId, TaxRate
 from streamsvc.rules.billing import vat
 from streamsvc.rules.billing.invoicing import TaxTerms
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_existing_row, lock_row
 from streamsvc.worker import jobs
 
@@ -45,7 +44,7 @@ def find_reverse_charge_vat_id(account: Account) -> str | None:
 
     With `vat_check` set to `vies` only numbers that the register confirmed count, otherwise unchecked ones too.
     """
-    settings = current_app.extensions["settings"]
+    settings = current_settings()
     if not settings.seller_vat_id or account.country not in vat.NUMBER_FORMATS:
         return None
     tax_id = db.session.get(TaxId, account.id)
@@ -71,7 +70,7 @@ def replace_tax_id(account_id: str, number: str, now: datetime) -> TaxId:
         tax_id = TaxId(account_id=account_id, number=number, status="unchecked", created_at=now)
         db.session.add(tax_id)
         db.session.flush()
-    if current_app.extensions["settings"].vat_check == "vies" and tax_id.status != "valid":
+    if current_settings().vat_check == "vies" and tax_id.status != "valid":
         jobs.enqueue_job(TAX_ID_CHECK_JOB, {"account_id": account_id, "number": number}, now)
     return tax_id
 
@@ -89,7 +88,7 @@ def check_tax_id(payload: dict, now: datetime) -> None:
 
     Raises Retry, for an hour later, if the register does not answer.
     """
-    number, seller = payload["number"], current_app.extensions["settings"].seller_vat_id
+    number, seller = payload["number"], current_settings().seller_vat_id
     if fetch_one(TaxId.__table__.select().where(TaxId.account_id == payload["account_id"])) is None:
         return
     result = vies.check_vat_number(number, seller)

@@ -6,8 +6,6 @@ A held draft waits for an operator to release it, and until then the subscriptio
 
 from datetime import datetime, timedelta
 
-from flask import current_app
-
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, InvoiceLine, Payment
 from streamsvc.operations.billing.core import batches, charging, issuing, ledger
@@ -17,13 +15,14 @@ from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.invoices.one_off import OneOffLine
 from streamsvc.rules.billing.invoicing import Position, TaxTerms, Totals, compute_totals
 from streamsvc.rules.refusals.billing import WrongState
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
 
 def review_deadline(now: datetime) -> datetime | None:
     """Return when the review of a draft created now ends; None if invoices are not reviewed."""
-    hours = current_app.extensions["settings"].invoice_review_hours
+    hours = current_settings().invoice_review_hours
     return now + timedelta(hours=hours) if hours else None
 
 

@@ -2,8 +2,6 @@
 
 from datetime import date, datetime
 
-from flask import current_app
-
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import batches, charging, notices
 from streamsvc.operations.billing.core.aggregate import DUE_JOB, SubscriptionAggregate, load_locked
@@ -12,6 +10,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.billing.lines import lines_due
 from streamsvc.rules.refusals.billing import PaymentInProgress
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
@@ -109,7 +108,7 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
             aggregate, aggregate.timeline.ends_on, credit=is_paused or bool(scheduled and scheduled.credit)
         )
     elif is_trial_ending_unpaid(aggregate):
-        end_unpaid_trial(aggregate, current_app.extensions["settings"].trial_without_card)
+        end_unpaid_trial(aggregate, current_settings().trial_without_card)
     elif (
         subscription.past_due_since
         and aggregate.dunning_schedule.stage(subscription.past_due_since, aggregate.today) == "over"
