@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamsvc.models.owned import OwnedByAccount
 from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_one, new_id
 
 
@@ -42,7 +43,7 @@ class Account(Base):
         return db.session.scalar(sa.select(cls).where(cls.email_key == email_key))
 
 
-class Profile(Base):
+class Profile(OwnedByAccount, Base):
     __tablename__ = "profiles"
     __table_args__ = (sa.Index("ix_profiles_account_id", "account_id", "id"),)
 
@@ -59,10 +60,6 @@ class Profile(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
     @classmethod
-    def of(cls, account_id: str, profile_id: str) -> "Profile | None":
-        return db.session.scalar(sa.select(cls).where(cls.id == profile_id, cls.account_id == account_id))
-
-    @classmethod
     def find_row(cls, account_id: str, profile_id: str) -> sa.Row | None:
         """Find the columns of the account's profile, read without starting a transaction."""
         conditions = (cls.id == profile_id, cls.account_id == account_id)
@@ -70,11 +67,7 @@ class Profile(Base):
 
     @classmethod
     def list_owned(cls, account_id: str) -> "list[Profile]":
-        return list(db.session.scalars(cls.owned_by(account_id).order_by(cls.id)))
-
-    @classmethod
-    def owned_by(cls, account_id: str) -> "sa.Select[Profile]":
-        return sa.select(cls).where(cls.account_id == account_id)
+        return list(db.session.scalars(cls.select_owned(account_id).order_by(cls.id)))
 
     @property
     def has_pin(self) -> bool:

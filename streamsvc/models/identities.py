@@ -5,10 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.models.owned import OwnedByAccount
+from streamsvc.storage.database import Base, UtcTime, new_id
 
 
-class Identity(Base):
+class Identity(OwnedByAccount, Base):
     __tablename__ = "identities"
     __table_args__ = (
         sa.Index("uq_identities_issuer_subject", "issuer", "subject", unique=True),
@@ -26,11 +27,3 @@ class Identity(Base):
     """The email address at the provider when the identity was linked; for display only."""
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)
-
-    @classmethod
-    def owned_by(cls, account_id: str) -> "sa.Select[Identity]":
-        return sa.select(cls).where(cls.account_id == account_id)
-
-    @classmethod
-    def of(cls, account_id: str, identity_id: str) -> "Identity | None":
-        return db.session.scalar(cls.owned_by(account_id).where(cls.id == identity_id))

@@ -5,10 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.models.owned import OwnedByAccount
+from streamsvc.storage.database import Base, UtcTime, new_id
 
 
-class Passkey(Base):
+class Passkey(OwnedByAccount, Base):
     __tablename__ = "passkeys"
     __table_args__ = (sa.Index("ix_passkeys_account_id", "account_id", "id"),)
 
@@ -21,11 +22,3 @@ class Passkey(Base):
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcTime)
-
-    @classmethod
-    def owned_by(cls, account_id: str) -> "sa.Select[Passkey]":
-        return sa.select(cls).where(cls.account_id == account_id)
-
-    @classmethod
-    def of(cls, account_id: str, passkey_id: str) -> "Passkey | None":
-        return db.session.scalar(cls.owned_by(account_id).where(cls.id == passkey_id))

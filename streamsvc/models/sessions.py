@@ -5,11 +5,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from streamsvc.models.owned import OwnedByAccount
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, impersonation_view, session_expires_at
 from streamsvc.storage.database import Base, UtcTime, db, new_id
 
 
-class Device(Base):
+class Device(OwnedByAccount, Base):
     __tablename__ = "devices"
     __table_args__ = (sa.Index("ix_devices_account_id", "account_id", "id"),)
 
@@ -22,13 +23,8 @@ class Device(Base):
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def owned_by(cls, account_id: str) -> "sa.Select[Device]":
-        """Select the account's devices, except removed ones."""
-        return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
-
-    @classmethod
-    def of(cls, account_id: str, device_id: str) -> "Device | None":
-        return db.session.scalar(cls.owned_by(account_id).where(cls.id == device_id))
+    def visible_conditions(cls) -> tuple[sa.ColumnElement[bool], ...]:
+        return (cls.removed_at.is_(None),)
 
 
 class Session(Base):
@@ -95,10 +91,6 @@ class Session(Base):
             for name, life in SESSION_LIFETIMES.items()
         )
         return (cls.ended_at.is_(None), sa.or_(*classes))
-
-    @classmethod
-    def of(cls, account_id: str, session_id: str, now: datetime) -> "Session | None":
-        return db.session.scalar(cls.live(account_id, now).where(cls.id == session_id))
 
     @classmethod
     def revoke_all(cls, account_id: str, now: datetime, *conditions: sa.ColumnElement[bool]) -> list[str]:

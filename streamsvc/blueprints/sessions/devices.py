@@ -31,7 +31,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devic
 @bp.response(200, page_of(DeviceOut))
 def list_devices(query: dict) -> dict:
     """List your devices, newest first."""
-    page = paginate_query(Device.owned_by(current_viewer().account_id), Device.id, query, "devices")
+    page = paginate_query(Device.select_owned(current_viewer().account_id), Device.id, query, "devices")
     return page | {"items": _device_views(page["items"])}
 
 
@@ -87,7 +87,7 @@ def disown_device(body: dict) -> None:
 
 
 def _get_own_device(device_id: str) -> Device:
-    device = Device.of(current_viewer().account_id, device_id)
+    device = Device.find_owned(current_viewer().account_id, device_id)
     if device is None:
         raise NotFound
     return device

@@ -193,7 +193,7 @@ def create_identity(body: dict) -> Identity:
 @bp.response(200, page_of(IdentityOut))
 def list_identities(query: dict) -> dict:
     """List your linked identities, newest first."""
-    return paginate_query(Identity.owned_by(current_viewer().account_id), Identity.id, query, "identities")
+    return paginate_query(Identity.select_owned(current_viewer().account_id), Identity.id, query, "identities")
 
 
 @bp.route("/identities/<identity_id>", methods=["DELETE"])
@@ -205,7 +205,7 @@ def delete_identity(identity_id: str) -> None:
     You can still sign in by magic link or by resetting the password. Requires a recent reauthentication.
     """
     require_recent_authentication()
-    identity = Identity.of(current_viewer().account_id, identity_id)
+    identity = Identity.find_owned(current_viewer().account_id, identity_id)
     if identity is None:
         raise NotFound
     oidc_identities.unlink_identity(identity, clock.now())

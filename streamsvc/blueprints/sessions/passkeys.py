@@ -80,7 +80,7 @@ def create_passkey(body: dict) -> Passkey:
 @bp.response(200, page_of(PasskeyOut))
 def list_passkeys(query: dict) -> dict:
     """List your passkeys, newest first."""
-    return paginate_query(Passkey.owned_by(current_viewer().account_id), Passkey.id, query, "passkeys")
+    return paginate_query(Passkey.select_owned(current_viewer().account_id), Passkey.id, query, "passkeys")
 
 
 @bp.route("/passkeys/<passkey_id>", methods=["DELETE"])
@@ -92,7 +92,7 @@ def delete_passkey(passkey_id: str) -> None:
     Requires a recent reauthentication.
     """
     require_recent_authentication()
-    passkey = Passkey.of(current_viewer().account_id, passkey_id)
+    passkey = Passkey.find_owned(current_viewer().account_id, passkey_id)
     if passkey is None:
         raise NotFound
     passkeys.delete_passkey(passkey, clock.now())

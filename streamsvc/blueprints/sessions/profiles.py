@@ -25,7 +25,7 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="The
 @bp.response(200, page_of(ListedProfile))
 def list_profiles(query: dict) -> dict:
     """List your profiles, oldest first."""
-    profiles_query = Profile.owned_by(current_viewer().account_id)
+    profiles_query = Profile.select_owned(current_viewer().account_id)
     return paginate_query(profiles_query, Profile.id, query, "profiles", descending=False)
 
 
@@ -117,7 +117,7 @@ def delete_profile_pin(profile_id: str) -> None:
 
 
 def _get_own_profile(profile_id: str) -> Profile:
-    profile = Profile.of(current_viewer().account_id, profile_id)
+    profile = Profile.find_owned(current_viewer().account_id, profile_id)
     if profile is None:
         raise NotFound
     return profile

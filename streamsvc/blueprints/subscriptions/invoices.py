@@ -77,7 +77,7 @@ def pay_invoice(body: dict, invoice_id: str) -> Payment:
 
 def _get_own_invoice(invoice_id: str) -> Invoice:
     """Return one of the viewer's invoices. Raises NotFound."""
-    invoice = Invoice.of(current_viewer().account_id, invoice_id)
+    invoice = Invoice.find_owned(current_viewer().account_id, invoice_id)
     if invoice is None:
         raise NotFound
     return invoice

@@ -23,7 +23,7 @@ bp = Blueprint(
 @bp.response(200, page_of(PaymentMethodOut))
 def list_payment_methods(query: dict) -> dict:
     """List your payment methods, newest first."""
-    active_methods = PaymentMethod.select_active(current_viewer().account_id)
+    active_methods = PaymentMethod.select_owned(current_viewer().account_id)
     return paginate_query(active_methods, PaymentMethod.id, query, "payment methods")
 
 
@@ -78,7 +78,7 @@ def set_default_payment_method(method_id: str) -> PaymentMethod:
 
 def _get_own_payment_method(method_id: str) -> PaymentMethod:
     """Return one of the viewer's payment methods. Raises NotFound."""
-    method = PaymentMethod.of(current_viewer().account_id, method_id)
+    method = PaymentMethod.find_owned(current_viewer().account_id, method_id)
     if method is None:
         raise NotFound
     return method

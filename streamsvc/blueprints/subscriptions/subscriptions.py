@@ -77,7 +77,7 @@ def get_subscription(subscription_id: str) -> dict:
 
 def get_own_subscription(subscription_id: str) -> Subscription:
     """Return one of the viewer's subscriptions. Raises NotFound."""
-    subscription = Subscription.of(current_viewer().account_id, subscription_id)
+    subscription = Subscription.find_owned(current_viewer().account_id, subscription_id)
     if subscription is None:
         raise NotFound
     return subscription

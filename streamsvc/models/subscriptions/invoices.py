@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
+from streamsvc.models.owned import OwnedByAccount
 from streamsvc.storage import lock_order
 from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, insert, new_id
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from streamsvc.models.subscriptions.payments import Payment
 
 
-class Invoice(Base):
+class Invoice(OwnedByAccount, Base):
     __tablename__ = "invoices"
     __table_args__ = (
         sa.CheckConstraint("status IN ('draft', 'open', 'paid', 'void', 'uncollectible')", name="status"),
@@ -73,10 +74,6 @@ class Invoice(Base):
     def amount_due_minor(self) -> int:
         """The amount to collect: the total minus account credit applied."""
         return max(0, self.total_minor - self.credit_applied_minor)
-
-    @classmethod
-    def of(cls, account_id: str, invoice_id: str) -> "Invoice | None":
-        return db.session.scalar(sa.select(cls).where(cls.id == invoice_id, cls.account_id == account_id))
 
     @classmethod
     def list_open(cls, account_id: str) -> "list[Invoice]":

@@ -5,10 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from streamsvc.models.owned import OwnedByAccount
 from streamsvc.storage.database import Base, UtcTime, batching_session, db, new_id
 
 
-class PaymentMethod(Base):
+class PaymentMethod(OwnedByAccount, Base):
     __tablename__ = "payment_methods"
     __table_args__ = (
         sa.Index("ix_payment_methods_account_id", "account_id", "id"),
@@ -38,22 +39,16 @@ class PaymentMethod(Base):
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     @classmethod
-    def of(cls, account_id: str, method_id: str) -> "PaymentMethod | None":
-        """Find one of the account's payment methods that is not removed."""
-        return db.session.scalar(cls.select_active(account_id).where(cls.id == method_id))
-
-    @classmethod
-    def select_active(cls, account_id: str) -> "sa.Select[PaymentMethod]":
-        """Select the account's payment methods that are not removed."""
-        return sa.select(cls).where(cls.account_id == account_id, cls.removed_at.is_(None))
-
-    @classmethod
     def list_active(cls, account_id: str) -> "list[PaymentMethod]":
         """List the account's payment methods that are not removed."""
         methods = batching_session().preloaded(cls.account_id, account_id)
-        return list(db.session.scalars(cls.select_active(account_id)) if methods is None else methods)
+        return list(db.session.scalars(cls.select_owned(account_id)) if methods is None else methods)
 
     @classmethod
     def find_default(cls, account_id: str) -> "PaymentMethod | None":
         """Find the account's default payment method."""
-        return db.session.scalar(cls.select_active(account_id).where(cls.is_default))
+        return db.session.scalar(cls.select_owned(account_id).where(cls.is_default))
+
+    @classmethod
+    def visible_conditions(cls) -> tuple[sa.ColumnElement[bool], ...]:
+        return (cls.removed_at.is_(None),)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from streamsvc.models.owned import OwnedByAccount
 from streamsvc.rules.billing.access import LIVE_STATUSES, STATUSES
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
@@ -21,7 +22,7 @@ def status_condition(column: str, values: Iterable[str]) -> sa.TextClause:
     return sa.text(f"{column} IN ({', '.join(repr(word) for word in values)})")
 
 
-class Subscription(Base):
+class Subscription(OwnedByAccount, Base):
     __tablename__ = "subscriptions"
     __table_args__ = (
         sa.CheckConstraint(status_condition("status", STATUSES), name="status"),
@@ -86,10 +87,6 @@ class Subscription(Base):
 
     plan: Mapped["Plan"] = relationship()
     price: Mapped["Price"] = relationship(foreign_keys=[price_id])
-
-    @classmethod
-    def of(cls, account_id: str, subscription_id: str) -> "Subscription | None":
-        return db.session.scalar(sa.select(cls).where(cls.id == subscription_id, cls.account_id == account_id))
 
     @classmethod
     def select_on_billing_hold(cls) -> "sa.Select[Subscription]":

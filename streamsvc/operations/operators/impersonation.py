@@ -28,7 +28,7 @@ def start_impersonation(account_id: str, operator: Operator, body: dict, token: 
     if account.status != "active":
         raise AccountNotActive
     profile_id = body["profile_id"]
-    if profile_id and Profile.of(account_id, profile_id) is None:
+    if profile_id and Profile.find_owned(account_id, profile_id) is None:
         raise NotFound
     _lock_active_operator(operator)
     device = Device(account_id=account_id, name="Support", kind="other", created_at=now, last_seen_at=now)

@@ -53,7 +53,7 @@ def _get_device_id(viewer: Viewer, device_id: str | None) -> str:
     """Return the id of the playing device: the session's, or another of the account's. Raises NotFound."""
     if device_id in (None, viewer.row.device_id):
         return viewer.row.device_id
-    if not fetch_one(Device.owned_by(viewer.account_id).where(Device.id == device_id)):
+    if not fetch_one(Device.select_owned(viewer.account_id).where(Device.id == device_id)):
         raise NotFound(detail="There is no such device on your account.")
     return device_id
 

@@ -221,7 +221,7 @@ def _list_evictable_devices(
     requesting_device_id = db.session.scalar(sa.select(Session.device_id).where(*own_session))
     if requesting_device_id is None:
         raise NotSignedIn(presented=True)
-    if Device.of(request.account_id, request.device_id) is None:
+    if Device.find_owned(request.account_id, request.device_id) is None:
         raise NotFound(detail="There is no such device on your account.")
     busy = {requesting_device_id, *(stream.device_id for stream in live)}
     evictable = [device for device in known_devices if device.device_id not in busy]

@@ -119,7 +119,7 @@ def create_session(
     method of the second factor that was given.
     """
     device = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
-    device_row = Device.of(account_id, device["id"]) if device["id"] else None
+    device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
     if device_row is None:
         device_row = Device(account_id=account_id, name=device["name"], kind=device["kind"])
         device_row.created_at = device_row.last_seen_at = now

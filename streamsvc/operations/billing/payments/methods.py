@@ -92,7 +92,7 @@ def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
     """Remove the method. If it was the default, the one added last becomes the default."""
     was_default, method.is_default, method.removed_at = method.is_default, False, now
     db.session.flush()
-    newest_method = PaymentMethod.select_active(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
+    newest_method = PaymentMethod.select_owned(method.account_id).order_by(PaymentMethod.id.desc()).limit(1)
     new_default = db.session.scalar(newest_method)
     if was_default and new_default:
         new_default.is_default = True

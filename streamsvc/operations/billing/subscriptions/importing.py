@@ -144,7 +144,7 @@ def _get_or_create_account(subscriber: dict, now: datetime) -> Account:
 
 def _get_or_create_payment_method(account: Account, details: dict, now: datetime) -> PaymentMethod:
     """Return the payment method with the provider's reference, storing it if it is new."""
-    statement = PaymentMethod.select_active(account.id).where(PaymentMethod.reference == details["reference"])
+    statement = PaymentMethod.select_owned(account.id).where(PaymentMethod.reference == details["reference"])
     method = db.session.scalar(statement)
     if method is None:
         is_first = PaymentMethod.find_default(account.id) is None

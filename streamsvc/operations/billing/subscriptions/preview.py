@@ -53,7 +53,7 @@ def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[S
         return subscribe.start_subscription(
             lock_existing_row(Account, account_id), body, now, account_id, payment_method_required=False
         ), last_invoice_id
-    subscription = Subscription.of(account_id, body["subscription_id"])
+    subscription = Subscription.find_owned(account_id, body["subscription_id"])
     if subscription is None:
         raise NotFound
     aggregate = load_locked(subscription.id, now)

@@ -187,7 +187,7 @@ def get_requested_method(account: Account, method_id: str | None) -> PaymentMeth
     """Return the account's payment method with this id, or its default if `method_id` is None. Raises Invalid."""
     if method_id is None:
         return PaymentMethod.find_default(account.id)
-    method = PaymentMethod.of(account.id, method_id)
+    method = PaymentMethod.find_owned(account.id, method_id)
     if method is None:
         raise Invalid(errors={"payment_method_id": ["No such payment method."]})
     return method
