@@ -15,6 +15,7 @@ IDEAL_LENGTH = 700
 LONGEST_LIST = 2
 HOSTILE = re.compile(r"[<>;=~|*`]|\\\\|zq9|\\b(x|a|p|P|no|none|unknown)\"|[^\x00-\x7f]{3}|(.)\1{5}")
 """What tests of hostile input send, and names that say nothing."""
+EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 SECRET = re.compile(r"\b(sst|ops|sk|whsec|dtt)_[A-Za-z0-9+/=_-]{20,}")
 
 
@@ -64,7 +65,10 @@ def collect(description: dict, exchanges) -> dict[str, dict]:
                     parameters.setdefault(key, typed(exchange["parameters"][name], schema))
             for media_type in operation.get("requestBody", {}).get("content", {}).values():
                 visit(media_type["schema"], exchange["request"])
-    return {"schemas": {name: shorten(value) for name, value in best.items()}, "parameters": parameters}
+    return {
+        "schemas": {n: shorten(v) for n, v in best.items()},
+        "parameters": {n: shorten(v) for n, v in parameters.items()},
+    }
 
 
 def typed(text: str, schema: dict):
@@ -80,12 +84,15 @@ def score(value: dict) -> tuple:
 
 
 def shorten(value):
-    """Cut long lists, and mask tokens and secrets."""
+    """Cut long lists, mask tokens and secrets, and give everybody the same email address."""
     if isinstance(value, list):
         return [shorten(item) for item in value[:LONGEST_LIST]]
     if isinstance(value, dict):
         return {name: shorten(inner) for name, inner in value.items()}
-    return SECRET.sub(lambda secret: f"{secret[1]}_…", value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = SECRET.sub(lambda secret: f"{secret[1]}_…", value)
+        return EMAIL.sub("viewer@example.com", value)
+    return value
 
 
 def main(folder: Path) -> None:
