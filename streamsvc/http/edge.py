@@ -17,7 +17,7 @@ from flask.sessions import NullSession, SessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from marshmallow import RAISE, Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from webargs.core import ArgMap, missing
+from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -48,6 +48,7 @@ from streamsvc.storage.database import is_unavailable
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
+    from webargs.core import ArgMap
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_CACHED_QUERY_LENGTH = 200
@@ -115,7 +116,7 @@ class StrictParser(FlaskParser):
     }
 
     def parse(
-        self, argmap: ArgMap[Request], req: Request | None = None, *, location: str | None = None, **kwargs: Any
+        self, argmap: "ArgMap[Request]", req: Request | None = None, *, location: str | None = None, **kwargs: Any
     ) -> Any:
         text = request.query_string
         if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or b"cursor" in text:
@@ -123,7 +124,7 @@ class StrictParser(FlaskParser):
         return dict(self._parse_query(argmap, text))
 
     @lru_cache(maxsize=2048)  # noqa: B019  (one parser serves the process)
-    def _parse_query(self, schema: ArgMap[Request], text: bytes) -> dict:
+    def _parse_query(self, schema: "ArgMap[Request]", text: bytes) -> dict:
         return super().parse(schema, location="query")
 
     def _raw_load_json(self, req: Request) -> Any:
