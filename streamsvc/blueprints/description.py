@@ -4,6 +4,10 @@ import json
 from functools import cache
 from pathlib import Path
 
+from apispec import APISpec
+from marshmallow import Schema
+
+from streamsvc.http.edge import Api
 from streamsvc.schemas.admin.subscriptions import Percent, PercentIn
 from streamsvc.schemas.admin.webhooks import InvoiceEvent, PaymentEvent, SubscriptionEvent
 from streamsvc.schemas.base import Day, Moment, MomentOrDay
@@ -78,7 +82,7 @@ def describe_service(public_url: str) -> dict:
     }
 
 
-def complete_description(api) -> None:
+def complete_description(api: Api) -> None:
     """Add webhooks, required response fields and examples to a description that has all operations."""
     spec = api.spec
     for kind, (schema, summary) in WEBHOOKS.items():
@@ -119,12 +123,12 @@ def load_examples() -> dict[str, dict]:
     return json.loads(EXAMPLES_FILE.read_text())
 
 
-def list_operations(spec) -> list[dict]:
+def list_operations(spec: APISpec) -> list[dict]:
     """List the operations of all paths."""
     return [operation for path in spec._paths.values() for name, operation in path.items() if name != "parameters"]
 
 
-def _require_response_fields(api, in_requests: set[str]) -> None:
+def _require_response_fields(api: Api, in_requests: set[str]) -> None:
     """Mark the fields that a response always has as required, in schemas that are used for responses only."""
     schemas = api.spec.components.schemas
     for (schema_class, *_), name in api.ma_plugin.converter.refs.items():
@@ -140,7 +144,7 @@ def _add_example(parameter: dict, examples: dict) -> None:
         parameter["example"] = examples["parameters"][key]
 
 
-def _complete_parameter(spec, parameter: dict, examples: dict) -> dict:
+def _complete_parameter(spec: APISpec, parameter: dict, examples: dict) -> dict:
     """Complete a query parameter: no null, which a query cannot express; an example; one component for all lists."""
     if parameter.get("in") != "query":
         return parameter
@@ -158,7 +162,7 @@ def _complete_parameter(spec, parameter: dict, examples: dict) -> dict:
     return {"$ref": f"#/components/parameters/{LIST_PARAMETERS[name]}"} if shared == parameter else parameter
 
 
-def _describe_defaults(spec, in_requests: set[str]) -> None:
+def _describe_defaults(spec: APISpec, in_requests: set[str]) -> None:
     """Say defaults of request fields in words: generators take a field with `default` for one that is always sent."""
     for name in in_requests:
         for field in spec.components.schemas[name].get("properties", {}).values():
@@ -167,7 +171,7 @@ def _describe_defaults(spec, in_requests: set[str]) -> None:
                 field["description"] = f"{field.get('description', '')} Default: `{json.dumps(default)}`.".strip()
 
 
-def _component_names(spec, tree) -> set[str]:
+def _component_names(spec: APISpec, tree: object) -> set[str]:
     """Return the names of the schemas that `tree` refers to, directly or through others."""
     schemas, names, todo = spec.components.schemas, set(), [tree]
     while todo:
@@ -183,7 +187,7 @@ def _component_names(spec, tree) -> set[str]:
     return names
 
 
-def _webhook(kind: str, schema, summary: str) -> dict:
+def _webhook(kind: str, schema: type[Schema], summary: str) -> dict:
     """Describe the request that an endpoint receives for an event."""
     first, *rest = kind.replace(".", "_").split("_")
     return {

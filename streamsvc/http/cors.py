@@ -4,6 +4,13 @@ Flask-Cors adds them in `after_request` hooks: authentication would reject a pre
 middleware responds would lack them.
 """
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+
 PREFLIGHT_MAX_AGE_S = 7200
 """Chromium caches no preflight for longer."""
 REQUEST_HEADERS = (
@@ -39,21 +46,23 @@ PREFLIGHT = (
 class CorsMiddleware:
     """Responds to the preflights of the allowed origins and lets their pages read responses, with cookies."""
 
-    def __init__(self, wsgi_app, origins: tuple[str, ...]):
+    def __init__(self, wsgi_app: WSGIApplication, origins: tuple[str, ...]) -> None:
         self.wsgi_app = wsgi_app
         exposed = ("Access-Control-Expose-Headers", ", ".join(EXPOSED_HEADERS))
         self.headers = {
             origin: (VARY, ("Access-Control-Allow-Origin", origin), ALLOW_CREDENTIALS, exposed) for origin in origins
         }
 
-    def __call__(self, environ, start_response):
-        headers = self.headers.get(environ.get("HTTP_ORIGIN"))
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        headers = self.headers.get(environ.get("HTTP_ORIGIN", ""))
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         if headers and is_preflight:
             start_response("204 NO CONTENT", [*headers, *PREFLIGHT])
             return []
 
-        def start_with_headers(status, response_headers, exc_info=None):
+        def start_with_headers(
+            status: str, response_headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
+        ) -> Callable[[bytes], object]:
             return start_response(status, [*response_headers, *(headers or (VARY,))], exc_info)
 
         return self.wsgi_app(environ, start_with_headers)

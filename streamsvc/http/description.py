@@ -5,11 +5,15 @@ follow from these are added, so that a view lists with `@bp.errors` only those o
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from http import HTTPStatus
+
+from apispec import APISpec
+from marshmallow import Schema
 
 from streamsvc.rules.refusals import access, accounts, requests
 from streamsvc.rules.refusals.base import Refusal
-from streamsvc.security.authentication import COOKIE, CSRF_HEADER, VIEWER_ONLY, Access
+from streamsvc.security.authentication import COOKIE, CSRF_HEADER, VIEWER_ONLY, Access, View
 from streamsvc.security.end_user_addresses import HEADER as END_USER_ADDRESS_HEADER
 from streamsvc.storage.database import SAFE_METHODS
 
@@ -82,7 +86,7 @@ PARAMETERS: dict[str, dict] = {
 PARAMETERS["RequiredIdempotencyKey"] = PARAMETERS["IdempotencyKey"] | PARAMETERS["RequiredIdempotencyKey"]
 PARAMETERS["RequiredIfMatch"] = PARAMETERS["IfMatch"] | PARAMETERS["RequiredIfMatch"]
 
-HEADERS = {
+HEADERS: dict[str, tuple[str, dict]] = {
     REQUEST_ID_HEADER: (
         "X-Request-Id",
         {"description": "The id of this request, also in the log.", "schema": {"type": "string"}, "required": True},
@@ -103,7 +107,7 @@ HEADERS = {
 """{component: (header, its description)}"""
 
 
-def register_components(spec, problem_schema) -> None:
+def register_components(spec: APISpec, problem_schema: type[Schema]) -> None:
     """Register what operations refer to: security schemes, headers, parameters, and a schema for each error code."""
     for name, scheme in SECURITY_SCHEMES.items():
         spec.components.security_scheme(name, scheme)
@@ -142,7 +146,7 @@ def problem_document(status: int, code: str, detail: str, request_id: str) -> di
 def list_refusals() -> list[type[Refusal]]:
     """List the error classes, one per code: the class that defines the code, not those that inherit it."""
 
-    def walk(refusal):
+    def walk(refusal: type[Refusal]) -> Iterator[type[Refusal]]:
         if "code" in vars(refusal) and refusal is not Refusal:
             yield refusal
         for child in refusal.__subclasses__():
@@ -170,7 +174,7 @@ def problem_example(refusal: type[Refusal]) -> dict:
     return problem_document(refusal.status, refusal.code, refusal.detail, "req_06c59b00f27e47520594")
 
 
-def describe_operation(doc: dict, doc_info: dict, *, spec, method: str, **_) -> dict:
+def describe_operation(doc: dict, doc_info: dict, *, spec: APISpec, method: str, **_: object) -> dict:
     """Complete an operation's description: a documentation callback of flask-smorest."""
     view = doc_info["view"]
     doc["responses"] = {str(status): response for status, response in doc["responses"].items()}
@@ -194,7 +198,7 @@ def _security(access_rule: Access, is_write: bool) -> list[dict]:
     return schemes
 
 
-def _header_parameters(view, is_write: bool) -> list[str]:
+def _header_parameters(view: View, is_write: bool) -> list[str]:
     names = []
     if hasattr(view, "takes_idempotency_key"):
         names.append("RequiredIdempotencyKey" if view.requires_idempotency_key else "IdempotencyKey")
@@ -207,7 +211,9 @@ def _header_parameters(view, is_write: bool) -> list[str]:
     return names
 
 
-def _general_errors(view, doc: dict, access_rule: Access, is_write: bool, path_parameters: list[str]) -> list:
+def _general_errors(
+    view: View, doc: dict, access_rule: Access, is_write: bool, path_parameters: list[str]
+) -> list[type[Refusal]]:
     """List the errors that follow from an operation's access, parameters, body and preconditions."""
     errors = [requests.Invalid, requests.Unavailable]
     if not access_rule.public:
@@ -232,7 +238,7 @@ def _general_errors(view, doc: dict, access_rule: Access, is_write: bool, path_p
     return errors
 
 
-def _add_error_responses(spec, doc: dict, refusals: list[type[Refusal]]) -> None:
+def _add_error_responses(spec: APISpec, doc: dict, refusals: list[type[Refusal]]) -> None:
     """Replace an operation's unspecific error responses by one per status, which lists its codes."""
     responses = doc["responses"]
     responses.pop("422", None)
@@ -267,7 +273,7 @@ def _problem_response(status: int, refusals: list[type[Refusal]]) -> dict:
     }
 
 
-def _add_response_headers(doc: dict, view) -> None:
+def _add_response_headers(doc: dict, view: View) -> None:
     """Add headers to the responses below 400, and 304 where a view that reads has an ETag."""
     if hasattr(view, "has_etag") and not hasattr(view, "checks_if_match"):
         doc["responses"].setdefault("304", {"description": "Not modified since the response with this `ETag`."})

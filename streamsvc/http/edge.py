@@ -4,18 +4,24 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import flask_smorest
 import msgspec
-from flask import Response, current_app, request
+from flask import Flask, Request, Response, current_app, request
 from flask.json.provider import JSONProvider
-from flask.sessions import NullSession, SessionInterface
-from marshmallow import RAISE
+from flask.sessions import NullSession, SessionInterface, SessionMixin
+from flask.typing import ResponseReturnValue
+from marshmallow import RAISE, Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.sansio.response import Response as SansioResponse
 
 from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
@@ -36,8 +42,13 @@ from streamsvc.rules.refusals.requests import (
     WrongMethod,
 )
 from streamsvc.schemas.base import Problem
-from streamsvc.settings import current_settings
+from streamsvc.security.authentication import View
+from streamsvc.settings import Settings, current_settings
 from streamsvc.storage.database import is_unavailable
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from webargs.core import ArgMap
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_CACHED_QUERY_LENGTH = 200
@@ -55,13 +66,13 @@ log = logging.getLogger("streamsvc")
 class MsgspecJsonProvider(JSONProvider):
     """JSON by msgspec: compact UTF-8, datetimes as RFC 3339 with `Z`, keys in insertion order."""
 
-    def dumps(self, obj, **kwargs):
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
         return msgspec.json.encode(obj).decode()
 
-    def loads(self, s, **kwargs):
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         return msgspec.json.decode(s)
 
-    def response(self, *args, **kwargs):
+    def response(self, *args: Any, **kwargs: Any) -> Response:
         return json_response(msgspec.json.encode(self._prepare_response_obj(args, kwargs)))
 
 
@@ -70,7 +81,7 @@ def json_response(body: bytes, status: int = 200) -> Response:
     return Response(body, status, content_type="application/json")
 
 
-def parse_strict_json(raw: bytes):
+def parse_strict_json(raw: bytes) -> Any:
     """Decode JSON. Raises Malformed for anything that two parsers could understand differently."""
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant)
@@ -81,14 +92,14 @@ def parse_strict_json(raw: bytes):
     return value
 
 
-def _reject_duplicate_keys(pairs):
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("duplicate key")
     return members
 
 
-def _reject_constant(name):
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a valid JSON number")
 
 
@@ -104,17 +115,19 @@ class StrictParser(FlaskParser):
         "form": RAISE,
     }
 
-    def parse(self, argmap, req=None, *, location=None, **kwargs):
+    def parse(
+        self, argmap: "ArgMap[Request]", req: Request | None = None, *, location: str | None = None, **kwargs: Any
+    ) -> Any:
         text = request.query_string
         if location != "query" or kwargs.get("validate") or len(text) > MAX_CACHED_QUERY_LENGTH or b"cursor" in text:
             return super().parse(argmap, req, location=location, **kwargs)
         return dict(self._parse_query(argmap, text))
 
     @lru_cache(maxsize=2048)  # noqa: B019  (one parser serves the process)
-    def _parse_query(self, schema, text: bytes) -> dict:
+    def _parse_query(self, schema: "ArgMap[Request]", text: bytes) -> dict:
         return super().parse(schema, location="query")
 
-    def _raw_load_json(self, req):
+    def _raw_load_json(self, req: Request) -> Any:
         if not req.content_length and "Transfer-Encoding" not in req.headers:
             return missing
         if req.mimetype != "application/json":
@@ -123,30 +136,39 @@ class StrictParser(FlaskParser):
             raise WrongMediaType(detail="Send the body in UTF-8.")
         return parse_strict_json(req.get_data())
 
-    def load_form(self, req, schema):
+    def load_form(self, req: Request, schema: Schema) -> dict[str, str]:
         if req.mimetype != "application/x-www-form-urlencoded":
             raise WrongMediaType(detail="Send the body as application/x-www-form-urlencoded.")
         return _single_values(req.form)
 
-    def load_querystring(self, req, schema):
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
         return _single_values(req.args)
 
-    def handle_error(self, error, req, schema, *, error_status_code, error_headers):
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: Mapping[str, str] | None,
+    ) -> NoReturn:
         errors: dict = {}
-        for location, messages in error.messages.items():
+        by_location: Any = error.messages
+        for location, messages in by_location.items():
             noun = "parameter" if location == "query" else "field"
             errors |= flatten_messages(explain_unknown_fields(messages, schema, noun))
         raise Invalid(errors=errors)
 
 
-def _single_values(fields) -> dict[str, str]:
+def _single_values(fields: MultiDict[str, str]) -> dict[str, str]:
     """Convert to a plain dict. Raises Invalid if a field is repeated."""
     if repeated := [name for name in fields if len(fields.getlist(name)) > 1]:
         raise Invalid(errors={name: ["Must not be repeated."] for name in repeated})
     return fields.to_dict()
 
 
-def flatten_messages(messages, path: str = ""):
+def flatten_messages(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
     """Yield (dotted path, sentences) for each field in marshmallow's nested messages."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
@@ -160,55 +182,59 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(describe_operation)
 
     @staticmethod
-    def errors(*refusals: type[Refusal]):
+    def errors(*refusals: type[Refusal]) -> Callable[[View], View]:
         """List the errors of a view that do not follow from its access, parameters, body and preconditions."""
 
-        def list_errors(view):
+        def list_errors(view: View) -> View:
             view.refusals = refusals
             return view
 
         return list_errors
 
     @staticmethod
-    def etag(view):
+    def etag(view: View) -> View:
         """Describe that a view's response has an ETag, which the view compares with If-None-Match."""
         view.has_etag = True
         return view
 
     @staticmethod
-    def preconditions(*, required: bool = False):
+    def preconditions(*, required: bool = False) -> Callable[[View], View]:
         """Describe that a view checks If-Match and If-None-Match, and whether it requires If-Match."""
 
-        def describe_preconditions(view):
+        def describe_preconditions(view: View) -> View:
             view.has_etag = view.checks_if_match = True
             view.requires_if_match = required
             return view
 
         return describe_preconditions
 
-    def arguments(self, schema, *, location="json", **kwargs):
+    def arguments(
+        self, schema: Schema | type[Schema], *, location: str = "json", **kwargs: Any
+    ) -> Callable[[View], View]:
         decorate = super().arguments(schema() if isinstance(schema, type) else schema, location=location, **kwargs)
 
-        def mark_reads_query(view):
+        def mark_reads_query(view: View) -> View:
             decorated = decorate(view)
             decorated.reads_query = location == "query" or getattr(view, "reads_query", False)
             return decorated
 
         return mark_reads_query
 
-    def response(self, status_code, schema=None, **kwargs):
+    def response(
+        self, status_code: int | str, schema: Schema | type[Schema] | dict | None = None, **kwargs: Any
+    ) -> Callable[[View], View]:
         return super().response(status_code, schema() if isinstance(schema, type) else schema, **kwargs)
 
-    def route(self, rule, **options):
+    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Route a view, and name its operation after it: `list_invoices` has the operationId `listInvoices`."""
         add_route = super().route(rule, **options)
 
-        def add_named_route(view):
+        def add_named_route(view: View) -> View:
             first, *rest = view.__name__.split("_")
             manual_doc = getattr(view, "_apidoc", {}).get("manual_doc", {})
             operation_id = first + "".join(word.capitalize() for word in rest)
@@ -227,14 +253,15 @@ class Api(flask_smorest.Api):
 
     ERROR_SCHEMA = Problem
 
-    def _register_responses(self):
+    def _register_responses(self) -> None:
         register_components(self.spec, self.ERROR_SCHEMA)
 
-    def handle_http_exception(self, error):
+    def handle_http_exception(self, error: HTTPException) -> SansioResponse:
         if error.response is not None:
             return error.response
         if refusal := _refusal_of(error):
             return refusal_response(refusal)
+        assert error.code is not None, "Flask raises no error without a status here"
         code = re.sub(r"\W+", "_", error.name.lower())
         return problem_response(error.code, code, f"{error.name}.", headers=dict(error.get_headers()))
 
@@ -255,7 +282,7 @@ def _refusal_of(error: HTTPException) -> Refusal | None:
     return None
 
 
-def problem_response(status: int, code: str, detail: str, headers: dict | None = None, **members) -> Response:
+def problem_response(status: int, code: str, detail: str, headers: dict | None = None, **members: Any) -> Response:
     """Build a problem document response (RFC 9457)."""
     body = problem_body(status, code, detail, current_request_id(), **members)
     response = Response(body, status, content_type=PROBLEM_MEDIA_TYPE)
@@ -263,7 +290,7 @@ def problem_response(status: int, code: str, detail: str, headers: dict | None =
     return response
 
 
-def problem_body(status: int, code: str, detail: str, request_id: str, **members) -> bytes:
+def problem_body(status: int, code: str, detail: str, request_id: str, **members: Any) -> bytes:
     """Encode a problem document as JSON."""
     return msgspec.json.encode(problem_document(status, code, detail, request_id) | members)
 
@@ -276,10 +303,10 @@ def refusal_response(refusal: Refusal) -> Response:
 class DisabledSessionInterface(SessionInterface):
     """Disables Flask's cookie session: it is neither read nor written."""
 
-    def open_session(self, app, request):
+    def open_session(self, app: Flask, request: Request) -> NullSession:
         return NullSession()
 
-    def save_session(self, app, session, response):
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         pass
 
 
@@ -289,15 +316,17 @@ class ResponseHeadersMiddleware:
     A valid `X-Request-Id` of the request is used as its id.
     """
 
-    def __init__(self, wsgi_app, headers):
+    def __init__(self, wsgi_app: WSGIApplication, headers: tuple[tuple[str, str], ...]) -> None:
         self.wsgi_app, self.headers = wsgi_app, headers
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         sent_id = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else new_request_id()
         environ["streamsvc.request_id"] = request_id
 
-        def start_with_headers(status, headers, exc_info=None):
+        def start_with_headers(
+            status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None
+        ) -> Callable[[bytes], object]:
             present = {name.lower() for name, _ in headers}
             headers.extend(header for header in self.headers if header[0].lower() not in present)
             headers.append(("X-Request-Id", request_id))
@@ -306,7 +335,7 @@ class ResponseHeadersMiddleware:
         return self.wsgi_app(environ, start_with_headers)
 
 
-def hsts_headers(settings) -> tuple:
+def hsts_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
     """`Strict-Transport-Security` for one year (RFC 6797) if the public URL is https, else nothing."""
     if not settings.public_url.startswith("https://"):
         return ()
@@ -322,23 +351,24 @@ def current_request_id() -> str:
     return request.environ["streamsvc.request_id"]
 
 
-def init_app(app, trusted_proxies: int | Networks) -> None:
+def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     """Set up JSON, error handlers, request ids, response headers, front ends' origins and trusted proxies."""
     app.json = MsgspecJsonProvider(app)
     app.session_interface = DisabledSessionInterface()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     settings = app.extensions["settings"]
+    wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
     if settings.cors_origins:
-        app.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
-    app.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))
+        wrapped.wsgi_app = CorsMiddleware(app.wsgi_app, settings.cors_origins)
+    wrapped.wsgi_app = ResponseHeadersMiddleware(app.wsgi_app, DEFAULT_HEADERS + hsts_headers(settings))
     if trusted_proxies:
-        app.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
+        wrapped.wsgi_app = TrustedProxyMiddleware(app.wsgi_app, trusted_proxies)
     app.before_request(_reject_unusable_request)
     app.register_error_handler(Refusal, refusal_response)
     app.register_error_handler(SQLAlchemyError, _handle_database_error)
 
 
-def _reject_unusable_request():
+def _reject_unusable_request() -> None:
     """Reject a path with characters that the database cannot store, and a query string on a view that reads none."""
     if request.view_args and any("\x00" in str(v) or "\ufffd" in str(v) for v in request.view_args.values()):
         raise NotFound
@@ -348,7 +378,7 @@ def _reject_unusable_request():
         raise Invalid(errors={name: [sentence] for name in request.args})
 
 
-def _handle_database_error(error):
+def _handle_database_error(error: SQLAlchemyError) -> ResponseReturnValue:
     if is_unavailable(error):
         log.warning("database unavailable: %s (%s)", type(error).__name__, current_request_id())
         return refusal_response(Unavailable())

@@ -5,7 +5,7 @@ import hashlib
 from flask import Response, request
 
 
-def compute_etag(*parts) -> str:
+def compute_etag(*parts: object) -> str:
     """Compute a strong ETag over everything that the response depends on."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

@@ -1,12 +1,18 @@
 """gunicorn's configuration. Everything an operator may change is a setting listed by `streamsvc config`."""
 
 import os
+import socket
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gunicorn import util
 
 from streamsvc.settings import Settings
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
 
 _settings = Settings.from_env()
 
@@ -23,7 +29,7 @@ control_socket_disable = True
 loglevel = _settings.log_level
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: "Worker") -> None:
     from streamsvc.worker import gc_tuning  # loaded in the worker only
 
     gc_tuning.tune_gc()
@@ -32,12 +38,12 @@ def post_worker_init(worker):
 if _settings.metrics:
     _metrics_folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(_settings.data_dir).resolve() / "metrics")
 
-    def on_starting(server):
+    def on_starting(server: "Arbiter") -> None:
         from streamsvc.http import metrics
 
         metrics.reset_metrics_folder(_metrics_folder)
 
-    def child_exit(server, worker):
+    def child_exit(server: "Arbiter", worker: "Worker") -> None:
         from streamsvc.http import metrics
 
         metrics.remove_process(worker.pid)
@@ -52,7 +58,7 @@ PROBLEMS = {
 """The code and the sentence for each status that gunicorn itself responds with in practice."""
 
 
-def write_problem(connection, status, reason, message):
+def write_problem(connection: socket.socket, status: int, reason: str, message: str) -> None:
     """Report an error that never reaches the app, such as a broken request line, as a problem document."""
     from streamsvc.http import edge  # loaded in the worker only
 

@@ -121,7 +121,7 @@ def idempotent(required: bool = False) -> Callable[[View], View]:
 
 
 @event.listens_for(db.session, "after_commit")
-def _note_commit(_) -> None:
+def _note_commit(_: object) -> None:
     """Note that the current request has committed something."""
     if key := g.get("idempotency_key"):
         key.has_begun = True

@@ -6,14 +6,19 @@ counts to files in one folder (set in gunicorn_conf.py); the process that serves
 
 import os
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from flask import Flask, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 
 from streamsvc import clock
 from streamsvc.models import Job, Stream
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.storage.database import fetch_all, fetch_existing
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,11 +45,11 @@ def init_app(app: Flask) -> None:
     )
 
     @app.before_request
-    def start_timer():
+    def start_timer() -> None:
         g.started_at = time.perf_counter()
 
     @app.after_request
-    def observe_duration(response):
+    def observe_duration(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.url_rule else "any"
         duration.labels(method, route, response.status_code).observe(time.perf_counter() - g.started_at)
@@ -67,7 +72,7 @@ def render_metrics() -> bytes:
 class DatabaseCollector:
     """Gauges that are read from the database on each scrape."""
 
-    def collect(self):
+    def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily
 
         now = clock.now()

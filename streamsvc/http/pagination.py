@@ -38,7 +38,7 @@ def decode_cursor(scope: str, cursor: str | None) -> list | None:
         raise Invalid(errors={"cursor": ["Must be the next_cursor of an earlier page of the same list."]}) from None
 
 
-def _require_canonical_signature(signature):
+def _require_canonical_signature(signature: str) -> None:
     """Accept a signature only in the spelling that was issued: base64 has several. Raises BadData."""
     if base64_encode(base64_decode(signature)).decode() != signature:
         raise BadData("not the canonical base64 of the signature")

@@ -1,6 +1,8 @@
 """What reverse proxies report about the client, accepted only from trusted ones."""
 
+from collections.abc import Iterable
 from urllib.parse import unquote
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import request
 
@@ -14,10 +16,10 @@ MAX_CITY_LENGTH = 100
 class TrustedProxyMiddleware:
     """Replaces the nearest proxy's address and scheme by the client's."""
 
-    def __init__(self, wsgi_app, trusted: int | Networks):
+    def __init__(self, wsgi_app: WSGIApplication, trusted: int | Networks) -> None:
         self.wsgi_app, self.trusted = wsgi_app, trusted
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         peer = environ.get("REMOTE_ADDR", "")
         environ[VIA_TRUSTED_PROXY] = is_trusted_proxy(parse_address(peer), 0, self.trusted)
         environ["REMOTE_ADDR"] = client_address(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), self.trusted)

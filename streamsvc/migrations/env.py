@@ -1,5 +1,8 @@
 """Runs migrations: one at a time, each entirely or not at all, without losing child rows on SQLite."""
 
+from typing import Any
+
+import sqlalchemy as sa
 from alembic import context
 from flask import current_app
 
@@ -11,12 +14,12 @@ LOCK_TIMEOUT_MS = 120_000
 """How long a migration on SQLite waits for another process that is migrating."""
 
 
-def include_name(name, kind, parents):
+def include_name(name: str | None, kind: str, parents: object) -> bool:
     """Ignore the internal tables of SQLite's full-text search."""
     return kind != "table" or SEARCH_TABLES not in (name or "")
 
 
-def migrate(connection):
+def migrate(connection: sa.Connection) -> None:
     """Run the migrations on this connection, each in a transaction."""
     context.configure(
         connection=connection,
@@ -30,12 +33,12 @@ def migrate(connection):
         context.run_migrations()
 
 
-def migrate_sqlite(connection):
+def migrate_sqlite(connection: sa.Connection) -> None:
     """Take the write lock before reading the current revision, and run all migrations in one transaction.
 
     Rebuilding a parent table would cascade to its children, so foreign keys are off meanwhile and checked afterwards.
     """
-    raw = connection.connection.dbapi_connection
+    raw: Any = connection.connection.dbapi_connection
     raw.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_MS}")
     raw.execute("PRAGMA foreign_keys=OFF")
     if raw.execute("PRAGMA foreign_keys").fetchone()[0]:
@@ -49,7 +52,7 @@ def migrate_sqlite(connection):
         raw.execute("PRAGMA foreign_keys=ON")
 
 
-def migrate_postgresql(connection):
+def migrate_postgresql(connection: sa.Connection) -> None:
     """Run the migrations under an advisory lock, so that only one process migrates."""
     connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
     connection.commit()

@@ -35,7 +35,7 @@ bp = Blueprint(
 @bp.arguments(AccountQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(AdminAccount))
-def list_accounts(query):
+def list_accounts(query: dict) -> dict:
     """List accounts, newest first.
 
     `email` finds the account with that address.
@@ -53,7 +53,7 @@ def list_accounts(query):
 @bp.errors(EmailTaken)
 @bp.response(201, AdminAccount)
 @audited(ACCOUNT, created_id, "account_imported")
-def import_account(body):
+def import_account(body: dict) -> Account:
     """Import an account from another system.
 
     `password_hash` takes the hash in the other system's format; the password keeps working and is rehashed at the
@@ -61,13 +61,13 @@ def import_account(body):
     """
     account_id = accounts.import_account(body, clock.now())
     audit.record_event("account_imported", account_id, actor=current_operator().id)
-    return db.session.get(Account, account_id)
+    return db.session.get_one(Account, account_id)
 
 
 @bp.route("/<account_id>")
 @operator_only("support")
 @bp.response(200, AdminAccount)
-def get_viewer_account(account_id):
+def get_viewer_account(account_id: str) -> Account:
     """Retrieve an account."""
     return _require_account(db.session.get(Account, account_id))
 
@@ -77,7 +77,7 @@ def get_viewer_account(account_id):
 @operator_only("support")
 @bp.response(200, AdminAccount)
 @audited(ACCOUNT, "account_id", "account_disabled", "account_enabled")
-def update_viewer_account(body, account_id):
+def update_viewer_account(body: dict, account_id: str) -> Account:
     """Disable or enable an account.
 
     `until` disables it for a limited time. A disabled account is signed out at once, on every device.
@@ -92,7 +92,7 @@ def update_viewer_account(body, account_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(ListedSession))
-def list_account_sessions(query, account_id):
+def list_account_sessions(query: dict, account_id: str) -> dict:
     """List the sessions of an account, newest first."""
     account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")
@@ -103,7 +103,7 @@ def list_account_sessions(query, account_id):
 @operator_only("support")
 @bp.response(204)
 @audited(ACCOUNT_SESSIONS, "account_id", "session_ended")
-def delete_account_sessions(account_id):
+def delete_account_sessions(account_id: str) -> None:
     """End all sessions of an account.
 
     Pending television sign-ins are denied and trusted devices lose their trust.
@@ -120,7 +120,7 @@ def delete_account_sessions(account_id):
 @operator_only("support")
 @bp.response(204)
 @audited(SESSION, "session_id", "session_ended")
-def delete_account_session(account_id, session_id):
+def delete_account_session(account_id: str, session_id: str) -> None:
     """End one session of an account."""
     account = _require_account(lock_row(Account, account_id))
     if not Session.revoke_all(account.id, clock.now(), Session.id == session_id):

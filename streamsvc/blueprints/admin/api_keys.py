@@ -36,7 +36,7 @@ bp = Blueprint(
 @bp.errors(ReauthenticationRequired)
 @bp.response(201, CreatedApiKey)
 @audited(API_KEY, created_id, "api_key_created")
-def create_api_key(body):
+def create_api_key(body: dict) -> dict:
     """Create an API key.
 
     The token is returned only once. A signed-in operator needs a recent reauthentication.
@@ -55,7 +55,7 @@ def create_api_key(body):
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(ApiKeyOut))
-def list_api_keys(query):
+def list_api_keys(query: dict) -> dict:
     """List API keys, newest first.
 
     Revoked and expired keys are included.
@@ -68,7 +68,7 @@ def list_api_keys(query):
 @bp.errors(ReauthenticationRequired)
 @bp.response(204)
 @audited(API_KEY, "key_id", "api_key_revoked")
-def revoke_api_key(key_id):
+def revoke_api_key(key_id: str) -> None:
     """Revoke an API key.
 
     Its next use is refused, and impersonation sessions that it started end. A signed-in operator needs a recent

@@ -18,7 +18,7 @@ bp = Blueprint("admin audit log", __name__, url_prefix="/v1/admin/audit", descri
 @bp.arguments(AuditQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(AuditEventOut))
-def list_audit_events(query):
+def list_audit_events(query: dict) -> dict:
     """List audit events, newest first.
 
     Filter by `account_id`, by `action`, or by `object_id`, with `object_type` where ids of several kinds are alike. An
@@ -34,7 +34,7 @@ def list_audit_events(query):
 @bp.route("/chain")
 @operator_only("admin")
 @bp.response(200, AuditChainState)
-def get_audit_chain():
+def get_audit_chain() -> dict:
     """Verify the audit log's hash chain.
 
     `first_break` is the first row that was changed, removed or inserted, null if there is none. Store `head` outside

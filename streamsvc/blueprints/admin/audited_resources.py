@@ -3,7 +3,12 @@
 Secrets join as `Hidden`. What also changes without an operator (counters, times of use) is left out.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as sa
+from marshmallow import Schema
+from sqlalchemy.orm import InstrumentedAttribute
 
 from streamsvc import clock
 from streamsvc.models import (
@@ -52,25 +57,32 @@ from streamsvc.schemas.subscriptions.subscriptions import PlanOut
 from streamsvc.storage.database import db
 
 
-def _find_row(column, value: str):
+def _find_row(column: InstrumentedAttribute, value: str) -> Any:
     """Find the row with this key, locked as by the update that follows, so that nobody changes it in between."""
     model = column.class_
     statement = sa.select(model).where(column == value)
     return db.session.scalar(statement.with_for_update(of=model, key_share=True))
 
 
-def _row_resource(resource_type: str, column, schema, view=lambda row: row, hidden=(), lives=lambda row: True):
+def _row_resource(
+    resource_type: str,
+    column: InstrumentedAttribute,
+    schema: Schema,
+    view: Callable[[Any], Any] = lambda row: row,
+    hidden: dict[str, Callable[[Any], object]] | None = None,
+    lives: Callable[[Any], bool] = lambda row: True,
+) -> AuditedResource:
     """Return the resource of one row: found by `column`, with the members of an API schema.
 
     `view` makes of the row what the schema takes; `hidden` are {member: function of the row} for secrets; `lives` tells
     a row that the API treats as deleted.
     """
 
-    def load(key):
+    def load(key: str) -> dict | None:
         row = _find_row(column, key)
         if row is None or not lives(row):
             return None
-        return schema.dump(view(row)) | {name: Hidden(secret_of(row)) for name, secret_of in dict(hidden).items()}
+        return schema.dump(view(row)) | {name: Hidden(secret_of(row)) for name, secret_of in (hidden or {}).items()}
 
     return AuditedResource(resource_type, load)
 
@@ -85,10 +97,10 @@ def _load_operator_sessions(operator_id: str) -> dict:
     return {"sessions": sorted(db.session.scalars(live))}
 
 
-def _load_columns(column, names: tuple[str, ...]):
+def _load_columns(column: InstrumentedAttribute, names: tuple[str, ...]) -> Callable[[str], dict | None]:
     """Return the loader of a row's columns."""
 
-    def load(key):
+    def load(key: str) -> dict | None:
         row = _find_row(column, key)
         return row and {name: getattr(row, name) for name in names}
 

@@ -1,5 +1,7 @@
 """Invoices for operators: charge, review, void, write off, credit, refund."""
 
+from typing import Any
+
 from sqlalchemy import select
 
 from streamsvc import clock
@@ -7,7 +9,7 @@ from streamsvc.blueprints.admin.audited_resources import INVOICE
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
-from streamsvc.models.subscriptions import Invoice
+from streamsvc.models.subscriptions import CreditNote, Invoice, Refund
 from streamsvc.operations.billing.core import issuing
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.operations.billing.invoices import corrections, one_off, review
@@ -38,7 +40,7 @@ bp = Blueprint(
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
 @bp.response(200, InvoicePageOut)
-def list_all_invoices(query):
+def list_all_invoices(query: dict) -> dict:
     """List invoices of all accounts, newest first.
 
     Filter by `account_id`, or by `status=draft`.
@@ -53,7 +55,7 @@ def list_all_invoices(query):
 @bp.route("/<invoice_id>")
 @operator_only("billing")
 @bp.response(200, InvoiceOut)
-def get_any_invoice(invoice_id):
+def get_any_invoice(invoice_id: str) -> dict:
     """Retrieve an invoice of any account."""
     return invoice_view(require_invoice(invoice_id))
 
@@ -65,7 +67,7 @@ def get_any_invoice(invoice_id):
 @bp.errors(AccountNotActive, NotFound)
 @bp.response(201, InvoiceOut)
 @audited(INVOICE, created_id, "one_off_charged")
-def create_one_off_invoice(body):
+def create_one_off_invoice(body: dict) -> dict:
     """Charge an account for a one-off item.
 
     A declined invoice stays open and is retried on the dunning schedule.
@@ -82,7 +84,7 @@ def create_one_off_invoice(body):
 @bp.errors(WrongState)
 @bp.response(201, InvoiceOut)
 @audited(INVOICE, "invoice_id", "draft_line_added")
-def add_draft_line(body, invoice_id):
+def add_draft_line(body: dict, invoice_id: str) -> dict:
     """Add a charge to a draft invoice.
 
     Allowed until the invoice is finalized: 409 `wrong_state` afterwards.
@@ -98,7 +100,7 @@ def add_draft_line(body, invoice_id):
 @bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
 @audited(INVOICE, "invoice_id", "draft_held")
-def hold_draft(invoice_id):
+def hold_draft(invoice_id: str) -> dict:
     """Hold a draft invoice.
 
     A held draft is not finalized or charged until it is released.
@@ -114,7 +116,7 @@ def hold_draft(invoice_id):
 @bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
 @audited(INVOICE, "invoice_id", "draft_let_go")
-def release_draft(invoice_id):
+def release_draft(invoice_id: str) -> dict:
     """Release a held draft invoice.
 
     It is finalized when its review window ends, or at once if the window is over.
@@ -131,7 +133,7 @@ def release_draft(invoice_id):
 @bp.errors(WrongState)
 @bp.response(200, InvoiceOut)
 @audited(INVOICE, "invoice_id", "invoice_voided")
-def void_invoice(invoice_id):
+def void_invoice(invoice_id: str) -> dict:
     """Void an invoice.
 
     Drafts and open invoices on which nothing was paid or credited.
@@ -147,7 +149,7 @@ def void_invoice(invoice_id):
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, InvoiceOut)
 @audited(INVOICE, "invoice_id", "invoice_written_off")
-def write_off_invoice(invoice_id):
+def write_off_invoice(invoice_id: str) -> dict:
     """Write off an open invoice as uncollectible.
 
     The subscription continues, and the customer may still pay.
@@ -166,7 +168,7 @@ def write_off_invoice(invoice_id):
 @bp.errors(WrongState)
 @bp.response(201, CreditNoteOut)
 @audited(INVOICE, "invoice_id", "credit_note_issued")
-def create_credit_note(body, invoice_id):
+def create_credit_note(body: dict, invoice_id: str) -> CreditNote:
     """Create a credit note.
 
     Credits the given lines, an amount, or all that is left. The part that was paid becomes account credit or is
@@ -192,7 +194,7 @@ def create_credit_note(body, invoice_id):
 @bp.errors(WrongState)
 @bp.response(201, RefundOut)
 @audited(INVOICE, "invoice_id", "payment_refunded")
-def create_refund(body, invoice_id):
+def create_refund(body: dict, invoice_id: str) -> Refund:
     """Refund a payment.
 
     The money goes back to the payment method that was charged.
@@ -203,7 +205,7 @@ def create_refund(body, invoice_id):
     return refund
 
 
-def require_invoice(invoice_id):
+def require_invoice(invoice_id: str) -> Invoice:
     """Return the invoice. Raises NotFound."""
     invoice = db.session.get(Invoice, invoice_id)
     if invoice is None:
@@ -211,6 +213,6 @@ def require_invoice(invoice_id):
     return invoice
 
 
-def record_invoice_event(action, invoice, **details):
+def record_invoice_event(action: str, invoice: Invoice, **details: Any) -> None:
     """Record an action on the invoice in the audit log."""
     audit.record_event(action, invoice.account_id, actor=current_operator().id, invoice=invoice.id, **details)

@@ -5,7 +5,7 @@ from streamsvc.blueprints.admin.audited_resources import ACCOUNT_CREDIT, COUPON,
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import ReferralReward, TaxRate
+from streamsvc.models.subscriptions import Coupon, ReferralReward, TaxRate
 from streamsvc.operations.billing.core import codes, credit
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -38,7 +38,7 @@ bp = Blueprint(
 @operator_only("billing")
 @bp.response(200, CouponAdminOut)
 @audited(COUPON, "code")
-def put_coupon(body, code):
+def put_coupon(body: dict, code: str) -> Coupon:
     """Create or update a coupon.
 
     An existing coupon's audience, redemption limits, expiry and `combines` can be changed; its discount cannot.
@@ -54,7 +54,7 @@ def put_coupon(body, code):
 @idempotent()
 @bp.response(201, GiftCodesOut)
 @audited(GIFT_CODES, lambda result: result["items"][0].id)
-def create_gift_codes(body):
+def create_gift_codes(body: dict) -> dict:
     """Create gift codes.
 
     Redeeming a code adds its amount to the redeemer's account credit.
@@ -69,7 +69,7 @@ def create_gift_codes(body):
 @operator_only("billing")
 @bp.response(200, ReferralRewardOut)
 @audited(REFERRAL_REWARD, "currency")
-def put_referral_reward(body, currency):
+def put_referral_reward(body: dict, currency: str) -> ReferralReward:
     """Set the referral reward in a currency.
 
     Applies from now on: credit for the referrer and for the new subscriber.
@@ -88,7 +88,7 @@ def put_referral_reward(body, currency):
 @operator_only("billing")
 @bp.response(200, TaxRateOut)
 @audited(TAX_RATE, "country")
-def put_tax_rate(body, country):
+def put_tax_rate(body: dict, country: str) -> TaxRate:
     """Set the tax rate of a country.
 
     Applies to invoices issued from now on, for customers of that country.
@@ -107,7 +107,7 @@ def put_tax_rate(body, country):
 @idempotent()
 @bp.response(201, CreditOut)
 @audited(ACCOUNT_CREDIT, "account_id")
-def create_credit(body, account_id):
+def create_credit(body: dict, account_id: str) -> dict:
     """Add account credit.
 
     Credit pays open invoices first. A negative amount withdraws credit that has not been spent.

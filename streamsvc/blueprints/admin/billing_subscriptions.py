@@ -54,7 +54,7 @@ bp = Blueprint(
 @bp.arguments(SubscriptionsQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
-def list_all_subscriptions(query):
+def list_all_subscriptions(query: dict) -> dict:
     """List subscriptions of all accounts, newest first.
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.
@@ -85,7 +85,7 @@ def list_all_subscriptions(query):
 )
 @bp.response(201, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, created_id, "subscription_created")
-def create_account_subscription(body):
+def create_account_subscription(body: dict) -> dict:
     """Subscribe an account.
 
     Same rules and errors as when the owner subscribes.
@@ -104,7 +104,7 @@ def create_account_subscription(body):
 @bp.route("/subscriptions/<subscription_id>")
 @operator_only("billing")
 @bp.response(200, AdminSubscriptionOut)
-def get_any_subscription(subscription_id):
+def get_any_subscription(subscription_id: str) -> dict:
     """Retrieve a subscription of any account."""
     return admin_subscription_view(require_subscription(subscription_id))
 
@@ -116,7 +116,7 @@ def get_any_subscription(subscription_id):
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_canceled")
-def cancel_any_subscription(body, subscription_id):
+def cancel_any_subscription(body: dict, subscription_id: str) -> dict:
     """Cancel a subscription of any account.
 
     An `effective_date` in the past credits the days since then.
@@ -136,7 +136,7 @@ def cancel_any_subscription(body, subscription_id):
 @bp.errors(AlreadySubscribed, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_transferred")
-def transfer_to_account(body, subscription_id):
+def transfer_to_account(body: dict, subscription_id: str) -> dict:
     """Transfer a subscription to another account.
 
     Paid days are transferred too; later invoices go to the new account.
@@ -154,7 +154,7 @@ def transfer_to_account(body, subscription_id):
 @bp.errors(DoesNotAddUp, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_taken_out")
-def release_billing_hold(subscription_id):
+def release_billing_hold(subscription_id: str) -> dict:
     """Release a subscription from billing hold.
 
     Its books must reconcile again: 409 `does_not_add_up` lists the differences otherwise. What fell due meanwhile
@@ -172,7 +172,7 @@ def release_billing_hold(subscription_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
-def list_price_migrations(query):
+def list_price_migrations(query: dict) -> dict:
     """List price migrations, newest first."""
     return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
 
@@ -182,7 +182,7 @@ def list_price_migrations(query):
 @bp.errors(WrongState)
 @bp.response(200, PriceMigrationOut)
 @audited(PRICE_MIGRATION, "migration_id", "price_migration_withdrawn")
-def withdraw_price_migration(migration_id):
+def withdraw_price_migration(migration_id: str) -> dict:
     """Withdraw a price migration.
 
     Subscribers who have not yet renewed at the new price keep the old one and are notified by email.
@@ -201,7 +201,7 @@ def withdraw_price_migration(migration_id):
 @idempotent()
 @bp.response(201, PriceMigrationCreatedOut)
 @audited(PRICE_MIGRATION, created_id, "price_migrated")
-def create_price_migration(body):
+def create_price_migration(body: dict) -> dict:
     """Migrate subscribers from one price to another.
 
     Each moves at the first renewal on or after `effective`.
@@ -211,7 +211,7 @@ def create_price_migration(body):
     return migration
 
 
-def require_subscription(subscription_id):
+def require_subscription(subscription_id: str) -> Subscription:
     """Return the subscription. Raises NotFound."""
     row = db.session.get(Subscription, subscription_id)
     if row is None:

@@ -19,7 +19,7 @@ from streamsvc.operations.outbox.audited_changes import add_change_details, audi
 from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
-from streamsvc.security.authentication import operator_only
+from streamsvc.security.authentication import View, operator_only
 from streamsvc.storage.database import db, fetch_all
 
 bp = Blueprint("admin imports", __name__, url_prefix="/v1/admin/imports", description="Imports of titles.")
@@ -52,11 +52,11 @@ OTHER_MEDIA_TYPES = {
 }
 
 
-def allow_large_body(view):
+def allow_large_body(view: View) -> View:
     """Decorator that allows a view a body as large as a file may be."""
 
     @wraps(view)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         request.max_content_length = imports.MAX_FILE_BYTES
         return view(*args, **kwargs)
 
@@ -72,7 +72,7 @@ def allow_large_body(view):
 @bp.errors(WrongMediaType)
 @bp.response(202, ImportOut)
 @audited(IMPORT, created_id)
-def create_import(query):
+def create_import(query: dict) -> Import:
     """Import a file of titles.
 
     The worker imports the file in the background; retrieve the import for its progress. Importing the same file again
@@ -89,7 +89,7 @@ def create_import(query):
     return new_import
 
 
-def _detect_format(requested):
+def _detect_format(requested: str | None) -> str:
     """Return the requested format, else the one that the media type implies. Raises Invalid."""
     if request.mimetype in ARCHIVE_MEDIA_TYPES:
         if requested not in (None, "imdb"):
@@ -102,7 +102,7 @@ def _detect_format(requested):
 @bp.arguments(PageQuery, location="query")
 @operator_only("catalog")
 @bp.response(200, page_of(ImportOut))
-def list_imports(query):
+def list_imports(query: dict) -> dict:
     """List imports, newest first."""
     return paginate_query(sa.select(Import), Import.id, query, "imports")
 
@@ -110,7 +110,7 @@ def list_imports(query):
 @bp.route("/<import_id>")
 @operator_only("catalog")
 @bp.response(200, ImportOut)
-def get_import(import_id):
+def get_import(import_id: str) -> Import:
     """Retrieve an import with its progress."""
     return _get_import(import_id)
 
@@ -119,7 +119,7 @@ def get_import(import_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("catalog")
 @bp.response(200, page_of(RejectionOut))
-def list_rejections(query, import_id):
+def list_rejections(query: dict, import_id: str) -> dict:
     """List the rejected lines of an import with their errors, in order."""
     scope = f"rejections:{_get_import(import_id).id}"
     position = sa.tuple_(ImportRejection.line, ImportRejection.position)
@@ -134,7 +134,7 @@ def list_rejections(query, import_id):
     return page
 
 
-def _get_import(import_id):
+def _get_import(import_id: str) -> Import:
     row = db.session.get(Import, import_id)
     if row is None:
         raise NotFound

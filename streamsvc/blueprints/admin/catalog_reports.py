@@ -18,7 +18,7 @@ bp = Blueprint("admin catalog", __name__, url_prefix="/v1/admin", description="C
 @bp.route("/coverage")
 @operator_only("catalog")
 @bp.response(200, Coverage)
-def get_coverage():
+def get_coverage() -> dict:
     """Retrieve the coverage report.
 
     Lists each issue with its count and its first titles.
@@ -30,7 +30,7 @@ def get_coverage():
 @bp.arguments(PageQuery, location="query")
 @operator_only("catalog")
 @bp.response(200, PageOfTitlesWithIssue)
-def list_titles_with_issue(query, code):
+def list_titles_with_issue(query: dict, code: str) -> dict:
     """List the titles with an issue of the coverage report."""
     if code not in coverage.ISSUES:
         raise NotFound
@@ -42,7 +42,7 @@ def list_titles_with_issue(query, code):
 @bp.response(200, {"type": "string"}, content_type="application/x-ndjson", description="One title per line: `ndjson`.")
 @bp.alt_response(200, schema={"type": "object"}, content_type="application/json", description="One document: `roku`.")
 @bp.alt_response(200, schema={"type": "object"}, content_type="application/ld+json", description="`schema.org`.")
-def export_catalog(form):
+def export_catalog(form: str) -> Response:
     """Export the catalogue.
 
     Responds with a streamed file.

@@ -1,5 +1,7 @@
 """GET·PUT·DELETE /v1/admin/collections/{code} and /v1/admin/home."""
 
+from flask import Response
+
 from streamsvc import clock
 from streamsvc.blueprints.admin.audited_resources import COLLECTION, HOME
 from streamsvc.blueprints.admin.preconditions import check_preconditions
@@ -23,7 +25,7 @@ CACHE_CONTROL = "private, no-cache"
 @operator_only("catalog")
 @bp.etag
 @bp.response(200, CollectionDefinition)
-def get_collection_definition(code):
+def get_collection_definition(code: str) -> Response | tuple[dict, dict[str, str]]:
     """Retrieve a collection's definition.
 
     Returns its titles and localizations, and the items' external ids in order.
@@ -38,7 +40,7 @@ def get_collection_definition(code):
 @bp.preconditions()
 @bp.response(200, CollectionOut)
 @audited(COLLECTION, "code")
-def replace_collection(body, code):
+def replace_collection(body: dict, code: str) -> tuple[dict, dict[str, str]]:
     """Create or replace a collection.
 
     Supports If-Match and If-None-Match.
@@ -55,7 +57,7 @@ def replace_collection(body, code):
 @bp.preconditions()
 @bp.response(204)
 @audited(COLLECTION, "code")
-def delete_collection(code):
+def delete_collection(code: str) -> None:
     """Delete a collection.
 
     Home rows that show it are deleted too. Supports If-Match.
@@ -69,7 +71,7 @@ def delete_collection(code):
 @operator_only("catalog")
 @bp.etag
 @bp.response(200, HomeIn)
-def get_home_rows():
+def get_home_rows() -> Response | tuple[dict, dict[str, str]]:
     """Retrieve the configured rows of the home page.
 
     `items` is empty while the home page shows the default rows.
@@ -84,7 +86,7 @@ def get_home_rows():
 @bp.preconditions()
 @bp.response(200, HomeIn)
 @audited(HOME)
-def replace_home_rows(body):
+def replace_home_rows(body: dict) -> tuple[dict, dict[str, str]]:
     """Replace the rows of the home page.
 
     The order of the list counts; an empty list restores the default rows. Supports If-Match.
@@ -105,13 +107,13 @@ def replace_home_rows(body):
 @operator_only("catalog")
 @bp.response(204)
 @audited(HOME)
-def reset_home_rows():
+def reset_home_rows() -> None:
     """Restore the default rows of the home page."""
     home.replace_home_rows([])
     db.session.commit()
 
 
-def _lock_and_check_etag(code):
+def _lock_and_check_etag(code: str) -> None:
     """Lock the catalogue, and check the preconditions against the stored collection."""
     writing.lock_catalog()
     try:
@@ -120,5 +122,5 @@ def _lock_and_check_etag(code):
         check_preconditions(None)
 
 
-def _headers(definition):
+def _headers(definition: dict) -> dict[str, str]:
     return {"ETag": f'"{compute_etag(definition)}"', "Cache-Control": CACHE_CONTROL}

@@ -1,5 +1,7 @@
 """GET·PUT·PATCH·DELETE /v1/admin/titles/{external_id}."""
 
+import sqlalchemy as sa
+from flask import Response
 from marshmallow import INCLUDE, Schema
 
 from streamsvc import clock
@@ -33,13 +35,13 @@ class TitleRecordBody(Schema):
 @bp.preconditions()
 @bp.response(200, STORED_RECORD, description="The stored record.")
 @audited(TITLE, "external_id")
-def replace_title(body, external_id):
+def replace_title(body: dict, external_id: str) -> Response:
     """Create or replace a title.
 
     Takes the whole record, as in a line of the catalogue file. Supports If-Match and If-None-Match.
     """
     row = editing.lock_title(external_id)
-    check_preconditions(_etag(row))
+    check_preconditions(_etag(row) if row else None)
     editing.replace_title(row.external_id if row else external_id, body, row, clock.now())
     db.session.commit()
     return _title_response(editing.get_title(external_id))
@@ -51,7 +53,7 @@ def replace_title(body, external_id):
 @bp.preconditions(required=True)
 @bp.response(200, STORED_RECORD, description="The stored record.")
 @audited(TITLE, "external_id")
-def update_title(body, external_id):
+def update_title(body: dict, external_id: str) -> Response:
     """Update a title.
 
     Takes its external id or its id. Requires If-Match. The body is a merge patch (RFC 7396): null removes a member.
@@ -71,7 +73,7 @@ def update_title(body, external_id):
 @operator_only("catalog")
 @bp.etag
 @bp.response(200, STORED_RECORD, description="The stored record.")
-def get_title_record(external_id):
+def get_title_record(external_id: str) -> Response:
     """Retrieve a title's record.
 
     Takes its external id or its id. The format is that of a line of the catalogue file.
@@ -85,7 +87,7 @@ def get_title_record(external_id):
 @bp.preconditions()
 @bp.response(204)
 @audited(TITLE, "external_id")
-def delete_title(external_id):
+def delete_title(external_id: str) -> None:
     """Remove a title from the catalogue.
 
     Supports If-Match. A title that is created again gets its old id.
@@ -98,9 +100,9 @@ def delete_title(external_id):
     db.session.commit()
 
 
-def _etag(row):
-    return row and compute_etag(row.id, row.body)
+def _etag(row: sa.Row) -> str:
+    return compute_etag(row.id, row.body)
 
 
-def _title_response(row):
+def _title_response(row: sa.Row) -> Response:
     return add_cache_headers(json_response(editing.title_record_json(row).encode()), _etag(row), CACHE_CONTROL)

@@ -13,7 +13,7 @@ bp = Blueprint("admin exports", __name__, url_prefix="/v1/admin/exports", descri
 @bp.route("/<name>.ndjson")
 @operator_only("admin")
 @bp.response(200, {"type": "string"}, content_type="application/x-ndjson", description="One JSON object per line.")
-def export_table(name):
+def export_table(name: str) -> Response:
     """Export accounts, subscriptions, invoices or ledger entries as NDJSON.
 
     One JSON object per line, oldest first.

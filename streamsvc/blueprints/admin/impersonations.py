@@ -27,7 +27,7 @@ bp = Blueprint(
 @bp.errors(AccountNotActive)
 @bp.response(201, ImpersonationOut)
 @audited(SESSION, lambda result: result["session_id"], "impersonation_started")
-def create_impersonation(body, account_id):
+def create_impersonation(body: dict, account_id: str) -> dict:
     """Start a read-only support session in an account.
 
     Shows what the owner sees, for 30 minutes at most. The owner sees the session in their list and can end it; so

@@ -26,7 +26,7 @@ bp = Blueprint(
 @bp.errors(TooManyAttempts, WrongPassword)
 @bp.response(204)
 @audited(OPERATOR, own_id, "authn_password_change")
-def change_operator_password(body):
+def change_operator_password(body: dict) -> None:
     """Change your operator password.
 
     All your other operator sessions end.
@@ -45,7 +45,7 @@ def change_operator_password(body):
 @bp.errors(ReauthenticationRequired)
 @bp.response(201, TotpSecret)
 @audited(OPERATOR, own_id)
-def start_operator_totp():
+def start_operator_totp() -> dict:
     """Start replacing your operator authenticator.
 
     The current one stays valid until the new one is confirmed. Requires a recent reauthentication.
@@ -63,7 +63,7 @@ def start_operator_totp():
 @bp.errors(ReauthenticationRequired, WrongCode)
 @bp.response(200, RecoveryCodes)
 @audited(OPERATOR, own_id, "authn_factor_added")
-def confirm_operator_totp(body):
+def confirm_operator_totp(body: dict) -> dict:
     """Confirm your new operator authenticator with a code.
 
     It replaces the old one. All your other operator sessions end. Requires a recent reauthentication.
@@ -82,7 +82,7 @@ def confirm_operator_totp(body):
 @bp.errors(ReauthenticationRequired)
 @bp.response(200, RecoveryCodes)
 @audited(OPERATOR, own_id, "recovery_codes_made")
-def replace_operator_recovery_codes():
+def replace_operator_recovery_codes() -> dict:
     """Replace your operator recovery codes.
 
     Returns ten new codes, once; the old ones become invalid. Requires a recent reauthentication.

@@ -42,7 +42,7 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, OperatorSignedIn)
-def create_operator_session(body):
+def create_operator_session(body: dict) -> dict:
     """Sign in as an operator.
 
     Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use.
@@ -59,7 +59,7 @@ def create_operator_session(body):
 @bp.route("/current")
 @human_operator_only
 @bp.response(200, CurrentOperatorSession)
-def get_current_operator():
+def get_current_operator() -> dict:
     """Retrieve the signed-in operator with their session and scopes."""
     return current_operator_view(current_operator())
 
@@ -68,7 +68,7 @@ def get_current_operator():
 @human_operator_only
 @bp.response(204)
 @audited(OPERATOR_SESSIONS, own_id, "session_ended")
-def delete_current_operator_session():
+def delete_current_operator_session() -> None:
     """Sign out as an operator.
 
     The next use of the token is refused.
@@ -81,7 +81,7 @@ def delete_current_operator_session():
 @human_operator_only
 @bp.errors(TooManyAttempts, WrongCode)
 @bp.response(204)
-def reauthenticate_operator(body):
+def reauthenticate_operator(body: dict) -> None:
     """Reauthenticate as an operator, with a code.
 
     Opens a ten-minute window to create and revoke API keys, manage operators and change credentials.
@@ -97,7 +97,7 @@ def reauthenticate_operator(body):
 @bp.arguments(PageQuery, location="query")
 @human_operator_only
 @bp.response(200, page_of(OperatorSessionOut))
-def list_operator_sessions(query):
+def list_operator_sessions(query: dict) -> dict:
     """List your operator sessions, newest first."""
     operator = current_operator()
     page = paginate_query(
@@ -112,7 +112,7 @@ def list_operator_sessions(query):
 @human_operator_only
 @bp.response(204)
 @audited(OPERATOR_SESSION, "session_id", "session_ended")
-def delete_operator_session(session_id):
+def delete_operator_session(session_id: str) -> None:
     """End one of your operator sessions."""
     _revoke_session(session_id)
 

@@ -42,7 +42,7 @@ bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Opera
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(OperatorOut))
-def list_operators(query):
+def list_operators(query: dict) -> dict:
     """List operators, newest first.
 
     Removed operators are left out.
@@ -57,7 +57,7 @@ def list_operators(query):
 @bp.errors(EmailTaken, ReauthenticationRequired)
 @bp.response(201, OperatorOut)
 @audited(OPERATOR, created_id, "operator_invited")
-def invite_operator(body):
+def invite_operator(body: dict) -> OperatorAccount:
     """Invite an operator by email.
 
     Invited operators set their own password and authenticator. A signed-in operator needs a recent
@@ -65,13 +65,13 @@ def invite_operator(body):
     """
     current_operator().require_recent_authentication()
     operator_id = people.invite_operator(body["email"], body["name"], body["role"], clock.now())
-    return db.session.get(OperatorAccount, operator_id)
+    return db.session.get_one(OperatorAccount, operator_id)
 
 
 @bp.route("/operators/<operator_id>")
 @operator_only("admin")
 @bp.response(200, OperatorOut)
-def get_operator(operator_id):
+def get_operator(operator_id: str) -> OperatorAccount:
     """Retrieve an operator.
 
     Removed operators can be retrieved too: the audit log refers to operators by id.
@@ -88,7 +88,7 @@ def get_operator(operator_id):
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(200, OperatorOut)
 @audited(OPERATOR, "operator_id", "operator_changed")
-def update_operator(body, operator_id):
+def update_operator(body: dict, operator_id: str) -> OperatorAccount:
     """Change an operator's name, role or status.
 
     Takes effect with the operator's next request. The last admin cannot be demoted or disabled: 409 `last_admin`. A
@@ -105,7 +105,7 @@ def update_operator(body, operator_id):
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(204)
 @audited(OPERATOR, "operator_id", "operator_removed")
-def delete_operator(operator_id):
+def delete_operator(operator_id: str) -> None:
     """Remove an operator for good.
 
     The operator can still be retrieved by id, to which the audit log refers. The last admin cannot be removed:
@@ -120,7 +120,7 @@ def delete_operator(operator_id):
 @operator_only("admin")
 @bp.response(204)
 @audited(OPERATOR_SESSIONS, "operator_id", "session_ended")
-def delete_operator_sessions(operator_id):
+def delete_operator_sessions(operator_id: str) -> None:
     """End all sessions of an operator."""
     people.revoke_operator_sessions(operator_id, clock.now())
     db.session.commit()
@@ -132,7 +132,7 @@ def delete_operator_sessions(operator_id):
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(202, OperatorOut)
 @audited(OPERATOR, "operator_id", "operator_reset")
-def reset_operator(operator_id):
+def reset_operator(operator_id: str) -> OperatorAccount:
     """Reset an operator's credentials.
 
     Removes password and authenticator at once and emails a new invitation: operators never set each other's passwords.
@@ -147,7 +147,7 @@ def reset_operator(operator_id):
 @public
 @bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts)
 @bp.response(200, InvitedOperator)
-def open_invitation(body):
+def open_invitation(body: dict) -> dict:
     """Open an invitation and start its authenticator setup.
 
     Opening it again replaces the authenticator's secret.
@@ -164,7 +164,7 @@ def open_invitation(body):
 @public
 @bp.errors(EndUserAddressInvalid, TokenInvalid, TooManyAttempts, WrongCode)
 @bp.response(200, RecoveryCodes)
-def accept_invitation(body):
+def accept_invitation(body: dict) -> dict:
     """Accept an invitation.
 
     Sets the password and confirms the authenticator. The recovery codes are returned only once.

@@ -36,7 +36,7 @@ bp = Blueprint(
 @bp.arguments(ExplainIn)
 @bp.errors(NotFound)
 @bp.response(200, ExplainOut)
-def explain_playback(body):
+def explain_playback(body: dict) -> dict:
     """Explain why an account can or cannot play a title.
 
     Runs every check of a playback, in order, and starts nothing.
@@ -50,7 +50,7 @@ def explain_playback(body):
 @operator_only("playback")
 @bp.arguments(StreamsQuery, location="query")
 @bp.response(200, AdminStreamPage)
-def list_all_streams(query):
+def list_all_streams(query: dict) -> dict:
     """List all live streams, newest first."""
     conditions = [Stream.account_id == query["account_id"]] if query["account_id"] else []
     live, now = streams.ALL_LIVE_STREAMS.where(*conditions), clock.now()
@@ -72,7 +72,7 @@ def list_all_streams(query):
 @operator_only("playback")
 @bp.response(204)
 @audited(STREAM, "stream_id", "stream_stopped")
-def stop_any_stream(stream_id):
+def stop_any_stream(stream_id: str) -> None:
     """Stop a stream.
 
     Its next heartbeat gets 410 `stream_ended`, and its playback token is not renewed.
@@ -91,7 +91,7 @@ def stop_any_stream(stream_id):
 @operator_only("playback")
 @bp.arguments(UsageQuery, location="query")
 @bp.response(200, UsageOut)
-def get_usage_report(query):
+def get_usage_report(query: dict) -> dict:
     """Retrieve the usage report.
 
     Returns starts, minutes and viewers by day, by title (the hundred most watched) and in total.

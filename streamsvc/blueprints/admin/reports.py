@@ -2,9 +2,11 @@
 
 import csv
 import io
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import date, timedelta
 
 from flask import Response
+from marshmallow import Schema
 
 from streamsvc import clock
 from streamsvc.http.edge import Blueprint
@@ -22,7 +24,7 @@ bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", descri
 @operator_only("billing")
 @bp.response(200, RevenueOut)
 @bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
-def get_revenue_report(query):
+def get_revenue_report(query: dict) -> Response | dict:
     """Retrieve the revenue report.
 
     MRR and its movements; amounts invoiced and collected, from the ledger; revenue by plan, country and tax.
@@ -36,7 +38,7 @@ def get_revenue_report(query):
 @operator_only("billing")
 @bp.response(200, RetentionOut)
 @bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
-def get_retention_report(query):
+def get_retention_report(query: dict) -> Response | dict:
     """Retrieve the retention report.
 
     New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay. `format=csv`
@@ -45,7 +47,7 @@ def get_retention_report(query):
     return report_response(retention_report, query, RetentionOut())
 
 
-def report_response(compute_report, query, schema):
+def report_response(compute_report: Callable[[date, date, str], dict], query: dict, schema: Schema) -> Response | dict:
     """Compute the report of the queried period and return it as JSON or CSV."""
     start, end = report_period(query)
     report = {
@@ -57,7 +59,7 @@ def report_response(compute_report, query, schema):
     return report if query["format"] == "json" else csv_response(schema.dump(report))
 
 
-def report_period(query):
+def report_period(query: dict) -> tuple[date, date]:
     """Return the days [start, end) of the query; default: the last twelve months including today. Raises Invalid."""
     end = query["end"] or clock.now().date() + timedelta(days=1)
     last = end - timedelta(days=1)
@@ -67,7 +69,7 @@ def report_period(query):
     return start, end
 
 
-def csv_response(report):
+def csv_response(report: dict) -> Response:
     """Return all tables of the report as one CSV file with a common header; the first column names the table."""
     tables = {name: rows for name, rows in report.items() if isinstance(rows, list)}
     columns = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row))
@@ -79,7 +81,7 @@ def csv_response(report):
     return Response(text.getvalue(), content_type="text/csv; charset=utf-8")
 
 
-def csv_cell(value):
+def csv_cell(value: object) -> object:
     """Return a list as its items separated by spaces, and escape text that a spreadsheet would run as a formula."""
     if isinstance(value, list):
         return " ".join(map(str, value))

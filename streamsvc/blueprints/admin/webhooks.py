@@ -36,7 +36,7 @@ bp = Blueprint(
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
-def list_webhook_endpoints(query):
+def list_webhook_endpoints(query: dict) -> dict:
     """List webhook endpoints, newest first."""
     endpoints = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
     return paginate_query(endpoints, WebhookEndpoint.id, query, "webhook endpoints")
@@ -48,7 +48,7 @@ def list_webhook_endpoints(query):
 @idempotent()
 @bp.response(201, NewWebhookEndpointOut)
 @audited(WEBHOOK_ENDPOINT, created_id)
-def create_webhook_endpoint(body):
+def create_webhook_endpoint(body: dict) -> dict:
     """Create a webhook endpoint.
 
     It receives events from now on, of the given `kinds` or of all. The signing secret is returned only once.
@@ -64,7 +64,7 @@ def create_webhook_endpoint(body):
 @operator_only("admin")
 @bp.response(204)
 @audited(WEBHOOK_ENDPOINT, "endpoint_id")
-def delete_webhook_endpoint(endpoint_id):
+def delete_webhook_endpoint(endpoint_id: str) -> None:
     """Delete a webhook endpoint.
 
     It receives no further events.
@@ -78,7 +78,7 @@ def delete_webhook_endpoint(endpoint_id):
 @idempotent()
 @bp.response(200, NewWebhookEndpointOut)
 @audited(WEBHOOK_ENDPOINT, "endpoint_id")
-def rotate_webhook_secret(endpoint_id):
+def rotate_webhook_secret(endpoint_id: str) -> dict:
     """Rotate the signing secret of a webhook endpoint.
 
     For 24 hours deliveries are signed with both secrets.
@@ -93,7 +93,7 @@ def rotate_webhook_secret(endpoint_id):
 @bp.arguments(WebhookDeliveryQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
-def list_webhook_deliveries(query):
+def list_webhook_deliveries(query: dict) -> dict:
     """List webhook deliveries, newest first.
 
     `endpoint_id` lists those of one endpoint.
@@ -109,7 +109,7 @@ def list_webhook_deliveries(query):
 @idempotent()
 @bp.response(201, WebhookDeliveryOut)
 @audited(WEBHOOK_DELIVERY, created_id)
-def redeliver_webhook(delivery_id):
+def redeliver_webhook(delivery_id: str) -> WebhookDelivery:
     """Redeliver a webhook event.
 
     The delivery keeps the event's id, so that receivers can deduplicate.
@@ -124,7 +124,7 @@ def redeliver_webhook(delivery_id):
 @bp.arguments(EventQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(EventOut))
-def list_events(query):
+def list_events(query: dict) -> dict:
     """List events, newest first.
 
     Filter by `account_id` or `kind`.
