@@ -245,3 +245,37 @@ def test_an_invalid_report_query_is_refused(world, query):
 def test_a_report_defaults_to_the_last_twelve_months(world):
     retention = report(world, "retention", "")
     assert (retention["from"], retention["to"], len(retention["subscribers"])) == ("2025-02-01", "2026-01-16", 12)
+
+
+def test_every_kind_of_booking_is_summed(world):
+    """Three paid months at 10.00, and one-off charges of 4.00 and 5.00 to people without a card."""
+    price = world.plan("basic", 1000)
+    disputed, refunded, credited = people = [world.person() for _ in range(3)]
+    for person in people:
+        person.subscribe(price)
+
+    def operate(path, **body):
+        response = world.operator.post(f"/v1/{path}", body)
+        assert response.status_code in (200, 201), response.json
+        return response.json
+
+    operate(f"sandbox/payments/{disputed.invoices()[0]['payments'][0]['id']}/dispute", amount_minor=300)
+    operate(f"admin/invoices/{refunded.invoices()[0]['id']}/refunds", amount_minor=200)
+    operate(f"admin/accounts/{credited.id}/credits", amount_minor=50, currency="USD")
+    for amount_minor, correction in ((400, "void"), (500, "write-off")):
+        charge = {"account_id": world.person(card=None).id, "amount_minor": amount_minor, "currency": "USD"}
+        invoice = operate("admin/invoices", description="A poster", **charge)
+        operate(f"admin/invoices/{invoice['id']}/{correction}")
+    [usd] = report(world, "revenue", "from=2026-01-01&to=2026-02-01")["revenue"]
+    assert {name: amount for name, amount in usd.items() if name.endswith("_minor")} == {
+        "invoiced_minor": 3900,
+        "voided_minor": 400,
+        "credited_minor": 200,
+        "revenue_minor": 3300,
+        "tax_minor": 0,
+        "collected_minor": 3000,
+        "refunded_minor": 200,
+        "disputed_minor": 300,
+        "written_off_minor": 500,
+        "goodwill_minor": 50,
+    }
