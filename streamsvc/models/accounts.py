@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.models.owned import OwnedByAccount
 from streamsvc.storage.database import Base, Json, UtcTime, db, fetch_one, new_id
+from streamsvc.storage.owned import OwnedByAccount
 
 
 class Account(Base):

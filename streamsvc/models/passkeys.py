@@ -5,8 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from streamsvc.models.owned import OwnedByAccount
 from streamsvc.storage.database import Base, UtcTime, new_id
+from streamsvc.storage.owned import OwnedByAccount
 
 
 class Passkey(OwnedByAccount, Base):

@@ -5,9 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.models.owned import OwnedByAccount
 from streamsvc.rules.sign_in.sessions import SESSION_LIFETIMES, impersonation_view, session_expires_at
 from streamsvc.storage.database import Base, UtcTime, db, new_id
+from streamsvc.storage.owned import OwnedByAccount
 
 
 class Device(OwnedByAccount, Base):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
-from streamsvc.models.owned import OwnedByAccount
 from streamsvc.storage import lock_order
 from streamsvc.storage.database import Base, Json, UtcTime, batching_session, db, insert, new_id
+from streamsvc.storage.owned import OwnedByAccount
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.credit_notes import CreditNote

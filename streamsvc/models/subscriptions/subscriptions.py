@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.models.owned import OwnedByAccount
 from streamsvc.rules.billing.access import LIVE_STATUSES, STATUSES
 from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
+from streamsvc.storage.owned import OwnedByAccount
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.plans import Plan, Price
