@@ -303,7 +303,8 @@ def test_an_outcome_is_booked_after_others_that_hold_the_accounts_lock(app, worl
         with pytest.raises(TimeoutError):
             completed.result(0.3)
         stored = db.session.get(Payment, payment["id"])
-        charging.book_outcome(stored, db.session.get(Invoice, stored.invoice_id), outcome, world.clock())
+        invoice = db.session.get(Invoice, stored.invoice_id)
+        charging.book_outcome(stored, invoice, outcome, world.clock(), aggregate=None)
         db.session.commit()
         completed.result(10)
     [invoice] = ann.invoices()
