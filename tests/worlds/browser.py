@@ -33,8 +33,10 @@ def launch_chromium():
         pytest.skip("Chromium is not installed")
     with playwright.sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @contextmanager
@@ -46,10 +48,12 @@ def serve_app(create):
     server = make_server("127.0.0.1", port, create(url), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield url
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield url
+    finally:  # a failed test must not leave the thread running, or the test run would never end
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def add_authenticator(page):
