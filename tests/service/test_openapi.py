@@ -12,6 +12,7 @@ from openapi_spec_validator import validate
 import streamsvc
 from streamsvc.schemas.base import FullMatch
 from streamsvc.security.authentication import VIEWER_ONLY, public
+from tests.worlds.described_client import RECORD_FOLDER
 
 COMMITTED_DOCUMENT = Path(__file__).parent.parent.parent / "openapi.json"
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -191,6 +192,7 @@ def test_webhooks_are_described_and_deliveries_match(app, document):
     assert 'publish_event(f"payment.{payment.status}"' in sources
 
 
+@pytest.mark.skipif(RECORD_FOLDER is not None, reason="mismatches are recorded instead")
 def test_a_response_that_is_not_described_fails_the_test(client, monkeypatch):
     """The test client holds each response against the description."""
     monkeypatch.setitem(client.application.view_functions, "health.get_liveness", public(lambda: {"status": 1}))
