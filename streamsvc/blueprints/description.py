@@ -83,7 +83,7 @@ def describe_service(public_url: str) -> dict:
 
 
 def complete_description(api: Api) -> None:
-    """Add webhooks, required response fields and examples to a description that has all operations."""
+    """Add webhooks, title records, required response fields and examples to a description that has all operations."""
     spec = api.spec
     for kind, (schema, summary) in WEBHOOKS.items():
         if schema.__name__ not in spec.components.schemas:
@@ -95,15 +95,24 @@ def complete_description(api: Api) -> None:
     in_requests = _component_names(spec, [operation.get("requestBody") for operation in list_operations(spec)])
     _require_response_fields(api, in_requests)
     _describe_defaults(spec, in_requests)
+    for operation in list_operations(spec):
+        operation["parameters"] = [_complete_query_parameter(spec, p) for p in operation["parameters"]]
+    _add_examples(spec)
+
+
+def _add_examples(spec: APISpec) -> None:
+    """Add an example to each schema, parameter and body."""
     examples = load_examples()
     for name, example in examples["schemas"].items():
         if name in spec.components.schemas:
             spec.components.schemas[name]["examples"] = [example]
-    for item in spec._paths.values():
-        for parameter in item.get("parameters", []):
-            _add_example(parameter, examples)
+    of_parameters = [item.get("parameters", []) for item in [*spec._paths.values(), *list_operations(spec)]]
+    for parameter in [*spec.components.parameters.values(), *(p for some in of_parameters for p in some)]:
+        if "schema" in parameter:
+            name, value_format = parameter["name"], parameter["schema"].get("format")
+            example = examples["parameters"].get(f"{name} ({value_format})" if value_format else name)
+            parameter.update({} if example is None else {"example": example})
     for operation in list_operations(spec):
-        operation["parameters"] = [_complete_parameter(spec, p, examples) for p in operation["parameters"]]
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for kind, media_type in [item for body in bodies for item in body.get("content", {}).items()]:
             name = media_type["schema"].get("$ref", "").rpartition("/")[2]
@@ -137,15 +146,8 @@ def _require_response_fields(api: Api, in_requests: set[str]) -> None:
             schemas[name]["required"] = [field for field in schemas[name]["properties"] if field not in absent]
 
 
-def _add_example(parameter: dict, examples: dict) -> None:
-    name, value_format = parameter["name"], parameter["schema"].get("format")
-    key = f"{name} ({value_format})" if value_format else name
-    if key in examples["parameters"]:
-        parameter["example"] = examples["parameters"][key]
-
-
-def _complete_parameter(spec: APISpec, parameter: dict, examples: dict) -> dict:
-    """Complete a query parameter: no null, which a query cannot express; an example; one component for all lists."""
+def _complete_query_parameter(spec: APISpec, parameter: dict) -> dict:
+    """Remove null, which a query cannot express; return a reference for a parameter that all lists share."""
     if parameter.get("in") != "query":
         return parameter
     name, schema = parameter["name"], parameter["schema"]
@@ -155,7 +157,6 @@ def _complete_parameter(spec: APISpec, parameter: dict, examples: dict) -> dict:
         schema["enum"] = [value for value in schema["enum"] if value is not None]
     if schema.get("default", "") is None:
         del schema["default"]
-    _add_example(parameter, examples)
     if name not in LIST_PARAMETERS:
         return parameter
     shared = spec.components.parameters.setdefault(LIST_PARAMETERS[name], parameter)
