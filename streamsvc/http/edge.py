@@ -356,6 +356,7 @@ def init_app(app: Flask, trusted_proxies: int | Networks) -> None:
     app.json = MsgspecJsonProvider(app)
     app.session_interface = DisabledSessionInterface()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # else //v1/plans is an HTML redirect
     settings = app.extensions["settings"]
     wrapped: Any = app  # mypy takes wsgi_app for a method, which cannot be replaced
     if settings.cors_origins:

@@ -152,7 +152,7 @@ def test_a_body_that_is_too_large_is_rejected(client):
 
 def test_an_unknown_path_is_404_and_names_the_documentation(app, client):
     detail = "This path does not exist in this API."
-    for path in ("/v1/nowhere", "/v1/plans/", "/%ff", "/docs/none.js"):
+    for path in ("/v1/nowhere", "/v1/plans/", "//v1/plans", "/%ff", "/docs/none.js"):
         problem = assert_problem(client.get(path), 404, "not_found")
         assert problem["detail"] == f"{detail} See /docs or /openapi.json for all paths."
     without_docs = create_app(app.extensions["settings"].replace(docs=False))
