@@ -53,7 +53,7 @@ class Timeline:
     @property
     def next_bill_on(self) -> date | None:
         """Return the civil day on which the next period is due; None if none is."""
-        if self.started_on is None or self.ended_on or self.paused_on:
+        if not self.prices or self.ended_on or self.paused_on:
             return None
         start = self.paid_through or self.paid_from
         # a scheduled plan starts with its own period
