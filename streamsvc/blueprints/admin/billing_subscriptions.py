@@ -18,6 +18,7 @@ from streamsvc.operations.billing.subscriptions.transfer import transfer_subscri
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.rules.billing.inputs import AdminSubscriptionInput, CancellationInput, PriceMigrationInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
@@ -85,7 +86,7 @@ def list_all_subscriptions(query):
 )
 @bp.response(201, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, created_id, "subscription_created")
-def create_account_subscription(body):
+def create_account_subscription(body: AdminSubscriptionInput):
     """Subscribe an account.
 
     Same rules and errors as when the owner subscribes.
@@ -94,7 +95,9 @@ def create_account_subscription(body):
         raise NotFound
     operator_id = current_operator().id
     try:
-        subscription = subscribe_account(body["account_id"], body, clock.now(), operator_id, current_key_id())
+        subscription = subscribe_account(
+            body["account_id"], body, clock.now(), operator_id, current_key_id(), body["paid_through"]
+        )
     except IntegrityError:  # a concurrent request subscribed first; the unique index decides
         raise AlreadySubscribed from None
     audit.record_event("subscription_created", subscription.account_id, actor=operator_id, subscription=subscription.id)
@@ -116,7 +119,7 @@ def get_any_subscription(subscription_id):
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_canceled")
-def cancel_any_subscription(body, subscription_id):
+def cancel_any_subscription(body: CancellationInput, subscription_id: str):
     """Cancel a subscription of any account.
 
     An `effective_date` in the past credits the days since then.
@@ -201,7 +204,7 @@ def withdraw_price_migration(migration_id):
 @idempotent()
 @bp.response(201, PriceMigrationCreatedOut)
 @audited(PRICE_MIGRATION, created_id, "price_migrated")
-def create_price_migration(body):
+def create_price_migration(body: PriceMigrationInput):
     """Migrate subscribers from one price to another.
 
     Each moves at the first renewal on or after `effective`.
