@@ -17,3 +17,9 @@ class ShortListInput(TypedDict):
     limit: int | None
     cursor: str | None
     include_total: bool
+
+
+class EmailsInput(PageInput):
+    """The recipient whose emails to list; None lists all."""
+
+    to: str | None

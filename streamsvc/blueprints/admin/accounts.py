@@ -15,6 +15,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
@@ -92,7 +93,7 @@ def update_viewer_account(body, account_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(ListedSession))
-def list_account_sessions(query, account_id):
+def list_account_sessions(query: PageInput, account_id):
     """List the sessions of an account, newest first."""
     account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")

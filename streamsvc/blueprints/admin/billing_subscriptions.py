@@ -19,6 +19,7 @@ from streamsvc.operations.billing.subscriptions.views import admin_subscription_
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules.billing.inputs import AdminSubscriptionInput, CancellationInput, PriceMigrationInput
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
@@ -175,7 +176,7 @@ def release_billing_hold(subscription_id):
 @bp.arguments(PageQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
-def list_price_migrations(query):
+def list_price_migrations(query: PageInput):
     """List price migrations, newest first."""
     return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
 

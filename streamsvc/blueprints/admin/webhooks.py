@@ -11,6 +11,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.operations.outbox import webhooks
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.admin.webhooks import (
@@ -36,7 +37,7 @@ bp = Blueprint(
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
-def list_webhook_endpoints(query):
+def list_webhook_endpoints(query: PageInput):
     """List webhook endpoints, newest first."""
     endpoints = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
     return paginate_query(endpoints, WebhookEndpoint.id, query, "webhook endpoints")

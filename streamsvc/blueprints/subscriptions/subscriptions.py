@@ -11,6 +11,7 @@ from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.inputs import SubscriptionInput
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
@@ -34,7 +35,7 @@ bp = Blueprint(
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(SubscriptionOut))
-def list_subscriptions(query: dict) -> dict:
+def list_subscriptions(query: PageInput) -> dict:
     """List your subscriptions, newest first."""
     subscriptions = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
     page = paginate_query(subscriptions, Subscription.id, query, "subscriptions")
