@@ -15,6 +15,7 @@ from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from sqlalchemy.orm import InstrumentedAttribute
 
+from streamsvc.rules.inputs import PageInput, ShortListInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
@@ -51,10 +52,12 @@ def build_page(rows: Sequence[Any], limit: int, scope: str, key: Callable[[Any],
     return {"items": items, "next_cursor": encode_cursor(scope, key(items[-1])) if has_more else None}
 
 
-def paginate_list(rows: Sequence[Any], query: dict, scope: str, key: Callable[[Any], Any]) -> dict:
+def paginate_list(
+    rows: Sequence[Any], query: PageInput | ShortListInput, scope: str, key: Callable[[Any], Any]
+) -> dict:
     """Build a page of a list in memory, sorted ascending by `key`; without a limit, of all the rest.
 
-    `query` is a loaded ShortListQuery.
+    `query` is a loaded ShortListQuery or PageQuery.
     """
     after = decode_cursor(scope, query["cursor"])
     remaining = [row for row in rows if after is None or key(row) > after]
@@ -63,7 +66,7 @@ def paginate_list(rows: Sequence[Any], query: dict, scope: str, key: Callable[[A
 
 
 def paginate_query(
-    select: sa.Select[Any], column: InstrumentedAttribute[Any], query: dict, scope: str, descending: bool = True
+    select: sa.Select[Any], column: InstrumentedAttribute[Any], query: PageInput, scope: str, descending: bool = True
 ) -> dict:
     """Build a page of ORM rows sorted by `column` (unique, text), for lists owned by one account.
 

@@ -15,6 +15,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
+from streamsvc.rules.inputs import AccountsInput, PageInput
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
@@ -35,7 +36,7 @@ bp = Blueprint(
 @bp.arguments(AccountQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(AdminAccount))
-def list_accounts(query: dict) -> dict:
+def list_accounts(query: AccountsInput) -> dict:
     """List accounts, newest first.
 
     `email` finds the account with that address.
@@ -92,7 +93,7 @@ def update_viewer_account(body: dict, account_id: str) -> Account:
 @bp.arguments(PageQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(ListedSession))
-def list_account_sessions(query: dict, account_id: str) -> dict:
+def list_account_sessions(query: PageInput, account_id: str) -> dict:
     """List the sessions of an account, newest first."""
     account = _require_account(db.session.get(Account, account_id))
     page = paginate_query(Session.live(account.id, clock.now()), Session.id, query, "admin_sessions")

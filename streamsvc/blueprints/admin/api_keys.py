@@ -13,6 +13,7 @@ from streamsvc.operations.accounts.api_keys import create_api_key_from_token
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import ReauthenticationRequired
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.sign_in.sessions import API_KEY_PREFIX
@@ -55,7 +56,7 @@ def create_api_key(body: dict) -> dict:
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(ApiKeyOut))
-def list_api_keys(query: dict) -> dict:
+def list_api_keys(query: PageInput) -> dict:
     """List API keys, newest first.
 
     Revoked and expired keys are included.

@@ -6,6 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
+from streamsvc.rules.inputs import AuditEventsInput
 from streamsvc.schemas.admin.accounts import AuditChainState, AuditEventOut, AuditQuery
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator_only
@@ -18,7 +19,7 @@ bp = Blueprint("admin audit log", __name__, url_prefix="/v1/admin/audit", descri
 @bp.arguments(AuditQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(AuditEventOut))
-def list_audit_events(query: dict) -> dict:
+def list_audit_events(query: AuditEventsInput) -> dict:
     """List audit events, newest first.
 
     Filter by `account_id`, by `action`, or by `object_id`, with `object_type` where ids of several kinds are alike. An

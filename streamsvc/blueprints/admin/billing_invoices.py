@@ -16,6 +16,8 @@ from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.rules.billing.inputs import CreditNoteInput, OneOffInput, RefundInput
+from streamsvc.rules.inputs import InvoicesInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import NotFound
@@ -40,7 +42,7 @@ bp = Blueprint(
 @bp.arguments(InvoicesQuery, location="query")
 @operator_only("billing")
 @bp.response(200, InvoicePageOut)
-def list_all_invoices(query: dict) -> dict:
+def list_all_invoices(query: InvoicesInput) -> dict:
     """List invoices of all accounts, newest first.
 
     Filter by `account_id`, or by `status=draft`.
@@ -67,7 +69,7 @@ def get_any_invoice(invoice_id: str) -> dict:
 @bp.errors(AccountNotActive, NotFound)
 @bp.response(201, InvoiceOut)
 @audited(INVOICE, created_id, "one_off_charged")
-def create_one_off_invoice(body: dict) -> dict:
+def create_one_off_invoice(body: OneOffInput) -> dict:
     """Charge an account for a one-off item.
 
     A declined invoice stays open and is retried on the dunning schedule.
@@ -168,7 +170,7 @@ def write_off_invoice(invoice_id: str) -> dict:
 @bp.errors(WrongState)
 @bp.response(201, CreditNoteOut)
 @audited(INVOICE, "invoice_id", "credit_note_issued")
-def create_credit_note(body: dict, invoice_id: str) -> CreditNote:
+def create_credit_note(body: CreditNoteInput, invoice_id: str) -> CreditNote:
     """Create a credit note.
 
     Credits the given lines, an amount, or all that is left. The part that was paid becomes account credit or is
@@ -176,7 +178,13 @@ def create_credit_note(body: dict, invoice_id: str) -> CreditNote:
     """
     invoice = require_invoice(invoice_id)
     if body["refund"]:
-        refund = corrections.refund_invoice(invoice.id, body, clock.now())
+        payment: RefundInput = {
+            "amount_minor": body["amount_minor"],
+            "payment_id": None,
+            "credit_note": True,
+            "reason": body["reason"],
+        }
+        refund = corrections.refund_invoice(invoice.id, payment, clock.now(), body["lines"])
         note = db.session.get_one(corrections.CreditNote, refund.credit_note_id)
     else:
         account, invoice = corrections.lock_invoice(invoice.id)
@@ -194,7 +202,7 @@ def create_credit_note(body: dict, invoice_id: str) -> CreditNote:
 @bp.errors(WrongState)
 @bp.response(201, RefundOut)
 @audited(INVOICE, "invoice_id", "payment_refunded")
-def create_refund(body: dict, invoice_id: str) -> Refund:
+def create_refund(body: RefundInput, invoice_id: str) -> Refund:
     """Refund a payment.
 
     The money goes back to the payment method that was charged.

@@ -8,6 +8,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, ReferralReward, TaxRate
 from streamsvc.operations.billing.core import codes, credit
 from streamsvc.operations.outbox.audited_changes import audited
+from streamsvc.rules.billing.inputs import CouponInput, GiftCodesInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.admin.subscriptions import (
     CouponAdminOut,
@@ -38,7 +39,7 @@ bp = Blueprint(
 @operator_only("billing")
 @bp.response(200, CouponAdminOut)
 @audited(COUPON, "code")
-def put_coupon(body: dict, code: str) -> Coupon:
+def put_coupon(body: CouponInput, code: str) -> Coupon:
     """Create or update a coupon.
 
     An existing coupon's audience, redemption limits, expiry and `combines` can be changed; its discount cannot.
@@ -54,7 +55,7 @@ def put_coupon(body: dict, code: str) -> Coupon:
 @idempotent()
 @bp.response(201, GiftCodesOut)
 @audited(GIFT_CODES, lambda result: result["items"][0].id)
-def create_gift_codes(body: dict) -> dict:
+def create_gift_codes(body: GiftCodesInput) -> dict:
     """Create gift codes.
 
     Redeeming a code adds its amount to the redeemer's account credit.

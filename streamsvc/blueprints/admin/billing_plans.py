@@ -6,6 +6,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.models.subscriptions import Plan
 from streamsvc.operations.billing.plans import replace_plan
 from streamsvc.operations.outbox.audited_changes import audited
+from streamsvc.rules.billing.inputs import PlanInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.subscriptions.subscriptions import PlanIn, PlanOut
@@ -20,7 +21,7 @@ bp = Blueprint("admin plans", __name__, url_prefix="/v1/admin/plans", descriptio
 @operator_only("billing")
 @bp.response(200, PlanOut)
 @audited(PLAN, "code")
-def put_plan(body: dict, code: str) -> Plan:
+def put_plan(body: PlanInput, code: str) -> Plan:
     """Create or replace a plan with its prices.
 
     A price that was sold is never changed: new terms create a new price that supersedes it.

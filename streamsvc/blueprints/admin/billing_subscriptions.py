@@ -18,6 +18,8 @@ from streamsvc.operations.billing.subscriptions.transfer import transfer_subscri
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.rules.billing.inputs import AdminSubscriptionInput, CancellationInput, PriceMigrationInput
+from streamsvc.rules.inputs import PageInput, SubscriptionsInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
@@ -54,7 +56,7 @@ bp = Blueprint(
 @bp.arguments(SubscriptionsQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
-def list_all_subscriptions(query: dict) -> dict:
+def list_all_subscriptions(query: SubscriptionsInput) -> dict:
     """List subscriptions of all accounts, newest first.
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.
@@ -85,7 +87,7 @@ def list_all_subscriptions(query: dict) -> dict:
 )
 @bp.response(201, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, created_id, "subscription_created")
-def create_account_subscription(body: dict) -> dict:
+def create_account_subscription(body: AdminSubscriptionInput) -> dict:
     """Subscribe an account.
 
     Same rules and errors as when the owner subscribes.
@@ -94,7 +96,9 @@ def create_account_subscription(body: dict) -> dict:
         raise NotFound
     operator_id = current_operator().id
     try:
-        subscription = subscribe_account(body["account_id"], body, clock.now(), operator_id, current_key_id())
+        subscription = subscribe_account(
+            body["account_id"], body, clock.now(), operator_id, current_key_id(), body["paid_through"]
+        )
     except IntegrityError:  # a concurrent request subscribed first; the unique index decides
         raise AlreadySubscribed from None
     audit.record_event("subscription_created", subscription.account_id, actor=operator_id, subscription=subscription.id)
@@ -116,7 +120,7 @@ def get_any_subscription(subscription_id: str) -> dict:
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, AdminSubscriptionOut)
 @audited(SUBSCRIPTION, "subscription_id", "subscription_canceled")
-def cancel_any_subscription(body: dict, subscription_id: str) -> dict:
+def cancel_any_subscription(body: CancellationInput, subscription_id: str) -> dict:
     """Cancel a subscription of any account.
 
     An `effective_date` in the past credits the days since then.
@@ -172,7 +176,7 @@ def release_billing_hold(subscription_id: str) -> dict:
 @bp.arguments(PageQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(PriceMigrationOut))
-def list_price_migrations(query: dict) -> dict:
+def list_price_migrations(query: PageInput) -> dict:
     """List price migrations, newest first."""
     return paginate_query(select(PriceMigration), PriceMigration.id, query, "price migrations")
 
@@ -201,7 +205,7 @@ def withdraw_price_migration(migration_id: str) -> dict:
 @idempotent()
 @bp.response(201, PriceMigrationCreatedOut)
 @audited(PRICE_MIGRATION, created_id, "price_migrated")
-def create_price_migration(body: dict) -> dict:
+def create_price_migration(body: PriceMigrationInput) -> dict:
     """Migrate subscribers from one price to another.
 
     Each moves at the first renewal on or after `effective`.

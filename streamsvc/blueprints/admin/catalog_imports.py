@@ -16,6 +16,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Import, ImportRejection
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.outbox.audited_changes import add_change_details, audited, created_id
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound, WrongMediaType
 from streamsvc.schemas.admin.catalog import ImportOut, ImportQuery, RejectionOut
 from streamsvc.schemas.base import PageQuery, page_of
@@ -102,7 +103,7 @@ def _detect_format(requested: str | None) -> str:
 @bp.arguments(PageQuery, location="query")
 @operator_only("catalog")
 @bp.response(200, page_of(ImportOut))
-def list_imports(query: dict) -> dict:
+def list_imports(query: PageInput) -> dict:
     """List imports, newest first."""
     return paginate_query(sa.select(Import), Import.id, query, "imports")
 
@@ -119,7 +120,7 @@ def get_import(import_id: str) -> Import:
 @bp.arguments(PageQuery, location="query")
 @operator_only("catalog")
 @bp.response(200, page_of(RejectionOut))
-def list_rejections(query: dict, import_id: str) -> dict:
+def list_rejections(query: PageInput, import_id: str) -> dict:
     """List the rejected lines of an import with their errors, in order."""
     scope = f"rejections:{_get_import(import_id).id}"
     position = sa.tuple_(ImportRejection.line, ImportRejection.position)

@@ -6,6 +6,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog import exporting
 from streamsvc.operations.catalog.browse import coverage
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.catalog import Coverage, PageOfTitlesWithIssue
 from streamsvc.schemas.base import PageQuery
@@ -30,7 +31,7 @@ def get_coverage() -> dict:
 @bp.arguments(PageQuery, location="query")
 @operator_only("catalog")
 @bp.response(200, PageOfTitlesWithIssue)
-def list_titles_with_issue(query: dict, code: str) -> dict:
+def list_titles_with_issue(query: PageInput, code: str) -> dict:
     """List the titles with an issue of the coverage report."""
     if code not in coverage.ISSUES:
         raise NotFound

@@ -11,6 +11,7 @@ from streamsvc.operations.catalog.browse import collections
 from streamsvc.operations.catalog.titles import writing
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import home
+from streamsvc.rules.catalog.inputs import CollectionInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.schemas.base import Slug, parse_path_value
 from streamsvc.schemas.catalog.browse import CollectionDefinition, CollectionIn, CollectionOut, HomeIn
@@ -40,7 +41,7 @@ def get_collection_definition(code: str) -> Response | tuple[dict, dict[str, str
 @bp.preconditions()
 @bp.response(200, CollectionOut)
 @audited(COLLECTION, "code")
-def replace_collection(body: dict, code: str) -> tuple[dict, dict[str, str]]:
+def replace_collection(body: CollectionInput, code: str) -> tuple[dict, dict[str, str]]:
     """Create or replace a collection.
 
     Supports If-Match and If-None-Match.

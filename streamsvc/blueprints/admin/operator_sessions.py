@@ -11,6 +11,7 @@ from streamsvc.models import OperatorSession
 from streamsvc.operations.operators import credentials, sign_in
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, own_id
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
@@ -97,7 +98,7 @@ def reauthenticate_operator(body: dict) -> None:
 @bp.arguments(PageQuery, location="query")
 @human_operator_only
 @bp.response(200, page_of(OperatorSessionOut))
-def list_operator_sessions(query: dict) -> dict:
+def list_operator_sessions(query: PageInput) -> dict:
     """List your operator sessions, newest first."""
     operator = current_operator()
     page = paginate_query(

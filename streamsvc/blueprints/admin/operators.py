@@ -12,6 +12,7 @@ from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.operators import credentials, people
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid, LastAdmin
 from streamsvc.rules.refusals.accounts import (
     EmailTaken,
@@ -42,7 +43,7 @@ bp = Blueprint("operators", __name__, url_prefix="/v1/admin", description="Opera
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(OperatorOut))
-def list_operators(query: dict) -> dict:
+def list_operators(query: PageInput) -> dict:
     """List operators, newest first.
 
     Removed operators are left out.

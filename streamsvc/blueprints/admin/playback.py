@@ -14,6 +14,7 @@ from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.operations.playback import explain as explaining
 from streamsvc.operations.playback import streams, usage
 from streamsvc.rules.playback import stream_rules
+from streamsvc.rules.playback.inputs import ExplainInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.playback import (
     AdminStreamPage,
@@ -36,7 +37,7 @@ bp = Blueprint(
 @bp.arguments(ExplainIn)
 @bp.errors(NotFound)
 @bp.response(200, ExplainOut)
-def explain_playback(body: dict) -> dict:
+def explain_playback(body: ExplainInput) -> dict:
     """Explain why an account can or cannot play a title.
 
     Runs every check of a playback, in order, and starts nothing.

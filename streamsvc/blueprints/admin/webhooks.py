@@ -11,6 +11,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.operations.outbox import webhooks
 from streamsvc.operations.outbox.audited_changes import audited, created_id
+from streamsvc.rules.inputs import EventsInput, PageInput, WebhookDeliveriesInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.admin.webhooks import (
@@ -36,7 +37,7 @@ bp = Blueprint(
 @bp.arguments(PageQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookEndpointOut))
-def list_webhook_endpoints(query: dict) -> dict:
+def list_webhook_endpoints(query: PageInput) -> dict:
     """List webhook endpoints, newest first."""
     endpoints = sa.select(WebhookEndpoint).where(WebhookEndpoint.removed_at.is_(None))
     return paginate_query(endpoints, WebhookEndpoint.id, query, "webhook endpoints")
@@ -93,7 +94,7 @@ def rotate_webhook_secret(endpoint_id: str) -> dict:
 @bp.arguments(WebhookDeliveryQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
-def list_webhook_deliveries(query: dict) -> dict:
+def list_webhook_deliveries(query: WebhookDeliveriesInput) -> dict:
     """List webhook deliveries, newest first.
 
     `endpoint_id` lists those of one endpoint.
@@ -124,7 +125,7 @@ def redeliver_webhook(delivery_id: str) -> WebhookDelivery:
 @bp.arguments(EventQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(EventOut))
-def list_events(query: dict) -> dict:
+def list_events(query: EventsInput) -> dict:
     """List events, newest first.
 
     Filter by `account_id` or `kind`.

@@ -6,6 +6,8 @@ from streamsvc.blueprints.catalog.responses import catalog_response, current_aud
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import browsing, collections
 from streamsvc.operations.playback import home
+from streamsvc.rules.catalog.inputs import LocaleInput, LocalizedPageInput
+from streamsvc.rules.inputs import ShortListInput
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog.browse import (
     CollectionQuery,
@@ -32,7 +34,7 @@ bp = Blueprint(
 @bp.arguments(ShortListQuery, location="query")
 @bp.etag
 @bp.response(200, Genres)
-def list_genres(query: dict) -> Response:
+def list_genres(query: ShortListInput) -> Response:
     """List the genres with at least one title visible to the caller."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: browsing.genres_json(query, audience))
@@ -56,7 +58,7 @@ def get_filters() -> Response:
 @bp.arguments(LocaleQuery, location="query")
 @bp.etag
 @bp.response(200, PersonOut)
-def get_person(query: dict, person_id: str) -> Response:
+def get_person(query: LocaleInput, person_id: str) -> Response:
     """Retrieve a person.
 
     Includes the credits in titles visible to the caller, newest first; 404 if there are none.
@@ -70,7 +72,7 @@ def get_person(query: dict, person_id: str) -> Response:
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfCollections)
-def list_collections(query: dict) -> Response:
+def list_collections(query: LocalizedPageInput) -> Response:
     """List the collections with at least one title visible to the caller."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: collections.collections_json(query, audience))
@@ -81,7 +83,7 @@ def list_collections(query: dict) -> Response:
 @bp.arguments(CollectionQuery, location="query")
 @bp.etag
 @bp.response(200, CollectionWithTitles)
-def get_collection(query: dict, collection_id: str) -> Response:
+def get_collection(query: LocalizedPageInput, collection_id: str) -> Response:
     """Retrieve a collection.
 
     Takes its id or code. Returns a page of its titles in the collection's order.

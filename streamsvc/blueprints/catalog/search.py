@@ -5,6 +5,7 @@ from flask import Response
 from streamsvc.blueprints.catalog.responses import catalog_response, current_audience
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.search import searching
+from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.schemas.catalog.titles import PageOfHits, SearchQuery, Suggestions, SuggestionsQuery
 from streamsvc.security.authentication import viewer_or_operator
 
@@ -16,7 +17,7 @@ bp = Blueprint("search", __name__, url_prefix="/v1/catalog", description="Search
 @bp.arguments(SearchQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfHits)
-def search_titles(query: dict) -> Response:
+def search_titles(query: SearchInput) -> Response:
     """Search titles by name and by the people who took part.
 
     Results come in the order exact, prefix, words, fuzzy (see `match`), the most popular first within each.
@@ -30,7 +31,7 @@ def search_titles(query: dict) -> Response:
 @bp.arguments(SuggestionsQuery, location="query")
 @bp.etag
 @bp.response(200, Suggestions)
-def list_suggestions(query: dict) -> Response:
+def list_suggestions(query: SuggestionsInput) -> Response:
     """List suggestions, best match first.
 
     Returns titles that complete a partially typed query.

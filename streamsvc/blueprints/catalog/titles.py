@@ -7,6 +7,8 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.operations.catalog.browse import pages
 from streamsvc.operations.catalog.reading import lists
 from streamsvc.operations.catalog.titles.json_fragments import json_page
+from streamsvc.rules.catalog.inputs import EpisodesInput, TitleInput, TitlesInput
+from streamsvc.rules.inputs import ShortListInput
 from streamsvc.schemas.base import ShortListQuery
 from streamsvc.schemas.catalog.titles import (
     EpisodeDetail,
@@ -28,7 +30,7 @@ bp = Blueprint("titles", __name__, url_prefix="/v1/catalog", description="Titles
 @bp.arguments(TitlesQuery, location="query")
 @bp.etag
 @bp.response(200, PageOfTitles)
-def list_titles(query: dict) -> Response:
+def list_titles(query: TitlesInput) -> Response:
     """List the titles visible to the caller, filtered and sorted."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: json_page(*lists.list_title_cards(query, audience, snapshot)))
@@ -39,7 +41,7 @@ def list_titles(query: dict) -> Response:
 @bp.arguments(TitleQuery, location="query")
 @bp.etag
 @bp.response(200, TitleDetail)
-def get_title(query: dict, title_id: str) -> Response:
+def get_title(query: TitleInput, title_id: str) -> Response:
     """Retrieve a title.
 
     A title whose plan, country or window forbids playback is returned with the reason in `availability`. 404 if the
@@ -54,7 +56,7 @@ def get_title(query: dict, title_id: str) -> Response:
 @bp.arguments(ShortListQuery, location="query")
 @bp.etag
 @bp.response(200, Seasons)
-def list_seasons(query: dict, title_id: str) -> Response:
+def list_seasons(query: ShortListInput, title_id: str) -> Response:
     """List the seasons of a series, in order."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: pages.seasons_json(title_id, query, audience))
@@ -65,7 +67,7 @@ def list_seasons(query: dict, title_id: str) -> Response:
 @bp.arguments(EpisodesQuery, location="query")
 @bp.etag
 @bp.response(200, SeasonEpisodes)
-def list_episodes(query: dict, title_id: str) -> Response:
+def list_episodes(query: EpisodesInput, title_id: str) -> Response:
     """List the episodes of a series, or of one of its seasons, in order."""
     audience = current_audience()
     return catalog_response(audience, lambda snapshot: pages.episodes_json(title_id, query, audience))

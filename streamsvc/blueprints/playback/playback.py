@@ -12,6 +12,8 @@ from streamsvc.http.edge import Blueprint, json_response, refusal_response
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import playing, streams
+from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.playback.inputs import PlaybackInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
@@ -68,7 +70,7 @@ def handle_database_error(error: Exception) -> Response:
     SubscriptionRequired,
 )
 @bp.response(201, PlaybackOut)
-def start_playback(body: dict) -> Response:
+def start_playback(body: PlaybackInput) -> Response:
     """Start the playback of a film or an episode.
 
     A refused playback gets the first error that applies, in this order: 401 · 404 · 403 `profile_required`,
@@ -100,7 +102,7 @@ def send_heartbeat(body: dict, stream_id: str) -> Response:
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, StreamPage)
-def list_streams(query: dict) -> dict:
+def list_streams(query: PageInput) -> dict:
     """List the account's live streams, oldest first."""
     live = streams.list_live_streams(current_viewer().account_id, clock.now())
     after = pagination.decode_cursor("streams", query["cursor"])

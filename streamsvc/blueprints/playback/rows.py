@@ -9,6 +9,7 @@ from streamsvc.http.edge import Blueprint, json_response
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import profile_items, rows
 from streamsvc.operations.playback.profiles import get_own_profile, profile_audience
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.playback.progress import WatchedItemPage, WatchlistPage
@@ -26,7 +27,7 @@ def _row_response(
     statements: dict,
     name: str,
     profile_id: str,
-    query: dict,
+    query: PageInput,
     item_view: Callable[..., object],
 ) -> Response:
     viewer = current_viewer()
@@ -40,7 +41,7 @@ def _row_response(
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
-def list_continue_watching(query: dict, profile_id: str) -> Response:
+def list_continue_watching(query: PageInput, profile_id: str) -> Response:
     """List items to continue watching, latest first.
 
     Lists items that were started and not finished; of a series only the latest episode.
@@ -67,7 +68,7 @@ def hide_from_continue_watching(profile_id: str, item_id: str) -> None:
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
-def list_next_up(query: dict, profile_id: str) -> Response:
+def list_next_up(query: PageInput, profile_id: str) -> Response:
     """List next episodes, latest watched series first.
 
     Lists the next unwatched episode of each series being watched.
@@ -80,7 +81,7 @@ def list_next_up(query: dict, profile_id: str) -> Response:
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchedItemPage)
-def list_history(query: dict, profile_id: str) -> Response:
+def list_history(query: PageInput, profile_id: str) -> Response:
     """List watched items, latest first.
 
     Lists each item once.
@@ -117,6 +118,6 @@ def delete_history_item(profile_id: str, item_id: str) -> None:
 @bp.arguments(PageQuery, location="query")
 @bp.errors(PinRequired)
 @bp.response(200, WatchlistPage)
-def list_watchlist(query: dict, profile_id: str) -> Response:
+def list_watchlist(query: PageInput, profile_id: str) -> Response:
     """List the watchlist, latest addition first."""
     return _row_response(rows.WATCHLIST, "watchlist", profile_id, query, rows.watchlist_item_view)

@@ -7,6 +7,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models import SandboxEmail
 from streamsvc.operations.maintenance.worker_loop import wait_for_due_jobs
 from streamsvc.rules.emails import email_key
+from streamsvc.rules.inputs import EmailsInput
 from streamsvc.schemas.base import page_of
 from streamsvc.schemas.sandbox import EmailOut, EmailQuery
 from streamsvc.security.authentication import operator_only
@@ -23,7 +24,7 @@ bp = Blueprint(
 @bp.arguments(EmailQuery, location="query")
 @operator_only("sandbox")
 @bp.response(200, page_of(EmailOut))
-def list_emails(query: dict) -> dict:
+def list_emails(query: EmailsInput) -> dict:
     """List emails, newest first.
 
     Includes emails that are being sent right now.

@@ -14,6 +14,7 @@ from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import new_device_notices
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import TokenInvalid, TooManyAttempts
 from streamsvc.rules.refusals.requests import NotFound
@@ -29,7 +30,7 @@ bp = Blueprint("devices", __name__, url_prefix="/v1/devices", description="Devic
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(DeviceOut))
-def list_devices(query: dict) -> dict:
+def list_devices(query: PageInput) -> dict:
     """List your devices, newest first."""
     page = paginate_query(Device.select_owned(current_viewer().account_id), Device.id, query, "devices")
     return page | {"items": _device_views(page["items"])}

@@ -25,6 +25,7 @@ from streamsvc.operations.credentials import pending_flows, second_factor, trust
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import oidc_identities, password
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
     EmailTaken,
@@ -191,7 +192,7 @@ def create_identity(body: dict) -> Identity:
 @bp.route("/identities")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(IdentityOut))
-def list_identities(query: dict) -> dict:
+def list_identities(query: PageInput) -> dict:
     """List your linked identities, newest first."""
     return paginate_query(Identity.select_owned(current_viewer().account_id), Identity.id, query, "identities")
 

@@ -22,6 +22,7 @@ from streamsvc.operations.credentials import second_factor, trusted_devices
 from streamsvc.operations.credentials.attempts import hit_address_limit
 from streamsvc.operations.sign_in import passkeys, password
 from streamsvc.rules import rate_limits as limits
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
@@ -78,7 +79,7 @@ def create_passkey(body: dict) -> Passkey:
 @bp.route("/passkeys")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(PasskeyOut))
-def list_passkeys(query: dict) -> dict:
+def list_passkeys(query: PageInput) -> dict:
     """List your passkeys, newest first."""
     return paginate_query(Passkey.select_owned(current_viewer().account_id), Passkey.id, query, "passkeys")
 

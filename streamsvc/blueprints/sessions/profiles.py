@@ -7,6 +7,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models import Account, Profile
 from streamsvc.operations.accounts import profiles
 from streamsvc.operations.outbox import audit
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.profiles import exceeds_open_profiles, loosens_restrictions
 from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit, ReauthenticationRequired
 from streamsvc.rules.refusals.requests import NotFound
@@ -23,7 +24,7 @@ bp = Blueprint("profiles", __name__, url_prefix="/v1/profiles", description="The
 @allow_kids
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedProfile))
-def list_profiles(query: dict) -> dict:
+def list_profiles(query: PageInput) -> dict:
     """List your profiles, oldest first."""
     profiles_query = Profile.select_owned(current_viewer().account_id)
     return paginate_query(profiles_query, Profile.id, query, "profiles", descending=False)

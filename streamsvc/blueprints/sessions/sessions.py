@@ -23,6 +23,7 @@ from streamsvc.operations.accounts import pins
 from streamsvc.operations.credentials import revocation, second_factor, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.sign_in import passkeys, password, reauthentication
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import (
     InvalidCredentials,
@@ -200,7 +201,7 @@ def send_reauthentication_code() -> dict:
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(ListedSession))
-def list_sessions(query: dict) -> dict:
+def list_sessions(query: PageInput) -> dict:
     """List your sessions, newest first."""
     viewer = current_viewer()
     page = paginate_query(Session.live(viewer.account_id, clock.now()), Session.id, query, "sessions")

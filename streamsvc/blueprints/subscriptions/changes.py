@@ -11,6 +11,7 @@ from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import resolve_moment
+from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     AuthenticationRequired,
@@ -51,7 +52,7 @@ def _apply(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) 
 @idempotent(required=True)
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
 @bp.response(200, SubscriptionOut)
-def change_plan(body: dict, subscription_id: str) -> dict:
+def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
 
     `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
@@ -89,7 +90,7 @@ def move_anchor(body: dict, subscription_id: str) -> dict:
 @idempotent(required=True)
 @bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
-def cancel_subscription(body: dict, subscription_id: str) -> dict:
+def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
     """Cancel a subscription.
 
     Takes effect at the end of the period, or now: unused days are then credited, and today counts as used.
@@ -143,7 +144,7 @@ def resume_subscription(subscription_id: str) -> dict:
 @bp.arguments(PreviewIn)
 @bp.errors(AlreadySubscribed, CouponInvalid, GiftCodeInvalid, NotFound, PaymentOverdue, ReferralCodeInvalid, WrongState)
 @bp.response(200, PreviewOut)
-def preview_invoice(body: dict) -> dict:
+def preview_invoice(body: PreviewInput) -> dict:
     """Preview an invoice.
 
     Returns the invoice that the same request would create, to the cent, and the renewal after it. Nothing is

@@ -10,6 +10,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Coupon, GiftCode, LedgerEntry
 from streamsvc.operations.billing.core.credit import apply_new_credit, list_credit_balances, redeem_gift_code
 from streamsvc.operations.billing.subscriptions.views import coupon_view, credit_entry_view
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.billing import GiftCodeInvalid
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
@@ -23,7 +24,7 @@ bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Accoun
 @bp.route("/account/balance")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, BalanceOut)
-def get_balance(query: dict) -> dict:
+def get_balance(query: PageInput) -> dict:
     """Retrieve your account credit.
 
     The balance of each currency and its entries, newest first.

@@ -11,6 +11,7 @@ from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.billing import AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
@@ -27,7 +28,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, InvoicePageOut)
-def list_invoices(query: dict) -> dict:
+def list_invoices(query: PageInput) -> dict:
     """List your invoices, newest first."""
     invoices = select(Invoice).where(Invoice.account_id == current_viewer().account_id)
     page = paginate_query(invoices, Invoice.id, query, "invoices")

@@ -6,6 +6,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import PaymentMethod
 from streamsvc.operations.billing.payments import methods
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
@@ -21,7 +22,7 @@ bp = Blueprint(
 @bp.arguments(PageQuery, location="query")
 @owner_only
 @bp.response(200, page_of(PaymentMethodOut))
-def list_payment_methods(query: dict) -> dict:
+def list_payment_methods(query: PageInput) -> dict:
     """List your payment methods, newest first."""
     active_methods = PaymentMethod.select_owned(current_viewer().account_id)
     return paginate_query(active_methods, PaymentMethod.id, query, "payment methods")

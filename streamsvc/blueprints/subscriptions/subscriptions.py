@@ -10,6 +10,8 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Subscription
 from streamsvc.operations.billing.subscriptions.subscribe import subscribe_account
 from streamsvc.operations.billing.subscriptions.views import subscription_view
+from streamsvc.rules.billing.inputs import SubscriptionInput
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
@@ -33,7 +35,7 @@ bp = Blueprint(
 @bp.route("")
 @bp.arguments(PageQuery, location="query")
 @bp.response(200, page_of(SubscriptionOut))
-def list_subscriptions(query: dict) -> dict:
+def list_subscriptions(query: PageInput) -> dict:
     """List your subscriptions, newest first."""
     subscriptions = select(Subscription).where(Subscription.account_id == current_viewer().account_id)
     page = paginate_query(subscriptions, Subscription.id, query, "subscriptions")
@@ -54,7 +56,7 @@ def list_subscriptions(query: dict) -> dict:
     ReferralCodeInvalid,
 )
 @bp.response(201, SubscriptionOut)
-def create_subscription(body: dict) -> dict:
+def create_subscription(body: SubscriptionInput) -> dict:
     """Create a subscription.
 
     Starts a trial or charges at once. A declined payment is 402 `payment_failed`; one that the customer must

@@ -1,20 +1,26 @@
 """Plans and prices: a plan is replaced as a whole; a price whose terms change is retired and replaced, never edited."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, Literal, get_args
 
 from streamsvc.models.subscriptions import Plan, Price
+from streamsvc.rules.billing.inputs import PlanInput, PriceInput
 from streamsvc.storage.database import db, new_id
 
-PRICE_TERMS = ("currency", "amount_minor", "interval", "interval_count", "trial_days", "tax", "countries")
+ScalarTerm = Literal["currency", "amount_minor", "interval", "interval_count", "trial_days", "tax"]
+SCALAR_TERMS: tuple[ScalarTerm, ...] = get_args(ScalarTerm)
+Description = Literal["name", "description", "addon", "features"]
+DESCRIPTION: tuple[Description, ...] = get_args(Description)
 
 
-def replace_plan(code: str, body: dict, now: datetime) -> Plan:
+def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     """Create or replace a plan. Prices with unchanged terms stay; others are retired or added."""
     plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
         db.session.add(plan)
-    description_values = {name: body[name] for name in ("name", "description", "addon", "features")}
+    description_values = {name: body[name] for name in DESCRIPTION}
     if any(getattr(plan, name, None) != value for name, value in description_values.items()):
         for name, value in description_values.items():
             setattr(plan, name, value)
@@ -25,9 +31,9 @@ def replace_plan(code: str, body: dict, now: datetime) -> Plan:
     for terms, price in on_sale.items():
         if terms not in requested:
             price.retired_at = now
-    for terms, price in requested.items():
+    for terms, requested_price in requested.items():
         if terms not in on_sale:
-            db.session.add(build_price(plan, price, now))
+            db.session.add(build_price(plan, requested_price, now))
     db.session.flush()
     db.session.expire(plan, ["prices"])
     return plan
@@ -35,20 +41,25 @@ def replace_plan(code: str, body: dict, now: datetime) -> Plan:
 
 def price_terms(price: Price) -> tuple:
     """Return the terms of a stored price, comparable with `requested_terms`."""
-    terms = {name: getattr(price, name) for name in PRICE_TERMS}
-    return requested_terms({**terms, "intro": price.intro})
+    return _comparable_terms([getattr(price, name) for name in SCALAR_TERMS], price.countries, price.intro)
 
 
-def requested_terms(price: dict) -> tuple:
+def requested_terms(price: PriceInput) -> tuple:
     """Return the terms of a price in a request body."""
-    intro = price["intro"] and (price["intro"]["amount_minor"], price["intro"]["periods"])
-    countries = price["countries"] and tuple(sorted(set(price["countries"])))
-    return (*(price[name] for name in PRICE_TERMS[:-1]), countries, intro)
+    return _comparable_terms([price[name] for name in SCALAR_TERMS], price["countries"], price["intro"])
 
 
-def build_price(plan: Plan, terms_body: dict, now: datetime) -> Price:
+def _comparable_terms(scalars: list, countries: list[str] | None, intro: Mapping[str, object] | None) -> tuple:
+    return (
+        *scalars,
+        countries and tuple(sorted(set(countries))),
+        intro and (intro["amount_minor"], intro["periods"]),
+    )
+
+
+def build_price(plan: Plan, terms_body: PriceInput, now: datetime) -> Price:
     """Build a price of the plan with the terms from a request body."""
-    terms = {name: terms_body[name] for name in PRICE_TERMS[:-1]}
+    terms: dict[str, Any] = {name: terms_body[name] for name in SCALAR_TERMS}
     terms["countries"] = terms_body["countries"] and sorted(set(terms_body["countries"]))
     if terms_body["intro"]:
         terms |= {

@@ -12,6 +12,7 @@ from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.entitlements import compute_entitlements
 from streamsvc.rules.playback import stream_rules
 from streamsvc.rules.playback.access import AccessCheck, ViewerFacts, access_checks
+from streamsvc.rules.playback.inputs import ExplainInput
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.playback import DeviceLimit, StreamLimit
@@ -36,7 +37,7 @@ PROFILES_OF_ACCOUNT = (
 )
 
 
-def explain_playback(body: dict, now: datetime) -> dict:
+def explain_playback(body: ExplainInput, now: datetime) -> dict:
     """Return {allowed, code, facts, checks} for a loaded ExplainIn.
 
     Raises NotFound for an unknown account or profile.

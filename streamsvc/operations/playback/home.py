@@ -1,7 +1,7 @@
 """The home page: rows in the operator's order, filled from what the profile watches and from the catalogue."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from streamsvc.operations.catalog.titles.json_fragments import (
     merge_json_objects,
 )
 from streamsvc.operations.playback import rows as own_rows
+from streamsvc.rules.catalog.inputs import TitlesInput
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, fetch_all, fetch_one
 
@@ -35,7 +37,7 @@ DEFAULT_ROW_TITLES = {
     "new": "New",
     "popular": "Popular",
 }
-ROW_SORTS = {"new": "-added", "popular": "-popularity"}
+ROW_SORTS: dict[str, Literal["-added", "-popularity"]] = {"new": "-added", "popular": "-popularity"}
 PERSONAL_ROW_QUERIES = {
     "continue": (own_rows.CONTINUE_WATCHING, own_rows.watched_item_view),
     "next_up": (own_rows.NEXT_UP, own_rows.next_item_view),
@@ -85,7 +87,7 @@ def load_personal_rows(profile: sa.Row | None, audience: Audience) -> dict[str, 
     """Return the profile's own rows by kind: (title, items as JSON). Empty without a profile."""
     if profile is None:
         return {}
-    query = {"cursor": None, "limit": ITEMS_PER_ROW}
+    query: PageInput = {"limit": ITEMS_PER_ROW, "cursor": None, "include_total": False}
     rows = {}
     for kind, (statements, item_view) in PERSONAL_ROW_QUERIES.items():
         page = own_rows.profile_row_json(
@@ -143,12 +145,23 @@ def _catalog_row(row: Any, audience: Audience, snapshot: CatalogSnapshot) -> tup
         return collections.localized_title(collection, audience.language), lists.localized_cards(
             items, audience.language, snapshot
         )
-    query = {
-        "sort": ROW_SORTS[row.kind],
-        "cursor": None,
+    query: TitlesInput = {
         "limit": ITEMS_PER_ROW,
+        "cursor": None,
         "include_total": False,
+        "kind": None,
+        "genre": None,
+        "language": None,
+        "country": None,
+        "person": None,
+        "collection": None,
+        "ids": None,
+        "sort": ROW_SORTS[row.kind],
         "locale": None,
+        "year_gte": None,
+        "year_lte": None,
+        "runtime_lte": None,
+        "age_lte": None,
     }
     return DEFAULT_ROW_TITLES[row.kind], lists.list_title_cards(query, audience, snapshot)[0]
 

@@ -13,6 +13,7 @@ from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
+from streamsvc.rules.playback.inputs import PlaybackInput
 from streamsvc.rules.playback.tokens import PlaybackToken, allowed_path
 from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -23,7 +24,7 @@ from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import UtcTime, fetch_one
 
 
-def start_playback(viewer: Viewer, reported_country: str | None, body: dict, now: datetime) -> dict:
+def start_playback(viewer: Viewer, reported_country: str | None, body: PlaybackInput, now: datetime) -> dict:
     """Start a playback from a loaded PlaybackIn; return it as in PlaybackOut.
 
     Raises the first refusal, in the order that the API documents.

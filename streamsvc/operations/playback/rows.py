@@ -17,6 +17,7 @@ from streamsvc.models.catalog.visibility import VISIBLE
 from streamsvc.operations.catalog.reading import lists, version
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.playback.reports import progress_view
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.playback.progress import INACTIVE_AFTER, STARTED_AFTER_S, STARTED_AFTER_SHARE
 from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
@@ -195,7 +196,7 @@ def profile_row_json(
     name: str,
     profile_id: str,
     audience: Audience,
-    query: dict,
+    query: PageInput,
     now: datetime,
     item_view: Callable[..., object],
 ) -> bytes:
@@ -217,7 +218,7 @@ def profile_row_json(
         page["items"], audience.language, version.load_snapshot(version.current_catalog_version()[0])
     )
     page["items"] = [item_view(row, msgspec.Raw(card.encode())) for row, card in zip(page["items"], cards, strict=True)]
-    if query.get("include_total"):
+    if query["include_total"]:
         page["total"] = fetch_existing(statements[COUNT_KEY], parameters)[0]
     return msgspec.json.encode(page)
 

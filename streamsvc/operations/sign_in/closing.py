@@ -14,6 +14,7 @@ from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.credentials import mailed_tokens, revocation, trusted_devices
 from streamsvc.operations.outbox import audit, mail
 from streamsvc.rules.billing.access import LIVE_STATUSES
+from streamsvc.rules.billing.inputs import CancellationInput
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import EmailTaken, TokenInvalid
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
@@ -90,7 +91,13 @@ def _cancel_subscriptions(account_id: str, now: datetime) -> None:
     live = sa.select(Subscription.id).where(
         Subscription.account_id == account_id, Subscription.status.in_(LIVE_STATUSES)
     )
-    cancellation = {"when": "now", "credit": "none", "reason": "account deleted"}
+    cancellation: CancellationInput = {
+        "when": "now",
+        "effective_date": None,
+        "credit": "none",
+        "reason": "account deleted",
+        "feedback": None,
+    }
     for subscription_id in db.session.scalars(live):
         aggregate = load_locked(subscription_id, now)
         charging.revert_unpaid_changes(aggregate)

@@ -50,7 +50,7 @@ class PercentIn(Percent):
 
 
 class CouponIn(StrictSchema):
-    percent_off = PercentIn(load_default=None, allow_none=True)
+    percent_off = PercentIn(attribute="percent_ppm", load_default=None, allow_none=True)
     amount_off_minor = Money(minimum=1, load_default=None, allow_none=True)
     currency = Currency(load_default=None, allow_none=True)
     duration = Choice("once", "repeating", "forever", required=True)
@@ -70,9 +70,9 @@ class CouponIn(StrictSchema):
 
     @validates_schema
     def check_discount(self, data: dict, **kwargs: Any) -> None:
-        if (data.get("percent_off") is None) == (data.get("amount_off_minor") is None):
+        if (data.get("percent_ppm") is None) == (data.get("amount_off_minor") is None):
             raise ValidationError("Set either percent_off or amount_off_minor.", "percent_off")
-        if data.get("percent_off") == 0:
+        if data.get("percent_ppm") == 0:
             raise ValidationError("percent_off must be greater than 0.", "percent_off")
         if (data.get("amount_off_minor") is None) != (data.get("currency") is None):
             raise ValidationError("amount_off_minor and currency must be set together.", "currency")
@@ -80,8 +80,8 @@ class CouponIn(StrictSchema):
             raise ValidationError("periods is required for duration repeating, and not allowed otherwise.", "periods")
 
     @post_load
-    def add_percent_ppm(self, data: dict, **kwargs: Any) -> dict:
-        return {**data, "percent_ppm": data["percent_off"], "plans": data["plans"] and sorted(set(data["plans"]))}
+    def sort_plans(self, data: dict, **kwargs: Any) -> dict:
+        return {**data, "plans": data["plans"] and sorted(set(data["plans"]))}
 
 
 class CouponAdminOut(StrictSchema):

@@ -2,20 +2,24 @@
 
 import secrets
 from datetime import datetime
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 
 from streamsvc.models.subscriptions import Coupon, GiftCode, Plan
+from streamsvc.rules.billing.inputs import CouponInput, GiftCodesInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
 
 CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
 GIFT_CODE_LENGTH = 16
-COUPON_TERMS = ("percent_ppm", "amount_off_minor", "currency", "duration", "periods", "plans")
-COUPON_LIMITS = ("audience", "combines", "max_per_account", "max_redemptions", "expires_at")
+CouponTerm = Literal["percent_ppm", "amount_off_minor", "currency", "duration", "periods", "plans"]
+CouponLimit = Literal["audience", "combines", "max_per_account", "max_redemptions", "expires_at"]
+COUPON_TERMS: tuple[CouponTerm, ...] = get_args(CouponTerm)
+COUPON_LIMITS: tuple[CouponLimit, ...] = get_args(CouponLimit)
 
 
-def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
+def replace_coupon(code: str, body: CouponInput, now: datetime) -> Coupon:
     """Create the coupon, or update who can redeem it and for how long. Its discount terms never change.
 
     Raises Invalid.
@@ -36,13 +40,22 @@ def replace_coupon(code: str, body: dict, now: datetime) -> Coupon:
     return coupon
 
 
-def create_gift_codes(body: dict, now: datetime) -> list[GiftCode]:
+def create_gift_codes(body: GiftCodesInput, now: datetime) -> list[GiftCode]:
     """Create `quantity` gift codes, or a single one with a custom `code`. Raises Invalid if that code exists."""
     codes = [body["code"]] if body["code"] else [_generate_gift_code() for _ in range(body["quantity"])]
     if body["code"] and GiftCode.find_by_code(body["code"]):
         raise Invalid(errors={"code": ["This gift code already exists."]})
-    terms = {name: body[name] for name in ("currency", "amount_minor", "expires_at")}
-    gifts = [GiftCode(id=new_id("gif"), code=code, created_at=now, **terms) for code in codes]
+    gifts = [
+        GiftCode(
+            id=new_id("gif"),
+            code=code,
+            currency=body["currency"],
+            amount_minor=body["amount_minor"],
+            expires_at=body["expires_at"],
+            created_at=now,
+        )
+        for code in codes
+    ]
     db.session.add_all(gifts)
     db.session.flush()
     return gifts

@@ -23,6 +23,7 @@ from streamsvc.models.subscriptions import (
 from streamsvc.operations.billing.core import charging, issuing, ledger
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.core.credit import apply_new_credit
+from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
 from streamsvc.rules.money import allocate_amount
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
@@ -39,7 +40,9 @@ def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
     return account, db.session.get_one(Invoice, invoice_id, populate_existing=True)
 
 
-def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surplus: bool = True) -> CreditNote:
+def create_credit_note(
+    invoice: Invoice, body: CreditNoteInput, now: datetime, credit_surplus: bool = True
+) -> CreditNote:
     """Create a credit note for the body's `lines`, its `amount_minor`, or everything not yet credited.
 
     `credit_surplus`: turn what is overpaid as a result into account credit. Raises Invalid, WrongState.
@@ -52,7 +55,7 @@ def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surpl
         invoice_id=invoice.id,
         number=InvoiceNumber.allocate(f"CN-{now.year}"),
         currency=invoice.currency,
-        reason=body.get("reason"),
+        reason=body["reason"],
         issued_at=now,
     )
     allocations = _allocate_to_lines(invoice, body)
@@ -82,7 +85,7 @@ def create_credit_note(invoice: Invoice, body: dict, now: datetime, credit_surpl
     return note
 
 
-def _allocate_to_lines(invoice: Invoice, body: dict) -> list[tuple[InvoiceLine, int, int]]:
+def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[InvoiceLine, int, int]]:
     """Return (line, net amount, tax to return) for each line to be credited. Raises Invalid.
 
     The net amount excludes exclusive tax. An amount, or everything left, is capped at the invoice's total: what its own
@@ -90,7 +93,7 @@ def _allocate_to_lines(invoice: Invoice, body: dict) -> list[tuple[InvoiceLine, 
     """
     uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
     lines = {line.id: line for line in invoice.lines if line.id in uncredited}
-    if body.get("lines"):
+    if body["lines"]:
         requested = {line_body["line_id"]: line_body["amount_minor"] for line_body in body["lines"]}
         if not requested.keys() <= uncredited.keys() or any(
             amount_minor > uncredited[line] for line, amount_minor in requested.items()
@@ -111,7 +114,7 @@ def _allocate_to_lines(invoice: Invoice, body: dict) -> list[tuple[InvoiceLine, 
     max_minor = min(
         sum(gross_by_line.values()), invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes)
     )
-    amount_minor = max(0, max_minor) if body.get("amount_minor") is None else body["amount_minor"]
+    amount_minor = max(0, max_minor) if body["amount_minor"] is None else body["amount_minor"]
     if amount_minor > max_minor and amount_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
     shares = zip(gross_by_line, allocate_amount(amount_minor, list(gross_by_line.values())), strict=True)
@@ -156,20 +159,28 @@ def uncredited_amount(line: InvoiceLine) -> int:
     return max(0, line.net_minor - issuing.credited_amounts(line.id)[0])
 
 
-def refund_invoice(invoice_id: str, body: dict, now: datetime) -> Refund:
+def refund_invoice(
+    invoice_id: str, body: RefundInput, now: datetime, lines: list[CreditNoteLineInput] | None = None
+) -> Refund:
     """Refund a payment of the invoice, with a credit note unless `credit_note` is false. Commits.
 
-    Raises Invalid, WrongState.
+    `lines`: the lines to credit; default: the amount. Raises Invalid, WrongState.
     """
     if checkpoint := idempotency.load_checkpoint():
         return resume_refund(checkpoint["refund"])
     _, invoice = lock_invoice(invoice_id)
-    payment = _get_refundable_payment(invoice, body.get("payment_id"))
-    requested_minor, refundable_minor = body.get("amount_minor"), payment.refundable_minor
+    payment = _get_refundable_payment(invoice, body["payment_id"])
+    requested_minor, refundable_minor = body["amount_minor"], payment.refundable_minor
     note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
-    if body.get("credit_note", True):
-        note = create_credit_note(invoice, body, now, credit_surplus=False)
-        is_full_refund = requested_minor is None and not body.get("lines")
+    if body["credit_note"]:
+        credited: CreditNoteInput = {
+            "lines": lines,
+            "amount_minor": requested_minor,
+            "refund": True,
+            "reason": body["reason"],
+        }
+        note = create_credit_note(invoice, credited, now, credit_surplus=False)
+        is_full_refund = requested_minor is None and not lines
         # Without an amount only what the payment paid is refunded: what account credit paid becomes credit again.
         amount_minor = min(refundable_minor, note.total_minor) if is_full_refund else note.total_minor
     if amount_minor > refundable_minor:
@@ -182,7 +193,7 @@ def refund_invoice(invoice_id: str, body: dict, now: datetime) -> Refund:
         status="pending",
         currency=payment.currency,
         amount_minor=amount_minor,
-        reason=body.get("reason"),
+        reason=body["reason"],
         created_at=now,
     )
     payment.refunded_minor += amount_minor

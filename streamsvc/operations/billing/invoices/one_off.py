@@ -10,6 +10,7 @@ from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod
 from streamsvc.operations.billing.core import charging, issuing, ledger
 from streamsvc.operations.billing.core.taxing import load_taxation
 from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.inputs import OneOffInput
 from streamsvc.rules.billing.invoicing import Position, compute_totals
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
@@ -26,7 +27,7 @@ class OneOffLine:
     kind: ClassVar[str] = "one_off"
 
 
-def create_one_off_charge(account_id: str, body: dict, now: datetime) -> Invoice:
+def create_one_off_charge(account_id: str, body: OneOffInput, now: datetime) -> Invoice:
     """Create a one-off invoice, apply account credit, and charge the rest to the account's payment method. Commits.
 
     A declined charge stays open: it is retried by the dunning schedule and the customer can pay it manually, but no
@@ -42,7 +43,7 @@ def create_one_off_charge(account_id: str, body: dict, now: datetime) -> Invoice
     return db.session.get_one(Invoice, checkpoint["invoice"], populate_existing=True)
 
 
-def _create_one_off_invoice(account_id: str, body: dict, now: datetime) -> dict:
+def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -> dict:
     account = lock_row(Account, account_id)
     if account is None:
         raise NotFound

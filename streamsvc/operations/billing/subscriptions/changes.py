@@ -21,6 +21,7 @@ from streamsvc.operations.billing.subscriptions.subscribe import (
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import ACCESS_STATUSES
 from streamsvc.rules.billing.changes import first_day_after_cancellation, is_upgrade
+from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput
 from streamsvc.rules.refusals.billing import PaymentFailed, PaymentOverdue, WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
@@ -49,26 +50,26 @@ def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subsc
     return db.session.get_one(Subscription, subscription_id, populate_existing=True)
 
 
-def change_plan(aggregate: SubscriptionAggregate, body: dict, actor: str) -> None:
+def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: str) -> None:
     """Change to another price: `now`, at `period_end`, or `auto`, which upgrades now and downgrades at the end.
 
     During a trial `auto` means now. Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
     """
     require_changeable(aggregate)
     on_sale = Price.find_on_sale(body["price_id"], aggregate.account.country)
-    price = check_new_price(aggregate, on_sale, body.get("anchor_day"))
+    price = check_new_price(aggregate, on_sale, body["anchor_day"])
     is_trial = aggregate.timeline.paid_through is None
-    when = body.get("when") or "auto"
+    when = body["when"]
     if when == "auto":
         when = "now" if is_trial or is_upgrade(aggregate.timeline.price, price.terms) else "period_end"
     if when == "period_end":
         aggregate.record_event(fact.PriceScheduled, price.terms, aggregate.today, actor=actor)
-        if body.get("anchor_day"):
+        if body["anchor_day"]:
             aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return
     same_interval = price.terms.interval == aggregate.timeline.price.interval
-    aggregate.record_event(fact.PriceChanged, price.terms, aggregate.today, body.get("anchor_day"), actor=actor)
-    if body.get("anchor_day") and same_interval and not is_trial:
+    aggregate.record_event(fact.PriceChanged, price.terms, aggregate.today, body["anchor_day"], actor=actor)
+    if body["anchor_day"] and same_interval and not is_trial:
         aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
     bill_change(aggregate)
 
@@ -122,7 +123,9 @@ def set_anchor_day(aggregate: SubscriptionAggregate, day: int, actor: str) -> No
         bill_change(aggregate)
 
 
-def cancel_subscription(aggregate: SubscriptionAggregate, body: dict, actor: str, backdate: bool = False) -> None:
+def cancel_subscription(
+    aggregate: SubscriptionAggregate, body: CancellationInput, actor: str, backdate: bool = False
+) -> None:
     """Cancel the subscription at the period's end, now, or on a date. Raises WrongState.
 
     `backdate`: allow an effective date in the past, which credits days already used (operators only).
@@ -130,18 +133,18 @@ def cancel_subscription(aggregate: SubscriptionAggregate, body: dict, actor: str
     if aggregate.timeline.ended_on or aggregate.subscription.status == "canceled":
         raise WrongState
     subscription = aggregate.subscription
-    subscription.cancel_reason, subscription.cancel_feedback = body.get("reason"), body.get("feedback")
+    subscription.cancel_reason, subscription.cancel_feedback = body["reason"], body["feedback"]
     if subscription.status == "incomplete":
         cancel_abandoned_start(aggregate)
         return
-    is_prorated = (body.get("credit") or "prorated") == "prorated"
-    if (body.get("when") or "period_end") == "period_end":
+    effective_date, is_prorated = body["effective_date"], body["credit"] != "none"
+    if body["when"] == "period_end":
         aggregate.record_event(fact.EndScheduled, None, False, actor=actor)
         if aggregate.timeline.ends_on is None or aggregate.timeline.ends_on > aggregate.today:
             return
-        body = {"effective_date": aggregate.today}  # it ended during a pause: credit the remaining paid days
+        effective_date = aggregate.today  # it ended during a pause: credit the remaining paid days
     tomorrow = first_day_after_cancellation(aggregate.today)
-    effective = body.get("effective_date") or (aggregate.today if aggregate.timeline.paused_on else tomorrow)
+    effective = effective_date or (aggregate.today if aggregate.timeline.paused_on else tomorrow)
     if effective > tomorrow:
         aggregate.record_event(fact.EndScheduled, effective, is_prorated, actor=actor)
         return

@@ -24,6 +24,7 @@ from streamsvc.operations.billing.core import credit
 from streamsvc.operations.billing.subscriptions.subscribe import start_subscription
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.inputs import SubscriptionInput
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.base import Refusal
 from streamsvc.rules.refusals.billing import AlreadySubscribed
@@ -116,14 +117,27 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
         )
     account = _get_or_create_account(subscriber, now)
     method = subscriber["payment_method"] and _get_or_create_payment_method(account, subscriber["payment_method"], now)
-    body = {
+    body: SubscriptionInput = {
         "price_id": subscriber["price_id"] or _get_price_id(subscriber),
-        "start_date": subscriber["started_on"],
-        "paid_through": subscriber["paid_through"],
+        "payment_method_id": method.id if method else None,
+        "coupon": None,
+        "coupons": [],
+        "gift_code": None,
+        "referral_code": None,
+        "device_fingerprint": None,
         "anchor_day": subscriber["anchor_day"],
-        "payment_method_id": method and method.id,
+        "start_date": subscriber["started_on"],
+        "addons": [],
     }
-    aggregate = start_subscription(account, body, now, IMPORT_ACTOR, key, payment_method_required=False)
+    aggregate = start_subscription(
+        account,
+        body,
+        now,
+        IMPORT_ACTOR,
+        key,
+        payment_method_required=False,
+        paid_through=subscriber["paid_through"],
+    )
     if subscriber["cancel_at_period_end"]:
         aggregate.record_event(fact.EndScheduled, None, False, actor=IMPORT_ACTOR)
     aggregate.save_projection()

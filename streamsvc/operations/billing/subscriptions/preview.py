@@ -11,6 +11,7 @@ from streamsvc.operations.billing.core.issuing import ComputedInvoice, describe_
 from streamsvc.operations.billing.subscriptions import addons, changes, renewal, subscribe
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.billing.calendar import resolve_moment, start_of_day
+from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput, SubscriptionInput
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import Line
 from streamsvc.rules.billing.timeline import Timeline
@@ -18,7 +19,7 @@ from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, lock_existing_row
 
 
-def build_invoice_preview(account_id: str, body: dict, now: datetime) -> dict:
+def build_invoice_preview(account_id: str, body: PreviewInput, now: datetime) -> dict:
     """Return the first invoice that the requested step would cause, with a summary of the renewal after it.
 
     Everything is rolled back. Raises whatever the step raises.
@@ -41,17 +42,17 @@ def build_invoice_preview(account_id: str, body: dict, now: datetime) -> dict:
         db.session.rollback()
 
 
-def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[SubscriptionAggregate, str]:
+def _apply_requested_step(account_id: str, body: PreviewInput, now: datetime) -> tuple[SubscriptionAggregate, str]:
     """Apply the step that the body describes.
 
     Returns the aggregate and the id of the account's last invoice before the step. Raises Invalid, NotFound.
     """
-    if body.get("subscription_id") is None:
-        if body.get("price_id") is None:
+    if body["subscription_id"] is None:
+        if body["price_id"] is None:
             raise Invalid(errors={"price_id": ["Required unless subscription_id is given."]})
-        last_invoice_id = _last_invoice_id(account_id)
+        last_invoice_id, requested = _last_invoice_id(account_id), _requested_subscription(body, body["price_id"])
         return subscribe.start_subscription(
-            lock_existing_row(Account, account_id), body, now, account_id, payment_method_required=False
+            lock_existing_row(Account, account_id), requested, now, account_id, payment_method_required=False
         ), last_invoice_id
     subscription = Subscription.find_owned(account_id, body["subscription_id"])
     if subscription is None:
@@ -59,21 +60,51 @@ def _apply_requested_step(account_id: str, body: dict, now: datetime) -> tuple[S
     aggregate = load_locked(subscription.id, now)
     renewal.catch_up_billing(aggregate)
     last_invoice_id = _last_invoice_id(account_id)
-    if body.get("add_addon"):
+    if body["add_addon"]:
         addons.add_addon(aggregate, body["add_addon"], account_id)
-    elif body.get("remove_addon"):
-        addons.remove_addon(aggregate, body["remove_addon"], body.get("when") or "now", account_id)
-    elif body.get("price_id"):
-        changes.change_plan(aggregate, body, account_id)
-    elif body.get("day"):
+    elif body["remove_addon"]:
+        addons.remove_addon(aggregate, body["remove_addon"], body["when"] or "now", account_id)
+    elif body["price_id"]:
+        requested_change: PlanChangeInput = {
+            "price_id": body["price_id"],
+            "when": body["when"] or "auto",
+            "anchor_day": body["anchor_day"],
+        }
+        changes.change_plan(aggregate, requested_change, account_id)
+    elif body["day"]:
         changes.set_anchor_day(aggregate, body["day"], account_id)
-    elif any(body.get(name) for name in ("when", "effective_date", "credit", "reason", "feedback")):
-        changes.cancel_subscription(aggregate, body, account_id)
-    elif body.get("resumes_at"):
+    elif any((body["when"], body["effective_date"], body["credit"], body["reason"], body["feedback"])):
+        changes.cancel_subscription(aggregate, _requested_cancellation(body), account_id)
+    elif body["resumes_at"]:
         changes.pause_subscription(
             aggregate, resolve_moment(body["resumes_at"], aggregate.subscription.time_zone), account_id
         )
     return aggregate, last_invoice_id
+
+
+def _requested_subscription(body: PreviewInput, price_id: str) -> SubscriptionInput:
+    return {
+        "price_id": price_id,
+        "payment_method_id": body["payment_method_id"],
+        "coupon": body["coupon"],
+        "coupons": body["coupons"],
+        "gift_code": body["gift_code"],
+        "referral_code": body["referral_code"],
+        "device_fingerprint": body["device_fingerprint"],
+        "anchor_day": body["anchor_day"],
+        "start_date": body["start_date"],
+        "addons": body["addons"],
+    }
+
+
+def _requested_cancellation(body: PreviewInput) -> CancellationInput:
+    return {
+        "when": "period_end" if body["when"] in (None, "period_end") else "now",
+        "effective_date": body["effective_date"],
+        "credit": body["credit"],
+        "reason": body["reason"],
+        "feedback": body["feedback"],
+    }
 
 
 def _last_invoice_id(account_id: str) -> str:

@@ -15,6 +15,7 @@ from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, l
 from streamsvc.operations.billing.subscriptions.subscribe import require_base_plan
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import LIVE_STATUSES
+from streamsvc.rules.billing.inputs import PriceMigrationInput
 from streamsvc.rules.refusals.billing import WrongState
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
@@ -26,7 +27,7 @@ MIGRATION_BATCH_SIZE = 200
 Step = Callable[[SubscriptionAggregate, PriceMigration, str], None]
 
 
-def start_migration(body: dict, now: datetime, actor: str) -> dict:
+def start_migration(body: PriceMigrationInput, now: datetime, actor: str) -> dict:
     """Create a price migration and schedule it for all affected subscriptions. Commits in batches. Raises Invalid.
 
     Returns the migration's columns and the number of `subscriptions` affected.

@@ -1,7 +1,7 @@
 """Starting a subscription: price, trial, coupons, gift code, referral, first invoice, and first payment."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
@@ -20,6 +20,7 @@ from streamsvc.operations.billing.core.credit import redeem_gift_code
 from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.inputs import SubscriptionInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
@@ -27,10 +28,18 @@ from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, lock_existing_row, new_id
 
 
-def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, request_key: str | None) -> Subscription:
+def subscribe_account(
+    account_id: str,
+    body: SubscriptionInput,
+    now: datetime,
+    actor: str,
+    request_key: str | None,
+    paid_through: date | None = None,
+) -> Subscription:
     """Start a subscription and return it once its first payment has succeeded. Commits.
 
     `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
+    `paid_through`: the day up to which the customer has paid elsewhere.
     Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
     PaymentFailed, AuthenticationRequired, PaymentInProgress.
     """
@@ -40,7 +49,7 @@ def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, re
         return require_started(started.id)
     if account.status != "active":  # perhaps closed since the request was authenticated
         raise AccountNotActive(detail="Only an active account can subscribe.")
-    aggregate = start_subscription(account, body, now, actor, request_key)
+    aggregate = start_subscription(account, body, now, actor, request_key, paid_through=paid_through)
     payments = (
         charging.create_due_payments(aggregate, on_session=True)
         if aggregate.subscription.status == "incomplete"
@@ -55,22 +64,24 @@ def subscribe_account(account_id: str, body: dict, now: datetime, actor: str, re
 
 def start_subscription(
     account: Account,
-    body: dict,
+    body: SubscriptionInput,
     now: datetime,
     actor: str,
     request_key: str | None = None,
     payment_method_required: bool = True,
+    paid_through: date | None = None,
 ) -> SubscriptionAggregate:
     """Do everything up to the first payment; nothing is committed.
 
     `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method.
+    `paid_through`: the day up to which the customer has paid elsewhere.
     """
     replace_abandoned_start(account, now)
     price = Price.find_on_sale(body["price_id"], account.country)
     if price is None:
         raise Invalid(errors={"price_id": ["No such price is on sale in the account's country."]})
     require_base_plan(price, "price_id")
-    method = get_requested_method(account, body.get("payment_method_id"))
+    method = get_requested_method(account, body["payment_method_id"])
     today = civil_day(now, account.time_zone)
     subscription = Subscription(
         id=new_id("sub"),
@@ -80,26 +91,26 @@ def start_subscription(
         status="incomplete",
         currency=price.currency,
         time_zone=account.time_zone,
-        payment_method_id=method.id if method and body.get("payment_method_id") else None,
-        started_on=body.get("start_date") or today,
-        device_hash=hash_device_fingerprint(body.get("device_fingerprint")),
+        payment_method_id=method.id if method and body["payment_method_id"] else None,
+        started_on=body["start_date"] or today,
+        device_hash=hash_device_fingerprint(body["device_fingerprint"]),
         request_key=request_key,
         created_at=now,
     )
     db.session.add(subscription)
     db.session.flush()
-    if body.get("gift_code"):
+    if body["gift_code"]:
         redeem_gift_code(account, body["gift_code"], now)
-    addons = get_addon_prices(account, price, body.get("addons") or ())
+    addons = get_addon_prices(account, price, body["addons"])
     coupons.redeem_coupons(subscription, requested_coupon_codes(body), [addon.plan.code for addon in addons], now)
-    if body.get("referral_code"):
+    if body["referral_code"]:
         referrals.create_referral(subscription, body["referral_code"], now)
     trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
     aggregate = load_locked(subscription.id, now)
-    check_anchor_day(price, body.get("anchor_day"))
-    start = (subscription.started_on, body.get("anchor_day"))
-    if body.get("paid_through"):
-        aggregate.record_event(fact.Imported, price.terms, start[0], body["paid_through"], start[1], actor=actor)
+    check_anchor_day(price, body["anchor_day"])
+    start = (subscription.started_on, body["anchor_day"])
+    if paid_through:
+        aggregate.record_event(fact.Imported, price.terms, start[0], paid_through, start[1], actor=actor)
     else:
         aggregate.record_event(fact.Started, price.terms, *start, trial_days, actor=actor)
     for addon in addons:
@@ -113,9 +124,9 @@ def start_subscription(
     return aggregate
 
 
-def requested_coupon_codes(body: dict) -> list[str]:
+def requested_coupon_codes(body: SubscriptionInput) -> list[str]:
     """Return the requested coupon codes in order: `coupon`, then `coupons`."""
-    return [code for code in (body.get("coupon"), *(body.get("coupons") or ())) if code]
+    return [code for code in (body["coupon"], *body["coupons"]) if code]
 
 
 def replace_abandoned_start(account: Account, now: datetime) -> None:

@@ -12,6 +12,8 @@ from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.lists import SORTS, localized_cards
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
+from streamsvc.rules.catalog.inputs import LocaleInput
+from streamsvc.rules.inputs import ShortListInput
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
@@ -68,7 +70,7 @@ def list_facet_codes(kind: str, audience: Audience) -> list[str]:
     ]
 
 
-def genres_json(query: dict, audience: Audience) -> str:
+def genres_json(query: ShortListInput, audience: Audience) -> str:
     """Return a page of the genres with at least one title visible to the audience."""
     return encode_json(
         paginate_list(
@@ -100,7 +102,7 @@ def _genre_view(code: str) -> dict:
     return {"code": code, "name": code.title()}
 
 
-def person_json(person_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
+def person_json(person_id: str, query: LocaleInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return a person and their credits in visible titles, newest first. Raises NotFound if there are none."""
     row = fetch_one(PERSON_BY_ID, {"id": person_id})
     if row is None:

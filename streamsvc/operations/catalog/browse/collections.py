@@ -14,6 +14,7 @@ from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles import bulk, writing
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog.codes import language_fallbacks
+from streamsvc.rules.catalog.inputs import CollectionInput, LocalizedPageInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, fetch_all, fetch_existing, fetch_one
 
@@ -65,7 +66,9 @@ def list_collection_items(collection_pk: int, audience: Audience, limit: int, af
     return fetch_all(COLLECTION_ITEMS[audience.sees_all], parameters)
 
 
-def collection_page_json(id_or_code: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
+def collection_page_json(
+    id_or_code: str, query: LocalizedPageInput, audience: Audience, snapshot: CatalogSnapshot
+) -> str:
     """Return a collection with a page of its visible titles. Raises NotFound and Invalid."""
     row = get_collection(id_or_code)
     language = query["locale"] or audience.language
@@ -88,7 +91,7 @@ def collection_page_json(id_or_code: str, query: dict, audience: Audience, snaps
     )
 
 
-def collections_json(query: dict, audience: Audience) -> str:
+def collections_json(query: LocalizedPageInput, audience: Audience) -> str:
     """Return a page of the collections with at least one visible title."""
     language = query["locale"] or audience.language
     collections = fetch_all(sa.select(*COLLECTION_COLUMNS).order_by(Collection.pk))
@@ -107,7 +110,7 @@ def localized_title(row: Any, language: str | None) -> str:
     return next((row.localizations[tag] for tag in language_fallbacks(language) if tag in row.localizations), row.title)
 
 
-def replace_collection(code: str, body: dict, now: datetime) -> str:
+def replace_collection(code: str, body: CollectionInput, now: datetime) -> str:
     """Create or replace a collection in the caller's transaction and return its id.
 
     `body` is a loaded CollectionIn. Raises Invalid for an unknown title.

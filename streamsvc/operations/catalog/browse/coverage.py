@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from streamsvc.http import pagination
 from streamsvc.models import Facet, Title, TitleFacet, TitleWindow
+from streamsvc.rules.inputs import PageInput
 from streamsvc.storage.database import UtcTime, fetch_all, fetch_existing
 
 ENDING_SOON_WITHIN = timedelta(days=14)
@@ -75,7 +76,7 @@ def coverage_report(now: datetime) -> dict:
     return {"total": fetch_existing(TITLE_COUNT)[0], "issues": issues}
 
 
-def list_titles_with_issue(code: str, query: dict, now: datetime) -> dict:
+def list_titles_with_issue(code: str, query: PageInput, now: datetime) -> dict:
     """Return a page of the titles with one issue. Raises Invalid for a bad cursor."""
     scope = f"coverage:{code}"
     after = pagination.decode_cursor(scope, query["cursor"]) or [0]

@@ -13,6 +13,8 @@ from streamsvc.operations.catalog.reading import facts, lists
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_list, json_member, merge_json_objects
+from streamsvc.rules.catalog.inputs import EpisodesInput, TitleInput
+from streamsvc.rules.inputs import ShortListInput
 from streamsvc.rules.playback.access import decide_access
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.compiled_statements import CompiledStatement
@@ -50,7 +52,7 @@ EPISODE_BY_ID = (
 )
 
 
-def title_json(title_id: str, query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
+def title_json(title_id: str, query: TitleInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return a title's card, details and availability. Raises Invalid, and NotFound if the age limit hides it."""
     expand = set(filter(None, query["expand"].split(",")))
     if expand - EXPANSIONS:
@@ -70,14 +72,14 @@ def title_json(title_id: str, query: dict, audience: Audience, snapshot: Catalog
     return merge_json_objects(card, row.detail, *fragments)
 
 
-def seasons_json(title_id: str, query: dict, audience: Audience) -> str:
+def seasons_json(title_id: str, query: ShortListInput, audience: Audience) -> str:
     """Return a page of a series' seasons. Raises NotFound."""
     row = _require_row(fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id}))
     _availability_json(row, audience)
     return encode_json(paginate_list(_season_views(row), query, f"seasons:{row.id}", _series_position))
 
 
-def episodes_json(title_id: str, query: dict, audience: Audience) -> str:
+def episodes_json(title_id: str, query: EpisodesInput, audience: Audience) -> str:
     """Return a page of a series' episodes, or of one season's if the query names it. Raises NotFound."""
     row = _require_row(fetch_one(TITLE_ACCESS_BY_ID, {"id": title_id}))
     _availability_json(row, audience)

@@ -7,7 +7,7 @@ built once per shape of query and run with the query's values.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,21 +16,30 @@ from streamsvc.models import Collection, Person, Title, TitleCard, TitleCredit, 
 from streamsvc.models.catalog.visibility import IN_CATALOG, VISIBLE
 from streamsvc.operations.catalog.reading.audience import Audience
 from streamsvc.operations.catalog.reading.version import CatalogSnapshot
+from streamsvc.rules.catalog.inputs import TitlesInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import fetch_all, fetch_existing, fetch_one
 
 SORTS = ("-added", "added", "title", "-title", "year", "-year", "-popularity")
 SORT_COLUMNS = {"added": (), "title": ("sort_title",), "year": ("year_key",), "popularity": ("rank",)}
-FACET_KINDS = ("collection", "genre", "language", "country", "kind")
+FacetKind = Literal["collection", "genre", "language", "country", "kind"]
+RangeName = Literal["year_gte", "year_lte", "runtime_lte", "age_lte"]
+FilterName = Literal[FacetKind, RangeName, "person", "ids"]
+FACET_KINDS: tuple[FacetKind, ...] = ("collection", "genre", "language", "country", "kind")
 """From the usually most selective kind to the least selective one."""
-RANGE_CONDITIONS = {
+RANGE_CONDITIONS: dict[RangeName, sa.ColumnElement[bool]] = {
     "year_gte": Title.year >= sa.bindparam("year_gte"),
     "year_lte": Title.year <= sa.bindparam("year_lte"),
     "runtime_lte": Title.runtime_s <= sa.bindparam("runtime_lte"),
     "age_lte": Title.min_age <= sa.bindparam("age_lte"),
 }
-FILTER_NAMES = (*FACET_KINDS, *RANGE_CONDITIONS, "person", "ids")
+FILTER_NAMES: tuple[FilterName, ...] = (
+    *FACET_KINDS,
+    *RANGE_CONDITIONS,
+    "person",
+    "ids",
+)
 """The parameters that distinguish one list from another: a cursor is valid only for the same values."""
 
 
@@ -39,7 +48,7 @@ class ListShape(NamedTuple):
 
     sort: str
     facets: int = 0
-    ranges: tuple[str, ...] = ()
+    ranges: tuple[RangeName, ...] = ()
     person: bool = False
     ids: bool = False
     after: bool = False
@@ -47,11 +56,11 @@ class ListShape(NamedTuple):
 
 
 def list_title_cards(
-    query: dict, audience: Audience, snapshot: CatalogSnapshot
+    query: TitlesInput, audience: Audience, snapshot: CatalogSnapshot
 ) -> tuple[list[str], str | None, int | None]:
     """Return a page: cards as JSON, the next cursor, and the total if the query requests it. Raises Invalid."""
     shape, parameters = build_list_query(query, audience, snapshot)
-    filters = {name: query[name] for name in FILTER_NAMES if query.get(name) is not None}
+    filters = {name: query[name] for name in FILTER_NAMES if query[name] is not None}
     scope = f"titles:{query['sort']}:{filters}"
     after = pagination.decode_cursor(scope, query["cursor"])
     position = {f"after_{index}": value for index, value in enumerate(after or ())}
@@ -77,26 +86,26 @@ def compiled_list_statement(shape: ListShape) -> CompiledStatement:
     return CompiledStatement(list_statement(shape))
 
 
-def build_list_query(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
+def build_list_query(query: TitlesInput, audience: Audience, snapshot: CatalogSnapshot) -> tuple[ListShape, dict]:
     """Return the shape of a list and the values of its parameters. Raises Invalid."""
     parameters = audience.sql_parameters()
-    facets = [(kind, query[kind]) for kind in FACET_KINDS if query.get(kind)]
+    facets = [(kind, value) for kind in FACET_KINDS if (value := query[kind])]
     pks = [_facet_pk(facet, snapshot) for facet in facets]
     # The facet with the fewest titles is scanned. The sort is stable, so FACET_KINDS decides while counts are missing.
     for index, pk in enumerate(sorted(pks, key=lambda pk: snapshot.title_counts.get(pk, 0))):
         parameters[f"facet_{index}"] = pk
-    ranges = tuple(name for name in RANGE_CONDITIONS if query.get(name) is not None)
+    ranges = tuple(name for name in RANGE_CONDITIONS if query[name] is not None)
     parameters |= {name: query[name] for name in ranges}
-    if query.get("person"):
+    if query["person"]:
         parameters["person"] = _person_pk(query["person"])
-    if query.get("ids") is not None:
+    if query["ids"] is not None:
         parameters["ids"] = query["ids"]
     shape = ListShape(
         query["sort"],
         facets=len(facets),
         ranges=ranges,
-        person=bool(query.get("person")),
-        ids=query.get("ids") is not None,
+        person=bool(query["person"]),
+        ids=query["ids"] is not None,
         sees_all=audience.sees_all,
     )
     return shape, parameters

@@ -17,6 +17,7 @@ from streamsvc.operations.catalog.search import lexemes
 from streamsvc.operations.catalog.search.spelling import suggest_corrections
 from streamsvc.operations.catalog.titles.json_fragments import encode_json, json_page, merge_json_objects
 from streamsvc.rules.catalog import search
+from streamsvc.rules.catalog.inputs import SearchInput, SuggestionsInput
 from streamsvc.storage.compiled_statements import CompiledStatement
 from streamsvc.storage.database import db
 
@@ -46,7 +47,9 @@ class SearchPosition(NamedTuple):
 FIRST_POSITION = SearchPosition()
 
 
-def search_page(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> tuple[list[tuple[str, str]], str | None]:
+def search_page(
+    query: SearchInput, audience: Audience, snapshot: CatalogSnapshot
+) -> tuple[list[tuple[str, str]], str | None]:
     """Return (match, card) of a page's hits, best first, and the next cursor. Raises Invalid for a bad cursor."""
     words = search.query_words(query["q"])
     scope = "search:" + " ".join(words)
@@ -58,16 +61,16 @@ def search_page(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> t
     return [(hit.match, body) for hit, body in zip(page, bodies, strict=True)], cursor
 
 
-def search_json(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
+def search_json(query: SearchInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return a page of hits."""
     hits, cursor = search_page(query, audience, snapshot)
     total = count_hits(search.query_words(query["q"]), audience) if query["include_total"] else None
     return json_page([merge_json_objects(card, encode_json({"match": match})) for match, card in hits], cursor, total)
 
 
-def suggestions_json(query: dict, audience: Audience, snapshot: CatalogSnapshot) -> str:
+def suggestions_json(query: SuggestionsInput, audience: Audience, snapshot: CatalogSnapshot) -> str:
     """Return titles that complete a partially typed query: {items: [{id, kind, title, year, match}], next_cursor}."""
-    hits, _ = search_page({"cursor": None, **query}, audience, snapshot)
+    hits, _ = search_page({**query, "cursor": None, "include_total": False}, audience, snapshot)
     items = []
     for match, card in hits:
         title = msgspec.json.decode(card)

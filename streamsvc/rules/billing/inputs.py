@@ -1,0 +1,185 @@
+"""Request bodies of billing, as loaded by their schemas. A test compares each input with the schema that loads it."""
+
+from datetime import date, datetime
+from typing import Literal, TypedDict
+
+
+class FeaturesInput(TypedDict):
+    """What a plan includes."""
+
+    max_streams: int
+    max_height: int
+    max_profiles: int
+    max_devices: int
+    downloads: bool
+    ads: bool
+
+
+class IntroInput(TypedDict):
+    """An introductory amount and for how many periods it applies."""
+
+    amount_minor: int
+    periods: int
+
+
+class PriceInput(TypedDict):
+    """The terms of a price; the id is ignored."""
+
+    id: str | None
+    currency: str
+    amount_minor: int
+    interval: Literal["day", "week", "month", "year"]
+    interval_count: int
+    trial_days: int
+    intro: IntroInput | None
+    tax: Literal["inclusive", "exclusive"]
+    countries: list[str] | None
+
+
+class PlanInput(TypedDict):
+    """A plan with all its prices."""
+
+    code: str | None
+    name: str
+    description: str | None
+    addon: bool
+    features: FeaturesInput
+    prices: list[PriceInput]
+
+
+class SubscriptionInput(TypedDict):
+    """What to subscribe to, and how to pay for it."""
+
+    price_id: str
+    payment_method_id: str | None
+    coupon: str | None
+    coupons: list[str]
+    gift_code: str | None
+    referral_code: str | None
+    device_fingerprint: str | None
+    anchor_day: int | None
+    start_date: date | None
+    addons: list[str]
+
+
+class AdminSubscriptionInput(SubscriptionInput):
+    """A subscription that an operator starts for an account."""
+
+    account_id: str
+    paid_through: date | None
+
+
+class PlanChangeInput(TypedDict):
+    """The price to change to, and when."""
+
+    price_id: str
+    when: Literal["auto", "now", "period_end"]
+    anchor_day: int | None
+
+
+class CancellationInput(TypedDict):
+    """When a subscription ends, what is credited, and why."""
+
+    when: Literal["period_end", "now"]
+    effective_date: date | None
+    credit: Literal["none", "prorated"] | None
+    reason: str | None
+    feedback: str | None
+
+
+class PreviewInput(TypedDict):
+    """The step to preview: the fields of a subscription, plan change, anchor, cancellation or pause."""
+
+    subscription_id: str | None
+    price_id: str | None
+    coupon: str | None
+    coupons: list[str]
+    gift_code: str | None
+    referral_code: str | None
+    device_fingerprint: str | None
+    add_addon: str | None
+    remove_addon: str | None
+    payment_method_id: str | None
+    anchor_day: int | None
+    start_date: date | None
+    addons: list[str]
+    when: Literal["auto", "now", "period_end"] | None
+    effective_date: date | None
+    credit: Literal["none", "prorated"] | None
+    day: int | None
+    reason: str | None
+    feedback: str | None
+    resumes_at: datetime | date | None
+
+
+class CouponInput(TypedDict):
+    """The discount of a coupon, and who can redeem it."""
+
+    percent_ppm: int | None
+    amount_off_minor: int | None
+    currency: str | None
+    duration: Literal["once", "repeating", "forever"]
+    periods: int | None
+    plans: list[str] | None
+    audience: Literal["anyone", "new", "returning"]
+    combines: bool
+    max_per_account: int | None
+    max_redemptions: int | None
+    expires_at: datetime | None
+
+
+class GiftCodesInput(TypedDict):
+    """The amount of gift codes and how many to create, or one custom code."""
+
+    currency: str
+    amount_minor: int
+    quantity: int
+    code: str | None
+    expires_at: datetime | None
+
+
+class CreditNoteLineInput(TypedDict):
+    """A line of an invoice and the net amount to credit on it."""
+
+    line_id: str
+    amount_minor: int
+
+
+class CreditNoteInput(TypedDict):
+    """What to credit on an invoice, and whether to refund it."""
+
+    lines: list[CreditNoteLineInput] | None
+    amount_minor: int | None
+    refund: bool
+    reason: str | None
+
+
+class RefundInput(TypedDict):
+    """Which payment of an invoice to refund, how much of it, and whether to credit it too."""
+
+    amount_minor: int | None
+    payment_id: str | None
+    credit_note: bool
+    reason: str | None
+
+
+class OneOffInput(TypedDict):
+    """A one-off item to charge an account for."""
+
+    account_id: str
+    amount_minor: int
+    currency: str
+    description: str
+    tax: Literal["inclusive", "exclusive"]
+
+
+class PriceMigrationInput(TypedDict):
+    """The price that subscriptions move to, from when on, and which subscriptions move."""
+
+    from_price_id: str
+    to_price_id: str
+    effective: date
+    notice_days: int
+    started_before: date | None
+    country: str | None
+    can_decline: bool

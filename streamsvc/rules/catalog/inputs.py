@@ -1,0 +1,72 @@
+"""Inputs of the catalog, as loaded by their schemas. A test compares each input with the schema that loads it."""
+
+from typing import Literal, TypedDict
+
+from streamsvc.rules.inputs import PageInput, ShortListInput
+
+
+class TitlesInput(PageInput):
+    """The filters and the sort order of a list of titles."""
+
+    kind: Literal["movie", "series"] | None
+    genre: str | None
+    language: str | None
+    country: str | None
+    person: str | None
+    collection: str | None
+    ids: list[str] | None
+    sort: Literal["-added", "added", "title", "-title", "year", "-year", "-popularity"]
+    locale: str | None
+    year_gte: int | None
+    year_lte: int | None
+    runtime_lte: int | None
+    age_lte: int | None
+
+
+class SearchInput(PageInput):
+    """The words to search for."""
+
+    q: str
+    locale: str | None
+
+
+class SuggestionsInput(TypedDict):
+    """The partially typed words to complete."""
+
+    q: str
+    limit: int
+    locale: str | None
+
+
+class TitleInput(TypedDict):
+    """What to return of a title."""
+
+    expand: str
+    locale: str | None
+    country: str | None
+
+
+class EpisodesInput(ShortListInput):
+    """The season whose episodes to list; None lists all."""
+
+    season: int | None
+
+
+class LocaleInput(TypedDict):
+    """The language to respond in."""
+
+    locale: str | None
+
+
+class LocalizedPageInput(PageInput):
+    """Which page of a list to return, and in which language."""
+
+    locale: str | None
+
+
+class CollectionInput(TypedDict):
+    """A collection with its titles in order."""
+
+    title: str
+    localizations: dict[str, str]
+    items: list[str]

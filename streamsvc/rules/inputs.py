@@ -1,0 +1,67 @@
+"""Query parameters of lists, as loaded by their schemas. A test compares each input with the schema that loads it."""
+
+from typing import Literal, TypedDict
+
+
+class PageInput(TypedDict):
+    """Which page of a list to return."""
+
+    limit: int
+    cursor: str | None
+    include_total: bool
+
+
+class ShortListInput(TypedDict):
+    """Which page of a short list to return; without a limit, the whole list."""
+
+    limit: int | None
+    cursor: str | None
+    include_total: bool
+
+
+class EmailsInput(PageInput):
+    """The recipient whose emails to list; None lists all."""
+
+    to: str | None
+
+
+class AccountsInput(PageInput):
+    """The address whose account to list; None lists all."""
+
+    email: str | None
+
+
+class AuditEventsInput(PageInput):
+    """Which audit events to list; None does not filter."""
+
+    account_id: str | None
+    action: str | None
+    object_id: str | None
+    object_type: str | None
+
+
+class WebhookDeliveriesInput(PageInput):
+    """The endpoint whose deliveries to list; None lists all."""
+
+    endpoint_id: str | None
+
+
+class EventsInput(PageInput):
+    """Which events to list; None does not filter."""
+
+    account_id: str | None
+    kind: str | None
+
+
+class SubscriptionsInput(PageInput):
+    """Which subscriptions to list; None does not filter."""
+
+    account_id: str | None
+    parked: bool | None
+
+
+class InvoicesInput(PageInput):
+    """Which invoices to list; None does not filter."""
+
+    account_id: str | None
+    status: Literal["draft"] | None

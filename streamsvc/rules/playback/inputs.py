@@ -1,0 +1,25 @@
+"""Request bodies of playback, as loaded by their schemas. A test compares each input with the schema that loads it."""
+
+from datetime import datetime
+from typing import Literal, TypedDict
+
+
+class PlaybackInput(TypedDict):
+    """What to play, on which device, and which stream to end for it."""
+
+    item_id: str
+    device_id: str | None
+    max_height: int | None
+    replace: str | None
+
+
+class ExplainInput(TypedDict):
+    """The playback to explain."""
+
+    account_id: str
+    profile_id: str | None
+    item_id: str
+    country: str | None
+    device_id: str | None
+    device_kind: Literal["web", "phone", "tablet", "tv", "console", "other"] | None
+    at: datetime | None
