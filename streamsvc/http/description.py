@@ -13,6 +13,7 @@ from marshmallow import Schema
 
 from streamsvc.rules.refusals import access, accounts, requests
 from streamsvc.rules.refusals.base import Refusal
+from streamsvc.rules.roles import SCOPES
 from streamsvc.security.authentication import COOKIE, CSRF_HEADER, VIEWER_ONLY, Access, View
 from streamsvc.security.end_user_addresses import HEADER as END_USER_ADDRESS_HEADER
 from streamsvc.storage.database import SAFE_METHODS
@@ -50,7 +51,8 @@ PARAMETERS: dict[str, dict] = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "description": "Makes the request safe to retry: the same key with the same request acts once and gets the "
-        "same response, for 48 hours. Use a new random value, such as a UUID, for each new request.",
+        "same response, for 48 hours. A request that is refused before anything has begun frees its key. Use a new "
+        "random value, such as a UUID, for each new request.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
         "example": "3b9f3d0e-6c6c-4f0e-9a57-8f7a3f6f7c51",
     },
@@ -194,7 +196,8 @@ def _security(access_rule: Access, is_write: bool) -> list[dict]:
     if access_rule.viewer:
         schemes = [{"session": []}, {"cookie": [], "csrf": []} if is_write else {"cookie": []}]
     if access_rule.scope or access_rule.human_only:
-        schemes.append({"operator": [access_rule.scope] if access_rule.scope else []})
+        scopes = [access_rule.scope if access_rule.scope in SCOPES else "admin"] if access_rule.scope else []
+        schemes.append({"operator": scopes})  # no key can have the scope of the sandbox: it takes `admin`
     return schemes
 
 
@@ -228,7 +231,7 @@ def _general_errors(
     if path_parameters:
         errors.append(requests.NotFound)
     if "requestBody" in doc:
-        errors += [requests.Malformed, requests.WrongMediaType, requests.BodyTooLarge]
+        errors += [requests.Malformed, requests.WrongMediaType, requests.BodyTooLarge, requests.BadRequest]
     if hasattr(view, "takes_idempotency_key"):
         errors += [requests.IdempotencyKeyInUse, requests.IdempotencyKeyReused]
         errors += [requests.IdempotencyKeyRequired] if view.requires_idempotency_key else []
@@ -264,7 +267,8 @@ def _problem_response(status: int, refusals: list[type[Refusal]]) -> dict:
     schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
     examples = {refusal.code: problem_name(refusal) for refusal in refusals}
     headers = {"X-Request-Id": REQUEST_ID_HEADER}
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+    waits = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+    if status in waits or requests.IdempotencyKeyInUse in refusals:
         headers["Retry-After"] = RETRY_AFTER_HEADER
     return {
         "description": "\n\n".join(f"`{refusal.code}`: {refusal.detail}" for refusal in refusals),
@@ -274,15 +278,15 @@ def _problem_response(status: int, refusals: list[type[Refusal]]) -> dict:
 
 
 def _add_response_headers(doc: dict, view: View) -> None:
-    """Add headers to the responses below 400, and 304 where a view that reads has an ETag."""
+    """Add headers to the responses of their own, and 304 where a view that reads has an ETag."""
     if hasattr(view, "has_etag") and not hasattr(view, "checks_if_match"):
         doc["responses"].setdefault("304", {"description": "Not modified since the response with this `ETag`."})
     for status, response in doc["responses"].items():
-        if not status.isdecimal() or int(status) >= HTTPStatus.BAD_REQUEST:
+        if not isinstance(response, dict) or int(status) >= HTTPStatus.INTERNAL_SERVER_ERROR:
             continue
         headers = response.setdefault("headers", {})
         headers["X-Request-Id"] = REQUEST_ID_HEADER
         if hasattr(view, "has_etag") and status in ("200", "304"):
             headers["ETag"] = ETAG_HEADER
-        if hasattr(view, "takes_idempotency_key") and int(status) < HTTPStatus.MULTIPLE_CHOICES:
+        if hasattr(view, "takes_idempotency_key"):
             headers["Idempotency-Replayed"] = REPLAYED_HEADER

@@ -25,6 +25,7 @@ from werkzeug.sansio.response import Response as SansioResponse
 
 from streamsvc.http.cors import CorsMiddleware
 from streamsvc.http.description import PROBLEM_MEDIA_TYPE, describe_operation, problem_document, register_components
+from streamsvc.http.request_body import require_declared_length
 from streamsvc.http.trusted_proxies import TrustedProxyMiddleware
 from streamsvc.http.unknown_fields import explain_unknown_fields
 from streamsvc.rules.proxies import Networks
@@ -323,6 +324,7 @@ class ResponseHeadersMiddleware:
         sent_id = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else new_request_id()
         environ["streamsvc.request_id"] = request_id
+        require_declared_length(environ)
 
         def start_with_headers(
             status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None

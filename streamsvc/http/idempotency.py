@@ -91,7 +91,8 @@ class RequestKey:
         return body
 
     def _digest(self, signing_key: str, purpose: str) -> bytes:
-        parts = (purpose, self.id, self.raw, request.method, request.path)
+        target = (request.method, request.path, request.query_string.decode("latin-1"), request.mimetype)
+        parts = (purpose, self.id, self.raw, *target)
         return hmac.digest(signing_key.encode(), b"\n".join([*(p.encode() for p in parts), self.body]), "sha256")
 
 

@@ -50,6 +50,8 @@ def find_operation(app, method: str, path: str) -> tuple[dict | None, dict]:
 
 def find_mismatch(app, operation: dict, response) -> str | None:
     """Say how a response differs from the description; None if it does not."""
+    if response.status_code == 500 and app.config["PROPAGATE_EXCEPTIONS"] is False:
+        return None  # the test makes the service fail
     described = operation["responses"].get(str(response.status_code))
     if described is None:
         return f"the status is not described (code {(response.json or {}).get('code') if response.is_json else None})"

@@ -5,6 +5,7 @@ Secrets join as `Hidden`. What also changes without an operator (counters, times
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import sqlalchemy as sa
 from marshmallow import Schema
@@ -133,6 +134,20 @@ def _load_title(name: str) -> dict | None:
     return row and {"id": row.id} | editing.decode_title_record(row)
 
 
+def _webhook_endpoint_view(row: WebhookEndpoint) -> dict:
+    """Return the endpoint's columns, with a URL that has neither a password nor a query: both may be secrets."""
+    names = ("id", "kinds", "created_at", "disabled_at")
+    parts = urlsplit(row.url)
+    url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return {name: getattr(row, name) for name in names} | {"url": url}
+
+
+def _find_url_secrets(row: WebhookEndpoint) -> tuple[str, str] | None:
+    parts = urlsplit(row.url)
+    secrets = parts.netloc.rpartition("@")[0], parts.query
+    return secrets if any(secrets) else None
+
+
 ACCOUNT = _row_resource("account", Account.id, AdminAccount())
 ACCOUNT_CREDIT = AuditedResource("account", lambda key: {"credit_balances": credit.list_credit_balances(key)})
 ACCOUNT_SESSIONS = AuditedResource("account", _load_account_sessions)
@@ -180,6 +195,7 @@ WEBHOOK_ENDPOINT = _row_resource(
     "webhook_endpoint",
     WebhookEndpoint.id,
     WebhookEndpointOut(),
-    hidden={"secret": lambda row: row.secret_encrypted},
+    _webhook_endpoint_view,
+    hidden={"secret": lambda row: row.secret_encrypted, "url_secrets": _find_url_secrets},
     lives=lambda row: row.removed_at is None,
 )

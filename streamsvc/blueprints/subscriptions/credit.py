@@ -16,7 +16,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import BalanceOut, CouponOut, GiftOut, GiftRedemptionIn
 from streamsvc.security.authentication import current_viewer
-from streamsvc.storage.database import db, lock_existing_row
+from streamsvc.storage.database import lock_existing_row
 
 bp = Blueprint("account credit", __name__, url_prefix="/v1", description="Account credit, gift codes and coupons.")
 
@@ -51,7 +51,6 @@ def create_gift_redemption(body: dict) -> GiftCode:
     account, now = lock_existing_row(Account, current_viewer().account_id), clock.now()
     gift = redeem_gift_code(account, body["code"], now)
     apply_new_credit(account, gift.currency, now)
-    db.session.commit()
     return gift
 
 

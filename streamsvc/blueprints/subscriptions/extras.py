@@ -31,7 +31,7 @@ bp = Blueprint(
 @bp.route("/<subscription_id>/coupons", methods=["POST"])
 @bp.arguments(SubscriptionCouponIn)
 @idempotent()
-@bp.errors(CouponInvalid)
+@bp.errors(CouponInvalid, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_coupon(body: dict, subscription_id: str) -> dict:
     """Add a coupon to a subscription.

@@ -15,12 +15,17 @@ DESCRIPTION: tuple[Description, ...] = get_args(Description)
 
 
 def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
-    """Create or replace a plan. Prices with unchanged terms stay; others are retired or added."""
+    """Create or replace a plan. Prices with unchanged terms stay; others are retired or added.
+
+    Without `addon`, the plan stays an add-on or a plan of its own.
+    """
     plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)
         db.session.add(plan)
     description_values = {name: body[name] for name in DESCRIPTION}
+    if body["addon"] is None:
+        description_values["addon"] = bool(plan.addon)
     if any(getattr(plan, name, None) != value for name, value in description_values.items()):
         for name, value in description_values.items():
             setattr(plan, name, value)

@@ -132,7 +132,7 @@ def _record_operator_call(session: DatabaseSession) -> None:
     context.is_call_recorded = True
     if not any(row["actor"] == context.actor for row in session.info.get("audit", [])):
         details = dict(context.view_args or {})
-        account_id = details.pop("account_id", None)
+        account_id = details.pop("account_id", None) or (context.change.account_id if context.change else None)
         record_event(OPERATOR_CALL, account_id, actor=context.actor, call=context.call, **details)
 
 

@@ -59,6 +59,8 @@ class ResourceChange:
     resource: AuditedResource
     actions: tuple[str, ...]
     """The event that reports the change: the last with one of these actions."""
+    account_id: str | None
+    """The account that the request's body names."""
     facts: dict[str, str | int]
     """`amount_minor`, `currency` and `reason` of the request, and what the view adds with `add_change_details`."""
     object_id: str | None = None
@@ -111,7 +113,9 @@ def audited(resource: AuditedResource, find_id: str | FindId | None = None, *act
             context = get_audit_context()
             if context is None or context.actor is None:
                 return view(*args, **kwargs)
-            change = context.change = ResourceChange(resource, actions or (OPERATOR_CALL,), _request_facts(args))
+            body = _body_of(args)
+            change = ResourceChange(resource, actions or (OPERATOR_CALL,), body.get("account_id"), _request_facts(body))
+            context.change = change
             change.object_id = _find_id_before(resource, find_id, kwargs)
             if resource.lock:
                 resource.lock()
@@ -178,9 +182,13 @@ def _discard_old(session: DatabaseSession, previous_transaction: object) -> None
         context.change.is_old_loaded = False
 
 
-def _request_facts(args: tuple) -> dict:
-    """Return the amount and the reason in a view's parsed body, if it has one."""
-    body = args[0] if args and isinstance(args[0], dict) else {}
+def _body_of(args: tuple) -> dict:
+    """Return a view's parsed body; empty if it has none."""
+    return args[0] if args and isinstance(args[0], dict) else {}
+
+
+def _request_facts(body: dict) -> dict:
+    """Return the amount and the reason in a view's parsed body."""
     names = ("reason", *(AMOUNT_FACTS if body.get("amount_minor") is not None else ()))
     return {name: body[name] for name in names if body.get(name) is not None}
 
@@ -190,7 +198,21 @@ def compare_members(old: dict | None, new: dict | None) -> tuple[dict | None, di
     if old is not None and new is not None:
         changed = [name for name in old | new if name not in old or name not in new or old[name] != new[name]]
         old, new = ({name: side[name] for name in changed if name in side} for side in (old, new))
+        for name in old.keys() & new.keys():
+            old[name], new[name] = _compare_long_lists(old[name], new[name])
     return _record_members(old), _record_members(new)
+
+
+def _compare_long_lists(old: Any, new: Any) -> tuple[Any, Any]:
+    """Reduce two lists, if they would be cut, to the items that only one of them has; leave other values."""
+    if not (isinstance(old, list) and isinstance(new, list) and _is_long(old, new)):
+        return old, new
+    differences = [item for item in old if item not in new], [item for item in new if item not in old]
+    return differences if any(differences) else (old, new)  # else only the order has changed
+
+
+def _is_long(*values: Any) -> bool:
+    return any(len(json.dumps(value, sort_keys=True, ensure_ascii=False)) > MAX_VALUE_LENGTH for value in values)
 
 
 def _record_members(members: dict | None) -> dict | None:

@@ -42,7 +42,7 @@ class PlanInput(TypedDict):
     code: str | None
     name: str
     description: str | None
-    addon: bool
+    addon: bool | None
     features: FeaturesInput
     prices: list[PriceInput]
 

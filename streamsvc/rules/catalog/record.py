@@ -220,10 +220,22 @@ def _field_error(message: str) -> FieldError:
     """Convert a message of msgspec, such as "Expected `int`, got `str` - at `$.windows[0].starts_at`"."""
     sentence, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
-    if name := _FIELD_NAME.search(sentence):
-        field = f"{field}.{name[1]}" if field else name[1]
     code = next((code for words, code in _ERROR_CODES if words in sentence), "invalid")
+    if name := _FIELD_NAME.search(sentence):
+        if "unknown field" in sentence:
+            sentence = f"Unknown field. Known: {', '.join(_list_known_fields(field))}"
+        field = f"{field}.{name[1]}" if field else name[1]
     return FieldError(field.replace("[...]", ""), code, f"{sentence}.")
+
+
+def _list_known_fields(path: str) -> list[str]:
+    """List the fields of the object at a path such as `seasons[0].episodes[2]`; the record's own for the empty path."""
+    found: Any = msgspec.inspect.type_info(CatalogRecord)
+    for name in re.findall(r"[a-z_]+", path):
+        found = next(field.type for field in found.fields if field.encode_name == name)
+        while not isinstance(found, msgspec.inspect.StructType):  # an optional object, or a list of objects
+            found = found.item_type if hasattr(found, "item_type") else found.types[0]
+    return sorted(field.encode_name for field in found.fields)
 
 
 def normalize_record(record: CatalogRecord) -> CatalogRecord:

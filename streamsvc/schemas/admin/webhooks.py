@@ -6,7 +6,13 @@ from streamsvc.schemas.base import Day, Moment, OneOf, PageQuery, Pattern, Prefi
 
 
 class WebhookEndpointIn(StrictSchema):
-    url = Pattern("https?://[^\\s]+", "Must be a URL that starts with https://.", required=True, max_length=2000)
+    url = Pattern(
+        "https?://[^\\s]+",
+        "Must be a URL that starts with https://.",
+        required=True,
+        max_length=2000,
+        metadata={"description": "An https:// URL; http:// only with `STREAMSVC_WEBHOOKS_TO_PRIVATE`."},
+    )
     kinds = fields.List(Text(), load_default=None, allow_none=True, validate=validate.Length(1, 100))
 
 

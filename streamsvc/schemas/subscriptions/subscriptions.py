@@ -68,8 +68,11 @@ class PlanIn(StrictSchema):
     name = Text(required=True)
     description = Text(load_default=None, allow_none=True, max_length=2000)
     addon = Bool(
-        load_default=False,
-        metadata={"description": "Sell it only as an add-on to another plan. If false, it can be sold both ways."},
+        load_default=None,
+        metadata={
+            "description": "Sell it only as an add-on to another plan. If false, it can be sold both ways. If absent, "
+            "it stays as it is; false for a new plan."
+        },
     )
     features = fields.Nested(Features, load_default=lambda: Features().load({}))
     prices = fields.List(fields.Nested(PriceIn), required=True, validate=validate.Length(0, 500))
@@ -100,8 +103,8 @@ class PlanOut(PlanSummaryOut):
 
 
 class PlanQuery(PageQuery):
-    country = Country(load_default=None)
-    currency = Currency(load_default=None)
+    country = Country(load_default=None, metadata={"description": "Only prices that are on sale there."})
+    currency = Currency(load_default=None, metadata={"description": "Only prices in this currency."})
     addons = QueryBool(load_default=False, metadata={"description": "List the add-ons instead of the other plans."})
 
 

@@ -169,8 +169,8 @@ class ImdbDatabase:
                 continue
             try:
                 self.connection.executemany(statement, list(rows(row)))
-            except (ValueError, TypeError, OverflowError) as error:
-                reason = f"The line cannot be read: {error}."
+            except (ValueError, TypeError, OverflowError):
+                reason = "The line has text where a number belongs, or a number that is too large."
                 yield rejected_entry(number, "wrong_type", reason, name, f"imdb:{row[0]}")._replace(before=before)
 
     def has_episode(self, tconst: str | None) -> bool:
