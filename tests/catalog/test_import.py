@@ -170,6 +170,16 @@ def test_a_full_sync_that_would_remove_too_much_removes_nothing(catalog):
     assert send(catalog, ndjson(line(1)), remove_missing="true", most_removals_percent=100)["removed"] == 19
 
 
+def test_a_dry_run_and_the_run_are_different_requests_under_one_key(catalog):
+    body = {"data": ndjson(line(1)), "content_type": "application/x-ndjson", "headers": {"Idempotency-Key": "k"}}
+    path = "/v1/admin/imports?dry_run="
+    assert catalog.client.post(path + "true", **body).status_code == 202
+    assert catalog.client.post(path + "true", **body).headers["Idempotency-Replayed"] == "true"
+    assert catalog.client.post(path + "false", **body).json["code"] == "idempotency_key_reused"
+    other_type = body | {"content_type": "text/csv"}
+    assert catalog.client.post(path + "true", **other_type).json["code"] == "idempotency_key_reused"
+
+
 def test_a_dry_run_of_a_full_sync_removes_nothing(catalog):
     send(catalog, ndjson(*(line(number) for number in range(20))))
     terms = {"remove_missing": "true", "most_removals_percent": 100}

@@ -1,7 +1,7 @@
 """Collect the examples of the API description from recorded exchanges: python -m tests.clients.collect_examples FOLDER
 
 FOLDER has the files that tests/worlds/described_client.py writes. Of each schema the fullest value of moderate size
-becomes its example. Examples of schemas that were not recorded stay as they are.
+becomes its example. Examples of schemas that were not recorded, and those listed in `pinned`, stay as they are.
 """
 
 import json
@@ -13,9 +13,13 @@ ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "streamsvc" / "data" / "api_examples.json"
 IDEAL_LENGTH = 700
 LONGEST_LIST = 2
-HOSTILE = re.compile(r"[<>;=~|*`]|\\\\|zq9|\\b(x|a|p|P|no|none|unknown)\"|[^\x00-\x7f]{3}|(.)\1{5}")
+HOSTILE = re.compile(
+    r"[<>;=~|*`]|\\\\|zq9|\"(x|a|p|P|S|no|none|unknown|test|hook)\"|[^\x00-\x7f]{2}|(.)\1{5}"
+    r"|127\.0\.0\.1|localhost|elsewhere|TWIN|wrong|_unknown|Werkzeug|notrial|chargeDeclined|chargeCustomerFail|\"20(0|1)\d-"
+)
 """What tests of hostile input send, and names that say nothing."""
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
+LOCAL_URL = re.compile(r"http://127\.0\.0\.1:(?!8000)\d+")
 SECRET = re.compile(r"\b(sst|ops|sk|whsec|dtt)_[A-Za-z0-9+/=_-]{20,}")
 
 
@@ -91,6 +95,7 @@ def shorten(value):
         return {name: shorten(inner) for name, inner in value.items()}
     if isinstance(value, str):
         value = SECRET.sub(lambda secret: f"{secret[1]}_…", value)
+        value = LOCAL_URL.sub("https://accounts.example.com", value)
         return EMAIL.sub("viewer@example.com", value)
     return value
 
@@ -100,7 +105,8 @@ def main(folder: Path) -> None:
     lines = (line for file in sorted(folder.glob("*.ndjson")) for line in file.open())
     examples = json.loads(EXAMPLES.read_text())
     for kind, found in collect(description, map(json.loads, lines)).items():
-        examples[kind] |= found
+        pinned = {name: examples[kind][name] for name in examples["pinned"] if name in examples[kind]}
+        examples[kind] |= found | pinned
     known = description["components"]["schemas"]
     examples["schemas"] = {name: value for name, value in examples["schemas"].items() if name in known}
     EXAMPLES.write_text(json.dumps(examples, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -343,6 +343,29 @@ def test_of_a_long_value_the_start_is_recorded_with_digest_and_length(admin):
     assert newest(admin, object_id="film")["details"]["new"] == {"synopsis": "y" * (MAX_VALUE_LENGTH - 2)}
 
 
+def test_of_a_long_list_the_items_that_changed_are_recorded(admin):
+    """Sixteen prices are longer than what is recorded of a value; the one that changed is the last."""
+    currencies = [f"{a}{b}D" for a in "ABCD" for b in "SUZW"]
+    prices = [{"currency": name, "amount_minor": 5000, "interval": "month"} for name in currencies]
+    body = {"name": "Many", "prices": prices}
+    assert admin.put("/v1/admin/plans/many", body).status_code == 200
+    prices[-1]["amount_minor"] = 1
+    assert admin.put("/v1/admin/plans/many", body).status_code == 200
+    details = newest(admin)["details"]
+    amounts = [[price["amount_minor"] for price in details[side]["prices"]] for side in ("old", "new")]
+    assert amounts == [[5000], [1]]
+
+
+def test_what_may_be_secret_in_a_url_is_not_recorded(admin):
+    url = "https://user:hunter2@hooks.example/path?token=sesame"
+    created = admin.post("/v1/admin/webhook-endpoints", {"url": url}).json
+    events = [newest(admin)]
+    assert admin.delete(f"/v1/admin/webhook-endpoints/{created['id']}").status_code == 204
+    events.append(newest(admin))
+    assert events[0]["details"]["new"]["url"] == "https://hooks.example/path"
+    assert "hunter2" not in str(events) and "sesame" not in str(events)
+
+
 def test_secrets_are_recorded_as_hidden(world, app):
     row = next(row for row in ROWS if row.key == ("PUT", "/v1/admin/credentials/password"))
     send_write(world, row)

@@ -73,6 +73,19 @@ def test_requests_that_never_reach_the_app_get_a_problem_document(service):
         assert f"X-Request-Id: {problem['request_id']}".encode() in head
 
 
+def test_a_body_that_ends_early_is_not_taken_for_a_whole_one(service):
+    """The client declares 500 bytes, sends 44 that are valid by themselves, and closes its side."""
+    body = b'{"email": "a@example.com", "password": "xxx"}'
+    head = b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    for declared, status in ((500, 400), (len(body), 401)):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+            connection.sendall(head % declared + body)
+            connection.shutdown(socket.SHUT_WR)
+            response = connection.makefile("rb").read()
+        assert response.startswith(b"HTTP/1.1 %d " % status), response
+        assert (b'"code":"bad_request"' in response) == (status == 400)
+
+
 def test_liveness_needs_nothing_and_readiness_lists_its_checks(service):
     assert service.get("/livez") == (200, {"status": "ok"})
     assert service.get("/readyz")[1]["checks"] == {"database": True, "schema": True, "worker": True}

@@ -69,7 +69,9 @@ def test_addons_are_listed_apart_from_plans(world):
     assert listed_codes(world, "?addons=true") == ["sports"]
     client = world.operator.client
     assert [client.get(f"/v1/plans/{code}").json["addon"] for code in ("standard", "sports")] == [False, True]
-    put(world, "sports", price(500))
+    put(world, "sports", price(500))  # does not say: it stays an add-on
+    assert listed_codes(world, "?addons=true") == ["sports"]
+    put(world, "sports", price(500), addon=False)
     assert (listed_codes(world), listed_codes(world, "?addons=true")) == (["standard", "sports"], [])
 
 
