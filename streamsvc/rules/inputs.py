@@ -23,3 +23,31 @@ class EmailsInput(PageInput):
     """The recipient whose emails to list; None lists all."""
 
     to: str | None
+
+
+class AccountsInput(PageInput):
+    """The email address of the account to find; None lists all."""
+
+    email: str | None
+
+
+class AuditInput(PageInput):
+    """Which audit events to list."""
+
+    account_id: str | None
+    action: str | None
+    object_id: str | None
+    object_type: str | None
+
+
+class EventsInput(PageInput):
+    """Which events to list."""
+
+    account_id: str | None
+    kind: str | None
+
+
+class DeliveriesInput(PageInput):
+    """The webhook endpoint whose deliveries to list; None lists all."""
+
+    endpoint_id: str | None

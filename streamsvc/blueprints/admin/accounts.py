@@ -15,9 +15,10 @@ from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
 from streamsvc.operations.sign_in import account_status
 from streamsvc.rules.emails import email_key
-from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.inputs import AccountsInput, PageInput
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import AccountStatusInput, ImportedAccountInput
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.sessions import ListedSession
@@ -36,7 +37,7 @@ bp = Blueprint(
 @bp.arguments(AccountQuery, location="query")
 @operator_only("support")
 @bp.response(200, page_of(AdminAccount))
-def list_accounts(query):
+def list_accounts(query: AccountsInput):
     """List accounts, newest first.
 
     `email` finds the account with that address.
@@ -54,7 +55,7 @@ def list_accounts(query):
 @bp.errors(EmailTaken)
 @bp.response(201, AdminAccount)
 @audited(ACCOUNT, created_id, "account_imported")
-def import_account(body):
+def import_account(body: ImportedAccountInput):
     """Import an account from another system.
 
     `password_hash` takes the hash in the other system's format; the password keeps working and is rehashed at the
@@ -78,7 +79,7 @@ def get_viewer_account(account_id):
 @operator_only("support")
 @bp.response(200, AdminAccount)
 @audited(ACCOUNT, "account_id", "account_disabled", "account_enabled")
-def update_viewer_account(body, account_id):
+def update_viewer_account(body: AccountStatusInput, account_id: str):
     """Disable or enable an account.
 
     `until` disables it for a limited time. A disabled account is signed out at once, on every device.

@@ -18,7 +18,12 @@ from streamsvc.operations.billing.subscriptions.transfer import transfer_subscri
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
-from streamsvc.rules.billing.inputs import AdminSubscriptionInput, CancellationInput, PriceMigrationInput
+from streamsvc.rules.billing.inputs import (
+    AdminSubscriptionInput,
+    CancellationInput,
+    PriceMigrationInput,
+    SubscriptionsInput,
+)
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
@@ -56,7 +61,7 @@ bp = Blueprint(
 @bp.arguments(SubscriptionsQuery, location="query")
 @operator_only("billing")
 @bp.response(200, page_of(AdminSubscriptionOut))
-def list_all_subscriptions(query):
+def list_all_subscriptions(query: SubscriptionsInput):
     """List subscriptions of all accounts, newest first.
 
     Filter by `account_id`, or list those on billing hold with `parked=true`.

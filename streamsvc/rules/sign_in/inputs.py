@@ -1,5 +1,6 @@
-"""Request bodies of sign-in, as loaded by their schemas. A test compares each input with the schema that loads it."""
+"""Inputs of sign-in, accounts and operators, as loaded by their schemas. A test compares each with its schema."""
 
+from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
 
@@ -100,3 +101,53 @@ class ImpersonationInput(TypedDict):
 
     reason: str
     profile_id: str | None
+
+
+class OperatorChangeInput(TypedDict):
+    """What to change of an operator."""
+
+    name: NotRequired[str]
+    role: NotRequired[Literal["admin", "support", "billing", "catalog", "auditor"]]
+    status: NotRequired[Literal["active", "disabled"]]
+
+
+class AccountStatusInput(TypedDict):
+    """Whether an account is enabled, why, and until when."""
+
+    status: Literal["active", "disabled"]
+    reason: str | None
+    until: datetime | None
+
+
+class ImportedAccountInput(TypedDict):
+    """An account from another system, with the password hash in that system's format."""
+
+    email: str
+    email_verified: bool
+    password_hash: str | None
+    country: str
+    time_zone: str
+    locale: str
+    name: str | None
+
+
+class ProfileChangeInput(TypedDict):
+    """What to change of a profile."""
+
+    name: NotRequired[str]
+    avatar: NotRequired[str | None]
+    language: NotRequired[str | None]
+    max_age: NotRequired[int | None]
+    kids: NotRequired[bool]
+    autoplay: NotRequired[bool]
+
+
+class NewProfileInput(TypedDict):
+    """A new profile."""
+
+    name: str
+    avatar: NotRequired[str | None]
+    language: NotRequired[str | None]
+    max_age: NotRequired[int | None]
+    kids: NotRequired[bool]
+    autoplay: NotRequired[bool]
