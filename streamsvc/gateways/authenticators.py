@@ -4,7 +4,7 @@ Credentials are the browser's own JSON, as returned by `toJSON()`. The library i
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ def request_options(rp_id: str, challenge: bytes, allowed_ids: list[str] | None 
     return json.loads(webauthn.options_to_json(options))
 
 
-def read_challenge(credential: dict) -> bytes:
+def read_challenge(credential: Mapping[str, Any]) -> bytes:
     """Read the challenge that the credential claims to answer, not verified. Raises VerificationFailed."""
     from webauthn.helpers import base64url_to_bytes
 
@@ -82,7 +82,9 @@ def read_challenge(credential: dict) -> bytes:
         raise VerificationFailed(type(error).__name__) from None
 
 
-def verify_registration(credential: dict, challenge: bytes, rp_id: str, origins: list[str]) -> VerifiedCredential:
+def verify_registration(
+    credential: Mapping[str, Any], challenge: bytes, rp_id: str, origins: list[str]
+) -> VerifiedCredential:
     """Verify the response to `creation_options`. Raises VerificationFailed."""
     import webauthn
 
@@ -94,7 +96,7 @@ def verify_registration(credential: dict, challenge: bytes, rp_id: str, origins:
 
 
 def verify_assertion(
-    credential: dict, challenge: bytes, rp_id: str, origins: list[str], public_key: bytes
+    credential: Mapping[str, Any], challenge: bytes, rp_id: str, origins: list[str], public_key: bytes
 ) -> VerifiedCredential:
     """Verify the response to `request_options` against a public key. Raises VerificationFailed.
 
@@ -108,7 +110,7 @@ def verify_assertion(
     return VerifiedCredential(_base64url(verified.credential_id), verified.new_sign_count, verified.user_verified)
 
 
-def read_user_handle(credential: dict) -> str | None:
+def read_user_handle(credential: Mapping[str, Any]) -> str | None:
     """Read the account id that the authenticator reports, or None. Raises VerificationFailed."""
     from webauthn.helpers import base64url_to_bytes
 

@@ -1,6 +1,6 @@
 """Query parameters of lists, as loaded by their schemas. A test compares each input with the schema that loads it."""
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 
 class PageInput(TypedDict):
@@ -26,13 +26,13 @@ class EmailsInput(PageInput):
 
 
 class AccountsInput(PageInput):
-    """The address whose account to list; None lists all."""
+    """The email address of the account to find; None lists all."""
 
     email: str | None
 
 
-class AuditEventsInput(PageInput):
-    """Which audit events to list; None does not filter."""
+class AuditInput(PageInput):
+    """Which audit events to list."""
 
     account_id: str | None
     action: str | None
@@ -40,28 +40,14 @@ class AuditEventsInput(PageInput):
     object_type: str | None
 
 
-class WebhookDeliveriesInput(PageInput):
-    """The endpoint whose deliveries to list; None lists all."""
-
-    endpoint_id: str | None
-
-
 class EventsInput(PageInput):
-    """Which events to list; None does not filter."""
+    """Which events to list."""
 
     account_id: str | None
     kind: str | None
 
 
-class SubscriptionsInput(PageInput):
-    """Which subscriptions to list; None does not filter."""
+class DeliveriesInput(PageInput):
+    """The webhook endpoint whose deliveries to list; None lists all."""
 
-    account_id: str | None
-    parked: bool | None
-
-
-class InvoicesInput(PageInput):
-    """Which invoices to list; None does not filter."""
-
-    account_id: str | None
-    status: Literal["draft"] | None
+    endpoint_id: str | None

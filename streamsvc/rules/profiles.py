@@ -1,19 +1,19 @@
 """Parental controls: what a profile may see, and which changes loosen its restrictions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NO_AGE_LIMIT = 1_000
 
 
-def loosens_restrictions(max_age: int | None, kids: bool, change: dict[str, Any]) -> bool:
+def loosens_restrictions(max_age: int | None, kids: bool, change: Mapping[str, Any]) -> bool:
     """Whether the change lets a profile with these restrictions see or do more than before."""
     return highest_visible_age(change.get("max_age", max_age)) > highest_visible_age(max_age) or (
         kids and change.get("kids") is False
     )
 
 
-def exceeds_open_profiles(profiles: Iterable[Any], new_profile: dict[str, Any]) -> bool:
+def exceeds_open_profiles(profiles: Iterable[Any], new_profile: Mapping[str, Any]) -> bool:
     """Whether a new profile, which has no PIN yet, gives access to more than the account's profiles without a PIN.
 
     `profiles`: the existing ones, with max_age, kids and has_pin. Anything one of them shows without a PIN was

@@ -18,6 +18,7 @@ from streamsvc.rules.emails import email_key
 from streamsvc.rules.inputs import AccountsInput, PageInput
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import AccountStatusInput, ImportedAccountInput
 from streamsvc.schemas.admin.accounts import AccountQuery, AdminAccount, AdminAccountPatch, ImportedAccount
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.sessions import ListedSession
@@ -54,7 +55,7 @@ def list_accounts(query: AccountsInput) -> dict:
 @bp.errors(EmailTaken)
 @bp.response(201, AdminAccount)
 @audited(ACCOUNT, created_id, "account_imported")
-def import_account(body: dict) -> Account:
+def import_account(body: ImportedAccountInput) -> Account:
     """Import an account from another system.
 
     `password_hash` takes the hash in the other system's format; the password keeps working and is rehashed at the
@@ -78,7 +79,7 @@ def get_viewer_account(account_id: str) -> Account:
 @operator_only("support")
 @bp.response(200, AdminAccount)
 @audited(ACCOUNT, "account_id", "account_disabled", "account_enabled")
-def update_viewer_account(body: dict, account_id: str) -> Account:
+def update_viewer_account(body: AccountStatusInput, account_id: str) -> Account:
     """Disable or enable an account.
 
     `until` disables it for a limited time. A disabled account is signed out at once, on every device.

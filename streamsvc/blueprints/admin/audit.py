@@ -1,16 +1,25 @@
 """The audit log and the state of its hash chain."""
 
+from typing import Literal
+
 import sqlalchemy as sa
 
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models import AuditEvent
 from streamsvc.operations.outbox import audit
-from streamsvc.rules.inputs import AuditEventsInput
+from streamsvc.rules.inputs import AuditInput
 from streamsvc.schemas.admin.accounts import AuditChainState, AuditEventOut, AuditQuery
 from streamsvc.schemas.base import page_of
 from streamsvc.security.authentication import operator_only
 from streamsvc.storage.database import fetch_one
+
+AUDIT_FILTERS: tuple[Literal["account_id", "action", "object_id", "object_type"], ...] = (
+    "account_id",
+    "action",
+    "object_id",
+    "object_type",
+)
 
 bp = Blueprint("admin audit log", __name__, url_prefix="/v1/admin/audit", description="The audit log.")
 
@@ -19,14 +28,14 @@ bp = Blueprint("admin audit log", __name__, url_prefix="/v1/admin/audit", descri
 @bp.arguments(AuditQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(AuditEventOut))
-def list_audit_events(query: AuditEventsInput) -> dict:
+def list_audit_events(query: AuditInput) -> dict:
     """List audit events, newest first.
 
     Filter by `account_id`, by `action`, or by `object_id`, with `object_type` where ids of several kinds are alike. An
     operator's change has the changed members in `details.old` and `details.new`.
     """
     events = sa.select(AuditEvent)
-    for name in ("account_id", "action", "object_id", "object_type"):
+    for name in AUDIT_FILTERS:
         if query[name]:
             events = events.where(getattr(AuditEvent, name) == query[name])
     return paginate_query(events, AuditEvent.seq, query, "audit")

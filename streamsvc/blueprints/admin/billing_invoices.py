@@ -16,8 +16,7 @@ from streamsvc.operations.billing.invoices import corrections, one_off, review
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
-from streamsvc.rules.billing.inputs import CreditNoteInput, OneOffInput, RefundInput
-from streamsvc.rules.inputs import InvoicesInput
+from streamsvc.rules.billing.inputs import CreditNoteInput, InvoicesInput, OneOffInput, RefundInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import NotFound

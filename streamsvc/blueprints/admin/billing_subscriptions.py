@@ -18,8 +18,13 @@ from streamsvc.operations.billing.subscriptions.transfer import transfer_subscri
 from streamsvc.operations.billing.subscriptions.views import admin_subscription_view
 from streamsvc.operations.outbox import audit
 from streamsvc.operations.outbox.audited_changes import audited, created_id
-from streamsvc.rules.billing.inputs import AdminSubscriptionInput, CancellationInput, PriceMigrationInput
-from streamsvc.rules.inputs import PageInput, SubscriptionsInput
+from streamsvc.rules.billing.inputs import (
+    AdminSubscriptionInput,
+    CancellationInput,
+    PriceMigrationInput,
+    SubscriptionsInput,
+)
+from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,

@@ -8,6 +8,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.operators import impersonation
 from streamsvc.operations.outbox.audited_changes import audited
 from streamsvc.rules.refusals.accounts import AccountNotActive
+from streamsvc.rules.sign_in.inputs import ImpersonationInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import ImpersonationOut, NewImpersonation
 from streamsvc.security.authentication import current_operator, operator_only
@@ -27,7 +28,7 @@ bp = Blueprint(
 @bp.errors(AccountNotActive)
 @bp.response(201, ImpersonationOut)
 @audited(SESSION, lambda result: result["session_id"], "impersonation_started")
-def create_impersonation(body: dict, account_id: str) -> dict:
+def create_impersonation(body: ImpersonationInput, account_id: str) -> dict:
     """Start a read-only support session in an account.
 
     Shows what the owner sees, for 30 minutes at most. The owner sees the session in their list and can end it; so

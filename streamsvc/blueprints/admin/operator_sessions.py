@@ -21,6 +21,7 @@ from streamsvc.rules.refusals.accounts import (
     WrongCode,
 )
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import OperatorSignInInput
 from streamsvc.rules.sign_in.sessions import OPERATOR_LIFETIME, OPERATOR_TOKEN_PREFIX
 from streamsvc.schemas.admin.operators import (
     CurrentOperatorSession,
@@ -43,7 +44,7 @@ bp = Blueprint("operator sessions", __name__, url_prefix="/v1/admin/sessions", d
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, OperatorSignedIn)
-def create_operator_session(body: dict) -> dict:
+def create_operator_session(body: OperatorSignInInput) -> dict:
     """Sign in as an operator.
 
     Takes a password and a code, always both. A session ends after 12 hours, or after 30 minutes without use.

@@ -22,6 +22,7 @@ from streamsvc.rules.refusals.accounts import (
     WrongCode,
 )
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import OperatorChangeInput
 from streamsvc.schemas.admin.operators import (
     Invitation,
     InvitedOperator,
@@ -89,7 +90,7 @@ def get_operator(operator_id: str) -> OperatorAccount:
 @bp.errors(LastAdmin, ReauthenticationRequired)
 @bp.response(200, OperatorOut)
 @audited(OPERATOR, "operator_id", "operator_changed")
-def update_operator(body: dict, operator_id: str) -> OperatorAccount:
+def update_operator(body: OperatorChangeInput, operator_id: str) -> OperatorAccount:
     """Change an operator's name, role or status.
 
     Takes effect with the operator's next request. The last admin cannot be demoted or disabled: 409 `last_admin`. A

@@ -12,6 +12,7 @@ from streamsvc import clock
 from streamsvc.http.edge import Blueprint
 from streamsvc.operations.billing.reporting.retention import retention_report
 from streamsvc.operations.billing.reporting.revenue import revenue_report
+from streamsvc.rules.billing.inputs import ReportInput
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.schemas.admin.reports import ReportQuery, RetentionOut, RevenueOut
 from streamsvc.security.authentication import operator_only
@@ -24,7 +25,7 @@ bp = Blueprint("admin reports", __name__, url_prefix="/v1/admin/reports", descri
 @operator_only("billing")
 @bp.response(200, RevenueOut)
 @bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
-def get_revenue_report(query: dict) -> Response | dict:
+def get_revenue_report(query: ReportInput) -> Response | dict:
     """Retrieve the revenue report.
 
     MRR and its movements; amounts invoiced and collected, from the ledger; revenue by plan, country and tax.
@@ -38,7 +39,7 @@ def get_revenue_report(query: dict) -> Response | dict:
 @operator_only("billing")
 @bp.response(200, RetentionOut)
 @bp.alt_response(200, schema={"type": "string"}, content_type="text/csv", description="With `format=csv`.")
-def get_retention_report(query: dict) -> Response | dict:
+def get_retention_report(query: ReportInput) -> Response | dict:
     """Retrieve the retention report.
 
     New subscribers, voluntary and involuntary churn, trial conversion, and how long cohorts stay. `format=csv`
@@ -47,7 +48,9 @@ def get_retention_report(query: dict) -> Response | dict:
     return report_response(retention_report, query, RetentionOut())
 
 
-def report_response(compute_report: Callable[[date, date, str], dict], query: dict, schema: Schema) -> Response | dict:
+def report_response(
+    compute_report: Callable[[date, date, str], dict], query: ReportInput, schema: Schema
+) -> Response | dict:
     """Compute the report of the queried period and return it as JSON or CSV."""
     start, end = report_period(query)
     report = {
@@ -59,7 +62,7 @@ def report_response(compute_report: Callable[[date, date, str], dict], query: di
     return report if query["format"] == "json" else csv_response(schema.dump(report))
 
 
-def report_period(query: dict) -> tuple[date, date]:
+def report_period(query: ReportInput) -> tuple[date, date]:
     """Return the days [start, end) of the query; default: the last twelve months including today. Raises Invalid."""
     end = query["end"] or clock.now().date() + timedelta(days=1)
     last = end - timedelta(days=1)

@@ -11,7 +11,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from streamsvc.operations.outbox import webhooks
 from streamsvc.operations.outbox.audited_changes import audited, created_id
-from streamsvc.rules.inputs import EventsInput, PageInput, WebhookDeliveriesInput
+from streamsvc.rules.inputs import DeliveriesInput, EventsInput, PageInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.rules.webhooks import SECRET_PREFIX
 from streamsvc.schemas.admin.webhooks import (
@@ -94,7 +94,7 @@ def rotate_webhook_secret(endpoint_id: str) -> dict:
 @bp.arguments(WebhookDeliveryQuery, location="query")
 @operator_only("admin")
 @bp.response(200, page_of(WebhookDeliveryOut))
-def list_webhook_deliveries(query: WebhookDeliveriesInput) -> dict:
+def list_webhook_deliveries(query: DeliveriesInput) -> dict:
     """List webhook deliveries, newest first.
 
     `endpoint_id` lists those of one endpoint.

@@ -13,7 +13,7 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.trusted_proxies import client_country
 from streamsvc.operations.playback import playing, streams
 from streamsvc.rules.inputs import PageInput
-from streamsvc.rules.playback.inputs import PlaybackInput
+from streamsvc.rules.playback.inputs import HeartbeatInput, PlaybackInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.rules.refusals.playback import (
     CountryUnknown,
@@ -88,7 +88,7 @@ def start_playback(body: PlaybackInput) -> Response:
 @bp.arguments(HeartbeatIn)
 @bp.errors(StreamEnded)
 @bp.response(200, HeartbeatOut)
-def send_heartbeat(body: dict, stream_id: str) -> Response:
+def send_heartbeat(body: HeartbeatInput, stream_id: str) -> Response:
     """Send a heartbeat with the player's position and state.
 
     Players send one every `interval_s` seconds and use the new `grant` from then on. 410 `stream_ended` {reason} when

@@ -5,6 +5,7 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.playback import reports
 from streamsvc.operations.playback.profiles import get_own_profile
+from streamsvc.rules.playback.inputs import ProgressBatchInput, ProgressInput
 from streamsvc.rules.refusals.accounts import PinRequired
 from streamsvc.schemas.playback.progress import ProgressBatchIn, ProgressBatchOut, ProgressIn, ProgressOut
 from streamsvc.security.authentication import allow_kids, current_viewer
@@ -17,7 +18,7 @@ bp = Blueprint("progress", __name__, url_prefix="/v1/profiles/<profile_id>/progr
 @bp.arguments(ProgressIn)
 @bp.errors(PinRequired)
 @bp.response(200, ProgressOut)
-def update_progress(body: dict, profile_id: str, item_id: str) -> dict:
+def update_progress(body: ProgressInput, profile_id: str, item_id: str) -> dict:
     """Report the progress of a film or an episode.
 
     The newest report by `at` counts, so a late report never moves the position back.
@@ -31,7 +32,7 @@ def update_progress(body: dict, profile_id: str, item_id: str) -> dict:
 @idempotent()
 @bp.errors(PinRequired)
 @bp.response(200, ProgressBatchOut)
-def update_progress_batch(body: dict, profile_id: str) -> dict:
+def update_progress_batch(body: ProgressBatchInput, profile_id: str) -> dict:
     """Report progress collected while a device was offline.
 
     Reports may come in any order; each item of the response says whether its report was applied.

@@ -1,6 +1,7 @@
 """Cookies of browser clients: session token, sign-in binding, device trust. No script can read them."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import wraps
 from typing import Any
@@ -11,6 +12,7 @@ from flask import Response, make_response, request
 from streamsvc.http.edge import json_response
 from streamsvc.operations.credentials import trusted_devices
 from streamsvc.operations.credentials.bindings import new_binding
+from streamsvc.rules.sign_in.inputs import SignInInput
 from streamsvc.security.authentication import COOKIE, View, current_viewer
 
 BINDING_COOKIE = "__Host-ssb"
@@ -77,17 +79,18 @@ def _set_strict_cookie(response: Response, name: str, value: str, max_age: timed
     response.set_cookie(name, value, max_age=max_age, path="/", secure=True, httponly=True, samesite="Strict")
 
 
-def device_and_trust_token(body: dict) -> tuple[dict | None, str | None]:
+def device_and_trust_token(body: SignInInput) -> tuple[Mapping[str, Any] | None, str | None]:
     """Return the device of a sign-in and its trust token, both None if absent.
 
     Both come from the body. A sign-in by cookie without `device_trust` uses the browser's trust cookie, unless the body
     names another device.
     """
-    device, trust_token = body["device"], body.get("device_trust")
+    device: Mapping[str, Any] | None = body["device"]
+    trust_token = body.get("device_trust")
     if body["cookie"] and not trust_token:
         cookie_device_id, _, cookie_token = request.cookies.get(TRUST_COOKIE, "").partition(".")
         if cookie_token and (device or {}).get("id") in (None, cookie_device_id):
-            return (device or {}) | {"id": cookie_device_id}, cookie_token
+            return {**(device or {}), "id": cookie_device_id}, cookie_token
     return device, trust_token
 
 
@@ -108,6 +111,6 @@ def response_with_binding(document: dict, binding: str, by_cookie: bool, status:
     return response
 
 
-def presented_binding(body: dict) -> str:
-    """Return the binding that the client presents in the body or by cookie, empty if there is none."""
-    return body.get("binding") or request.cookies.get(BINDING_COOKIE, "")
+def presented_binding(sent: str | None) -> str:
+    """Return the binding that the client sent in the body or by cookie, empty if there is none."""
+    return sent or request.cookies.get(BINDING_COOKIE, "")

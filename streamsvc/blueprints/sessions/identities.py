@@ -40,6 +40,7 @@ from streamsvc.rules.refusals.accounts import (
     TooManyAttempts,
 )
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import OidcSignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.identities import (
@@ -121,7 +122,7 @@ def receive_oidc_form_post(form: dict) -> BaseResponse:
     TooManyAttempts,
 )
 @bp.response(201, SignedIn)
-def create_oidc_session(body: dict) -> Response:
+def create_oidc_session(body: OidcSignInInput) -> Response:
     """Complete a sign-in at an identity provider.
 
     Takes the parameters of the provider's redirect, in the browser that started the flow. Accounts with a second
@@ -129,13 +130,13 @@ def create_oidc_session(body: dict) -> Response:
     """
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
-    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
-    flow = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body), True, now)
+    now, (device, trust_token) = clock.now(), device_and_trust_token(body)
+    flow = pending_flows.find_browser_flow("oidc_sign_in", body["state"], presented_binding(body["binding"]), True, now)
     provider_sign_in = oidc_identities.fetch_provider_sign_in(flow, body["code"], body["iss"], now)
     second = None
     if provider_sign_in.account_id:
         account = password.load_sign_in_account(provider_sign_in.account_id, (device or {}).get("id"))
-        second = second_factor.require_authenticator_code(account, body, now)
+        second = second_factor.require_authenticator_code(account, body, trust_token, now)
     account_id = oidc_identities.complete_provider_sign_in(provider_sign_in, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     notify = provider_sign_in.account_id is not None

@@ -21,6 +21,7 @@ from streamsvc.operations.sign_in import magic_links, password
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.access import EndUserAddressInvalid
 from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts
+from streamsvc.rules.sign_in.inputs import MagicLinkSignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.sessions.magic_links import MagicLinkRequested, MagicLinkSignIn, NewMagicLink
 from streamsvc.schemas.sessions.sessions import SignedIn
@@ -54,7 +55,7 @@ def create_magic_link(body: dict) -> Response:
 @idempotent()
 @bp.errors(EndUserAddressInvalid, SecondFactorInvalid, SecondFactorRequired, TokenInvalid, TooManyAttempts)
 @bp.response(201, SignedIn)
-def create_magic_link_session(body: dict) -> Response:
+def create_magic_link_session(body: MagicLinkSignInInput) -> Response:
     """Sign in with a magic link.
 
     Takes the emailed token, in the browser or app that requested it. Accounts with a second factor need it too: 401
@@ -62,10 +63,10 @@ def create_magic_link_session(body: dict) -> Response:
     """
     facts = current_request_facts()
     hit_address_limit(limits.SECRET_BY_ADDRESS, facts)
-    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
-    account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body), now)
+    now, (device, trust_token) = clock.now(), device_and_trust_token(body)
+    account_id = magic_links.get_magic_link_account_id(body["token"], presented_binding(body["binding"]), now)
     second = second_factor.require_authenticator_code(
-        password.load_sign_in_account(account_id, (device or {}).get("id")), body, now
+        password.load_sign_in_account(account_id, (device or {}).get("id")), body, trust_token, now
     )
     magic_links.consume_magic_link(body["token"], now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()

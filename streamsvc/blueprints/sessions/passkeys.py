@@ -34,6 +34,7 @@ from streamsvc.rules.refusals.accounts import (
     TooManyAttempts,
 )
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import PasskeySignInInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.passkeys import BrowserJson, NewPasskey, PasskeyOptions, PasskeyOut, PasskeySignIn
@@ -128,19 +129,19 @@ def start_passkey_sign_in(body: dict) -> Response:
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, SignedIn)
-def create_passkey_session(body: dict) -> Response:
+def create_passkey_session(body: PasskeySignInInput) -> Response:
     """Sign in with a passkey.
 
     If the authenticator verified the user, the passkey counts as both factors.
     """
     facts = current_request_facts()
     hit_address_limit(limits.CHALLENGES_BY_ADDRESS, facts)
-    now, (device, body["device_trust"]) = clock.now(), device_and_trust_token(body)
-    signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(body), body["cookie"], now)
+    now, (device, trust_token) = clock.now(), device_and_trust_token(body)
+    signed = passkeys.verify_passkey_sign_in(body["credential"], presented_binding(None), body["cookie"], now)
     second = None
     if not signed.response.user_verified:
         account = password.load_sign_in_account(signed.passkey.account_id, (device or {}).get("id"))
-        second = second_factor.require_authenticator_code(account, body, now)
+        second = second_factor.require_authenticator_code(account, body, trust_token, now)
     account_id = passkeys.consume_assertion(signed, now)
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
     session = password.create_session(

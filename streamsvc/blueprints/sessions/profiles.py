@@ -11,6 +11,7 @@ from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.profiles import exceeds_open_profiles, loosens_restrictions
 from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit, ReauthenticationRequired
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import NewProfileInput, ProfileChangeInput
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.profiles import ListedProfile, NewProfile, PinIn, ProfilePatch
 from streamsvc.security import password_hashing
@@ -35,7 +36,7 @@ def list_profiles(query: PageInput) -> dict:
 @idempotent()
 @bp.errors(ProfileLimit, ReauthenticationRequired)
 @bp.response(201, ListedProfile)
-def create_profile(body: dict) -> Profile:
+def create_profile(body: NewProfileInput) -> Profile:
     """Create a profile.
 
     409 `profile_limit` beyond the plan's limit. A profile that shows more titles than every other profile without a
@@ -59,7 +60,7 @@ def get_profile(profile_id: str) -> Profile:
 @bp.arguments(ProfilePatch)
 @bp.errors(ReauthenticationRequired)
 @bp.response(200, ListedProfile)
-def update_profile(body: dict, profile_id: str) -> Profile:
+def update_profile(body: ProfileChangeInput, profile_id: str) -> Profile:
     """Update a profile.
 
     Loosening its maturity limit requires a recent reauthentication.

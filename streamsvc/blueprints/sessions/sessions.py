@@ -39,6 +39,7 @@ from streamsvc.rules.refusals.accounts import (
     WrongPassword,
 )
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import PasswordSignInInput, ReauthenticationInput
 from streamsvc.rules.sign_in.sessions import SESSION_TOKEN_PREFIX
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.sessions.accounts import Accepted
@@ -65,19 +66,19 @@ bp = Blueprint("sessions", __name__, url_prefix="/v1/sessions", description="Sig
 @idempotent()
 @bp.errors(EndUserAddressInvalid, InvalidCredentials, SecondFactorInvalid, SecondFactorRequired, TooManyAttempts)
 @bp.response(201, SignedIn)
-def create_session(body: dict) -> Response:
+def create_session(body: PasswordSignInInput) -> Response:
     """Sign in.
 
     An unknown address, a wrong password and a disabled account give the same 401 `invalid_credentials`. A missing
     second factor is 401 `second_factor_required`; too many attempts are 429 `too_many_attempts`.
     """
     facts = current_request_facts()
-    device, body["device_trust"] = device_and_trust_token(body)
+    device, trust_token = device_and_trust_token(body)
     verified = password.verify_sign_in_password(
         body["email"], body["password"], (device or {}).get("id"), facts, body.get("challenge")
     )
     now = clock.now()
-    second = second_factor.require_second_factor(verified, body, facts, now)
+    second = second_factor.require_second_factor(verified, body, trust_token, facts, now)
     if not password.lock_and_recheck_password(verified):
         raise InvalidCredentials
     token = SESSION_TOKEN_PREFIX + idempotency.generate_secret()
@@ -157,7 +158,7 @@ def select_profile(body: dict) -> Response:
 @bp.errors(TooManyAttempts, WrongCode, WrongPassword)
 @bp.response(204)
 @bp.alt_response(200, schema=NewToken(), description="The new session token. Only with `rotate`.")
-def reauthenticate(body: dict) -> Response:
+def reauthenticate(body: ReauthenticationInput) -> Response:
     """Reauthenticate.
 
     Opens a ten-minute window for sensitive calls, which otherwise respond with 403 `reauthentication_required`.

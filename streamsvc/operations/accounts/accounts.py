@@ -16,6 +16,7 @@ from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.request_facts import RequestFacts
+from streamsvc.rules.sign_in.inputs import ImportedAccountInput
 from streamsvc.rules.sign_in.passkeys import relying_party_and_origin
 from streamsvc.rules.sign_in.passwords import password_errors, personal_words
 from streamsvc.security import password_hashing
@@ -105,7 +106,7 @@ def create_account(new_account: NewAccount, now: datetime, verified: bool) -> st
     return account_id
 
 
-def import_account(record: dict, now: datetime) -> str:
+def import_account(record: ImportedAccountInput, now: datetime) -> str:
     """Create an account from another system's record, in the caller's transaction, and return its id.
 
     The first sign-in replaces the imported hash with an argon2id hash. Without a hash, the owner sets a password by a
@@ -116,8 +117,15 @@ def import_account(record: dict, now: datetime) -> str:
         password_hash = password_hashing.import_hash(foreign_hash) if foreign_hash is not None else None
     except ValueError as error:
         raise Invalid(errors={"password_hash": [f"Rejected: {error}."]}) from None
-    fields = {name: record[name] for name in ("email", "country", "time_zone", "locale", "name")}
-    return create_account(NewAccount(password_hash=password_hash, **fields), now, record["email_verified"])
+    new_account = NewAccount(
+        password_hash=password_hash,
+        email=record["email"],
+        country=record["country"],
+        time_zone=record["time_zone"],
+        locale=record["locale"],
+        name=record["name"],
+    )
+    return create_account(new_account, now, record["email_verified"])
 
 
 def enqueue_sign_up(new_account: NewAccount, facts: RequestFacts, now: datetime) -> None:

@@ -9,16 +9,17 @@ from streamsvc.operations.accounts import personal_data
 from streamsvc.operations.outbox import audit
 from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import LastProfile, ProfileLimit
+from streamsvc.rules.sign_in.inputs import NewProfileInput
 from streamsvc.security import rate_limits
 from streamsvc.storage.database import db, lock_row
 
 
-def create_profile(account_id: str, values: dict, max_profiles: int, now: datetime) -> Profile:
+def create_profile(account_id: str, values: NewProfileInput, max_profiles: int, now: datetime) -> Profile:
     """Create a profile, in the caller's transaction. Raises ProfileLimit."""
     lock_row(Account, account_id)
     if len(Profile.list_owned(account_id)) >= max_profiles:
         raise ProfileLimit(limit=max_profiles)
-    profile = Profile(account_id=account_id, created_at=now, **{"kids": False, "autoplay": True} | values)
+    profile = Profile(account_id=account_id, created_at=now, **{"kids": False, "autoplay": True, **values})
     db.session.add(profile)
     db.session.flush()
     audit.record_event("profile_created", account_id, profile=profile.id)

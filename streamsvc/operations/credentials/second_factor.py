@@ -4,6 +4,7 @@ Each code is accepted once: a guarded UPDATE consumes it, so that of concurrent 
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,16 +20,18 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.refusals.accounts import SecondFactorInvalid, SecondFactorRequired, TotpActive, WrongCode
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.rules.request_facts import RequestFacts
+from streamsvc.rules.sign_in.inputs import AuthenticatorCodes, PasswordSignInInput
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.rules.sign_in.totp import find_matching_step, generate_recovery_codes, recovery_code_key, totp_uri
 from streamsvc.security import encryption, rate_limits
 from streamsvc.storage.database import db, execute_write, fetch_one, lock_existing_row, lock_row
 
-MAIL_METHODS = ("email_code",)
 log = logging.getLogger("streamsvc.security")
 
 
-def require_second_factor(verified: Any, body: dict, facts: RequestFacts, now: datetime) -> str | None:
+def require_second_factor(
+    verified: Any, body: PasswordSignInInput, trust_token: str | None, facts: RequestFacts, now: datetime
+) -> str | None:
     """Require the second factor of an account whose password is verified (a VerifiedPassword).
 
     An account with an authenticator needs its code unless the device is trusted. Without one, a breached password needs
@@ -40,31 +43,35 @@ def require_second_factor(verified: Any, body: dict, facts: RequestFacts, now: d
     if is_mailed_code_possible and breached_passwords.is_breached_password(body["password"]):
         if not body.get("email_code"):
             _enqueue_sign_in_code(account, facts, now)
-        return _require_code(MAIL_METHODS, account, body, now)
-    return require_authenticator_code(account, body, now)
+        return _require_code({"email_code": body.get("email_code")}, account, now)
+    return require_authenticator_code(account, body, trust_token, now)
 
 
-def require_authenticator_code(account: sa.Row, body: dict, now: datetime) -> str | None:
+def require_authenticator_code(
+    account: sa.Row, body: AuthenticatorCodes, trust_token: str | None, now: datetime
+) -> str | None:
     """Require a code if the account has an authenticator and the device is not trusted.
 
-    Returns the method used, or None if no code is needed. Raises SecondFactorRequired, SecondFactorInvalid.
+    `trust_token`: the one that the device presents. Returns the method used, or None if no code is needed. Raises
+    SecondFactorRequired, SecondFactorInvalid.
     """
     if not account.has_totp:
         return None
-    has_code = any(body.get(method) for method in AUTHENTICATOR_METHODS)
-    if not has_code and trusted_devices.is_trusted_device(account, body.get("device_trust"), now):
+    codes: dict[str, str | None] = {method: body.get(method) for method in AUTHENTICATOR_METHODS}
+    if not any(codes.values()) and trusted_devices.is_trusted_device(account, trust_token, now):
         return TRUSTED_DEVICE
-    return _require_code(AUTHENTICATOR_METHODS, account, body, now)
+    return _require_code(codes, account, now)
 
 
-def _require_code(methods: tuple[str, ...], account: sa.Row, body: dict, now: datetime) -> str:
-    sent = [method for method in methods if body.get(method)]
+def _require_code(codes: Mapping[str, str | None], account: sa.Row, now: datetime) -> str:
+    """Require one of the codes by method; return the method. Raises SecondFactorRequired, SecondFactorInvalid."""
+    sent = {method: code for method, code in codes.items() if code}
     if not sent:
-        raise SecondFactorRequired(methods=list(methods))
+        raise SecondFactorRequired(methods=list(codes))
     count = rate_limits.hit(limits.SECOND_FACTOR, account.device_id or account.id)
-    accepted = next((method for method in sent if _consume_code(account.id, method, body[method], now)), None)
+    accepted = next((method for method, code in sent.items() if _consume_code(account.id, method, code, now)), None)
     if accepted is None:
-        audit.record_event("authn_second_factor_fail", account.id, method=sent[0], actor="anonymous")
+        audit.record_event("authn_second_factor_fail", account.id, method=next(iter(sent)), actor="anonymous")
         audit_lockout(limits.SECOND_FACTOR, count, account.id, actor="anonymous")
         db.session.commit()
         raise SecondFactorInvalid

@@ -5,6 +5,7 @@ authenticated at the time when the code was given, so it does not open the windo
 """
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -18,7 +19,7 @@ from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_row
 
 TRUSTED_DEVICE = "trusted_device"
-AUTHENTICATOR_METHODS = ("totp", "recovery_code")
+AUTHENTICATOR_METHODS: tuple[Literal["totp", "recovery_code"], ...] = ("totp", "recovery_code")
 
 
 def trust_period() -> timedelta:

@@ -9,6 +9,7 @@ from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.access import NotSignedIn
 from streamsvc.rules.refusals.accounts import AccountNotActive
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import ImpersonationInput
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security.operators import Operator
 from streamsvc.settings import current_settings
@@ -17,10 +18,12 @@ from streamsvc.storage.database import db, lock_existing_row, lock_row
 LIFETIME_NAME = "impersonation"
 
 
-def start_impersonation(account_id: str, operator: Operator, body: dict, token: str, now: datetime) -> Session:
+def start_impersonation(
+    account_id: str, operator: Operator, body: ImpersonationInput, token: str, now: datetime
+) -> Session:
     """Create an impersonation session with the hash of `token`, in the caller's transaction.
 
-    `body` is {reason, profile_id}. Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
+    Raises NotFound for the account or the profile, AccountNotActive, NotSignedIn.
     """
     account = lock_row(Account, account_id)
     if account is None or account.status == "deleted":

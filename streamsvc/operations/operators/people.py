@@ -4,6 +4,7 @@ Every change that can remove an admin locks all admins first, so that the last t
 """
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from streamsvc.rules.emails import canonical_email, email_key
 from streamsvc.rules.refusals.access import LastAdmin
 from streamsvc.rules.refusals.accounts import EmailTaken
 from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.sign_in.inputs import OperatorChangeInput
 from streamsvc.rules.sign_in.mailed_tokens import MAILED_TOKEN_LIFETIMES
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.storage.database import db, insert, lock_row, new_id
@@ -46,10 +48,10 @@ def invite_operator(email: str, name: str, role: str, now: datetime, token: str 
     return operator_id
 
 
-def update_operator(operator_id: str, changes: dict, now: datetime) -> OperatorAccount:
+def update_operator(operator_id: str, changes: OperatorChangeInput, now: datetime) -> OperatorAccount:
     """Change any of {name, role, status}, effective from the operator's next request. Raises NotFound, LastAdmin."""
     operator, is_last_admin = _lock_operator(operator_id)
-    changed = {name: value for name, value in changes.items() if getattr(operator, name) != value}
+    changed: dict[str, Any] = {name: value for name, value in changes.items() if getattr(operator, name) != value}
     if is_last_admin and changed.keys() & {"role", "status"}:
         raise LastAdmin
     for name, value in changed.items():

@@ -5,6 +5,7 @@ No operator has a password without an authenticator, so a password alone never s
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -16,12 +17,13 @@ from streamsvc.rules import rate_limits as limits
 from streamsvc.rules.emails import email_key
 from streamsvc.rules.refusals.accounts import InvalidCredentials, SecondFactorInvalid, SecondFactorRequired
 from streamsvc.rules.request_facts import RequestFacts
+from streamsvc.rules.sign_in.inputs import AuthenticatorCodes, OperatorSignInInput
 from streamsvc.rules.sign_in.sessions import hash_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, fetch_one, lock_existing_row
 
-SECOND_FACTOR_METHODS = ("totp", "recovery_code")
+SECOND_FACTOR_METHODS: tuple[Literal["totp", "recovery_code"], ...] = ("totp", "recovery_code")
 USUAL_NETWORK_PERIOD = timedelta(days=90)
 """How long a network counts as one that an operator usually signs in from, after a sign-in from there."""
 
@@ -49,7 +51,7 @@ class VerifiedOperatorPassword:
     new_hash: str | None
 
 
-def verify_operator_password(body: dict, facts: RequestFacts, now: datetime) -> VerifiedOperatorPassword:
+def verify_operator_password(body: OperatorSignInInput, facts: RequestFacts, now: datetime) -> VerifiedOperatorPassword:
     """Verify {email, password, challenge?}.
 
     Attempts from a network that the operator usually signs in from are counted separately, so that attempts from
@@ -69,7 +71,7 @@ def verify_operator_password(body: dict, facts: RequestFacts, now: datetime) -> 
     return VerifiedOperatorPassword(operator, password_hashing.hash_password(password) if needs_rehash else None)
 
 
-def require_operator_second_factor(operator_id: str, body: dict, now: datetime) -> None:
+def require_operator_second_factor(operator_id: str, body: AuthenticatorCodes, now: datetime) -> None:
     """Require a code after a correct password. Raises SecondFactorRequired, SecondFactorInvalid, TooManyAttempts."""
     sent = [method for method in SECOND_FACTOR_METHODS if body.get(method)]
     if not sent:

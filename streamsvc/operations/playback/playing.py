@@ -13,7 +13,7 @@ from streamsvc.operations.playback import items, streams
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress, stream_rules
 from streamsvc.rules.playback.access import ViewerFacts, decide_access
-from streamsvc.rules.playback.inputs import PlaybackInput
+from streamsvc.rules.playback.inputs import HeartbeatInput, PlaybackInput
 from streamsvc.rules.playback.tokens import PlaybackToken, allowed_path
 from streamsvc.rules.refusals.playback import StreamEnded
 from streamsvc.rules.refusals.requests import Invalid, NotFound
@@ -120,7 +120,9 @@ def issue_playback_token(stream_id: str, stream: Any, manifests: list[dict], now
     return {"token": playback_tokens.encode_token(token, keys), "expires_at": expires_at}
 
 
-def record_heartbeat(viewer: Viewer, reported_country: str | None, stream_id: str, report: dict, now: datetime) -> dict:
+def record_heartbeat(
+    viewer: Viewer, reported_country: str | None, stream_id: str, report: HeartbeatInput, now: datetime
+) -> dict:
     """Extend a stream and save its position from a loaded HeartbeatIn, after deciding access again.
 
     Raises NotFound, or StreamEnded with the reason.
@@ -173,7 +175,7 @@ def _find_stream_profile(viewer: Viewer, stream: sa.Row) -> Any | None:
     return next((profile for profile in viewer.profiles if profile.profile_id == stream.profile_id), None)
 
 
-def _extend_stream(stream: sa.Row, report: dict, now: datetime) -> None:
+def _extend_stream(stream: sa.Row, report: HeartbeatInput, now: datetime) -> None:
     """Save the heartbeat on the stream. Raises StreamEnded if the stream ended in the meantime."""
     is_final = report["state"] in stream_rules.FINAL_STATES
     extended = (FINAL_HEARTBEAT if is_final else HEARTBEAT).execute_write(

@@ -10,10 +10,11 @@ from streamsvc.operations.playback import items
 from streamsvc.operations.playback.items import Playable
 from streamsvc.rules.playback import progress
 from streamsvc.rules.playback.access import is_age_allowed
+from streamsvc.rules.playback.inputs import ProgressInput, ProgressReportInput
 from streamsvc.rules.refusals.requests import Invalid, NotFound
 
 
-def record_progress(profile: Any, item_id: str, report: dict, now: datetime) -> dict:
+def record_progress(profile: Any, item_id: str, report: ProgressInput, now: datetime) -> dict:
     """Merge a report (a loaded ProgressIn) into the profile's progress; return the resulting progress.
 
     Raises NotFound if the profile's age limit hides the item, Invalid for a whole series.
@@ -21,7 +22,7 @@ def record_progress(profile: Any, item_id: str, report: dict, now: datetime) -> 
     return _merge_report(profile, _require_trackable(profile, items.find_playable(item_id)), report, now)[0]
 
 
-def record_progress_batch(profile: Any, reports: list[dict], now: datetime) -> list[dict]:
+def record_progress_batch(profile: Any, reports: list[ProgressReportInput], now: datetime) -> list[dict]:
     """Merge reports (loaded ProgressReportIns), in any order; return the outcome of each, in the order given."""
     playables, outcomes = {}, []
     for report in reports:
@@ -45,7 +46,7 @@ def _require_trackable(profile: Any, playable: Playable | None) -> Playable:
     return playable
 
 
-def _merge_report(profile: Any, playable: Playable, report: dict, now: datetime) -> tuple[dict, bool]:
+def _merge_report(profile: Any, playable: Playable, report: ProgressInput, now: datetime) -> tuple[dict, bool]:
     """Return the resulting progress, and whether this report determines it."""
     normalized = progress.normalize_report(
         playable.item,

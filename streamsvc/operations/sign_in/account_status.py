@@ -6,11 +6,12 @@ from streamsvc.models import Account, MailedToken, Session
 from streamsvc.operations.credentials import revocation, trusted_devices
 from streamsvc.operations.outbox import audit
 from streamsvc.rules.refusals.requests import Invalid, NotFound
+from streamsvc.rules.sign_in.inputs import AccountStatusInput
 from streamsvc.storage.database import lock_existing_row
 from streamsvc.worker import jobs
 
 
-def set_account_status(account: Account, change: dict, now: datetime, actor: str) -> None:
+def set_account_status(account: Account, change: AccountStatusInput, now: datetime, actor: str) -> None:
     """Apply a change {status, reason, until}, in the caller's transaction. Raises Invalid, NotFound.
 
     Disabling ends all sessions and revokes mailed tokens, device codes and device trusts. `until` enables the account

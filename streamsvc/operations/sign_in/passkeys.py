@@ -5,7 +5,7 @@ user verification it counts as one, and an account with an authenticator app mus
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,7 @@ def start_passkey_registration(account_id: str, email: str, session_id: str, now
 
 
 def complete_passkey_registration(
-    account_id: str, session_id: str, credential: dict, name: str, now: datetime
+    account_id: str, session_id: str, credential: Mapping[str, Any], name: str, now: datetime
 ) -> Passkey:
     """Verify and store a passkey created for this session. Raises PasskeyInvalid, PasskeyLimit."""
     try:
@@ -91,7 +91,9 @@ def start_passkey_sign_in(binding: str | None, now: datetime) -> dict:
     return authenticators.request_options(_relying_party()[0], challenge)
 
 
-def verify_passkey_sign_in(credential: dict, binding: str, by_cookie: bool, now: datetime) -> VerifiedAssertion:
+def verify_passkey_sign_in(
+    credential: Mapping[str, Any], binding: str, by_cookie: bool, now: datetime
+) -> VerifiedAssertion:
     """Verify an assertion without consuming its challenge. Raises InvalidCredentials."""
 
     def find_flow(challenge: str) -> sa.Row | None:
@@ -106,7 +108,9 @@ def start_passkey_reauthentication(account_id: str, session_id: str, now: dateti
     return authenticators.request_options(_relying_party()[0], challenge, _list_credential_ids(account_id))
 
 
-def complete_passkey_reauthentication(credential: dict, account_id: str, session_id: str, now: datetime) -> None:
+def complete_passkey_reauthentication(
+    credential: Mapping[str, Any], account_id: str, session_id: str, now: datetime
+) -> None:
     """Verify an assertion of one of the account's passkeys for this session. Commits. Raises InvalidCredentials."""
 
     def find_flow(challenge: str) -> sa.Row | None:
@@ -119,7 +123,7 @@ def complete_passkey_reauthentication(credential: dict, account_id: str, session
     db.session.commit()
 
 
-def _verify_assertion(credential: dict, find_flow: Callable[[str], sa.Row | None]) -> VerifiedAssertion:
+def _verify_assertion(credential: Mapping[str, Any], find_flow: Callable[[str], sa.Row | None]) -> VerifiedAssertion:
     """Verify the credential against the flow that `find_flow` finds for its challenge, in hex.
 
     Raises InvalidCredentials.

@@ -4,8 +4,10 @@ An unknown email, a wrong password, a disabled account and an account without a 
 one hash each, and get the same response.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -102,7 +104,7 @@ def load_sign_in_account(account_id: str, device_id: str | None) -> sa.Row:
 
 def create_session(
     account_id: str,
-    device: dict | None,
+    device: Mapping[str, Any] | None,
     remember: bool,
     token: str,
     facts: RequestFacts,
@@ -118,7 +120,7 @@ def create_session(
     notified if `notify`. `authenticated_at`, when the owner authenticated, defaults to now. `second_factor` is the
     method of the second factor that was given.
     """
-    device = {"id": None, "name": "Unnamed device", "kind": "other"} | (device or {})
+    device = {"id": None, "name": "Unnamed device", "kind": "other", **(device or {})}
     device_row = Device.find_owned(account_id, device["id"]) if device["id"] else None
     if device_row is None:
         device_row = Device(account_id=account_id, name=device["name"], kind=device["kind"])

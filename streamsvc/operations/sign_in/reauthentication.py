@@ -20,6 +20,7 @@ from streamsvc.rules.refusals.accounts import (
     WrongPassword,
 )
 from streamsvc.rules.request_facts import RequestFacts
+from streamsvc.rules.sign_in.inputs import ReauthenticationInput
 from streamsvc.rules.sign_in.sessions import hash_token, new_token
 from streamsvc.security import password_hashing, rate_limits
 from streamsvc.security.authentication import Viewer
@@ -28,7 +29,7 @@ from streamsvc.storage.database import db, execute_in_session, fetch_existing
 CODE_KIND = "reauthentication_code"
 
 
-def verify_reauthentication(viewer: Viewer, body: dict) -> None:
+def verify_reauthentication(viewer: Viewer, body: ReauthenticationInput) -> None:
     """Verify one of `password`, `totp`, `credential` (of a passkey) and `email_code` in the body.
 
     Raises WrongPassword, WrongPasskey, WrongCode, TooManyAttempts.
@@ -112,7 +113,7 @@ def renew_session_token(viewer: Viewer, requested: bool) -> str | None:
     return token
 
 
-def _is_valid_code(account_id: str, body: dict, now: datetime) -> bool:
+def _is_valid_code(account_id: str, body: ReauthenticationInput, now: datetime) -> bool:
     if "totp" in body:
         return second_factor.consume_totp(account_id, body["totp"], now) is not None
     is_consumed = MailedToken.consume(CODE_KIND, hash_token(f"{account_id}:{body['email_code']}"), now) is not None

@@ -3,6 +3,8 @@
 from datetime import date, datetime
 from typing import Literal, TypedDict
 
+from streamsvc.rules.inputs import PageInput
+
 
 class FeaturesInput(TypedDict):
     """What a plan includes."""
@@ -183,3 +185,26 @@ class PriceMigrationInput(TypedDict):
     started_before: date | None
     country: str | None
     can_decline: bool
+
+
+class InvoicesInput(PageInput):
+    """Which invoices to list."""
+
+    status: Literal["draft"] | None
+    account_id: str | None
+
+
+class SubscriptionsInput(PageInput):
+    """Which subscriptions to list."""
+
+    parked: bool | None
+    account_id: str | None
+
+
+class ReportInput(TypedDict):
+    """The days of a report, its interval and its format."""
+
+    start: date | None
+    end: date | None
+    interval: Literal["month", "day"]
+    format: Literal["json", "csv"]

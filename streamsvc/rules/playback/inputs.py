@@ -23,3 +23,32 @@ class ExplainInput(TypedDict):
     device_id: str | None
     device_kind: Literal["web", "phone", "tablet", "tv", "console", "other"] | None
     at: datetime | None
+
+
+class HeartbeatInput(TypedDict):
+    """What a player reports of its stream."""
+
+    position_s: int
+    state: Literal["starting", "playing", "paused", "buffering", "seeking", "stopped", "ended"]
+    at: datetime
+
+
+class ProgressInput(TypedDict):
+    """How far a profile has watched an item."""
+
+    position_s: int
+    duration_s: int
+    at: datetime
+    restart: bool
+
+
+class ProgressReportInput(ProgressInput):
+    """A report of one of several items."""
+
+    item_id: str
+
+
+class ProgressBatchInput(TypedDict):
+    """Reports that a device collected while it was offline."""
+
+    items: list[ProgressReportInput]
