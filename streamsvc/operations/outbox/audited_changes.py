@@ -187,10 +187,10 @@ def _body_of(args: tuple) -> dict:
     return args[0] if args and isinstance(args[0], dict) else {}
 
 
-def _request_facts(body: dict) -> dict:
+def _request_facts(sent: dict) -> dict:
     """Return the amount and the reason in a view's parsed body."""
-    names = ("reason", *(AMOUNT_FACTS if body.get("amount_minor") is not None else ()))
-    return {name: body[name] for name in names if body.get(name) is not None}
+    names = ("reason", *(AMOUNT_FACTS if sent.get("amount_minor") is not None else ()))
+    return {name: sent[name] for name in names if sent.get(name) is not None}
 
 
 def compare_members(old: dict | None, new: dict | None) -> tuple[dict | None, dict | None]:
