@@ -4,6 +4,7 @@ Nothing is written twice. Access, idempotency and preconditions are read from th
 follow from these are added, so that a view lists with `@bp.errors` only those of its own.
 """
 
+import html
 from collections import defaultdict
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -271,7 +272,9 @@ def _problem_response(status: int, refusals: list[type[Refusal]]) -> dict:
     if status in waits or requests.IdempotencyKeyInUse in refusals:
         headers["Retry-After"] = RETRY_AFTER_HEADER
     return {
-        "description": "\n\n".join(f"`{refusal.code}`: {refusal.detail}" for refusal in refusals),
+        "description": "\n\n".join(
+            f"`{refusal.code}`: {html.escape(refusal.detail, quote=False)}" for refusal in refusals
+        ),
         "content": {PROBLEM_MEDIA_TYPE: {"schema": schema, "examples": examples}},
         "headers": headers,
     }
