@@ -109,8 +109,9 @@ def _add_examples(spec: APISpec) -> None:
     of_parameters = [item.get("parameters", []) for item in [*spec._paths.values(), *list_operations(spec)]]
     for parameter in [*spec.components.parameters.values(), *(p for some in of_parameters for p in some)]:
         if "schema" in parameter:
-            name, value_format = parameter["name"], parameter["schema"].get("format")
-            example = examples["parameters"].get(f"{name} ({value_format})" if value_format else name)
+            name, schema = parameter["name"], parameter["schema"]
+            example = examples["parameters"].get(f"{name} ({schema['format']})" if "format" in schema else name)
+            example = example if example in schema.get("enum", (example,)) else schema["enum"][0]
             parameter.update({} if example is None else {"example": example})
     for operation in list_operations(spec):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]

@@ -124,11 +124,14 @@ def register_components(spec: APISpec, problem_schema: type[Schema]) -> None:
     for refusal in refusals:
         spec.components.schema(problem_name(refusal), problem_component(refusal))
         spec.components.example(problem_name(refusal), {"value": problem_example(refusal)}, lazy=True)
+    other = [*(problem_name(refusal) for refusal in (requests.InternalError, requests.WrongMethod)), "Problem"]
     spec.components.response(
         "Problem",
         {
-            "description": "Any other error, as a problem document.",
-            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "description": "`internal_error`, `method_not_allowed`, or an error of a later version.",
+            "content": {
+                PROBLEM_MEDIA_TYPE: {"schema": {"anyOf": [{"$ref": f"#/components/schemas/{n}"} for n in other]}}
+            },
             "headers": {"X-Request-Id": REQUEST_ID_HEADER},
         },
     )
