@@ -91,8 +91,12 @@ def test_an_undo_removes_an_authenticator_only_if_it_was_added_after_the_change_
             add_app(ann, clock)
         assert confirm(client, undo).status_code == 204
 
+    bob = new_person(app.test_client(), "bob")
+    add_app(bob, clock)
+    codes_left = bob.get("/v1/account/totp").json["recovery_codes_left"]
     change_and_undo(add_app_at="between")
     assert not has_app()
+    assert bob.get("/v1/account/totp").json["recovery_codes_left"] == codes_left > 0
     add_app(ann, clock)
     clock.advance(seconds=30)
     change_and_undo(add_app_at="before")

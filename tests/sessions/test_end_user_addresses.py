@@ -3,6 +3,7 @@
 import hmac
 import re
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_keys_without_the_scope_and_revoked_keys_cannot_sign(app, client, front)
     assert fail_sign_in(client, header(front)).status_code == 401
     admin.delete(f"/v1/admin/api-keys/{front['id']}")
     assert fail_sign_in(client, header(front)).status_code == 400
+
+
+def test_a_key_cannot_sign_from_the_moment_at_which_it_expires(app, client, clock):
+    end = clock.at + timedelta(hours=1)
+    body = {"name": "web", "scopes": ["frontend"], "expires_at": end.isoformat()}
+    key = operator(app).post("/v1/admin/api-keys", body).json
+    for at, status in ((end - timedelta(seconds=1), 401), (end, 400)):
+        clock.at = at
+        assert fail_sign_in(client, header(key)).status_code == status
 
 
 def test_the_example_in_the_documentation_is_accepted(client, front):
