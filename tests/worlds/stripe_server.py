@@ -56,6 +56,8 @@ class StripeState:
                 return self.attach(token, params)
             case ("POST", "payment_methods", name, "detach"):
                 return 200, {"id": name, "object": "payment_method", "type": "card"}
+            case ("POST", "payment_intents") if may_redirect(params):
+                return error_response(400, "invalid_request_error", param="return_url")
             case ("POST", "payment_intents"):
                 return self.charge(params)
             case ("GET", "payment_intents", "search"):
@@ -118,6 +120,18 @@ class StripeState:
     def charged_amounts(self):
         """Return the amounts of the successful charges."""
         return [intent["amount"] for intent in self.intents.values() if intent["status"] == "succeeded"]
+
+
+def may_redirect(params):
+    """Whether a payment confirmed on the page might redirect the customer, without saying where to return.
+
+    Since API version 2023-08-16, methods come from the Dashboard unless they are named, and some of them redirect.
+    Stripe then requires a `return_url`, for a payment with the customer present.
+    """
+    is_named = "allowed_payment_method_types[0]" in params or "return_url" in params
+    is_confirmed_on_session = params.get("confirm") == "true" and "off_session" not in params
+    never = params.get("automatic_payment_methods[allow_redirects]") == "never"
+    return is_confirmed_on_session and not (is_named or never)
 
 
 def error_response(status, kind, **details):

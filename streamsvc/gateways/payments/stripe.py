@@ -106,6 +106,7 @@ class StripeProvider:
             "customer": customer,
             "payment_method": payment_method,
             "confirm": True,
+            "allowed_payment_method_types": ["card"],  # and its wallets; others may redirect and need a return_url
             "metadata": {"payment_id": key},
         }
         if on_session:
