@@ -257,7 +257,9 @@ def test_an_unlinked_identity_cannot_sign_in_and_others_cannot_unlink_it(app, cl
 
 
 def test_linking_and_unlinking_require_recent_authentication(client, provider, ann, clock):
-    url = ann.post("/v1/identities/options", {"provider": "example"}).json["authorization_url"]
+    started = ann.post("/v1/identities/options", {"provider": "example"})
+    assert started.status_code == 200
+    url = started.json["authorization_url"]
     [linked] = ann.get("/v1/identities").json["items"]
     clock.advance(minutes=11)
     for response in (

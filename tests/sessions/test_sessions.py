@@ -174,6 +174,8 @@ def test_last_use_is_recorded_once_in_five_minutes(app, clock, ann):
     clock.advance(minutes=2)
     ann.get("/v1/sessions/current")
     assert last_seen() == clock.at
+    [device] = ann.get("/v1/devices").json["items"]
+    assert device["last_seen_at"] == "2026-01-15T12:06:00Z"  # its session's, which is later than its own
 
 
 def test_a_higher_epoch_ends_every_session(database, new_app):

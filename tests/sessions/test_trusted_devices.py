@@ -156,7 +156,9 @@ def raise_epoch(app, trusted):
 )
 def test_trust_ends_with_what_it_was_given_for(app, trusted, end, monkeypatch):
     monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"])
+    bob = Trusted(new_person(app.test_client(), "bob"), trusted.clock)
     ended = end(app, trusted)
+    assert (bob.sign_in().status_code == 201) == (end is not raise_epoch)
     assert ended is None or ended.status_code in (200, 204), ended.json
     assert code_of(trusted.sign_in()) == CODE_REQUIRED
     actions = [row["action"] for row in operator(app).get("/v1/admin/audit?limit=100").json["items"]]
