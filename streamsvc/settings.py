@@ -405,6 +405,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key cannot be used in the sandbox")
         if self.webhooks_to_private and not self.sandbox:
             raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: allowed in the sandbox only")
+        if self.payment_provider == "stripe" and find_spec("stripe") is None:
+            raise SettingsError(f"{PREFIX}PAYMENT_PROVIDER: needs the extra `stripe`: pip install 'streamsvc[stripe]'")
         if self.oidc_providers and find_spec("joserfc") is None:
             raise SettingsError(f"{PREFIX}OIDC_PROVIDERS: needs the extra `oidc`: pip install 'streamsvc[oidc]'")
         if self.metrics and find_spec("prometheus_client") is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamsvc import settings as settings_module
 from streamsvc.settings import PREFIX, Settings, SettingsError, describe_settings
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text()
@@ -150,3 +151,23 @@ def test_challenges_need_a_verifier_and_a_secret(tmp_path):
     for name, value in (("URL", "https://challenges.example/siteverify"), ("SECRET", "s")):
         with pytest.raises(SettingsError, match="STREAMSVC_CHALLENGE_URL"):
             load(tmp_path, **{f"STREAMSVC_CHALLENGE_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("package", "variables"),
+    [
+        (
+            "stripe",
+            {"PAYMENT_PROVIDER": "stripe", "STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"},
+        ),
+        ("prometheus_client", {"METRICS": "1"}),
+    ],
+)
+def test_a_missing_extra_prevents_the_start(tmp_path, monkeypatch, package, variables):
+    """Otherwise the service would start, call itself ready, and fail on every card."""
+    env = {PREFIX + name: value for name, value in variables.items()}
+    assert load(tmp_path, **env)
+    find = settings_module.find_spec
+    monkeypatch.setattr(settings_module, "find_spec", lambda name: None if name == package else find(name))
+    with pytest.raises(SettingsError, match="needs the extra"):
+        load(tmp_path, **env)
