@@ -11,7 +11,7 @@ import pytest
 from streamsvc import clock
 from streamsvc.settings import Settings, SettingsError
 from tests.worlds.billing_world import World
-from tests.worlds.stripe_server import stripe_server
+from tests.worlds.stripe_server import error_response, stripe_server
 
 SECRET = "whsec_test"
 
@@ -90,6 +90,25 @@ def test_a_decline_has_the_banks_decline_code(world, stripe):
 def test_a_token_that_stripe_does_not_know_is_refused(world, stripe):
     response = world.person(card=None).post("/v1/payment-methods", {"token": "nonsense"})
     assert (response.status_code, list(response.json["errors"])) == (422, ["token"])
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (500, "api_error"),
+        (429, "rate_limit_error"),
+        (401, "invalid_request_error"),
+        (403, "invalid_request_error"),
+        (409, "idempotency_error"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/payment-methods", "/v1/payment-methods/setup"])
+def test_what_is_no_matter_of_the_card_is_unavailable(world, stripe, path, status, kind):
+    """Stripe is down, limits our calls, or does not accept our key: the customer is told so, and nothing is a 500."""
+    ann = world.person(card=None)
+    stripe.failure = error_response(status, kind)
+    response = ann.post(path, {"token": "pm_card_visa"} if path.endswith("methods") else None)
+    assert (response.status_code, response.json["code"], response.headers["Retry-After"]) == (503, "unavailable", "2")
 
 
 def test_a_lost_response_is_retried_under_the_same_key(world, stripe):

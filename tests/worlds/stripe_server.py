@@ -23,6 +23,8 @@ class StripeState:
         self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, 0
         self.lose_replies = 0
         """The number of next responses that are lost after the request was processed."""
+        self.failure = None
+        """(status, body) of every response instead, if set."""
         self.before_reply = None
         """Called once, after a charge is processed and before its response is sent."""
 
@@ -32,6 +34,8 @@ class StripeState:
 
     def handle_request(self, method, path, params, key):
         """Return (status, body); a repeated idempotency key gets the first response again."""
+        if self.failure:
+            return self.failure
         with self.lock:
             self.requests.append((method, path, params, key))
             if key and (path, key) in self.responses:

@@ -48,6 +48,10 @@ class PaymentMethodRejected(Exception):
         self.decline_code = decline_code
 
 
+class ProviderUnavailable(Exception):
+    """The provider could not be reached, limits our calls, or does not accept our key."""
+
+
 class PaymentProvider(Protocol):
     """A payment provider: stores payment methods, charges and refunds them."""
 
@@ -56,13 +60,14 @@ class PaymentProvider(Protocol):
     def attach(self, token: str, account_id: str, previous_reference: str | None = None) -> ProviderMethod:
         """Attach the payment method of a one-time token to the account's customer.
 
-        `previous_reference`: another method of the same account. Raises PaymentMethodRejected.
+        `previous_reference`: another method of the same account. Raises PaymentMethodRejected, ProviderUnavailable.
         """
 
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str | None:
         """Create a secret with which the customer's browser sets up a method, authenticated by the bank.
 
-        The method's token is attached afterwards. None if the provider has no such step.
+        The method's token is attached afterwards. None if the provider has no such step. Raises PaymentMethodRejected,
+        ProviderUnavailable.
         """
 
     def detach(self, reference: str) -> None:

@@ -5,6 +5,7 @@ sending it again reveals the outcome. After that the key is forgotten, and a fir
 nothing; `search_outcome` searches Stripe's records for our own id instead.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,9 +26,11 @@ from streamsvc.gateways.payments.interface import (
     Outcome,
     PaymentMethodRejected,
     ProviderMethod,
+    ProviderUnavailable,
 )
 from streamsvc.settings import current_settings
 
+log = logging.getLogger("streamsvc")
 ZERO_DECIMAL_SENT_WITH_TWO = ("ISK", "UGX")
 """Currencies without minor units that Stripe writes with two digits."""
 TWO_DECIMAL_SENT_WITH_NONE = ("MGA",)
@@ -65,24 +68,24 @@ class StripeProvider:
         try:
             customer = self._get_or_create_customer(account_id, previous_reference)
             method = self.client.v1.payment_methods.attach(token, {"customer": customer})
-        except (stripe.CardError, stripe.InvalidRequestError) as error:
-            raise PaymentMethodRejected(_decline_code(error)) from None
+        except stripe.StripeError as error:
+            raise _setup_error(error) from None
         card = method.card
         details = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
         return ProviderMethod(f"{customer}/{method.id}", method.type, *details)
 
     def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
         """Create a SetupIntent and return its client secret."""
-        customer = self._get_or_create_customer(account_id, previous_reference)
-        params: SetupIntentCreateParams = {
-            "customer": customer,
-            "usage": "off_session",
-            "allowed_payment_method_types": ["card"],
-        }
         try:
+            customer = self._get_or_create_customer(account_id, previous_reference)
+            params: SetupIntentCreateParams = {
+                "customer": customer,
+                "usage": "off_session",
+                "allowed_payment_method_types": ["card"],
+            }
             return self.client.v1.setup_intents.create(params).client_secret or ""
         except stripe.StripeError as error:
-            raise PaymentMethodRejected(_decline_code(error)) from None
+            raise _setup_error(error) from None
 
     def _get_or_create_customer(self, account_id: str, previous_reference: str | None) -> str:
         if previous_reference:
@@ -180,6 +183,14 @@ class StripeProvider:
             currency = (event_object.get("currency") or "").upper()
             event_object["amount"] = from_stripe_amount(event_object["amount"], currency)
         return event
+
+
+def _setup_error(error: stripe.StripeError) -> PaymentMethodRejected | ProviderUnavailable:
+    """Return our error: only a card or a token that Stripe refuses is the customer's matter."""
+    if isinstance(error, stripe.CardError | stripe.InvalidRequestError):
+        return PaymentMethodRejected(_decline_code(error))
+    log.warning("Stripe is unavailable: %s", type(error).__name__)
+    return ProviderUnavailable()
 
 
 def to_stripe_amount(amount_minor: int, currency: str) -> int | None:

@@ -1,17 +1,19 @@
 """Payment methods: attached at the provider, then stored. A working one pays overdue invoices at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from streamsvc.gateways.payments import current_provider
-from streamsvc.gateways.payments.interface import PaymentMethodRejected
+from streamsvc.gateways.payments.interface import PaymentMethodRejected, ProviderUnavailable
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import PaymentMethod, Subscription
 from streamsvc.operations.billing.core import charging, notices
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.invoices import one_off
-from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.rules.refusals.requests import Invalid, Unavailable
 from streamsvc.storage.database import db, fetch_one, lock_row
 from streamsvc.worker import jobs
 
@@ -19,16 +21,27 @@ CARD_EXPIRY_JOB = "card.expiring"
 EXPIRY_NOTICE_PERIOD = timedelta(days=30)
 
 
+@contextmanager
+def _report_provider_errors(field: str) -> Iterator[None]:
+    """Raise Invalid for `field` if the provider rejects the method, Unavailable if it cannot be reached."""
+    try:
+        yield
+    except PaymentMethodRejected as error:
+        raise Invalid(errors={field: [f"The payment provider refused it: {error.decline_code}."]}) from None
+    except ProviderUnavailable:
+        raise Unavailable(
+            detail="The payment provider cannot be reached; nothing was charged. Try again shortly."
+        ) from None
+
+
 def attach_payment_method(account_id: str, token: str, now: datetime) -> PaymentMethod:
     """Attach and store the payment method behind a provider's token; an account's first one becomes its default.
 
-    Enqueues the expiry notice for a card. Raises Invalid.
+    Enqueues the expiry notice for a card. Raises Invalid, Unavailable.
     """
     payment_provider = current_provider()
-    try:
+    with _report_provider_errors("token"):
         card = payment_provider.attach(token, account_id, find_customer_reference(account_id, payment_provider.name))
-    except PaymentMethodRejected as error:
-        raise Invalid(errors={"token": [f"The payment provider refused it: {error.decline_code}."]}) from None
     lock_row(Account, account_id)
     is_first = PaymentMethod.find_default(account_id) is None
     method = PaymentMethod(
@@ -62,14 +75,15 @@ def notify_card_expiring(payload: dict, now: datetime) -> None:
 
 
 def start_card_setup(account_id: str) -> dict:
-    """Return {provider, client_secret}, with which a front end verifies a card before adding it. Raises Invalid."""
+    """Return {provider, client_secret}, with which a front end verifies a card before adding it.
+
+    Raises Invalid, Unavailable.
+    """
     payment_provider = current_provider()
-    try:
+    with _report_provider_errors(""):
         client_secret = payment_provider.create_setup_secret(
             account_id, find_customer_reference(account_id, payment_provider.name)
         )
-    except PaymentMethodRejected as error:
-        raise Invalid(errors={"": [f"The payment provider refused it: {error.decline_code}."]}) from None
     return {"provider": payment_provider.name, "client_secret": client_secret}
 
 
