@@ -49,6 +49,7 @@ def explain(world, ann):
 
 
 def failed(explained):
+    assert [check["code"] is None for check in explained["checks"]] == [c["passed"] for c in explained["checks"]]
     return [check["check"] for check in explained["checks"] if not check["passed"]]
 
 
