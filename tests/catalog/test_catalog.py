@@ -145,6 +145,21 @@ def test_a_title_has_every_documented_field(catalog):
     assert "media" not in shown
 
 
+def test_an_episode_has_every_documented_field(catalog):
+    art = {"role": "still", "url": "https://img.example/pilot.jpg"}
+    episode = {
+        "number": 1, "title": "Pilot", "synopsis": "It begins.", "runtime_s": 3480, "released_on": "2008-01-20",
+        "artwork": [art], "markers": {"credits_s": 3300}, "media": {"hls": "https://cdn.example/pilot.m3u8"},
+    }  # fmt: skip
+    title = catalog.put("Serial", kind="series", seasons=[{"number": 1, "episodes": [episode]}])
+    [listed] = catalog.get(f"/v1/catalog/titles/{title}/episodes").json["items"]
+    shown = catalog.get(f"/v1/catalog/episodes/{listed['id']}").json
+    for name in ("number", "title", "synopsis", "runtime_s", "released_on", "markers"):
+        assert shown[name] == episode[name], name
+    assert shown["artwork"][0].items() >= art.items()
+    assert "media" not in shown
+
+
 def test_a_title_includes_its_card_from_lists(films):
     for card in films.get("/v1/catalog/titles").json["items"]:
         assert card.items() <= films.get(f"/v1/catalog/titles/{card['id']}").json.items()
