@@ -60,8 +60,10 @@ AREAS = {
         (
             "tests/playback",
             "tests/rules",
-            "tests/catalog/test_catalog_browse.py",
+            "tests/catalog/test_catalog.py",
             "tests/catalog/test_catalog_access.py",
+            "tests/catalog/test_catalog_browse.py",
+            "tests/catalog/test_catalog_editing.py",
         ),
     ),
     "security": Area(

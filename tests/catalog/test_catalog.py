@@ -186,6 +186,27 @@ def test_genres_have_at_least_one_visible_title(films):
     assert [genre["code"] for genre in kid.get("/v1/catalog/genres").json["items"]] == ["drama"]
 
 
+def test_a_profiles_lists_are_in_its_language_and_without_what_was_removed(catalog):
+    """A series has one entry, in the profile's language, else the account's; a removed episode has none."""
+    episodes = [{"number": number, "title": f"Part {number}", "runtime_s": 3000} for number in (1, 2, 3)]
+    record = {"kind": "series", "localizations": {"de": {"title": "Serie"}, "fr": {"title": "Feuilleton"}}}
+    title = catalog.put("Serial", **record, seasons=[{"number": 1, "episodes": episodes}])
+    listed = catalog.get(f"/v1/catalog/titles/{title}/episodes").json["items"]
+    for language, name in (("de", "Serie"), (None, "Serial")):
+        viewer = catalog.viewer(language=language)
+        [profile] = viewer.get("/v1/profiles").json["items"]
+        path = f"/v1/profiles/{profile['id']}"
+        assert viewer.client.put(f"{path}/watchlist/{title}").status_code == 204
+        assert [item["title"]["title"] for item in viewer.get(f"{path}/watchlist").json["items"]] == [name]
+        for episode, position_s, row in ((listed[0], 2990, "next-up"), (listed[1], 600, "continue-watching")):
+            report = {"position_s": position_s, "duration_s": 3000, "at": "2026-01-15T12:00:00Z"}
+            saved = viewer.client.put(f"{path}/progress/{episode['id']}", json=report)
+            assert saved.status_code == 200, saved.json
+            assert [item["title"]["title"] for item in viewer.get(f"{path}/{row}").json["items"]] == [name]
+    catalog.put("Serial", **record, seasons=[{"number": 1, "episodes": episodes[:1] + episodes[2:]}])
+    assert viewer.get(f"{path}/continue-watching").json["items"] == []
+
+
 def test_an_age_limit_hides_higher_rated_and_unrated_titles(films):
     kid = films.viewer(max_age=10)
     assert kid.titles() == ["Delta", "Bravo"]
