@@ -104,7 +104,7 @@ def test_a_token_that_stripe_does_not_know_is_refused(world, stripe):
 )
 @pytest.mark.parametrize("path", ["/v1/payment-methods", "/v1/payment-methods/setup"])
 def test_what_is_no_matter_of_the_card_is_unavailable(world, stripe, path, status, kind):
-    """Stripe is down, limits our calls, or does not accept our key: the customer is told so, and nothing is a 500."""
+    """Stripe is down, limits our calls, or does not accept our key: the response says so and is no 500."""
     ann = world.person(card=None)
     stripe.failure = error_response(status, kind)
     response = ann.post(path, {"token": "pm_card_visa"} if path.endswith("methods") else None)

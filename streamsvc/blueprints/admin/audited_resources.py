@@ -71,17 +71,17 @@ def _row_resource(
     schema: Schema,
     view: Callable[[Any], Any] = lambda row: row,
     hidden: dict[str, Callable[[Any], object]] | None = None,
-    lives: Callable[[Any], bool] = lambda row: True,
+    exists: Callable[[Any], bool] = lambda row: True,
 ) -> AuditedResource:
     """Return the resource of one row: found by `column`, with the members of an API schema.
 
-    `view` makes of the row what the schema takes; `hidden` are {member: function of the row} for secrets; `lives` tells
-    a row that the API treats as deleted.
+    `view` converts the row to what the schema dumps; `hidden` is {member: function of the row} for secrets; `exists` is
+    false for a row that the API treats as deleted.
     """
 
     def load(key: str) -> dict | None:
         row = _find_row(column, key)
-        if row is None or not lives(row):
+        if row is None or not exists(row):
             return None
         return schema.dump(view(row)) | {name: Hidden(secret_of(row)) for name, secret_of in (hidden or {}).items()}
 
@@ -197,5 +197,5 @@ WEBHOOK_ENDPOINT = _row_resource(
     WebhookEndpointOut(),
     _webhook_endpoint_view,
     hidden={"secret": lambda row: row.secret_encrypted, "url_secrets": _find_url_secrets},
-    lives=lambda row: row.removed_at is None,
+    exists=lambda row: row.removed_at is None,
 )
