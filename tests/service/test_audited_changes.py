@@ -416,6 +416,7 @@ def test_a_charge_that_commits_before_it_is_sent_has_the_whole_change_in_its_own
     world.send_request(next(row for row in ROWS if row.key == ("POST", "/v1/admin/invoices")), PRINCIPAL)
     events = world.admin.get("/v1/admin/audit?limit=9").json["items"]
     started, charged = [event for event in events if event["seq"] > before][::-1]
+    assert started["account_id"] == charged["account_id"] is not None  # whose card was tried, also if it is declined
     assert (started["action"], started["details"]["amount_minor"], "new" in started["details"]) == (
         "operator_call",
         100,
