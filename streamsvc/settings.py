@@ -145,6 +145,12 @@ def parse_dunning_schedule(text: str) -> str:
     return text
 
 
+def parse_pause_rules(text: str) -> str:
+    if not re.fullmatch(r"min=\d{1,3} per_year=[1-9]\d{0,2} cool_down=\d{1,3}", text):
+        raise ValueError("must be min=DAYS per_year=COUNT cool_down=DAYS")
+    return text
+
+
 def parse_vat_number(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2}[0-9A-Z+*]{2,12}", text):
         raise ValueError("must be a VAT number that starts with its country code, such as IE1234567WA")
@@ -325,6 +331,12 @@ class Settings:
         "Dunning schedule in days after the first failed payment: retries (`retry.insufficient_funds=2,5,9` "
         "after that decline, `never` for none), then plan changes are refused, access ends, the "
         "subscription is canceled.",
+    )
+    pauses: str = setting(
+        "min=3 per_year=3 cool_down=30",
+        parse_pause_rules,
+        "Limits of pauses: a pause of fewer days than `min` freezes none, `per_year` may begin within 365 days, and "
+        "`cool_down` days lie between the end of one and the next.",
     )
     invoice_review_hours: int = setting(
         0,

@@ -17,6 +17,7 @@ from streamsvc.rules.refusals.billing import (
     AuthenticationRequired,
     CouponInvalid,
     GiftCodeInvalid,
+    PauseLimitReached,
     PaymentFailed,
     PaymentInProgress,
     PaymentOverdue,
@@ -55,8 +56,9 @@ def _apply(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) 
 def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
 
-    `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
-    take effect: 402 `payment_failed`.
+    `auto` upgrades now and downgrades at the end of the period. A change that costs money takes effect when its
+    payment succeeds; until then it is `change_awaiting_payment`. If it is declined, the change does not take effect:
+    402 `payment_failed`. With `now`, today counts as used: a cheaper price is charged from tomorrow on.
     """
     return _apply(subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id))
 
@@ -111,12 +113,13 @@ def delete_cancellation(subscription_id: str) -> dict:
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["POST"])
 @bp.arguments(PauseIn)
 @idempotent()
-@bp.errors(PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(PaymentInProgress, PaymentOverdue, PauseLimitReached, WrongState)
 @bp.response(200, SubscriptionOut)
 def pause_subscription(body: dict, subscription_id: str) -> dict:
     """Pause a subscription.
 
-    Paid days are kept and continue after the pause.
+    Paid days from tomorrow on are kept and continue after the pause; today counts as used. 422 if `resumes_at` is
+    sooner than a pause's minimum length; 409 `pause_limit_reached` after too many or too recent pauses.
     """
 
     def start_pause(aggregate: SubscriptionAggregate) -> None:
@@ -133,7 +136,8 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.
 
-    The paid period is extended by the length of the pause.
+    The paid period is extended by the days of the pause, if it had the minimum length. If nothing paid is left, the
+    next period is charged, and the pause ends once that is paid.
     """
     return _apply(
         subscription_id, lambda aggregate: changes.resume_subscription(aggregate, current_viewer().account_id)
@@ -142,7 +146,16 @@ def resume_subscription(subscription_id: str) -> dict:
 
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
-@bp.errors(AlreadySubscribed, CouponInvalid, GiftCodeInvalid, NotFound, PaymentOverdue, ReferralCodeInvalid, WrongState)
+@bp.errors(
+    AlreadySubscribed,
+    CouponInvalid,
+    GiftCodeInvalid,
+    NotFound,
+    PaymentOverdue,
+    PauseLimitReached,
+    ReferralCodeInvalid,
+    WrongState,
+)
 @bp.response(200, PreviewOut)
 def preview_invoice(body: PreviewInput) -> dict:
     """Preview an invoice.

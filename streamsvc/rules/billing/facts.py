@@ -1,6 +1,6 @@
 """The input of the billing rules: a subscription's events, in the order of recording, and its booked lines."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -58,9 +58,9 @@ class Imported(Event):
 
 @dataclass(frozen=True)
 class PriceChanged(Event):
-    """The price changes now; the day `effective` is the first of the new price.
+    """The price changes now; the day `effective` is the first that is charged at the new price.
 
-    `anchor_day` is used only if the interval changes too.
+    With `anchor_day`, a new interval begins with it; within the same interval, the anchor moves to it.
     """
 
     price: PriceTerms
@@ -97,12 +97,20 @@ class AnchorMoved(Event):
 
 @dataclass(frozen=True)
 class Paused(Event):
-    """The subscription is paused."""
+    """The subscription is paused.
+
+    `frozen_from`: the first day that it freezes, the one after the pause. None freezes the day of the pause too, as
+    pauses did before that day counted as used.
+    """
+
+    frozen_from: date | None = None
 
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    """The pause is over."""
+    """The pause is over. Without `freezes`, it was too short to freeze paid days."""
+
+    freezes: bool = True
 
 
 @dataclass(frozen=True)
@@ -179,3 +187,7 @@ class Facts:
     def with_events(self, *events: Event) -> "Facts":
         """Return the facts with these events appended, for a preview."""
         return Facts((*self.events, *events), self.booked)
+
+    def without_events(self, refs: Collection[str]) -> "Facts":
+        """Return the facts without the events that have these refs."""
+        return Facts(tuple(event for event in self.events if event.ref not in refs), self.booked)

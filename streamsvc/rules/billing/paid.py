@@ -142,6 +142,11 @@ class PaidTime:
             spans.append(span)
         self.spans = spans
 
+    def price_of(self, item: str, day: date) -> str | None:
+        """Return the id of the price at which the item's day is paid; None if it is not."""
+        charges = (span.charge for span in self.spans if span.item == item and span.start <= day < span.end)
+        return next((charge.line.price_id for charge in charges), None)
+
     def paid_until(self, item: str, day: date) -> date:
         """Return the first day from `day` on that is not paid for the item. Assumes that the paid days have no gap."""
         return max([day, *(span.end for span in self.spans if span.item == item)])

@@ -7,6 +7,7 @@ from functools import singledispatchmethod
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import Grid, Period, add_days
 from streamsvc.rules.billing.paid import RENEWAL, Line, PaidTime
+from streamsvc.rules.billing.pauses import Pause
 from streamsvc.rules.money import round_half_up
 
 
@@ -29,9 +30,12 @@ class Timeline:
         self.bill_early_on: date | None = None
         self.next_period_cause: str | None = None  # the ref of the change that starts the next billed period
         self.paused_on: date | None = None
+        self.frozen_from: date | None = None  # the first day that the current pause freezes
+        self.pauses: list[Pause] = []  # those that are over, oldest first
         self.ended_on: date | None = None
         self.end_scheduled: fact.EndScheduled | None = None
         self._intro_periods: dict[tuple[str, str], list[date]] = {}
+        self._charged_prices: dict[str, fact.PriceTerms] = {}
 
     @property
     def lines(self) -> list[Line]:
@@ -40,6 +44,11 @@ class Timeline:
     @property
     def price(self) -> fact.PriceTerms:
         return self.prices[fact.BASE_ITEM]
+
+    def price_used_on(self, day: date) -> fact.PriceTerms:
+        """Return the base price that was charged for a paid day; the current one if the day was not charged."""
+        price_id = self.paid.price_of(fact.BASE_ITEM, day)
+        return self._charged_prices[price_id] if price_id else self.price
 
     @property
     def ends_on(self) -> date | None:
@@ -101,7 +110,7 @@ class Timeline:
 
     def _charge_line(self, item: str, period: Period, full: Period, bill_on: date, cause: str) -> Line:
         """Return the charge for `period`, prorated by its share of the days of the `full` period."""
-        price = self.prices[item]
+        price = self._charged_prices[self.prices[item].id] = self.prices[item]
         base = self._amount_of(item, price, full.start)
         amount = round_half_up(base * period.days, full.days)
         return Line("charge", item, price.id, period, bill_on, amount, full.days, cause)
@@ -153,11 +162,14 @@ class Timeline:
             for line, tail in self.paid.credit_from(event.effective, event, fact.BASE_ITEM):
                 full = Period(tail.start, add_days(tail.start, line.full_days))
                 self.paid.add_charge(self._charge_line(fact.BASE_ITEM, tail, full, event.on, event.ref))
+            if event.anchor_day:
+                self._move_anchor(event.anchor_day, event.on)
         else:
             self.paid.credit_from(event.effective, event)
             self.prices[fact.BASE_ITEM] = event.price
             self.grid, self.anchor_day = None, event.anchor_day
-            self.paid_through, self.bill_early_on, self.next_period_cause = event.effective, None, event.ref
+            self.paid_through, self.next_period_cause = event.effective, event.ref
+            self.bill_early_on = event.on  # a cheaper plan begins tomorrow and is billed now
 
     def _change_in_trial(self, event: fact.PriceChanged) -> None:
         """Change the price during the trial.
@@ -185,10 +197,13 @@ class Timeline:
 
     @apply.register
     def _(self, event: fact.AnchorMoved) -> None:
+        self._move_anchor(event.day, event.on)
+
+    def _move_anchor(self, day: int, on: date) -> None:
         """Move the anchor. Paid days stay paid; the next line bridges to the new day and is billed when it comes."""
-        self.anchor_day = event.day
+        self.anchor_day = day
         if self.paid_through:
-            self._start_bridge(self.paid_through, event.on)
+            self._start_bridge(self.paid_through, on)
 
     def _start_bridge(self, paid_through: date, on: date) -> None:
         """Restart the grid at the first anchor day after the paid days; bill the days up to it on the next one."""
@@ -197,26 +212,39 @@ class Timeline:
 
     @apply.register
     def _(self, event: fact.Paused) -> None:
-        self.paused_on = event.on
+        self.paused_on, self.frozen_from = event.on, event.frozen_from or event.on
 
     @apply.register
     def _(self, event: fact.Resumed) -> None:
-        self._end_pause(event.on)
+        self._end_pause(event.on, event.freezes)
+        due = self.next_bill_on
+        if due and due <= event.on:  # nothing paid is left: resuming starts the next period
+            self.next_period_cause = event.ref
 
-    def _end_pause(self, day: date) -> None:
-        """Move the end of the paid days by the days of the pause. A bridge to a moved anchor still applies."""
-        since, self.paused_on = self.paused_on, None
-        assert since is not None, "only a paused subscription is resumed"
-        frozen_days = (day - since).days
-        if not frozen_days:
+    def _end_pause(self, day: date, freezes: bool = True) -> None:
+        """Move the end of the paid days by the frozen days. A bridge to a moved anchor still applies.
+
+        If it freezes none, days that the pause outlasted are not charged: the next period starts with its end.
+        """
+        paused_on, frozen_from, self.paused_on, self.frozen_from = self.paused_on, self.frozen_from, None, None
+        assert paused_on and frozen_from, "only a paused subscription is resumed"
+        paid_until = self.paid_through or self.paid_from
+        frozen_days = max(0, (day - frozen_from).days) if freezes and paid_until > frozen_from else 0
+        self.pauses.append(Pause(paused_on, day, frozen_days))
+        if frozen_days:
+            self.paid.freeze(frozen_from, day)
+        self._postpone_next_period(frozen_days or max(0, (day - paid_until).days), day)
+
+    def _postpone_next_period(self, days: int, day: date) -> None:
+        """Move the end of the paid days, or of the trial, by some days, as of the day on which a pause ends."""
+        if not days:
             return
-        self.paid.freeze(since, day)
         if self.paid_through is None:
-            self.paid_from = add_days(self.paid_from, frozen_days)
+            self.paid_from = add_days(self.paid_from, days)
             self.trial_end = self.trial_end and self.paid_from
             return
         assert self.period is not None, "paid days belong to a period"
-        self.paid_through = add_days(self.paid_through, frozen_days)
+        self.paid_through = add_days(self.paid_through, days)
         self.period = Period(self.period.start, self.paid_through)
         if self.bill_early_on:
             self._start_bridge(self.paid_through, day)

@@ -68,6 +68,15 @@ class PaymentOverdue(Refusal):
     detail = "An invoice is overdue; pay it first."
 
 
+class PauseLimitReached(Refusal):
+    """`allowed_from`: the first day on which the subscription can be paused again."""
+
+    code = "pause_limit_reached"
+    status = 409
+    detail = "This subscription was paused too often or too recently; `allowed_from` says when it can be paused again."
+    member_schemas: ClassVar = {"allowed_from": {"type": "string", "format": "date"}}
+
+
 class SignatureInvalid(Refusal):
     code = "signature_invalid"
     status = 400

@@ -167,6 +167,12 @@ class PendingChange(StrictSchema):
     effective = Day()
 
 
+class ChangeAwaitingPayment(StrictSchema):
+    price_id = PrefixedId("pri", allow_none=True, metadata={"description": "The new price, of the plan or an add-on."})
+    invoice_id = PrefixedId("inv")
+    payment_id = PrefixedId("pay", allow_none=True)
+
+
 class DiscountOut(StrictSchema):
     coupon = fields.String()
     percent_off = fields.Float(allow_none=True)
@@ -204,6 +210,11 @@ class SubscriptionOut(StrictSchema):
         PendingChange,
         allow_none=True,
         metadata={"description": "The pending change, if it is a price change that the customer may decline."},
+    )
+    change_awaiting_payment = fields.Nested(
+        ChangeAwaitingPayment,
+        allow_none=True,
+        metadata={"description": "A change that takes effect once its payment succeeds, and not at all if it fails."},
     )
     discount = fields.Nested(DiscountOut, allow_none=True, metadata={"description": "The first of `discounts`."})
     discounts = fields.List(fields.Nested(DiscountOut), metadata={"description": "In the order in which they apply."})

@@ -20,7 +20,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
-from streamsvc.rules.billing.paid import Line
+from streamsvc.rules.billing.paid import RENEWAL, Line
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
@@ -50,6 +50,12 @@ class SubscriptionAggregate:
     def dunning_schedule(self) -> DunningSchedule:
         """Return the configured dunning schedule."""
         return dunning_schedule_of(current_settings().dunning)
+
+    @property
+    def granted_timeline(self) -> Timeline:
+        """Return the history without the changes that wait for their payment: what the customer has now."""
+        refs = {ref for invoice in list_waiting_invoices(self.subscription) for ref in caused_by(invoice)}
+        return replay_timeline(self.facts.without_events(refs), self.today) if refs else self.timeline
 
     def suspended_from(self) -> date | None:
         """Return the first day of the suspension caused by the row's overdue invoices, if that day has passed."""
@@ -176,9 +182,10 @@ def build_aggregate(
 def update_projection(aggregate: SubscriptionAggregate) -> None:
     """Write the state derived from the timeline and the open invoices to the row.
 
+    A change whose invoice waits for its payment does not count yet: until then the row says what was before.
     Publishes `subscription.changed` if the public state changed, and enqueues a job for the next due moment.
     """
-    row, timeline = aggregate.subscription, aggregate.timeline
+    row, timeline = aggregate.subscription, aggregate.granted_timeline
     row.price_id, row.plan_id = timeline.price.id, event_store.load_price(timeline.price.id).plan_id
     row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
     if timeline.period:
@@ -190,11 +197,13 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     overdue = list_overdue_invoices(row)
     row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
     row.status = compute_status(row, timeline, aggregate.today)
+    if not timeline.paused_on and row.status != "canceled":
+        row.paused_at = row.resumes_at = None
     row.access_until = compute_access_until(row, aggregate.dunning_schedule)
     if public_state(row) != aggregate.published_state:
         publish_event("subscription.changed", row.account_id, aggregate.now, **subscription_payload(row))
         aggregate.published_state = public_state(row)
-    row.due_at = compute_next_due(aggregate, aggregate.dunning_schedule)
+    row.due_at = compute_next_due(aggregate, timeline, aggregate.dunning_schedule)
     if row.due_at:
         # A due moment in the past has had its job, whose deduplication key is taken: use a new moment.
         soonest = aggregate.now + DUE_AGAIN_AFTER if aggregate.is_due_work_done else aggregate.now
@@ -221,6 +230,19 @@ def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
     return [invoice for invoice in open_invoices if invoice.first_failed_on]
 
 
+def list_waiting_invoices(subscription: Subscription) -> list[Invoice]:
+    """List the open invoices of changes that take effect once they are paid for. They have no number yet."""
+    if subscription.status == "incomplete":
+        return []
+    open_invoices = Invoice.list_open_for_subscription(subscription.id)
+    return [invoice for invoice in open_invoices if invoice.issued_at is None]
+
+
+def caused_by(invoice: Invoice) -> set[str]:
+    """Return the refs of the events that caused the invoice's lines."""
+    return {line.cause for line in invoice.lines if line.cause} - {RENEWAL}
+
+
 def compute_status(subscription: Subscription, timeline: Timeline, today: date) -> str:
     """Return the subscription's status for its timeline and its overdue invoices."""
     if timeline.ended_on or subscription.status == "canceled":
@@ -242,17 +264,19 @@ def compute_access_until(subscription: Subscription, dunning_schedule: DunningSc
     return start_of_day(min(ends), subscription.time_zone) if ends else None
 
 
-def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: DunningSchedule) -> datetime | None:
+def compute_next_due(
+    aggregate: SubscriptionAggregate, timeline: Timeline, dunning_schedule: DunningSchedule
+) -> datetime | None:
     """Return the next moment at which the passage of time alone changes something; None if there is none.
 
     Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
     """
-    row, timeline = aggregate.subscription, aggregate.timeline
+    row = aggregate.subscription
     if row.status == "canceled" or row.billing_held_at:
         return None
     if row.status == "incomplete":
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
-    reminder = next_reminder(aggregate)
+    reminder = next_reminder(aggregate, timeline)
     days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
     for invoice in list_overdue_invoices(row):
         # The outcome of a payment in flight computes the next due moment again.

@@ -24,10 +24,16 @@ from streamsvc.models.subscriptions import (
     Subscription,
 )
 from streamsvc.operations.billing.core import issuing, ledger, notices, referrals
-from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, dunning_schedule_of, load_locked
+from streamsvc.operations.billing.core.aggregate import (
+    SubscriptionAggregate,
+    caused_by,
+    dunning_schedule_of,
+    list_waiting_invoices,
+    load_locked,
+)
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
-from streamsvc.rules.billing.paid import RENEWAL, starts_new_period
+from streamsvc.rules.billing.paid import starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.settings import current_settings
@@ -240,21 +246,14 @@ def list_unpaid_changes(aggregate: SubscriptionAggregate) -> list[Invoice]:
     Raises PaymentInProgress if a payment for one is in flight at the provider: its outcome decides whether the change
     happened, and must be known before anything else is done.
     """
-    if aggregate.subscription.status == "incomplete":
-        return []
-    open_invoices = [
-        invoice
-        for invoice in Invoice.list_open(aggregate.account.id)
-        if invoice.subscription_id == aggregate.subscription.id
-    ]
-    unissued = [invoice for invoice in open_invoices if invoice.issued_at is None]
+    waiting = list_waiting_invoices(aggregate.subscription)
     if any(
         payment.is_in_flight and payment.status != "requires_action"
-        for invoice in unissued
+        for invoice in waiting
         for payment in invoice.payments
     ):
         raise PaymentInProgress
-    return unissued
+    return waiting
 
 
 def revert_unpaid_changes(aggregate: SubscriptionAggregate) -> None:
@@ -283,8 +282,7 @@ def write_off_ended_subscription(aggregate: SubscriptionAggregate) -> None:
 def revert_change(invoice: Invoice, aggregate: SubscriptionAggregate) -> None:
     """Revert a change that was not paid for: void its invoice and revert its events."""
     book_void(invoice, aggregate.now)
-    refs = {line.cause for line in invoice.lines if line.cause} - {RENEWAL}
-    for ref in sorted(refs):
+    for ref in sorted(caused_by(invoice)):
         aggregate.record_event(fact.Reverted, ref)
 
 

@@ -7,6 +7,7 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.outbox.mail import enqueue_mail
 from streamsvc.rules.billing.calendar import Interval, add_days
+from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.money import format_decimal
 from streamsvc.storage.database import db
 
@@ -26,12 +27,12 @@ def plan_name(subscription: Subscription) -> str:
     return db.session.get_one(Plan, subscription.plan_id).name
 
 
-def next_reminder(aggregate: Any) -> tuple[date, date] | None:
+def next_reminder(aggregate: Any, timeline: Timeline) -> tuple[date, date] | None:
     """Return (the day to send the reminder, the billing day it announces); None if there is none to send.
 
     A reminder is sent once, before a trial ends and before a long period renews (see LONG_INTERVAL).
     """
-    timeline, subscription = aggregate.timeline, aggregate.subscription
+    subscription = aggregate.subscription
     bill_date = timeline.next_bill_on
     if bill_date is None or subscription.reminded_of == bill_date:
         return None
@@ -45,7 +46,7 @@ def next_reminder(aggregate: Any) -> tuple[date, date] | None:
 
 def enqueue_due_reminder(aggregate: Any) -> None:
     """Enqueue the next reminder if its day has come."""
-    reminder = next_reminder(aggregate)
+    reminder = next_reminder(aggregate, aggregate.timeline)
     if reminder is None or reminder[0] > aggregate.today:
         return
     aggregate.subscription.reminded_of = reminder[1]

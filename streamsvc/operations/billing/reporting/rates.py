@@ -42,7 +42,10 @@ def iter_account_movements() -> Iterator[tuple[str, str, list[Movement]]]:
 def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
     steps: dict[tuple[str, str], list[RateStep]] = {}
     rates = {}
+    without_effect = _list_events_without_effect()
     for row in fetch_all(_rate_events_statement()):
+        if (row.subscription_id, f"e{row.seq}") in without_effect:
+            continue
         steps.setdefault((row.account_id, row.currency), []).append(_event_step(row))
     for row in fetch_all(_rate_changes_statement()):  # after the events: a charge overrides the events of its day
         key = (row.price_id, row.intro, row.coupons, row.included_tax_ppm)
@@ -52,6 +55,19 @@ def _load_rate_steps() -> dict[tuple[str, str], list[RateStep]]:
         step = RateStep(on, row.subscription_id, "rate", row.item, rates[key])
         steps.setdefault((row.account_id, row.currency), []).append(step)
     return steps
+
+
+def _list_events_without_effect() -> set[tuple[str, str]]:
+    """Return (subscription id, ref) of the events that were reverted or are not paid for yet."""
+    reverted = sa.select(SubscriptionEvent.subscription_id, SubscriptionEvent.data)
+    rows = fetch_all(reverted.where(SubscriptionEvent.kind == "reverted"))
+    waiting = (
+        sa.select(InvoiceLine.subscription_id, InvoiceLine.cause)
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .where(Invoice.status == sa.literal_column("'open'"), Invoice.issued_at.is_(None))
+        .where(InvoiceLine.cause.is_not(None))
+    )
+    return {(row.subscription_id, row.data["of"]) for row in rows} | {(*row,) for row in fetch_all(waiting)}
 
 
 def _event_step(row: Any) -> RateStep:
@@ -148,6 +164,7 @@ def _rate_events_statement() -> sa.Select:
             Subscription.currency,
             Subscription.cancel_reason,
             SubscriptionEvent.subscription_id,
+            SubscriptionEvent.seq,
             SubscriptionEvent.kind,
             SubscriptionEvent.on,
             SubscriptionEvent.data,

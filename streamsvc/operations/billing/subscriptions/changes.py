@@ -6,6 +6,7 @@ preview runs the same step and rolls it back.
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import Price, Subscription
@@ -20,18 +21,23 @@ from streamsvc.operations.billing.subscriptions.subscribe import (
 )
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import ACCESS_STATUSES
-from streamsvc.rules.billing.changes import first_day_after_cancellation, is_upgrade
+from streamsvc.rules.billing.calendar import civil_day
+from streamsvc.rules.billing.changes import first_day_after_cancellation, first_day_of_new_price, is_upgrade
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput
-from streamsvc.rules.refusals.billing import PaymentFailed, PaymentOverdue, WrongState
+from streamsvc.rules.billing.pauses import PauseRules
+from streamsvc.rules.refusals.billing import PauseLimitReached, PaymentFailed, PaymentOverdue, WrongState
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 
+pause_rules_of = cache(PauseRules.parse)
 ChangeStep = Callable[[SubscriptionAggregate], None]
 
 
 def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subscription:
     """Apply the step, charge for it, and return the updated subscription. Commits.
 
+    What the customer has changes only once the charge has succeeded (`granted_timeline`).
     Raises PaymentFailed, which means that the step was reverted, AuthenticationRequired, and whatever the step raises.
     """
     checkpoint = idempotency.load_checkpoint()
@@ -67,16 +73,16 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
         if body["anchor_day"]:
             aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return
-    same_interval = price.terms.interval == aggregate.timeline.price.interval
-    aggregate.record_event(fact.PriceChanged, price.terms, aggregate.today, body["anchor_day"], actor=actor)
-    if body["anchor_day"] and same_interval and not is_trial:
-        aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
+    effective, today = aggregate.today, aggregate.today
+    if not is_trial:
+        effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
+    aggregate.record_event(fact.PriceChanged, price.terms, effective, body["anchor_day"], actor=actor)
     bill_change(aggregate)
 
 
-def bill_change(aggregate: SubscriptionAggregate) -> None:
-    """Invoice a change that takes effect only if it is paid for. Raises PaymentFailed without a payment method."""
-    invoices = aggregate.create_due_invoices("change", requires_payment=True)
+def bill_change(aggregate: SubscriptionAggregate, reason: str = "change") -> None:
+    """Invoice a change that takes effect only once it is paid for. Raises PaymentFailed without a payment method."""
+    invoices = aggregate.create_due_invoices(reason, requires_payment=True)
     open_invoices = [invoice for invoice in invoices if invoice.status == "open"]
     if open_invoices and charging.select_invoice_method(open_invoices[0]) is None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
@@ -144,13 +150,14 @@ def cancel_subscription(
             return
         effective_date = aggregate.today  # it ended during a pause: credit the remaining paid days
     tomorrow = first_day_after_cancellation(aggregate.today)
-    effective = effective_date or (aggregate.today if aggregate.timeline.paused_on else tomorrow)
+    first_unused = max(aggregate.today, aggregate.timeline.frozen_from or tomorrow)
+    effective = effective_date or first_unused
     if effective > tomorrow:
         aggregate.record_event(fact.EndScheduled, effective, is_prorated, actor=actor)
         return
     review.finalize_drafts(aggregate, include_held=True)
     renewal.end_subscription(
-        aggregate, effective if backdate else max(effective, aggregate.today), is_prorated, actor=actor
+        aggregate, effective if backdate else max(effective, first_unused), is_prorated, actor=actor
     )
     aggregate.create_due_invoices("cancellation")
     charging.write_off_ended_subscription(aggregate)
@@ -166,25 +173,43 @@ def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
 
 
 def pause_subscription(aggregate: SubscriptionAggregate, resumes_at: datetime | None, actor: str) -> None:
-    """Pause the subscription and its paid days until `resumes_at`, or until it is resumed.
+    """Pause the subscription and its paid days from tomorrow on until `resumes_at`, or until it is resumed.
 
-    Raises Invalid, WrongState, PaymentOverdue.
+    Raises Invalid, WrongState, PaymentOverdue, PauseLimitReached.
     """
     require_changeable(aggregate)
-    if resumes_at and resumes_at <= aggregate.now:
-        raise Invalid(errors={"resumes_at": ["Must be in the future."]})
-    aggregate.record_event(fact.Paused, actor=actor)
+    check_pause(aggregate, resumes_at)
+    aggregate.record_event(fact.Paused, first_day_after_cancellation(aggregate.today), actor=actor)
     aggregate.subscription.paused_at, aggregate.subscription.resumes_at = aggregate.now, resumes_at
 
 
+def check_pause(aggregate: SubscriptionAggregate, resumes_at: datetime | None) -> None:
+    """Check that the subscription may be paused now, until `resumes_at`. Raises Invalid, PauseLimitReached."""
+    rules = pause_rules_of(current_settings().pauses)
+    if resumes_at:
+        earliest = rules.earliest_resumption(aggregate.today)
+        if resumes_at <= aggregate.now:
+            raise Invalid(errors={"resumes_at": ["Must be in the future."]})
+        if civil_day(resumes_at, aggregate.subscription.time_zone) < earliest:
+            raise Invalid(errors={"resumes_at": [f"Must be {earliest} or later: a pause has a minimum length."]})
+    allowed_from = rules.next_pause_from(aggregate.timeline.pauses)
+    if allowed_from and allowed_from > aggregate.today:
+        raise PauseLimitReached(allowed_from=allowed_from.isoformat())
+
+
 def resume_subscription(aggregate: SubscriptionAggregate, actor: str) -> None:
-    """Resume a paused subscription: the end of the paid period moves by the days of the pause. Raises WrongState."""
+    """Resume a paused subscription: the end of the paid period moves by the frozen days.
+
+    A pause that was too short freezes none. If nothing paid is left, the next period is charged, and the pause ends
+    once it is paid for. Raises WrongState, PaymentFailed.
+    """
     require_no_billing_hold(aggregate)
-    if not aggregate.timeline.paused_on or aggregate.timeline.ended_on:
+    paused_on = aggregate.timeline.paused_on
+    if not paused_on or aggregate.timeline.ended_on:
         raise WrongState
-    aggregate.record_event(fact.Resumed, actor=actor)
-    aggregate.subscription.paused_at = aggregate.subscription.resumes_at = None
-    aggregate.create_due_invoices("renewal")
+    freezes = pause_rules_of(current_settings().pauses).freezes(paused_on, aggregate.today)
+    aggregate.record_event(fact.Resumed, freezes, actor=actor)
+    bill_change(aggregate, "renewal")
 
 
 def require_changeable(aggregate: SubscriptionAggregate) -> None:

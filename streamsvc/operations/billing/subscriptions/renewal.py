@@ -100,7 +100,6 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
     subscription = aggregate.subscription
     if aggregate.timeline.paused_on and subscription.resumes_at and subscription.resumes_at <= aggregate.now:
         aggregate.record_event(fact.Resumed, on=civil_day(subscription.resumes_at, subscription.time_zone))
-        subscription.paused_at = subscription.resumes_at = None
     if aggregate.timeline.ends_on and aggregate.timeline.ends_on <= aggregate.today:
         scheduled = aggregate.timeline.end_scheduled
         is_paused = aggregate.timeline.paused_on is not None  # credits the paid days that the pause left unused
@@ -142,7 +141,8 @@ def end_unpaid_trial(aggregate: SubscriptionAggregate, policy: str) -> None:
         end_subscription(aggregate, aggregate.timeline.trial_end, credit=False, reason="trial_without_payment_method")
     elif policy == "pause":
         assert aggregate.timeline.trial_end is not None, "a trial has an end"
-        aggregate.record_event(fact.Paused, on=add_days(aggregate.timeline.trial_end, -1))
+        trial_end = aggregate.timeline.trial_end
+        aggregate.record_event(fact.Paused, trial_end, on=add_days(trial_end, -1))
         aggregate.subscription.paused_at = aggregate.now
 
 

@@ -1,5 +1,6 @@
 """API views of subscriptions, discounts, invoices, and credit entries."""
 
+from collections.abc import Collection
 from datetime import date
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from streamsvc.models.subscriptions import (
     Subscription,
     SubscriptionEvent,
 )
+from streamsvc.operations.billing.core.aggregate import caused_by, list_waiting_invoices
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
 from streamsvc.storage.database import db
@@ -43,8 +45,20 @@ def subscription_view(subscription: Subscription) -> dict:
     view["declinable_change"] = pending if can_decline else None
     view["discounts"] = [discount_view(discount) for discount in Discount.list_active(subscription.id)]
     view["discount"] = view["discounts"][0] if view["discounts"] else None
-    view["addons"] = addon_views(subscription)
+    waiting = list_waiting_invoices(subscription)
+    view["addons"] = addon_views(subscription, {ref for invoice in waiting for ref in caused_by(invoice)})
+    view["change_awaiting_payment"] = waiting_change_view(waiting[-1]) if waiting else None
     return view
+
+
+def waiting_change_view(invoice: Invoice) -> dict:
+    """Return the change that takes effect once this invoice is paid: the price that it charges, and its payment."""
+    prices = [line.price_id for line in invoice.lines if line.kind == "charge"]
+    return {
+        "price_id": prices[0] if prices else None,
+        "invoice_id": invoice.id,
+        "payment_id": invoice.payments[-1].id if invoice.payments else None,
+    }
 
 
 def admin_subscription_view(subscription: Subscription) -> dict:
@@ -54,14 +68,17 @@ def admin_subscription_view(subscription: Subscription) -> dict:
     }
 
 
-def addon_views(subscription: Subscription) -> list[dict]:
-    """Return the add-ons of the current period, derived from the events; `ends` is the end of a removed one."""
+def addon_views(subscription: Subscription, waiting_refs: Collection[str] = ()) -> list[dict]:
+    """Return the add-ons of the current period, derived from the events; `ends` is the end of a removed one.
+
+    `waiting_refs`: the refs of events that are not paid for yet, and so do not count.
+    """
     kinds = ("addon_added", "addon_removed", "reverted")
     statement = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == subscription.id)
     events = db.session.scalars(
         statement.where(SubscriptionEvent.kind.in_(kinds)).order_by(SubscriptionEvent.seq)
     ).all()
-    reverted = {event.data["of"] for event in events if event.kind == "reverted"}
+    reverted = {event.data["of"] for event in events if event.kind == "reverted"} | set(waiting_refs)
     addons: dict[str, dict] = {}
     for event in events:
         if event.kind == "reverted" or f"e{event.seq}" in reverted:
