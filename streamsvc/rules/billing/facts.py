@@ -61,11 +61,14 @@ class PriceChanged(Event):
     """The price changes now; the day `effective` is the first that is charged at the new price.
 
     With `anchor_day`, a new interval begins with it; within the same interval, the anchor moves to it.
+    `removed_addons_from`: the first day of which add-ons that were removed before are credited, if the change closes
+    the period: the day after it. None means `effective`, as it was before today counted as used.
     """
 
     price: PriceTerms
     effective: date
     anchor_day: int | None = None
+    removed_addons_from: date | None = None
 
 
 @dataclass(frozen=True)

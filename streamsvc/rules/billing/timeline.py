@@ -165,11 +165,17 @@ class Timeline:
             if event.anchor_day:
                 self._move_anchor(event.anchor_day, event.on)
         else:
-            self.paid.credit_from(event.effective, event)
+            self._close_period(event.effective, event)
             self.prices[fact.BASE_ITEM] = event.price
             self.grid, self.anchor_day = None, event.anchor_day
             self.paid_through, self.next_period_cause = event.effective, event.ref
             self.bill_early_on = event.on  # a cheaper plan begins tomorrow and is billed now
+
+    def _close_period(self, day: date, event: fact.PriceChanged) -> None:
+        """Credit what is paid from the day on. Add-ons that were removed today still count as used today."""
+        for item in list(dict.fromkeys(span.item for span in self.paid.spans)):
+            first_unused = day if item in self.prices else max(day, event.removed_addons_from or day)
+            self.paid.credit_from(first_unused, event, item)
 
     def _change_in_trial(self, event: fact.PriceChanged) -> None:
         """Change the price during the trial.
@@ -184,7 +190,7 @@ class Timeline:
             self._add_trial(event.effective, event.ref)
             self.trial_end = self.paid_from
             self.next_period_cause = event.ref if self.paid_from == event.effective else None
-            self.paid.credit_from(self.paid_from, event)
+            self._close_period(self.paid_from, event)
             for item in [item for item in self.prices if item != fact.BASE_ITEM and former_end < self.paid_from]:
                 self._charge_addon(item, former_end, event)
 

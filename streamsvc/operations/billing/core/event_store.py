@@ -39,7 +39,7 @@ EVENT_TYPES = {
 EVENT_KINDS = {event_type: kind for kind, event_type in EVENT_TYPES.items()}
 UNPAID_STATUSES = ("void", "uncollectible")
 WITH_PLAN = (joinedload(Price.plan),)
-DATE_FIELDS = ("start", "paid_through", "end", "effective", "not_before", "at", "frozen_from")
+DATE_FIELDS = ("start", "paid_through", "end", "effective", "not_before", "at", "frozen_from", "removed_addons_from")
 
 
 def load_facts(subscription_id: str) -> fact.Facts:

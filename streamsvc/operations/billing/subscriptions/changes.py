@@ -76,7 +76,8 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
     effective, today = aggregate.today, aggregate.today
     if not is_trial:
         effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
-    aggregate.record_event(fact.PriceChanged, price.terms, effective, body["anchor_day"], actor=actor)
+    details = (effective, body["anchor_day"], first_day_after_cancellation(today))
+    aggregate.record_event(fact.PriceChanged, price.terms, *details, actor=actor)
     bill_change(aggregate)
 
 
