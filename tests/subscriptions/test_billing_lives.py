@@ -293,12 +293,13 @@ def draw_steps(chance, max_steps):
     first=st.sampled_from(PRICE),
     anchor=st.sampled_from([None, 1, 15, 29, 30, 31]),
     review_hours=st.sampled_from([0, 100]),
+    pauses=st.sampled_from(["min=3 per_year=3 cool_down=30", "min=0 per_year=999 cool_down=0"]),
     chance=st.randoms(use_true_random=True),
 )
 def test_the_books_reconcile_after_every_random_step(
-    app, monkeypatch, start, zone, first, anchor, review_hours, chance
+    app, monkeypatch, start, zone, first, anchor, review_hours, pauses, chance
 ):
-    settings = app.extensions["settings"].replace(invoice_review_hours=review_hours)
+    settings = app.extensions["settings"].replace(invoice_review_hours=review_hours, pauses=pauses)
     monkeypatch.setitem(app.extensions, "settings", settings)
     life = Life(app, start, zone)
     life.subscribe(first, anchor, "third")
