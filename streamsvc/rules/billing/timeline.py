@@ -83,6 +83,8 @@ class Timeline:
     @property
     def pending_migrations(self) -> list[fact.PriceScheduled]:
         """Return the migrations that may still change a price of the subscription."""
+        if not self.scheduled_prices:
+            return []
         reached = close_over([*self._chosen_prices(), *self._left_prices()], self.scheduled_prices)
         return [event for event in self.scheduled_prices if event.only_from in reached]
 
