@@ -153,10 +153,14 @@ def announced_steps_to_come(aggregate: Any) -> list[list[str]]:
 
 
 def enqueue_notice(aggregate: Any, withdrawn: bool = False) -> None:
-    """Have the worker notify the customer of what is new about their coming prices. `withdrawn`: a migration was."""
-    subscription_id, now = aggregate.subscription.id, aggregate.now
-    dedupe = f"price notice {subscription_id} {now.isoformat()}" + (" withdrawn" if withdrawn else "")
-    jobs.enqueue_job(NOTICE_JOB, {"subscription_id": subscription_id, "withdrawn": withdrawn}, now, dedupe)
+    """Have the worker notify the customer of what is new about their coming prices, once for the history as it is.
+
+    `withdrawn`: a migration was withdrawn.
+    """
+    subscription = aggregate.subscription
+    dedupe = f"price notice {subscription.id} {len(aggregate.facts.events)} {subscription.status}"
+    payload = {"subscription_id": subscription.id, "withdrawn": withdrawn}
+    jobs.enqueue_job(NOTICE_JOB, payload, aggregate.now, dedupe)
 
 
 def project_prices(aggregate: Any) -> None:
