@@ -151,7 +151,7 @@ SCENARIOS = {
     # the bridge covers 14 of the 31 days from 15 January; the way back, 15 of the 29 days from 1 February
     "an anchor moved and, after its bridge, moved back": (
         {"on": "2024-01-01", "plan": "basic"},
-        {"2024-01-10": ("anchor", 15), "2024-01-20": ("anchor", 1), "2024-03-02": LATER},
+        {"2024-01-10": ("anchor", 15), "2024-02-10": ("anchor", 1), "2024-03-02": LATER},
         [
             charge("2024-01-01", "2024-02-01", 3100),
             charge("2024-02-01", "2024-02-15", 1400),

@@ -35,6 +35,8 @@ OUR_LINES = {
 }
 # What the lines above leave as account credit: 1000 + 23382 - 931, and 46448 - 2319 - 2 * 2995.
 OUR_ACCOUNT_CREDIT = {"KB-006": 23451, "KB-007": 38139}
+# We bill a bridge to a moved anchor when it begins; Kill Bill already on the new anchor day before that.
+OUR_DATES = {"KB-019": ["2016-04-01", "2016-05-01", "2016-06-01", "2016-06-15", "2016-07-15"]}
 RUN_HERE = [
     "KB-001",
     "KB-006",
@@ -133,7 +135,7 @@ class Life:
         for step in case["timeline"]:
             self.go_to(step["date"])
             getattr(self, step["op"], self.do_nothing)(step)
-        self.go_to(max(invoice["date"] for invoice in case["expect"]["invoices"]))
+        self.go_to(max(OUR_DATES.get(case["id"]) or [invoice["date"] for invoice in case["expect"]["invoices"]]))
 
     def put_plan(self, code, plan, amount):
         intro = plan.get("intro")
@@ -264,6 +266,8 @@ PARAMETRIZED = [name for name in RUN_HERE if name not in ("KB-027", "KB-037", "K
 @pytest.mark.parametrize("name", PARAMETRIZED)
 def test_a_peers_case_matches_to_the_cent(starting, name):
     life = run_case(starting, name)
+    if name in OUR_DATES:
+        assert [invoice["due_date"] for invoice in life.person.invoices()] == OUR_DATES[name]
     for state in CASES[name]["expect"].get("state", []):
         if "account_credit" in state and "at" in state and name != "LG-012":
             assert life.balance() == OUR_ACCOUNT_CREDIT.get(name, state["account_credit"])

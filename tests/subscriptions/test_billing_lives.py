@@ -45,6 +45,7 @@ STEPS = (
     (1, "wait", range(60, 400)),
     (6, "change", PRICE, ("auto", "now", "now", "period_end")),
     (2, "set_anchor_day", range(1, 32)),
+    (1, "cancel_anchor_move"),
     (2, "pause"),
     (3, "resume"),
     (2, "cancel", ("period_end", "now")),
@@ -173,6 +174,10 @@ class Life:
     def set_anchor_day(self, day):
         if path := self.path("anchor"):
             self.viewer.put(path, {"day": day})
+
+    def cancel_anchor_move(self):
+        if path := self.path("anchor"):
+            self.viewer.delete(path)
 
     def pause(self):
         if path := self.path("pause"):

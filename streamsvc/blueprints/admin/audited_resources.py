@@ -176,7 +176,7 @@ OPERATOR_SESSION = AuditedResource(
 )
 OPERATOR_SESSIONS = AuditedResource("operator", _load_operator_sessions)
 PLAN = _row_resource("plan", Plan.code, PlanOut())
-PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut())
+PRICE_MIGRATION = _row_resource("price_migration", PriceMigration.id, PriceMigrationOut(exclude=("counts",)))
 REFERRAL_REWARD = _row_resource("referral_reward", ReferralReward.currency, ReferralRewardOut())
 SESSION = AuditedResource(
     "session",

@@ -80,11 +80,24 @@ def delete_plan_change(subscription_id: str) -> dict:
 def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
 
-    Paid days stay paid; a stub period bridges to the new day.
+    Paid days stay paid. When they end, a stub period bridges to the new day and is billed; until then the move is
+    planned, see `pending_anchor`. Prices billed by the year may have a `month` too.
     """
     return _apply(
-        subscription_id, lambda aggregate: changes.set_anchor_day(aggregate, body["day"], current_viewer().account_id)
+        subscription_id,
+        lambda aggregate: changes.set_anchor(aggregate, body["day"], body["month"], current_viewer().account_id),
     )
+
+
+@bp.route("/subscriptions/<subscription_id>/anchor", methods=["DELETE"])
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
+@bp.response(200, SubscriptionOut)
+def delete_anchor_move(subscription_id: str) -> dict:
+    """Withdraw a planned change of the billing day.
+
+    409 `wrong_state` if none is planned.
+    """
+    return _apply(subscription_id, lambda aggregate: changes.cancel_anchor_move(aggregate, current_viewer().account_id))
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["POST"])

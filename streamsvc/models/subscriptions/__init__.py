@@ -4,7 +4,7 @@ from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLi
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
 from streamsvc.models.subscriptions.ledger import LedgerEntry
 from streamsvc.models.subscriptions.methods import PaymentMethod
-from streamsvc.models.subscriptions.migrations import PriceMigration
+from streamsvc.models.subscriptions.migrations import PriceMigration, PriceMigrationTarget
 from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
 from streamsvc.models.subscriptions.plans import Plan, Price
@@ -28,6 +28,7 @@ __all__ = [
     "Plan",
     "Price",
     "PriceMigration",
+    "PriceMigrationTarget",
     "ProviderEvent",
     "Referral",
     "ReferralCode",

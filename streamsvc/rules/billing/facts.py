@@ -44,6 +44,7 @@ class Started(Event):
     start: date
     anchor_day: int | None = None
     trial_days: int = 0
+    anchor_month: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Imported(Event):
     start: date
     paid_through: date
     anchor_day: int | None = None
+    anchor_month: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,20 +84,24 @@ class Reverted(Event):
 class PriceScheduled(Event):
     """The price changes with the first period that starts on or after `not_before`.
 
-    With the price None, the change that the viewer scheduled is dropped. A price migration names the price that it
-    replaces in `only_from`; it does not apply to a subscription that has left that price.
+    With the price None, the change that the viewer scheduled is dropped. A price migration has its id in `migration`,
+    the price that it replaces (of the base plan or of an add-on) in `only_from`, and in `effective` its own effective
+    date, which `not_before` exceeds if the notice was given later.
     """
 
     price: PriceTerms | None
     not_before: date
     only_from: str | None = None
+    migration: str | None = None
+    effective: date | None = None
 
 
 @dataclass(frozen=True)
 class AnchorMoved(Event):
-    """The billing day moves to the `day` of the month."""
+    """The billing day moves to the `day` of the month, for prices by the year also to the `month`, if it is given."""
 
     day: int
+    month: int | None = None
 
 
 @dataclass(frozen=True)

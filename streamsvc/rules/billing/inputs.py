@@ -60,6 +60,7 @@ class SubscriptionInput(TypedDict):
     referral_code: str | None
     device_fingerprint: str | None
     anchor_day: int | None
+    anchor_month: int | None
     start_date: date | None
     addons: list[str]
 
@@ -103,12 +104,14 @@ class PreviewInput(TypedDict):
     remove_addon: str | None
     payment_method_id: str | None
     anchor_day: int | None
+    anchor_month: int | None
     start_date: date | None
     addons: list[str]
     when: Literal["auto", "now", "period_end"] | None
     effective_date: date | None
     credit: Literal["none", "prorated"] | None
     day: int | None
+    month: int | None
     reason: str | None
     feedback: str | None
     resumes_at: datetime | date | None
@@ -185,6 +188,17 @@ class PriceMigrationInput(TypedDict):
     started_before: date | None
     country: str | None
     can_decline: bool
+
+
+class PriceMigrationPreviewInput(TypedDict):
+    """The terms of a price migration that are to be previewed."""
+
+    from_price_id: str
+    to_price_id: str
+    effective: date
+    notice_days: int
+    started_before: date | None
+    country: str | None
 
 
 class InvoicesInput(PageInput):

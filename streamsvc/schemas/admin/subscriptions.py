@@ -18,6 +18,7 @@ from streamsvc.schemas.base import (
     PageQuery,
     PrefixedId,
     QueryBool,
+    QueryInt,
     Slug,
     StrictSchema,
     Text,
@@ -252,18 +253,66 @@ class PriceMigrationIn(StrictSchema):
     can_decline = Bool(load_default=False, metadata={"description": "Whether customers may keep the old price."})
 
 
+class PriceMigrationCounts(StrictSchema):
+    """How many subscriptions the migration concerns: still to be moved, by what has the old price, and the others."""
+
+    base = fields.Integer(metadata={"description": "To be moved: the base plan has the old price."})
+    planned = fields.Integer(
+        metadata={"description": "To be moved: a scheduled change or another migration leads to the old price."}
+    )
+    addon = fields.Integer(metadata={"description": "To be moved: an add-on has the old price."})
+    applied = fields.Integer(metadata={"description": "Moved by this migration."})
+    declined = fields.Integer(metadata={"description": "Declined by the customer."})
+    skipped = fields.Integer(
+        metadata={"description": "Left the old price otherwise: by a change, a later migration, or their end."}
+    )
+    withdrawn = fields.Integer(metadata={"description": "Not moved, because the migration was withdrawn."})
+    unprocessed = fields.Integer(metadata={"description": "Concerned, and about to be scheduled by the worker."})
+
+
 class PriceMigrationOut(PriceMigrationIn):
     """`effective` is the date after the days of notice."""
 
     id = PrefixedId("mig")
     created_at = Moment()
+    completed_at = Moment(
+        allow_none=True,
+        metadata={"description": "When all subscriptions were scheduled that had or planned the old price."},
+    )
     withdrawn_at = Moment(allow_none=True)
+    counts = fields.Nested(PriceMigrationCounts)
 
 
 class PriceMigrationCreatedOut(PriceMigrationOut):
-    """`subscriptions`: the number of subscriptions with the old price."""
+    """`subscriptions`: the number of subscriptions that have the old price, or come to it."""
 
     subscriptions = fields.Integer()
+
+
+class PriceMigrationPreviewQuery(StrictSchema):
+    """The terms of the migration."""
+
+    from_price_id = Text(required=True)
+    to_price_id = Text(required=True)
+    effective = Day(required=True)
+    notice_days = QueryInt(minimum=0, maximum=365, load_default=0)
+    started_before = Day(load_default=None)
+    country = Country(load_default=None)
+
+
+class PriceMigrationPreviewOut(StrictSchema):
+    """What a migration would do if it were posted now; amounts are before coupons and with the tax in the price."""
+
+    effective = Day(metadata={"description": "The date after the days of notice."})
+    subscriptions = fields.Integer(metadata={"description": "The sum of `base`, `planned` and `addon`."})
+    base = fields.Integer(metadata={"description": "Those whose base plan has the old price."})
+    planned = fields.Integer(metadata={"description": "Those with a scheduled change or a migration to the old price."})
+    addon = fields.Integer(metadata={"description": "Those with an add-on at the old price."})
+    currency = fields.String()
+    renewal_change_minor = fields.Integer(
+        metadata={"description": "The change of what they are charged at one renewal each."}
+    )
+    mrr_change_minor = fields.Integer(metadata={"description": "The same per month of average length."})
 
 
 class TransferIn(StrictSchema):

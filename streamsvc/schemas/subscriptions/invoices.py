@@ -3,7 +3,7 @@
 from marshmallow import fields
 
 from streamsvc.schemas.base import Choice, Day, Int, Moment, MomentOrDay, OneOf, PrefixedId, StrictSchema, Text, page_of
-from streamsvc.schemas.subscriptions.subscriptions import Money, PeriodOut
+from streamsvc.schemas.subscriptions.subscriptions import AnchorMonth, Money, PeriodOut
 
 
 class LineOut(StrictSchema):
@@ -115,12 +115,14 @@ class PreviewIn(StrictSchema):
     )
     payment_method_id = Text(load_default=None, allow_none=True)
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    anchor_month = AnchorMonth()
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(Text(), load_default=list)
     when = Choice("auto", "now", "period_end", load_default=None, allow_none=True)
     effective_date = Day(load_default=None, allow_none=True)
     credit = Choice("none", "prorated", load_default=None, allow_none=True)
     day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    month = AnchorMonth()
     reason = Text(load_default=None, allow_none=True)
     feedback = Text(load_default=None, allow_none=True, max_length=2000)
     resumes_at = MomentOrDay(load_default=None, allow_none=True)

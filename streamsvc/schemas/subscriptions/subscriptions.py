@@ -130,6 +130,13 @@ class PaymentMethodOut(StrictSchema):
     created_at = Moment()
 
 
+class AnchorMonth(Int):
+    """A month of the year, 1 to 12; only for prices billed by the year."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(minimum=1, maximum=12, load_default=None, allow_none=True, **kwargs)
+
+
 class SubscriptionIn(StrictSchema):
     price_id = Text(required=True)
     payment_method_id = Text(load_default=None, allow_none=True)
@@ -148,6 +155,7 @@ class SubscriptionIn(StrictSchema):
         metadata={"description": "Identifies the device across accounts: each device gets one trial."},
     )
     anchor_day = Int(minimum=1, maximum=31, load_default=None, allow_none=True)
+    anchor_month = AnchorMonth(metadata={"description": "The month in which years start, with `anchor_day`."})
     start_date = Day(load_default=None, allow_none=True)
     addons = fields.List(
         Text(),
@@ -173,6 +181,15 @@ class ChangeAwaitingPayment(StrictSchema):
     payment_id = PrefixedId("pay", allow_none=True)
 
 
+class PendingAnchor(StrictSchema):
+    """On `effective`, when the paid time ends, the bridge up to `renews_on` is billed; later periods start there."""
+
+    day = fields.Integer()
+    month = fields.Integer(allow_none=True)
+    effective = Day()
+    renews_on = Day()
+
+
 class DiscountOut(StrictSchema):
     coupon = fields.String()
     percent_off = fields.Float(allow_none=True)
@@ -195,6 +212,10 @@ class SubscriptionOut(StrictSchema):
     plan = fields.Nested(PlanSummaryOut)
     price = fields.Nested(PriceOut)
     anchor_day = fields.Integer(allow_none=True)
+    anchor_month = fields.Integer(allow_none=True)
+    pending_anchor = fields.Nested(
+        PendingAnchor, allow_none=True, metadata={"description": "A planned move of the billing day."}
+    )
     started_on = Day()
     period = fields.Nested(PeriodOut, allow_none=True)
     trial_end = Day(allow_none=True)
@@ -232,6 +253,7 @@ class PlanChangeIn(StrictSchema):
 
 class AnchorIn(StrictSchema):
     day = Int(minimum=1, maximum=31, required=True)
+    month = AnchorMonth()
 
 
 class CancellationIn(StrictSchema):

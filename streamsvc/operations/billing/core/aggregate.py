@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import event_store, issuing, ledger
+from streamsvc.operations.billing.core import event_store, issuing, ledger, price_changes
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -69,12 +69,17 @@ class SubscriptionAggregate:
         """Append an event dated `on` (default: today) and replay the history up to today.
 
         `event_type`: a class of rules/billing/facts.py, `details` and `more` its own fields, without `ref` and `on`.
-        `actor`: the id of the account, operator or API key that caused it; None for the passing of time.
+        `actor`: the id of the account, operator or API key that caused it; None for the passing of time. An event that
+        sets a price also schedules the open price migrations of that price.
         """
         event = event_type(event_store.next_event_ref(self.facts), on or self.today, *details, **more)
         event_store.append_event(self.subscription, event, actor, self.now)
         self.facts = self.facts.with_events(event)
         self.timeline = replay_timeline(self.facts, self.today)
+        if isinstance(event, fact.PriceChanged):  # what was announced for the former price is no longer due
+            self.subscription.announced_prices = []
+        if price_changes.sets_price(event):
+            price_changes.schedule_open_migrations(self)
 
     def create_due_invoices(
         self, reason: str, requires_payment: bool = False, review_until: datetime | None = None
@@ -187,19 +192,21 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     """
     row, timeline = aggregate.subscription, aggregate.granted_timeline
     row.price_id, row.plan_id = timeline.price.id, event_store.load_price(timeline.price.id).plan_id
-    row.anchor_day, row.trial_end = timeline.anchor_day, timeline.trial_end
+    row.anchor_day, row.anchor_month, row.trial_end = timeline.anchor_day, timeline.anchor_month, timeline.trial_end
+    row.bridge_start = timeline.bridge.start if timeline.bridge else None
+    row.bridge_end = timeline.bridge.end if timeline.bridge else None
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
-    pending = timeline.scheduled_prices[0] if timeline.scheduled_prices else None
-    row.pending_price_id = pending.price.id if pending and pending.price else None
-    row.pending_on = max(pending.not_before, timeline.paid_through or timeline.paid_from) if pending else None
     overdue = list_overdue_invoices(row)
     row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
     row.status = compute_status(row, timeline, aggregate.today)
     if not timeline.paused_on and row.status != "canceled":
         row.paused_at = row.resumes_at = None
     row.access_until = compute_access_until(row, aggregate.dunning_schedule)
+    price_changes.project_prices(aggregate)
+    if aggregate.published_state[0] == "incomplete" != row.status and row.open_migrations:
+        price_changes.enqueue_notice(aggregate)
     if public_state(row) != aggregate.published_state:
         publish_event("subscription.changed", row.account_id, aggregate.now, **subscription_payload(row))
         aggregate.published_state = public_state(row)

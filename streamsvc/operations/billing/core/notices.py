@@ -1,5 +1,6 @@
 """Billing mail to customers, enqueued in the same transaction as its cause."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -7,6 +8,10 @@ from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Plan, Price, Subscription
 from streamsvc.operations.outbox.mail import enqueue_mail
 from streamsvc.rules.billing.calendar import Interval, add_days
+from streamsvc.rules.billing.facts import BASE_ITEM
+from streamsvc.rules.billing.lines import replay_timeline
+from streamsvc.rules.billing.paid import Line
+from streamsvc.rules.billing.price_migrations import PriceStep
 from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.rules.money import format_decimal
 from streamsvc.storage.database import db
@@ -51,12 +56,21 @@ def enqueue_due_reminder(aggregate: Any) -> None:
         return
     aggregate.subscription.reminded_of = reminder[1]
     kind = "trial_ending" if aggregate.timeline.paid_through is None else "renewal_ahead"
-    price = aggregate.timeline.price
-    context = {"plan": plan_name(aggregate.subscription), "day": reminder[1].isoformat()}
-    amount = format_amount(
-        price.intro.amount_minor if price.intro else price.amount_minor, aggregate.subscription.currency
+    renewal = _find_renewal_line(aggregate, reminder[1])
+    enqueue_mail(
+        kind,
+        aggregate.account.email,
+        aggregate.now,
+        amount=format_amount(renewal.amount_minor, aggregate.subscription.currency),
+        plan=db.session.get_one(Price, renewal.price_id).plan.name,
+        day=reminder[1].isoformat(),
     )
-    enqueue_mail(kind, aggregate.account.email, aggregate.now, amount=amount, **context)
+
+
+def _find_renewal_line(aggregate: Any, day: date) -> Line:
+    """Return the charge for the base plan on that day: at the price scheduled for it, or for a bridge."""
+    lines = replay_timeline(aggregate.facts, day).lines
+    return next(line for line in reversed(lines) if (line.kind, line.item) == ("charge", BASE_ITEM))
 
 
 def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate: Any) -> None:
@@ -108,23 +122,35 @@ def enqueue_transfer_notices(aggregate: Any, new_owner: Account) -> None:
     enqueue_mail("subscription_received", new_owner.email, aggregate.now, plan=plan, day=day.isoformat())
 
 
-def enqueue_price_change_withdrawn_notice(aggregate: Any, old_price: Price, day: date) -> None:
-    """Enqueue a notice that the price change announced for `day` will not happen."""
-    context = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
+def enqueue_price_change_notice(aggregate: Any, steps: Sequence[PriceStep], corrects: bool) -> None:
+    """Enqueue one notice of all coming changes of prices; each applies at the first renewal on or after its day.
+
+    `corrects`: the notice replaces an earlier one.
+    """
+    changes = [_describe_price_step(step, aggregate.subscription.currency) for step in steps]
+    kind = "price_change_corrected" if corrects else "price_change"
+    enqueue_mail(kind, aggregate.account.email, aggregate.now, **changes[0], later=changes[1:])
+
+
+def _describe_price_step(step: PriceStep, currency: str) -> dict[str, str]:
+    plan = db.session.get_one(Price, step.price.id).plan
+    return {
+        "plan": " ".join(plan.name.split()),
+        "day": step.scheduled.not_before.isoformat(),
+        "amount": format_amount(step.price.amount_minor, currency),
+        "old_amount": format_amount(step.old_price.amount_minor, currency),
+    }
+
+
+def enqueue_price_change_withdrawn_notice(aggregate: Any, item: str, day: str) -> None:
+    """Enqueue a notice that the change announced for the price of `item` from `day` on will not happen."""
+    price = aggregate.timeline.prices.get(item, aggregate.timeline.price)
+    old_price = db.session.get_one(Price, price.id)
     enqueue_mail(
         "price_change_withdrawn",
         aggregate.account.email,
         aggregate.now,
-        **context,
+        plan=old_price.plan.name,
+        day=day,
         old_amount=format_amount(old_price.amount_minor, old_price.currency),
     )
-
-
-def enqueue_price_change_notice(aggregate: Any, old_price: Price, new_price: Price, day: date) -> None:
-    """Enqueue a notice of a price change at the first renewal on or after `day`."""
-    amounts = {
-        "amount": format_amount(new_price.amount_minor, new_price.currency),
-        "old_amount": format_amount(old_price.amount_minor, old_price.currency),
-    }
-    context = {"plan": plan_name(aggregate.subscription), "day": day.isoformat()}
-    enqueue_mail("price_change", aggregate.account.email, aggregate.now, **context, **amounts)

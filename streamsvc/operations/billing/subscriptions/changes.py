@@ -117,17 +117,33 @@ def cancel_scheduled_change(aggregate: SubscriptionAggregate, actor: str) -> Non
         aggregate.record_event(fact.PriceScheduled, None, aggregate.today, actor=actor)
 
 
-def set_anchor_day(aggregate: SubscriptionAggregate, day: int, actor: str) -> None:
-    """Move billing to another day of the month; paid days stay paid.
+def set_anchor(aggregate: SubscriptionAggregate, day: int, month: int | None, actor: str) -> None:
+    """Plan to move billing to another day of the month, or of the year, from the end of the paid days on.
 
-    Raises Invalid, WrongState, PaymentOverdue, PaymentFailed.
+    Nothing is charged now: the bridge to the new day is billed when it begins. Raises Invalid, WrongState,
+    PaymentOverdue.
     """
     require_changeable(aggregate)
-    if not aggregate.timeline.price.interval.months:
+    timeline = aggregate.timeline
+    if not timeline.price.interval.months:
         raise Invalid(errors={"day": ["Only prices billed by the month or year have an anchor day."]})
-    if day != aggregate.timeline.anchor_day:
-        aggregate.record_event(fact.AnchorMoved, day, actor=actor)
-        bill_change(aggregate)
+    if month and not timeline.price.interval.is_whole_years:
+        raise Invalid(errors={"month": ["Only prices billed by the year have an anchor month."]})
+    if (day, month) != (timeline.anchor_day, timeline.anchor_month):
+        aggregate.record_event(fact.AnchorMoved, day, month, actor=actor)
+
+
+def cancel_anchor_move(aggregate: SubscriptionAggregate, actor: str) -> None:
+    """Withdraw the planned moves of the anchor. Raises WrongState if none is planned."""
+    require_no_billing_hold(aggregate)
+    pending = aggregate.timeline.pending_anchor_moves  # one of a plan change belongs to that change
+    moves = [
+        event.ref for event in aggregate.facts.events if isinstance(event, fact.AnchorMoved) and event.ref in pending
+    ]
+    if not moves or aggregate.timeline.ended_on:
+        raise WrongState(detail="No change of the billing day is planned; its bridge may have been billed already.")
+    for ref in moves:
+        aggregate.record_event(fact.Reverted, ref, actor=actor)
 
 
 def cancel_subscription(

@@ -126,6 +126,7 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
         "referral_code": None,
         "device_fingerprint": None,
         "anchor_day": subscriber["anchor_day"],
+        "anchor_month": subscriber["anchor_month"],
         "start_date": subscriber["started_on"],
         "addons": [],
     }

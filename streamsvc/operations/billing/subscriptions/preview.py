@@ -72,7 +72,7 @@ def _apply_requested_step(account_id: str, body: PreviewInput, now: datetime) ->
         }
         changes.change_plan(aggregate, requested_change, account_id)
     elif body["day"]:
-        changes.set_anchor_day(aggregate, body["day"], account_id)
+        changes.set_anchor(aggregate, body["day"], body["month"], account_id)
     elif any((body["when"], body["effective_date"], body["credit"], body["reason"], body["feedback"])):
         changes.cancel_subscription(aggregate, _requested_cancellation(body), account_id)
     elif body["resumes_at"]:
@@ -92,6 +92,7 @@ def _requested_subscription(body: PreviewInput, price_id: str) -> SubscriptionIn
         "referral_code": body["referral_code"],
         "device_fingerprint": body["device_fingerprint"],
         "anchor_day": body["anchor_day"],
+        "anchor_month": body["anchor_month"],
         "start_date": body["start_date"],
         "addons": body["addons"],
     }

@@ -107,12 +107,12 @@ def start_subscription(
         referrals.create_referral(subscription, body["referral_code"], now)
     trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
     aggregate = load_locked(subscription.id, now)
-    check_anchor_day(price, body["anchor_day"])
-    start = (subscription.started_on, body["anchor_day"])
+    check_anchor(price, body["anchor_day"], body["anchor_month"])
+    start, anchor = subscription.started_on, (body["anchor_day"], body["anchor_month"])
     if paid_through:
-        aggregate.record_event(fact.Imported, price.terms, start[0], paid_through, start[1], actor=actor)
+        aggregate.record_event(fact.Imported, price.terms, start, paid_through, *anchor, actor=actor)
     else:
-        aggregate.record_event(fact.Started, price.terms, *start, trial_days, actor=actor)
+        aggregate.record_event(fact.Started, price.terms, start, anchor[0], trial_days, anchor[1], actor=actor)
     for addon in addons:
         aggregate.record_event(fact.AddonAdded, addon.plan.code, addon.terms, actor=actor)
     aggregate.create_due_invoices("start", requires_payment=True)
@@ -188,10 +188,14 @@ def get_addon_prices(account: Account, base_price: Price, price_ids: Sequence[st
     return prices
 
 
-def check_anchor_day(price: Price, day: int | None) -> None:
-    """Raise Invalid if an anchor day is given for a price that is not billed by the month or year."""
+def check_anchor(price: Price, day: int | None, month: int | None) -> None:
+    """Raise Invalid if an anchor day or month is given that the price cannot have, or a month without a day."""
     if day and price.terms.interval.months == 0:
         raise Invalid(errors={"anchor_day": ["Only prices billed by the month or year have an anchor day."]})
+    if month and not price.terms.interval.is_whole_years:
+        raise Invalid(errors={"anchor_month": ["Only prices billed by the year have an anchor month."]})
+    if month and not day:
+        raise Invalid(errors={"anchor_month": ["Must be given together with anchor_day."]})
 
 
 def get_requested_method(account: Account, method_id: str | None) -> PaymentMethod | None:

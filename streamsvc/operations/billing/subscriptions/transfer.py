@@ -4,7 +4,7 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
-from streamsvc.operations.billing.core import notices
+from streamsvc.operations.billing.core import notices, price_changes
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked, subscription_payload
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.outbox.webhooks import publish_event
@@ -35,6 +35,8 @@ def transfer_subscription(subscription_id: str, to_account_id: str, now: datetim
     notices.enqueue_transfer_notices(aggregate, new_owner)
     subscription, aggregate.account = aggregate.subscription, new_owner
     subscription.account_id, subscription.payment_method_id = new_owner.id, None
+    subscription.announced_prices = []  # the new owner has to be notified
+    price_changes.schedule_open_migrations(aggregate)
     db.session.flush()
     aggregate.save_projection()
     publish_event("subscription.changed", new_owner.id, now, **subscription_payload(subscription))

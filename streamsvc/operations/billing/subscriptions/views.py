@@ -43,6 +43,12 @@ def subscription_view(subscription: Subscription) -> dict:
         migration.to_price_id == subscription.pending_price_id for migration in list_declinable_migrations(subscription)
     )
     view["declinable_change"] = pending if can_decline else None
+    view["pending_anchor"] = subscription.bridge_start and {
+        "day": subscription.anchor_day,
+        "month": subscription.anchor_month,
+        "effective": subscription.bridge_start,
+        "renews_on": subscription.bridge_end,
+    }
     view["discounts"] = [discount_view(discount) for discount in Discount.list_active(subscription.id)]
     view["discount"] = view["discounts"][0] if view["discounts"] else None
     waiting = list_waiting_invoices(subscription)
@@ -85,7 +91,8 @@ def addon_views(subscription: Subscription, waiting_refs: Collection[str] = ()) 
             continue
         item = event.data["item"]
         if event.kind == "addon_added":
-            addons[item] = {"plan": item, "price": db.session.get(Price, event.data["price"]), "ends": None}
+            price_id = subscription.addon_prices.get(item, event.data["price"])
+            addons[item] = {"plan": item, "price": db.session.get(Price, price_id), "ends": None}
         else:
             addons[item]["ends"] = date.fromisoformat(event.data["effective"])
     start = subscription.period_start or subscription.started_on
@@ -96,6 +103,7 @@ SUBSCRIPTION_FIELDS = (
     "id",
     "status",
     "anchor_day",
+    "anchor_month",
     "started_on",
     "trial_end",
     "cancel_at",
