@@ -63,9 +63,12 @@ class DoesNotAddUp(Refusal):
 
 
 class PaymentOverdue(Refusal):
+    """`invoices`: the overdue invoices, [{id, number, currency, balance_minor}]."""
+
     code = "payment_overdue"
     status = 409
-    detail = "An invoice is overdue; pay it first."
+    detail = "An invoice is overdue; pay it first. `invoices` lists what is owed."
+    member_schemas: ClassVar = {"invoices": {"type": "array", "items": {"type": "object"}}}
 
 
 class SignatureInvalid(Refusal):

@@ -5,9 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import GiftCode, LedgerEntry, Subscription
+from streamsvc.models.subscriptions import GiftCode, LedgerEntry
 from streamsvc.operations.billing.core import issuing, ledger
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.rules.refusals.billing import GiftCodeInvalid
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db
@@ -56,6 +56,4 @@ def redeem_gift_code(account: Account, code: str, now: datetime) -> GiftCode:
 def apply_new_credit(account: Account, currency: str, now: datetime) -> None:
     """Apply new credit to open invoices and update the live subscription, which may no longer be past due."""
     issuing.pay_open_invoices_from_credit(account.id, currency, now)
-    subscription = Subscription.find_live(account.id)
-    if subscription:
-        load_locked(subscription.id, now).save_projection()
+    update_live_subscription(account, now)

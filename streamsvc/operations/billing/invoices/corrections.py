@@ -21,7 +21,7 @@ from streamsvc.models.subscriptions import (
     Refund,
 )
 from streamsvc.operations.billing.core import charging, issuing, ledger
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
@@ -81,7 +81,7 @@ def create_credit_note(
     invoice.balance_minor -= note.total_minor
     if credit_surplus:
         issuing.credit_overpayment(invoice, now)
-    issuing.mark_paid_if_balance_is_zero(invoice)
+    issuing.update_status(invoice, now)
     return note
 
 
@@ -168,7 +168,7 @@ def refund_invoice(
     """
     if checkpoint := idempotency.load_checkpoint():
         return resume_refund(checkpoint["refund"])
-    _, invoice = lock_invoice(invoice_id)
+    account, invoice = lock_invoice(invoice_id)
     payment = _get_refundable_payment(invoice, body["payment_id"])
     requested_minor, refundable_minor = body["amount_minor"], payment.refundable_minor
     note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
@@ -200,6 +200,7 @@ def refund_invoice(
     db.session.add(refund)
     db.session.flush()
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
+    update_live_subscription(account, now)
     idempotency.save_checkpoint(refund=refund.id)
     db.session.commit()
     return send_refund(refund.id)
@@ -238,7 +239,7 @@ def send_refund(refund_id: str) -> Refund:
 
 def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     """Book the outcome of a refund. Idempotent. Commits."""
-    _, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
+    account, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
     refund = db.session.get_one(Refund, refund_id, populate_existing=True)
     if refund.status in ("pending", "unknown"):
         refund.provider_reference = outcome.reference
@@ -248,8 +249,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
             issuing.credit_overpayment(invoice, now)
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+    update_live_subscription(account, now)
     db.session.commit()
     return refund
 
@@ -260,11 +260,7 @@ def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
     invoice.amount_paid_minor -= amount_minor
     invoice.balance_minor += amount_minor
     issuing.credit_overpayment(invoice, now)
-    if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, but charged only on request
-        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
-        issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
-        issuing.write_off_balance(invoice, now)
+    issuing.collect_reowed_amount(invoice, now)
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:
@@ -277,7 +273,7 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         if refund and refund.status != "failed":
             complete_refund(refund_id, Outcome(DECLINED, refund.provider_reference), now)
         return
-    _, invoice = lock_invoice(refund.invoice_id)
+    account, invoice = lock_invoice(refund.invoice_id)
     db.session.refresh(refund)
     if refund.status == "succeeded":
         amount_minor, refund.status = refund.amount_minor, "failed"
@@ -286,9 +282,8 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         invoice.amount_paid_minor += amount_minor
         invoice.balance_minor -= amount_minor
         issuing.credit_overpayment(invoice, now)
-        issuing.mark_paid_if_balance_is_zero(invoice)
-        if invoice.subscription_id:
-            load_locked(invoice.subscription_id, now).save_projection()
+        issuing.update_status(invoice, now)
+        update_live_subscription(account, now)
     db.session.commit()
 
 
@@ -313,16 +308,14 @@ def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:
     Its subscription continues, and is no longer past due unless another invoice is overdue. Raises WrongState,
     PaymentInProgress.
     """
-    _, invoice = lock_invoice(invoice_id)
+    account, invoice = lock_invoice(invoice_id)
     if invoice.status != "open" or invoice.issued_at is None or invoice.balance_minor <= 0:
         raise WrongState(detail="Only an issued, open invoice with a positive balance can be written off.")
     if any(payment.is_in_flight for payment in invoice.payments):
         raise PaymentInProgress
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
     issuing.mark_uncollectible(invoice, now)
-    db.session.flush()
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+    update_live_subscription(account, now)
     return invoice
 
 

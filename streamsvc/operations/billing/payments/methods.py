@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import PaymentMethodRejected, ProviderUnavailable
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import PaymentMethod, Subscription
-from streamsvc.operations.billing.core import charging, notices
-from streamsvc.operations.billing.core.aggregate import load_locked
-from streamsvc.operations.billing.invoices import one_off
+from streamsvc.models.subscriptions import Invoice, PaymentMethod, Subscription
+from streamsvc.operations.billing.core import charging, debts, notices
+from streamsvc.operations.billing.core.aggregate import collects_debts, load_locked
 from streamsvc.rules.refusals.requests import Invalid, Unavailable
 from streamsvc.storage.database import db, fetch_one, lock_row
 from streamsvc.worker import jobs
@@ -119,19 +118,18 @@ def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
     """
     lock_row(Account, method.account_id)
     subscription = Subscription.find_live(method.account_id)
-    payments, is_overdue = (
-        one_off.create_overdue_one_off_payments(method, now),
-        bool(subscription and subscription.past_due_since),
-    )
-    if subscription and is_overdue:
+    overdue = debts.list_overdue(Invoice.list_open(method.account_id))
+    if subscription and subscription.past_due_since and collects_debts(subscription):
         aggregate = load_locked(subscription.id, now)
-        payments += charging.create_due_payments(aggregate, on_session=True, method=method)
+        payments = charging.create_due_payments(aggregate, on_session=True, method=method)
         aggregate.save_projection()
+    else:
+        payments = charging.create_debt_payments(overdue, now, method)
     db.session.commit()
     sent = [charging.send_payment(payment.id) for payment in payments]
     if any(payment.status == "succeeded" for payment in sent):
         lock_row(Account, method.account_id)
         set_default_payment_method(method)
-        if subscription and is_overdue:
+        if subscription and overdue:
             subscription.payment_method_id = None
         db.session.commit()
