@@ -6,16 +6,20 @@ from streamsvc import clock
 from streamsvc.blueprints.subscriptions.subscriptions import get_own_subscription
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import resolve_moment
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
@@ -47,10 +51,16 @@ def _apply(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) 
     return subscription_view(changes.apply_change(get_own_subscription(subscription_id).id, step, clock.now()))
 
 
+def _apply_charged(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) -> dict:
+    """Apply a change that may charge a card; see `_apply`. Raises TooManyAttempts after too many declined payments."""
+    with payment_limits.limited_payment_attempt(current_viewer().account_id, current_request_facts()):
+        return _apply(subscription_id, step)
+
+
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
@@ -58,7 +68,9 @@ def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     `auto` upgrades now and downgrades at the end of the period. If the payment is declined, the change does not
     take effect: 402 `payment_failed`.
     """
-    return _apply(subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id))
+    return _apply_charged(
+        subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
@@ -73,14 +85,14 @@ def delete_plan_change(subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
 
     Paid days stay paid; a stub period bridges to the new day.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id, lambda aggregate: changes.set_anchor_day(aggregate, body["day"], current_viewer().account_id)
     )
 
@@ -128,21 +140,30 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.
 
     The paid period is extended by the length of the pause.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id, lambda aggregate: changes.resume_subscription(aggregate, current_viewer().account_id)
     )
 
 
 @bp.route("/invoice-previews", methods=["POST"])
 @bp.arguments(PreviewIn)
-@bp.errors(AlreadySubscribed, CouponInvalid, GiftCodeInvalid, NotFound, PaymentOverdue, ReferralCodeInvalid, WrongState)
+@bp.errors(
+    AlreadySubscribed,
+    CouponInvalid,
+    GiftCodeCurrencyMismatch,
+    GiftCodeInvalid,
+    NotFound,
+    PaymentOverdue,
+    ReferralCodeInvalid,
+    WrongState,
+)
 @bp.response(200, PreviewOut)
 def preview_invoice(body: PreviewInput) -> dict:
     """Preview an invoice.

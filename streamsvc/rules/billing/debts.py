@@ -33,6 +33,8 @@ class Debt:
     next_attempt_on: date | None
     is_attempted: bool
     """Whether its collection was attempted; otherwise it is due for collection at once."""
+    waits_for_other: bool = False
+    """Whether it is written off only after the subscription that it paid for has ended with another account."""
 
     def is_due(self, today: date) -> bool:
         """Whether its collection is to be attempted by today."""
@@ -48,6 +50,6 @@ def next_step_on(debts: Sequence[Debt], schedule: DunningSchedule, today: date) 
     """Return the day of the next attempt to collect one of the debts, or of their write-off; None without debts."""
     days = [debt.next_attempt_on for debt in debts if debt.is_attempted]
     days += [today for debt in debts if not debt.is_attempted]
-    if since := overdue_since(debts):
+    if since := overdue_since(debt for debt in debts if not debt.waits_for_other):
         days.append(schedule.cancels_on(since))
     return min((day for day in days if day), default=None)

@@ -24,7 +24,7 @@ from streamsvc.rules.billing.timeline import Timeline
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
-DUE_JOB = "subscription.due"
+DUE_JOB = debts.DUE_JOB
 DUE_AGAIN_AFTER = timedelta(minutes=1)
 
 

@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import debts, issuing, ledger, notices, referrals
+from streamsvc.operations.billing.core import debts, issuing, ledger, notices, payment_limits, referrals
 from streamsvc.operations.billing.core.aggregate import (
     SubscriptionAggregate,
     collects_debts,
@@ -45,7 +45,7 @@ SEARCH_AFTER = timedelta(minutes=10)
 """A payment of unknown outcome that is older than this is searched for in the provider's records before a resend."""
 AUTHENTICATION_TIMEOUT = timedelta(hours=23)
 """How long a payer has to authenticate a payment before it counts as declined."""
-PAYMENT_METHOD_REQUIRED = "payment_method_required"
+PAYMENT_METHOD_REQUIRED = payment_limits.PAYMENT_METHOD_REQUIRED
 
 
 def select_retry_method(invoice: Invoice) -> PaymentMethod | None:
@@ -122,12 +122,15 @@ def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Paymen
     account_id = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
     account = lock_existing_row(Account, account_id)
     payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    was_waiting = payment.status == "requires_action"
     invoice = db.session.get_one(Invoice, payment.invoice_id, populate_existing=True)
     aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
     book_outcome(payment, invoice, outcome, now, aggregate)
     if aggregate is None or not collects_debts(aggregate.subscription):
         update_live_subscription(account, now)
     db.session.commit()
+    if was_waiting and payment.on_session and payment.status == "succeeded":
+        payment_limits.refund_authenticated_payment(payment)
     return payment
 
 
@@ -266,6 +269,8 @@ def revert_unpaid_changes(aggregate: SubscriptionAggregate) -> None:
 def write_off_debts(account_id: str, now: datetime) -> None:
     """Write off what the account owes after applying its credit, skipping invoices with a payment in flight."""
     for invoice in debts.list_collectable(Invoice.list_open(account_id)):
+        if debts.is_of_transferred_subscription(invoice):
+            continue
         issuing.pay_open_invoices_from_credit(account_id, invoice.currency, now)
         issuing.mark_uncollectible(invoice, now)
 

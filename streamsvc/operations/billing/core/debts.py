@@ -4,12 +4,14 @@ The rules are in rules/billing/debts.py. `operations/billing/subscriptions/colle
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.rules.billing import debts as rules
+from streamsvc.rules.billing.access import LIVE_STATUSES
 from streamsvc.rules.billing.calendar import civil_day, start_of_day
 from streamsvc.rules.billing.debts import BLOCKING_STAGES, Debt
 from streamsvc.rules.billing.dunning import DunningSchedule
@@ -18,6 +20,7 @@ from streamsvc.settings import current_settings
 from streamsvc.storage.database import db
 from streamsvc.worker import jobs
 
+DUE_JOB = "subscription.due"
 COLLECT_JOB = "invoice.collect"
 NOTICE_JOB = "dunning.notice"
 FIRST_NOTICE, SUSPENSION_NOTICE = "failed", "suspended"
@@ -37,6 +40,13 @@ def list_overdue(invoices: Iterable[Invoice]) -> list[Invoice]:
 def find_overdue_since(account_id: str) -> date | None:
     """Return the day on which the earliest overdue invoice of the account first failed; None if none is overdue."""
     return rules.overdue_since(map(_debt, Invoice.list_open(account_id)))
+
+
+def is_of_transferred_subscription(invoice: Invoice) -> bool:
+    """Whether the invoice's subscription lives on with another account: it is written off only after that ends."""
+    subscription = invoice.subscription_id and db.session.get_one(Subscription, invoice.subscription_id)
+    is_live = bool(subscription and subscription.status in LIVE_STATUSES)
+    return bool(subscription and is_live and subscription.account_id != invoice.account_id)
 
 
 def _debt(invoice: Invoice) -> Debt:
@@ -83,6 +93,9 @@ def start_dunning(invoice: Invoice, now: datetime) -> None:
     invoice.first_failed_on = invoice.first_failed_on or today
     invoice.next_attempt_on = invoice.next_attempt_on or compute_next_attempt(invoice, today, None)
     enqueue_notices(invoice.account_id, now)
+    if is_of_transferred_subscription(invoice):  # under the lock of another account
+        payload = {"subscription_id": invoice.subscription_id}
+        jobs.enqueue_job(DUE_JOB, payload, now, f"{invoice.subscription_id} owes {invoice.id} {now.isoformat()}")
 
 
 def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
@@ -94,8 +107,11 @@ def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None
 
 def enqueue_collection(account: Account, now: datetime) -> None:
     """Enqueue the job that takes the next step of the account's debts; none if it owes nothing."""
-    invoices = list_collectable(Invoice.list_open(account.id))
-    day = rules.next_step_on(list(map(_debt, invoices)), current_dunning_schedule(), civil_day(now, account.time_zone))
+    owed = [
+        replace(_debt(invoice), waits_for_other=is_of_transferred_subscription(invoice))
+        for invoice in list_collectable(Invoice.list_open(account.id))
+    ]
+    day = rules.next_step_on(owed, current_dunning_schedule(), civil_day(now, account.time_zone))
     if day:
         moment = max(now, start_of_day(day, account.time_zone))
         jobs.enqueue_job(COLLECT_JOB, {"account_id": account.id}, moment, f"collect {account.id} {moment.isoformat()}")

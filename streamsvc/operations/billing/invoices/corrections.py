@@ -6,6 +6,8 @@ without a credit note leaves the amount owed on the invoice again.
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
@@ -68,6 +70,8 @@ def create_credit_note(
     note.total_minor = sum(line.net_minor + (0 if inclusive[line.line_id] else line.tax_minor) for line in note.lines)
     if not note.total_minor:
         raise Invalid(errors={"amount_minor": ["Nothing is left to credit on this invoice."]})
+    if note.total_minor > uncredited_total(invoice):
+        raise Invalid(errors={"lines": ["Must not exceed what is left to credit on this invoice."]})
     db.session.add(note)
     db.session.flush()
     ledger.post_journal(
@@ -94,6 +98,8 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
     uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
     lines = {line.id: line for line in invoice.lines if line.id in uncredited}
     if body["lines"]:
+        if len({line_body["line_id"] for line_body in body["lines"]}) < len(body["lines"]):
+            raise Invalid(errors={"lines": ["Each line may be named only once."]})
         requested = {line_body["line_id"]: line_body["amount_minor"] for line_body in body["lines"]}
         if not requested.keys() <= uncredited.keys() or any(
             amount_minor > uncredited[line] for line, amount_minor in requested.items()
@@ -111,9 +117,7 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
         line: amount_minor + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount_minor))
         for line, amount_minor in uncredited.items()
     }
-    max_minor = min(
-        sum(gross_by_line.values()), invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes)
-    )
+    max_minor = min(sum(gross_by_line.values()), uncredited_total(invoice))
     amount_minor = max(0, max_minor) if body["amount_minor"] is None else body["amount_minor"]
     if amount_minor > max_minor and amount_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
@@ -152,6 +156,12 @@ def _net_within_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> i
         middle = (low + high + 1) // 2
         low, high = (middle, high) if middle + _tax_to_return(line, middle) <= gross_minor else (low, middle - 1)
     return low
+
+
+def uncredited_total(invoice: Invoice) -> int:
+    """Return what is left of the invoice's total after its credit notes, read under the account's lock."""
+    credited = sa.select(sa.func.coalesce(sa.func.sum(CreditNote.total_minor), 0))
+    return invoice.total_minor - int(db.session.scalars(credited.where(CreditNote.invoice_id == invoice.id)).one())
 
 
 def uncredited_amount(line: InvoiceLine) -> int:

@@ -22,6 +22,9 @@ def collect_debts(payload: dict, now: datetime) -> None:
     account = lock_row(Account, payload["account_id"])
     if account is None:  # erased
         return
+    for invoice in debts.list_collectable(Invoice.list_open(account.id)):
+        if invoice.attempts and not invoice.first_failed_on:  # owed since before there were dunning cases
+            debts.start_dunning(invoice, now)
     subscription = Subscription.find_live(account.id)
     if subscription and collects_debts(subscription):
         renewal.process_due_subscription(subscription.id, now)
@@ -39,11 +42,9 @@ def apply_due_step(account: Account, now: datetime) -> list[Payment]:
     """
     since = debts.find_overdue_since(account.id)
     today = civil_day(now, account.time_zone)
-    payments: list[Payment] = []
     if debts.current_dunning_schedule().stage(since, today) == "over":
         charging.write_off_debts(account.id, now)
-    else:
-        payments = charging.create_debt_payments(Invoice.list_open(account.id), now)
+    payments = charging.create_debt_payments(Invoice.list_open(account.id), now)
     db.session.flush()
     debts.enqueue_collection(account, now)
     return payments

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import batches, charging, notices
+from streamsvc.operations.billing.core import batches, charging, debts, notices
 from streamsvc.operations.billing.core.aggregate import (
     DUE_JOB,
     SubscriptionAggregate,
@@ -134,6 +134,9 @@ def close_dunning_case(aggregate: SubscriptionAggregate, since: date) -> None:
         end_subscription(aggregate, effective, credit=is_own_debt, reason="payment_failed")
         aggregate.create_due_invoices("cancellation")
     charging.write_off_debts(aggregate.account.id, aggregate.now)
+    for debtor_id in {invoice.account_id for invoice in overdue} - {aggregate.account.id}:
+        key = f"collect {debtor_id} after {aggregate.subscription.id} {aggregate.now.isoformat()}"
+        jobs.enqueue_job(debts.COLLECT_JOB, {"account_id": debtor_id}, aggregate.now, key)
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:

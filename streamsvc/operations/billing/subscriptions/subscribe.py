@@ -40,8 +40,8 @@ def subscribe_account(
 
     `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
     `paid_through`: the day up to which the customer has paid elsewhere.
-    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
-    PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
+    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, GiftCodeCurrencyMismatch,
+    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
     """
     account = lock_existing_row(Account, account_id)
     started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
@@ -101,7 +101,7 @@ def start_subscription(
     db.session.add(subscription)
     db.session.flush()
     if body["gift_code"]:
-        redeem_gift_code(account, body["gift_code"], now)
+        redeem_gift_code(account, body["gift_code"], now, [price.currency])
     addons = get_addon_prices(account, price, body["addons"])
     coupons.redeem_coupons(subscription, requested_coupon_codes(body), [addon.plan.code for addon in addons], now)
     if body["referral_code"]:
