@@ -260,7 +260,9 @@ class Settings:
         one_of("open", "confirm"),
         "`confirm` requires confirmation by mail and never reveals whether an email address is taken.",
     )
-    login_throttle: bool = setting(True, parse_flag, "Rate limits on sign-in; can be turned off in the sandbox only.")
+    login_throttle: bool = setting(
+        True, parse_flag, "Rate limits on sign-in and on payments; can be turned off in the sandbox only."
+    )
     trusted_device_days: int = setting(
         30,
         integer_between(0, 90),

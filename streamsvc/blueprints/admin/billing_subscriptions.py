@@ -38,9 +38,11 @@ from streamsvc.rules.refusals.billing import (
     AuthenticationRequired,
     CouponInvalid,
     DoesNotAddUp,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
 )
@@ -93,10 +95,12 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     NotFound,
     PaymentFailed,
     PaymentInProgress,
+    PaymentOverdue,
     ReferralCodeInvalid,
 )
 @bp.response(201, AdminSubscriptionOut)

@@ -6,16 +6,20 @@ from streamsvc import clock
 from streamsvc.blueprints.subscriptions.subscriptions import get_own_subscription
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
+from streamsvc.http.request_facts import current_request_facts
+from streamsvc.operations.billing.core import payment_limits
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate
 from streamsvc.operations.billing.subscriptions import changes
 from streamsvc.operations.billing.subscriptions.preview import build_invoice_preview
 from streamsvc.operations.billing.subscriptions.views import subscription_view
 from streamsvc.rules.billing.calendar import resolve_moment
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput, PreviewInput
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AlreadySubscribed,
     AuthenticationRequired,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     PauseLimitReached,
     PaymentFailed,
@@ -48,10 +52,16 @@ def _apply(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) 
     return subscription_view(changes.apply_change(get_own_subscription(subscription_id).id, step, clock.now()))
 
 
+def _apply_charged(subscription_id: str, step: Callable[[SubscriptionAggregate], None]) -> dict:
+    """Apply a change that may charge a card; see `_apply`. Raises TooManyAttempts after too many declined payments."""
+    with payment_limits.limited_payment_attempt(current_viewer().account_id, current_request_facts()):
+        return _apply(subscription_id, step)
+
+
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["POST"])
 @bp.arguments(PlanChangeIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     """Change the plan of a subscription.
@@ -60,7 +70,9 @@ def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
     payment succeeds; until then it is `change_awaiting_payment`. If it is declined, the change does not take effect:
     402 `payment_failed`. With `now`, today counts as used: a cheaper price is charged from tomorrow on.
     """
-    return _apply(subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id))
+    return _apply_charged(
+        subscription_id, lambda aggregate: changes.change_plan(aggregate, body, current_viewer().account_id)
+    )
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
@@ -75,7 +87,7 @@ def delete_plan_change(subscription_id: str) -> dict:
 
 @bp.route("/subscriptions/<subscription_id>/anchor", methods=["PUT"])
 @bp.arguments(AnchorIn)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def move_anchor(body: dict, subscription_id: str) -> dict:
     """Change the billing day of a subscription.
@@ -144,7 +156,7 @@ def pause_subscription(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/pause", methods=["DELETE"])
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def resume_subscription(subscription_id: str) -> dict:
     """Resume a paused subscription.
@@ -152,7 +164,7 @@ def resume_subscription(subscription_id: str) -> dict:
     The paid period is extended by the days of the pause, if it had the minimum length. If nothing paid is left, the
     next period is charged, and the pause ends once that is paid.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id, lambda aggregate: changes.resume_subscription(aggregate, current_viewer().account_id)
     )
 
@@ -162,6 +174,7 @@ def resume_subscription(subscription_id: str) -> dict:
 @bp.errors(
     AlreadySubscribed,
     CouponInvalid,
+    GiftCodeCurrencyMismatch,
     GiftCodeInvalid,
     NotFound,
     PaymentOverdue,

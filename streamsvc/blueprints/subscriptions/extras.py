@@ -1,9 +1,10 @@
 """Coupons and add-ons of a subscription; opting out of a price change."""
 
-from streamsvc.blueprints.subscriptions.changes import _apply
+from streamsvc.blueprints.subscriptions.changes import _apply, _apply_charged
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AuthenticationRequired,
     CouponInvalid,
@@ -54,7 +55,7 @@ def remove_coupon(subscription_id: str, code: str) -> dict:
 @bp.route("/<subscription_id>/addons", methods=["POST"])
 @bp.arguments(AddonIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_addon(body: dict, subscription_id: str) -> dict:
     """Add an add-on to a subscription.
@@ -62,21 +63,21 @@ def add_addon(body: dict, subscription_id: str) -> dict:
     Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
     added: 402 `payment_failed`.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id, lambda aggregate: addons.add_addon(aggregate, body["price_id"], current_viewer().account_id)
     )
 
 
 @bp.route("/<subscription_id>/addons/<plan>", methods=["DELETE"])
 @bp.arguments(AddonRemovalQuery, location="query")
-@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(200, SubscriptionOut)
 def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
     """Remove an add-on from a subscription.
 
     Takes effect now, with credit from tomorrow on, or at the end of the period.
     """
-    return _apply(
+    return _apply_charged(
         subscription_id,
         lambda aggregate: addons.remove_addon(aggregate, plan, query["when"], current_viewer().account_id),
     )

@@ -38,6 +38,10 @@ class PaymentMethod(OwnedByAccount, Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
+    def is_same_card(self, other: "PaymentMethod") -> bool:
+        """Whether both are the same card, perhaps added twice."""
+        return self.id == other.id or (self.fingerprint is not None and self.fingerprint == other.fingerprint)
+
     @classmethod
     def list_active(cls, account_id: str) -> "list[PaymentMethod]":
         """List the account's payment methods that are not removed."""

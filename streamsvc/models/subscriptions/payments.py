@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, Json, UtcTime, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.methods import PaymentMethod
@@ -88,6 +88,13 @@ class Refund(Base):
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     payment: Mapped["Payment"] = relationship()
+
+    @classmethod
+    def sum_credited_in_flight(cls, invoice_id: str) -> int:
+        """Return the amount that refunds of the invoice which pay out a credit note are about to return."""
+        in_flight = cls.status.in_(("pending", "unknown")), cls.credit_note_id.is_not(None)
+        amounts = sa.select(sa.func.coalesce(sa.func.sum(cls.amount_minor), 0)).join(Payment)
+        return int(db.session.scalars(amounts.where(Payment.invoice_id == invoice_id, *in_flight)).one())
 
 
 class ProviderEvent(Base):

@@ -75,6 +75,12 @@ class Price(Base):
         return price if sold else None
 
     @classmethod
+    def list_on_sale(cls, country: str) -> "list[Price]":
+        """List the prices on sale in the country."""
+        prices = db.session.scalars(sa.select(cls).where(cls.retired_at.is_(None)))
+        return [price for price in prices if price.countries is None or country in price.countries]
+
+    @classmethod
     def get_price(cls, price_id: str) -> "Price":
         return db.session.get_one(cls, price_id)
 

@@ -3,9 +3,9 @@
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
 from streamsvc.operations.billing.core import batches, charging, referrals, taxing
-from streamsvc.operations.billing.invoices import corrections, one_off, review
+from streamsvc.operations.billing.invoices import corrections, review
 from streamsvc.operations.billing.payments import methods, provider_events
-from streamsvc.operations.billing.subscriptions import price_migrations, renewal
+from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
 from streamsvc.operations.maintenance import housekeeping
@@ -20,6 +20,7 @@ __all__ = [
     "batches",
     "charging",
     "closing",
+    "collection",
     "corrections",
     "housekeeping",
     "imports",
@@ -27,7 +28,6 @@ __all__ = [
     "magic_links",
     "mail",
     "methods",
-    "one_off",
     "password_changes",
     "popularity",
     "price_migrations",

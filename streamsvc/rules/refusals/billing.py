@@ -41,6 +41,15 @@ class GiftCodeInvalid(Refusal):
     detail = "This gift code does not exist, has expired or was already redeemed."
 
 
+class GiftCodeCurrencyMismatch(Refusal):
+    """`currency`: that of the gift code."""
+
+    code = "gift_code_currency_mismatch"
+    status = 422
+    detail = "This gift code is in another currency than the subscription; it was not used."
+    member_schemas: ClassVar = {"currency": {"type": "string"}}
+
+
 class ReferralCodeInvalid(Refusal):
     code = "referral_code_invalid"
     status = 422
@@ -63,9 +72,12 @@ class DoesNotAddUp(Refusal):
 
 
 class PaymentOverdue(Refusal):
+    """`invoices`: the overdue invoices, [{id, number, currency, balance_minor}]."""
+
     code = "payment_overdue"
     status = 409
-    detail = "An invoice is overdue; pay it first."
+    detail = "An invoice is overdue; pay it first. `invoices` lists what is owed."
+    member_schemas: ClassVar = {"invoices": {"type": "array", "items": {"type": "object"}}}
 
 
 class PauseLimitReached(Refusal):

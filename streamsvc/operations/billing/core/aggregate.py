@@ -6,14 +6,13 @@ Saving the projection also enqueues a job for the moment at which the subscripti
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import event_store, issuing, ledger, price_changes
+from streamsvc.operations.billing.core import debts, event_store, issuing, ledger, price_changes
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -22,13 +21,11 @@ from streamsvc.rules.billing.dunning import DunningSchedule
 from streamsvc.rules.billing.lines import lines_due, replay_timeline
 from streamsvc.rules.billing.paid import RENEWAL, Line
 from streamsvc.rules.billing.timeline import Timeline
-from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row
 from streamsvc.worker import jobs
 
-DUE_JOB = "subscription.due"
+DUE_JOB = debts.DUE_JOB
 DUE_AGAIN_AFTER = timedelta(minutes=1)
-dunning_schedule_of = cache(DunningSchedule.parse)
 
 
 @dataclass
@@ -49,7 +46,7 @@ class SubscriptionAggregate:
     @property
     def dunning_schedule(self) -> DunningSchedule:
         """Return the configured dunning schedule."""
-        return dunning_schedule_of(current_settings().dunning)
+        return debts.current_dunning_schedule()
 
     @property
     def granted_timeline(self) -> Timeline:
@@ -198,8 +195,11 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
+    was_past_due_since = row.past_due_since
     overdue = list_overdue_invoices(row)
     row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
+    if row.past_due_since and row.past_due_since != was_past_due_since:
+        debts.enqueue_suspension_notice(row.account_id, row.past_due_since, aggregate.now)
     row.status = compute_status(row, timeline, aggregate.today)
     if not timeline.paused_on and row.status != "canceled":
         row.paused_at = row.resumes_at = None
@@ -216,6 +216,23 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
         soonest = aggregate.now + DUE_AGAIN_AFTER if aggregate.is_due_work_done else aggregate.now
         due_at = row.due_at if row.due_at > aggregate.now else soonest
         jobs.enqueue_job(DUE_JOB, {"subscription_id": row.id}, due_at, f"{row.id}@{due_at.isoformat()}")
+    if not collects_debts(row):
+        debts.enqueue_collection(aggregate.account, aggregate.now)
+
+
+def collects_debts(subscription: Subscription) -> bool:
+    """Whether the subscription's own job also collects what its account owes besides."""
+    return subscription.status not in ("canceled", "incomplete") and subscription.billing_held_at is None
+
+
+def update_live_subscription(account: Account, now: datetime) -> None:
+    """Update the account's live subscription, whose access follows its debts, and schedule their collection."""
+    db.session.flush()
+    subscription = Subscription.find_live(account.id)
+    if subscription:
+        load_locked(subscription.id, now).save_projection()
+    else:
+        debts.enqueue_collection(account, now)
 
 
 def public_state(subscription: Subscription) -> tuple:
@@ -232,9 +249,15 @@ def subscription_payload(subscription: Subscription) -> dict:
 
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
-    """List the subscription's open invoices whose first collection attempt failed."""
-    open_invoices = Invoice.list_open_for_subscription(subscription.id)
-    return [invoice for invoice in open_invoices if invoice.first_failed_on]
+    """List the overdue invoices that a live subscription's access depends on; none for one that has ended.
+
+    They are all those of its account, and those of its own that stayed with a previous owner.
+    """
+    if subscription.status == "canceled":
+        return []
+    own = Invoice.list_open_for_subscription(subscription.id)
+    overdue = debts.list_overdue([*Invoice.list_open(subscription.account_id), *own])
+    return list({invoice.id: invoice for invoice in overdue}.values())
 
 
 def list_waiting_invoices(subscription: Subscription) -> list[Invoice]:
@@ -285,11 +308,10 @@ def compute_next_due(
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
     reminder = next_reminder(aggregate, timeline)
     days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
-    for invoice in list_overdue_invoices(row):
-        # The outcome of a payment in flight computes the next due moment again.
-        if not any(payment.is_in_flight for payment in invoice.payments):
-            days.append(invoice.next_attempt_on)
-    if row.past_due_since:
+    # The outcome of a payment in flight computes the next due moment again.
+    waiting = debts.list_collectable(list_overdue_invoices(row))
+    days += [invoice.next_attempt_on for invoice in waiting if invoice.account_id == row.account_id]
+    if row.past_due_since and waiting:
         days.append(dunning_schedule.cancels_on(row.past_due_since))
     moments = [start_of_day(day, row.time_zone) for day in days if day]
     if row.resumes_at and timeline.paused_on:

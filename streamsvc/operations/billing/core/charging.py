@@ -4,7 +4,7 @@ The record's id is the idempotency key at the provider. If the process dies in b
 payment up at the provider, and sends it again under the same key only if it never arrived.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -23,32 +23,41 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import issuing, ledger, notices, referrals
+from streamsvc.operations.billing.core import debts, issuing, ledger, notices, payment_limits, referrals
 from streamsvc.operations.billing.core.aggregate import (
     SubscriptionAggregate,
     caused_by,
-    dunning_schedule_of,
+    collects_debts,
     list_waiting_invoices,
     load_locked,
+    update_live_subscription,
 )
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.paid import starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
-from streamsvc.settings import current_settings
-from streamsvc.storage.database import batching_session, db, lock_row, new_id
+from streamsvc.storage.database import batching_session, db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
 RECONCILE_JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
-COLLECT_JOB = "invoice.collect"
 RECONCILE_AFTER = timedelta(seconds=30)
 SEARCH_AFTER = timedelta(minutes=10)
 """A payment of unknown outcome that is older than this is searched for in the provider's records before a resend."""
 AUTHENTICATION_TIMEOUT = timedelta(hours=23)
 """How long a payer has to authenticate a payment before it counts as declined."""
-PAYMENT_METHOD_REQUIRED = "payment_method_required"
+PAYMENT_METHOD_REQUIRED = payment_limits.PAYMENT_METHOD_REQUIRED
+
+
+def select_retry_method(invoice: Invoice) -> PaymentMethod | None:
+    """Return the payment method to charge an invoice to without the customer; None if there is none.
+
+    A card whose owner disputed a payment of the invoice is not charged for it again: the card networks forbid that.
+    """
+    method = select_invoice_method(invoice)
+    disputed = [payment.method for payment in invoice.payments if payment.status == "disputed"]
+    return None if method and any(method.is_same_card(card) for card in disputed) else method
 
 
 def select_invoice_method(invoice: Invoice) -> PaymentMethod | None:
@@ -113,12 +122,17 @@ def resume_payment(payment_id: str) -> Payment:
 def complete_payment(payment_id: str, outcome: Outcome, now: datetime) -> Payment:
     """Book the outcome of a payment. Idempotent. Commits."""
     account_id = db.session.scalar(sa.select(Payment.account_id).where(Payment.id == payment_id))
-    lock_row(Account, account_id)
+    account = lock_existing_row(Account, account_id)
     payment = db.session.get_one(Payment, payment_id, populate_existing=True)
+    was_waiting = payment.status == "requires_action"
     invoice = db.session.get_one(Invoice, payment.invoice_id, populate_existing=True)
     aggregate = load_locked(invoice.subscription_id, now) if invoice.subscription_id else None
     book_outcome(payment, invoice, outcome, now, aggregate)
+    if aggregate is None or not collects_debts(aggregate.subscription):
+        update_live_subscription(account, now)
     db.session.commit()
+    if was_waiting and payment.on_session and payment.status == "succeeded":
+        payment_limits.refund_authenticated_payment(payment)
     return payment
 
 
@@ -168,7 +182,7 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     invoice.balance_minor -= payment.amount_minor
     issuing.credit_overpayment(invoice, now)  # a credit note may have been issued while the payment was in flight
     issuing.issue_invoice(invoice, now)
-    issuing.mark_paid_if_balance_is_zero(invoice)
+    issuing.update_status(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
     notices.enqueue_receipt(payment, invoice, aggregate)
@@ -191,8 +205,8 @@ def record_decline(
 ) -> None:
     """Apply a declined payment to its invoice and subscription.
 
-    A first invoice is voided and its subscription canceled; an unpaid change is reverted; an ended subscription's debt
-    is written off; anything else enters dunning: the next attempt is scheduled and the customer notified.
+    A first invoice is voided and its subscription canceled; an unpaid change is reverted; anything else enters dunning:
+    the next attempt is scheduled and the customer notified.
     """
     if invoice.status == "uncollectible":  # only the customer pays these, manually
         return
@@ -202,28 +216,11 @@ def record_decline(
     if aggregate and invoice.issued_at is None:
         revert_change(invoice, aggregate)
         return
-    if aggregate and aggregate.timeline.ended_on:
-        write_off_ended_subscription(aggregate)
-        return
-    today = aggregate.today if aggregate else now.date()
+    today = aggregate.today if aggregate else debts.billing_day(invoice, now)
     invoice.attempts += 1
     invoice.first_failed_on = invoice.first_failed_on or today
-    invoice.next_attempt_on = compute_next_attempt(invoice, today, decline_code)
-    if aggregate is None and (next_attempt_on := invoice.next_attempt_on):  # no subscription whose job would retry it
-        payload = {"invoice_id": invoice.id, "account_id": invoice.account_id}
-        jobs.enqueue_job(
-            COLLECT_JOB,
-            payload,
-            datetime.combine(next_attempt_on, time.min, UTC),
-            f"collect {invoice.id} {next_attempt_on}",
-        )
-    notices.enqueue_payment_failed_notice(invoice, aggregate)
-
-
-def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None) -> date | None:
-    """Return the day of the next attempt by the dunning schedule; None if there is none."""
-    dunning_schedule = dunning_schedule_of(current_settings().dunning)
-    return dunning_schedule.next_retry_on(invoice.first_failed_on or today, today, decline_code)
+    invoice.next_attempt_on = debts.compute_next_attempt(invoice, today, decline_code)
+    debts.enqueue_notices(invoice.account_id, now)
 
 
 def cancel_unpaid_start(aggregate: SubscriptionAggregate, reason: str) -> None:
@@ -264,19 +261,13 @@ def revert_unpaid_changes(aggregate: SubscriptionAggregate) -> None:
         revert_change(invoice, aggregate)
 
 
-def write_off_ended_subscription(aggregate: SubscriptionAggregate) -> None:
-    """Write off what is owed on an ended subscription, skipping invoices with a payment in flight.
-
-    A subscription on billing hold is skipped: its release first credits what the cancellation returns.
-    """
-    if aggregate.subscription.billing_held_at:
-        return
-    issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
-    for invoice in Invoice.list_open(aggregate.account.id):
-        if invoice.subscription_id == aggregate.subscription.id and not any(
-            payment.is_in_flight for payment in invoice.payments
-        ):
-            issuing.mark_uncollectible(invoice, aggregate.now)
+def write_off_debts(account_id: str, now: datetime) -> None:
+    """Write off what the account owes after applying its credit, skipping invoices with a payment in flight."""
+    for invoice in debts.list_collectable(Invoice.list_open(account_id)):
+        if debts.is_of_transferred_subscription(invoice):
+            continue
+        issuing.pay_open_invoices_from_credit(account_id, invoice.currency, now)
+        issuing.mark_uncollectible(invoice, now)
 
 
 def revert_change(invoice: Invoice, aggregate: SubscriptionAggregate) -> None:
@@ -295,7 +286,8 @@ def book_void(invoice: Invoice, now: datetime) -> None:
     if invoice.credit_applied_minor:
         credit_minor = invoice.credit_applied_minor
         ledger.post_journal("credit_returned", invoice, now, receivable=credit_minor, customer_credit=-credit_minor)
-    invoice.status, invoice.balance_minor, invoice.next_attempt_on = "void", 0, None
+    invoice.status, invoice.balance_minor = "void", 0
+    invoice.first_failed_on = invoice.next_attempt_on = None
     for line in invoice.lines:
         if line.kind == "discount" and line.coupon_id:
             restore_discount(invoice, line)
@@ -363,34 +355,49 @@ def create_due_payments(
     """Record a payment for each of the subscription's open invoices that is due for collection.
 
     The caller commits and sends them. With `method`, every open invoice is charged to it, whether its next attempt is
-    due or not. Records none while the subscription is on billing hold.
+    due or not. Unless the customer is waiting for a change of theirs, everything else that the account owes is
+    collected with it. Records none while the subscription is on billing hold.
     """
-    payments: list[Payment] = []
     if aggregate.subscription.billing_held_at:
-        return payments
-    open_invoices = [
-        invoice
-        for invoice in Invoice.list_open(aggregate.account.id)
-        if invoice.subscription_id == aggregate.subscription.id
-    ]
-    if any(
-        invoice.attempts for invoice in open_invoices
-    ):  # credit may have been granted while the last attempt was in flight
-        issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
-    for invoice in open_invoices:
+        return []
+    own: list[Invoice] = []
+    others: list[Invoice] = []
+    for invoice in Invoice.list_open(aggregate.account.id):
+        (own if invoice.subscription_id == aggregate.subscription.id else others).append(invoice)
+    payments = _create_payments(own, aggregate.now, on_session, method, aggregate)
+    if method or not on_session:
+        payments += create_debt_payments(others, aggregate.now, method)
+    return payments
+
+
+def create_debt_payments(invoices: list[Invoice], now: datetime, method: PaymentMethod | None = None) -> list[Payment]:
+    """Record a payment for each of these open invoices that is due, or for all of them with `method`.
+
+    They belong to no subscription or to one that has ended. The caller commits and sends the payments.
+    """
+    return _create_payments(debts.list_collectable(invoices), now, method is not None, method, None)
+
+
+def _create_payments(
+    invoices: list[Invoice],
+    now: datetime,
+    on_session: bool,
+    method: PaymentMethod | None,
+    aggregate: SubscriptionAggregate | None,
+) -> list[Payment]:
+    payments: list[Payment] = []
+    for account_id, currency in {(row.account_id, row.currency): None for row in invoices if row.attempts}:
+        # credit may have been granted while the last attempt was in flight
+        issuing.pay_open_invoices_from_credit(account_id, currency, now)
+    for invoice in invoices:
         if invoice.status != "open" or any(payment.is_in_flight for payment in invoice.payments):
             continue
-        if (
-            not method
-            and invoice.attempts
-            and not (invoice.next_attempt_on and invoice.next_attempt_on <= aggregate.today)
-        ):
+        if not method and not debts.is_due(invoice, aggregate.today if aggregate else debts.billing_day(invoice, now)):
             continue
-        charge_method = method or select_invoice_method(invoice)
-        if charge_method:
-            payments.append(create_payment(invoice, charge_method, aggregate.now, on_session))
+        if charge_method := method or select_retry_method(invoice):
+            payments.append(create_payment(invoice, charge_method, now, on_session))
         else:
-            record_decline(invoice, PAYMENT_METHOD_REQUIRED, aggregate.now, aggregate)
+            record_decline(invoice, PAYMENT_METHOD_REQUIRED, now, aggregate)
     return payments
 
 

@@ -15,12 +15,14 @@ from streamsvc.models.subscriptions import (
     Invoice,
     InvoiceLine,
     InvoiceNumber,
+    Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import ledger
+from streamsvc.operations.billing.core import debts, ledger
 from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
+from streamsvc.rules.billing.debts import status_for_balance
 from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
 from streamsvc.rules.billing.paid import Line, starts_new_period
 from streamsvc.settings import current_settings
@@ -188,7 +190,7 @@ def create_invoice(
         schedule_finalization(invoice, review_until)
     elif not requires_payment or invoice.balance_minor == 0:
         issue_invoice(invoice, now)
-    mark_paid_if_balance_is_zero(invoice)
+    update_status(invoice, now)
     if computed.subscription:
         computed.subscription.latest_invoice_id = invoice.id
     return invoice
@@ -329,21 +331,46 @@ def invoice_payload(invoice: Invoice) -> dict:
     return {"invoice_id": invoice.id, **{name: getattr(invoice, name) for name in names}}
 
 
-def mark_paid_if_balance_is_zero(invoice: Invoice) -> None:
-    """Mark an open invoice as paid if nothing is owed on it."""
-    if invoice.status == "open" and invoice.balance_minor == 0:
-        invoice.status = "paid"
-        invoice.next_attempt_on = None
+def update_status(invoice: Invoice, now: datetime) -> None:
+    """Set the invoice's status for its balance: the one place that marks it as paid, or as owed again.
+
+    A paid invoice is out of dunning. One that is owed again enters it today.
+    """
+    status = status_for_balance(invoice.status, invoice.balance_minor)
+    if status == "paid" and invoice.status != status:
+        invoice.status, invoice.first_failed_on, invoice.next_attempt_on = status, None, None
+    elif status == "open" and invoice.status != status:
+        invoice.status = status
+        debts.start_dunning(invoice, now)
+
+
+def collect_reowed_amount(invoice: Invoice, now: datetime) -> None:
+    """Collect what is owed again on an invoice because money went back to the payer.
+
+    Account credit pays it first. The rest is dunned, or written off if the invoice is void or uncollectible.
+    """
+    update_status(invoice, now)
+    if invoice.status == "open" and invoice.balance_minor > 0:
+        debts.start_dunning(invoice, now)
+        pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
+    elif invoice.balance_minor > 0:
+        credit_minor = ledger.account_credit(invoice.account_id, invoice.currency)
+        apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)
+        write_off_balance(invoice, now)
 
 
 def credit_overpayment(invoice: Invoice, now: datetime) -> None:
-    """Apply an overpayment to the amount written off on the invoice, and turn the rest into account credit."""
-    if invoice.balance_minor < 0:
-        _reverse_write_off(invoice, now)
-    surplus = -invoice.balance_minor
+    """Apply an overpayment to the amount written off on the invoice, and turn the rest into account credit.
+
+    What refunds in flight are about to return to the payer is not overpaid.
+    """
+    if invoice.balance_minor >= 0:
+        return
+    _reverse_write_off(invoice, now)
+    surplus = -invoice.balance_minor - Refund.sum_credited_in_flight(invoice.id)
     if surplus > 0:
         ledger.post_journal("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
-        invoice.balance_minor = 0
+        invoice.balance_minor += surplus
 
 
 def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
@@ -355,6 +382,7 @@ def _reverse_write_off(invoice: Invoice, now: datetime) -> None:
     invoice.balance_minor += recovered
     if recovered == written_off and invoice.status == "uncollectible":
         invoice.status = "paid"
+        invoice.first_failed_on = None
 
 
 def written_off_amount(invoice: Invoice) -> int:
@@ -367,7 +395,7 @@ def mark_uncollectible(invoice: Invoice, now: datetime) -> None:
     if invoice.status != "open":
         return
     write_off_balance(invoice, now)
-    invoice.status, invoice.next_attempt_on = "uncollectible", None
+    invoice.status, invoice.first_failed_on, invoice.next_attempt_on = "uncollectible", None, None
 
 
 def write_off_balance(invoice: Invoice, now: datetime) -> None:
@@ -385,9 +413,9 @@ def pay_open_invoices_from_credit(account_id: str, currency: str, now: datetime)
             return
         if invoice.currency != currency or any(payment.is_in_flight for payment in invoice.payments):
             continue
-        amount_minor = min(credit, invoice.balance_minor)
+        amount_minor = max(0, min(credit, invoice.balance_minor))
         apply_account_credit(invoice, amount_minor, now)
         credit -= amount_minor
         if invoice.balance_minor == 0:
             issue_invoice(invoice, now)
-        mark_paid_if_balance_is_zero(invoice)
+        update_status(invoice, now)

@@ -83,15 +83,43 @@ def enqueue_receipt(payment: Payment, invoice: Invoice, aggregate: Any) -> None:
     )
 
 
-def enqueue_payment_failed_notice(invoice: Invoice, aggregate: Any) -> None:
-    """Enqueue a notice of an invoice's first failed payment; later retries are not announced."""
-    if aggregate is None or invoice.attempts != 1:
-        return
-    access_until = aggregate.dunning_schedule.suspends_on(invoice.first_failed_on) - timedelta(days=1)
-    context = {"next_try": invoice.next_attempt_on and invoice.next_attempt_on.isoformat()}
-    amount = format_amount(invoice.balance_minor, invoice.currency)
-    context |= {"plan": plan_name(aggregate.subscription), "amount": amount, "access_until": access_until.isoformat()}
-    enqueue_mail("payment_failed", aggregate.account.email, aggregate.now, **context)
+def enqueue_payment_failed_notice(
+    account: Account, invoices: list[Invoice], subscription: Subscription | None, suspends_on: date, now: datetime
+) -> None:
+    """Enqueue the notice that payments have failed: one for all overdue invoices of the account.
+
+    `suspends_on`: the first day without access for its live subscription.
+    """
+    next_try = min((day for invoice in invoices if (day := invoice.next_attempt_on)), default=None)
+    access_until = (suspends_on - timedelta(days=1)).isoformat() if subscription else None
+    enqueue_mail(
+        "payment_failed",
+        account.email,
+        now,
+        **overdue_context(invoices, subscription),
+        next_try=next_try and next_try.isoformat(),
+        access_until=access_until,
+    )
+
+
+def enqueue_payment_overdue_notice(
+    account: Account, invoices: list[Invoice], subscription: Subscription | None, cancels_on: date, now: datetime
+) -> None:
+    """Enqueue the last notice of overdue invoices: access has ended, and new subscriptions are refused."""
+    context = overdue_context(invoices, subscription)
+    enqueue_mail("payment_overdue", account.email, now, **context, cancels_on=cancels_on.isoformat())
+
+
+def overdue_context(invoices: list[Invoice], subscription: Subscription | None) -> dict:
+    """Return what a notice says of the overdue invoices: their total in each currency, their numbers, and the plan."""
+    totals: dict[str, int] = {}
+    for invoice in invoices:
+        totals[invoice.currency] = totals.get(invoice.currency, 0) + invoice.balance_minor
+    return {
+        "amount": " and ".join(format_amount(amount_minor, currency) for currency, amount_minor in totals.items()),
+        "numbers": [invoice.number for invoice in invoices],
+        "plan": plan_name(subscription) if subscription else None,
+    }
 
 
 def enqueue_card_expiring_notice(

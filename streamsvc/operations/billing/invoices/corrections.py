@@ -6,6 +6,8 @@ without a credit note leaves the amount owed on the invoice again.
 
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import DECLINED, SUCCEEDED, UNKNOWN, Outcome
@@ -21,7 +23,7 @@ from streamsvc.models.subscriptions import (
     Refund,
 )
 from streamsvc.operations.billing.core import charging, issuing, ledger
-from streamsvc.operations.billing.core.aggregate import load_locked
+from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
@@ -68,6 +70,8 @@ def create_credit_note(
     note.total_minor = sum(line.net_minor + (0 if inclusive[line.line_id] else line.tax_minor) for line in note.lines)
     if not note.total_minor:
         raise Invalid(errors={"amount_minor": ["Nothing is left to credit on this invoice."]})
+    if note.total_minor > uncredited_total(invoice):
+        raise Invalid(errors={"lines": ["Must not exceed what is left to credit on this invoice."]})
     db.session.add(note)
     db.session.flush()
     ledger.post_journal(
@@ -81,7 +85,7 @@ def create_credit_note(
     invoice.balance_minor -= note.total_minor
     if credit_surplus:
         issuing.credit_overpayment(invoice, now)
-    issuing.mark_paid_if_balance_is_zero(invoice)
+    issuing.update_status(invoice, now)
     return note
 
 
@@ -94,6 +98,8 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
     uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
     lines = {line.id: line for line in invoice.lines if line.id in uncredited}
     if body["lines"]:
+        if len({line_body["line_id"] for line_body in body["lines"]}) < len(body["lines"]):
+            raise Invalid(errors={"lines": ["Each line may be named only once."]})
         requested = {line_body["line_id"]: line_body["amount_minor"] for line_body in body["lines"]}
         if not requested.keys() <= uncredited.keys() or any(
             amount_minor > uncredited[line] for line, amount_minor in requested.items()
@@ -111,9 +117,7 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
         line: amount_minor + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount_minor))
         for line, amount_minor in uncredited.items()
     }
-    max_minor = min(
-        sum(gross_by_line.values()), invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes)
-    )
+    max_minor = min(sum(gross_by_line.values()), uncredited_total(invoice))
     amount_minor = max(0, max_minor) if body["amount_minor"] is None else body["amount_minor"]
     if amount_minor > max_minor and amount_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
@@ -154,6 +158,12 @@ def _net_within_gross(line: InvoiceLine, gross_minor: int, left_minor: int) -> i
     return low
 
 
+def uncredited_total(invoice: Invoice) -> int:
+    """Return what is left of the invoice's total after its credit notes, read under the account's lock."""
+    credited = sa.select(sa.func.coalesce(sa.func.sum(CreditNote.total_minor), 0))
+    return invoice.total_minor - int(db.session.scalars(credited.where(CreditNote.invoice_id == invoice.id)).one())
+
+
 def uncredited_amount(line: InvoiceLine) -> int:
     """Return the net amount of a line that has not been credited yet."""
     return max(0, line.net_minor - issuing.credited_amounts(line.id)[0])
@@ -168,7 +178,7 @@ def refund_invoice(
     """
     if checkpoint := idempotency.load_checkpoint():
         return resume_refund(checkpoint["refund"])
-    _, invoice = lock_invoice(invoice_id)
+    account, invoice = lock_invoice(invoice_id)
     payment = _get_refundable_payment(invoice, body["payment_id"])
     requested_minor, refundable_minor = body["amount_minor"], payment.refundable_minor
     note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
@@ -200,6 +210,7 @@ def refund_invoice(
     db.session.add(refund)
     db.session.flush()
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
+    update_live_subscription(account, now)
     idempotency.save_checkpoint(refund=refund.id)
     db.session.commit()
     return send_refund(refund.id)
@@ -238,7 +249,7 @@ def send_refund(refund_id: str) -> Refund:
 
 def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     """Book the outcome of a refund. Idempotent. Commits."""
-    _, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
+    account, invoice = lock_invoice(db.session.get_one(Refund, refund_id).invoice_id)
     refund = db.session.get_one(Refund, refund_id, populate_existing=True)
     if refund.status in ("pending", "unknown"):
         refund.provider_reference = outcome.reference
@@ -248,8 +259,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
             issuing.credit_overpayment(invoice, now)
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+    update_live_subscription(account, now)
     db.session.commit()
     return refund
 
@@ -260,11 +270,7 @@ def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
     invoice.amount_paid_minor -= amount_minor
     invoice.balance_minor += amount_minor
     issuing.credit_overpayment(invoice, now)
-    if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, but charged only on request
-        invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
-        issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
-        issuing.write_off_balance(invoice, now)
+    issuing.collect_reowed_amount(invoice, now)
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:
@@ -277,7 +283,7 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         if refund and refund.status != "failed":
             complete_refund(refund_id, Outcome(DECLINED, refund.provider_reference), now)
         return
-    _, invoice = lock_invoice(refund.invoice_id)
+    account, invoice = lock_invoice(refund.invoice_id)
     db.session.refresh(refund)
     if refund.status == "succeeded":
         amount_minor, refund.status = refund.amount_minor, "failed"
@@ -286,9 +292,8 @@ def record_refund_failure(refund_id: str, now: datetime) -> None:
         invoice.amount_paid_minor += amount_minor
         invoice.balance_minor -= amount_minor
         issuing.credit_overpayment(invoice, now)
-        issuing.mark_paid_if_balance_is_zero(invoice)
-        if invoice.subscription_id:
-            load_locked(invoice.subscription_id, now).save_projection()
+        issuing.update_status(invoice, now)
+        update_live_subscription(account, now)
     db.session.commit()
 
 
@@ -313,16 +318,14 @@ def write_off_invoice(invoice_id: str, now: datetime) -> Invoice:
     Its subscription continues, and is no longer past due unless another invoice is overdue. Raises WrongState,
     PaymentInProgress.
     """
-    _, invoice = lock_invoice(invoice_id)
+    account, invoice = lock_invoice(invoice_id)
     if invoice.status != "open" or invoice.issued_at is None or invoice.balance_minor <= 0:
         raise WrongState(detail="Only an issued, open invoice with a positive balance can be written off.")
     if any(payment.is_in_flight for payment in invoice.payments):
         raise PaymentInProgress
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
     issuing.mark_uncollectible(invoice, now)
-    db.session.flush()
-    if invoice.subscription_id:
-        load_locked(invoice.subscription_id, now).save_projection()
+    update_live_subscription(account, now)
     return invoice
 
 

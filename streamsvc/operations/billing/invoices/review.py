@@ -45,7 +45,7 @@ def finalize_invoice(invoice: Invoice, now: datetime) -> None:
     """Finalize a draft: open and issue it, and apply account credit granted since it was created."""
     invoice.status, invoice.finalizes_at = "open", None
     issuing.issue_invoice(invoice, now)
-    issuing.mark_paid_if_balance_is_zero(invoice)
+    issuing.update_status(invoice, now)
     issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 

@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import PaymentMethodRejected, ProviderUnavailable
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import PaymentMethod, Subscription
-from streamsvc.operations.billing.core import charging, notices
-from streamsvc.operations.billing.core.aggregate import load_locked
-from streamsvc.operations.billing.invoices import one_off
+from streamsvc.models.subscriptions import Invoice, Payment, PaymentMethod, Subscription
+from streamsvc.operations.billing.core import charging, debts, notices, payment_limits
+from streamsvc.operations.billing.core.aggregate import collects_debts, load_locked
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.requests import Invalid, Unavailable
+from streamsvc.rules.request_facts import RequestFacts
 from streamsvc.storage.database import db, fetch_one, lock_row
 from streamsvc.worker import jobs
 
@@ -112,26 +113,41 @@ def remove_payment_method(method: PaymentMethod, now: datetime) -> None:
         new_default.is_default = True
 
 
-def collect_overdue_invoices(method: PaymentMethod, now: datetime) -> None:
+def collect_overdue_invoices(method: PaymentMethod, facts: RequestFacts, now: datetime) -> None:
     """Charge the account's overdue invoices to this method at once. Commits.
 
-    If a payment succeeds, the method becomes the default.
+    If a payment succeeds, the method becomes the default. After too many declined payments none is made: what is
+    overdue is retried on the dunning schedule.
     """
+    account_id, method_id = method.account_id, method.id
+    is_overdue = bool(debts.list_overdue(Invoice.list_open(account_id)))
+    db.session.commit()
+    if not is_overdue:
+        return
+    try:
+        with payment_limits.limited_payment_attempt(account_id, facts, method_id) as attempt:
+            payments = _charge_overdue_invoices(db.session.get_one(PaymentMethod, method_id), now)
+            attempt.is_declined = any(payment.status == "failed" for payment in payments)
+    except TooManyAttempts:
+        return
+
+
+def _charge_overdue_invoices(method: PaymentMethod, now: datetime) -> list[Payment]:
     lock_row(Account, method.account_id)
     subscription = Subscription.find_live(method.account_id)
-    payments, is_overdue = (
-        one_off.create_overdue_one_off_payments(method, now),
-        bool(subscription and subscription.past_due_since),
-    )
-    if subscription and is_overdue:
+    overdue = debts.list_overdue(Invoice.list_open(method.account_id))
+    if subscription and subscription.past_due_since and collects_debts(subscription):
         aggregate = load_locked(subscription.id, now)
-        payments += charging.create_due_payments(aggregate, on_session=True, method=method)
+        payments = charging.create_due_payments(aggregate, on_session=True, method=method)
         aggregate.save_projection()
+    else:
+        payments = charging.create_debt_payments(overdue, now, method)
     db.session.commit()
     sent = [charging.send_payment(payment.id) for payment in payments]
     if any(payment.status == "succeeded" for payment in sent):
         lock_row(Account, method.account_id)
         set_default_payment_method(method)
-        if subscription and is_overdue:
+        if subscription and overdue:
             subscription.payment_method_id = None
         db.session.commit()
+    return sent

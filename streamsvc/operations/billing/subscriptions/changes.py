@@ -10,8 +10,8 @@ from functools import cache
 
 from streamsvc.http import idempotency
 from streamsvc.models.subscriptions import Price, Subscription
-from streamsvc.operations.billing.core import charging
-from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
+from streamsvc.operations.billing.core import charging, debts
+from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_overdue_invoices, load_locked
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.operations.billing.subscriptions.subscribe import (
@@ -23,6 +23,7 @@ from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.access import ACCESS_STATUSES
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.changes import first_day_after_cancellation, first_day_of_new_price, is_upgrade
+from streamsvc.rules.billing.debts import BLOCKING_STAGES
 from streamsvc.rules.billing.inputs import CancellationInput, PlanChangeInput
 from streamsvc.rules.billing.pauses import PauseRules
 from streamsvc.rules.refusals.billing import PauseLimitReached, PaymentFailed, PaymentOverdue, WrongState
@@ -177,7 +178,6 @@ def cancel_subscription(
         aggregate, effective if backdate else max(effective, first_unused), is_prorated, actor=actor
     )
     aggregate.create_due_invoices("cancellation")
-    charging.write_off_ended_subscription(aggregate)
 
 
 def undo_cancellation(aggregate: SubscriptionAggregate, actor: str) -> None:
@@ -236,11 +236,9 @@ def require_changeable(aggregate: SubscriptionAggregate) -> None:
     has a draft under review.
     """
     require_no_billing_hold(aggregate)
-    if aggregate.dunning_schedule.stage(aggregate.subscription.past_due_since, aggregate.today) not in (
-        "clear",
-        "grace",
-    ):
-        raise PaymentOverdue
+    if aggregate.dunning_schedule.stage(aggregate.subscription.past_due_since, aggregate.today) in BLOCKING_STAGES:
+        overdue = list_overdue_invoices(aggregate.subscription)
+        raise PaymentOverdue(invoices=[debts.overdue_invoice_view(invoice) for invoice in overdue])
     if aggregate.subscription.status not in ACCESS_STATUSES:
         raise WrongState
     if review.list_drafts(aggregate, include_held=True):

@@ -3,8 +3,13 @@
 from datetime import date, datetime
 
 from streamsvc.models.subscriptions import Invoice, Payment
-from streamsvc.operations.billing.core import batches, charging, notices
-from streamsvc.operations.billing.core.aggregate import DUE_JOB, SubscriptionAggregate, load_locked
+from streamsvc.operations.billing.core import batches, charging, debts, notices
+from streamsvc.operations.billing.core.aggregate import (
+    DUE_JOB,
+    SubscriptionAggregate,
+    list_overdue_invoices,
+    load_locked,
+)
 from streamsvc.operations.billing.invoices import review
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
@@ -112,14 +117,25 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
         subscription.past_due_since
         and aggregate.dunning_schedule.stage(subscription.past_due_since, aggregate.today) == "over"
     ):
-        end_subscription(
-            aggregate,
-            aggregate.dunning_schedule.suspends_on(subscription.past_due_since),
-            credit=True,
-            reason="payment_failed",
-        )
+        close_dunning_case(aggregate, subscription.past_due_since)
+
+
+def close_dunning_case(aggregate: SubscriptionAggregate, since: date) -> None:
+    """Close the dunning case of the subscription's account: nothing more is collected, and the rest is written off.
+
+    The subscription ends as of the day on which its access did, and the credit of its days pays what is owed first; the
+    credit of days that a previous owner's debt stands for is not given. One-off charges alone end no subscription.
+    """
+    overdue = list_overdue_invoices(aggregate.subscription)
+    if any(invoice.subscription_id for invoice in overdue):
+        effective = max(aggregate.dunning_schedule.suspends_on(since), aggregate.subscription.started_on)
+        is_own_debt = all(invoice.account_id == aggregate.account.id for invoice in overdue)
+        end_subscription(aggregate, effective, credit=is_own_debt, reason="payment_failed")
         aggregate.create_due_invoices("cancellation")
-        charging.write_off_ended_subscription(aggregate)
+    charging.write_off_debts(aggregate.account.id, aggregate.now)
+    for debtor_id in {invoice.account_id for invoice in overdue} - {aggregate.account.id}:
+        key = f"collect {debtor_id} after {aggregate.subscription.id} {aggregate.now.isoformat()}"
+        jobs.enqueue_job(debts.COLLECT_JOB, {"account_id": debtor_id}, aggregate.now, key)
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:

@@ -14,7 +14,7 @@ from streamsvc.models.subscriptions import (
     Price,
     Subscription,
 )
-from streamsvc.operations.billing.core import charging, referrals
+from streamsvc.operations.billing.core import charging, debts, referrals
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.core.credit import redeem_gift_code
 from streamsvc.operations.billing.subscriptions import coupons
@@ -40,8 +40,8 @@ def subscribe_account(
 
     `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
     `paid_through`: the day up to which the customer has paid elsewhere.
-    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, ReferralCodeInvalid, Invalid,
-    PaymentFailed, AuthenticationRequired, PaymentInProgress.
+    Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, GiftCodeCurrencyMismatch,
+    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
     """
     account = lock_existing_row(Account, account_id)
     started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
@@ -77,6 +77,7 @@ def start_subscription(
     `paid_through`: the day up to which the customer has paid elsewhere.
     """
     replace_abandoned_start(account, now)
+    debts.require_no_overdue_debts(account.id, civil_day(now, account.time_zone))
     price = Price.find_on_sale(body["price_id"], account.country)
     if price is None:
         raise Invalid(errors={"price_id": ["No such price is on sale in the account's country."]})
@@ -100,7 +101,7 @@ def start_subscription(
     db.session.add(subscription)
     db.session.flush()
     if body["gift_code"]:
-        redeem_gift_code(account, body["gift_code"], now)
+        redeem_gift_code(account, body["gift_code"], now, [price.currency])
     addons = get_addon_prices(account, price, body["addons"])
     coupons.redeem_coupons(subscription, requested_coupon_codes(body), [addon.plan.code for addon in addons], now)
     if body["referral_code"]:
