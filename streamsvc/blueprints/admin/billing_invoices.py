@@ -91,7 +91,9 @@ def add_draft_line(body: dict, invoice_id: str) -> dict:
     Allowed until the invoice is finalized: 409 `wrong_state` afterwards.
     """
     line = one_off.OneOffLine(body["description"], body["amount_minor"])
-    invoice = review.add_draft_line(require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now())
+    invoice = review.add_draft_line(
+        require_invoice(invoice_id).id, line, body["tax"] == "inclusive", clock.now(), body["tax_category"]
+    )
     record_invoice_event("draft_line_added", invoice, amount_minor=line.amount_minor, currency=invoice.currency)
     return invoice_view(invoice)
 

@@ -60,12 +60,14 @@ class Imported(Event):
 class PriceChanged(Event):
     """The price changes now; the day `effective` is the first of the new price.
 
-    `anchor_day` is used only if the interval changes too.
+    `anchor_day` is used only if the interval changes too. `includes`: the add-ons that the new plan contains; they are
+    no longer items of their own, and what is paid of them is credited.
     """
 
     price: PriceTerms
     effective: date
     anchor_day: int | None = None
+    includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,14 @@ class PriceScheduled(Event):
     """The price changes with the first period that starts on or after `not_before`.
 
     With the price None, the change that the viewer scheduled is dropped. A price migration names the price that it
-    replaces in `only_from`; it does not apply to a subscription that has left that price.
+    replaces in `only_from`; it does not apply to a subscription that has left that price. `includes`: the add-ons that
+    the new plan contains; they are no longer items of their own from then on.
     """
 
     price: PriceTerms | None
     not_before: date
     only_from: str | None = None
+    includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,44 @@ class Suspended(Event):
 
 @dataclass(frozen=True)
 class AddonAdded(Event):
-    """An add-on was added."""
+    """An add-on was added: `quantity` units of it, free of charge for `trial_days`, up to the day `ends_on`."""
 
     item: str
     price: PriceTerms
+    quantity: int = 1
+    trial_days: int = 0
+    ends_on: date | None = None
+
+
+@dataclass(frozen=True)
+class AddonQuantityChanged(Event):
+    """The number of units of an add-on changed; `effective` is the first day with `quantity` units."""
+
+    item: str
+    quantity: int
+    effective: date
+
+
+@dataclass(frozen=True)
+class AddonEndSet(Event):
+    """The add-on has the end date `ends_on`; with None, it has none."""
+
+    item: str
+    ends_on: date | None
+
+
+@dataclass(frozen=True)
+class AddonRemovalScheduled(Event):
+    """The add-on ends with its paid days, or with its trial."""
+
+    item: str
+
+
+@dataclass(frozen=True)
+class AddonRemovalDropped(Event):
+    """The scheduled removal of the add-on is withdrawn."""
+
+    item: str
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The replay of a subscription's events: each starts, ends or moves paid time and adds its invoice lines."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from functools import singledispatchmethod
 
 from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.addons import Addon, EndingUnits
 from streamsvc.rules.billing.calendar import Grid, Period, add_days
 from streamsvc.rules.billing.paid import RENEWAL, Line, PaidTime
 from streamsvc.rules.money import round_half_up
@@ -20,6 +22,11 @@ class Timeline:
     def __init__(self, booked: Mapping[str, fact.BookedLine]):
         self.paid = PaidTime(booked)
         self.prices: dict[str, fact.PriceTerms] = {}
+        self.addons: dict[str, Addon] = {}
+        """By item: the add-ons, and those that were removed since the current period began."""
+        self.ending_units: list[EndingUnits] = []
+        self.included_addons: list[tuple[str, date]] = []
+        """Add-ons that a scheduled price contained when it took effect, and that day."""
         self.paid_through: date | None = None
         self.trial_end: date | None = None
         self.period: Period | None = None
@@ -51,6 +58,34 @@ class Timeline:
         return None
 
     @property
+    def paid_end(self) -> date:
+        """Return the first day that is neither paid nor in the trial."""
+        return self.paid_through or self.paid_from
+
+    @property
+    def next_due_on(self) -> date | None:
+        """Return the civil day on which the next period or the first charge of an add-on after its trial is due."""
+        days = [day for day in (self.next_bill_on, self._next_trial_end()) if day]
+        return min(days, default=None)
+
+    def _next_trial_end(self) -> date | None:
+        """Return the day on which an add-on's trial ends within the current period; None if none does."""
+        if not self.prices or self.ended_on or self.paused_on:
+            return None
+        last = min(self.paid_end, self.ends_on or self.paid_end)
+        trial_ends = [addon.charged_from for addon in self.billed_addons if addon.charged_from]
+        return min((day for day in trial_ends if day < last), default=None)
+
+    @property
+    def billed_addons(self) -> list[Addon]:
+        """Return the add-ons that are items of their own."""
+        return [addon for addon in self.addons.values() if addon.removed_on is None]
+
+    def addon_end(self, addon: Addon) -> date | None:
+        """Return the first day without the add-on, as far as that is known."""
+        return addon.last_day_after(self.paid_end)
+
+    @property
     def next_bill_on(self) -> date | None:
         """Return the civil day on which the next period is due; None if none is."""
         if not self.prices or self.ended_on or self.paused_on:
@@ -66,7 +101,10 @@ class Timeline:
         `ended_from` is the first day without a subscription that is canceled retroactively: periods from then on are
         charged only if they were invoiced already and so have to be credited.
         """
-        while (due := self.next_bill_on) and due <= until:
+        while (due := self.next_due_on) and due <= until:
+            if due == self._next_trial_end():
+                self._end_addon_trials(due, ended_from)
+                continue
             lines = self._next_period(due)
             if ended_from and lines[0].period.start >= ended_from and lines[0].identity not in self.paid.booked:
                 return
@@ -74,6 +112,26 @@ class Timeline:
                 self.paid.add_charge(line)
             self.period, self.paid_through = lines[0].period, lines[0].period.end
             self.bill_early_on = self.next_period_cause = None
+            self._forget_ended_addons(self.period.start)
+
+    def _end_addon_trials(self, day: date, ended_from: date | None) -> None:
+        """Charge the add-ons whose trial ends on the day up to the end of the current period."""
+        for addon in [addon for addon in self.billed_addons if addon.charged_from == day]:
+            self._end_trial(addon)
+            if not (ended_from and day >= ended_from):
+                self._charge_missing_units(addon, day, day, addon.added_by)
+
+    def _end_trial(self, addon: Addon) -> None:
+        """End an add-on's trial, and fix the end of one whose scheduled removal has come."""
+        end, addon.is_trial_over = self.addon_end(addon), True
+        if addon.is_removal_scheduled:
+            addon.ends_on, addon.is_removal_scheduled = end, False
+
+    def _forget_ended_addons(self, day: date) -> None:
+        self.addons = {
+            item: addon for item, addon in self.addons.items() if not (addon.removed_on and addon.removed_on <= day)
+        }
+        self.ending_units = [units for units in self.ending_units if units.until > day]
 
     def _next_period(self, due: date) -> list[Line]:
         """Return the charges of the next period, due on the day `due`."""
@@ -84,13 +142,25 @@ class Timeline:
             self.anchor_day = self.grid.day if self.price.interval.months else None
         full = self.grid.period_containing(start)
         period = Period(start, min(full.end, self.ends_on or full.end))
-        return [self._charge_line(item, period, full, due, self.next_period_cause or RENEWAL) for item in self.prices]
+        cause = self.next_period_cause or RENEWAL
+        lines = [self._charge_line(fact.BASE_ITEM, period, full, due, cause)]
+        for addon in self.billed_addons:
+            if addon.charged_from is None or addon.charged_from <= start:
+                self._end_trial(addon)
+                end = min(period.end, addon.ends_on or period.end)
+                if end > start:
+                    lines.append(self._charge_line(addon.item, Period(start, end), full, due, cause, addon.quantity))
+        return lines
 
     def _apply_scheduled_price(self, start: date) -> None:
         for change in [event for event in self.scheduled_prices if event.not_before <= start]:
             self.scheduled_prices.remove(change)
             if change.price and change.only_from in (None, self.price.id):
                 self._set_price(change.price)
+                included = [item for item in change.includes if item in self.prices]
+                self.included_addons += [(item, start) for item in included]
+                for item in included:
+                    self._drop_addon(item, start)
 
     def _set_price(self, price: fact.PriceTerms) -> None:
         """Set the base price. An interval in days drops the anchor day: later months count from their own start."""
@@ -99,12 +169,23 @@ class Timeline:
             self.anchor_day = self.anchor_day if price.interval.months else None
         self.prices[fact.BASE_ITEM] = price
 
-    def _charge_line(self, item: str, period: Period, full: Period, bill_on: date, cause: str) -> Line:
+    def _charge_line(
+        self,
+        item: str,
+        period: Period,
+        full: Period,
+        bill_on: date,
+        cause: str,
+        quantity: int = 1,
+        units_of: str | None = None,
+    ) -> Line:
         """Return the charge for `period`, prorated by its share of the days of the `full` period."""
         price = self.prices[item]
-        base = self._amount_of(item, price, full.start)
+        base = self._amount_of(item, price, full.start) * quantity
         amount = round_half_up(base * period.days, full.days)
-        return Line("charge", item, price.id, period, bill_on, amount, full.days, cause)
+        return Line(
+            "charge", item, price.id, period, bill_on, amount, full.days, cause, quantity=quantity, units_of=units_of
+        )
 
     def _amount_of(self, item: str, price: fact.PriceTerms, period_start: date) -> int:
         if price.intro is None:
@@ -146,6 +227,9 @@ class Timeline:
     @apply.register
     def _(self, event: fact.PriceChanged) -> None:
         self.scheduled_prices = []
+        for item in [item for item in event.includes if item in self.prices]:
+            self.paid.credit_from(event.effective, event, item)
+            self._drop_addon(item, event.effective)
         if self.paid_through is None:
             self._change_in_trial(event)
         elif event.price.interval == self.price.interval:
@@ -173,8 +257,8 @@ class Timeline:
             self.trial_end = self.paid_from
             self.next_period_cause = event.ref if self.paid_from == event.effective else None
             self.paid.credit_from(self.paid_from, event)
-            for item in [item for item in self.prices if item != fact.BASE_ITEM and former_end < self.paid_from]:
-                self._charge_addon(item, former_end, event)
+            for addon in self.billed_addons if former_end < self.paid_from else ():
+                self._charge_rest(addon, former_end, event)
 
     @apply.register
     def _(self, event: fact.PriceScheduled) -> None:
@@ -211,6 +295,9 @@ class Timeline:
         if not frozen_days:
             return
         self.paid.freeze(since, day)
+        for addon in self.billed_addons:
+            if addon.charged_from and addon.charged_from > since:
+                addon.trial_end = add_days(addon.charged_from, frozen_days)
         if self.paid_through is None:
             self.paid_from = add_days(self.paid_from, frozen_days)
             self.trial_end = self.trial_end and self.paid_from
@@ -250,19 +337,66 @@ class Timeline:
 
     @apply.register
     def _(self, event: fact.AddonAdded) -> None:
-        self.prices[event.item] = event.price
-        self._charge_addon(event.item, self.paid.paid_until(event.item, event.on), event)
+        start = max(event.on, self.started_on)
+        addon = Addon(event.item, event.price, event.ref, quantity=event.quantity, ends_on=event.ends_on)
+        self.prices[event.item], self.addons[event.item] = event.price, addon
+        if event.trial_days:
+            addon.trial_end, addon.is_trial_over = add_days(start, event.trial_days), False
+            period = Period(start, addon.trial_end)
+            line = Line("trial", event.item, event.price.id, period, start, 0, period.days, event.ref)
+            self.lines.append(replace(line, quantity=event.quantity))
+        self._charge_rest(addon, start, event)
 
-    def _charge_addon(self, item: str, start: date, event: fact.Event) -> None:
-        """Charge an add-on from `start` to the end of the base plan's current period, on the base plan's grid."""
-        end = self.paid_through or self.paid_from
-        grid = self.grid or Grid.from_first(end, self.anchor_day, self.price.interval)
-        if end > start:
-            self.paid.add_charge(
-                self._charge_line(item, Period(start, end), grid.period_containing(start), event.on, event.ref)
-            )
+    @apply.register
+    def _(self, event: fact.AddonQuantityChanged) -> None:
+        addon = self.addons[event.item]
+        former, addon.quantity = addon.quantity, event.quantity
+        if event.quantity < former:
+            self.ending_units.append(EndingUnits(event.item, former, event.effective))
+            self.paid.credit_units(event.item, former - event.quantity, event.effective, event)
+        else:
+            self._charge_rest(addon, event.effective, event)
+
+    @apply.register
+    def _(self, event: fact.AddonEndSet) -> None:
+        """Set the end. Paid days beyond it are credited when it comes; days before it that are not paid are charged."""
+        addon = self.addons[event.item]
+        addon.ends_on = event.ends_on
+        self._charge_rest(addon, event.on, event)
+
+    @apply.register
+    def _(self, event: fact.AddonRemovalScheduled) -> None:
+        self.addons[event.item].is_removal_scheduled = True
+
+    @apply.register
+    def _(self, event: fact.AddonRemovalDropped) -> None:
+        addon = self.addons[event.item]
+        addon.is_removal_scheduled = False
+        self._charge_rest(addon, event.on, event)
 
     @apply.register
     def _(self, event: fact.AddonRemoved) -> None:
         self.paid.credit_from(event.effective, event, event.item)
-        del self.prices[event.item]
+        self._drop_addon(event.item, event.effective)
+
+    def _drop_addon(self, item: str, effective: date) -> None:
+        """Bill an add-on no more; the units in use count up to the day `effective`."""
+        self.prices.pop(item, None)
+        if (addon := self.addons.get(item)) and addon.removed_on is None:
+            addon.removed_on = effective
+            self.ending_units.append(EndingUnits(item, addon.quantity, effective))
+        if self.period:
+            self._forget_ended_addons(self.period.start)
+
+    def _charge_rest(self, addon: Addon, start: date, event: fact.Event) -> None:
+        """Charge the unpaid units of an add-on from `start`, or the end of its trial, to the end of the period."""
+        if addon.charged_from is None:
+            self._charge_missing_units(addon, start, max(event.on, self.started_on), event.ref)
+
+    def _charge_missing_units(self, addon: Addon, start: date, bill_on: date, cause: str) -> None:
+        """Charge the unpaid units from `start` to the end of the base plan's current period, on its grid."""
+        grid = self.grid or Grid.from_first(self.paid_end, self.anchor_day, self.price.interval)
+        last = min(self.paid_end, addon.ends_on or self.paid_end)
+        for period, units in self.paid.missing_units(addon.item, addon.quantity, start, last):
+            full, units_of = grid.period_containing(period.start), cause if units < addon.quantity else None
+            self.paid.add_charge(self._charge_line(addon.item, period, full, bill_on, cause, units, units_of))

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import event_store, issuing, ledger
+from streamsvc.operations.billing.core import event_store, issuing, items, ledger
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -187,6 +187,10 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     pending = timeline.scheduled_prices[0] if timeline.scheduled_prices else None
     row.pending_price_id = pending.price.id if pending and pending.price else None
     row.pending_on = max(pending.not_before, timeline.paid_through or timeline.paid_from) if pending else None
+    row.addons, row.addon_grants = (
+        items.addon_rows(timeline),
+        items.grant_rows(timeline, aggregate.today, row.time_zone),
+    )
     overdue = list_overdue_invoices(row)
     row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
     row.status = compute_status(row, timeline, aggregate.today)
@@ -245,7 +249,8 @@ def compute_access_until(subscription: Subscription, dunning_schedule: DunningSc
 def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: DunningSchedule) -> datetime | None:
     """Return the next moment at which the passage of time alone changes something; None if there is none.
 
-    Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
+    Candidates: a billing period, the end, an add-on's first charge or end, a reminder, a payment retry, a dunning step,
+    and the end of a pause.
     """
     row, timeline = aggregate.subscription, aggregate.timeline
     if row.status == "canceled" or row.billing_held_at:
@@ -253,7 +258,8 @@ def compute_next_due(aggregate: SubscriptionAggregate, dunning_schedule: Dunning
     if row.status == "incomplete":
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
     reminder = next_reminder(aggregate)
-    days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
+    days = [timeline.next_due_on, timeline.ends_on, reminder and reminder[0]]
+    days += [timeline.addon_end(addon) for addon in timeline.billed_addons]
     for invoice in list_overdue_invoices(row):
         # The outcome of a payment in flight computes the next due moment again.
         if not any(payment.is_in_flight for payment in invoice.payments):

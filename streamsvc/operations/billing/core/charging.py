@@ -89,6 +89,7 @@ def create_payment(
 def send_payment(payment_id: str) -> Payment:
     """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a transaction."""
     payment = db.session.get_one(Payment, payment_id)
+    assert payment.method is not None, "only a payment through a provider is sent"
     method_reference = payment.method.reference
     request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
     db.session.commit()

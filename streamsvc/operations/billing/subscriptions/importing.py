@@ -128,6 +128,7 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
         "anchor_day": subscriber["anchor_day"],
         "start_date": subscriber["started_on"],
         "addons": [],
+        "addon_items": [],
     }
     aggregate = start_subscription(
         account,

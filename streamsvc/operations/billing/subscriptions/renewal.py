@@ -6,6 +6,7 @@ from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.core import batches, charging, notices
 from streamsvc.operations.billing.core.aggregate import DUE_JOB, SubscriptionAggregate, load_locked
 from streamsvc.operations.billing.invoices import review
+from streamsvc.operations.billing.subscriptions import addon_ends
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.billing.lines import lines_due
@@ -96,7 +97,7 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
 
 
 def apply_expirations(aggregate: SubscriptionAggregate) -> None:
-    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, and dunning."""
+    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, dunning, and add-ons."""
     subscription = aggregate.subscription
     if aggregate.timeline.paused_on and subscription.resumes_at and subscription.resumes_at <= aggregate.now:
         aggregate.record_event(fact.Resumed, on=civil_day(subscription.resumes_at, subscription.time_zone))
@@ -121,6 +122,10 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
         )
         aggregate.create_due_invoices("cancellation")
         charging.write_off_ended_subscription(aggregate)
+    if not aggregate.timeline.ended_on:
+        addon_ends.remove_ended_addons(aggregate)
+        if current_settings().trial_without_card != "invoice":
+            addon_ends.remove_unpaid_addon_trials(aggregate)
 
 
 def is_trial_ending_unpaid(aggregate: SubscriptionAggregate) -> bool:
