@@ -46,8 +46,12 @@ class Line:
 
 @dataclass
 class BookedCharge:
-    """A charge as it was booked; `remaining_minor` is the part of it that is not credited yet."""
+    """A charge as it was booked; `remaining_minor` is the part of it that is not credited yet.
 
+    `number` counts the subscription's lines.
+    """
+
+    number: int
     line: Line
     net_minor: int
     remaining_minor: int
@@ -97,7 +101,7 @@ class PaidTime:
     def add_charge(self, line: Line) -> None:
         """Add a charge and the span of days that it pays for, at the amount booked if it was invoiced already."""
         booked = self.booked.get(line.identity, BookedLine(line.amount_minor))
-        charge = BookedCharge(line, booked.net_minor, booked.net_minor - booked.adjusted_minor)
+        charge = BookedCharge(len(self.lines), line, booked.net_minor, booked.net_minor - booked.adjusted_minor)
         self.lines.append(line)
         self.spans.append(PaidSpan(charge, line.period.start, line.period.end, line.quantity))
 
@@ -112,20 +116,40 @@ class PaidTime:
         self.spans = [span for span in self.spans if span.end > span.start]
         return credited
 
-    def credit_units(self, item: str, units: int, day: date, event: Event) -> None:
-        """Credit the paid days from `day` on of that many units of the item, those bought last first."""
-        later = [span for span in self.spans if span.item == item and span.end > day]
-        for charge in reversed(list({id(span.charge): span.charge for span in later}.values())):
-            spans = [span for span in later if span.charge is charge]
-            credited = min(units, max(span.quantity for span in spans))
-            for span in spans if credited else ():
-                tail = Period(max(span.start, day), span.end)
-                self._credit(charge, tail, event, min(credited, span.quantity))
-                if span.quantity > credited:
-                    self.spans.append(PaidSpan(charge, tail.start, tail.end, span.quantity - credited))
-                span.end = tail.start
-            units -= credited
-        self.spans = [span for span in self.spans if span.end > span.start]
+    def credit_surplus(self, item: str, units: int, day: date, event: Event) -> None:
+        """Credit the paid days from `day` on of all but `units` of the item, those bought last first."""
+        end = max((span.end for span in self.spans if span.item == item), default=day)
+        for period, paid in self._paid_units(item, day, end):
+            for span in sorted(self._spans_within(item, period), key=lambda span: span.charge.number, reverse=True):
+                credited = min(paid - units, span.quantity)
+                if credited > 0:
+                    self._credit(span.charge, period, event, credited)
+                    self._replace_span(span, period, span.quantity - credited)
+                    paid -= credited
+
+    def _replace_span(self, span: PaidSpan, period: Period, quantity: int) -> None:
+        """Let the span pay for `quantity` units on the days of the period, which it contains."""
+        parts = (
+            PaidSpan(span.charge, span.start, period.start, span.quantity),
+            PaidSpan(span.charge, period.start, period.end, quantity),
+            PaidSpan(span.charge, period.end, span.end, span.quantity),
+        )
+        self.spans.remove(span)
+        self.spans += [part for part in parts if part.end > part.start and part.quantity]
+
+    def _spans_within(self, item: str, period: Period) -> list[PaidSpan]:
+        return [
+            span for span in self.spans if span.item == item and span.end > period.start and span.start < period.end
+        ]
+
+    def _paid_units(self, item: str, start: date, end: date) -> list[tuple[Period, int]]:
+        """Return the parts of [start, end), in none of which a span ends, and the units of the item paid in each."""
+        if end <= start:
+            return []
+        spans = self._spans_within(item, Period(start, end))
+        bounds = sorted({start, end, *(day for span in spans for day in (span.start, span.end) if start < day < end)})
+        periods = [Period(first, last) for first, last in pairwise(bounds)]
+        return [(period, sum(span.quantity for span in self._spans_within(item, period))) for period in periods]
 
     def credit_gap(self, start: date, end: date, event: Event) -> None:
         """Credit the days of [start, end) that were paid for but could not be used."""
@@ -175,15 +199,11 @@ class PaidTime:
 
         Adjacent days with the same number are one part.
         """
-        if end <= start:
-            return []
-        spans = [span for span in self.spans if span.item == item and span.end > start and span.start < end]
-        bounds = sorted({start, end, *(day for span in spans for day in (span.start, span.end) if start < day < end)})
         parts: list[tuple[Period, int]] = []
-        for first, last in pairwise(bounds):
-            missing = units - sum(span.quantity for span in spans if span.start <= first < span.end)
-            if parts and parts[-1][1] == missing and parts[-1][0].end == first:
-                parts[-1] = Period(parts[-1][0].start, last), missing
+        for period, paid in self._paid_units(item, start, end):
+            missing = units - paid
+            if parts and parts[-1][1] == missing and parts[-1][0].end == period.start:
+                parts[-1] = Period(parts[-1][0].start, period.end), missing
             elif missing > 0:
-                parts.append((Period(first, last), missing))
+                parts.append((period, missing))
         return parts

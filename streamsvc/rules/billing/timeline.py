@@ -353,7 +353,7 @@ class Timeline:
         former, addon.quantity = addon.quantity, event.quantity
         if event.quantity < former:
             self.ending_units.append(EndingUnits(event.item, former, event.effective))
-            self.paid.credit_units(event.item, former - event.quantity, event.effective, event)
+            self.paid.credit_surplus(event.item, event.quantity, event.effective, event)
         else:
             self._charge_rest(addon, event.effective, event)
 
