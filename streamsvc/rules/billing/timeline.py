@@ -160,7 +160,7 @@ class Timeline:
                 included = [item for item in change.includes if item in self.prices]
                 self.included_addons += [(item, start) for item in included]
                 for item in included:
-                    self._drop_addon(item, start)
+                    self._include_addon(item)
 
     def _set_price(self, price: fact.PriceTerms) -> None:
         """Set the base price. An interval in days drops the anchor day: later months count from their own start."""
@@ -229,7 +229,7 @@ class Timeline:
         self.scheduled_prices = []
         for item in [item for item in event.includes if item in self.prices]:
             self.paid.credit_from(event.effective, event, item)
-            self._drop_addon(item, event.effective)
+            self._include_addon(item)
         if self.paid_through is None:
             self._change_in_trial(event)
         elif event.price.interval == self.price.interval:
@@ -387,6 +387,10 @@ class Timeline:
             self.ending_units.append(EndingUnits(item, addon.quantity, effective))
         if self.period:
             self._forget_ended_addons(self.period.start)
+
+    def _include_addon(self, item: str) -> None:
+        """Bill an add-on no more that the plan includes from now on."""
+        del self.prices[item], self.addons[item]
 
     def _charge_rest(self, addon: Addon, start: date, event: fact.Event) -> None:
         """Charge the unpaid units of an add-on from `start`, or the end of its trial, to the end of the period."""
