@@ -71,9 +71,11 @@ def get_invoice_pdf(invoice_id: str) -> Response:
 def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.
 
-    With the default payment method, or with `payment_method_id`. A declined payment is 402 `payment_failed`.
+    With the default payment method, or with `payment_method_id`. All that is owed, or `amount_minor` of it; the invoice
+    stays open for the rest. A declined payment is 402 `payment_failed`.
     """
-    return pay_open_invoice(_get_own_invoice(invoice_id).id, body["payment_method_id"], clock.now())
+    invoice = _get_own_invoice(invoice_id)
+    return pay_open_invoice(invoice.id, body["payment_method_id"], body["amount_minor"], clock.now())
 
 
 def _get_own_invoice(invoice_id: str) -> Invoice:

@@ -192,6 +192,13 @@ class CreditNoteInput(TypedDict):
     reason: str | None
 
 
+class RecordedPaymentInput(TypedDict):
+    """A payment that came in outside the provider: how much of what is owed, and the operator's note."""
+
+    amount_minor: int | None
+    reference: str | None
+
+
 class RefundInput(TypedDict):
     """Which payment of an invoice to refund, how much of it, and whether to credit it too."""
 

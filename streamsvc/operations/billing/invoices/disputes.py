@@ -25,12 +25,12 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     payment.status, payment.disputed_minor = "disputed", disputed_minor
     invoice.amount_paid_minor -= disputed_minor
     invoice.balance_minor += disputed_minor
-    if invoice.status == "paid":
+    if invoice.status in ("paid", "open"):
         aggregate = invoice.subscription_id and load_locked(invoice.subscription_id, now)
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
         invoice.first_failed_on = invoice.first_failed_on or (aggregate.today if aggregate else now.date())
         issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.status != "open":  # uncollectible, or void by the time it was paid: not collected again
+    else:  # uncollectible, or void by the time it was paid: not collected again
         issuing.write_off_balance(invoice, now)
     return _commit_dispute(payment, invoice, now)
 

@@ -314,7 +314,12 @@ def find_last_payment(subscription_id: str) -> Payment | None:
 
 
 def raise_if_not_paid(payment: Payment | None) -> None:
-    """Raise PaymentFailed or AuthenticationRequired if the payment failed or awaits authentication."""
+    """Raise PaymentFailed or AuthenticationRequired if the payment failed or awaits authentication.
+
+    A part of what was asked for does not pay for a start or a change, whose invoice is then void.
+    """
+    if payment and payment.requested_minor and db.session.get_one(Invoice, payment.invoice_id).status == "void":
+        raise PaymentFailed(decline_code=charging.PARTIALLY_CAPTURED)
     if payment and payment.status == "failed":
         raise PaymentFailed(decline_code=payment.decline_code)
     if payment and payment.status == "requires_action":
