@@ -275,9 +275,10 @@ def test_canceling_does_not_clear_what_is_overdue(world, ann):
     [named] = response.json["invoices"]
     assert named == {name: overdue[name] for name in ("id", "number", "currency", "balance_minor")}
     assert ann.post("/v1/invoice-previews", {"price_id": world.price}).json["code"] == "payment_overdue"
-    assert world.operator.post("/v1/admin/subscriptions", {"account_id": ann.id, "price_id": world.price}).json[
-        "code"
-    ] == "payment_overdue"
+    assert (
+        world.operator.post("/v1/admin/subscriptions", {"account_id": ann.id, "price_id": world.price}).json["code"]
+        == "payment_overdue"
+    )
     card = ann.add_card()
     ann.put(f"/v1/payment-methods/{card}/default")
     assert ann.invoices()[1]["status"] == "paid"

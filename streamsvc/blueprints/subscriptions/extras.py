@@ -4,6 +4,7 @@ from streamsvc.blueprints.subscriptions.changes import _apply, _apply_charged
 from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.operations.billing.subscriptions import addons, coupons, price_migrations
+from streamsvc.rules.billing.inputs import AddonChangeInput, AddonInput
 from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import (
     AuthenticationRequired,
@@ -14,6 +15,7 @@ from streamsvc.rules.refusals.billing import (
     WrongState,
 )
 from streamsvc.schemas.subscriptions.subscriptions import (
+    AddonChangeIn,
     AddonIn,
     AddonRemovalQuery,
     SubscriptionCouponIn,
@@ -57,14 +59,30 @@ def remove_coupon(subscription_id: str, code: str) -> dict:
 @idempotent(required=True)
 @bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
 @bp.response(201, SubscriptionOut)
-def add_addon(body: dict, subscription_id: str) -> dict:
+def add_addon(body: AddonInput, subscription_id: str) -> dict:
     """Add an add-on to a subscription.
 
-    Takes the price of another plan, charged for the rest of the current period. If the payment is declined, it is not
-    added: 402 `payment_failed`.
+    Takes the price of another plan, charged for the rest of the current period, or from the end of its own trial on. If
+    the payment is declined, it is not added: 402 `payment_failed`.
     """
     return _apply_charged(
-        subscription_id, lambda aggregate: addons.add_addon(aggregate, body["price_id"], current_viewer().account_id)
+        subscription_id, lambda aggregate: addons.add_addon(aggregate, body, current_viewer().account_id)
+    )
+
+
+@bp.route("/<subscription_id>/addons/<plan>", methods=["PATCH"])
+@bp.arguments(AddonChangeIn)
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, TooManyAttempts, WrongState)
+@bp.response(200, SubscriptionOut)
+def change_addon(body: AddonChangeInput, subscription_id: str, plan: str) -> dict:
+    """Change the quantity or the end date of an add-on.
+
+    More units are charged for the rest of the period; if the payment is declined, nothing changes: 402
+    `payment_failed`. Fewer units are credited from tomorrow on. Paid days beyond the end date are credited when it
+    comes.
+    """
+    return _apply_charged(
+        subscription_id, lambda aggregate: addons.change_addon(aggregate, plan, body, current_viewer().account_id)
     )
 
 
@@ -75,12 +93,20 @@ def add_addon(body: dict, subscription_id: str) -> dict:
 def remove_addon(query: dict, subscription_id: str, plan: str) -> dict:
     """Remove an add-on from a subscription.
 
-    Takes effect now, with credit from tomorrow on, or at the end of the period.
+    Takes effect now, with credit from tomorrow on, or at the end of the period or of its trial.
     """
     return _apply_charged(
         subscription_id,
         lambda aggregate: addons.remove_addon(aggregate, plan, query["when"], current_viewer().account_id),
     )
+
+
+@bp.route("/<subscription_id>/addons/<plan>/removal", methods=["DELETE"])
+@bp.errors(AuthenticationRequired, PaymentFailed, PaymentInProgress, PaymentOverdue, WrongState)
+@bp.response(200, SubscriptionOut)
+def restore_addon(subscription_id: str, plan: str) -> dict:
+    """Undo the scheduled removal of an add-on."""
+    return _apply(subscription_id, lambda aggregate: addons.restore_addon(aggregate, plan, current_viewer().account_id))
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])

@@ -74,12 +74,13 @@ def get_invoice_pdf(invoice_id: str) -> Response:
 def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.
 
-    With the default payment method, or with `payment_method_id`. A declined payment is 402 `payment_failed`; after too
-    many of them, 429 `too_many_attempts`.
+    With the default payment method, or with `payment_method_id`. All that is owed, or `amount_minor` of it; the invoice
+    stays open for the rest. A declined payment is 402 `payment_failed`; after too many of them, 429
+    `too_many_attempts`.
     """
     method_id = body["payment_method_id"]
     with payment_limits.limited_payment_attempt(current_viewer().account_id, current_request_facts(), method_id):
-        return pay_open_invoice(_get_own_invoice(invoice_id).id, method_id, clock.now())
+        return pay_open_invoice(_get_own_invoice(invoice_id).id, method_id, body["amount_minor"], clock.now())
 
 
 def _get_own_invoice(invoice_id: str) -> Invoice:

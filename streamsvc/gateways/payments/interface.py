@@ -22,12 +22,16 @@ class ProviderMethod:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a charge or refund. UNKNOWN: the response was lost; call `find_outcome` with the same key."""
+    """The outcome of a charge or refund. UNKNOWN: the response was lost; call `find_outcome` with the same key.
+
+    `captured_minor`: what a successful charge collected, if the provider says so; it can be less than was asked for.
+    """
 
     status: str
     reference: str | None = None
     decline_code: str | None = None
     next_action: dict | None = None
+    captured_minor: int | None = None
 
 
 class ChargeRequest(NamedTuple):

@@ -59,10 +59,12 @@ class SandboxProvider:
             update = sa.update(SandboxCharge).where(SandboxCharge.key == key)
             execute_write(update.values(requests=SandboxCharge.requests + 1))
             return outcome
-        planned = self._pop_planned_outcome()
+        planned, details = self._pop_planned_outcome()
         if planned == "error":
             return Outcome(UNKNOWN)  # failed before anything happened
         status, decline = (DECLINED, "generic_decline") if planned == "decline" else _decide_outcome(method, on_session)
+        if planned == "partial":
+            amount_minor = min(amount_minor, details.get("amount_minor") or amount_minor // 2)
         self._insert_requests(_request_row(key, "charge", method, amount_minor, currency, status, decline))
         return Outcome(UNKNOWN) if planned == "timeout" else self._find_outcomes([key])[key]
 
@@ -108,9 +110,13 @@ class SandboxProvider:
         execute_write(sa.update(SandboxCharge).where(waiting).values(**values))
         return self.find_outcome(key)
 
-    def plan_outcome(self, what: str) -> None:
-        """Plan the next charge: `decline`; `timeout`, charged but no response; `error`, it never arrives."""
-        execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details={}))
+    def plan_outcome(self, what: str, amount_minor: int | None = None) -> None:
+        """Plan the next charge: `decline`; `timeout`, charged but no response; `error`, it never arrives; or `partial`.
+
+        `amount_minor`: how much of a `partial` charge is captured; default: half of it.
+        """
+        details = {"amount_minor": amount_minor} if amount_minor else {}
+        execute_write(sa.insert(SandboxPlannedOutcome).values(id=new_id("nxt"), what=what, details=details))
 
     def list_planned_outcomes(self) -> list[str]:
         """Return the outcomes planned for the next charges, in order."""
@@ -120,14 +126,14 @@ class SandboxProvider:
         """Return the last 1,000 requests that arrived, newest first."""
         return fetch_all(sa.select(*SandboxCharge.__table__.c).order_by(SandboxCharge.id.desc()).limit(1000))
 
-    def _pop_planned_outcome(self) -> str | None:
+    def _pop_planned_outcome(self) -> tuple[str | None, dict]:
         first = sa.select(SandboxPlannedOutcome.id).order_by(SandboxPlannedOutcome.id).limit(1).scalar_subquery()
         row = fetch_one(
             sa.delete(SandboxPlannedOutcome)
             .where(SandboxPlannedOutcome.id == first)
-            .returning(SandboxPlannedOutcome.what)
+            .returning(SandboxPlannedOutcome.what, SandboxPlannedOutcome.details)
         )
-        return row.what if row else None
+        return (row.what, row.details) if row else (None, {})
 
     def _insert_requests(self, *rows: dict) -> None:
         with db.engine.begin() as connection:
@@ -152,4 +158,4 @@ def _decide_outcome(method: str, on_session: bool) -> tuple[str, str | None]:
 def _outcome_from_row(row: sa.Row) -> Outcome:
     needs_action = row.status == REQUIRES_ACTION
     action = {"type": "sandbox_authentication", "path": f"/v1/sandbox/payments/{row.key}/authentication"}
-    return Outcome(row.status, row.id, row.decline_code, action if needs_action else None)
+    return Outcome(row.status, row.id, row.decline_code, action if needs_action else None, row.amount_minor)

@@ -170,7 +170,9 @@ class StripeProvider:
         failure = intent.last_payment_error if status == DECLINED else None
         code = (failure.decline_code or failure.code) if failure else None
         action = {"type": "stripe", "client_secret": intent.client_secret} if status == REQUIRES_ACTION else None
-        return Outcome(status, intent.id, code if status == DECLINED else None, action)
+        received = getattr(intent, "amount_received", None) if status == SUCCEEDED else None
+        captured_minor = received and from_stripe_amount(received, intent.currency.upper())
+        return Outcome(status, intent.id, code if status == DECLINED else None, action, captured_minor)
 
     def parse_event(self, body: bytes, signature: str | None) -> dict | None:
         """Parse a signed event, with its amount in our units; None if the signature is invalid or too old."""

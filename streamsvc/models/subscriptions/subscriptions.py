@@ -88,6 +88,11 @@ class Subscription(OwnedByAccount, Base):
     """The changes of prices of which the customer was notified and which are still to come: [item, price id, day]."""
     past_due_since: Mapped[date | None]
     """The civil date on which the earliest unpaid invoice first failed."""
+    addons: Mapped[list | None] = mapped_column(Json)
+    """[{item, price_id, quantity, trial_end, ends_at, cancel_at, ends}]: the add-ons of the current period, without
+    those that the plan includes. None: not computed yet."""
+    addon_grants: Mapped[list | None] = mapped_column(Json)
+    """[[item, quantity, moment or null]]: the add-ons' units, and the moment from which on they no longer count."""
     latest_invoice_id: Mapped[str | None]
     due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When the subscription is next due; a job is enqueued for it."""

@@ -64,13 +64,15 @@ class PriceChanged(Event):
 
     With `anchor_day`, a new interval begins with it; within the same interval, the anchor moves to it.
     `removed_addons_from`: the first day of which add-ons that were removed before are credited, if the change closes
-    the period: the day after it. None means `effective`, as it was before today counted as used.
+    the period: the day after it. None means `effective`, as it was before today counted as used. `includes`: the
+    add-ons that the new plan contains; they are no longer items of their own, and what is paid of them is credited.
     """
 
     price: PriceTerms
     effective: date
     anchor_day: int | None = None
     removed_addons_from: date | None = None
+    includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class PriceScheduled(Event):
 
     With the price None, the change that the viewer scheduled is dropped. A price migration has its id in `migration`,
     the price that it replaces (of the base plan or of an add-on) in `only_from`, and in `effective` its own effective
-    date, which `not_before` exceeds if the notice was given later.
+    date, which `not_before` exceeds if the notice was given later. `includes`: the add-ons that the new plan contains;
+    they are no longer items of their own from then on.
     """
 
     price: PriceTerms | None
@@ -94,6 +97,7 @@ class PriceScheduled(Event):
     only_from: str | None = None
     migration: str | None = None
     effective: date | None = None
+    includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,10 +160,44 @@ class Suspended(Event):
 
 @dataclass(frozen=True)
 class AddonAdded(Event):
-    """An add-on was added."""
+    """An add-on was added: `quantity` units of it, free of charge for `trial_days`, up to the day `ends_on`."""
 
     item: str
     price: PriceTerms
+    quantity: int = 1
+    trial_days: int = 0
+    ends_on: date | None = None
+
+
+@dataclass(frozen=True)
+class AddonQuantityChanged(Event):
+    """The number of units of an add-on changed; `effective` is the first day with `quantity` units."""
+
+    item: str
+    quantity: int
+    effective: date
+
+
+@dataclass(frozen=True)
+class AddonEndSet(Event):
+    """The add-on has the end date `ends_on`; with None, it has none."""
+
+    item: str
+    ends_on: date | None
+
+
+@dataclass(frozen=True)
+class AddonRemovalScheduled(Event):
+    """The add-on ends with its paid days, or with its trial."""
+
+    item: str
+
+
+@dataclass(frozen=True)
+class AddonRemovalDropped(Event):
+    """The scheduled removal of the add-on is withdrawn."""
+
+    item: str
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The replay of a subscription's events: each starts, ends or moves paid time and adds its invoice lines."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from functools import singledispatchmethod
 
 from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.addons import Addon, EndingUnits
 from streamsvc.rules.billing.calendar import Grid, Period, add_days
 from streamsvc.rules.billing.paid import RENEWAL, Line, PaidTime
 from streamsvc.rules.billing.pauses import Pause
@@ -22,6 +24,11 @@ class Timeline:
     def __init__(self, booked: Mapping[str, fact.BookedLine]):
         self.paid = PaidTime(booked)
         self.prices: dict[str, fact.PriceTerms] = {}
+        self.addons: dict[str, Addon] = {}
+        """By item: the add-ons, and those that were removed since the current period began."""
+        self.ending_units: list[EndingUnits] = []
+        self.included_addons: list[tuple[str, date]] = []
+        """Add-ons that a scheduled price contained when it took effect, and that day."""
         self.paid_through: date | None = None
         self.trial_end: date | None = None
         self.period: Period | None = None
@@ -64,6 +71,34 @@ class Timeline:
         if self.end_scheduled and (self.end_scheduled.at or not self.next_period_cause):
             return self.end_scheduled.at or self.paid_through or self.paid_from
         return None
+
+    @property
+    def paid_end(self) -> date:
+        """Return the first day that is neither paid nor in the trial."""
+        return self.paid_through or self.paid_from
+
+    @property
+    def next_due_on(self) -> date | None:
+        """Return the civil day on which the next period or the first charge of an add-on after its trial is due."""
+        days = [day for day in (self.next_bill_on, self._next_trial_end()) if day]
+        return min(days, default=None)
+
+    def _next_trial_end(self) -> date | None:
+        """Return the day on which an add-on's trial ends within the current period; None if none does."""
+        if not self.prices or self.ended_on or self.paused_on:
+            return None
+        last = min(self.paid_end, self.ends_on or self.paid_end)
+        trial_ends = [addon.charged_from for addon in self.billed_addons if addon.charged_from]
+        return min((day for day in trial_ends if day < last), default=None)
+
+    @property
+    def billed_addons(self) -> list[Addon]:
+        """Return the add-ons that are items of their own."""
+        return [addon for addon in self.addons.values() if addon.removed_on is None]
+
+    def addon_end(self, addon: Addon) -> date | None:
+        """Return the first day without the add-on, as far as that is known."""
+        return addon.last_day_after(self.paid_end)
 
     @property
     def next_bill_on(self) -> date | None:
@@ -123,7 +158,10 @@ class Timeline:
         `ended_from` is the first day without a subscription that is canceled retroactively: periods from then on are
         charged only if they were invoiced already and so have to be credited.
         """
-        while (due := self.next_bill_on) and (due <= until or self._is_bridge_booked(due)):
+        while (due := self.next_due_on) and (due <= until or self._is_bridge_booked(due)):
+            if due == self._next_trial_end():
+                self._end_addon_trials(due, ended_from)
+                continue
             lines = self._next_period(due)
             if ended_from and lines[0].period.start >= ended_from and lines[0].identity not in self.paid.booked:
                 return
@@ -132,6 +170,7 @@ class Timeline:
             self.period, self.paid_through = lines[0].period, lines[0].period.end
             self.bill_early_on = self.next_period_cause = None
             self.pending_anchor_moves = []
+            self._forget_ended_addons(self.period.start)
 
     def _is_bridge_booked(self, start: date) -> bool:
         """Return whether the bridge that starts on that day is invoiced already: early, as was once the rule."""
@@ -140,6 +179,25 @@ class Timeline:
         period = Period(start, min(self.grid.period_containing(start).end, self.ends_on or date.max))
         line = Line("charge", fact.BASE_ITEM, self.price.id, period, start, 0, period.days, RENEWAL)
         return line.identity in self.paid.booked
+
+    def _end_addon_trials(self, day: date, ended_from: date | None) -> None:
+        """Charge the add-ons whose trial ends on the day up to the end of the current period."""
+        for addon in [addon for addon in self.billed_addons if addon.charged_from == day]:
+            self._end_trial(addon)
+            if not (ended_from and day >= ended_from):
+                self._charge_missing_units(addon, day, day, addon.added_by)
+
+    def _end_trial(self, addon: Addon) -> None:
+        """End an add-on's trial, and fix the end of one whose scheduled removal has come."""
+        end, addon.is_trial_over = self.addon_end(addon), True
+        if addon.is_removal_scheduled:
+            addon.ends_on, addon.is_removal_scheduled = end, False
+
+    def _forget_ended_addons(self, day: date) -> None:
+        self.addons = {
+            item: addon for item, addon in self.addons.items() if not (addon.removed_on and addon.removed_on <= day)
+        }
+        self.ending_units = [units for units in self.ending_units if units.until > day]
 
     def _next_period(self, due: date) -> list[Line]:
         """Return the charges of the next period, due on the day `due`."""
@@ -150,7 +208,15 @@ class Timeline:
             self.anchor_day = self.grid.day if self.price.interval.months else None
         full = self.grid.period_containing(start)
         period = Period(start, min(full.end, self.ends_on or full.end))
-        return [self._charge_line(item, period, full, due, self.next_period_cause or RENEWAL) for item in self.prices]
+        cause = self.next_period_cause or RENEWAL
+        lines = [self._charge_line(fact.BASE_ITEM, period, full, due, cause)]
+        for addon in self.billed_addons:
+            if addon.charged_from is None or addon.charged_from <= start:
+                self._end_trial(addon)
+                end = min(period.end, addon.ends_on or period.end)
+                if end > start:
+                    lines.append(self._charge_line(addon.item, Period(start, end), full, due, cause, addon.quantity))
+        return lines
 
     def _grid_from(self, start: date) -> Grid:
         """Return the grid of the current price whose origin is the first anchor on or after `start`."""
@@ -163,9 +229,11 @@ class Timeline:
                 self.scheduled_prices.remove(event)
                 self._set_price(event.price)
                 self._forget_migrations(fact.BASE_ITEM)
+                self._include_addons(event, start)
         if self.scheduled_prices:
-            for item in self.prices:
-                self._migrate(item, start)
+            for item in list(self.prices):
+                if item in self.prices:  # unless the new price of another item includes it
+                    self._migrate(item, start)
 
     def _migrate(self, item: str, start: date) -> None:
         """Apply the migrations of one item's price that have come by the day `start`."""
@@ -176,6 +244,9 @@ class Timeline:
             migrations.remove(event)
             assert event.price is not None, "a migration has a new price"
             self.prices[item] = event.price
+            if item in self.addons:
+                self.addons[item].price = event.price
+            self._include_addons(event, start)
         if path.applied:
             self._migration_paths[item] = path
             self.scheduled_prices = [
@@ -185,6 +256,12 @@ class Timeline:
             ]
         if self.prices[item] != old_price:
             self.price_steps.append(PriceStep(item, old_price, self.prices[item], start, path.applied[-1]))
+
+    def _include_addons(self, event: fact.PriceScheduled, start: date) -> None:
+        """Bill the add-ons no more that the price of the event contains from the day `start` on."""
+        for item in [item for item in event.includes if item in self.prices]:
+            self.included_addons.append((item, start))
+            self._include_addon(item)
 
     def _forget_migrations(self, item: str) -> None:
         """Forget how migrations moved an item whose price was chosen anew, and those that cannot apply any more."""
@@ -200,12 +277,23 @@ class Timeline:
             self.anchor_month = self.anchor_month if price.interval.is_whole_years else None
         self.prices[fact.BASE_ITEM] = price
 
-    def _charge_line(self, item: str, period: Period, full: Period, bill_on: date, cause: str) -> Line:
+    def _charge_line(
+        self,
+        item: str,
+        period: Period,
+        full: Period,
+        bill_on: date,
+        cause: str,
+        quantity: int = 1,
+        units_of: str | None = None,
+    ) -> Line:
         """Return the charge for `period`, prorated by its share of the days of the `full` period."""
         price = self._charged_prices[self.prices[item].id] = self.prices[item]
-        base = self._amount_of(item, price, full.start)
+        base = self._amount_of(item, price, full.start) * quantity
         amount = round_half_up(base * period.days, full.days)
-        return Line("charge", item, price.id, period, bill_on, amount, full.days, cause)
+        return Line(
+            "charge", item, price.id, period, bill_on, amount, full.days, cause, quantity=quantity, units_of=units_of
+        )
 
     def _amount_of(self, item: str, price: fact.PriceTerms, period_start: date) -> int:
         if price.intro is None:
@@ -247,6 +335,9 @@ class Timeline:
     @apply.register
     def _(self, event: fact.PriceChanged) -> None:
         self.scheduled_prices = [scheduled for scheduled in self.scheduled_prices if scheduled.only_from]
+        for item in [item for item in event.includes if item in self.prices]:
+            self.paid.credit_from(event.effective, event, item)
+            self._include_addon(item)
         if self.paid_through is None:
             self._change_in_trial(event)
         elif event.price.interval == self.price.interval:
@@ -285,8 +376,8 @@ class Timeline:
             self.trial_end = self.paid_from
             self.next_period_cause = event.ref if self.paid_from == event.effective else None
             self._close_period(self.paid_from, event)
-            for item in [item for item in self.prices if item != fact.BASE_ITEM and former_end < self.paid_from]:
-                self._charge_addon(item, former_end, event)
+            for addon in self.billed_addons if former_end < self.paid_from else ():
+                self._charge_rest(addon, former_end, event)
 
     @apply.register
     def _(self, event: fact.PriceScheduled) -> None:
@@ -334,6 +425,9 @@ class Timeline:
         self.pauses.append(Pause(paused_on, day, frozen_days))
         if frozen_days:
             self.paid.freeze(frozen_from, day)
+            for addon in self.billed_addons:
+                if addon.charged_from and addon.charged_from > frozen_from:
+                    addon.trial_end = add_days(addon.charged_from, frozen_days)
         self._postpone_next_period(frozen_days or max(0, (day - paid_until).days), day)
 
     def _postpone_next_period(self, days: int, day: date) -> None:
@@ -379,20 +473,71 @@ class Timeline:
 
     @apply.register
     def _(self, event: fact.AddonAdded) -> None:
-        self.prices[event.item] = event.price
-        self._charge_addon(event.item, self.paid.paid_until(event.item, event.on), event)
+        start = max(event.on, self.started_on)
+        addon = Addon(event.item, event.price, event.ref, quantity=event.quantity, ends_on=event.ends_on)
+        self.prices[event.item], self.addons[event.item] = event.price, addon
+        if event.trial_days:
+            addon.trial_end, addon.is_trial_over = add_days(start, event.trial_days), False
+            period = Period(start, addon.trial_end)
+            line = Line("trial", event.item, event.price.id, period, start, 0, period.days, event.ref)
+            self.lines.append(replace(line, quantity=event.quantity))
+        self._charge_rest(addon, start, event)
 
-    def _charge_addon(self, item: str, start: date, event: fact.Event) -> None:
-        """Charge an add-on from `start` to the end of the base plan's current period, on the base plan's grid."""
-        end = self.paid_through or self.paid_from
-        grid = self.grid or self._grid_from(end)
-        if end > start:
-            self.paid.add_charge(
-                self._charge_line(item, Period(start, end), grid.period_containing(start), event.on, event.ref)
-            )
+    @apply.register
+    def _(self, event: fact.AddonQuantityChanged) -> None:
+        addon = self.addons[event.item]
+        former, addon.quantity = addon.quantity, event.quantity
+        if event.quantity < former:
+            self.ending_units.append(EndingUnits(event.item, former, event.effective))
+            self.paid.credit_surplus(event.item, event.quantity, event.effective, event)
+        else:
+            self._charge_rest(addon, event.effective, event)
+
+    @apply.register
+    def _(self, event: fact.AddonEndSet) -> None:
+        """Set the end. Paid days beyond it are credited when it comes; days before it that are not paid are charged."""
+        addon = self.addons[event.item]
+        addon.ends_on = event.ends_on
+        self._charge_rest(addon, event.on, event)
+
+    @apply.register
+    def _(self, event: fact.AddonRemovalScheduled) -> None:
+        self.addons[event.item].is_removal_scheduled = True
+
+    @apply.register
+    def _(self, event: fact.AddonRemovalDropped) -> None:
+        addon = self.addons[event.item]
+        addon.is_removal_scheduled = False
+        self._charge_rest(addon, event.on, event)
 
     @apply.register
     def _(self, event: fact.AddonRemoved) -> None:
         self.paid.credit_from(event.effective, event, event.item)
-        del self.prices[event.item]
+        self._drop_addon(event.item, event.effective)
         self._forget_migrations(event.item)
+
+    def _drop_addon(self, item: str, effective: date) -> None:
+        """Bill an add-on no more; the units in use count up to the day `effective`."""
+        self.prices.pop(item, None)
+        if (addon := self.addons.get(item)) and addon.removed_on is None:
+            addon.removed_on = effective
+            self.ending_units.append(EndingUnits(item, addon.quantity, effective))
+        if self.period:
+            self._forget_ended_addons(self.period.start)
+
+    def _include_addon(self, item: str) -> None:
+        """Bill an add-on no more that the plan includes from now on."""
+        del self.prices[item], self.addons[item]
+
+    def _charge_rest(self, addon: Addon, start: date, event: fact.Event) -> None:
+        """Charge the unpaid units of an add-on from `start`, or the end of its trial, to the end of the period."""
+        if addon.charged_from is None:
+            self._charge_missing_units(addon, start, max(event.on, self.started_on), event.ref)
+
+    def _charge_missing_units(self, addon: Addon, start: date, bill_on: date, cause: str) -> None:
+        """Charge the unpaid units from `start` to the end of the base plan's current period, on its grid."""
+        grid = self.grid or self._grid_from(self.paid_end)
+        last = min(self.paid_end, addon.ends_on or self.paid_end)
+        for period, units in self.paid.missing_units(addon.item, addon.quantity, start, last):
+            full, units_of = grid.period_containing(period.start), cause if units < addon.quantity else None
+            self.paid.add_charge(self._charge_line(addon.item, period, full, bill_on, cause, units, units_of))

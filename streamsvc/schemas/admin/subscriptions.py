@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
 from streamsvc.schemas.base import (
     Bool,
     Choice,
@@ -115,13 +116,22 @@ class GiftCodesIn(StrictSchema):
             raise ValidationError("A custom code can only be issued once; set quantity to 1.", "quantity")
 
 
+class TaxCategory(Slug):
+    """The code of a tax category; that of most plans is `standard`."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(load_default=STANDARD_CATEGORY, **kwargs)
+
+
 class TaxRateIn(StrictSchema):
     percent = PercentIn(required=True)
     name = Text(required=True)
+    category = TaxCategory(metadata={"description": "The tax category of the plans that have this rate."})
 
 
 class TaxRateOut(StrictSchema):
     country = fields.String()
+    category = fields.String()
     percent = Percent(attribute="rate_ppm")
     name = fields.String()
 
@@ -204,6 +214,7 @@ class OneOffIn(StrictSchema):
     currency = Currency(required=True)
     description = Text(required=True, max_length=200)
     tax = Choice("inclusive", "exclusive", load_default="inclusive")
+    tax_category = TaxCategory()
 
 
 class DraftLineIn(StrictSchema):
@@ -212,6 +223,7 @@ class DraftLineIn(StrictSchema):
     amount_minor = Money(minimum=1, required=True)
     description = Text(required=True, max_length=200)
     tax = Choice("inclusive", "exclusive", load_default="inclusive")
+    tax_category = TaxCategory()
 
 
 class InvoicesQuery(PageQuery):
@@ -219,6 +231,20 @@ class InvoicesQuery(PageQuery):
 
     status = Choice("draft", load_default=None)
     account_id = Text(load_default=None)
+
+
+class RecordedPaymentIn(StrictSchema):
+    """Money that came in outside the payment provider."""
+
+    amount_minor = Money(
+        minimum=1,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "At most what is owed; default: all of it."},
+    )
+    reference = Text(
+        load_default=None, allow_none=True, metadata={"description": "Such as the reference of the bank transfer."}
+    )
 
 
 class RefundIn(StrictSchema):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import debts, event_store, issuing, ledger, price_changes
+from streamsvc.operations.billing.core import debts, event_store, issuing, items, ledger, price_changes
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -195,6 +195,10 @@ def update_projection(aggregate: SubscriptionAggregate) -> None:
     if timeline.period:
         row.period_start, row.period_end = timeline.period.start, timeline.period.end
     row.cancel_at = timeline.ends_on
+    row.addons, row.addon_grants = (
+        items.addon_rows(timeline),
+        items.grant_rows(timeline, aggregate.today, row.time_zone),
+    )
     was_past_due_since = row.past_due_since
     overdue = list_overdue_invoices(row)
     row.past_due_since = min((day for invoice in overdue if (day := invoice.first_failed_on)), default=None)
@@ -299,7 +303,8 @@ def compute_next_due(
 ) -> datetime | None:
     """Return the next moment at which the passage of time alone changes something; None if there is none.
 
-    Candidates: a billing period, the end, a reminder, a payment retry, a dunning step, and the end of a pause.
+    Candidates: a billing period, the end, an add-on's first charge or end, a reminder, a payment retry, a dunning step,
+    and the end of a pause.
     """
     row = aggregate.subscription
     if row.status == "canceled" or row.billing_held_at:
@@ -307,7 +312,8 @@ def compute_next_due(
     if row.status == "incomplete":
         return start_of_day(timeline.started_on, row.time_zone) if timeline.started_on > aggregate.today else None
     reminder = next_reminder(aggregate, timeline)
-    days = [timeline.next_bill_on, timeline.ends_on, reminder and reminder[0]]
+    days = [timeline.next_due_on, timeline.ends_on, reminder and reminder[0]]
+    days += [timeline.addon_end(addon) for addon in timeline.billed_addons]
     # The outcome of a payment in flight computes the next due moment again.
     waiting = debts.list_collectable(list_overdue_invoices(row))
     days += [invoice.next_attempt_on for invoice in waiting if invoice.account_id == row.account_id]

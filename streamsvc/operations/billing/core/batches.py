@@ -102,7 +102,9 @@ def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subs
     methods = sa.select(PaymentMethod).where(*is_active).order_by(PaymentMethod.id)
     work.preload_lists(PaymentMethod.account_id, accounts, _load_fresh(methods))
     _preload_by_key(work, TaxId.account_id, accounts)
-    _preload_by_key(work, TaxRate.country, {account.country for account in accounts.values()})
+    countries = {account.country for account in accounts.values()}
+    rates = sa.select(TaxRate).where(TaxRate.country.in_(countries)).order_by(TaxRate.country, TaxRate.category)
+    work.preload_lists(TaxRate.country, countries, _load_fresh(rates))
     work.preload_lists(LedgerEntry.account_id, accounts, ledger.sum_credit_entries(list(accounts)))
 
 

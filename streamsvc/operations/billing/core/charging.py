@@ -48,6 +48,8 @@ SEARCH_AFTER = timedelta(minutes=10)
 AUTHENTICATION_TIMEOUT = timedelta(hours=23)
 """How long a payer has to authenticate a payment before it counts as declined."""
 PAYMENT_METHOD_REQUIRED = payment_limits.PAYMENT_METHOD_REQUIRED
+PARTIALLY_CAPTURED = "partially_captured"
+"""The decline code of what an invoice still lacks after the provider captured less than was asked for."""
 
 
 def select_retry_method(invoice: Invoice) -> PaymentMethod | None:
@@ -56,7 +58,7 @@ def select_retry_method(invoice: Invoice) -> PaymentMethod | None:
     A card whose owner disputed a payment of the invoice is not charged for it again: the card networks forbid that.
     """
     method = select_invoice_method(invoice)
-    disputed = [payment.method for payment in invoice.payments if payment.status == "disputed"]
+    disputed = [payment.method for payment in invoice.payments if payment.method and payment.status == "disputed"]
     return None if method and any(method.is_same_card(card) for card in disputed) else method
 
 
@@ -77,9 +79,9 @@ def select_account_method(account_id: str, preferred_id: str | None) -> PaymentM
 
 
 def create_payment(
-    invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool, written_off_minor: int = 0
+    invoice: Invoice, method: PaymentMethod, now: datetime, on_session: bool, amount_minor: int | None = None
 ) -> Payment:
-    """Record a payment about to be sent, for the invoice's balance plus `written_off_minor`.
+    """Record a payment about to be sent, for `amount_minor`; default: the invoice's balance.
 
     Enqueues its reconciliation, which takes over if this process does not complete it.
     """
@@ -91,7 +93,7 @@ def create_payment(
         status="pending",
         on_session=on_session,
         currency=invoice.currency,
-        amount_minor=invoice.balance_minor + written_off_minor,
+        amount_minor=invoice.balance_minor if amount_minor is None else amount_minor,
         provider=method.provider,
         created_at=now,
     )
@@ -104,6 +106,7 @@ def create_payment(
 def send_payment(payment_id: str) -> Payment:
     """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a transaction."""
     payment = db.session.get_one(Payment, payment_id)
+    assert payment.method is not None, "only a payment through a provider is sent"
     method_reference = payment.method.reference
     request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
     db.session.commit()
@@ -143,6 +146,8 @@ def book_outcome(
 
     `aggregate`: the invoice's subscription; None for a one-off invoice.
     """
+    if outcome.status == SUCCEEDED and (payment.is_in_flight or payment.status == "failed"):
+        note_captured_amount(payment, outcome.captured_minor)
     if payment.is_in_flight:
         payment.provider_reference = outcome.reference or payment.provider_reference
         _apply_outcome(payment, invoice, outcome, now, aggregate)
@@ -150,6 +155,12 @@ def book_outcome(
         record_late_success(payment, invoice, outcome, now)
     if aggregate:
         aggregate.save_projection()
+
+
+def note_captured_amount(payment: Payment, captured_minor: int | None) -> None:
+    """Reduce the payment to what the provider captured of it, if that is less than was asked for."""
+    if captured_minor is not None and captured_minor < payment.amount_minor:
+        payment.requested_minor, payment.amount_minor = payment.amount_minor, captured_minor
 
 
 def _apply_outcome(
@@ -164,13 +175,22 @@ def _apply_outcome(
         jobs.enqueue_job(EXPIRE_JOB, {"payment_id": payment.id}, now + AUTHENTICATION_TIMEOUT, f"expire {payment.id}")
         return
     payment.settled_at = now
-    details = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
-    publish_event(f"payment.{payment.status}", payment.account_id, now, **issuing.invoice_payload(invoice), **details)
+    publish_payment_event(payment, invoice, now)
     jobs.cancel_job(f"reconcile {payment.id}")
-    if outcome.status == SUCCEEDED:
+    if outcome.status == SUCCEEDED and payment.requested_minor and invoice.issued_at is None:
+        record_insufficient_capture(payment, invoice, now, aggregate)
+    elif outcome.status == SUCCEEDED:
         record_success(payment, invoice, now, aggregate)
+        if payment.requested_minor and invoice.status == "open":
+            record_decline(invoice, PARTIALLY_CAPTURED, now, aggregate)
     else:
         record_decline(invoice, outcome.decline_code, now, aggregate)
+
+
+def publish_payment_event(payment: Payment, invoice: Invoice, now: datetime) -> None:
+    """Publish that a payment has succeeded or failed."""
+    details = {"payment_id": payment.id, "amount_minor": payment.amount_minor, "decline_code": payment.decline_code}
+    publish_event(f"payment.{payment.status}", payment.account_id, now, **issuing.invoice_payload(invoice), **details)
 
 
 def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None) -> None:
@@ -186,9 +206,23 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
     notices.enqueue_receipt(payment, invoice, aggregate)
-    referrals.enqueue_reward_if_referred(payment.account_id, now)
+    if invoice.status == "paid":
+        referrals.enqueue_reward_if_referred(payment.account_id, now)
     if aggregate and aggregate.subscription.status == "incomplete":
         aggregate.subscription.status = "active"
+
+
+def record_insufficient_capture(
+    payment: Payment, invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None
+) -> None:
+    """Book a partial capture for a start or change that takes effect only if it is paid in full.
+
+    It does not take effect; what came is account credit.
+    """
+    amount = payment.amount_minor
+    record_decline(invoice, PARTIALLY_CAPTURED, now, aggregate)
+    ledger.post_journal("payment", invoice, now, payment.id, cash=amount, customer_credit=-amount)
+    issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
 
 
 def record_late_success(payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime) -> None:

@@ -23,7 +23,17 @@ from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing.debts import status_for_balance
-from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
+from streamsvc.rules.billing.invoicing import (
+    STANDARD_CATEGORY,
+    CouponTerms,
+    Position,
+    TaxedAmount,
+    TaxTerms,
+    Totals,
+    compute_totals,
+    sum_by_rate,
+    tax_to_credit,
+)
 from streamsvc.rules.billing.paid import Line, starts_new_period
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, new_id
@@ -47,15 +57,28 @@ class ComputedInvoice:
     taxation: Taxation
 
     @property
-    def reductions(self) -> Iterator[tuple[Coupon | None, str, int]]:
-        """Yield (coupon, line description, amount in minor units) for each discount.
+    def reductions(self) -> Iterator[tuple[Coupon | None, str, int, TaxTerms]]:
+        """Yield (coupon, line description, amount in minor units, tax terms) for each discount.
 
-        The coupon is None for the tax taken out of a tax-inclusive price under reverse charge.
+        The coupon is None for the tax of one rate taken out of tax-inclusive prices under reverse charge.
         """
         by_id = {discount.id: discount.coupon for discount in self.discounts}
         for discount_id, amount_minor in self.totals.discounts:
-            coupon = by_id.get(discount_id)
-            yield coupon, f"Coupon {coupon.code}" if coupon else REVERSE_CHARGE_TEXT, amount_minor
+            if coupon := by_id.get(discount_id):
+                yield coupon, f"Coupon {coupon.code}", amount_minor, TaxTerms()
+        for tax, amount_minor in self.totals.reverse_charges:
+            yield None, REVERSE_CHARGE_TEXT, amount_minor, tax
+
+    @property
+    def tax_breakdown(self) -> list[TaxedAmount]:
+        """The net amount and the tax of each rate."""
+        amounts = []
+        for line, position in zip(self.lines, self.totals.positions, strict=True):
+            tax, included = position.tax, position.tax_minor if position.tax.inclusive else 0
+            rate_ppm, net_minor = 0 if tax.reversed else tax.rate_ppm, position.net_minor - included
+            name = find_tax_name(self, line, tax)
+            amounts.append(TaxedAmount(tax.category, name, rate_ppm, net_minor, position.tax_minor))
+        return sum_by_rate(amounts)
 
 
 def compute_invoice(
@@ -79,7 +102,8 @@ def _compute_position(subscription: Subscription, line: Line, taxation: Taxation
     if line.kind == "credit":
         return _compute_credit_position(subscription, line, index)
     price = load_price(line.price_id)
-    return Position(str(index), line.amount_minor, taxation.tax_for(price.tax == "inclusive"))
+    tax = taxation.tax_for(price.tax == "inclusive", price.plan.tax_category)
+    return Position(str(index), line.amount_minor, tax)
 
 
 def _compute_credit_position(subscription: Subscription, line: Line, index: int) -> Position:
@@ -90,8 +114,18 @@ def _compute_credit_position(subscription: Subscription, line: Line, index: int)
         return Position(str(index), line.amount_minor, TaxTerms())
     credited_net, credited_tax = credited_amounts(original.id)
     returned = tax_to_credit(original.tax_minor, original.net_minor, credited_net - line.amount_minor, credited_tax)
-    tax = TaxTerms(original.tax_ppm, original.tax_inclusive)
+    tax = TaxTerms(original.tax_ppm, original.tax_inclusive, category=original.tax_category or STANDARD_CATEGORY)
     return Position(str(index), line.amount_minor, tax, tax_minor=-returned)
+
+
+def find_tax_name(computed: ComputedInvoice, line: Any, tax: TaxTerms) -> str | None:
+    """Return the name of the tax on a line; for a credit, the name on the invoice that it credits."""
+    if credited_identity := getattr(line, "credited_identity", None):
+        assert computed.subscription is not None, "only a subscription's lines are credited by lines"
+        credited = find_line_by_identity(computed.subscription.id, credited_identity)
+        if credited and credited.tax_name:
+            return credited.tax_name
+    return computed.taxation.name_of(tax.category)
 
 
 def find_line_by_identity(subscription_id: str, identity: str) -> InvoiceLine | None:
@@ -214,11 +248,12 @@ def customer_snapshot(account: Account, taxation: Taxation) -> dict:
 def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     rows = []
     for line, position in zip(computed.lines, computed.totals.positions, strict=True):
-        rows.append(build_invoice_line(computed.subscription, line, position))
-    for coupon, description, amount_minor in computed.reductions:
+        name = find_tax_name(computed, line, position.tax)
+        rows.append(build_invoice_line(computed.subscription, line, position, name))
+    for coupon, description, amount_minor, tax in computed.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-amount_minor, tax_minor=0)
         row.coupon_id = coupon.id if coupon else None
-        row.tax_ppm = 0 if coupon else computed.taxation.rate_ppm
+        row.tax_ppm, row.tax_category = (0, None) if coupon else (tax.rate_ppm, tax.category)
         rows.append(row)
     for index, row in enumerate(rows):
         row.id, row.position = new_id("lin"), index
@@ -226,7 +261,9 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     db.session.flush()
 
 
-def build_invoice_line(subscription: Subscription | None, line: Any, position: Position) -> InvoiceLine:
+def build_invoice_line(
+    subscription: Subscription | None, line: Any, position: Position, tax_name: str | None
+) -> InvoiceLine:
     """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)
@@ -236,7 +273,7 @@ def build_invoice_line(subscription: Subscription | None, line: Any, position: P
     row.amount_minor = line.amount_minor
     row.discount_minor, row.tax_minor = position.discount_minor, position.tax_minor
     row.tax_ppm = 0 if position.tax.reversed else position.tax.rate_ppm
-    row.tax_inclusive = position.tax.inclusive
+    row.tax_inclusive, row.tax_category, row.tax_name = position.tax.inclusive, position.tax.category, tax_name
     return row
 
 
@@ -256,16 +293,18 @@ def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceL
         period_end=line.period.end,
         days=line.days,
         full_days=line.full_days,
+        quantity=line.quantity,
     )
 
 
 def describe_line(line: Line) -> str:
-    """Return the line's description: the plan, and the part of the period if it is prorated."""
+    """Return the line's description: the plan, its units, and the part of the period if it is prorated."""
     plan = load_price(line.price_id).plan
+    name = plan.name if line.quantity == 1 else f"{line.quantity} × {plan.name}"
     if line.kind == "trial":
-        return f"{plan.name}: free trial"
+        return f"{name}: free trial"
     part = "" if line.days == line.full_days else f", {line.days} of {line.full_days} days"
-    return f"{plan.name}: unused time{part}" if line.kind == "credit" else f"{plan.name}{part}"
+    return f"{name}: unused time{part}" if line.kind == "credit" else f"{name}{part}"
 
 
 def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:

@@ -22,6 +22,7 @@ from streamsvc.models.subscriptions import (
     Payment,
     Refund,
 )
+from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
 from streamsvc.operations.billing.core import charging, issuing, ledger
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
@@ -172,15 +173,19 @@ def uncredited_amount(line: InvoiceLine) -> int:
 def refund_invoice(
     invoice_id: str, body: RefundInput, now: datetime, lines: list[CreditNoteLineInput] | None = None
 ) -> Refund:
-    """Refund a payment of the invoice, with a credit note unless `credit_note` is false. Commits.
+    """Refund payments of the invoice, the latest first, with a credit note unless `credit_note` is false. Commits.
 
-    `lines`: the lines to credit; default: the amount. Raises Invalid, WrongState.
+    `lines`: the lines to credit; default: the amount. Returns the refund of the latest payment. Raises Invalid,
+    WrongState.
     """
     if checkpoint := idempotency.load_checkpoint():
-        return resume_refund(checkpoint["refund"])
+        latest, *_ = [resume_refund(refund_id) for refund_id in checkpoint["refunds"]]
+        return latest
     account, invoice = lock_invoice(invoice_id)
-    payment = _get_refundable_payment(invoice, body["payment_id"])
-    requested_minor, refundable_minor = body["amount_minor"], payment.refundable_minor
+    payments = _list_refundable_payments(invoice, body["payment_id"])
+    requested_minor, refundable_minor = body["amount_minor"], sum(payment.refundable_minor for payment in payments)
+    if requested_minor is None and not lines and len(payments) < len(_list_refundable_payments(invoice, None)):
+        requested_minor = refundable_minor  # of one of several payments
     note, amount_minor = None, refundable_minor if requested_minor is None else requested_minor
     if body["credit_note"]:
         credited: CreditNoteInput = {
@@ -195,25 +200,39 @@ def refund_invoice(
         amount_minor = min(refundable_minor, note.total_minor) if is_full_refund else note.total_minor
     if amount_minor > refundable_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left of the payment."]})
+    refund_ids = []
+    for payment in payments:
+        part_minor = min(amount_minor, payment.refundable_minor)
+        if part_minor:
+            refund_ids.append(_create_refund(payment, part_minor, note, body["reason"], now).id)
+        amount_minor -= part_minor
+    update_live_subscription(account, now)
+    idempotency.save_checkpoint(refunds=refund_ids)
+    db.session.commit()
+    latest, *_ = [send_refund(refund_id) for refund_id in refund_ids]
+    return latest
+
+
+def _create_refund(
+    payment: Payment, amount_minor: int, note: CreditNote | None, reason: str | None, now: datetime
+) -> Refund:
+    """Record a refund about to be sent, and enqueue its reconciliation."""
     refund = Refund(
         id=new_id("ref"),
         payment_id=payment.id,
-        invoice_id=invoice.id,
+        invoice_id=payment.invoice_id,
         credit_note_id=note and note.id,
         status="pending",
         currency=payment.currency,
         amount_minor=amount_minor,
-        reason=body["reason"],
+        reason=reason,
         created_at=now,
     )
     payment.refunded_minor += amount_minor
     db.session.add(refund)
     db.session.flush()
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
-    update_live_subscription(account, now)
-    idempotency.save_checkpoint(refund=refund.id)
-    db.session.commit()
-    return send_refund(refund.id)
+    return refund
 
 
 def resume_refund(refund_id: str) -> Refund:
@@ -222,7 +241,8 @@ def resume_refund(refund_id: str) -> Refund:
     return send_refund(refund_id) if refund.status in ("pending", "unknown") else refund
 
 
-def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment:
+def _list_refundable_payments(invoice: Invoice, payment_id: str | None) -> list[Payment]:
+    """List the payments of which something is left, the latest first. Raises WrongState if there is none."""
     if invoice.status == "void":
         raise WrongState(detail="Payments of a void invoice became account credit and cannot be refunded.")
     successful = [payment for payment in invoice.payments if payment.status in ("succeeded", "disputed")]
@@ -231,12 +251,17 @@ def _get_refundable_payment(invoice: Invoice, payment_id: str | None) -> Payment
     ]
     if not refundable:
         raise WrongState(detail="No payment of this invoice can be refunded.")
-    return refundable[-1]
+    return refundable[::-1]
 
 
 def send_refund(refund_id: str) -> Refund:
-    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a transaction."""
+    """Send a recorded refund to the provider and complete it. Commits. Must not be called inside a transaction.
+
+    What came in outside the provider is returned by the operator, outside of it too.
+    """
     refund = db.session.get_one(Refund, refund_id)
+    if refund.payment.provider == EXTERNAL_PROVIDER:
+        return complete_refund(refund_id, Outcome(SUCCEEDED), clock.now())
     charge_reference = refund.payment.provider_reference
     assert charge_reference is not None, "only a payment that the provider confirmed is refunded"
     request = (refund.id, charge_reference, refund.amount_minor, refund.currency)
@@ -258,7 +283,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
             _book_refund(refund, invoice, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
-            issuing.credit_overpayment(invoice, now)
+            _credit_surplus(invoice, now)
     update_live_subscription(account, now)
     db.session.commit()
     return refund
@@ -269,8 +294,22 @@ def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
     ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
     invoice.amount_paid_minor -= amount_minor
     invoice.balance_minor += amount_minor
-    issuing.credit_overpayment(invoice, now)
+    _credit_surplus(invoice, now)
     issuing.collect_reowed_amount(invoice, now)
+
+
+def _credit_surplus(invoice: Invoice, now: datetime) -> None:
+    """Turn an overpayment into account credit, except for what other refunds in flight will return of it."""
+    in_flight = sa.select(sa.func.coalesce(sa.func.sum(Refund.amount_minor), 0)).where(
+        Refund.invoice_id == invoice.id,
+        Refund.credit_note_id.is_not(None),
+        Refund.status.in_(("pending", "unknown")),
+    )
+    db.session.flush()
+    reserved_minor = int(db.session.scalars(in_flight).one())
+    invoice.balance_minor += reserved_minor
+    issuing.credit_overpayment(invoice, now)
+    invoice.balance_minor -= reserved_minor
 
 
 def record_refund_failure(refund_id: str, now: datetime) -> None:
@@ -305,6 +344,9 @@ def reconcile_refund(payload: dict, now: datetime) -> None:
     """
     refund = db.session.get_one(Refund, payload["refund_id"])
     if refund.status not in ("pending", "unknown"):
+        return
+    if refund.payment.provider == EXTERNAL_PROVIDER:
+        send_refund(refund.id)
         return
     outcome = charging.find_outcome(refund, now, refund.payment.provider_reference)
     refund = complete_refund(payload["refund_id"], outcome, now) if outcome else send_refund(payload["refund_id"])

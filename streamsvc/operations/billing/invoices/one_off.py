@@ -51,7 +51,7 @@ def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -
         raise AccountNotActive(detail="Only an active account can be charged.")
     taxation, currency = load_taxation(account), body["currency"]
     line = OneOffLine(body["description"], body["amount_minor"])
-    position = Position("0", line.amount_minor, taxation.tax_for(body["tax"] == "inclusive"))
+    position = Position("0", line.amount_minor, taxation.tax_for(body["tax"] == "inclusive", body["tax_category"]))
     totals = compute_totals([position], (), ledger.account_credit(account_id, currency))
     draft = issuing.ComputedInvoice(account, None, currency, (line,), (), totals, taxation)
     invoice = issuing.create_invoice(draft, "one_off", now, civil_day(now, account.time_zone))

@@ -5,17 +5,18 @@ preview runs the same step and rolls it back.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 
 from streamsvc.http import idempotency
-from streamsvc.models.subscriptions import Price, Subscription
+from streamsvc.models.subscriptions import Plan, Price, Subscription
 from streamsvc.operations.billing.core import charging, debts
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, list_overdue_invoices, load_locked
 from streamsvc.operations.billing.invoices import review
 from streamsvc.operations.billing.subscriptions import renewal
 from streamsvc.operations.billing.subscriptions.subscribe import (
     cancel_abandoned_start,
+    list_unfitting_addons,
     raise_if_not_paid,
     require_base_plan,
 )
@@ -69,15 +70,17 @@ def change_plan(aggregate: SubscriptionAggregate, body: PlanChangeInput, actor: 
     when = body["when"]
     if when == "auto":
         when = "now" if is_trial or is_upgrade(aggregate.timeline.price, price.terms) else "period_end"
+    check_addons_fit(aggregate, price, when)
+    includes = tuple(price.plan.includes)
     if when == "period_end":
-        aggregate.record_event(fact.PriceScheduled, price.terms, aggregate.today, actor=actor)
+        aggregate.record_event(fact.PriceScheduled, price.terms, aggregate.today, includes=includes, actor=actor)
         if body["anchor_day"]:
             aggregate.record_event(fact.AnchorMoved, body["anchor_day"], actor=actor)
         return
     effective, today = aggregate.today, aggregate.today
     if not is_trial:
         effective = first_day_of_new_price(aggregate.timeline.price_used_on(today), price.terms, today)
-    details = (effective, body["anchor_day"], first_day_after_cancellation(today))
+    details = (effective, body["anchor_day"], first_day_after_cancellation(today), includes)
     aggregate.record_event(fact.PriceChanged, price.terms, *details, actor=actor)
     bill_change(aggregate)
 
@@ -102,12 +105,37 @@ def check_new_price(aggregate: SubscriptionAggregate, price: Price | None, ancho
     require_base_plan(price, "price_id")
     if price.id == aggregate.timeline.price.id:
         raise Invalid(errors={"price_id": ["The subscription already has this price."]})
-    addons = aggregate.timeline.prices.keys() - {fact.BASE_ITEM}
-    if price.plan.code in addons or (addons and price.terms.interval != aggregate.timeline.price.interval):
-        raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(addons))}."]})
     if anchor_day and not price.terms.interval.months:
         raise Invalid(errors={"anchor_day": ["Only prices billed by the month or year have an anchor day."]})
     return price
+
+
+def check_addons_fit(aggregate: SubscriptionAggregate, price: Price, when: str) -> None:
+    """Raise Invalid if an add-on that the subscription has after the change does not fit the new price."""
+    timeline = aggregate.timeline
+    remaining = [
+        addon.item
+        for addon in timeline.billed_addons
+        if when == "now" or (timeline.addon_end(addon) or date.max) > timeline.paid_end
+    ]
+    if unfitting := [item for item in remaining if not is_addon_fitting(timeline.price, price, item)]:
+        raise Invalid(errors={"price_id": [f"Remove the add-ons first: {', '.join(sorted(unfitting))}."]})
+
+
+def is_addon_fitting(former: fact.PriceTerms, price: Price, item: str) -> bool:
+    """Return whether an add-on of the former price can stay with the new one, or is included in its plan."""
+    if item in price.plan.includes:
+        return True
+    plan = Plan.find_by_code(item)
+    is_sold = plan is None or not list_unfitting_addons(price.plan, [plan])
+    return is_sold and item != price.plan.code and price.terms.interval == former.interval
+
+
+def check_fits_scheduled_change(aggregate: SubscriptionAggregate, item: str) -> None:
+    """Raise WrongState if the add-on would not fit the price to which a change is scheduled."""
+    for change in aggregate.timeline.scheduled_prices:
+        if change.price and not is_addon_fitting(aggregate.timeline.price, Price.get_price(change.price.id), item):
+            raise WrongState(detail="The add-on does not fit the scheduled plan change; cancel the change first.")
 
 
 def cancel_scheduled_change(aggregate: SubscriptionAggregate, actor: str) -> None:

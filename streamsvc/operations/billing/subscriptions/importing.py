@@ -129,6 +129,7 @@ def import_subscriber(subscriber: dict, now: datetime) -> str:
         "anchor_month": subscriber["anchor_month"],
         "start_date": subscriber["started_on"],
         "addons": [],
+        "addon_items": [],
     }
     aggregate = start_subscription(
         account,

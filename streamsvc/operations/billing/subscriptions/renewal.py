@@ -11,6 +11,7 @@ from streamsvc.operations.billing.core.aggregate import (
     load_locked,
 )
 from streamsvc.operations.billing.invoices import review
+from streamsvc.operations.billing.subscriptions import addon_ends
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days, civil_day
 from streamsvc.rules.billing.lines import lines_due
@@ -101,7 +102,7 @@ def catch_up_billing(aggregate: SubscriptionAggregate) -> list[Invoice]:
 
 
 def apply_expirations(aggregate: SubscriptionAggregate) -> None:
-    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, and dunning."""
+    """Apply everything that expires by today: pauses, scheduled ends, unpaid trials, dunning, and add-ons."""
     subscription = aggregate.subscription
     if aggregate.timeline.paused_on and subscription.resumes_at and subscription.resumes_at <= aggregate.now:
         aggregate.record_event(fact.Resumed, on=civil_day(subscription.resumes_at, subscription.time_zone))
@@ -118,6 +119,10 @@ def apply_expirations(aggregate: SubscriptionAggregate) -> None:
         and aggregate.dunning_schedule.stage(subscription.past_due_since, aggregate.today) == "over"
     ):
         close_dunning_case(aggregate, subscription.past_due_since)
+    if not aggregate.timeline.ended_on:
+        addon_ends.remove_ended_addons(aggregate)
+        if current_settings().trial_without_card != "invoice":
+            addon_ends.remove_unpaid_addon_trials(aggregate)
 
 
 def close_dunning_case(aggregate: SubscriptionAggregate, since: date) -> None:

@@ -1,9 +1,7 @@
 """API views of subscriptions, discounts, invoices, and credit entries."""
 
-from collections.abc import Collection
 from datetime import date
-
-import sqlalchemy as sa
+from typing import Any
 
 from streamsvc.models.subscriptions import (
     Coupon,
@@ -14,21 +12,20 @@ from streamsvc.models.subscriptions import (
     Plan,
     Price,
     Subscription,
-    SubscriptionEvent,
 )
-from streamsvc.operations.billing.core.aggregate import caused_by, list_waiting_invoices
+from streamsvc.operations.billing.core import event_store, items
+from streamsvc.operations.billing.core.aggregate import list_waiting_invoices
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
+from streamsvc.rules.billing.lines import replay_timeline
 from streamsvc.storage.database import db
 
 
 def subscription_view(subscription: Subscription) -> dict:
     """Return a subscription in the shape of SubscriptionOut."""
-    view = {name: getattr(subscription, name) for name in SUBSCRIPTION_FIELDS}
-    view["plan"], view["price"] = (
-        db.session.get(Plan, subscription.plan_id),
-        db.session.get(Price, subscription.price_id),
-    )
+    view: dict[str, Any] = {name: getattr(subscription, name) for name in SUBSCRIPTION_FIELDS}
+    view["plan"] = db.session.get_one(Plan, subscription.plan_id)
+    view["price"] = db.session.get_one(Price, subscription.price_id)
     view["period"] = (
         Period(subscription.period_start, subscription.period_end)
         if subscription.period_start and subscription.period_end
@@ -52,8 +49,9 @@ def subscription_view(subscription: Subscription) -> dict:
     view["discounts"] = [discount_view(discount) for discount in Discount.list_active(subscription.id)]
     view["discount"] = view["discounts"][0] if view["discounts"] else None
     waiting = list_waiting_invoices(subscription)
-    view["addons"] = addon_views(subscription, {ref for invoice in waiting for ref in caused_by(invoice)})
     view["change_awaiting_payment"] = waiting_change_view(waiting[-1]) if waiting else None
+    addon_rows = load_addon_rows(subscription)
+    view["addons"], view["items"] = addon_views(addon_rows), item_views(subscription, view["plan"], addon_rows)
     return view
 
 
@@ -74,29 +72,42 @@ def admin_subscription_view(subscription: Subscription) -> dict:
     }
 
 
-def addon_views(subscription: Subscription, waiting_refs: Collection[str] = ()) -> list[dict]:
-    """Return the add-ons of the current period, derived from the events; `ends` is the end of a removed one.
+def load_addon_rows(subscription: Subscription) -> list[dict]:
+    """Return the add-ons as the row stores them; computed from the events if it does not store them yet."""
+    if subscription.addons is not None:
+        return subscription.addons
+    day = subscription.period_start or subscription.started_on
+    return items.addon_rows(replay_timeline(event_store.load_facts(subscription.id), day))
 
-    `waiting_refs`: the refs of events that are not paid for yet, and so do not count.
-    """
-    kinds = ("addon_added", "addon_removed", "reverted")
-    statement = sa.select(SubscriptionEvent).where(SubscriptionEvent.subscription_id == subscription.id)
-    events = db.session.scalars(
-        statement.where(SubscriptionEvent.kind.in_(kinds)).order_by(SubscriptionEvent.seq)
-    ).all()
-    reverted = {event.data["of"] for event in events if event.kind == "reverted"} | set(waiting_refs)
-    addons: dict[str, dict] = {}
-    for event in events:
-        if event.kind == "reverted" or f"e{event.seq}" in reverted:
-            continue
-        item = event.data["item"]
-        if event.kind == "addon_added":
-            price_id = subscription.addon_prices.get(item, event.data["price"])
-            addons[item] = {"plan": item, "price": db.session.get(Price, price_id), "ends": None}
-        else:
-            addons[item]["ends"] = date.fromisoformat(event.data["effective"])
-    start = subscription.period_start or subscription.started_on
-    return [addon for addon in addons.values() if addon["ends"] is None or addon["ends"] > start]
+
+def addon_views(rows: list[dict]) -> list[dict]:
+    """Return the add-ons of the current period; `ends` is the first day without one, if that is known."""
+    return [
+        {
+            "plan": row["item"],
+            "price": db.session.get(Price, row["price_id"]),
+            **{name: row[name] and date.fromisoformat(row[name]) for name in ("trial_end", "ends")},
+            "quantity": row["quantity"],
+        }
+        for row in rows
+    ]
+
+
+def item_views(subscription: Subscription, plan: Plan, rows: list[dict]) -> list[dict]:
+    """Return the plan, the add-ons of the current period, and those that the plan includes."""
+    dates = ("trial_end", "ends_at", "cancel_at")
+    base = {"code": plan.code, "price_id": subscription.price_id, "quantity": 1, "included": False}
+    base |= {"trial_end": subscription.trial_end, "ends_at": None, "cancel_at": subscription.cancel_at}
+    addons = [
+        {"code": row["item"], "price_id": row["price_id"], "quantity": row["quantity"], "included": False}
+        | {name: row[name] and date.fromisoformat(row[name]) for name in dates}
+        for row in rows
+    ]
+    included = [
+        {"code": code, "price_id": None, "quantity": 1, "included": True} | dict.fromkeys(dates)
+        for code in plan.includes
+    ]
+    return [base, *addons, *included]
 
 
 SUBSCRIPTION_FIELDS = (
@@ -139,6 +150,7 @@ def invoice_view(invoice: Invoice) -> dict:
     view["customer_vat_id"] = invoice.customer.get("vat_id")
     view["reverse_charge"] = view["customer_vat_id"] is not None
     view["lines"] = [invoice_line_view(line) for line in invoice.lines]
+    view["taxes"] = invoice.tax_breakdown
     view["payments"], view["credit_notes"] = invoice.payments, invoice.credit_notes
     return view
 
