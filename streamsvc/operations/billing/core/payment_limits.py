@@ -100,7 +100,7 @@ def _refund(limits: list[rate_limits.Limit]) -> None:
 def refund_authenticated_payment(payment: Payment) -> None:
     """Refund the attempt of a payment that its payer authenticated after all. Not inside a transaction."""
     if current_settings().login_throttle:
-        limits = _own_limits(payment.account_id, payment.method and payment.method.fingerprint)
+        limits = _own_limits(payment.account_id, payment.method.fingerprint if payment.method else None)
         db.session.commit()
         _refund(limits)
 
