@@ -134,6 +134,15 @@ def test_an_addon_taken_and_removed_on_each_day_costs_each_day(world, prices):
     assert net_total(ann) == 1000 + 5 * 20
 
 
+def test_an_addon_removed_on_the_day_of_another_interval_costs_that_day(world, prices):
+    ann = world.person()
+    ann.subscribe(prices["basic"])
+    act(ann, "addons", price_id=prices["sports"])
+    ann.delete(f"/v1/subscriptions/{ann.subscription()['id']}/addons/sports")
+    change(ann, world.plan("d", 20_000, interval="year"))
+    assert net_total(ann) == 20 + 20_000
+
+
 def test_a_cancellation_dated_today_does_not_give_today_back(world, prices):
     ann = world.person()
     ann.subscribe(prices["premium"])
