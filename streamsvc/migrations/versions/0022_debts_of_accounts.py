@@ -17,7 +17,7 @@ def upgrade():
         "UPDATE invoices SET first_failed_on = NULL, next_attempt_on = NULL"
         " WHERE status IN ('paid', 'void', 'uncollectible') AND first_failed_on IS NOT NULL"
     )
-    op.add_column("referrals", sa.Column("rewards", Json()))
+    op.add_column("referrals", sa.Column("rewards", Json))
     op.add_column("referrals", sa.Column("revoked_at", UtcTime()))
 
 

@@ -89,11 +89,11 @@ def enqueue_reward_if_referred(account_id: str, now: datetime) -> None:
         jobs.enqueue_job(REWARD_JOB, {"account_id": account_id}, now, f"referral {account_id}")
 
 
-def enqueue_revocation_if_rewarded(account_id: str, now: datetime) -> None:
-    """Enqueue the check whether a referred account's reward still stands, after money went back to the payer."""
+def enqueue_revocation_if_rewarded(account_id: str, cause_id: str, now: datetime) -> None:
+    """Enqueue the check whether a referred account's reward still stands: a refund or a dispute returned its money."""
     referral = db.session.get(Referral, account_id)
     if referral and referral.rewarded_at and referral.revoked_at is None:
-        key = f"referral check {account_id} {now.isoformat()}"
+        key = f"referral {account_id} after {cause_id} {now.isoformat()}"
         jobs.enqueue_job(REVOCATION_JOB, {"account_id": account_id}, now, key)
 
 

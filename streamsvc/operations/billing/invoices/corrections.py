@@ -256,7 +256,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
         if refund.status == "succeeded":
             _book_refund(refund, invoice, now)
-            referrals.enqueue_revocation_if_rewarded(account.id, now)
+            referrals.enqueue_revocation_if_rewarded(account.id, refund.id, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
             issuing.credit_overpayment(invoice, now)

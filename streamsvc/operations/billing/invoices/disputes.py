@@ -27,7 +27,7 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     invoice.amount_paid_minor -= disputed_minor
     invoice.balance_minor += disputed_minor
     issuing.collect_reowed_amount(invoice, now)
-    referrals.enqueue_revocation_if_rewarded(account.id, now)
+    referrals.enqueue_revocation_if_rewarded(account.id, payment.id, now)
     return _commit_dispute(payment, account, now)
 
 
