@@ -23,7 +23,7 @@ from streamsvc.models.subscriptions import (
     Refund,
 )
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import charging, issuing, ledger
+from streamsvc.operations.billing.core import charging, issuing, ledger, referrals
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
@@ -281,6 +281,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
         if refund.status == "succeeded":
             _book_refund(refund, invoice, now)
+            referrals.enqueue_revocation_if_rewarded(account.id, refund.id, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
             _credit_surplus(invoice, now)

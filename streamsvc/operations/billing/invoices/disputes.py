@@ -4,7 +4,7 @@ from datetime import datetime
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Payment
-from streamsvc.operations.billing.core import issuing, ledger
+from streamsvc.operations.billing.core import issuing, ledger, referrals
 from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.rules.refusals.billing import WrongState
@@ -27,6 +27,7 @@ def record_dispute(payment_id: str, now: datetime, amount_minor: int | None = No
     invoice.amount_paid_minor -= disputed_minor
     invoice.balance_minor += disputed_minor
     issuing.collect_reowed_amount(invoice, now)
+    referrals.enqueue_revocation_if_rewarded(account.id, payment.id, now)
     return _commit_dispute(payment, account, now)
 
 
