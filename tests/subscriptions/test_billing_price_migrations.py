@@ -134,6 +134,18 @@ def test_a_new_subscriber_between_announcement_and_effective_date_is_reached_aft
     assert (amounts(ann), counts(world, migration)) == ([1000, 1500], {"applied": 1})
 
 
+def test_a_start_on_a_later_day_is_charged_the_price_agreed_and_notified_when_it_begins(world, ann):
+    old, new = world.plan("p", 1000, 1500)
+    migration = migrate(world, old, new, "2026-02-10", notice_days=20)
+    ann.subscribe(old, start_date="2026-03-01")
+    assert notices(world) == []
+    world.go_to("2026-03-01T12:00:00")
+    [(_, text)] = notices(world)
+    assert (amounts(ann), "2026-03-21" in text) == ([1000], True)
+    world.go_to("2026-04-01T12:00:00")
+    assert (amounts(ann), counts(world, migration)) == ([1000, 1500], {"applied": 1})
+
+
 def test_a_start_that_is_declined_is_told_nothing(world):
     bob = world.person(card="pm_card_chargeCustomerFail")
     old, new = world.plan("p", 1000, 1500)
@@ -184,6 +196,18 @@ def test_a_migration_of_an_addons_price_applies_to_the_addon(world, ann):
     assert (amounts(ann), amounts(bob)) == ([1300, 1500], [1000, 1000])
     assert ann.subscription()["addons"][0]["price"]["id"] == large
     assert counts(world, migration) == {"applied": 1}
+
+
+def test_a_withdrawn_migration_of_an_addon_leaves_its_price(world, ann):
+    base = world.plan("p", 1000)
+    small, large = world.plan("sports", 300, 500)
+    ann.subscribe(base, addons=[small])
+    migration = migrate(world, small, large, "2026-02-10")
+    assert len(notices(world)) == 1
+    withdraw(world, migration)
+    assert notices(world)[-1][0] == "price_change_withdrawn" and "Sports still costs 3.00 USD" in notices(world)[-1][1]
+    world.go_to("2026-03-02T12:00:00")
+    assert (amounts(ann), counts(world, migration)) == ([1300, 1300], {"withdrawn": 1})
 
 
 def test_an_addon_that_is_added_later_is_migrated(world, ann):

@@ -153,7 +153,8 @@ class Timeline:
                 self.scheduled_prices.remove(event)
                 self._set_price(event.price)
                 self._forget_migrations(fact.BASE_ITEM)
-        if self.scheduled_prices:
+        is_first_charge = self.paid_through is None and self.trial_end is None  # at the price that was agreed
+        if self.scheduled_prices and not is_first_charge:
             for item in self.prices:
                 self._migrate(item, start)
 
