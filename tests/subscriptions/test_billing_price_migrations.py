@@ -1,4 +1,4 @@
-"""Price migrations over HTTP: whom they reach, what they count, and what customers are told."""
+"""Price migrations over HTTP: whom they reach, what they count, and which notices customers get."""
 
 from datetime import UTC, datetime
 
@@ -146,7 +146,7 @@ def test_a_start_on_a_later_day_is_charged_the_price_agreed_and_notified_when_it
     assert (amounts(ann), counts(world, migration)) == ([1000, 1500], {"applied": 1})
 
 
-def test_a_start_that_is_declined_is_told_nothing(world):
+def test_a_declined_start_gets_no_notice(world):
     bob = world.person(card="pm_card_chargeCustomerFail")
     old, new = world.plan("p", 1000, 1500)
     migration = migrate(world, old, new, "2026-04-01")
