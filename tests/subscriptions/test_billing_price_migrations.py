@@ -1,6 +1,6 @@
 """Price migrations over HTTP: whom they reach, what they count, and which notices customers get."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -390,6 +390,38 @@ def test_a_subscription_that_both_sides_missed_is_found_within_the_hour(world, a
     assert counts(world, migration) == {"base": 1}
     world.go_to("2026-03-02T12:00:00")
     assert amounts(ann) == [1000, 1500]
+
+
+def test_a_migration_that_a_later_one_overruled_is_tried_once(world, ann):
+    """Those who came to the dearer price by the later migration are not led back by the earlier one."""
+    cheap, dear = world.plan("p", 1000, 1500)
+    ann.subscribe(cheap)
+    world.go_to("2026-02-02T12:00:00")
+    down = migrate(world, dear, cheap, "2026-02-10")
+    migrate(world, cheap, dear, "2026-02-20")
+    world.go_to("2026-04-02T12:00:00")
+    assert (amounts(ann), counts(world, down)) == ([1000, 1500, 1500], {"skipped": 1})
+    for _ in range(2):
+        with world.app.app_context():
+            price_migrations.schedule_late_targets({}, world.clock.at)
+            db.session.commit()
+        world.go_to(world.clock.at + timedelta(minutes=1))
+    assert (counts(world, down), ann.subscription()["pending_change"]) == ({"skipped": 1}, None)
+    bob = world.person()
+    bob.subscribe(dear)
+    world.go_to("2026-05-03T12:00:00")
+    assert amounts(bob) == [1500, 1500]
+
+
+def test_a_subscription_is_not_moved_to_a_plan_that_it_has_as_an_addon(world, ann):
+    base, (small, large) = world.plan("p", 1000), world.plan("sports", 300, 1200)
+    bob = world.person()
+    ann.subscribe(base, addons=[small])
+    bob.subscribe(base)
+    migration = migrate(world, base, large, "2026-02-10")
+    assert (migration["subscriptions"], counts(world, migration)) == (1, {"base": 1, "skipped": 1})
+    world.go_to("2026-03-02T12:00:00")
+    assert (amounts(ann), amounts(bob)) == ([1300, 1300], [1000, 1200])
 
 
 def test_a_migration_is_found_by_its_id_only(world):

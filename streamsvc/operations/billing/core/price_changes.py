@@ -126,6 +126,16 @@ def _schedule_migration(aggregate: Any, migration: PriceMigration, actor: str | 
     db.session.flush()
 
 
+def record_skipped_target(aggregate: Any, migration: PriceMigration) -> None:
+    """Record that the migration was not scheduled for the subscription, so that it is not tried again each hour."""
+    key = (migration.id, aggregate.subscription.id)
+    if db.session.get(PriceMigrationTarget, key) is None:
+        kind = target_kind(aggregate.timeline, migration.from_price_id)
+        target = PriceMigrationTarget(kind=kind, state="skipped", not_before=migration.effective)
+        target.migration_id, target.subscription_id = key
+        db.session.add(target)
+
+
 def postpone_unannounced_migrations(aggregate: Any) -> None:
     """Move migrations of which the customer is not notified yet to the end of their days of notice from today on."""
     for step in list_unannounced_steps(aggregate):

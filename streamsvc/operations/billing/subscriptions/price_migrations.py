@@ -227,6 +227,7 @@ def _process_each(ids: Iterable[str], migration_id: str, actor: str | None, now:
 
 def _schedule_for(aggregate: SubscriptionAggregate, migration_id: str, actor: str | None) -> None:
     price_changes.schedule_open_migrations(aggregate, actor)
+    price_changes.record_skipped_target(aggregate, db.session.get_one(PriceMigration, migration_id))
 
 
 def _withdraw_from(aggregate: SubscriptionAggregate, migration_id: str, actor: str | None) -> None:
