@@ -1,6 +1,6 @@
-"""Price migrations over HTTP: whom they reach, what they count, and what customers are told."""
+"""Price migrations over HTTP: whom they reach, what they count, and which notices customers get."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -134,7 +134,19 @@ def test_a_new_subscriber_between_announcement_and_effective_date_is_reached_aft
     assert (amounts(ann), counts(world, migration)) == ([1000, 1500], {"applied": 1})
 
 
-def test_a_start_that_is_declined_is_told_nothing(world):
+def test_a_start_on_a_later_day_is_charged_the_price_agreed_and_notified_when_it_begins(world, ann):
+    old, new = world.plan("p", 1000, 1500)
+    migration = migrate(world, old, new, "2026-02-10", notice_days=20)
+    ann.subscribe(old, start_date="2026-03-01")
+    assert notices(world) == []
+    world.go_to("2026-03-01T12:00:00")
+    [(_, text)] = notices(world)
+    assert (amounts(ann), "2026-03-21" in text) == ([1000], True)
+    world.go_to("2026-04-01T12:00:00")
+    assert (amounts(ann), counts(world, migration)) == ([1000, 1500], {"applied": 1})
+
+
+def test_a_declined_start_gets_no_notice(world):
     bob = world.person(card="pm_card_chargeCustomerFail")
     old, new = world.plan("p", 1000, 1500)
     migration = migrate(world, old, new, "2026-04-01")
@@ -184,6 +196,18 @@ def test_a_migration_of_an_addons_price_applies_to_the_addon(world, ann):
     assert (amounts(ann), amounts(bob)) == ([1300, 1500], [1000, 1000])
     assert ann.subscription()["addons"][0]["price"]["id"] == large
     assert counts(world, migration) == {"applied": 1}
+
+
+def test_a_withdrawn_migration_of_an_addon_leaves_its_price(world, ann):
+    base = world.plan("p", 1000)
+    small, large = world.plan("sports", 300, 500)
+    ann.subscribe(base, addons=[small])
+    migration = migrate(world, small, large, "2026-02-10")
+    assert len(notices(world)) == 1
+    withdraw(world, migration)
+    assert notices(world)[-1][0] == "price_change_withdrawn" and "Sports still costs 3.00 USD" in notices(world)[-1][1]
+    world.go_to("2026-03-02T12:00:00")
+    assert (amounts(ann), counts(world, migration)) == ([1300, 1300], {"withdrawn": 1})
 
 
 def test_an_addon_that_is_added_later_is_migrated(world, ann):
@@ -366,6 +390,38 @@ def test_a_subscription_that_both_sides_missed_is_found_within_the_hour(world, a
     assert counts(world, migration) == {"base": 1}
     world.go_to("2026-03-02T12:00:00")
     assert amounts(ann) == [1000, 1500]
+
+
+def test_a_migration_that_a_later_one_overruled_is_tried_once(world, ann):
+    """Those who came to the dearer price by the later migration are not led back by the earlier one."""
+    cheap, dear = world.plan("p", 1000, 1500)
+    ann.subscribe(cheap)
+    world.go_to("2026-02-02T12:00:00")
+    down = migrate(world, dear, cheap, "2026-02-10")
+    migrate(world, cheap, dear, "2026-02-20")
+    world.go_to("2026-04-02T12:00:00")
+    assert (amounts(ann), counts(world, down)) == ([1000, 1500, 1500], {"skipped": 1})
+    for _ in range(2):
+        with world.app.app_context():
+            price_migrations.schedule_late_targets({}, world.clock.at)
+            db.session.commit()
+        world.go_to(world.clock.at + timedelta(minutes=1))
+    assert (counts(world, down), ann.subscription()["pending_change"]) == ({"skipped": 1}, None)
+    bob = world.person()
+    bob.subscribe(dear)
+    world.go_to("2026-05-03T12:00:00")
+    assert amounts(bob) == [1500, 1500]
+
+
+def test_a_subscription_is_not_moved_to_a_plan_that_it_has_as_an_addon(world, ann):
+    base, (small, large) = world.plan("p", 1000), world.plan("sports", 300, 1200)
+    bob = world.person()
+    ann.subscribe(base, addons=[small])
+    bob.subscribe(base)
+    migration = migrate(world, base, large, "2026-02-10")
+    assert (migration["subscriptions"], counts(world, migration)) == (1, {"base": 1, "skipped": 1})
+    world.go_to("2026-03-02T12:00:00")
+    assert (amounts(ann), amounts(bob)) == ([1300, 1300], [1000, 1200])
 
 
 def test_a_migration_is_found_by_its_id_only(world):

@@ -41,6 +41,9 @@ MIGRATIONS = sa.table(
     sa.column("completed_at", UtcTime()),
     sa.column("withdrawn_at", UtcTime()),
 )
+ADDON_PRICES = sa.table(
+    "subscription_addon_prices", *(sa.column(name) for name in ("subscription_id", "item", "price_id"))
+)
 TARGETS = sa.table(
     "price_migration_targets",
     *(sa.column(name) for name in ("migration_id", "subscription_id", "kind", "state")),
@@ -79,6 +82,15 @@ def upgrade():
     op.create_index(
         "ix_price_migration_targets_state", "price_migration_targets", ["migration_id", "state", "subscription_id"]
     )
+    op.create_table(
+        "subscription_addon_prices",
+        sa.Column("subscription_id", sa.String(), sa.ForeignKey("subscriptions.id"), primary_key=True),
+        sa.Column("item", sa.String(), primary_key=True),
+        sa.Column("price_id", sa.String(), sa.ForeignKey("prices.id"), nullable=False),
+    )
+    op.create_index(
+        "ix_subscription_addon_prices_price_id", "subscription_addon_prices", ["price_id", "subscription_id"]
+    )
     connection = op.get_bind()
     connection.execute(sa.update(MIGRATIONS).values(completed_at=MIGRATIONS.c.created_at))
     record_addon_prices(connection)
@@ -109,6 +121,9 @@ def record_addon_prices(connection):
     for subscription_id, prices in addons.items():
         of_subscription = SUBSCRIPTIONS.c.id == subscription_id
         connection.execute(sa.update(SUBSCRIPTIONS).where(of_subscription).values(addon_prices=prices))
+        for item, price_id in prices.items():
+            row = {"subscription_id": subscription_id, "item": item, "price_id": price_id}
+            connection.execute(sa.insert(ADDON_PRICES).values(row))
 
 
 def record_targets(connection):
@@ -134,8 +149,8 @@ def record_targets(connection):
         not_before = date.fromisoformat(data["not_before"])
         connection.execute(sa.insert(TARGETS).values(**target, state=state, not_before=not_before))
         if state == "scheduled":
-            told = [*subscription.announced_prices, ["base", data["price"], data["not_before"]]]
-            values = {"open_migrations": subscription.open_migrations + 1, "announced_prices": told}
+            announced = [*subscription.announced_prices, ["base", data["price"], data["not_before"]]]
+            values = {"open_migrations": subscription.open_migrations + 1, "announced_prices": announced}
             connection.execute(sa.update(SUBSCRIPTIONS).where(of_subscription).values(**values))
 
 
@@ -146,6 +161,7 @@ def target_state(subscription, migration):
 
 
 def downgrade():
+    op.drop_table("subscription_addon_prices")
     op.drop_table("price_migration_targets")
     op.drop_column("price_migrations", "completed_at")
     op.drop_index("ix_subscriptions_planned_price_id", "subscriptions")

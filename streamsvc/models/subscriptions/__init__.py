@@ -10,7 +10,7 @@ from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refu
 from streamsvc.models.subscriptions.plans import Plan, Price
 from streamsvc.models.subscriptions.referrals import Referral, ReferralCode, ReferralReward
 from streamsvc.models.subscriptions.sandbox import SandboxCharge, SandboxPlannedOutcome
-from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionEvent
+from streamsvc.models.subscriptions.subscriptions import Subscription, SubscriptionAddonPrice, SubscriptionEvent
 from streamsvc.models.subscriptions.taxes import TaxId, TaxRate
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "SandboxCharge",
     "SandboxPlannedOutcome",
     "Subscription",
+    "SubscriptionAddonPrice",
     "SubscriptionEvent",
     "TaxId",
     "TaxRate",

@@ -81,7 +81,7 @@ class Subscription(OwnedByAccount, Base):
     planned_price_id: Mapped[str | None]
     """The price that the viewer has scheduled, before any migration of it."""
     addon_prices: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
-    """Price ids by the codes of the add-ons' plans."""
+    """Price ids by the codes of the add-ons' plans; SubscriptionAddonPrice has the same, to be found by price."""
     open_migrations: Mapped[int] = mapped_column(default=0)
     """How many price migrations are scheduled for it."""
     announced_prices: Mapped[list] = mapped_column(Json, default=list)
@@ -116,6 +116,18 @@ class Subscription(OwnedByAccount, Base):
     @classmethod
     def find_live(cls, account_id: str) -> "Subscription | None":
         return db.session.scalar(sa.select(cls).where(cls.account_id == account_id, cls.status.in_(LIVE_STATUSES)))
+
+
+class SubscriptionAddonPrice(Base):
+    """The current price of an add-on."""
+
+    __tablename__ = "subscription_addon_prices"
+    __table_args__ = (sa.Index("ix_subscription_addon_prices_price_id", "price_id", "subscription_id"),)
+
+    subscription_id: Mapped[str] = mapped_column(sa.ForeignKey("subscriptions.id"), primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    """The code of the add-on's plan."""
+    price_id: Mapped[str] = mapped_column(sa.ForeignKey("prices.id"))
 
 
 class SubscriptionEvent(Base):

@@ -230,7 +230,8 @@ class Timeline:
                 self._set_price(event.price)
                 self._forget_migrations(fact.BASE_ITEM)
                 self._include_addons(event, start)
-        if self.scheduled_prices:
+        is_first_charge = self.paid_through is None and self.trial_end is None  # at the price that was agreed
+        if self.scheduled_prices and not is_first_charge:
             for item in list(self.prices):
                 if item in self.prices:  # unless the new price of another item includes it
                     self._migrate(item, start)

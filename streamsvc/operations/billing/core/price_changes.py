@@ -7,7 +7,15 @@ import, or by another migration. So it is looked up wherever a price is set.
 from datetime import date
 from typing import Any
 
-from streamsvc.models.subscriptions import Price, PriceMigration, PriceMigrationTarget
+import sqlalchemy as sa
+
+from streamsvc.models.subscriptions import (
+    Price,
+    PriceMigration,
+    PriceMigrationTarget,
+    Subscription,
+    SubscriptionAddonPrice,
+)
 from streamsvc.operations.billing.core import event_store
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import add_days
@@ -118,6 +126,16 @@ def _schedule_migration(aggregate: Any, migration: PriceMigration, actor: str | 
     db.session.flush()
 
 
+def record_skipped_target(aggregate: Any, migration: PriceMigration) -> None:
+    """Record that the migration was not scheduled for the subscription, so that it is not tried again each hour."""
+    key = (migration.id, aggregate.subscription.id)
+    if db.session.get(PriceMigrationTarget, key) is None:
+        kind = target_kind(aggregate.timeline, migration.from_price_id)
+        target = PriceMigrationTarget(kind=kind, state="skipped", not_before=migration.effective)
+        target.migration_id, target.subscription_id = key
+        db.session.add(target)
+
+
 def postpone_unannounced_migrations(aggregate: Any) -> None:
     """Move migrations of which the customer is not notified yet to the end of their days of notice from today on."""
     for step in list_unannounced_steps(aggregate):
@@ -168,10 +186,22 @@ def project_prices(aggregate: Any) -> None:
     row, timeline = aggregate.subscription, aggregate.timeline
     own = next((event for event in timeline.scheduled_prices if event.only_from is None), None)
     row.planned_price_id = own.price.id if own and own.price else None
-    row.addon_prices = {item: price.id for item, price in timeline.prices.items() if item != fact.BASE_ITEM}
+    _replace_addon_prices(row, {item: price.id for item, price in timeline.prices.items() if item != fact.BASE_ITEM})
     pending = _find_next_base_price(aggregate, own)
     row.pending_price_id, row.pending_on = pending or (None, None)
     update_targets(aggregate)
+
+
+def _replace_addon_prices(row: Subscription, prices: dict[str, str]) -> None:
+    """Store the add-ons' prices, also in the table by which they are found, if they have changed."""
+    if row.addon_prices == prices:
+        return
+    row.addon_prices = prices
+    db.session.flush()
+    db.session.execute(sa.delete(SubscriptionAddonPrice).where(SubscriptionAddonPrice.subscription_id == row.id))
+    for item, price_id in prices.items():
+        db.session.add(SubscriptionAddonPrice(subscription_id=row.id, item=item, price_id=price_id))
+    db.session.flush()
 
 
 def _find_next_base_price(aggregate: Any, own: fact.PriceScheduled | None) -> tuple[str, date] | None:

@@ -11,7 +11,13 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 
 from streamsvc.models import Account
-from streamsvc.models.subscriptions import Price, PriceMigration, PriceMigrationTarget, Subscription
+from streamsvc.models.subscriptions import (
+    Price,
+    PriceMigration,
+    PriceMigrationTarget,
+    Subscription,
+    SubscriptionAddonPrice,
+)
 from streamsvc.models.subscriptions.migrations import TARGET_KINDS, TARGET_STATES
 from streamsvc.operations.billing.core import notices, price_changes
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, load_locked
@@ -79,9 +85,9 @@ def preview_migration(body: PriceMigrationPreviewInput, now: datetime) -> dict:
     affected = affected_subscriptions_statement(
         old_price, new_price, body["started_before"], body["country"]
     ).subquery()
-    total = _count(sa.select(affected))
-    base = _count(sa.select(affected).where(affected.c.price_id == old_price.id))
-    addon = _count(sa.select(affected).where(_has_addon_price(affected.c.addon_prices, old_price.id)))
+    total = count_rows(sa.select(affected))
+    base = count_rows(sa.select(affected).where(affected.c.price_id == old_price.id))
+    addon = count_rows(sa.select(affected).where(affected.c.id.in_(_with_addon_price(old_price.id))))
     monthly_minor = monthly_rate(new_price.terms) - monthly_rate(old_price.terms)
     return {
         "effective": first_migration_day(body["effective"], body["notice_days"], now),
@@ -95,13 +101,14 @@ def preview_migration(body: PriceMigrationPreviewInput, now: datetime) -> dict:
     }
 
 
-def _count(statement: sa.Select) -> int:
+def count_rows(statement: sa.Select) -> int:
+    """Count the rows that the statement selects."""
     return db.session.scalar(sa.select(sa.func.count()).select_from(statement.subquery())) or 0
 
 
-def _has_addon_price(column: sa.ColumnElement, price_id: str) -> sa.ColumnElement[bool]:
-    """Return whether one of the prices in `addon_prices` is this one."""
-    return sa.cast(column, sa.String).contains(f'"{price_id}"', autoescape=True)
+def _with_addon_price(price_id: str) -> sa.Select:
+    """Return a statement that selects the subscriptions with an add-on at this price."""
+    return sa.select(SubscriptionAddonPrice.subscription_id).where(SubscriptionAddonPrice.price_id == price_id)
 
 
 def affected_subscriptions_statement(
@@ -110,12 +117,11 @@ def affected_subscriptions_statement(
     """Return a statement that selects the live subscriptions that have or plan the old price.
 
     They have it as the price of the base plan or of an add-on, have scheduled a change to it, or come to it by another
-    migration. Columns: id, price_id, addon_prices.
+    migration. Columns: id, price_id.
     """
-    coming = (
-        sa.select(PriceMigrationTarget.subscription_id)
-        .join(PriceMigration, PriceMigration.id == PriceMigrationTarget.migration_id)
-        .where(PriceMigrationTarget.state == "scheduled", PriceMigration.to_price_id == old_price.id)
+    leading = sa.select(PriceMigration.id).where(PriceMigration.to_price_id == old_price.id)
+    coming = sa.select(PriceMigrationTarget.subscription_id).where(
+        PriceMigrationTarget.migration_id.in_(leading), PriceMigrationTarget.state == "scheduled"
     )
     having = [
         sa.select(Subscription.id).where(Subscription.price_id == old_price.id),
@@ -123,9 +129,8 @@ def affected_subscriptions_statement(
         coming,
     ]
     if old_price.plan_id == new_price.plan_id:
-        with_addon = _has_addon_price(sa.type_coerce(Subscription.addon_prices, sa.JSON), old_price.id)
-        having.append(sa.select(Subscription.id).where(with_addon))
-    statement = sa.select(Subscription.id, Subscription.price_id, Subscription.addon_prices).where(
+        having.append(_with_addon_price(old_price.id))
+    statement = sa.select(Subscription.id, Subscription.price_id).where(
         Subscription.id.in_(sa.union_all(*having)), Subscription.status.in_(LIVE_STATUSES)
     )
     if started_before:
@@ -160,7 +165,7 @@ def migration_views(migrations: Iterable[PriceMigration]) -> list[dict]:
         counts[migration_id][kind if state == "scheduled" else state] += count
     for migration in migrations:
         if not (migration.completed_at or migration.withdrawn_at):
-            counts[migration.id]["unprocessed"] = _count(unprocessed_subscriptions_statement(migration))
+            counts[migration.id]["unprocessed"] = count_rows(unprocessed_subscriptions_statement(migration))
     columns_of_view = PriceMigration.__table__.columns.keys()
     return [
         {name: getattr(migration, name) for name in columns_of_view} | {"counts": counts[migration.id]}
@@ -222,6 +227,7 @@ def _process_each(ids: Iterable[str], migration_id: str, actor: str | None, now:
 
 def _schedule_for(aggregate: SubscriptionAggregate, migration_id: str, actor: str | None) -> None:
     price_changes.schedule_open_migrations(aggregate, actor)
+    price_changes.record_skipped_target(aggregate, db.session.get_one(PriceMigration, migration_id))
 
 
 def _withdraw_from(aggregate: SubscriptionAggregate, migration_id: str, actor: str | None) -> None:
