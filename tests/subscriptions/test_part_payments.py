@@ -103,7 +103,7 @@ def test_a_written_off_invoice_is_paid_in_parts(world):
 
 
 def test_each_part_is_refunded_to_where_it_came_from(world):
-    """A credit note for all of it: 8.00 go back by hand, 12.00 and 10.00 to the card."""
+    """The 8.00 that came by bank transfer go back by hand, 10.00 and 12.00 to the card."""
     ann, path = debtor(world)
     parts = [ann.post(f"{path}/payments", {"amount_minor": amount}).json["id"] for amount in (1000, 1200)]
     parts.append(record_payment(world, path).json["id"])
