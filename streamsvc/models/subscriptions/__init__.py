@@ -3,7 +3,7 @@
 from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLine
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
 from streamsvc.models.subscriptions.ledger import LedgerEntry
-from streamsvc.models.subscriptions.methods import PaymentMethod
+from streamsvc.models.subscriptions.methods import PaymentMethod, ProviderCustomer
 from streamsvc.models.subscriptions.migrations import PriceMigration
 from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
@@ -28,6 +28,7 @@ __all__ = [
     "Plan",
     "Price",
     "PriceMigration",
+    "ProviderCustomer",
     "ProviderEvent",
     "Referral",
     "ReferralCode",

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from streamsvc.gateways.payments import maximum_charge_minor
 from streamsvc.models.subscriptions import Plan, Price
 from streamsvc.rules.billing.inputs import PlanInput, PriceInput
+from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, new_id
 
 ScalarTerm = Literal["currency", "amount_minor", "interval", "interval_count", "trial_days", "tax"]
@@ -17,8 +19,12 @@ DESCRIPTION: tuple[Description, ...] = get_args(Description)
 def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     """Create or replace a plan. Prices with unchanged terms stay; others are retired or added.
 
-    Without `addon`, the plan stays an add-on or a plan of its own.
+    Without `addon`, the plan stays an add-on or a plan of its own. Raises Invalid.
     """
+    for index, price_body in enumerate(body["prices"]):
+        if price_body["amount_minor"] > maximum_charge_minor(price_body["currency"]):
+            message = "Must not exceed what the payment provider charges at once."
+            raise Invalid(errors={f"prices.{index}.amount_minor": [message]})
     plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)

@@ -2,9 +2,9 @@
 
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
-from streamsvc.operations.billing.core import batches, charging, referrals, taxing
+from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
 from streamsvc.operations.billing.invoices import corrections, one_off, review
-from streamsvc.operations.billing.payments import methods, provider_events
+from streamsvc.operations.billing.payments import cleanup, methods, provider_events
 from streamsvc.operations.billing.subscriptions import price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
@@ -19,8 +19,10 @@ __all__ = [
     "audit",
     "batches",
     "charging",
+    "cleanup",
     "closing",
     "corrections",
+    "customers",
     "housekeeping",
     "imports",
     "indexing",

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Discount, Invoice, Subscription
-from streamsvc.operations.billing.core import event_store, issuing, ledger
+from streamsvc.operations.billing.core import carryover, event_store, issuing, ledger
 from streamsvc.operations.billing.core.notices import next_reminder
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -216,9 +216,9 @@ def subscription_payload(subscription: Subscription) -> dict:
 
 
 def list_overdue_invoices(subscription: Subscription) -> list[Invoice]:
-    """List the subscription's open invoices whose first collection attempt failed."""
+    """List the subscription's open invoices whose first collection attempt failed, and that can be charged."""
     open_invoices = Invoice.list_open_for_subscription(subscription.id)
-    return [invoice for invoice in open_invoices if invoice.first_failed_on]
+    return [invoice for invoice in open_invoices if invoice.first_failed_on and not carryover.is_small(invoice)]
 
 
 def compute_status(subscription: Subscription, timeline: Timeline, today: date) -> str:

@@ -10,7 +10,15 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
-from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
+from streamsvc.gateways.payments.interface import (
+    DECLINED,
+    REQUIRES_ACTION,
+    SUCCEEDED,
+    UNKNOWN,
+    ChargeRequest,
+    EventProvider,
+    Outcome,
+)
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
@@ -23,7 +31,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import issuing, ledger, notices, referrals
+from streamsvc.operations.billing.core import carryover, issuing, ledger, notices, referrals
 from streamsvc.operations.billing.core.aggregate import SubscriptionAggregate, dunning_schedule_of, load_locked
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
@@ -36,6 +44,7 @@ from streamsvc.worker import jobs
 
 RECONCILE_JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
+CANCEL_JOB = "payment.cancel"
 COLLECT_JOB = "invoice.collect"
 RECONCILE_AFTER = timedelta(seconds=30)
 SEARCH_AFTER = timedelta(minutes=10)
@@ -43,6 +52,8 @@ SEARCH_AFTER = timedelta(minutes=10)
 AUTHENTICATION_TIMEOUT = timedelta(hours=23)
 """How long a payer has to authenticate a payment before it counts as declined."""
 PAYMENT_METHOD_REQUIRED = "payment_method_required"
+AMOUNT_TOO_SMALL = "amount_too_small"
+"""The decline code of an amount below the provider's minimum, which is carried over like those known to be."""
 
 
 def select_invoice_method(invoice: Invoice) -> PaymentMethod | None:
@@ -66,7 +77,9 @@ def create_payment(
 ) -> Payment:
     """Record a payment about to be sent, for the invoice's balance plus `written_off_minor`.
 
-    Enqueues its reconciliation, which takes over if this process does not complete it.
+    It also covers the account's balances that were carried over: what exceeds the invoice's own becomes account credit
+    when the payment succeeds, and pays them. Enqueues its reconciliation, which takes over if this process does not
+    complete it.
     """
     payment = Payment(
         id=new_id("pay"),
@@ -76,7 +89,7 @@ def create_payment(
         status="pending",
         on_session=on_session,
         currency=invoice.currency,
-        amount_minor=invoice.balance_minor + written_off_minor,
+        amount_minor=invoice.balance_minor + written_off_minor + carryover.carried_amount(invoice),
         provider=method.provider,
         created_at=now,
     )
@@ -89,10 +102,13 @@ def create_payment(
 def send_payment(payment_id: str) -> Payment:
     """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a transaction."""
     payment = db.session.get_one(Payment, payment_id)
-    method_reference = payment.method.reference
-    request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
+    invoice = db.session.get_one(Invoice, payment.invoice_id)
+    amount = (payment.amount_minor, payment.currency)
+    request = ChargeRequest(
+        payment.id, payment.method.reference, *amount, payment.on_session, invoice.id, invoice.number
+    )
     db.session.commit()
-    outcome = current_provider().charge(*request)
+    outcome = current_provider().charge(request)
     if outcome.status == UNKNOWN:  # the response may have been lost
         outcome = current_provider().find_outcome(payment_id) or outcome
     return complete_payment(payment_id, outcome, clock.now())
@@ -132,12 +148,46 @@ def book_outcome(
         aggregate.save_projection()
 
 
+def abandon_payment(payment: Payment, now: datetime) -> None:
+    """Mark a payment that awaits its payer as abandoned, and enqueue its cancellation at the provider.
+
+    The cancellation keeps the payer from completing it later.
+    """
+    payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", now
+    enqueue_cancellation(payment, now)
+
+
+def enqueue_cancellation(payment: Payment, now: datetime) -> None:
+    """Enqueue the cancellation at the provider of a payment that its payer could still complete."""
+    jobs.enqueue_job(CANCEL_JOB, {"payment_id": payment.id}, now, f"cancel {payment.id}")
+
+
+def refresh_waiting_payments(account_id: str, now: datetime) -> None:
+    """Update the account's payments that await the payer from the provider. Commits.
+
+    The payer may have completed one whose event has not arrived: it must not be replaced. Must not be called inside a
+    transaction.
+    """
+    waiting = sa.select(Payment).where(Payment.account_id == account_id, Payment.status == "requires_action")
+    references = [(payment.id, payment.provider_reference) for payment in db.session.scalars(waiting)]
+    db.session.commit()
+    provider = current_provider() if references else None
+    if not isinstance(provider, EventProvider):
+        return
+    for payment_id, reference in references:
+        outcome = provider.retrieve_outcome(reference) if reference else Outcome(UNKNOWN)
+        if outcome.status not in (REQUIRES_ACTION, UNKNOWN):
+            complete_payment(payment_id, outcome, now)
+
+
 def _apply_outcome(
     payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime, aggregate: SubscriptionAggregate | None
 ) -> None:
     if outcome.status == UNKNOWN:
         payment.status = "unknown"
         return
+    if outcome.status == DECLINED and payment.status == "requires_action":  # the payer could still use another card
+        enqueue_cancellation(payment, now)
     payment.status = {SUCCEEDED: "succeeded", DECLINED: "failed", REQUIRES_ACTION: "requires_action"}[outcome.status]
     payment.decline_code, payment.next_action = outcome.decline_code, outcome.next_action
     if outcome.status == REQUIRES_ACTION:
@@ -160,9 +210,12 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     )
     invoice.amount_paid_minor += payment.amount_minor
     invoice.balance_minor -= payment.amount_minor
-    issuing.credit_overpayment(invoice, now)  # a credit note may have been issued while the payment was in flight
+    is_overpaid = invoice.balance_minor < 0  # by what was carried over, or credited while the payment was in flight
+    issuing.credit_overpayment(invoice, now)
     issuing.issue_invoice(invoice, now)
     issuing.mark_paid_if_balance_is_zero(invoice)
+    if is_overpaid:
+        carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
     notices.enqueue_receipt(payment, invoice, aggregate)
@@ -189,6 +242,11 @@ def record_decline(
     is written off; anything else enters dunning: the next attempt is scheduled and the customer notified.
     """
     if invoice.status == "uncollectible":  # only the customer pays these, manually
+        return
+    if decline_code == AMOUNT_TOO_SMALL:  # in the currency into which the provider converts it
+        issuing.issue_invoice(invoice, now)
+        if aggregate and aggregate.subscription.status == "incomplete":
+            aggregate.subscription.status = "active"
         return
     if aggregate and aggregate.subscription.status == "incomplete":
         cancel_unpaid_start(aggregate, "payment_failed")
@@ -261,7 +319,7 @@ def revert_unpaid_changes(aggregate: SubscriptionAggregate) -> None:
     """Revert changes that still wait for the customer's authentication. Raises PaymentInProgress."""
     for invoice in list_unpaid_changes(aggregate):
         for payment in [payment for payment in invoice.payments if payment.is_in_flight]:
-            payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
+            abandon_payment(payment, aggregate.now)
         revert_change(invoice, aggregate)
 
 
@@ -337,25 +395,31 @@ def find_outcome(record: Payment | Refund, now: datetime, charge_reference: str 
     None means that the provider does not have it: send it again under its own idempotency key. `charge_reference`: for
     a refund, the provider's reference of the payment.
     """
-    record_id, is_old = record.id, record.created_at < now - SEARCH_AFTER
+    record_id, is_old, reference = record.id, record.created_at < now - SEARCH_AFTER, record.provider_reference
+    method = (record.payment if isinstance(record, Refund) else record).method.reference
     db.session.commit()
-    return (
-        current_provider().search_outcome(record_id, charge_reference)
-        if is_old
-        else current_provider().find_outcome(record_id)
-    )
+    provider = current_provider()
+    if reference and charge_reference is None and isinstance(provider, EventProvider):
+        return provider.retrieve_outcome(reference)
+    return provider.search_outcome(record_id, method, charge_reference) if is_old else provider.find_outcome(record_id)
 
 
 @jobs.job_handler(EXPIRE_JOB)
 def expire_payment(payload: dict, now: datetime) -> None:
-    """Decline a payment that the payer never authenticated, unless the provider has an outcome by now."""
+    """Cancel a payment that the payer never authenticated, and decline it unless the provider has another outcome.
+
+    Raises Retry while the provider is unavailable.
+    """
     payment = db.session.get_one(Payment, payload["payment_id"])
     if payment.status != "requires_action":
         return
+    reference = payment.provider_reference
     db.session.commit()
-    outcome = current_provider().find_outcome(payload["payment_id"])
-    if outcome is None or outcome.status == REQUIRES_ACTION:
-        outcome = Outcome(DECLINED, decline_code="authentication_abandoned")
+    outcome = current_provider().cancel_charge(reference) if reference else Outcome(DECLINED)
+    if outcome.status == UNKNOWN:
+        raise jobs.Retry(now + RECONCILE_AFTER)
+    if outcome.status == DECLINED:
+        outcome = Outcome(DECLINED, outcome.reference, "authentication_abandoned")
     complete_payment(payload["payment_id"], outcome, now)
 
 
@@ -365,7 +429,8 @@ def create_due_payments(
     """Record a payment for each of the subscription's open invoices that is due for collection.
 
     The caller commits and sends them. With `method`, every open invoice is charged to it, whether its next attempt is
-    due or not. Records none while the subscription is on billing hold.
+    due or not. Records none while the subscription is on billing hold. Balances below the provider's minimum are
+    carried over: they are charged with the next payment that reaches it.
     """
     payments: list[Payment] = []
     if aggregate.subscription.billing_held_at:
@@ -379,21 +444,44 @@ def create_due_payments(
         invoice.attempts for invoice in open_invoices
     ):  # credit may have been granted while the last attempt was in flight
         issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
-    for invoice in open_invoices:
-        if invoice.status != "open" or any(payment.is_in_flight for payment in invoice.payments):
-            continue
-        if (
-            not method
-            and invoice.attempts
-            and not (invoice.next_attempt_on and invoice.next_attempt_on <= aggregate.today)
-        ):
-            continue
+    due_invoices = carryover.select_chargeable(
+        [invoice for invoice in open_invoices if _is_due(invoice, aggregate, method)]
+    )
+    for invoice in due_invoices:
         charge_method = method or select_invoice_method(invoice)
         if charge_method:
             payments.append(create_payment(invoice, charge_method, aggregate.now, on_session))
         else:
             record_decline(invoice, PAYMENT_METHOD_REQUIRED, aggregate.now, aggregate)
+    for invoice in open_invoices:
+        carry_over_if_small(invoice, aggregate.now, aggregate)
     return payments
+
+
+def _is_due(invoice: Invoice, aggregate: SubscriptionAggregate, method: PaymentMethod | None) -> bool:
+    """Whether an open invoice is to be charged now, by the dunning schedule unless it is charged to `method`."""
+    if invoice.status != "open" or any(payment.is_in_flight for payment in invoice.payments):
+        return False
+    is_retry_due = bool(invoice.next_attempt_on and invoice.next_attempt_on <= aggregate.today)
+    return bool(method) or not invoice.attempts or is_retry_due
+
+
+def carry_over_if_small(invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None) -> None:
+    """Issue an invoice whose balance is too small to charge; what it pays for takes effect without a payment."""
+    if not carryover.is_carried_over(invoice):
+        return
+    issuing.issue_invoice(invoice, now)
+    invoice.first_failed_on = invoice.next_attempt_on = None  # nothing is overdue that cannot be paid
+    if aggregate and aggregate.subscription.status == "incomplete":
+        aggregate.subscription.status = "active"
+
+
+def write_off_carried_over(aggregate: SubscriptionAggregate) -> None:
+    """Write off the balances of an ended subscription's account that are too small to charge."""
+    issuing.pay_open_invoices_from_credit(aggregate.account.id, aggregate.subscription.currency, aggregate.now)
+    for invoice in Invoice.list_open(aggregate.account.id):
+        if carryover.is_carried_over(invoice) and invoice.subscription_id in (None, aggregate.subscription.id):
+            issuing.mark_uncollectible(invoice, aggregate.now)
 
 
 def complete_sandbox_authentication(payment_id: str, approve: bool, now: datetime) -> Payment:

@@ -32,6 +32,7 @@ from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
 REFUND_JOB = "refund.reconcile"
+CREDITABLE_KINDS = ("charge", "one_off")
 
 
 def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
@@ -91,7 +92,7 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
     The net amount excludes exclusive tax. An amount, or everything left, is capped at the invoice's total: what its own
     credit lines paid of the other lines was paid on the invoices that they credit.
     """
-    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
+    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in CREDITABLE_KINDS}
     lines = {line.id: line for line in invoice.lines if line.id in uncredited}
     if body["lines"]:
         requested = {line_body["line_id"]: line_body["amount_minor"] for line_body in body["lines"]}
@@ -107,13 +108,8 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
             (lines[line], amount_minor, _tax_to_return(lines[line], amount_minor))
             for line, amount_minor in requested.items()
         ]
-    gross_by_line = {
-        line: amount_minor + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount_minor))
-        for line, amount_minor in uncredited.items()
-    }
-    max_minor = min(
-        sum(gross_by_line.values()), invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes)
-    )
+    gross_by_line = {line: _gross_left(lines[line], amount_minor) for line, amount_minor in uncredited.items()}
+    max_minor = creditable_amount(invoice)
     amount_minor = max(0, max_minor) if body["amount_minor"] is None else body["amount_minor"]
     if amount_minor > max_minor and amount_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
@@ -123,6 +119,17 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
         for line, share_minor in shares
         if share_minor
     ]
+
+
+def creditable_amount(invoice: Invoice) -> int:
+    """Return what is left to credit on the invoice, with tax: at most its total."""
+    lines = [line for line in invoice.lines if line.kind in CREDITABLE_KINDS]
+    left_minor = sum(_gross_left(line, uncredited_amount(line)) for line in lines)
+    return min(left_minor, invoice.total_minor - sum(note.total_minor for note in invoice.credit_notes))
+
+
+def _gross_left(line: InvoiceLine, net_minor: int) -> int:
+    return net_minor + _exclusive_tax(line, _tax_to_return(line, net_minor))
 
 
 def _exclusive_tax(line: InvoiceLine, tax_minor: int) -> int:
@@ -244,7 +251,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         refund.provider_reference = outcome.reference
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
         if refund.status == "succeeded":
-            _book_refund(refund, invoice, now)
+            book_refund(refund, invoice, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
             issuing.credit_overpayment(invoice, now)
@@ -254,7 +261,8 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     return refund
 
 
-def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+def book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+    """Book a successful refund: what no credit note covers is owed again."""
     amount_minor, refund.settled_at = refund.amount_minor, now
     ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
     invoice.amount_paid_minor -= amount_minor
@@ -263,7 +271,10 @@ def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
     if invoice.balance_minor > 0 and invoice.status == "paid":  # owed again, but charged only on request
         invoice.status, invoice.attempts = "open", max(1, invoice.attempts)
         issuing.pay_open_invoices_from_credit(invoice.account_id, invoice.currency, now)
-    elif invoice.balance_minor > 0 and invoice.status == "uncollectible":
+    elif invoice.balance_minor > 0 and invoice.status in ("uncollectible", "void"):
+        if invoice.status == "void":  # what was paid on it became account credit
+            credit_minor = ledger.account_credit(invoice.account_id, invoice.currency)
+            issuing.apply_account_credit(invoice, min(credit_minor, invoice.balance_minor), now)
         issuing.write_off_balance(invoice, now)
 
 

@@ -76,6 +76,8 @@ def apply_due_work(aggregate: SubscriptionAggregate) -> list[Payment]:
     if is_starting and not Invoice.list_open(aggregate.account.id):
         subscription.status = "active"
     payments = [] if aggregate.timeline.ended_on else charging.create_due_payments(aggregate)
+    if aggregate.timeline.ended_on:
+        charging.write_off_carried_over(aggregate)
     notices.enqueue_due_reminder(aggregate)
     aggregate.is_due_work_done = True
     aggregate.save_projection()

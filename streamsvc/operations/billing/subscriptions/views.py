@@ -15,6 +15,7 @@ from streamsvc.models.subscriptions import (
     Subscription,
     SubscriptionEvent,
 )
+from streamsvc.operations.billing.core import carryover
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
 from streamsvc.storage.database import db
@@ -111,6 +112,7 @@ def invoice_view(invoice: Invoice) -> dict:
     """Return an invoice in the shape of InvoiceOut."""
     view = {column.key: getattr(invoice, column.key) for column in Invoice.__table__.columns}
     view["amount_due_minor"] = invoice.amount_due_minor
+    view["carried_over"] = carryover.is_carried_over(invoice)
     view["customer_vat_id"] = invoice.customer.get("vat_id")
     view["reverse_charge"] = view["customer_vat_id"] is not None
     view["lines"] = [invoice_line_view(line) for line in invoice.lines]
