@@ -107,7 +107,10 @@ def check_intent_options(params):
 
 
 def check_method_types(params):
-    """https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter: one way of choosing."""
+    """Only one way of choosing methods.
+
+    https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter
+    """
     ways = ("allowed_payment_method_types", "excluded_payment_method_types", "automatic_payment_methods")
     used = {name.partition("[")[0] for name in params} & {*ways, "payment_method_configuration"}
     if "allowed_payment_method_types" in used and len(used) > 1:
