@@ -70,8 +70,11 @@ def check_metadata(params):
         refuse(None, "metadata")
 
 
-def check_amount(params):
-    """[currencies] The amount is a positive whole number within the currency's limits, in the currency's own digits."""
+def check_amount(params, minimums=MINIMUM_MINOR):
+    """[currencies] The amount is a positive whole number within the currency's limits, in the currency's own digits.
+
+    `minimums`: by currency; others depend on the currency in which the account is paid out.
+    """
     amount_text, currency = params["amount"], params["currency"]
     if currency != currency.lower() or len(currency) != 3:
         refuse(None, "currency")
@@ -80,7 +83,7 @@ def check_amount(params):
     amount = int(amount_text)
     if amount > MAXIMUM_BY_CURRENCY.get(currency.upper(), MAXIMUM):
         refuse("amount_too_large", "amount")
-    if amount < MINIMUM_MINOR.get(currency.upper(), 1):
+    if amount < minimums.get(currency.upper(), 1):
         refuse("amount_too_small", "amount")
     if (currency in THREE_DECIMAL and amount % 10) or (currency in ("isk", "ugx") and amount % 100):
         refuse("parameter_invalid_integer", "amount")

@@ -32,6 +32,8 @@ class StripeState:
         self.customers, self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, {}, 0
         self.disputed = set()
         """The ids of PaymentIntents whose charge is disputed."""
+        self.minimums = dict(rules.MINIMUM_MINOR)
+        """The smallest charge by currency."""
         self.versions = set()
         """The API versions that requests asked for."""
         self.lose_replies = 0
@@ -172,7 +174,7 @@ class StripeState:
         return method
 
     def charge(self, params):
-        rules.check_amount(params)
+        rules.check_amount(params, self.minimums)
         rules.check_intent_options(params)
         customer = params.get("customer")
         if customer:

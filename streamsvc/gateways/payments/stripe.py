@@ -49,6 +49,7 @@ REFUND_STATUSES = {
 }
 INVALID_AMOUNT = Outcome(DECLINED, decline_code="invalid_amount")
 AMOUNT_TOO_LARGE = Outcome(DECLINED, decline_code="amount_too_large")
+CARD_DETAILS = ("brand", "last4", "exp_month", "exp_year", "fingerprint")
 CARD_TYPES = ["card"]
 """Cards and their wallets, Apple Pay and Google Pay. Other types may redirect the customer and need a `return_url`."""
 TIMEOUT_S = 20
@@ -115,7 +116,7 @@ class StripeProvider:
             raise _unavailable(error) from None
         except stripe.StripeError as error:
             raise _unavailable(error) from None
-        customer = method.customer if isinstance(method.customer, str) else None
+        customer = method.to_dict().get("customer")
         return _provider_method(method, customer) if customer else None
 
     def charge(self, request: ChargeRequest) -> Outcome:
@@ -238,15 +239,15 @@ def _outcome_from_intent(intent: stripe.PaymentIntent) -> Outcome:
         return Outcome(status, intent.id, None, {"type": "stripe", "client_secret": intent.client_secret})
     if status != DECLINED:
         return Outcome(status, intent.id)
-    failure = intent.last_payment_error
-    code = (failure.decline_code or failure.code) if failure else intent.cancellation_reason
+    state = intent.to_dict()  # an attribute that Stripe leaves out would raise AttributeError
+    failure = state.get("last_payment_error") or {}
+    code = failure.get("decline_code") or failure.get("code") or state.get("cancellation_reason")
     return Outcome(status, intent.id, code or intent.status)
 
 
 def _provider_method(method: stripe.PaymentMethod, customer: str) -> ProviderMethod:
-    card = method.card
-    details = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
-    return ProviderMethod(f"{customer}/{method.id}", method.type, *details)
+    card = method.to_dict().get("card") or {}
+    return ProviderMethod(f"{customer}/{method.id}", method.type, *(card.get(name) for name in CARD_DETAILS))
 
 
 def _provider_refund(refund: dict) -> ProviderRefund:
