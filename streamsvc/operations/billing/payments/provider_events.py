@@ -110,7 +110,7 @@ def _update_refunds(payment_id: str, intent: str, now: datetime) -> None:
     db.session.commit()
     if not is_booked:
         _update_payment(payment_id, reference, now)
-    for refund in current_event_provider().list_refunds(reference):
+    for refund in reversed(current_event_provider().list_refunds(reference)):  # oldest first
         provider_refunds.record_provider_refund(payment_id, refund, now)
 
 
