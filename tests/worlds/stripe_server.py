@@ -19,6 +19,7 @@ CARDS = {
     "pm_card_visa": ("4242", None),
     "pm_card_chargeDeclined": ("0002", "generic_decline"),
     "pm_card_chargeDeclinedInsufficientFunds": ("9995", "insufficient_funds"),
+    "pm_card_chargeCustomerFail": ("0341", "generic_decline"),
     "pm_card_authenticationRequired": ("3184", "authentication_required"),
 }
 NOT_FOUND = (404, "invalid_request_error")
@@ -188,6 +189,7 @@ class StripeState:
             "description": params.get("description"),
             "status": "requires_payment_method",
             "client_secret": "secret",
+            "payment_method": params.get("payment_method"),
             "last_payment_error": None,
             "cancellation_reason": None,
             "metadata": {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")},
@@ -204,6 +206,7 @@ class StripeState:
         if method["customer"] != intent["customer"]:  # [spec] "attached to other Customers cannot be used"
             refuse("resource_missing", "payment_method")
         self.intents[intent["id"]] = intent
+        intent["payment_method"] = method["id"]
         method["used"], decline = True, CARDS[method["token"]][1]
         if decline == "authentication_required" and "off_session" not in params:
             intent["status"] = "requires_action"
