@@ -81,6 +81,13 @@ def parse_moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def parse_statement_suffix(text: str) -> str:
+    """Parse a suffix of the text on card statements, by Stripe's rules for `statement_descriptor_suffix`."""
+    if text and (len(text) > 22 or set(text) & set("<>\\'\"*") or not any(map(str.isalpha, text))):
+        raise ValueError("must be 1 to 22 characters with at least one letter, without < > \\ ' \" *")
+    return text
+
+
 def parse_database_url(text: str) -> str:
     text = text.replace("postgres://", "postgresql://", 1)
     if not text.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
@@ -323,6 +330,11 @@ class Settings:
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
+    stripe_statement_suffix: str = setting(
+        "",
+        parse_statement_suffix,
+        "Ends the text on card statements; it follows the shortened name set in Stripe's Dashboard.",
+    )
     stripe_url: str = setting("https://api.stripe.com", parse_url, "Base URL of Stripe's API.")
     webhooks_to_private: bool = setting(
         False, parse_flag, "Allows webhooks to private addresses and http://; in the sandbox only."

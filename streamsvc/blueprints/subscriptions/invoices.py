@@ -15,7 +15,13 @@ from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.inputs import PageInput
 from streamsvc.rules.refusals.accounts import TooManyAttempts
-from streamsvc.rules.refusals.billing import AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.billing import (
+    AmountTooSmall,
+    AuthenticationRequired,
+    InvoiceNotOpen,
+    PaymentFailed,
+    PaymentInProgress,
+)
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
 from streamsvc.schemas.subscriptions.invoices import InvoiceOut, InvoicePageOut, InvoicePaymentIn, PaymentOut
@@ -69,7 +75,7 @@ def get_invoice_pdf(invoice_id: str) -> Response:
 @bp.route("/<invoice_id>/payments", methods=["POST"])
 @bp.arguments(InvoicePaymentIn)
 @idempotent(required=True)
-@bp.errors(AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress, TooManyAttempts)
+@bp.errors(AmountTooSmall, AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress, TooManyAttempts)
 @bp.response(201, PaymentOut)
 def pay_invoice(body: dict, invoice_id: str) -> Payment:
     """Pay an open invoice.

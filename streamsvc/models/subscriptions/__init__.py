@@ -3,7 +3,7 @@
 from streamsvc.models.subscriptions.credit_notes import CreditNote, CreditNoteLine
 from streamsvc.models.subscriptions.invoices import Invoice, InvoiceLine, InvoiceNumber
 from streamsvc.models.subscriptions.ledger import LedgerEntry
-from streamsvc.models.subscriptions.methods import PaymentMethod
+from streamsvc.models.subscriptions.methods import PaymentMethod, ProviderCustomer
 from streamsvc.models.subscriptions.migrations import PriceMigration, PriceMigrationTarget
 from streamsvc.models.subscriptions.offers import Coupon, Discount, GiftCode
 from streamsvc.models.subscriptions.payments import Payment, ProviderEvent, Refund
@@ -29,6 +29,7 @@ __all__ = [
     "Price",
     "PriceMigration",
     "PriceMigrationTarget",
+    "ProviderCustomer",
     "ProviderEvent",
     "Referral",
     "ReferralCode",

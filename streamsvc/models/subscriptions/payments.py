@@ -79,6 +79,7 @@ class Refund(Base):
         sa.CheckConstraint("status IN ('pending', 'unknown', 'succeeded', 'failed')", name="status"),
         sa.Index("ix_refunds_payment_id", "payment_id", "id"),
         sa.Index("ix_refunds_credit_note_id", "credit_note_id"),
+        sa.Index("uq_refunds_provider_reference", "provider_reference", unique=True),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ref"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from streamsvc.gateways.payments import maximum_charge_minor
 from streamsvc.models.subscriptions import Plan, Price
 from streamsvc.rules.billing.inputs import PlanInput, PriceInput
 from streamsvc.rules.billing.invoicing import STANDARD_CATEGORY
@@ -26,6 +27,10 @@ def replace_plan(code: str, body: PlanInput, now: datetime) -> Plan:
     What NEW_PLAN lists stays as it is if it is left out. Raises Invalid.
     """
     _check_codes(code, body)
+    for index, price_body in enumerate(body["prices"]):
+        if price_body["amount_minor"] > maximum_charge_minor(price_body["currency"]):
+            message = "Must not exceed what the payment provider charges at once."
+            raise Invalid(errors={f"prices.{index}.amount_minor": [message]})
     plan = Plan.find_by_code(code)
     if plan is None:
         plan = Plan(id=new_id("pln"), code=code, created_at=now)

@@ -2,9 +2,9 @@
 
 from streamsvc.operations.accounts import accounts
 from streamsvc.operations.billing.books import audit
-from streamsvc.operations.billing.core import batches, charging, referrals, taxing
+from streamsvc.operations.billing.core import batches, charging, customers, referrals, taxing
 from streamsvc.operations.billing.invoices import corrections, review
-from streamsvc.operations.billing.payments import methods, provider_events
+from streamsvc.operations.billing.payments import cleanup, methods, provider_events
 from streamsvc.operations.billing.subscriptions import collection, price_migrations, renewal
 from streamsvc.operations.catalog.imports import imports
 from streamsvc.operations.catalog.titles import indexing, popularity
@@ -19,9 +19,11 @@ __all__ = [
     "audit",
     "batches",
     "charging",
+    "cleanup",
     "closing",
     "collection",
     "corrections",
+    "customers",
     "housekeeping",
     "imports",
     "indexing",

@@ -101,6 +101,12 @@ class InvoiceNotOpen(Refusal):
     detail = "This invoice is not open, so it cannot be paid."
 
 
+class AmountTooSmall(Refusal):
+    code = "amount_too_small"
+    status = 409
+    detail = "This amount is too small to be charged on its own. It is charged together with the next payment."
+
+
 class PaymentInProgress(Refusal):
     code = "payment_in_progress"
     status = 409

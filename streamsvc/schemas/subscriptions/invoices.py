@@ -104,6 +104,9 @@ class InvoiceOut(StrictSchema):
     amount_due_minor = fields.Integer()
     amount_paid_minor = fields.Integer()
     balance_minor = fields.Integer()
+    carried_over = fields.Boolean(
+        metadata={"description": "The balance is too small to charge on its own; the next payment includes it."}
+    )
     issued_at = Moment(allow_none=True)
     due_date = Day()
     next_attempt_on = Day(allow_none=True)

@@ -123,8 +123,17 @@ def send_payments(payment_ids: Sequence[str], replayed: Mapping[str, ReplayedHis
     if not payment_ids:
         return
     requests = fetch_all(
-        sa.select(Payment.id, PaymentMethod.reference, Payment.amount_minor, Payment.currency, Payment.on_session)
+        sa.select(
+            Payment.id,
+            PaymentMethod.reference,
+            Payment.amount_minor,
+            Payment.currency,
+            Payment.on_session,
+            Payment.invoice_id,
+            Invoice.number,
+        )
         .join(PaymentMethod, PaymentMethod.id == Payment.payment_method_id)
+        .join(Invoice, Invoice.id == Payment.invoice_id)
         .where(Payment.id.in_(payment_ids))
         .order_by(Payment.id)
     )

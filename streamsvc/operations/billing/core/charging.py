@@ -10,7 +10,15 @@ import sqlalchemy as sa
 
 from streamsvc import clock
 from streamsvc.gateways.payments import current_provider
-from streamsvc.gateways.payments.interface import DECLINED, REQUIRES_ACTION, SUCCEEDED, UNKNOWN, Outcome
+from streamsvc.gateways.payments.interface import (
+    DECLINED,
+    REQUIRES_ACTION,
+    SUCCEEDED,
+    UNKNOWN,
+    ChargeRequest,
+    EventProvider,
+    Outcome,
+)
 from streamsvc.gateways.payments.sandbox import SandboxProvider
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
@@ -23,7 +31,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import debts, issuing, ledger, notices, payment_limits, referrals
+from streamsvc.operations.billing.core import carryover, debts, issuing, ledger, notices, payment_limits, referrals
 from streamsvc.operations.billing.core.aggregate import (
     SubscriptionAggregate,
     caused_by,
@@ -34,6 +42,7 @@ from streamsvc.operations.billing.core.aggregate import (
 )
 from streamsvc.operations.outbox.webhooks import publish_event
 from streamsvc.rules.billing import facts as fact
+from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.paid import starts_new_period
 from streamsvc.rules.refusals.billing import PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
@@ -42,6 +51,7 @@ from streamsvc.worker import jobs
 
 RECONCILE_JOB = "payment.reconcile"
 EXPIRE_JOB = "payment.expire"
+CANCEL_JOB = "payment.cancel"
 RECONCILE_AFTER = timedelta(seconds=30)
 SEARCH_AFTER = timedelta(minutes=10)
 """A payment of unknown outcome that is older than this is searched for in the provider's records before a resend."""
@@ -50,6 +60,9 @@ AUTHENTICATION_TIMEOUT = timedelta(hours=23)
 PAYMENT_METHOD_REQUIRED = payment_limits.PAYMENT_METHOD_REQUIRED
 PARTIALLY_CAPTURED = "partially_captured"
 """The decline code of what an invoice still lacks after the provider captured less than was asked for."""
+
+AMOUNT_TOO_SMALL = "amount_too_small"
+"""The decline code of an amount below the provider's minimum, which is carried over like those known to be."""
 
 
 def select_retry_method(invoice: Invoice) -> PaymentMethod | None:
@@ -83,7 +96,9 @@ def create_payment(
 ) -> Payment:
     """Record a payment about to be sent, for `amount_minor`; default: the invoice's balance.
 
-    Enqueues its reconciliation, which takes over if this process does not complete it.
+    It also covers the account's balances that were carried over: what exceeds the invoice's own becomes account credit
+    when the payment succeeds, and pays them. Enqueues its reconciliation, which takes over if this process does not
+    complete it.
     """
     payment = Payment(
         id=new_id("pay"),
@@ -93,7 +108,7 @@ def create_payment(
         status="pending",
         on_session=on_session,
         currency=invoice.currency,
-        amount_minor=invoice.balance_minor if amount_minor is None else amount_minor,
+        amount_minor=amount_minor or invoice.balance_minor + carryover.carried_amount(invoice),
         provider=method.provider,
         created_at=now,
     )
@@ -107,10 +122,13 @@ def send_payment(payment_id: str) -> Payment:
     """Send a recorded payment to the provider and complete it. Commits. Must not be called inside a transaction."""
     payment = db.session.get_one(Payment, payment_id)
     assert payment.method is not None, "only a payment through a provider is sent"
-    method_reference = payment.method.reference
-    request = (payment.id, method_reference, payment.amount_minor, payment.currency, payment.on_session)
+    invoice = db.session.get_one(Invoice, payment.invoice_id)
+    amount = (payment.amount_minor, payment.currency)
+    request = ChargeRequest(
+        payment.id, payment.method.reference, *amount, payment.on_session, invoice.id, invoice.number
+    )
     db.session.commit()
-    outcome = current_provider().charge(*request)
+    outcome = current_provider().charge(request)
     if outcome.status == UNKNOWN:  # the response may have been lost
         outcome = current_provider().find_outcome(payment_id) or outcome
     return complete_payment(payment_id, outcome, clock.now())
@@ -163,12 +181,46 @@ def note_captured_amount(payment: Payment, captured_minor: int | None) -> None:
         payment.requested_minor, payment.amount_minor = payment.amount_minor, captured_minor
 
 
+def abandon_payment(payment: Payment, now: datetime) -> None:
+    """Mark a payment that awaits its payer as abandoned, and enqueue its cancellation at the provider.
+
+    The cancellation keeps the payer from completing it later.
+    """
+    payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", now
+    enqueue_cancellation(payment, now)
+
+
+def enqueue_cancellation(payment: Payment, now: datetime) -> None:
+    """Enqueue the cancellation at the provider of a payment that its payer could still complete."""
+    jobs.enqueue_job(CANCEL_JOB, {"payment_id": payment.id}, now, f"cancel {payment.id}")
+
+
+def refresh_waiting_payments(account_id: str, now: datetime) -> None:
+    """Update the account's payments that await the payer from the provider. Commits.
+
+    The payer may have completed one whose event has not arrived: it must not be replaced. Must not be called inside a
+    transaction.
+    """
+    waiting = sa.select(Payment).where(Payment.account_id == account_id, Payment.status == "requires_action")
+    references = [(payment.id, payment.provider_reference) for payment in db.session.scalars(waiting)]
+    db.session.commit()
+    provider = current_provider() if references else None
+    if not isinstance(provider, EventProvider):
+        return
+    for payment_id, reference in references:
+        outcome = provider.retrieve_outcome(reference) if reference else Outcome(UNKNOWN)
+        if outcome.status not in (REQUIRES_ACTION, UNKNOWN):
+            complete_payment(payment_id, outcome, now)
+
+
 def _apply_outcome(
     payment: Payment, invoice: Invoice, outcome: Outcome, now: datetime, aggregate: SubscriptionAggregate | None
 ) -> None:
     if outcome.status == UNKNOWN:
         payment.status = "unknown"
         return
+    if outcome.status == DECLINED and payment.status == "requires_action":  # the payer could still use another card
+        enqueue_cancellation(payment, now)
     payment.status = {SUCCEEDED: "succeeded", DECLINED: "failed", REQUIRES_ACTION: "requires_action"}[outcome.status]
     payment.decline_code, payment.next_action = outcome.decline_code, outcome.next_action
     if outcome.status == REQUIRES_ACTION:
@@ -200,9 +252,12 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     )
     invoice.amount_paid_minor += payment.amount_minor
     invoice.balance_minor -= payment.amount_minor
-    issuing.credit_overpayment(invoice, now)  # a credit note may have been issued while the payment was in flight
+    is_overpaid = invoice.balance_minor < 0  # by what was carried over, or credited while the payment was in flight
+    issuing.credit_overpayment(invoice, now)
     issuing.issue_invoice(invoice, now)
     issuing.update_status(invoice, now)
+    if is_overpaid:
+        carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
     notices.enqueue_receipt(payment, invoice, aggregate)
@@ -243,6 +298,11 @@ def record_decline(
     the next attempt is scheduled and the customer notified.
     """
     if invoice.status == "uncollectible":  # only the customer pays these, manually
+        return
+    if decline_code == AMOUNT_TOO_SMALL:  # in the currency into which the provider converts it
+        issuing.issue_invoice(invoice, now)
+        if aggregate and aggregate.subscription.status == "incomplete":
+            aggregate.subscription.status = "active"
         return
     if aggregate and aggregate.subscription.status == "incomplete":
         cancel_unpaid_start(aggregate, "payment_failed")
@@ -291,8 +351,16 @@ def revert_unpaid_changes(aggregate: SubscriptionAggregate) -> None:
     """Revert changes that still wait for the customer's authentication. Raises PaymentInProgress."""
     for invoice in list_unpaid_changes(aggregate):
         for payment in [payment for payment in invoice.payments if payment.is_in_flight]:
-            payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
+            abandon_payment(payment, aggregate.now)
         revert_change(invoice, aggregate)
+
+
+def write_off_small_debts(account: Account, now: datetime) -> None:
+    """Write off what is too small to charge and was not covered by another payment in time."""
+    today = civil_day(now, account.time_zone)
+    for invoice in debts.list_collectable(Invoice.list_open(account.id)):
+        if debts.is_small(invoice) and debts.small_write_off_day(invoice) <= today:
+            issuing.mark_uncollectible(invoice, now)
 
 
 def write_off_debts(account_id: str, now: datetime) -> None:
@@ -361,25 +429,34 @@ def find_outcome(record: Payment | Refund, now: datetime, charge_reference: str 
     None means that the provider does not have it: send it again under its own idempotency key. `charge_reference`: for
     a refund, the provider's reference of the payment.
     """
-    record_id, is_old = record.id, record.created_at < now - SEARCH_AFTER
+    record_id, is_old, reference = record.id, record.created_at < now - SEARCH_AFTER, record.provider_reference
+    method = (record.payment if isinstance(record, Refund) else record).method
+    assert method is not None, "only a payment through a provider has an outcome there"
+    method_reference, provider = method.reference, current_provider()
     db.session.commit()
-    return (
-        current_provider().search_outcome(record_id, charge_reference)
-        if is_old
-        else current_provider().find_outcome(record_id)
-    )
+    if reference and charge_reference is None and isinstance(provider, EventProvider):
+        return provider.retrieve_outcome(reference)
+    if is_old:
+        return provider.search_outcome(record_id, method_reference, charge_reference)
+    return provider.find_outcome(record_id)
 
 
 @jobs.job_handler(EXPIRE_JOB)
 def expire_payment(payload: dict, now: datetime) -> None:
-    """Decline a payment that the payer never authenticated, unless the provider has an outcome by now."""
+    """Cancel a payment that the payer never authenticated, and decline it unless the provider has another outcome.
+
+    Raises Retry while the provider is unavailable.
+    """
     payment = db.session.get_one(Payment, payload["payment_id"])
     if payment.status != "requires_action":
         return
+    reference = payment.provider_reference
     db.session.commit()
-    outcome = current_provider().find_outcome(payload["payment_id"])
-    if outcome is None or outcome.status == REQUIRES_ACTION:
-        outcome = Outcome(DECLINED, decline_code="authentication_abandoned")
+    outcome = current_provider().cancel_charge(reference) if reference else Outcome(DECLINED)
+    if outcome.status == UNKNOWN:
+        raise jobs.Retry(now + RECONCILE_AFTER)
+    if outcome.status == DECLINED:
+        outcome = Outcome(DECLINED, outcome.reference, "authentication_abandoned")
     complete_payment(payload["payment_id"], outcome, now)
 
 
@@ -390,7 +467,8 @@ def create_due_payments(
 
     The caller commits and sends them. With `method`, every open invoice is charged to it, whether its next attempt is
     due or not. Unless the customer is waiting for a change of theirs, everything else that the account owes is
-    collected with it. Records none while the subscription is on billing hold.
+    collected with it. Balances below the provider's minimum are carried over: they are charged with the next payment
+    that reaches it. Records none while the subscription is on billing hold.
     """
     if aggregate.subscription.billing_held_at:
         return []
@@ -423,16 +501,33 @@ def _create_payments(
     for account_id, currency in {(row.account_id, row.currency): None for row in invoices if row.attempts}:
         # credit may have been granted while the last attempt was in flight
         issuing.pay_open_invoices_from_credit(account_id, currency, now)
-    for invoice in invoices:
-        if invoice.status != "open" or any(payment.is_in_flight for payment in invoice.payments):
-            continue
-        if not method and not debts.is_due(invoice, aggregate.today if aggregate else debts.billing_day(invoice, now)):
-            continue
+    due = [invoice for invoice in invoices if method or _is_due(invoice, aggregate, now)]
+    for invoice in carryover.select_chargeable([invoice for invoice in due if _is_chargeable(invoice)]):
         if charge_method := method or select_retry_method(invoice):
             payments.append(create_payment(invoice, charge_method, now, on_session))
         else:
             record_decline(invoice, PAYMENT_METHOD_REQUIRED, now, aggregate)
+    for invoice in invoices:
+        carry_over_if_small(invoice, now, aggregate)
     return payments
+
+
+def _is_due(invoice: Invoice, aggregate: SubscriptionAggregate | None, now: datetime) -> bool:
+    return debts.is_due(invoice, aggregate.today if aggregate else debts.billing_day(invoice, now))
+
+
+def _is_chargeable(invoice: Invoice) -> bool:
+    return invoice.status == "open" and not any(payment.is_in_flight for payment in invoice.payments)
+
+
+def carry_over_if_small(invoice: Invoice, now: datetime, aggregate: SubscriptionAggregate | None) -> None:
+    """Issue an invoice whose balance is too small to charge; what it pays for takes effect without a payment."""
+    if not carryover.is_carried_over(invoice):
+        return
+    issuing.issue_invoice(invoice, now)
+    invoice.first_failed_on = invoice.next_attempt_on = None  # nothing is overdue that cannot be paid
+    if aggregate and aggregate.subscription.status == "incomplete":
+        aggregate.subscription.status = "active"
 
 
 def complete_sandbox_authentication(payment_id: str, approve: bool, now: datetime) -> Payment:

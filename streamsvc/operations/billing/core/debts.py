@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 
+from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.rules.billing import debts as rules
@@ -32,14 +33,19 @@ def current_dunning_schedule() -> DunningSchedule:
     return dunning_schedule_of(current_settings().dunning)
 
 
+def is_small(invoice: Invoice) -> bool:
+    """Whether the invoice's balance is below the provider's minimum charge: it waits for the account's next payment."""
+    return 0 < invoice.balance_minor < minimum_charge_minor(invoice.currency)
+
+
 def list_overdue(invoices: Iterable[Invoice]) -> list[Invoice]:
-    """Return those of the open invoices whose collection has failed."""
-    return [invoice for invoice in invoices if invoice.first_failed_on]
+    """Return those of the open invoices whose collection has failed, and that can be charged."""
+    return [invoice for invoice in invoices if invoice.first_failed_on and not is_small(invoice)]
 
 
 def find_overdue_since(account_id: str) -> date | None:
     """Return the day on which the earliest overdue invoice of the account first failed; None if none is overdue."""
-    return rules.overdue_since(map(_debt, Invoice.list_open(account_id)))
+    return rules.overdue_since(map(_debt, list_overdue(Invoice.list_open(account_id))))
 
 
 def is_of_transferred_subscription(invoice: Invoice) -> bool:
@@ -107,14 +113,26 @@ def compute_next_attempt(invoice: Invoice, today: date, decline_code: str | None
 
 def enqueue_collection(account: Account, now: datetime) -> None:
     """Enqueue the job that takes the next step of the account's debts; none if it owes nothing."""
+    collectable = list_collectable(Invoice.list_open(account.id))
     owed = [
         replace(_debt(invoice), waits_for_other=is_of_transferred_subscription(invoice))
-        for invoice in list_collectable(Invoice.list_open(account.id))
+        for invoice in collectable
+        if not is_small(invoice)
     ]
-    day = rules.next_step_on(owed, current_dunning_schedule(), civil_day(now, account.time_zone))
-    if day:
+    next_step_on = rules.next_step_on(owed, current_dunning_schedule(), civil_day(now, account.time_zone))
+    days = [next_step_on, *(small_write_off_day(invoice) for invoice in collectable if is_small(invoice))]
+    if day := min((day for day in days if day), default=None):
         moment = max(now, start_of_day(day, account.time_zone))
         jobs.enqueue_job(COLLECT_JOB, {"account_id": account.id}, moment, f"collect {account.id} {moment.isoformat()}")
+
+
+def small_write_off_day(invoice: Invoice) -> date:
+    """Return the day on which an invoice too small to charge is written off, unless a payment has covered it by then.
+
+    It does not come while the account has a live subscription, whose next payment covers it.
+    """
+    assert invoice.issued_at is not None, "only an issued invoice is collected"
+    return current_dunning_schedule().cancels_on(billing_day(invoice, invoice.issued_at))
 
 
 def enqueue_notices(account_id: str, now: datetime) -> None:

@@ -35,6 +35,7 @@ from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
 REFUND_JOB = "refund.reconcile"
+CREDITABLE_KINDS = ("charge", "one_off")
 
 
 def lock_invoice(invoice_id: str) -> tuple[Account, Invoice]:
@@ -96,7 +97,7 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
     The net amount excludes exclusive tax. An amount, or everything left, is capped at the invoice's total: what its own
     credit lines paid of the other lines was paid on the invoices that they credit.
     """
-    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in ("charge", "one_off")}
+    uncredited = {line.id: uncredited_amount(line) for line in invoice.lines if line.kind in CREDITABLE_KINDS}
     lines = {line.id: line for line in invoice.lines if line.id in uncredited}
     if body["lines"]:
         if len({line_body["line_id"] for line_body in body["lines"]}) < len(body["lines"]):
@@ -114,11 +115,8 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
             (lines[line], amount_minor, _tax_to_return(lines[line], amount_minor))
             for line, amount_minor in requested.items()
         ]
-    gross_by_line = {
-        line: amount_minor + _exclusive_tax(lines[line], _tax_to_return(lines[line], amount_minor))
-        for line, amount_minor in uncredited.items()
-    }
-    max_minor = min(sum(gross_by_line.values()), uncredited_total(invoice))
+    gross_by_line = {line: _gross_left(lines[line], amount_minor) for line, amount_minor in uncredited.items()}
+    max_minor = creditable_amount(invoice)
     amount_minor = max(0, max_minor) if body["amount_minor"] is None else body["amount_minor"]
     if amount_minor > max_minor and amount_minor:
         raise Invalid(errors={"amount_minor": ["Must not exceed what is left to credit on this invoice."]})
@@ -128,6 +126,17 @@ def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[In
         for line, share_minor in shares
         if share_minor
     ]
+
+
+def creditable_amount(invoice: Invoice) -> int:
+    """Return what is left to credit on the invoice, with tax: at most its total."""
+    lines = [line for line in invoice.lines if line.kind in CREDITABLE_KINDS]
+    left_minor = sum(_gross_left(line, uncredited_amount(line)) for line in lines)
+    return min(left_minor, uncredited_total(invoice))
+
+
+def _gross_left(line: InvoiceLine, net_minor: int) -> int:
+    return net_minor + _exclusive_tax(line, _tax_to_return(line, net_minor))
 
 
 def _exclusive_tax(line: InvoiceLine, tax_minor: int) -> int:
@@ -280,7 +289,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         refund.provider_reference = outcome.reference
         refund.status = {SUCCEEDED: "succeeded", DECLINED: "failed"}.get(outcome.status, "unknown")
         if refund.status == "succeeded":
-            _book_refund(refund, invoice, now)
+            book_refund(refund, invoice, now)
             referrals.enqueue_revocation_if_rewarded(account.id, refund.id, now)
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
@@ -290,7 +299,8 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
     return refund
 
 
-def _book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+def book_refund(refund: Refund, invoice: Invoice, now: datetime) -> None:
+    """Book a successful refund: what no credit note covers is owed again."""
     amount_minor, refund.settled_at = refund.amount_minor, now
     ledger.post_journal("refund", invoice, now, refund.payment_id, cash=-amount_minor, receivable=amount_minor)
     invoice.amount_paid_minor -= amount_minor

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from streamsvc.gateways.payments import maximum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice
@@ -14,7 +15,7 @@ from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.inputs import OneOffInput
 from streamsvc.rules.billing.invoicing import Position, compute_totals
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.requests import NotFound
+from streamsvc.rules.refusals.requests import Invalid, NotFound
 from streamsvc.storage.database import db, lock_row
 
 
@@ -31,7 +32,7 @@ def create_one_off_charge(account_id: str, body: OneOffInput, now: datetime) -> 
     """Create a one-off invoice, apply account credit, and charge the rest to the account's payment method. Commits.
 
     A declined charge is a debt of the account: it is dunned, and suspends the access of its subscription, but does not
-    end it. Raises NotFound, AccountNotActive.
+    end it. Raises NotFound, AccountNotActive, Invalid.
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
@@ -53,6 +54,8 @@ def _create_one_off_invoice(account_id: str, body: OneOffInput, now: datetime) -
     line = OneOffLine(body["description"], body["amount_minor"])
     position = Position("0", line.amount_minor, taxation.tax_for(body["tax"] == "inclusive", body["tax_category"]))
     totals = compute_totals([position], (), ledger.account_credit(account_id, currency))
+    if totals.amount_due_minor > maximum_charge_minor(currency):
+        raise Invalid(errors={"amount_minor": ["Must not exceed what the payment provider charges at once."]})
     draft = issuing.ComputedInvoice(account, None, currency, (line,), (), totals, taxation)
     invoice = issuing.create_invoice(draft, "one_off", now, civil_day(now, account.time_zone))
     payments = charging.create_debt_payments([invoice], now)  # without a payment method, it counts as declined

@@ -2,16 +2,17 @@
 
 from datetime import datetime
 
+from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.http import idempotency
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.models.subscriptions.payments import EXTERNAL_PROVIDER
-from streamsvc.operations.billing.core import charging, issuing
+from streamsvc.operations.billing.core import carryover, charging, issuing
 from streamsvc.operations.billing.core.aggregate import load_locked
 from streamsvc.operations.billing.invoices.corrections import lock_invoice
 from streamsvc.operations.billing.subscriptions.subscribe import get_requested_method, raise_if_not_paid
 from streamsvc.rules.billing.inputs import RecordedPaymentInput
-from streamsvc.rules.refusals.billing import InvoiceNotOpen, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.billing import AmountTooSmall, InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.storage.database import db, lock_existing_row, new_id
 
@@ -19,14 +20,18 @@ from streamsvc.storage.database import db, lock_existing_row, new_id
 def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int | None, now: datetime) -> Payment:
     """Charge `amount_minor` of what is owed on the invoice; default: all of it. Commits.
 
-    Raises InvoiceNotOpen, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
+    Raises InvoiceNotOpen, AmountTooSmall, PaymentInProgress, Invalid, PaymentFailed, AuthenticationRequired.
     """
     if checkpoint := idempotency.load_checkpoint():
         return require_paid(charging.resume_payment(checkpoint["payment"]))
+    charging.refresh_waiting_payments(db.session.get_one(Invoice, invoice_id).account_id, now)
     account = lock_existing_row(Account, db.session.get_one(Invoice, invoice_id).account_id)
     invoice = db.session.get_one(Invoice, invoice_id, populate_existing=True)
     owed_minor = get_owed_amount(invoice)
     check_part(invoice, amount_minor, owed_minor)
+    charged_minor = amount_minor or owed_minor + carryover.carried_amount(invoice)
+    if charged_minor < minimum_charge_minor(invoice.currency):
+        raise AmountTooSmall
     in_flight = [payment for payment in invoice.payments if payment.is_in_flight]
     if any(payment.status != "requires_action" for payment in in_flight):
         raise PaymentInProgress
@@ -34,9 +39,9 @@ def pay_open_invoice(invoice_id: str, method_id: str | None, amount_minor: int |
     if method is None:
         raise PaymentFailed(decline_code=charging.PAYMENT_METHOD_REQUIRED)
     for payment in in_flight:  # a new attempt replaces one that awaits authentication
-        payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", now
+        charging.abandon_payment(payment, now)
     db.session.flush()
-    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=amount_minor or owed_minor)
+    payment = charging.create_payment(invoice, method, now, on_session=True, amount_minor=charged_minor)
     idempotency.save_checkpoint(payment=payment.id)
     db.session.commit()
     return require_paid(charging.send_payment(payment.id))

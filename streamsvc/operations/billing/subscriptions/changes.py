@@ -44,6 +44,8 @@ def apply_change(subscription_id: str, step: ChangeStep, now: datetime) -> Subsc
     """
     checkpoint = idempotency.load_checkpoint()
     if checkpoint is None:
+        account_id = db.session.get_one(Subscription, subscription_id).account_id
+        charging.refresh_waiting_payments(account_id, now)
         aggregate = load_locked(subscription_id, now)
         overdue_ids = {invoice.id for invoice in renewal.catch_up_billing(aggregate)}
         step(aggregate)

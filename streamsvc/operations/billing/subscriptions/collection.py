@@ -45,6 +45,7 @@ def apply_due_step(account: Account, now: datetime) -> list[Payment]:
     if debts.current_dunning_schedule().stage(since, today) == "over":
         charging.write_off_debts(account.id, now)
     payments = charging.create_debt_payments(Invoice.list_open(account.id), now)
+    charging.write_off_small_debts(account, now)
     db.session.flush()
     debts.enqueue_collection(account, now)
     return payments

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, datetime
 
+from streamsvc.gateways.payments import minimum_charge_minor
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import Invoice, Subscription
 from streamsvc.operations.billing.core import issuing
@@ -223,6 +224,7 @@ def computed_invoice_view(computed: ComputedInvoice, due_date: date | None) -> d
         "customer_vat_id": computed.taxation.vat_id,
         "amount_paid_minor": 0,
         "balance_minor": totals.amount_due_minor,
+        "carried_over": 0 < totals.amount_due_minor < minimum_charge_minor(computed.currency),
         **{name: getattr(totals, name) for name in names},
     }
 

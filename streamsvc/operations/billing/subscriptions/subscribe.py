@@ -44,6 +44,7 @@ def subscribe_account(
     Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, GiftCodeCurrencyMismatch,
     ReferralCodeInvalid, Invalid, PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
     """
+    charging.refresh_waiting_payments(account_id, now)
     account = lock_existing_row(Account, account_id)
     started = request_key and db.session.scalar(sa.select(Subscription).where(Subscription.request_key == request_key))
     if started:  # an earlier request was interrupted before it could respond
@@ -189,7 +190,7 @@ def cancel_abandoned_start(aggregate: SubscriptionAggregate) -> None:
         raise PaymentInProgress
     for payment in payments:
         if payment.status == "requires_action":
-            payment.status, payment.decline_code, payment.settled_at = "failed", "abandoned", aggregate.now
+            charging.abandon_payment(payment, aggregate.now)
     charging.cancel_unpaid_start(aggregate, "abandoned")
     aggregate.save_projection()
 

@@ -13,7 +13,7 @@ from streamsvc.models.subscriptions import (
     Price,
     Subscription,
 )
-from streamsvc.operations.billing.core import event_store, items
+from streamsvc.operations.billing.core import carryover, event_store, items
 from streamsvc.operations.billing.core.aggregate import list_waiting_invoices
 from streamsvc.operations.billing.subscriptions.price_migrations import list_declinable_migrations
 from streamsvc.rules.billing.calendar import Period
@@ -147,6 +147,7 @@ def invoice_view(invoice: Invoice) -> dict:
     """Return an invoice in the shape of InvoiceOut."""
     view = {column.key: getattr(invoice, column.key) for column in Invoice.__table__.columns}
     view["amount_due_minor"] = invoice.amount_due_minor
+    view["carried_over"] = carryover.is_carried_over(invoice)
     view["customer_vat_id"] = invoice.customer.get("vat_id")
     view["reverse_charge"] = view["customer_vat_id"] is not None
     view["lines"] = [invoice_line_view(line) for line in invoice.lines]
