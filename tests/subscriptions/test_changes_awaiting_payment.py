@@ -73,6 +73,11 @@ def has(person):
     return streams(person), subscription["plan"]["code"], addons, is_waiting
 
 
+def monthly_revenue(world, month):
+    [row] = world.operator.get(f"/v1/admin/reports/revenue?from={month}-01&to={month}-28").json["mrr"]
+    return row["closing_minor"]
+
+
 def waiting_payment(person):
     return person.subscription()["change_awaiting_payment"]["payment_id"]
 
@@ -165,9 +170,10 @@ def test_a_resumption_with_nothing_paid_left_waits_for_its_payment(world, prices
     assert undo(ann, "pause").json["code"] == "authentication_required"
     subscription = ann.subscription()
     assert (subscription["status"], subscription["paused_at"]) == ("paused", "2026-04-30T12:00:00Z")
-    assert streams(ann) == 0
+    assert (streams(ann), monthly_revenue(world, "2026-05")) == (0, 0)
     authenticate(world, waiting_payment(ann), approve=False)
     assert (ann.subscription()["status"], world.charges()) == ("paused", [1000])
+    assert monthly_revenue(world, "2026-05") == 0
     set_card(ann, "pm_card_visa")
     resumed = undo(ann, "pause").json
     assert (resumed["status"], resumed["paused_at"], resumed["period"]) == (
@@ -176,6 +182,7 @@ def test_a_resumption_with_nothing_paid_left_waits_for_its_payment(world, prices
         {"start": "2026-05-10", "end": "2026-06-10"},
     )
     assert (streams(ann), world.charges()) == (1, [1000, 1000])
+    assert monthly_revenue(world, "2026-05") == 1000
 
 
 def test_a_resumption_that_needs_money_needs_a_card(world, prices, ann):

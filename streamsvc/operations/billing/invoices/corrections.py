@@ -387,14 +387,7 @@ def void_invoice(invoice_id: str, now: datetime) -> Invoice:
     account, invoice = lock_invoice(invoice_id)
     is_in_flight = any(payment.is_in_flight for payment in invoice.payments)
     is_credited = any(issuing.credited_amounts(line.id)[0] for line in invoice.lines)
-    is_waiting = invoice.status == "open" and invoice.issued_at is None  # the change that it is for decides about it
-    if (
-        invoice.status not in ("draft", "open")
-        or invoice.amount_paid_minor
-        or is_credited
-        or is_in_flight
-        or is_waiting
-    ):
+    if invoice.status not in ("draft", "open") or invoice.amount_paid_minor or is_credited or is_in_flight:
         raise WrongState(detail="Only a draft or open invoice with no payments or credits can be voided.")
     charging.book_void(invoice, now)
     invoice.finalizes_at = None
