@@ -187,9 +187,10 @@ def test_two_refunds_in_flight_never_become_credit(world, ann):
 
 def test_a_chargeback_long_after_a_decline_starts_a_new_dunning_case(world, ann):
     """The renewal failed on 1 May and was paid on the 2nd. A chargeback in August has its own days of grace."""
-    world.next_charge("decline")
+    for _ in range(2):  # the bystander's renewal and hers
+        world.next_charge("decline")
     world.go_to("2026-05-03T12:00:00")
-    assert ann.invoices()[1]["status"] == "paid"
+    assert [payment["status"] for payment in ann.invoices()[1]["payments"]] == ["failed", "succeeded"]
     world.go_to("2026-08-10T12:00:00")
     invoice = ann.invoices()[1]
     path = f"/v1/sandbox/payments/{invoice['payments'][-1]['id']}/dispute"
@@ -290,8 +291,7 @@ def test_a_debt_in_its_days_of_grace_does_not_block_a_start(world, ann, monkeypa
     for _ in range(3):
         world.next_charge("decline")
     world.go_to("2026-04-05T13:00:00")
-    bob_like = ann.post("/v1/invoice-previews", {"price_id": world.price})
-    assert bob_like.status_code == 200
+    assert ann.post("/v1/invoice-previews", {"price_id": world.price}).status_code == 200
     world.go_to("2026-04-06T13:00:00")
     assert ann.subscribe(world.price).json["code"] == "payment_overdue"
 
@@ -455,7 +455,7 @@ def test_credit_notes_never_exceed_the_invoice(world, ann):
         lines = [{"line_id": line["id"], "amount_minor": amount_minor}]
         assert correct(world, change, "credit-notes", lines=lines).status_code == status
     assert (credit(ann), sum(note["total_minor"] for note in ann.invoices()[1]["credit_notes"])) == (total, total)
-    assert correct(world, change, "refunds", lines=None).status_code in (409, 422)
+    assert correct(world, change, "credit-notes").status_code == 422
 
 
 def test_two_credit_notes_at_once_do_not_exceed_the_invoice(world, ann):
