@@ -247,6 +247,15 @@ def test_a_chain_whose_second_step_was_posted_first_is_followed(world, ann):
     assert len(notices(world)) == 1
 
 
+def test_a_chain_posted_in_its_order_reaches_those_who_are_on_their_way(world, ann):
+    first, second, third = world.plan("p", 1000, 1500, 2000)
+    ann.subscribe(first)
+    sooner, later = migrate(world, first, second, "2026-02-10"), migrate(world, second, third, "2026-02-20")
+    assert (later["subscriptions"], counts(world, sooner), counts(world, later)) == (1, {"base": 1}, {"planned": 1})
+    world.go_to("2026-03-02T12:00:00")
+    assert (amounts(ann), counts(world, sooner), counts(world, later)) == ([1000, 2000], {"applied": 1}, {"applied": 1})
+
+
 def test_two_superseding_changes_are_one_notice_and_a_replaced_one_is_corrected(world, ann):
     old, mid, new, last = world.plan("p", 10_000, 15_000, 20_000, 25_000, interval="year")
     ann.subscribe(old)
