@@ -76,7 +76,7 @@ def change_plan(body: PlanChangeInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/plan-change", methods=["DELETE"])
-@bp.errors(WrongState)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_plan_change(subscription_id: str) -> dict:
     """Cancel a scheduled plan change."""
@@ -128,7 +128,7 @@ def cancel_subscription(body: CancellationInput, subscription_id: str) -> dict:
 
 
 @bp.route("/subscriptions/<subscription_id>/cancellation", methods=["DELETE"])
-@bp.errors(WrongState)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def delete_cancellation(subscription_id: str) -> dict:
     """Undo a scheduled cancellation."""

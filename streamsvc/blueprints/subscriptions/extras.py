@@ -34,7 +34,7 @@ bp = Blueprint(
 @bp.route("/<subscription_id>/coupons", methods=["POST"])
 @bp.arguments(SubscriptionCouponIn)
 @idempotent()
-@bp.errors(CouponInvalid, WrongState)
+@bp.errors(CouponInvalid, PaymentInProgress, WrongState)
 @bp.response(201, SubscriptionOut)
 def add_coupon(body: dict, subscription_id: str) -> dict:
     """Add a coupon to a subscription.
@@ -45,6 +45,7 @@ def add_coupon(body: dict, subscription_id: str) -> dict:
 
 
 @bp.route("/<subscription_id>/coupons/<code>", methods=["DELETE"])
+@bp.errors(PaymentInProgress)
 @bp.response(200, SubscriptionOut)
 def remove_coupon(subscription_id: str, code: str) -> dict:
     """Remove a coupon from a subscription.
@@ -110,7 +111,7 @@ def restore_addon(subscription_id: str, plan: str) -> dict:
 
 
 @bp.route("/<subscription_id>/price-migration", methods=["DELETE"])
-@bp.errors(WrongState)
+@bp.errors(PaymentInProgress, WrongState)
 @bp.response(200, SubscriptionOut)
 def decline_price_migration(subscription_id: str) -> dict:
     """Decline a price change.

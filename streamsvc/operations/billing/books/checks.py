@@ -22,7 +22,7 @@ from streamsvc.models.subscriptions import (
     Refund,
     Subscription,
 )
-from streamsvc.operations.billing.core import event_store
+from streamsvc.operations.billing.core import event_store, items
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.facts import Facts
 from streamsvc.rules.billing.lines import replay_timeline
@@ -270,3 +270,6 @@ def check_subscription(subscription: Subscription, facts: Facts, invoiced: list,
         )
         if stored != expected:
             yield Difference(ROW_MATCHES_HISTORY, subscription.id, expected, stored, account_id)
+        addons = items.addon_rows(timeline)
+        if subscription.addons is not None and subscription.addons != addons:
+            yield Difference(ROW_MATCHES_HISTORY, subscription.id, addons, subscription.addons, account_id)
