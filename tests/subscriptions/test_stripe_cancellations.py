@@ -101,6 +101,22 @@ def test_a_replaced_payment_of_an_invoice_is_canceled(world, stripe):
     assert (ann.invoices()[0]["status"], stripe.charged_amounts(), ann.balances()) == ("paid", [700], [])
 
 
+def test_the_payer_cannot_finish_a_change_that_was_reverted(world, stripe):
+    cheap, dear = world.plan("cheap", 1000), world.plan("dear", 3000)
+    ann = world.person()
+    ann.subscribe(cheap)
+    good = ann.get("/v1/payment-methods").json["items"][0]["id"]
+    ann.put(f"/v1/payment-methods/{ann.add_card('pm_card_authenticationRequired')}/default")
+    path = f"/v1/subscriptions/{ann.subscription()['id']}/plan-change"
+    assert ann.post(path, {"price_id": dear, "when": "now"}).status_code == 402
+    reverted = last_intent(stripe)
+    ann.put(f"/v1/payment-methods/{good}/default")
+    assert ann.post(path, {"price_id": dear, "when": "now"}).json["plan"]["code"] == "dear"
+    tick(world)
+    assert (stripe.authenticate(reverted), reverted["status"]) == (False, "canceled")
+    assert ann.balances() == []
+
+
 def test_a_cancellation_is_tried_again_until_stripe_is_back(world, stripe):
     price = world.plan("p", 1000)
     ann, replaced = start_with_authentication(world, stripe, price)
