@@ -73,6 +73,8 @@ CHALLENGE_TOKENS = RateLimit("challenge_tokens.address", 60, HOUR_S)
 """Challenge tokens from one address, each of which costs a call to the challenge provider."""
 AUTHZ_FAILURE = RateLimit("authz_fail", 1, HOUR_S)
 """How often the audit log records the same principal being denied the same view for the same reason."""
+PAYMENT_REFRESHES = RateLimit("payment.refresh", 30, MINUTE_S)
+"""How often one account may have the payment provider asked for the state of its payments."""
 MAIL_TO_ADDRESS = RateLimit("mail.to", 5, HOUR_S)
 """Mails to one address that anyone can cause to be sent."""
 MAIL_FROM_ADDRESS = RateLimit("mail.from", 100, HOUR_S)

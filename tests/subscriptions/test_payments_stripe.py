@@ -71,7 +71,9 @@ def test_cards_of_one_viewer_belong_to_one_customer(world, stripe):
 def test_a_card_is_set_up_for_off_session_charges(world, stripe):
     ann = world.person(card=None)
     response = ann.post("/v1/payment-methods/setup")
-    assert (response.status_code, response.json) == (201, {"provider": "stripe", "client_secret": "seti_secret"})
+    [setup_id] = stripe.setups
+    expected = {"provider": "stripe", "setup_id": setup_id, "client_secret": f"{setup_id}_secret_1"}
+    assert (response.status_code, response.json) == (201, expected)
     ann.add_card()
     ann.subscribe(world.plan("p", 1000))
     sent = {path: params for _, path, params, _ in stripe.requests}

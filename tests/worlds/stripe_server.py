@@ -21,6 +21,7 @@ class StripeState:
     def __init__(self):
         self.lock, self.requests, self.responses = threading.Lock(), [], {}
         self.intents, self.methods, self.refunds, self.counter = {}, {}, {}, 0
+        self.setups = {}
         self.lose_replies = 0
         """The number of next responses that are lost after the request was processed."""
         self.failure = None
@@ -55,7 +56,9 @@ class StripeState:
                     "error": {"type": "invalid_request_error", "code": "payment_method_types_no_longer_supported"}
                 }
             case ("POST", "setup_intents"):
-                return 200, {"id": self.new_id("seti"), "object": "setup_intent", "client_secret": "seti_secret"}
+                return self.create_setup(params)
+            case ("GET", "setup_intents", name) if name in self.setups:
+                return 200, self.setups[name]
             case ("POST", "payment_methods", token, "attach"):
                 return self.attach(token, params)
             case ("POST", "payment_methods", name, "detach"):
@@ -85,6 +88,33 @@ class StripeState:
                 self.refunds[body["id"]] = body
                 return 200, body
         return error_response(404, "invalid_request_error", code="resource_missing")
+
+    def create_setup(self, params):
+        name = self.new_id("seti")
+        self.setups[name] = {
+            "id": name,
+            "object": "setup_intent",
+            "client_secret": f"{name}_secret_1",
+            "customer": params["customer"],
+            "usage": params["usage"],
+            "status": "requires_payment_method",
+            "payment_method": None,
+            "last_setup_error": None,
+            "metadata": {"account_id": params["metadata[account_id]"]} if "metadata[account_id]" in params else {},
+        }
+        return 200, self.setups[name]
+
+    def confirm_setup(self, name, token="pm_card_visa", status="succeeded"):
+        """Confirm a setup with the card of a test token, as Stripe.js does in the browser."""
+        setup = self.setups[name]
+        decline = DECLINES.get(token)
+        if decline:
+            setup["last_setup_error"] = {"code": "card_declined", "decline_code": decline, "type": "card_error"}
+            return setup
+        setup["status"] = status
+        if status == "succeeded":
+            setup["payment_method"] = self.attach(token, {"customer": setup["customer"]})[1]
+        return setup
 
     def attach(self, token, params):
         if not token.startswith("pm_card_"):

@@ -34,6 +34,7 @@ from streamsvc.rules.refusals.billing import (
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     ReferralCodeInvalid,
     WrongState,
 )
@@ -88,6 +89,7 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
     NotFound,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     ReferralCodeInvalid,
 )
 @bp.response(201, AdminSubscriptionOut)

@@ -9,9 +9,11 @@ from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import documents
+from streamsvc.operations.billing.payments import refresh
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.refusals.accounts import TooManyAttempts
 from streamsvc.rules.refusals.billing import AuthenticationRequired, InvoiceNotOpen, PaymentFailed, PaymentInProgress
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery
@@ -74,6 +76,22 @@ def pay_invoice(body: dict, invoice_id: str) -> Payment:
     With the default payment method, or with `payment_method_id`. A declined payment is 402 `payment_failed`.
     """
     return pay_open_invoice(_get_own_invoice(invoice_id).id, body["payment_method_id"], clock.now())
+
+
+@bp.route("/<invoice_id>/payments/<payment_id>/refresh", methods=["POST"])
+@bp.errors(TooManyAttempts)
+@bp.response(200, PaymentOut)
+def refresh_payment(invoice_id: str, payment_id: str) -> Payment:
+    """Refresh a payment from the payment provider.
+
+    Asks the provider now, books the outcome, and returns the payment: call it after the customer has authenticated,
+    instead of waiting for the provider's webhook. 503 `unavailable` if the provider does not say what happened; 30
+    refreshes a minute.
+    """
+    payment = Payment.find_owned(current_viewer().account_id, invoice_id, payment_id)
+    if payment is None:
+        raise NotFound
+    return refresh.refresh_payment(payment, clock.now())
 
 
 def _get_own_invoice(invoice_id: str) -> Invoice:

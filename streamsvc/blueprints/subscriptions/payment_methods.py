@@ -5,8 +5,9 @@ from streamsvc.http.edge import Blueprint
 from streamsvc.http.idempotency import idempotent
 from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import PaymentMethod
-from streamsvc.operations.billing.payments import methods
+from streamsvc.operations.billing.payments import methods, setups
 from streamsvc.rules.inputs import PageInput
+from streamsvc.rules.refusals.billing import AuthenticationRequired, PaymentFailed
 from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.base import PageQuery, page_of
 from streamsvc.schemas.subscriptions.subscriptions import PaymentMethodIn, PaymentMethodOut, PaymentSetupOut
@@ -31,14 +32,21 @@ def list_payment_methods(query: PageInput) -> dict:
 @bp.route("", methods=["POST"])
 @bp.arguments(PaymentMethodIn)
 @idempotent()
+@bp.errors(AuthenticationRequired, PaymentFailed)
 @bp.response(201, PaymentMethodOut)
 def create_payment_method(body: dict) -> PaymentMethod:
     """Add a payment method.
 
-    Takes the provider's token. The first one becomes the default; overdue invoices are retried at once.
+    Takes a confirmed setup (`setup_id`) or the provider's `token`. A setup can be completed again: the response is the
+    same payment method, also if the provider's webhook has reported it before. The first one becomes the default;
+    overdue invoices are retried at once. 402 `authentication_required` or `payment_failed` if the bank has not
+    authorized the setup.
     """
     account_id, now = current_viewer().account_id, clock.now()
-    method = methods.attach_payment_method(account_id, body["token"], now)
+    if body["setup_id"]:
+        method = setups.complete_setup(account_id, body["setup_id"], now)
+    else:
+        method = methods.attach_payment_method(account_id, body["token"], now)
     db.session.commit()
     methods.collect_overdue_invoices(method, now)
     return method
@@ -48,11 +56,12 @@ def create_payment_method(body: dict) -> PaymentMethod:
 @owner_only
 @bp.response(201, PaymentSetupOut)
 def create_payment_setup() -> dict:
-    """Create a setup secret for the provider's form.
+    """Start the setup of a card in the provider's form.
 
-    The bank may authenticate the customer there. Add the resulting token as a payment method.
+    The form confirms the setup with `client_secret`, and the bank may authenticate the customer there, so that later
+    charges need nobody. Then add a payment method with `setup_id`.
     """
-    return methods.start_card_setup(current_viewer().account_id)
+    return setups.start_setup(current_viewer().account_id)
 
 
 @bp.route("/<method_id>", methods=["DELETE"])

@@ -20,6 +20,7 @@ from streamsvc.rules.refusals.billing import (
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     ReferralCodeInvalid,
 )
 from streamsvc.rules.refusals.requests import NotFound
@@ -53,6 +54,7 @@ def list_subscriptions(query: PageInput) -> dict:
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     ReferralCodeInvalid,
 )
 @bp.response(201, SubscriptionOut)

@@ -22,12 +22,15 @@ from streamsvc.gateways.payments.interface import (
     REQUIRES_ACTION,
     SUCCEEDED,
     UNKNOWN,
+    CardSetup,
     ChargeRequest,
     Outcome,
     PaymentMethodRejected,
     ProviderMethod,
     ProviderUnavailable,
+    SetupOutcome,
 )
+from streamsvc.gateways.payments.stripe_setups import provider_method, setup_outcome
 from streamsvc.settings import current_settings
 
 log = logging.getLogger("streamsvc")
@@ -70,22 +73,30 @@ class StripeProvider:
             method = self.client.v1.payment_methods.attach(token, {"customer": customer})
         except stripe.StripeError as error:
             raise _setup_error(error) from None
-        card = method.card
-        details = (card.brand, card.last4, card.exp_month, card.exp_year, card.fingerprint) if card else ()
-        return ProviderMethod(f"{customer}/{method.id}", method.type, *details)
+        return provider_method(customer, method)
 
-    def create_setup_secret(self, account_id: str, previous_reference: str | None = None) -> str:
-        """Create a SetupIntent and return its client secret."""
+    def create_setup(self, account_id: str, previous_reference: str | None = None) -> CardSetup:
+        """Create a SetupIntent of the account's customer, for cards and their wallets."""
         try:
             customer = self._get_or_create_customer(account_id, previous_reference)
             params: SetupIntentCreateParams = {
                 "customer": customer,
                 "usage": "off_session",
                 "allowed_payment_method_types": ["card"],
+                "metadata": {"account_id": account_id},
             }
-            return self.client.v1.setup_intents.create(params).client_secret or ""
+            intent = self.client.v1.setup_intents.create(params)
         except stripe.StripeError as error:
             raise _setup_error(error) from None
+        return CardSetup(intent.id, intent.client_secret or "")
+
+    def retrieve_setup(self, reference: str) -> SetupOutcome:
+        """Retrieve a SetupIntent with the card that it set up."""
+        try:
+            intent = self.client.v1.setup_intents.retrieve(reference, {"expand": ["payment_method"]})
+        except stripe.StripeError as error:
+            raise _setup_error(error) from None
+        return setup_outcome(intent)
 
     def _get_or_create_customer(self, account_id: str, previous_reference: str | None) -> str:
         if previous_reference:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from streamsvc.storage.database import Base, Json, UtcTime, new_id
+from streamsvc.storage.database import Base, Json, UtcTime, db, new_id
 
 if TYPE_CHECKING:
     from streamsvc.models.subscriptions.methods import PaymentMethod
@@ -55,6 +55,12 @@ class Payment(Base):
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     method: Mapped["PaymentMethod"] = relationship()
+
+    @classmethod
+    def find_owned(cls, account_id: str, invoice_id: str, payment_id: str) -> "Payment | None":
+        """Find a payment of one of the account's invoices."""
+        conditions = (cls.id == payment_id, cls.invoice_id == invoice_id, cls.account_id == account_id)
+        return db.session.scalar(sa.select(cls).where(*conditions))
 
     @property
     def is_in_flight(self) -> bool:

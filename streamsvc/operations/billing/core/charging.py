@@ -165,6 +165,8 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
     issuing.mark_paid_if_balance_is_zero(invoice)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
+    if payment.on_session:  # the bank saw the customer, and the provider keeps the card for later charges
+        payment.method.set_up_at = payment.method.set_up_at or now
     notices.enqueue_receipt(payment, invoice, aggregate)
     referrals.enqueue_reward_if_referred(payment.account_id, now)
     if aggregate and aggregate.subscription.status == "incomplete":

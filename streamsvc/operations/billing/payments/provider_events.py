@@ -9,6 +9,7 @@ from streamsvc.gateways.payments.interface import Outcome
 from streamsvc.models.subscriptions import Payment, ProviderEvent
 from streamsvc.operations.billing.core import charging
 from streamsvc.operations.billing.invoices import corrections, disputes
+from streamsvc.operations.billing.payments import setups
 from streamsvc.storage.database import db, insert
 from streamsvc.worker import jobs
 
@@ -17,6 +18,7 @@ INTENT_EVENTS = ("payment_intent.succeeded", "payment_intent.payment_failed", "p
 DISPUTE_OPENED_EVENTS = ("charge.dispute.created", "charge.dispute.funds_withdrawn")
 DISPUTE_CLOSED, DISPUTE_FUNDS_REINSTATED = "charge.dispute.closed", "charge.dispute.funds_reinstated"
 REFUND_FAILED = "refund.failed"
+SETUP_SUCCEEDED = "setup_intent.succeeded"
 INQUIRY_STATUS_PREFIX = "warning_"
 """Statuses with this prefix belong to inquiries: disputes that move no money."""
 
@@ -30,7 +32,7 @@ def receive_provider_event(body: bytes, signature: str | None, now: datetime) ->
     if event is None:
         return False
     event_object = event["data"]["object"]
-    has_own_reference = event_object.get("object") in ("payment_intent", "dispute")
+    has_own_reference = event_object.get("object") in ("payment_intent", "dispute", "setup_intent")
     reference = event_object["id"] if has_own_reference else event_object.get("payment_intent")
     row = {"id": event["id"], "provider": "stripe", "kind": event["type"], "reference": reference, "received_at": now}
     db.session.execute(insert(ProviderEvent).values(row).on_conflict_do_nothing(index_elements=["id"]))
@@ -52,7 +54,9 @@ def handle_provider_event(payload: dict, now: datetime) -> None:
     payment, status = _find_payment(payload), payload["status"] or ""
     kind, reference = event.kind, event.reference
     db.session.commit()
-    if kind == REFUND_FAILED and payload["refund_id"]:
+    if kind == SETUP_SUCCEEDED and reference:
+        setups.complete_reported_setup(reference, now)
+    elif kind == REFUND_FAILED and payload["refund_id"]:
         corrections.record_refund_failure(payload["refund_id"], now)
     elif payment and kind in INTENT_EVENTS:
         _complete_payment(payment, current_event_provider().retrieve_outcome(payload["intent"]), now)
