@@ -30,7 +30,7 @@ from streamsvc.gateways.payments.interface import (
     ProviderUnavailable,
     SetupOutcome,
 )
-from streamsvc.gateways.payments.stripe_setups import provider_method, setup_outcome
+from streamsvc.gateways.payments.stripe_setups import failure_code, provider_method, setup_outcome
 from streamsvc.settings import current_settings
 
 log = logging.getLogger("streamsvc")
@@ -178,10 +178,9 @@ class StripeProvider:
         except stripe.StripeError:  # no response, or one that does not say what happened to the money
             return Outcome(UNKNOWN)
         status = INTENT_STATUSES.get(intent.status, UNKNOWN)
-        failure = intent.last_payment_error if status == DECLINED else None
-        code = (failure.decline_code or failure.code) if failure else None
+        code = failure_code(intent.last_payment_error) if status == DECLINED else None
         action = {"type": "stripe", "client_secret": intent.client_secret} if status == REQUIRES_ACTION else None
-        return Outcome(status, intent.id, code if status == DECLINED else None, action)
+        return Outcome(status, intent.id, code, action)
 
     def parse_event(self, body: bytes, signature: str | None) -> dict | None:
         """Parse a signed event, with its amount in our units; None if the signature is invalid or too old."""

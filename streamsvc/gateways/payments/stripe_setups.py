@@ -33,5 +33,11 @@ def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
     error = intent.last_setup_error
     status = DECLINED if intent.status == "requires_payment_method" and error else SETUP_STATUSES.get(intent.status)
     action = {"type": "stripe", "client_secret": intent.client_secret} if status == REQUIRES_ACTION else None
-    decline_code = (error.decline_code or error.code) if status == DECLINED and error else None
+    decline_code = failure_code(error) if status == DECLINED else None
     return SetupOutcome(status or UNKNOWN, account_id, decline_code=decline_code, next_action=action)
+
+
+def failure_code(error: stripe.StripeObject | None) -> str | None:
+    """Return the decline code of an intent's last error, else its general code. Stripe leaves out what has no value."""
+    members = error.to_dict() if error else {}
+    return members.get("decline_code") or members.get("code")

@@ -18,10 +18,12 @@ def refresh_payment(payment: Payment, now: datetime) -> Payment:
     A payment that never arrived at the provider is sent again under its own idempotency key. Raises TooManyAttempts,
     and Unavailable if the provider does not say what happened.
     """
-    rate_limits.hit(limits.PAYMENT_REFRESHES, payment.account_id)
+    account_id, payment_id = payment.account_id, payment.id
+    db.session.commit()  # the count has a transaction of its own
+    rate_limits.hit(limits.PAYMENT_REFRESHES, account_id)
+    payment = db.session.get_one(Payment, payment_id)
     if not can_outcome_change(payment):
         return payment
-    payment_id = payment.id
     outcome = find_current_outcome(payment, now)
     if outcome is None:
         return charging.send_payment(payment_id)
