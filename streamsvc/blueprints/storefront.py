@@ -18,6 +18,7 @@ CONTENT_TYPES = {
     "storefront.html": "text/html; charset=utf-8",
     "storefront.css": "text/css; charset=utf-8",
     "storefront.js": "text/javascript; charset=utf-8",
+    "payment.js": "text/javascript; charset=utf-8",
 }
 REVALIDATE = "public, no-cache"
 CONTENT_SECURITY_POLICY = {

@@ -126,14 +126,14 @@ class StripeState:
         return 200, body
 
     def charge(self, params):
-        token = self.methods[params["payment_method"]]
+        token, name = self.methods[params["payment_method"]], self.new_id("pi")
         intent = {
-            "id": self.new_id("pi"),
+            "id": name,
             "object": "payment_intent",
             "amount": int(params["amount"]),
             "currency": params["currency"],
             "status": "succeeded",
-            "client_secret": "secret",
+            "client_secret": f"{name}_secret_1",
             "last_payment_error": None,
             "metadata": {"payment_id": params["metadata[payment_id]"]},
         }
