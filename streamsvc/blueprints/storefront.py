@@ -36,13 +36,14 @@ APPLE_PAY_DOMAIN_PATH = "/.well-known/apple-developer-merchantid-domain-associat
 
 @bp.route("/")
 @public
+@bp.ignore_query
 @bp.errors(NotFound)
 @bp.response(200, {"type": "string"}, content_type="text/html", description="An HTML page.")
 def get_storefront() -> Response:
     """Show the demo storefront.
 
     404 unless `STREAMSVC_STOREFRONT` is on. The page loads nothing from other hosts, except for Stripe's payment form
-    where Stripe is configured.
+    where Stripe is configured. Its script reads the parameters with which a bank sends a customer back.
     """
     return _static_response("storefront.html")
 

@@ -349,6 +349,7 @@ async function buy(priceId, _, chosenCard) {
       if (!added) throw error;
       render(await buy(priceId, _, added.id)); // the card is saved: it need not be entered again
       main.querySelector("[role=alert]").textContent = error.message;
+      main.querySelector("button.primary").focus();
       return;
     } finally { status.textContent = ""; }
     await refreshSession();
