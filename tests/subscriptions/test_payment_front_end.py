@@ -223,6 +223,21 @@ def test_events_of_setups_that_are_not_ours_change_nothing(world, stripe):
     assert list_cards(ann) == []
 
 
+def test_the_setup_of_an_account_that_was_disabled_meanwhile_adds_no_card(world, stripe):
+    ann = world.person(card=None)
+    setup = stripe.confirm_setup(start_setup(ann))
+
+    def set_status(status):
+        path, headers = f"/v1/admin/accounts/{ann.id}", world.operator.headers()
+        assert world.operator.client.patch(path, json={"status": status}, headers=headers).status_code == 200
+
+    set_status("disabled")
+    deliver_setup(world, 1, setup)
+    set_status("active")
+    ann.sign_in()
+    assert list_cards(ann) == []
+
+
 def test_a_setup_that_the_bank_did_not_authorize_says_why(world, stripe):
     ann = world.person(card=None)
     setup_id = start_setup(ann)
