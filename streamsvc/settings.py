@@ -204,6 +204,21 @@ def parse_filter_file(text: str) -> str:
     return text
 
 
+def parse_existing_file(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError(f"file {text} does not exist")
+    return text
+
+
+def parse_publishable_key(text: str) -> str:
+    """Check Stripe's publishable key. The message never repeats it: it may be a secret key by mistake."""
+    if text.startswith(("sk_", "rk_")):
+        raise ValueError("must be the publishable key (pk_…): browsers get it, so it must not be a secret key")
+    if not re.fullmatch(r"pk_(test|live)_\w+", text, re.ASCII):
+        raise ValueError("must be a publishable key that starts with pk_test_ or pk_live_")
+    return text
+
+
 def parse_media_pattern(text: str) -> str:
     if "{item_id}" not in text or not text.startswith(("http://", "https://", "/")):
         raise ValueError("must be a URL, or a path on the public URL, that contains {item_id}")
@@ -329,6 +344,11 @@ class Settings:
     challenge_secret: str = setting("", str, "Secret key for the challenge URL.", secret=True)
     payment_provider: str = setting("sandbox", one_of("sandbox", "stripe"), "Payment provider.")
     stripe_secret_key: str = setting("", str, "Stripe's secret key. Needs the extra `stripe`.", secret=True)
+    stripe_publishable_key: str = setting(
+        "",
+        parse_publishable_key,
+        "Stripe's publishable key, which `GET /v1/payment-config` gives to front ends; empty: no payment form.",
+    )
     stripe_webhook_secret: str = setting("", str, "Signing secret of `POST /v1/webhooks/stripe`.", secret=True)
     stripe_statement_suffix: str = setting(
         "",
@@ -336,6 +356,11 @@ class Settings:
         "Ends the text on card statements; it follows the shortened name set in Stripe's Dashboard.",
     )
     stripe_url: str = setting("https://api.stripe.com", parse_url, "Base URL of Stripe's API.")
+    apple_pay_domain_file: str = setting(
+        "",
+        parse_existing_file,
+        "File that verifies this domain for Apple Pay, served below `/.well-known/`; empty: none.",
+    )
     webhooks_to_private: bool = setting(
         False, parse_flag, "Allows webhooks to private addresses and http://; in the sandbox only."
     )
@@ -359,8 +384,9 @@ class Settings:
     )
     trial_without_card: str = setting(
         "cancel",
-        one_of("cancel", "pause", "invoice"),
-        "What happens when a trial without a card ends: `cancel` or `pause` the subscription, or `invoice` it.",
+        one_of("cancel", "pause", "invoice", "refuse"),
+        "What happens when a trial without a card ends: `cancel` or `pause` the subscription, or `invoice` it; with "
+        "`refuse`, a trial starts only with a card that the bank has authorized for later charges.",
     )
     seller_vat_id: str = setting(
         "",
@@ -429,6 +455,13 @@ class Settings:
             )
         if self.sandbox and self.stripe_secret_key.startswith(("sk_live", "rk_live")):
             raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: a live key cannot be used in the sandbox")
+        if self.stripe_secret_key.startswith("pk_"):
+            raise SettingsError(f"{PREFIX}STRIPE_SECRET_KEY: must be the secret key (sk_…), not the publishable key")
+        if self.stripe_publishable_key and not is_same_stripe_mode(self.stripe_secret_key, self.stripe_publishable_key):
+            raise SettingsError(
+                f"{PREFIX}STRIPE_PUBLISHABLE_KEY: must be of the same mode as {PREFIX}STRIPE_SECRET_KEY: both test or "
+                "both live keys"
+            )
         if self.webhooks_to_private and not self.sandbox:
             raise SettingsError(f"{PREFIX}WEBHOOKS_TO_PRIVATE: allowed in the sandbox only")
         if self.payment_provider == "stripe" and find_spec("stripe") is None:
@@ -460,6 +493,11 @@ class Settings:
     @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+
+def is_same_stripe_mode(secret_key: str, publishable_key: str) -> bool:
+    """Whether both keys are test keys or both are live keys: `sk_test_…` and `pk_test_…`."""
+    return secret_key.split("_")[1:2] == publishable_key.split("_")[1:2]
 
 
 def current_settings() -> Settings:

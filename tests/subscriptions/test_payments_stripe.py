@@ -37,7 +37,9 @@ def test_cards_of_one_viewer_belong_to_one_customer(world, stripe):
 def test_a_card_is_set_up_for_off_session_charges(world, stripe):
     ann = world.person(card=None)
     response = ann.post("/v1/payment-methods/setup")
-    assert (response.status_code, response.json) == (201, {"provider": "stripe", "client_secret": "seti_secret"})
+    [setup_id] = stripe.setups
+    expected = {"provider": "stripe", "setup_id": setup_id, "client_secret": f"{setup_id}_secret_1"}
+    assert (response.status_code, response.json) == (201, expected)
     ann.add_card()
     ann.subscribe(world.plan("p", 1000))
     sent = {path: params for _, path, params, _ in stripe.requests}
@@ -144,8 +146,8 @@ def test_a_refund_that_fails_later_is_the_customers_credit(world, stripe):
 def test_a_confirmed_payment_subscribes_when_the_event_arrives(world, stripe):
     ann = world.person(card="pm_card_authenticationRequired")
     response = ann.subscribe(world.plan("p", 1000))
-    assert response.json["next_action"] == {"type": "stripe", "client_secret": "secret"}
     intent = last_intent(stripe)
+    assert response.json["next_action"] == {"type": "stripe", "client_secret": intent["client_secret"]}
     intent["status"] = "succeeded"
     succeeded = event(1, "payment_intent.succeeded", intent)
     assert [deliver_event(world, succeeded).status_code for _ in range(2)] == [204, 204]

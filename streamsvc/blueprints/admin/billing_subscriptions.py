@@ -42,6 +42,7 @@ from streamsvc.rules.refusals.billing import (
     GiftCodeInvalid,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
     WrongState,
@@ -100,6 +101,7 @@ def list_all_subscriptions(query: SubscriptionsInput) -> dict:
     NotFound,
     PaymentFailed,
     PaymentInProgress,
+    PaymentMethodRequired,
     PaymentOverdue,
     ReferralCodeInvalid,
 )

@@ -11,6 +11,7 @@ from streamsvc.http.request_facts import current_request_facts
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing import documents
 from streamsvc.operations.billing.core import payment_limits
+from streamsvc.operations.billing.payments import refresh
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.inputs import PageInput
@@ -87,6 +88,22 @@ def pay_invoice(body: dict, invoice_id: str) -> Payment:
     method_id = body["payment_method_id"]
     with payment_limits.limited_payment_attempt(current_viewer().account_id, current_request_facts(), method_id):
         return pay_open_invoice(_get_own_invoice(invoice_id).id, method_id, body["amount_minor"], clock.now())
+
+
+@bp.route("/<invoice_id>/payments/<payment_id>/refresh", methods=["POST"])
+@bp.errors(TooManyAttempts)
+@bp.response(200, PaymentOut)
+def refresh_payment(invoice_id: str, payment_id: str) -> Payment:
+    """Refresh a payment from the payment provider.
+
+    Asks the provider now, books the outcome, and returns the payment: call it after the customer has authenticated,
+    instead of waiting for the provider's webhook. 503 `unavailable` if the provider does not say what happened; 30
+    refreshes a minute.
+    """
+    payment = Payment.find_owned(current_viewer().account_id, invoice_id, payment_id)
+    if payment is None:
+        raise NotFound
+    return refresh.refresh_payment(payment, clock.now())
 
 
 def _get_own_invoice(invoice_id: str) -> Invoice:

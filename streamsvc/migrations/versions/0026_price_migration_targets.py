@@ -11,7 +11,7 @@ from alembic import op
 from streamsvc.storage.database import Json, UtcTime
 
 revision = "0026"
-down_revision = "0023"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 

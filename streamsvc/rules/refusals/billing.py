@@ -14,13 +14,26 @@ class PaymentFailed(Refusal):
     member_schemas: ClassVar = {"decline_code": {"type": ["string", "null"]}}
 
 
+class PaymentMethodRequired(Refusal):
+    code = "payment_method_required"
+    status = 402
+    detail = "A trial needs a card that the bank has authorized for later charges; set one up first."
+
+
 class AuthenticationRequired(Refusal):
-    """`next_action`: what the payer must do before the bank approves the payment."""
+    """`next_action`: what the payer must do before the bank approves the payment.
+
+    `payment_id` and `invoice_id`: the payment to refresh afterwards; absent for the setup of a card.
+    """
 
     code = "authentication_required"
     status = 402
     detail = "The payer's bank requires authentication; follow `next_action`."
-    member_schemas: ClassVar = {"next_action": {"type": "object"}}
+    member_schemas: ClassVar = {
+        "next_action": {"type": "object"},
+        "payment_id": {"type": "string"},
+        "invoice_id": {"type": "string"},
+    }
 
 
 class AlreadySubscribed(Refusal):

@@ -260,6 +260,10 @@ def record_success(payment: Payment, invoice: Invoice, now: datetime, aggregate:
         carryover.pay_carried_over(invoice, now)
     if invoice.number is None:  # the receipt shows it
         batching_session().write()
+    if (
+        payment.on_session and payment.method
+    ):  # the bank saw the customer, and the provider keeps the card for later charges
+        payment.method.set_up_at = payment.method.set_up_at or now
     notices.enqueue_receipt(payment, invoice, aggregate)
     if invoice.status == "paid":
         referrals.enqueue_reward_if_referred(payment.account_id, now)

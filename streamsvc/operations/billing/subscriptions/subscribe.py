@@ -22,10 +22,18 @@ from streamsvc.operations.billing.subscriptions import coupons
 from streamsvc.rules.billing import facts as fact
 from streamsvc.rules.billing.calendar import civil_day
 from streamsvc.rules.billing.inputs import AddonInput, SubscriptionInput
+from streamsvc.rules.billing.trials import may_start_trial
 from streamsvc.rules.refusals.accounts import AccountNotActive
-from streamsvc.rules.refusals.billing import AlreadySubscribed, AuthenticationRequired, PaymentFailed, PaymentInProgress
+from streamsvc.rules.refusals.billing import (
+    AlreadySubscribed,
+    AuthenticationRequired,
+    PaymentFailed,
+    PaymentInProgress,
+    PaymentMethodRequired,
+)
 from streamsvc.rules.refusals.requests import Invalid
 from streamsvc.rules.sign_in.sessions import hash_token
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, new_id
 
 
@@ -42,7 +50,8 @@ def subscribe_account(
     `request_key`: identifies the request; a retry under the same key returns the subscription that it started.
     `paid_through`: the day up to which the customer has paid elsewhere.
     Raises AccountNotActive, AlreadySubscribed, CouponInvalid, GiftCodeInvalid, GiftCodeCurrencyMismatch,
-    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentOverdue, AuthenticationRequired, PaymentInProgress.
+    ReferralCodeInvalid, Invalid, PaymentFailed, PaymentMethodRequired, PaymentOverdue, AuthenticationRequired,
+    PaymentInProgress.
     """
     charging.refresh_waiting_payments(account_id, now)
     account = lock_existing_row(Account, account_id)
@@ -75,7 +84,8 @@ def start_subscription(
 ) -> SubscriptionAggregate:
     """Do everything up to the first payment; nothing is committed.
 
-    `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method.
+    `payment_method_required`: raise PaymentFailed if something is owed and there is no payment method, and
+    PaymentMethodRequired if a trial needs one that is set up.
     `paid_through`: the day up to which the customer has paid elsewhere.
     """
     replace_abandoned_start(account, now)
@@ -111,6 +121,8 @@ def start_subscription(
     if body["referral_code"]:
         referrals.create_referral(subscription, body["referral_code"], now)
     trial_days = price.trial_days if can_start_trial(account, subscription.device_hash) else 0
+    if trial_days and payment_method_required and not paid_through:
+        require_card_for_trial(method)
     aggregate = load_locked(subscription.id, now)
     check_anchor(price, body["anchor_day"], body["anchor_month"])
     start, anchor = subscription.started_on, (body["anchor_day"], body["anchor_month"])
@@ -248,6 +260,13 @@ def get_requested_method(account: Account, method_id: str | None) -> PaymentMeth
     return method
 
 
+def require_card_for_trial(method: PaymentMethod | None) -> None:
+    """Raise PaymentMethodRequired if a trial needs a card that is set up and `method` is none."""
+    is_set_up = method is not None and method.set_up_at is not None
+    if not may_start_trial(current_settings().trial_without_card, is_set_up):
+        raise PaymentMethodRequired
+
+
 def hash_device_fingerprint(device_fingerprint: str | None) -> str | None:
     """Hash the app's device fingerprint: only the hash is stored, which is enough to recognize the device."""
     return device_fingerprint and hash_token(f"device:{device_fingerprint}")
@@ -329,4 +348,6 @@ def raise_if_not_paid(payment: Payment | None) -> None:
     if payment and payment.status == "failed":
         raise PaymentFailed(decline_code=payment.decline_code)
     if payment and payment.status == "requires_action":
-        raise AuthenticationRequired(next_action=payment.next_action, payment_id=payment.id)
+        raise AuthenticationRequired(
+            next_action=payment.next_action, payment_id=payment.id, invoice_id=payment.invoice_id
+        )
