@@ -8,7 +8,7 @@ from streamsvc.rules.billing.vat import is_reverse_charged, normalize_vat_number
 from tests.worlds.billing_world import World
 from tests.worlds.local_server import LocalHandler, local_server
 
-SELLER = "IE1234567WA"
+SELLER = "IE1234564WA"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def configure(app, monkeypatch):
     return replace_settings
 
 
-def business(world, number="DE 123.456.789", country="DE"):
+def business(world, number="DE 123.456.788", country="DE"):
     firm = world.person(country=country)
     response = firm.put("/v1/account/tax-id", {"number": number})
     assert response.status_code == 200, response.json
@@ -44,14 +44,14 @@ def sums(invoice):
 @pytest.mark.parametrize(
     ("number", "country"),
     [
-        ("DE123456789", "DE"),
+        ("DE123456788", "DE"),
         ("ATU12345678", "AT"),
         ("EL123456789", "GR"),
         ("GR123456789", None),
         ("NL123456789B01", "NL"),
         ("ESX1234567X", "ES"),
         ("FRAB123456789", "FR"),
-        ("IE1234567WA", "IE"),
+        ("IE1234564WA", "IE"),
         ("DE12345678", None),
         ("GB123456789", None),
         ("CHE123456789", None),
@@ -63,11 +63,11 @@ def test_a_vat_number_must_match_its_countrys_format(number, country):
 
 
 def test_reverse_charge_applies_across_borders_within_the_eu():
-    assert normalize_vat_number(" de 123-456.789 ") == "DE123456789"
-    assert is_reverse_charged(SELLER, "DE", "DE123456789")
-    assert not is_reverse_charged(SELLER, "IE", "IE1234567WA")  # a domestic sale
-    assert not is_reverse_charged(SELLER, "FR", "DE123456789")  # the account is in another country
-    assert not is_reverse_charged(None, "DE", "DE123456789")  # the seller has no VAT number
+    assert normalize_vat_number(" de 123-456.788 ") == "DE123456788"
+    assert is_reverse_charged(SELLER, "DE", "DE123456788")
+    assert not is_reverse_charged(SELLER, "IE", "IE1234564WA")  # a domestic sale
+    assert not is_reverse_charged(SELLER, "FR", "DE123456788")  # the account is in another country
+    assert not is_reverse_charged(None, "DE", "DE123456788")  # the seller has no VAT number
 
 
 def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(world, configure):
@@ -90,9 +90,9 @@ def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(wo
     ]
     assert (sums(preview), preview["reverse_charge"]) == ((1190, 190, 0, 1000), True)
     assert [invoice["reverse_charge"] for invoice in invoices] == [False, True, True, True]
-    assert invoices[1]["customer_vat_id"] == "DE123456789"
+    assert invoices[1]["customer_vat_id"] == "DE123456788"
     page = firms[1].get(f"/v1/invoices/{invoices[2]['id']}/html").text
-    assert "Reverse charge" in page and "DE123456789" in page and SELLER in page
+    assert "Reverse charge" in page and "DE123456788" in page and SELLER in page
     assert b"Article 196" in firms[1].get(f"/v1/invoices/{invoices[2]['id']}/pdf").data
     world.go_to("2026-01-30T12:00:00")
     subscription = firms[1].subscription()["id"]
@@ -105,7 +105,7 @@ def test_reverse_charge_keeps_an_exclusive_price_and_reduces_an_inclusive_one(wo
 def test_an_invalid_vat_number_is_rejected_and_a_deleted_one_has_no_effect(world, configure):
     firm = business(world)
     assert firm.get("/v1/account/tax-id").json == {
-        "number": "DE123456789",
+        "number": "DE123456788",
         "status": "unchecked",
         "checked_at": None,
         "reverse_charge": True,
@@ -139,7 +139,7 @@ def test_tax_is_charged_until_the_register_confirms_the_number(world, configure,
     configure(vat_check="vies", vies_url=f"{register.url}/rest-api")
     price = world.plan("p", 1000, currency="EUR")
     Register.response = b'{"actionSucceed": false, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]}'
-    firm, other = business(world), business(world, "DE987654321")
+    firm, other = business(world), business(world, "DE123456704")
     firm.subscribe(price)
     world.go_to("2026-01-15T13:30:00")
     assert firm.get("/v1/account/tax-id").json["status"] == "unchecked"
@@ -147,11 +147,11 @@ def test_tax_is_charged_until_the_register_confirms_the_number(world, configure,
     other.delete("/v1/account/tax-id")
     world.go_to("2026-01-15T14:30:00")
     assert firm.get("/v1/account/tax-id").json["reverse_charge"]
-    vat_number = {"countryCode": "DE", "vatNumber": "123456789"}
-    requester = {"requesterMemberStateCode": "IE", "requesterNumber": "1234567WA"}
+    vat_number = {"countryCode": "DE", "vatNumber": "123456788"}
+    requester = {"requesterMemberStateCode": "IE", "requesterNumber": "1234564WA"}
     assert Register.requests[-1] == ("/rest-api/check-vat-number", vat_number | requester)
     Register.response = b'{"valid": false, "userError": "INVALID"}'
-    other.put("/v1/account/tax-id", {"number": "DE987654321"})
+    other.put("/v1/account/tax-id", {"number": "DE123456704"})
     world.go_to("2026-02-16T12:00:00")
     assert other.get("/v1/account/tax-id").json["status"] == "invalid"
     assert [invoice["tax_minor"] for invoice in firm.invoices()] == [190, 0]

@@ -33,7 +33,9 @@ def get_tax_id() -> dict:
 def set_tax_id(body: dict) -> dict:
     """Set the VAT number of a business.
 
-    Once it is verified, invoices leave the tax to the customer (reverse charge).
+    Its country, format and check digits must be right. In the EU it is then checked with VIES, the register of VAT
+    numbers; once that has confirmed it, invoices to another country than the seller's leave the tax to the customer
+    (reverse charge). Until then the tax is charged.
     """
     tax_id = tax_id_view(taxing.replace_tax_id(current_viewer().account_id, body["number"], clock.now()))
     db.session.commit()
@@ -69,10 +71,6 @@ def get_referral_code() -> dict:
 
 def tax_id_view(tax_id: TaxId) -> dict:
     """Return the VAT number as the API shows it."""
-    reverse_charge = taxing.find_reverse_charge_vat_id(db.session.get_one(Account, tax_id.account_id)) is not None
-    return {
-        "number": tax_id.number,
-        "status": tax_id.status,
-        "checked_at": tax_id.checked_at,
-        "reverse_charge": reverse_charge,
-    }
+    taxation = taxing.load_taxation(db.session.get_one(Account, tax_id.account_id))
+    names = ("number", "status", "checked_at", "reference", "error")
+    return {name: getattr(tax_id, name) for name in names} | {"reverse_charge": taxation.vat_id is not None}

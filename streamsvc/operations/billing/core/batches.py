@@ -13,9 +13,12 @@ from streamsvc.gateways.payments import current_provider
 from streamsvc.gateways.payments.interface import UNKNOWN, ChargeRequest, Outcome
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
+    BillingAddress,
     Discount,
     Invoice,
     LedgerEntry,
+    LegalEntity,
+    LegalEntityCountry,
     Payment,
     PaymentMethod,
     Price,
@@ -101,7 +104,12 @@ def _preload_for_billing(work: UnitOfWork, accounts: Mapping[str, Account], subs
     methods = sa.select(PaymentMethod).where(*is_active).order_by(PaymentMethod.id)
     work.preload_lists(PaymentMethod.account_id, accounts, _load_fresh(methods))
     _preload_by_key(work, TaxId.account_id, accounts)
-    _preload_by_key(work, TaxRate.country, {account.country for account in accounts.values()})
+    countries = {account.country for account in accounts.values()}
+    _preload_by_key(work, TaxRate.country, countries)
+    _preload_by_key(work, LegalEntityCountry.country, countries)
+    sellers = sa.select(LegalEntityCountry.entity_code).where(LegalEntityCountry.country.in_(countries))
+    _preload_by_key(work, LegalEntity.code, set(db.session.scalars(sellers)))
+    _preload_by_key(work, BillingAddress.account_id, accounts)
     work.preload_lists(LedgerEntry.account_id, accounts, ledger.sum_credit_entries(list(accounts)))
 
 

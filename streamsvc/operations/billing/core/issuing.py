@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from streamsvc.models import Account
 from streamsvc.models.subscriptions import (
+    BillingAddress,
     Coupon,
     CreditNoteLine,
     Discount,
@@ -21,13 +22,14 @@ from streamsvc.operations.billing.core import ledger
 from streamsvc.operations.billing.core.event_store import load_price
 from streamsvc.operations.billing.core.taxing import Taxation, load_taxation
 from streamsvc.operations.outbox.webhooks import publish_event
+from streamsvc.rules.billing.invoice_labels import invoice_labels
 from streamsvc.rules.billing.invoicing import CouponTerms, Position, TaxTerms, Totals, compute_totals, tax_to_credit
+from streamsvc.rules.billing.number_series import invoice_series
 from streamsvc.rules.billing.paid import Line, starts_new_period
 from streamsvc.settings import current_settings
 from streamsvc.storage.database import batching_session, db, new_id
 from streamsvc.worker import jobs
 
-REVERSE_CHARGE_TEXT = "VAT in the price, not charged: reverse charge"
 FINALIZE_JOB = "invoice.finalize"
 
 
@@ -50,10 +52,12 @@ class ComputedInvoice:
 
         The coupon is None for the tax taken out of a tax-inclusive price under reverse charge.
         """
+        labels = invoice_labels(self.account.locale)
         by_id = {discount.id: discount.coupon for discount in self.discounts}
         for discount_id, amount_minor in self.totals.discounts:
             coupon = by_id.get(discount_id)
-            yield coupon, f"Coupon {coupon.code}" if coupon else REVERSE_CHARGE_TEXT, amount_minor
+            text = labels["coupon"].format(code=coupon.code) if coupon else labels["reverse_charge_discount"]
+            yield coupon, text, amount_minor
 
 
 def compute_invoice(
@@ -156,6 +160,7 @@ def create_invoice(
         reason=reason,
         currency=computed.currency,
         customer=customer_snapshot(computed.account, computed.taxation),
+        seller=computed.taxation.seller,
         tax_name=computed.taxation.name,
         subtotal_minor=totals.subtotal_minor,
         discount_minor=totals.discount_minor,
@@ -202,17 +207,23 @@ def schedule_finalization(invoice: Invoice, moment: datetime) -> None:
 
 
 def customer_snapshot(account: Account, taxation: Taxation) -> dict:
-    """Return the customer's details as stored on an invoice; under reverse charge also both parties' VAT numbers."""
+    """Return the customer's details as stored on an invoice; under reverse charge also both parties' VAT numbers.
+
+    Name and address are those of the billing address, if the account has one.
+    """
     customer = {name: getattr(account, name) for name in ("name", "email", "country", "locale")}
+    if address := db.session.get(BillingAddress, account.id):
+        customer |= {name: getattr(address, name) for name in ("street", "postal_code", "city", "region")}
+        customer["name"] = address.name or account.name
     if taxation.vat_id:
-        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": current_settings().seller_vat_id}
+        customer |= {"vat_id": taxation.vat_id, "seller_vat_id": taxation.seller["vat_id"]}
     return customer
 
 
 def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     rows = []
     for line, position in zip(computed.lines, computed.totals.positions, strict=True):
-        rows.append(build_invoice_line(computed.subscription, line, position))
+        rows.append(build_invoice_line(computed.subscription, line, position, computed.account.locale))
     for coupon, description, amount_minor in computed.reductions:
         row = InvoiceLine(kind="discount", description=description, amount_minor=-amount_minor, tax_minor=0)
         row.coupon_id = coupon.id if coupon else None
@@ -224,12 +235,14 @@ def _create_lines(invoice: Invoice, computed: ComputedInvoice) -> None:
     db.session.flush()
 
 
-def build_invoice_line(subscription: Subscription | None, line: Any, position: Position) -> InvoiceLine:
+def build_invoice_line(
+    subscription: Subscription | None, line: Any, position: Position, locale: str | None
+) -> InvoiceLine:
     """Build the row for a line with its discount and tax; `subscription` is None for a one-off line."""
     row = (
         InvoiceLine(kind=line.kind, description=line.description)
         if subscription is None
-        else _build_subscription_line(subscription, line)
+        else _build_subscription_line(subscription, line, locale)
     )
     row.amount_minor = line.amount_minor
     row.discount_minor, row.tax_minor = position.discount_minor, position.tax_minor
@@ -238,12 +251,12 @@ def build_invoice_line(subscription: Subscription | None, line: Any, position: P
     return row
 
 
-def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceLine:
+def _build_subscription_line(subscription: Subscription, line: Line, locale: str | None) -> InvoiceLine:
     """Build the row for a line derived from a subscription's history."""
     credited = line.credited_identity and find_line_by_identity(subscription.id, line.credited_identity)
     return InvoiceLine(
         kind=line.kind,
-        description=describe_line(line),
+        description=describe_line(line, locale),
         subscription_id=subscription.id,
         identity=line.identity,
         cause=line.cause,
@@ -257,13 +270,14 @@ def _build_subscription_line(subscription: Subscription, line: Line) -> InvoiceL
     )
 
 
-def describe_line(line: Line) -> str:
-    """Return the line's description: the plan, and the part of the period if it is prorated."""
-    plan = load_price(line.price_id).plan
+def describe_line(line: Line, locale: str | None) -> str:
+    """Return the line's description in the customer's language: the plan, and the part of a prorated period."""
+    labels, plan = invoice_labels(locale), load_price(line.price_id).plan
     if line.kind == "trial":
-        return f"{plan.name}: free trial"
-    part = "" if line.days == line.full_days else f", {line.days} of {line.full_days} days"
-    return f"{plan.name}: unused time{part}" if line.kind == "credit" else f"{plan.name}{part}"
+        return labels["free_trial"].format(plan=plan.name)
+    is_part = line.days != line.full_days
+    part = labels["part_of_period"].format(days=line.days, full_days=line.full_days) if is_part else ""
+    return (labels["unused_time"].format(plan=plan.name) if line.kind == "credit" else plan.name) + part
 
 
 def _record_discount_use(computed: ComputedInvoice, now: datetime) -> None:
@@ -301,9 +315,14 @@ def apply_account_credit(invoice: Invoice, amount_minor: int, now: datetime) -> 
 
 
 def issue_invoice(invoice: Invoice, now: datetime) -> None:
-    """Issue the invoice: it becomes immutable and gets the next number. Issuing it again has no effect."""
-    if invoice.issued_at is None:
-        invoice.issued_at = now
+    """Issue the invoice: it becomes immutable and gets the next number. Issuing it again has no effect.
+
+    An invoice over nothing gets no number, and so no documents and no event, unless a setting wants it.
+    """
+    if invoice.issued_at is not None:
+        return
+    invoice.issued_at = now
+    if invoice.total_minor or invoice.tax_minor or current_settings().number_empty_invoices:
         batching_session().collect(_assign_numbers, (invoice, invoice_payload(invoice)))
 
 
@@ -312,15 +331,23 @@ def _assign_numbers(issued: list[tuple[Invoice, dict]]) -> None:
 
     Done as late as possible, since taking a number blocks every other transaction that needs one.
     """
-    by_year: dict[int, list] = {}
+    by_series: dict[str, list] = {}
     for invoice, payload in issued:
         assert invoice.issued_at is not None, "a number is assigned to an issued invoice"
-        by_year.setdefault(invoice.issued_at.year, []).append((invoice, payload))
-    for year, issued_in_year in sorted(by_year.items()):
-        numbers = InvoiceNumber.allocate_block(str(year), len(issued_in_year))
-        for (invoice, payload), number in zip(issued_in_year, numbers, strict=True):
+        series = invoice_series(*numbering_of(invoice), invoice.issued_at)
+        by_series.setdefault(series, []).append((invoice, payload))
+    for series, issued_in_series in sorted(by_series.items()):
+        numbers = InvoiceNumber.allocate_block(series, len(issued_in_series))
+        for (invoice, payload), number in zip(issued_in_series, numbers, strict=True):
             invoice.number = number
             publish_event("invoice.issued", invoice.account_id, invoice.issued_at, **payload | {"number": number})
+
+
+def numbering_of(invoice: Invoice) -> tuple[str, str]:
+    """Return the seller's number prefix and its time zone; of an invoice without a stored seller, the settings'."""
+    seller = invoice.seller or {}
+    settings = current_settings()
+    return seller.get("prefix", settings.invoice_prefix), seller.get("time_zone") or settings.seller_time_zone
 
 
 def invoice_payload(invoice: Invoice) -> dict:

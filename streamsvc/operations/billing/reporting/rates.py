@@ -23,7 +23,7 @@ from streamsvc.rules.billing.facts import PriceTerms as PriceFacts
 from streamsvc.rules.billing.recurring import INVOLUNTARY_REASONS, Movement, RateStep, compute_movements, monthly_rate
 from streamsvc.storage.database import fetch_all
 
-ISSUED_INVOICE_CONDITIONS = (Invoice.number.is_not(None), Invoice.status != "void")
+ISSUED_INVOICE_CONDITIONS = (Invoice.issued_at.is_not(None), Invoice.status != "void")
 STEP_KINDS = {"paused": "pause", "resumed": "resume", "canceled": "end"}
 INCLUDED_TAX_PPM = sa.case((Price.tax == "inclusive", sa.func.coalesce(TaxRate.rate_ppm, 0)), else_=0)
 """The tax included in an imported subscription's price, at today's rate."""

@@ -216,7 +216,7 @@ def can_start_trial(account: Account, device_hash: str | None) -> bool:
     counts even if its subscription was transferred to another account. IP addresses do not identify a household:
     carriers put thousands of homes behind one.
     """
-    conditions = (Invoice.account_id == account.id, Invoice.number.is_not(None), InvoiceLine.kind == "trial")
+    conditions = (Invoice.account_id == account.id, Invoice.issued_at.is_not(None), InvoiceLine.kind == "trial")
     trial_invoice = (
         sa.select(Invoice.id).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(*conditions).limit(1)
     )
