@@ -1,4 +1,4 @@
-"""tax_rates: the rate of each country. tax_ids: VAT numbers of customers (reverse charge). tax_id_checks: the evidence."""
+"""tax_rates: the rate of each country. tax_ids, tax_id_checks: VAT numbers of customers, and their checks."""
 
 from datetime import datetime
 

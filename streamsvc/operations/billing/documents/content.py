@@ -81,7 +81,7 @@ class Document:
 
 
 def invoice_document(invoice: Invoice) -> Document:
-    """Return the document of an invoice or draft. Raises NoDocument for an invoice over nothing, which has no number."""
+    """Return the document of an invoice or draft. Raises NoDocument for one over nothing, which has no number."""
     if invoice.issued_at is not None and invoice.number is None:
         raise NoDocument
     return Document(

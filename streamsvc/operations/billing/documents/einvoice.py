@@ -71,6 +71,7 @@ class _Terms:
             "BT-3": CREDIT_NOTE if self.is_credit else INVOICE,
             "BT-5": document.currency,
             "BT-9": document.due_on,
+            "BT-72": end,
             "BT-73": start,
             "BT-74": end,
             "BG-3": [{"BT-25": number, "BT-26": day} for number, day in document.corrects],
@@ -130,7 +131,7 @@ class _Terms:
         """Return a line: prices are never negative, so a credit has a negative quantity."""
         amount_minor = self.sign * line.before_discount_minor
         quantity = abs(line.quantity) * (-1 if amount_minor < 0 else 1)
-        terms = {
+        terms: dict[str, object] = {
             "BT-126": str(position),
             "BT-129": str(quantity),
             "BT-130": UNIT,

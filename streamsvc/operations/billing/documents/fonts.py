@@ -9,8 +9,8 @@ from pathlib import Path
 from fontTools.ttLib import TTFont
 
 REGULAR, BOLD = "NotoSans-Regular", "NotoSans-Bold"
-CJK = "wqy-microhei"
-"""Chinese, Japanese and Korean; asked last, since it is by far the largest."""
+CJK_PREFIX = "wqy-microhei-"
+"""Chinese, Japanese and Korean, in parts; asked last, since they are the largest."""
 
 
 def font_path(name: str) -> Path:
@@ -21,8 +21,8 @@ def font_path(name: str) -> Path:
 @cache
 def list_fallback_fonts() -> tuple[str, ...]:
     """List the fonts for letters that Noto Sans does not have."""
-    names = sorted(path.stem for path in font_path(REGULAR).parent.glob("*.ttf"))
-    return *(name for name in names if name not in (REGULAR, BOLD, CJK)), CJK
+    names = {path.stem for path in font_path(REGULAR).parent.glob("*.ttf")} - {REGULAR, BOLD}
+    return tuple(sorted(names, key=lambda name: (name.startswith(CJK_PREFIX), name)))
 
 
 @cache
@@ -32,6 +32,7 @@ def load_coverage(name: str) -> frozenset[int]:
         return frozenset(font.getBestCmap())
 
 
+@cache
 def find_font(letter: str) -> str | None:
     """Return the first font that has the letter; None if none has."""
     return next((name for name in (REGULAR, *list_fallback_fonts()) if ord(letter) in load_coverage(name)), None)

@@ -1,12 +1,14 @@
 """Invoices and credit notes as PDF/A-3 files, in every script; with the XML of EN 16931 inside if it is complete."""
 
 import logging
+import pickle
 from dataclasses import fields
 from datetime import UTC, datetime, time
+from functools import lru_cache
 
 from facturx import generate_from_binary
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import TextEmphasis, XPos, YPos
 from fpdf.fonts import FontFace
 
 from streamsvc.operations.billing.documents import fonts
@@ -25,7 +27,13 @@ logging.getLogger("fpdf").setLevel(logging.ERROR)
 
 
 def render_pdf(document: Document) -> bytes:
-    """Render the document as a PDF/A-3 file in the customer's language."""
+    """Render the document as a PDF/A-3 file in the customer's language. Recent ones are cached: it takes a second."""
+    return _render_pickled(pickle.dumps(document))
+
+
+@lru_cache(maxsize=64)
+def _render_pickled(pickled: bytes) -> bytes:
+    document: Document = pickle.loads(pickled)
     texts = document_texts(document)
     pdf = _InvoicePdf(texts, document)
     pdf.add_document()
@@ -73,6 +81,15 @@ class _InvoicePdf(FPDF):
             self.add_font(name, "", fonts.font_path(name))
         self.set_fallback_fonts(fallback, exact_match=False)
         self.set_text_shaping(True)
+
+    def set_font(self, family: str | None = None, style: str | TextEmphasis = "", size: float = 0) -> None:
+        """Select a font, and write so into the page at once.
+
+        fpdf2 does so with the next text, and loses it where that begins with a fallback font.
+        """
+        super().set_font(family, style, size)
+        if self.page and not self.current_font_is_set_on_page:
+            self.text(MARGIN_MM, MARGIN_MM, " ")
 
     def footer(self) -> None:
         """Print the title and the page number below each page."""
