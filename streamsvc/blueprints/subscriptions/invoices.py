@@ -10,9 +10,7 @@ from streamsvc.http.pagination import paginate_query
 from streamsvc.models.subscriptions import Invoice, Payment
 from streamsvc.operations.billing.documents import content
 from streamsvc.operations.billing.documents.content import Document
-from streamsvc.operations.billing.documents.einvoice import render_xml
 from streamsvc.operations.billing.documents.html import render_html
-from streamsvc.operations.billing.documents.pdf import render_pdf
 from streamsvc.operations.billing.payments.manual import pay_open_invoice
 from streamsvc.operations.billing.subscriptions.views import invoice_view
 from streamsvc.rules.inputs import PageInput
@@ -145,11 +143,15 @@ def html_response(document: Document) -> Response:
 
 def pdf_response(document: Document, document_id: str) -> Response:
     """Return the document as a PDF to be downloaded."""
+    from streamsvc.operations.billing.documents.pdf import render_pdf  # 60 MB that most processes never need
+
     return _download(render_pdf(document), "application/pdf", document, document_id, "pdf")
 
 
 def xml_response(document: Document, document_id: str) -> Response:
     """Return the document as XML to be downloaded."""
+    from streamsvc.operations.billing.documents.einvoice import render_xml  # see `pdf_response`
+
     return _download(render_xml(document), "application/xml", document, document_id, "xml")
 
 
