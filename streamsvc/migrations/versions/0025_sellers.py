@@ -53,9 +53,18 @@ def upgrade():
     op.add_column("invoices", sa.Column("seller", Json))
     replace_statuses(STATUSES + ", 'unverified'")
     op.add_column("tax_ids", sa.Column("error", sa.String()))
+    is_unconfirmed = sa.text("status IN ('unchecked', 'unverified')")
+    op.create_index(
+        "ix_tax_ids_unconfirmed",
+        "tax_ids",
+        ["account_id"],
+        sqlite_where=is_unconfirmed,
+        postgresql_where=is_unconfirmed,
+    )
 
 
 def downgrade():
+    op.drop_index("ix_tax_ids_unconfirmed", "tax_ids")
     op.drop_column("tax_ids", "error")
     op.execute("UPDATE tax_ids SET status = 'unchecked' WHERE status = 'unverified'")
     replace_statuses(STATUSES)

@@ -22,7 +22,15 @@ class TaxId(Base):
     """An account's VAT number."""
 
     __tablename__ = "tax_ids"
-    __table_args__ = (sa.CheckConstraint("status IN ('unchecked', 'unverified', 'valid', 'invalid')", name="status"),)
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('unchecked', 'unverified', 'valid', 'invalid')", name="status"),
+        sa.Index(
+            "ix_tax_ids_unconfirmed",
+            "account_id",
+            sqlite_where=sa.text("status IN ('unchecked', 'unverified')"),
+            postgresql_where=sa.text("status IN ('unchecked', 'unverified')"),
+        ),
+    )
 
     account_id: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     number: Mapped[str]

@@ -108,10 +108,11 @@ def enqueue_missing_checks(payload: dict, now: datetime) -> None:
         TaxIdCheck.number == TaxId.number,
         TaxIdCheck.started_at > now - timedelta(days=1),
     )
+    is_unconfirmed = sa.text("tax_ids.status IN ('unchecked', 'unverified')")  # literals, as in the partial index
     query = (
         sa.select(TaxId, Account.country)
         .join(Account, Account.id == TaxId.account_id)
-        .where(TaxId.status.in_(("unchecked", "unverified")), Account.country.in_(vat.MEMBER_STATES), ~is_asked)
+        .where(is_unconfirmed, Account.country.in_(vat.MEMBER_STATES), ~is_asked)
         .order_by(TaxId.account_id)
         .limit(SWEEP_SIZE)
     )
