@@ -28,6 +28,7 @@ from streamsvc.models.subscriptions import (
     Coupon,
     GiftCode,
     Invoice,
+    LegalEntity,
     Plan,
     PriceMigration,
     ReferralReward,
@@ -45,6 +46,7 @@ from streamsvc.rules.refusals.requests import NotFound
 from streamsvc.schemas.admin.accounts import AdminAccount
 from streamsvc.schemas.admin.api_keys import ApiKeyOut
 from streamsvc.schemas.admin.catalog import ImportOut
+from streamsvc.schemas.admin.legal_entities import LegalEntityOut
 from streamsvc.schemas.admin.operators import OperatorOut
 from streamsvc.schemas.admin.subscriptions import (
     AdminSubscriptionOut,
@@ -169,6 +171,7 @@ HOME = AuditedResource(
 )
 IMPORT = _row_resource("import", Import.id, ImportOut())
 INVOICE = _row_resource("invoice", Invoice.id, InvoiceOut(), invoice_view)
+LEGAL_ENTITY = _row_resource("legal_entity", LegalEntity.code, LegalEntityOut(exclude=("updated_at",)))
 OPERATOR = _row_resource(
     "operator",
     OperatorAccount.id,

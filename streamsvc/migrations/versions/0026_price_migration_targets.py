@@ -11,7 +11,7 @@ from alembic import op
 from streamsvc.storage.database import Json, UtcTime
 
 revision = "0026"
-down_revision = "0024"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 

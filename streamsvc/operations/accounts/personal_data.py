@@ -28,12 +28,14 @@ RETAINED_FOR_TAX = {
     "refunds",
     "subscription_events",
     "subscriptions",
+    "tax_id_checks",
     "tax_ids",
     "webhook_deliveries",
 }
 ANONYMIZED = {"audit_events", "devices", "sessions"}
 """The row stays; its personal columns are cleared."""
 ERASED = {
+    "billing_addresses",
     "pending_flows",
     "device_codes",
     "device_trusts",

@@ -124,3 +124,18 @@ class PaymentInProgress(Refusal):
     code = "payment_in_progress"
     status = 409
     detail = "A payment of this invoice is in progress; its outcome will be known within a minute."
+
+
+class NoDocument(Refusal):
+    code = "no_document"
+    status = 409
+    detail = "An invoice with a total of zero has no number and no documents; its lines are in the API."
+
+
+class EInvoiceIncomplete(Refusal):
+    """`missing`: the settings, or the fields of the legal entity or the billing address, that are missing."""
+
+    code = "einvoice_incomplete"
+    status = 409
+    detail = "The invoice lacks data that EN 16931 requires; see `missing`. It applies to invoices issued afterwards."
+    member_schemas: ClassVar = {"missing": {"type": "array", "items": {"type": "string"}}}

@@ -41,7 +41,7 @@ def find_billing_currency(account_id: str) -> str | None:
 
     A start that was never paid for does not count.
     """
-    has_invoice = sa.exists().where(Invoice.subscription_id == Subscription.id, Invoice.number.is_not(None))
+    has_invoice = sa.exists().where(Invoice.subscription_id == Subscription.id, Invoice.issued_at.is_not(None))
     counts = sa.or_(Subscription.status.in_(LIVE_STATUSES), has_invoice)
     subscriptions = sa.select(Subscription.currency).where(Subscription.account_id == account_id, counts)
     return db.session.scalar(subscriptions.order_by(Subscription.id.desc()).limit(1))

@@ -28,9 +28,11 @@ from streamsvc.operations.billing.core.aggregate import update_live_subscription
 from streamsvc.operations.billing.core.credit import apply_new_credit
 from streamsvc.rules.billing.inputs import CreditNoteInput, CreditNoteLineInput, RefundInput
 from streamsvc.rules.billing.invoicing import tax_to_credit
+from streamsvc.rules.billing.number_series import credit_note_series
 from streamsvc.rules.money import allocate_amount
 from streamsvc.rules.refusals.billing import PaymentInProgress, WrongState
 from streamsvc.rules.refusals.requests import Invalid
+from streamsvc.settings import current_settings
 from streamsvc.storage.database import db, lock_existing_row, new_id
 from streamsvc.worker import jobs
 
@@ -57,7 +59,7 @@ def create_credit_note(
         id=new_id("crn"),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
-        number=InvoiceNumber.allocate(f"CN-{now.year}"),
+        number=InvoiceNumber.allocate(_credit_note_series(invoice, now)),
         currency=invoice.currency,
         reason=body["reason"],
         issued_at=now,
@@ -89,6 +91,11 @@ def create_credit_note(
         issuing.credit_overpayment(invoice, now)
     issuing.update_status(invoice, now)
     return note
+
+
+def _credit_note_series(invoice: Invoice, now: datetime) -> str:
+    is_shared = current_settings().credit_note_series == "shared"
+    return credit_note_series(*issuing.numbering_of(invoice), now, is_shared)
 
 
 def _allocate_to_lines(invoice: Invoice, body: CreditNoteInput) -> list[tuple[InvoiceLine, int, int]]:

@@ -296,7 +296,7 @@ def can_start_addon_trial(account: Account, device_hash: str | None, addon: str)
 
 def has_trial_invoice(condition: sa.ColumnElement[bool], item: str) -> bool:
     """Return whether there is an issued invoice with a trial of the item, for a condition on it or its subscription."""
-    is_trial = (Invoice.number.is_not(None), InvoiceLine.kind == "trial", InvoiceLine.item == item)
+    is_trial = (Invoice.issued_at.is_not(None), InvoiceLine.kind == "trial", InvoiceLine.item == item)
     statement = (
         sa.select(Invoice.id)
         .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
