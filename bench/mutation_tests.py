@@ -76,7 +76,12 @@ AREAS = {
             "streamsvc/blueprints/sessions/*.py",
             "streamsvc/http/idempotency.py",
         ),
-        ("tests/sessions", "tests/operators", "tests/service/test_idempotency.py"),
+        (
+            "tests/sessions",
+            "tests/operators",
+            "tests/playback/test_playback_tokens.py",
+            "tests/service/test_idempotency.py",
+        ),
     ),
     "catalog": Area(
         (
