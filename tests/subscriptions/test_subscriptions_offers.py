@@ -197,3 +197,12 @@ def test_the_tax_of_a_credit_is_that_of_its_line(world):
         ann.post(f"/v1/subscriptions/{ann.subscription()['id']}/plan-change", {"price_id": price})
     taxes = [[(line["amount_minor"], line["tax_minor"]) for line in invoice["lines"]] for invoice in ann.invoices()]
     assert taxes == [[(1000, 250)], [(-774, -194), (1161, 290)], [(-1161, -290), (1471, 368)]]
+
+
+def test_a_failed_start_returns_its_coupon_and_no_other(world, price):
+    terms = {"percent_off": 50, "duration": "once", "max_redemptions": 3}
+    for code in ("used", "other"):
+        coupon(world, code, **terms)
+        assert world.person().subscribe(price, coupon=code).status_code == 201
+    assert world.person(card="pm_card_chargeDeclined").subscribe(price, coupon="used").status_code == 402
+    assert [coupon(world, code, **terms)["redeemed"] for code in ("used", "other")] == [1, 1]
