@@ -39,7 +39,15 @@ class Area:
 AREAS = {
     "rules": Area(
         ("streamsvc/rules/**/*.py",),
-        ("tests/rules", "tests/subscriptions", "tests/playback", "tests/catalog", "tests/sessions", "tests/operators"),
+        (
+            "tests/rules",
+            "tests/subscriptions",
+            "tests/playback",
+            "tests/catalog",
+            "tests/sessions",
+            "tests/operators",
+            "tests/service/test_webhooks_out.py",
+        ),
     ),
     "billing": Area(
         (
