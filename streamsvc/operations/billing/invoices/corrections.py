@@ -47,7 +47,8 @@ def create_credit_note(
 ) -> CreditNote:
     """Create a credit note for the body's `lines`, its `amount_minor`, or everything not yet credited.
 
-    `credit_surplus`: turn what is overpaid as a result into account credit. Raises Invalid, WrongState.
+    `credit_surplus`: turn what is overpaid as a result into account credit; otherwise the caller refunds it and updates
+    the invoice's status. Raises Invalid, WrongState.
     """
     if invoice.number is None or invoice.status == "void":
         raise WrongState(detail="Only an issued invoice can be credited.")
@@ -85,7 +86,7 @@ def create_credit_note(
     invoice.balance_minor -= note.total_minor
     if credit_surplus:
         issuing.credit_overpayment(invoice, now)
-    issuing.update_status(invoice, now)
+        issuing.update_status(invoice, now)
     return note
 
 
@@ -210,6 +211,7 @@ def refund_invoice(
     db.session.add(refund)
     db.session.flush()
     jobs.enqueue_job(REFUND_JOB, {"refund_id": refund.id}, now + charging.RECONCILE_AFTER, f"reconcile {refund.id}")
+    issuing.update_status(invoice, now)
     update_live_subscription(account, now)
     idempotency.save_checkpoint(refund=refund.id)
     db.session.commit()
@@ -260,6 +262,7 @@ def complete_refund(refund_id: str, outcome: Outcome, now: datetime) -> Refund:
         elif refund.status == "failed":
             refund.payment.refunded_minor -= refund.amount_minor
             issuing.credit_overpayment(invoice, now)
+            issuing.update_status(invoice, now)
     update_live_subscription(account, now)
     db.session.commit()
     return refund
