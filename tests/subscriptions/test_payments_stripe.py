@@ -345,7 +345,11 @@ def test_refunds_in_flight_are_neither_credit_nor_the_end_of_a_debt(world, strip
         return ann.invoices()[0]["status"], ann.subscription()["past_due_since"], ann.balances()
 
     assert refund(amount_minor=300) == ("open", "2026-01-15", [])
+    world.clock.at += timedelta(seconds=20)
     assert refund() == ("paid", None, [])
+    world.go_to(world.clock.at + timedelta(seconds=20))  # the first has arrived, the second has not
+    assert ([refund["amount"] for refund in stripe.refunds.values()], ann.balances()) == ([300, 600], [])
+    assert ann.invoices()[0]["amount_paid_minor"] == 600
     world.go_to(world.clock.at + timedelta(minutes=2))
     assert sorted(refund["amount"] for refund in stripe.refunds.values()) == [300, 600]
     state = ann.invoices()[0]
