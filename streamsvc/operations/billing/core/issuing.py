@@ -397,14 +397,22 @@ def invoice_payload(invoice: Invoice) -> dict:
 def update_status(invoice: Invoice, now: datetime) -> None:
     """Set the invoice's status for its balance: the one place that marks it as paid, or as owed again.
 
-    A paid invoice is out of dunning. One that is owed again enters it today.
+    What refunds in flight are about to return counts as owed already. A paid invoice is out of dunning; one that is
+    owed again enters it today.
     """
-    status = status_for_balance(invoice.status, invoice.balance_minor)
+    status = status_for_balance(invoice.status, invoice.balance_minor + _sum_refunds_in_flight(invoice))
     if status == "paid" and invoice.status != status:
         invoice.status, invoice.first_failed_on, invoice.next_attempt_on = status, None, None
     elif status == "open" and invoice.status != status:
         invoice.status = status
         debts.start_dunning(invoice, now)
+
+
+def _sum_refunds_in_flight(invoice: Invoice) -> int:
+    """Return what refunds that pay out a credit note are about to return to the payer."""
+    if invoice.amount_paid_minor <= 0 or not any(payment.refunded_minor for payment in invoice.payments):
+        return 0
+    return Refund.sum_credited_in_flight(invoice.id)
 
 
 def collect_reowed_amount(invoice: Invoice, now: datetime) -> None:
@@ -430,7 +438,7 @@ def credit_overpayment(invoice: Invoice, now: datetime) -> None:
     if invoice.balance_minor >= 0:
         return
     _reverse_write_off(invoice, now)
-    surplus = -invoice.balance_minor - Refund.sum_credited_in_flight(invoice.id)
+    surplus = -invoice.balance_minor - _sum_refunds_in_flight(invoice)
     if surplus > 0:
         ledger.post_journal("credit", invoice, now, receivable=surplus, customer_credit=-surplus)
         invoice.balance_minor += surplus
