@@ -174,7 +174,7 @@ def test_chromium_authenticates_a_card_and_its_payment_without_any_webhook(check
         ann.authenticate("Fail")  # the payment
         ann.expect_alert("Your bank did not confirm the payment. Try again, or use another card.")
         assert ann.subscription_statuses() == ["canceled"]
-        ann.page.get_by_label("Visa ending in 4242").wait_for()  # the card is set up: it need not be entered again
+        ann.page.get_by_label("Visa ending in 3184").wait_for()  # the card is set up: it need not be entered again
         ann.subscribe()
         ann.authenticate("Complete")
         ann.expect_home()

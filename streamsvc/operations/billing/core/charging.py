@@ -203,10 +203,10 @@ def refresh_waiting_payments(account_id: str, now: datetime) -> None:
     """
     waiting = sa.select(Payment).where(Payment.account_id == account_id, Payment.status == "requires_action")
     references = [(payment.id, payment.provider_reference) for payment in db.session.scalars(waiting)]
-    db.session.commit()
-    provider = current_provider() if references else None
-    if not isinstance(provider, EventProvider):
+    provider = current_provider()
+    if not references or not isinstance(provider, EventProvider):
         return
+    db.session.commit()
     for payment_id, reference in references:
         outcome = provider.retrieve_outcome(reference) if reference else Outcome(UNKNOWN)
         if outcome.status not in (REQUIRES_ACTION, UNKNOWN):
