@@ -5,8 +5,8 @@ from alembic import op
 
 from streamsvc.storage.database import Json, UtcTime
 
-revision = "0025"
-down_revision = "0024"
+revision = "0024"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
